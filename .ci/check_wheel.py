@@ -1,0 +1,113 @@
+"""Build sdist and wheel once, check what is in the wheel, test it where no source is in reach.
+
+The Pythons are those of the classifiers in pyproject.toml, as far as they are on this machine: on
+PATH, or in a pyenv. On the oldest of them the oldest attrs that pyproject.toml allows is used.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# Where each import package of the wheel is in the repository.
+PACKAGES = {"sansio_stream": ".", "sansio_stream_adapters": "adapters"}
+
+# What the tests need beside the installed packages. Not the packages.
+WITH_THE_TESTS = (
+    *("tests", "benchmarks", "docs", "examples", "typing_tests"),
+    *("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml"),
+)
+
+
+def run(*command: str | Path, cwd: Path = REPOSITORY) -> None:
+    """Run to success or end this script with the command's exit code."""
+    code = subprocess.run(command, cwd=cwd, check=False).returncode
+    if code != 0:
+        sys.exit(code)
+
+
+def build(to: Path) -> Path:
+    """The wheel, made from the sdist, so that both are known to be whole."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", to, ".")
+    (wheel,) = to.glob("*.whl")
+    return wheel
+
+
+def check_contents(wheel: Path) -> None:
+    """The two packages and the metadata: no module is missing, nothing else is installed."""
+    expected = {
+        path.relative_to(REPOSITORY / folder).as_posix()
+        for package, folder in PACKAGES.items()
+        for path in (REPOSITORY / folder / package).rglob("*")
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
+    names = zipfile.ZipFile(wheel).namelist()
+    found = {name for name in names if ".dist-info/" not in name}
+    if found != expected or not {f"{package}/py.typed" for package in PACKAGES} <= found:
+        sys.exit(f"{wheel.name} has {sorted(found - expected)} too many, lacks {expected - found}")
+    print(f"{wheel.name}: {len(found)} files, those of {' and '.join(PACKAGES)}, and metadata")
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of this version that runs (pyenv's shims are on PATH for versions switched off)."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    built = [str(path) for path in pyenv.glob(f"versions/{version}.*/bin/python")]
+    for candidate in filter(None, [shutil.which(f"python{version}"), *built]):
+        probe = [candidate, "-c", "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"]
+        done = subprocess.run(probe, capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return candidate
+    return None
+
+
+def test(wheel: Path, python: str, folder: Path, *constraints: str) -> None:
+    """Install the wheel into a new virtual environment and run the tests where no source is."""
+    run(python, "-m", "venv", folder / "venv")
+    installed = folder / "venv" / "bin" / "python"
+    pip = (installed, "-m", "pip", "install", "--quiet")
+    run(*pip, "--upgrade", "pip>=25.1")
+    run(*pip, f"{wheel}[cli,testing]", *constraints, "--group", "test")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in WITH_THE_TESTS:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.is_file():
+            shutil.copy(source, checkout / name)
+    where = "import {0}; assert {0}.__file__.startswith({1!r}), {0}.__file__"
+    for package in PACKAGES:
+        run(installed, "-c", where.format(package, str(folder / "venv")), cwd=checkout)
+    run(installed, "-m", "pytest", "--quiet", "-x", cwd=checkout)
+
+
+def main() -> None:
+    """Build, look, and test on every version."""
+    (attrs,) = PROJECT["dependencies"]
+    oldest_attrs = attrs.replace(">=", "==") + ".*"
+    versions = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wheel = build(folder / "dist")
+        check_contents(wheel)
+        for version in versions:
+            python = interpreter(version)
+            if python is None:
+                print(f"\nNo Python {version} here: the wheel is not tested on it")
+                continue
+            constraints = [oldest_attrs] if version == versions[0] else []
+            print(f"\nThe wheel on Python {version}", *constraints, flush=True)
+            (folder / version).mkdir()
+            test(wheel, python, folder / version, *constraints)
+
+
+if __name__ == "__main__":
+    main()

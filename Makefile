@@ -1,0 +1,78 @@
+# Needs make and a Python of at least 3.11; everything else goes into .venv.
+# PYTHON=/path/to/python says which one; without it the newest on PATH that really runs is taken.
+
+PYTHON ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+RUN  := $(BIN)/python -m
+
+# Only folders that are there: some come into being as the project grows.
+CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks examples .ci)
+
+# How long `make fuzz` may run.
+SECONDS := 600
+
+.PHONY: help demo test coverage check lint types contracts bench fuzz clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## /make \1: /p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp  ## replay a recorded stream: what a first look at the project is like
+	@$(BIN)/sansio-stream replay examples/thinking-and-tool-use.capture.jsonl
+
+test: $(VENV)/dev.stamp  ## run the tests
+	@$(RUN) pytest
+
+coverage: $(VENV)/dev.stamp  ## run the tests and demand every branch of the core
+	@$(RUN) coverage run -m pytest --quiet
+	@$(RUN) coverage report
+
+check: lint types contracts  ## lint, format, types, import contracts
+
+lint: $(VENV)/dev.stamp
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+
+types: $(VENV)/dev.stamp
+	@$(RUN) mypy $(CHECKED)
+	@$(RUN) pyright
+
+contracts: $(VENV)/dev.stamp
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/dev.stamp  ## measure the whole pipeline against a bare json.loads
+	@$(BIN)/python benchmarks/bench_pipeline.py
+
+# A failure ends the run at once (-x), so that time being up can only mean that none was found.
+fuzz: $(VENV)/dev.stamp  ## try thousands of examples on each property, for SECONDS=600 at most
+	@HYPOTHESIS_PROFILE=deep timeout --signal=INT $(SECONDS) $(RUN) pytest -x -m hypothesis \
+	  || { status=$$?; [ $$status -eq 124 ] && echo "$(SECONDS) s are up, no counterexample found" \
+	       || exit $$status; }
+
+clean:  ## remove what make, the tests and the tools left here
+	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
+	  build dist htmlcov
+	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The virtual environment. A stamp, not bin/python: that exists even where making it failed half-way.
+$(VENV)/venv.stamp:
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	    2>/dev/null || continue; \
+	  echo "Making $(VENV) with $$python"; \
+	  exec "$$python" -m venv --clear $(VENV); \
+	done; \
+	echo "No Python >= 3.11 with venv found. Name one: make PYTHON=/path/to/python" >&2; exit 1
+	@touch $@
+
+$(VENV)/demo.stamp: pyproject.toml | $(VENV)/venv.stamp
+	@$(RUN) pip install --quiet --editable '.[cli]'
+	@touch $@
+
+# Dependency groups need pip 25.1; Python 3.11 comes with an older one.
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/venv.stamp
+	@$(RUN) pip install --quiet --upgrade 'pip>=25.1'
+	@$(RUN) pip install --quiet --editable . --group dev
+	@touch $@
