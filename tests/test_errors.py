@@ -1,0 +1,315 @@
+"""The exceptions: a closed tree, drawn as it is; pickled and copied with all they know."""
+
+import copy
+import pickle
+import re
+from typing import Any
+
+import attrs
+import pytest
+
+import sansio_stream.errors as room
+from sansio_stream.errors import (
+    EXCERPT_CHARACTERS,
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ClientClosedRequestError,
+    ConflictError,
+    ContentTooLargeError,
+    GatewayTimeoutError,
+    HTTPNotImplementedError,
+    IncompleteMessageError,
+    InternalServerError,
+    LimitError,
+    Limits,
+    NotAnEventStreamError,
+    NotFoundError,
+    OverloadedError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    ProtocolError,
+    RateLimitError,
+    RequestHeaderFieldsTooLargeError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+    ServiceUnavailableError,
+    UnprocessableEntityError,
+    Verdict,
+    Violation,
+    ViolationCode,
+    equivalent_status,
+    excerpt,
+    fresh,
+    status_error,
+)
+from sansio_stream.message import message_from_dict
+
+# The tree
+
+
+def tree(root: type[APIError]) -> list[type[APIError]]:
+    """A class and everything below it, each class once."""
+    below = [cls for child in root.__subclasses__() for cls in tree(child)]
+    return list(dict.fromkeys([root, *below]))
+
+
+def drawn_tree() -> dict[str, tuple[str, int | None]]:
+    """The module docstring's drawing: by class its parent ("" for the root) and its status."""
+    drawn: dict[str, tuple[str, int | None]] = {}
+    path: list[tuple[int, str]] = [(-1, "")]
+    for line in (room.__doc__ or "").splitlines():
+        match = re.match(r"    ([ │├└─]*)(\w+Error)\b *(\d{3})?", line)
+        if match:
+            column, name, status = match.start(2), match[2], match[3]
+            while path[-1][0] >= column:
+                path.pop()
+            drawn[name] = (path[-1][1], int(status) if status else None)
+            path.append((column, name))
+    return drawn
+
+
+def test_the_tree_in_the_docstring_is_the_real_one() -> None:
+    real = {
+        cls.__name__: next(
+            (base.__name__ for base in cls.__bases__ if issubclass(base, APIError)), ""
+        )
+        for cls in tree(APIError)
+    }
+    assert {name: parent for name, (parent, _) in drawn_tree().items()} == real
+
+
+def test_the_statuses_in_the_docstring_are_the_real_ones() -> None:
+    drawn = {status: name for name, (_, status) in drawn_tree().items() if status}
+    assert drawn == {
+        status: type(status_error("", status_code=status)).__name__ for status in drawn
+    }
+    assert drawn.keys() == {*room.STATUS_ERRORS, 500}
+
+
+def test_every_exception_is_exported() -> None:
+    assert {cls.__name__ for cls in tree(APIError)} <= set(room.__all__)
+
+
+def test_an_incomplete_message_is_also_a_runtime_error() -> None:
+    assert issubclass(IncompleteMessageError, RuntimeError)
+
+
+def test_a_timeout_is_a_connection_error() -> None:
+    assert issubclass(APITimeoutError, APIConnectionError)
+
+
+# By status
+
+BY_STATUS = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: PaymentRequiredError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    405: APIStatusError,
+    408: RequestTimeoutError,
+    409: ConflictError,
+    412: PreconditionFailedError,
+    413: ContentTooLargeError,
+    418: APIStatusError,
+    422: UnprocessableEntityError,
+    424: APIStatusError,
+    429: RateLimitError,
+    431: RequestHeaderFieldsTooLargeError,
+    499: ClientClosedRequestError,
+    500: InternalServerError,
+    501: HTTPNotImplementedError,
+    502: InternalServerError,
+    503: ServiceUnavailableError,
+    504: GatewayTimeoutError,
+    520: InternalServerError,
+    529: OverloadedError,
+    599: InternalServerError,
+}
+
+
+@pytest.mark.parametrize(("status", "cls"), BY_STATUS.items())
+def test_each_status_has_its_class(status: int, cls: type[APIStatusError]) -> None:
+    error = status_error("no", status_code=status, type="t", request_id="req_1", body={"a": 1})
+    assert type(error) is cls
+    assert str(error) == error.message == "no"
+    assert (error.status_code, error.type, error.request_id) == (status, "t", "req_1")
+    assert error.body == {"a": 1}
+
+
+def test_every_5xx_is_an_internal_server_error() -> None:
+    for status in range(500, 600):
+        assert isinstance(status_error("", status_code=status), InternalServerError)
+
+
+def test_the_old_name_of_content_too_large_is_the_same_class() -> None:
+    assert RequestTooLargeError is ContentTooLargeError
+
+
+@pytest.mark.parametrize(
+    ("error_type", "status"),
+    [
+        ("invalid_request_error", 400),
+        ("authentication_error", 401),
+        ("billing_error", 402),
+        ("permission_error", 403),
+        ("not_found_error", 404),
+        ("conflict_error", 409),
+        ("request_too_large", 413),
+        ("rate_limit_error", 429),
+        ("api_error", 500),
+        ("timeout_error", 504),
+        ("overloaded_error", 529),
+        ("a_new_error", 500),
+        ("", 500),
+        (None, 500),
+    ],
+)
+def test_each_error_type_has_its_equivalent_status(error_type: str | None, status: int) -> None:
+    assert equivalent_status(error_type) == status
+
+
+# What an exception knows
+
+FIELDS: dict[type[APIError], dict[str, Any]] = {
+    ProtocolError: {
+        "code": "cut_frame",
+        "event_number": 7,
+        "byte_offset": 99,
+        "raw": "{",
+        "position": 1,
+    },
+    LimitError: {"limit": "event_bytes", "maximum": 10},
+    NotAnEventStreamError: {"raw": "<html>"},
+    APIStatusError: {
+        "status_code": 529,
+        "http_status": 200,
+        "type": "overloaded_error",
+        "request_id": "req_1",
+        "body": {"error": {"details": None}},
+        "headers": {"retry-after": "15"},
+    },
+    APIError: {
+        "partial_message": message_from_dict({"content": [{"type": "text", "text": "Hel"}]}),
+        "verdict": Verdict.ERRORED,
+        "content_emitted": True,
+    },
+}
+
+
+def fields_of(cls: type[APIError]) -> dict[str, Any]:
+    """A value for every keyword that the class takes."""
+    return {
+        name: value
+        for base, fields in FIELDS.items()
+        if issubclass(cls, base)
+        for name, value in fields.items()
+    }
+
+
+@pytest.mark.parametrize("cls", tree(APIError))
+def test_every_exception_has_all_its_fields_as_keywords_with_defaults(cls: type[APIError]) -> None:
+    plain = cls("what happened")
+    assert plain.partial_message is None
+    assert plain.verdict is Verdict.PENDING
+    assert not plain.content_emitted
+    fields = fields_of(cls)
+    assert vars(plain).keys() == {"message", *fields}
+    assert vars(cls("what happened", **fields)) == {"message": "what happened", **fields}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("cls", tree(APIError))
+def test_every_exception_pickles_and_copies_with_all_its_fields(
+    cls: type[APIError], protocol: int
+) -> None:
+    error = cls("what happened", **fields_of(cls))
+    pickled = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 (made here)
+    for other in (pickled, copy.copy(error), copy.deepcopy(error)):
+        assert type(other) is cls
+        assert other is not error
+        assert other.args == error.args == ("what happened",)
+        assert str(other) == "what happened"
+        assert vars(other) == vars(error)
+
+
+def test_the_headers_are_a_dict_of_their_own() -> None:
+    headers = {"retry-after": "15"}
+    error = APIStatusError("no", headers=headers)
+    headers.clear()
+    assert error.headers == {"retry-after": "15"}
+    assert APIStatusError("no").headers == {}
+
+
+def test_a_fresh_error_carries_no_traceback_of_the_first() -> None:
+    error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
+    with pytest.raises(LimitError) as first:
+        raise error
+    again = fresh(error)
+    assert first.value.__traceback__ is not None
+    assert again.__traceback__ is None
+    assert again.__cause__ is None
+    assert vars(again) == vars(error)
+
+
+# Violations, limits
+
+
+def test_every_violation_code_is_its_name_and_says_what_it_means_and_what_is_done() -> None:
+    for code in ViolationCode:
+        assert code == code.value == code.name.lower() == str(code)
+        assert code.meaning
+        assert code.action
+        assert not code.meaning[0].isupper()
+        assert not code.meaning.endswith(".")
+    assert len({code.meaning for code in ViolationCode}) == len(ViolationCode)
+
+
+def test_a_violation_code_is_found_by_its_name_and_pickles_as_itself() -> None:
+    by_name: Any = ViolationCode
+    for code in ViolationCode:
+        assert by_name(str(code)) is code
+        assert pickle.loads(pickle.dumps(code)) is code  # noqa: S301 (made here)
+        assert copy.deepcopy(code) is code
+
+
+def test_a_violation_is_a_value() -> None:
+    violation = Violation(ViolationCode.CUT_FRAME, "cut", 3, None, "{")
+    same = pickle.loads(pickle.dumps(violation))  # noqa: S301 (made here)
+    assert same == violation == copy.deepcopy(violation)
+    assert len({violation, same}) == 1
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        violation.excerpt = ""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_values_of_a_verdict_are_different_sentences() -> None:
+    assert len({verdict.value for verdict in Verdict}) == len(Verdict)
+    for verdict in Verdict:
+        assert pickle.loads(pickle.dumps(verdict)) is verdict  # noqa: S301 (made here)
+
+
+@pytest.mark.parametrize("length", [0, 1, EXCERPT_CHARACTERS - 1, EXCERPT_CHARACTERS])
+def test_an_excerpt_of_a_short_text_is_the_text(length: int) -> None:
+    assert excerpt("é" * length) == "é" * length
+
+
+def test_an_excerpt_of_a_long_text_is_bounded_and_marked() -> None:
+    text = "é" * (EXCERPT_CHARACTERS + 1)
+    assert excerpt(text) == text[: EXCERPT_CHARACTERS - 1] + "…"
+    assert len(excerpt(text * 1000)) == EXCERPT_CHARACTERS == 1024
+
+
+def test_the_default_limits_are_those_that_are_documented() -> None:
+    assert Limits() == Limits(
+        event_bytes=67_108_864,
+        block_bytes=67_108_864,
+        total_bytes=None,
+        blocks=10_000,
+        depth=200,
+        violations=1_000,
+    )
