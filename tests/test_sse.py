@@ -1,0 +1,698 @@
+"""Framing: against the standard's rows, and the same for every way of cutting the bytes."""
+
+import base64
+import copy
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+import sansio_stream.sse as room
+import shared_data
+from sansio_stream import (
+    LimitError,
+    Limits,
+    ServerSentEvent,
+    SSEDecoder,
+    Violation,
+    ViolationCode,
+    encode_sse,
+    is_event_stream,
+)
+
+# Helpers
+
+
+@attrs.frozen(unsafe_hash=False)
+class Outcome:
+    """All that a decoder has to say of a stream."""
+
+    events: list[ServerSentEvent]
+    last_event_id: str
+    reconnection_time: int | None
+    violations: tuple[Violation, ...]
+    violation_count: int
+    error: dict[str, Any] | None
+
+
+def run(chunks: Iterable[bytes], limits: Limits | None = None) -> Outcome:
+    """Feed a stream to a new decoder and say what came of it."""
+    decoder = SSEDecoder(limits)
+    events: list[ServerSentEvent] = []
+    error = None
+    try:
+        for chunk in chunks:
+            events.extend(decoder.receive_data(chunk))
+        events.extend(decoder.receive_eof())
+    except LimitError as caught:
+        error = vars(caught)
+    return outcome_of(decoder, events, error)
+
+
+def outcome_of(
+    decoder: SSEDecoder, events: list[ServerSentEvent], error: dict[str, Any] | None = None
+) -> Outcome:
+    return Outcome(
+        events,
+        decoder.last_event_id,
+        decoder.reconnection_time,
+        decoder.violations,
+        decoder.violation_count,
+        error,
+    )
+
+
+def events_of(*chunks: bytes, limits: Limits | None = None) -> list[ServerSentEvent]:
+    """The events of a stream, without its end."""
+    decoder = SSEDecoder(limits)
+    return [event for chunk in chunks for event in decoder.receive_data(chunk)]
+
+
+def in_bytes(body: bytes) -> list[bytes]:
+    return [body[at : at + 1] for at in range(len(body))]
+
+
+def cut(body: bytes, at: list[int]) -> list[bytes]:
+    """The body cut at these positions (modulo its length), some of the chunks empty."""
+    edges = [0, *sorted(position % (len(body) + 1) for position in at), len(body)]
+    return [body[start:end] for start, end in pairwise(edges)]
+
+
+def pickled(thing: Any) -> Any:
+    return pickle.loads(pickle.dumps(thing))  # noqa: S301 (made here)
+
+
+def chunks_of(row: dict[str, Any]) -> list[bytes]:
+    return [base64.b64decode(chunk) for chunk in row["chunks_b64"]]
+
+
+CUTS = st.lists(st.integers(0, 10_000), max_size=12)
+PIECES = st.sampled_from(
+    [
+        *(b"data:", b"data: ", b"data", b"event:", b"event: ", b"id:", b"id: ", b"retry: ", b"dat"),
+        *(b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b"\r\n\r\n", b"\n\r", b":", b" ", b": ", b"::"),
+        *(b"\xef\xbb\xbf", b"\xef\xbb", b"\0", b"\xff", b"\xc3", b"\xf0\x9f\x8e", "🎉é".encode()),
+        *(
+            b"12",
+            b"+5",
+            b"x",
+            b"bogus",
+            b"Data:",
+            "\u2028\x85\x0b".encode(),
+            b"a line of some length",
+        ),
+        *(b"data: x\n", b"data: yy\r\n", b"data: z\r", b": comment\n", b"\xef\xbb\xbf: c\r\n"),
+    ]
+)
+BODIES = st.lists(PIECES | st.binary(max_size=3), max_size=40).map(b"".join)
+SMALL_LIMITS = st.builds(
+    Limits,
+    event_bytes=st.integers(1, 60),
+    total_bytes=st.none() | st.integers(0, 80),
+    violations=st.integers(0, 4),
+)
+
+
+# The rows
+
+
+@pytest.mark.parametrize(
+    "recut",
+    [list, lambda chunks: [b"".join(chunks)], lambda chunks: in_bytes(b"".join(chunks))],
+    ids=["as given", "whole", "in bytes"],
+)
+def test_every_row_gives_its_events_id_and_reconnection_time(
+    recut: Callable[[list[bytes]], list[bytes]],
+) -> None:
+    rows = shared_data.load("vectors/sse.jsonl")
+    for row in rows:
+        outcome = run(recut(chunks_of(row)))
+        assert outcome.error is None, row["name"]
+        assert outcome.events == [ServerSentEvent(**event) for event in row["events"]], row["name"]
+        assert outcome.last_event_id == row["last_event_id"], row["name"]
+        assert outcome.reconnection_time == row["reconnect_ms"], row["name"]
+    shared_data.ran("vectors/sse.jsonl", len(rows))
+
+
+@given(st.data())
+def test_every_row_is_the_same_however_it_is_cut(data: st.DataObject) -> None:
+    row = data.draw(st.sampled_from(shared_data.load("vectors/sse.jsonl")))
+    body = b"".join(chunks_of(row))
+    assert run(cut(body, data.draw(CUTS))) == run([body])
+
+
+def test_every_content_type_row_is_told() -> None:
+    rows = shared_data.load("vectors/content_type.jsonl")
+    for row in rows:
+        assert is_event_stream(row["content_type"]) is row["is_event_stream"], row["name"]
+    shared_data.ran("vectors/content_type.jsonl", len(rows))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_one"),
+    [
+        ("text/event-stream, */*", True),
+        ("text/event-stream,", True),
+        ('application/json, TEXT/Event-Stream ; charset="utf-8"', True),
+        ("text/event-stream, application/json", False),
+        ("*/*", False),
+        ("event-stream", False),
+    ],
+)
+def test_the_last_type_of_a_list_counts(content_type: str, is_one: bool) -> None:
+    assert is_event_stream(content_type) is is_one
+
+
+# Cutting
+
+
+@given(BODIES, CUTS)
+def test_cutting_never_matters(body: bytes, at: list[int]) -> None:
+    whole = run([body])
+    assert run(cut(body, at)) == whole
+    assert run(in_bytes(body)) == whole
+
+
+@given(BODIES, CUTS, SMALL_LIMITS)
+def test_cutting_never_matters_to_limits_either(body: bytes, at: list[int], limits: Limits) -> None:
+    whole = run([body], limits)
+    assert run(cut(body, at), limits) == whole
+    assert run(in_bytes(body), limits) == whole
+
+
+@pytest.mark.parametrize(
+    ("body", "event_bytes"),
+    [
+        (b"data: x\r\ndata: y\r\n\r\n", 8),
+        (b"data: x\r\n\r\n", 8),
+        (b"data: x\r\n\r\n", 9),
+        (b"\xef\xbb\xbfdata: x\n\n", 8),
+        (b"\xef\xbb\xbfdata: x\n\n", 9),
+        (b"\xef\xbb\xbf: comment\ndata: x\n\n", 10),
+        (b"\xef\xbb\xbf\n", 1),
+        (b"\xef\xbbdata: x\n\n", 2),
+        (b"data: \xc3\xa9\xc3\xa9\xc3\xa9\n\n", 7),
+    ],
+)
+def test_the_edges_of_a_limit_are_the_same_for_every_cut(body: bytes, event_bytes: int) -> None:
+    limits = Limits(event_bytes=event_bytes)
+    whole = run([body], limits)
+    assert run(in_bytes(body), limits) == whole
+    for at in range(len(body)):
+        assert run([body[:at], body[at:]], limits) == whole
+
+
+@given(BODIES, CUTS, st.lists(st.integers(0, 3), max_size=20))
+def test_iterators_hold_nothing(body: bytes, at: list[int], takes: list[int]) -> None:
+    decoder = SSEDecoder()
+    events: list[ServerSentEvent] = []
+    appetite = iter(takes)
+    for chunk in cut(body, at):
+        taken = decoder.receive_data(chunk)
+        events.extend(event for _, event in zip(range(next(appetite, 0)), taken, strict=False))
+    events.extend(decoder.receive_data(b""))
+    events.extend(decoder.receive_eof())
+    assert outcome_of(decoder, events) == run([body])
+
+
+def test_one_iterator_goes_on_where_another_was_dropped() -> None:
+    decoder = SSEDecoder()
+    first = decoder.receive_data(b"data: 1\n\ndata: 2\n\ndata: 3\n\n")
+    second = decoder.receive_data(b"data: 4\n\n")
+    taken = [next(first), next(second), next(first), *decoder.receive_data(b"")]
+    assert [event.data for event in taken] == ["1", "2", "3", "4"]
+    assert list(first) == list(second) == []
+
+
+def test_nothing_is_interpreted_before_it_is_asked_for() -> None:
+    decoder = SSEDecoder()
+    taken = decoder.receive_data(b"id: 1\nretry: 5\nbogus\ndata: x\n\n")
+    assert outcome_of(decoder, []) == Outcome([], "", None, (), 0, None)
+    next(taken)
+    assert (decoder.last_event_id, decoder.reconnection_time) == ("1", 5)
+    assert decoder.violation_count == len(decoder.violations) == 1
+
+
+def test_an_event_is_given_at_its_blank_line_without_waiting_for_the_rest_of_a_line_end() -> None:
+    decoder = SSEDecoder()
+    assert list(decoder.receive_data(b"data: x\r\n")) == []
+    assert list(decoder.receive_data(b"\r")) == [ServerSentEvent(data="x")]
+    assert list(decoder.receive_data(b"\n")) == []
+    assert list(decoder.receive_data(b"data: y\n\n")) == [ServerSentEvent(data="y")]
+
+
+def test_bytearrays_and_memoryviews_are_taken_and_may_change_afterwards() -> None:
+    decoder = SSEDecoder()
+    buffer = bytearray(b"data: one\n\ndata: t")
+    taken = decoder.receive_data(buffer)
+    buffer[:] = b"!" * len(buffer)
+    assert [event.data for event in taken] == ["one"]
+    buffer[:] = b"-wo\n\n--"
+    taken = decoder.receive_data(memoryview(buffer)[1:5])
+    buffer[:] = b"!" * len(buffer)
+    assert [event.data for event in taken] == ["two"]
+
+
+# The end
+
+
+def test_an_event_without_its_blank_line_is_discarded_at_the_end() -> None:
+    outcome = run([b"id: 1\ndata: x\n\nid: 2\ndata: y\n"])
+    assert outcome.events == [ServerSentEvent(data="x", id="1")]
+    assert outcome.last_event_id == "1"
+
+
+def test_what_was_not_taken_is_given_at_the_end() -> None:
+    decoder = SSEDecoder()
+    decoder.receive_data(b"data: x\n\n")
+    assert list(decoder.receive_eof()) == [ServerSentEvent(data="x")]
+
+
+def test_data_after_the_end_is_a_runtime_error_and_a_second_end_is_ignored() -> None:
+    decoder = SSEDecoder()
+    decoder.receive_data(b"data: x\n\n")
+    decoder.receive_eof()
+    with pytest.raises(RuntimeError, match="after the end"):
+        decoder.receive_data(b"data: y\n\n")
+    assert [event.data for event in decoder.receive_eof()] == ["x"]
+    assert list(decoder.receive_eof()) == []
+
+
+# The fields
+
+
+@pytest.mark.parametrize(
+    ("retry", "expected"),
+    [
+        (b"5", 5),
+        (b"007", 7),
+        (b"+5", None),
+        (b"-5", None),
+        (b"1_000", None),
+        (b" 5", None),
+        (b"5 ", None),
+        (b"5.0", None),
+        (b"", None),
+        ("\u0665".encode(), None),
+        (b"9" * 5000, None),
+    ],
+)
+def test_retry_is_taken_if_it_consists_of_ascii_digits(retry: bytes, expected: int | None) -> None:
+    decoder = SSEDecoder()
+    (event,) = decoder.receive_data(b"retry: " + retry + b"\ndata: x\n\n")
+    assert event.retry == decoder.reconnection_time == expected
+    assert decoder.violation_count == 0
+
+
+def test_an_invalid_retry_leaves_the_valid_one_before_it() -> None:
+    decoder = SSEDecoder()
+    taken = decoder.receive_data(b"retry: 1\nretry: x\ndata: a\n\ndata: b\n\n")
+    assert [event.retry for event in taken] == [1, None]
+    assert decoder.reconnection_time == 1
+
+
+def test_an_id_with_nul_is_ignored_and_a_good_one_persists() -> None:
+    taken = events_of(b"id: a\ndata: 1\n\nid: b\0\ndata: 2\n\nid\ndata: 3\n\ndata: 4\n\n")
+    assert [event.id for event in taken] == ["a", "a", "", ""]
+
+
+def test_an_id_counts_without_data() -> None:
+    outcome = run([b"id: a\n\n"])
+    assert outcome.events == []
+    assert outcome.last_event_id == "a"
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x00"])
+def test_only_cr_and_lf_end_a_line(separator: str) -> None:
+    data = f"a{separator}b"
+    for chunks in ([f"data: {data}\n\n".encode()], in_bytes(f"data: {data}\n\n".encode())):
+        assert events_of(*chunks) == [ServerSentEvent(data=data)]
+
+
+def test_one_byte_order_mark_is_dropped_and_a_second_is_not() -> None:
+    mark = "\ufeff".encode()
+    assert events_of(mark + b"data: x\n\n") == [ServerSentEvent(data="x")]
+    assert events_of(*in_bytes(mark + b"data: x\n\n")) == [ServerSentEvent(data="x")]
+    assert events_of(mark + mark + b"data: x\n\n") == []
+    assert events_of(b"data: x\n\n" + mark + b"data: y\n\n") == [ServerSentEvent(data="x")]
+
+
+# What is wrong and tolerated
+
+
+def test_faults_are_reported_with_their_event() -> None:
+    decoder = SSEDecoder()
+    body = b": hello\nbogus: 1\n\nevent: \xff\ndata: a\xc3\n\ndata: ok\n\n"
+    taken = decoder.receive_data(body)
+    assert next(taken) == ServerSentEvent("\N{REPLACEMENT CHARACTER}", "a\N{REPLACEMENT CHARACTER}")
+    assert decoder.violations == (
+        Violation(
+            ViolationCode.UNKNOWN_FIELD, ViolationCode.UNKNOWN_FIELD.meaning, 1, 8, "bogus: 1"
+        ),
+        Violation(
+            ViolationCode.INVALID_UTF8,
+            ViolationCode.INVALID_UTF8.meaning,
+            1,
+            18,
+            "\N{REPLACEMENT CHARACTER}",
+        ),
+        Violation(
+            ViolationCode.INVALID_UTF8,
+            ViolationCode.INVALID_UTF8.meaning,
+            1,
+            18,
+            "a\N{REPLACEMENT CHARACTER}",
+        ),
+    )
+    assert list(taken) == [ServerSentEvent(data="ok")]
+    assert decoder.violation_count == 3
+
+
+def test_the_offset_of_a_frame_is_that_of_its_first_field() -> None:
+    body = b"\xef\xbb\xbf: c\r\n\r\nx\r\ndata: 1\r\n\r\n"
+    for chunks in ([body], in_bytes(body)):
+        decoder = SSEDecoder()
+        assert len([event for chunk in chunks for event in decoder.receive_data(chunk)]) == 1
+        assert [violation.byte_offset for violation in decoder.violations] == [body.index(b"x")]
+
+
+def test_bad_utf8_in_an_id_without_data_is_reported_with_the_next_event() -> None:
+    outcome = run([b"id: \xff\n\ndata: x\n\n"])
+    assert outcome.last_event_id == "\N{REPLACEMENT CHARACTER}"
+    assert [(v.code, v.byte_offset) for v in outcome.violations] == [
+        (ViolationCode.INVALID_UTF8, 0)
+    ]
+
+
+def test_the_excerpt_of_a_fault_is_bounded_and_shows_the_place() -> None:
+    outcome = run([b"data: " + b"a" * 5000 + b"\xff" + b"b" * 5000 + b"\n\n"])
+    (violation,) = outcome.violations
+    assert len(violation.excerpt) == 1024
+    assert violation.excerpt.startswith("a" * 32 + "\N{REPLACEMENT CHARACTER}b")
+    outcome = run([b"x" * 5000 + b"\ndata: 1\n\n"])
+    assert outcome.violations[0].excerpt == "x" * 1023 + "…"
+
+
+def test_violations_are_bounded_and_counted() -> None:
+    limits = Limits(violations=3)
+    outcome = run([b"bogus\n" * 10 + b"data: x\n\n" + b"bogus\ndata: y\n\n" * 5], limits)
+    assert len(outcome.violations) == 3
+    assert outcome.violation_count == 15
+    assert len(outcome.events) == 6
+
+
+# Limits
+
+
+def limit_of(*chunks: bytes, limits: Limits) -> tuple[list[str], LimitError]:
+    """The data of the events before the limit, and the error."""
+    decoder = SSEDecoder(limits)
+    seen: list[str] = []
+
+    def drain() -> None:
+        for chunk in chunks:
+            # Not a comprehension: an error must not lose what came before it.
+            for event in decoder.receive_data(chunk):
+                seen.append(event.data)  # noqa: PERF401
+
+    with pytest.raises(LimitError) as caught:
+        drain()
+    return seen, caught.value
+
+
+@pytest.mark.parametrize(
+    ("frame", "size"),
+    [
+        (b"data: x\n\n", 9),
+        (b"data: x\r\r", 9),
+        (b"data: x\r\n\r\n", 10),  # the LF after the last CR may be still to come
+        (b"event: e\ndata: x\n\n", 18),
+        (b"data: x\n: a comment inside\n\n", 28),
+    ],
+)
+def test_an_event_of_exactly_the_limit_fits_and_one_byte_more_does_not(
+    frame: bytes, size: int
+) -> None:
+    for prefix in (b"", b": comment\n", b"data: 0\n\n", b"\xef\xbb\xbf", b"\r\n\n"):
+        body = prefix + frame
+        for chunks in ([body], in_bytes(body)):
+            limits = Limits(event_bytes=max(size, 10))
+            assert events_of(*chunks, limits=limits)[-1].data == "x"
+            if size > 10:
+                _, error = limit_of(*chunks, limits=Limits(event_bytes=size - 1))
+                assert (error.limit, error.maximum, error.code) == (
+                    "event_bytes",
+                    size - 1,
+                    "event_bytes",
+                )
+                assert error.byte_offset == len(prefix)
+
+
+def test_nine_bytes_do_not_fit_into_eight() -> None:
+    seen, error = limit_of(b"data: 0\n\n", limits=Limits(event_bytes=8))
+    assert seen == []
+    assert str(error) == "an event is larger than 8 bytes"
+    assert (error.event_number, error.byte_offset, error.raw) == (1, 0, "")
+
+
+def test_comments_between_events_do_not_count() -> None:
+    body = b": ping\n" * 100 + b"data: x\n\n"
+    assert [event.data for event in events_of(body, limits=Limits(event_bytes=9))] == ["x"]
+
+
+def test_a_comment_that_never_ends_is_too_much() -> None:
+    _, error = limit_of(b": ", b"x" * 50, limits=Limits(event_bytes=20))
+    assert error.raw == ": " + "x" * 18
+
+
+def test_a_limit_error_comes_after_the_events_before_it_and_says_where() -> None:
+    body = b"data: 1\n\nevent: e\ndata: " + b"2" * 50 + b"\n\ndata: 3\n\n"
+    for chunks in ([body], in_bytes(body)):
+        seen, error = limit_of(*chunks, limits=Limits(event_bytes=30))
+        assert seen == ["1"]
+        assert error.event_number == 2
+        assert error.byte_offset == 9
+        assert error.raw == "data: " + "2" * 15
+        assert error.position is None
+
+
+def test_the_piece_in_a_limit_error_is_bounded() -> None:
+    _, error = limit_of(b"data: " + b"x" * 9000, limits=Limits(event_bytes=5000))
+    assert error.raw == "data: " + "x" * 1018
+
+
+def test_the_total_is_exact_and_events_within_it_are_given() -> None:
+    body = b"data: 1\n\ndata: 2\n\n"
+    assert len(events_of(body, limits=Limits(total_bytes=18))) == 2
+    for chunks in ([body], in_bytes(body)):
+        seen, error = limit_of(*chunks, limits=Limits(total_bytes=17))
+        assert seen == ["1"]
+        assert (error.limit, error.maximum, error.byte_offset) == ("total_bytes", 17, 17)
+        assert str(error) == "the body is larger than 17 bytes"
+        seen, _ = limit_of(*chunks, b"data: 3\n\n", limits=Limits(total_bytes=18))
+        assert seen == ["1", "2"]
+
+
+def test_a_total_of_nothing_admits_only_nothing() -> None:
+    assert events_of(b"", limits=Limits(total_bytes=0)) == []
+    _, error = limit_of(b"x", limits=Limits(total_bytes=0))
+    assert error.byte_offset == 0
+
+
+def test_data_beyond_a_total_that_nobody_has_looked_at_is_dropped() -> None:
+    decoder = SSEDecoder(Limits(total_bytes=9))
+    decoder.receive_data(b"data: 1\n\nda")
+    taken = decoder.receive_data(b"ta: 2\n\n")
+    assert next(taken).data == "1"
+    with pytest.raises(LimitError):
+        next(taken)
+
+
+def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> None:
+    decoder = SSEDecoder(Limits(event_bytes=20))
+    dropped = decoder.receive_data(b"data: 1\n\n")
+    taken = decoder.receive_data(b"data: " + b"2" * 50 + b"\n\ndata: 3\n\n")
+    assert next(taken).data == "1"
+    with pytest.raises(LimitError) as first:
+        next(taken)
+    errors = [first.value]
+    calls: list[Callable[[], Any]] = [
+        lambda: decoder.receive_data(b""),
+        lambda: decoder.receive_data(b"data: 4\n\n"),
+        decoder.receive_eof,
+        lambda: next(dropped),
+    ]
+    for call in calls * 2:
+        if call is calls[-1] and len(errors) > len(calls):
+            assert next(dropped, None) is None  # a generator that has raised is finished
+            continue
+        with pytest.raises(LimitError) as again:
+            call()
+        assert vars(again.value) == vars(first.value)
+        assert all(again.value is not error for error in errors)
+        assert again.value.__cause__ is not None
+        errors.append(again.value)
+
+
+# Pickles and copies
+
+
+@given(BODIES, st.integers(0, 300), st.integers(0, 2))
+def test_a_decoder_can_be_pickled_and_copied_in_mid_stream(
+    body: bytes, at: int, takes: int
+) -> None:
+    limits = Limits(event_bytes=40, total_bytes=200)
+    at %= len(body) + 1
+    decoder = SSEDecoder(limits)
+    events: list[ServerSentEvent] = []
+    with suppress(LimitError):
+        for _, event in zip(range(takes), decoder.receive_data(body[:at]), strict=False):
+            events.append(event)  # noqa: PERF402 (an error must not lose them)
+
+    def go_on(other: SSEDecoder) -> Outcome:
+        rest = list(events)
+        error = None
+        try:
+            rest.extend(other.receive_data(body[at:]))
+            rest.extend(other.receive_eof())
+        except LimitError as caught:
+            error = vars(caught)
+        return outcome_of(other, rest, error)
+
+    outcomes = [go_on(other) for other in (pickled(decoder), copy.deepcopy(decoder), decoder)]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    if outcomes[0].error is None:
+        assert outcomes[0] == run([body], limits)
+
+
+def test_an_event_is_a_value() -> None:
+    event = ServerSentEvent("e", "d", "i", 1)
+    assert pickled(event) == copy.deepcopy(event) == event
+    assert len({event, pickled(event)}) == 1
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        event.data = ""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# Encoding
+
+ENCODABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\0")
+EVENTS = st.builds(
+    ServerSentEvent,
+    event=st.sampled_from(["message", " spaced", ":", "error"]) | st.text(ENCODABLE, min_size=1),
+    data=st.text(ENCODABLE | st.sampled_from("\n\0")),
+    id=st.text(ENCODABLE),
+    retry=st.none() | st.integers(0, 10**30),
+)
+
+
+@given(EVENTS, CUTS)
+def test_an_encoded_event_decodes_to_the_same(event: ServerSentEvent, at: list[int]) -> None:
+    assert events_of(*cut(encode_sse(event), at)) == [event]
+
+
+def test_an_event_is_encoded_with_nothing_that_need_not_be_said() -> None:
+    assert encode_sse(ServerSentEvent(data="a\n\nb")) == b"data: a\ndata: \ndata: b\n\n"
+    assert encode_sse(ServerSentEvent("e", "x", "7", 5)) == (
+        b"event: e\nid: 7\nretry: 5\ndata: x\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ServerSentEvent(event=""),
+        ServerSentEvent(event="a\nb"),
+        ServerSentEvent(event="a\rb"),
+        ServerSentEvent(id="a\nb"),
+        ServerSentEvent(id="a\rb"),
+        ServerSentEvent(id="a\0b"),
+        ServerSentEvent(data="a\rb"),
+        ServerSentEvent(data="a\r\nb"),
+        ServerSentEvent(data="\ud800"),
+        ServerSentEvent(event="\udfff"),
+        ServerSentEvent(retry=-1),
+    ],
+)
+def test_what_the_format_cannot_hold_is_refused(event: ServerSentEvent) -> None:
+    with pytest.raises(ValueError, match=r"cannot hold|milliseconds|surrogates not allowed"):
+        encode_sse(event)
+
+
+# Work
+
+
+def work(chunks: Iterable[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """How many functions are called and how many bytes are copied to decode a stream."""
+    calls = copied = 0
+
+    def count_call(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    def counting_bytes(data: Any) -> bytes:
+        nonlocal copied
+        copied += len(data)
+        return bytes(data)
+
+    decoder = SSEDecoder()
+    with monkeypatch.context() as patched:
+        patched.setattr(room, "bytes", counting_bytes, raising=False)
+        sys.setprofile(count_call)
+        try:
+            for chunk in chunks:
+                for _ in decoder.receive_data(chunk):
+                    pass
+        finally:
+            sys.setprofile(None)
+    return calls, copied
+
+
+def one_byte_chunks(size: int) -> Iterator[bytes]:
+    yield from in_bytes(b"event: e\ndata: some text\n\n" * size)
+
+
+def one_huge_line(size: int) -> Iterator[bytes]:
+    yield b"data: "
+    for _ in range(20 * size):
+        yield b"x" * 64
+    yield b"\n\n"
+
+
+def many_tiny_events(size: int) -> Iterator[bytes]:
+    yield b"data:x\n\n" * (20 * size)
+
+
+def many_lines_in_one_event(size: int) -> Iterator[bytes]:
+    for _ in range(20 * size):
+        yield b"data: x\n"
+    yield b"\n"
+
+
+def a_cut_in_every_line_end(size: int) -> Iterator[bytes]:
+    for _ in range(5 * size):
+        yield from (b"data: x\r", b"\n\r", b"\n")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        one_byte_chunks,
+        one_huge_line,
+        many_tiny_events,
+        many_lines_in_one_event,
+        a_cut_in_every_line_end,
+    ],
+)
+def test_twice_the_bytes_are_twice_the_work(
+    stream: Callable[[int], Iterator[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, copied = work(stream(100), monkeypatch)
+    twice_the_calls, twice_the_copied = work(stream(200), monkeypatch)
+    assert 1.9 * calls < twice_the_calls < 2.1 * calls
+    assert copied < twice_the_copied < 2.1 * copied
