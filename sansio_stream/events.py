@@ -1,0 +1,417 @@
+"""Vocabulary: the events of a stream and the deltas inside them, as frozen values; and what a payload is an event of.
+
+One JSON object in, one event out, and back without loss. Knows no order: that is the business of `transitions`.
+
+A new delta type is one class here, one line in `ContentBlockDelta`, and one line in the fold.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
+
+import attrs
+
+from .codec import OFF_WIRE, WireObject, decode, evolve, on_wire_as, plan_of, wire_object
+from .errors import Limits, ViolationCode
+from .message import Citation, ContentBlock, InputBlock, Message, StopReason
+from .tool_input import ToolInput
+
+__all__ = [
+    "CitationsDelta",
+    "CompactionDelta",
+    "ContentBlockDelta",
+    "ContentBlockDeltaEvent",
+    "ContentBlockStartEvent",
+    "ContentBlockStopEvent",
+    "ErrorDetail",
+    "ErrorEvent",
+    "InputJSONDelta",
+    "MessageDelta",
+    "MessageDeltaEvent",
+    "MessageDeltaUsage",
+    "MessageStartEvent",
+    "MessageStopEvent",
+    "MessageStreamEvent",
+    "PingEvent",
+    "RawContentBlockDeltaEvent",
+    "RawContentBlockStartEvent",
+    "RawContentBlockStopEvent",
+    "RawMessageDeltaEvent",
+    "RawMessageStartEvent",
+    "RawMessageStopEvent",
+    "RawMessageStreamEvent",
+    "SignatureDelta",
+    "TextDelta",
+    "ThinkingDelta",
+    "UnknownDelta",
+    "UnknownEvent",
+    "event_from_dict",
+]
+
+# Deltas of a content block.
+
+
+@wire_object
+class TextDelta(WireObject):
+    """More text."""
+
+    type: ClassVar[Literal["text_delta"]] = "text_delta"
+    text: str
+
+
+@wire_object
+class InputJSONDelta(WireObject):
+    """More of the JSON text of a tool input, cut anywhere: inside words, numbers, escapes. The first is often ""."""
+
+    type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
+    partial_json: str
+
+
+@wire_object
+class ThinkingDelta(WireObject):
+    """More reasoning. Compatible servers may send the signature with it."""
+
+    type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
+    thinking: str
+    signature: str | None = None
+    estimated_tokens: int | None = None
+
+
+@wire_object
+class SignatureDelta(WireObject):
+    """The signature of the reasoning, whole."""
+
+    type: ClassVar[Literal["signature_delta"]] = "signature_delta"
+    signature: str
+
+
+@wire_object
+class CitationsDelta(WireObject):
+    """One more citation of a text block."""
+
+    type: ClassVar[Literal["citations_delta"]] = "citations_delta"
+    citation: Citation
+
+
+@wire_object
+class CompactionDelta(WireObject):
+    """The summary of a compaction block, whole."""
+
+    type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
+    content: str | None
+    encrypted_content: str | None = None
+
+
+@wire_object
+class UnknownDelta(WireObject):
+    """A delta of a type that has no class here, or without its payload; its members are in `extra`."""
+
+    type: ClassVar[Literal["unknown"]] = "unknown"
+    wire_type: str = attrs.field(metadata=on_wire_as("type"))
+
+
+ContentBlockDelta: TypeAlias = (
+    TextDelta
+    | InputJSONDelta
+    | ThinkingDelta
+    | SignatureDelta
+    | CitationsDelta
+    | CompactionDelta
+    | UnknownDelta
+)
+
+# What a message_delta carries.
+
+
+@wire_object
+class MessageDelta(WireObject):
+    """Changes of the message itself. None is both "absent" and "null"; see `is_on_wire`."""
+
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    stop_details: dict[str, Any] | None = None
+    container: dict[str, Any] | None = None
+
+
+@wire_object
+class MessageDeltaUsage(WireObject):
+    """Totals so far: they replace the earlier ones."""
+
+    output_tokens: int | None
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens_details: dict[str, Any] | None = None
+    server_tool_use: dict[str, Any] | None = None
+    iterations: list[Any] | None = None
+    fallback_credit: Any = None
+
+
+@wire_object
+class ErrorDetail(WireObject):
+    """What an error event says."""
+
+    type: str | None = None
+    message: str | None = None
+    details: Any = None
+
+
+# Events.
+
+
+@wire_object
+class MessageStartEvent(WireObject):
+    """The message begins. Its content is usually empty, but not always."""
+
+    type: ClassVar[Literal["message_start"]] = "message_start"
+    message: Message
+
+
+@wire_object
+class ContentBlockStartEvent(WireObject):
+    """A content block begins; `content_block` is as it was sent, and what it has of an input is not complete."""
+
+    type: ClassVar[Literal["content_block_start"]] = "content_block_start"
+    index: int
+    content_block: ContentBlock
+
+
+@wire_object
+class ContentBlockDeltaEvent(WireObject):
+    """A content block grows."""
+
+    type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
+    index: int
+    delta: ContentBlockDelta
+
+
+@wire_object
+class ContentBlockStopEvent(WireObject):
+    """A content block is finished.
+
+    Attributes:
+        content_block: the finished block; None on an event that no machine has folded. Not compared.
+    """
+
+    type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
+    index: int
+    content_block: ContentBlock | None = attrs.field(
+        default=None, kw_only=True, eq=False, repr=False, metadata=OFF_WIRE
+    )
+
+
+@wire_object
+class MessageDeltaEvent(WireObject):
+    """The message itself changes: usually the stop reason and the usage, once, after all blocks."""
+
+    type: ClassVar[Literal["message_delta"]] = "message_delta"
+    delta: MessageDelta
+    usage: MessageDeltaUsage
+    context_management: dict[str, Any] | None = None
+    input_transformations: list[Any] | None = None
+
+
+@wire_object
+class MessageStopEvent(WireObject):
+    """The message is whole: the only proof of it.
+
+    Attributes:
+        message: the finished message; None on an event that no machine has folded. Not compared.
+    """
+
+    type: ClassVar[Literal["message_stop"]] = "message_stop"
+    message: Message | None = attrs.field(
+        default=None, kw_only=True, eq=False, repr=False, metadata=OFF_WIRE
+    )
+
+
+@wire_object
+class PingEvent(WireObject):
+    """A sign of life.
+
+    Attributes:
+        raw: the data where it is not a JSON object, else None; not part of `to_dict()`.
+    """
+
+    type: ClassVar[Literal["ping"]] = "ping"
+    raw: str | None = attrs.field(default=None, kw_only=True, metadata=OFF_WIRE)
+
+
+@wire_object
+class ErrorEvent(WireObject):
+    """The server gave up; nothing that follows counts. Read it by its properties: servers differ in its shape.
+
+    Attributes:
+        error: the standard object; all its members None where the payload has none.
+        request_id: the server's name for the request.
+        raw: the data where it is not a JSON object, else None; not part of `to_dict()`.
+    """
+
+    type: ClassVar[Literal["error"]] = "error"
+    error: ErrorDetail
+    request_id: str | None = None
+    raw: str | None = attrs.field(default=None, kw_only=True, metadata=OFF_WIRE)
+
+    @property
+    def error_type(self) -> str | None:
+        """The kind of error, as `overloaded_error`. Servers without an `error` object put it in `type`."""
+        if self.error.type is not None:
+            return self.error.type
+        sent = self.to_dict().get("type")
+        return sent if isinstance(sent, str) and sent != "error" else None
+
+    @property
+    def message(self) -> str:
+        """The sentence for a person, from wherever the server has put it; "" where there is none."""
+        if self.error.message is not None:
+            return self.error.message
+        sent = self.to_dict()
+        for text in (sent.get("message"), sent.get("error"), self.raw):
+            if isinstance(text, str):
+                return text
+        return ""
+
+    @property
+    def code(self) -> int | None:
+        """An HTTP status that the server has put into the payload as `code`, if any."""
+        code = self.to_dict().get("code")
+        return code if type(code) is int and code in HTTP_ERRORS else None
+
+
+HTTP_ERRORS: Final = range(400, 600)
+
+
+@wire_object
+class UnknownEvent(WireObject):
+    """An event of a type that has no class here, or that lacks what its type needs; its members are in `extra`.
+
+    Attributes:
+        wire_type: the payload's type, or else the frame's name, or "".
+        raw: the data where it is not a JSON object, else None; not part of `to_dict()`.
+    """
+
+    type: ClassVar[Literal["unknown"]] = "unknown"
+    wire_type: str = attrs.field(metadata=on_wire_as("type"))
+    raw: str | None = attrs.field(default=None, kw_only=True, metadata=OFF_WIRE)
+
+
+MessageStreamEvent: TypeAlias = (
+    MessageStartEvent
+    | ContentBlockStartEvent
+    | ContentBlockDeltaEvent
+    | ContentBlockStopEvent
+    | MessageDeltaEvent
+    | MessageStopEvent
+    | PingEvent
+    | ErrorEvent
+    | UnknownEvent
+)
+
+# The seeds of this library told "raw" events, as they are on the wire, from typed ones. Here they are the same.
+RawMessageStartEvent: TypeAlias = MessageStartEvent
+RawContentBlockStartEvent: TypeAlias = ContentBlockStartEvent
+RawContentBlockDeltaEvent: TypeAlias = ContentBlockDeltaEvent
+RawContentBlockStopEvent: TypeAlias = ContentBlockStopEvent
+RawMessageDeltaEvent: TypeAlias = MessageDeltaEvent
+RawMessageStopEvent: TypeAlias = MessageStopEvent
+RawMessageStreamEvent: TypeAlias = MessageStreamEvent
+
+# From payload to event.
+
+EVENTS: Final[dict[str, Any]] = {
+    cls.type: cls for cls in get_args(MessageStreamEvent) if cls is not UnknownEvent
+}
+
+Faults: TypeAlias = tuple[ViolationCode, ...]
+
+
+def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
+    """Return the event that a payload stands for; `event.to_dict()` gives the payload back. Never raises.
+
+    Decided by the payload's type, else by the shape of an error; a type that has no class, or a known one that
+    lacks what it needs, gives `UnknownEvent`.
+    """
+    event, _ = event_from_payload("", payload, Limits().blocks)
+    return event
+
+
+def event_from_payload(
+    name: str, payload: Mapping[str, Any], max_blocks: int
+) -> tuple[MessageStreamEvent, Faults]:
+    """Return the event of a JSON object that came in a frame called `name`, and what was wrong with it."""
+    tag = payload.get("type")
+    kind = kind_of(name, payload)
+    faults: Faults = ()
+    if not isinstance(tag, str):
+        faults = (ViolationCode.MISSING_TYPE,)
+    elif name and name != tag:
+        faults = (ViolationCode.EVENT_NAME_MISMATCH,)
+    if kind is None:
+        return unknown_event(name, payload), faults
+    event = decode(EVENTS[kind], payload)
+    if lacks_routing(event, max_blocks):
+        return unknown_event(name, payload), (*faults, ViolationCode.MALFORMED_EVENT)
+    match event:
+        case ContentBlockDeltaEvent(delta=delta) if lacks_payload(delta):
+            event = evolve(event, delta=decode(UnknownDelta, payload["delta"]))
+            faults = (*faults, ViolationCode.MALFORMED_DELTA)
+        case ContentBlockStartEvent(content_block=InputBlock() as block):
+            started = ToolInput.started(block.to_dict().get("input"))
+            event = evolve(event, content_block=evolve(block, tool_input=started))
+        case _:
+            pass
+    return event, faults
+
+
+def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
+    """Return the event of data that is not a JSON object, or None where its name promises one."""
+    if name == "ping":
+        return PingEvent(raw=text)
+    if name == "error":
+        return ErrorEvent(ErrorDetail(), raw=text)
+    return None if name in EVENTS else UnknownEvent(name, raw=text)
+
+
+def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
+    """Return the type of the event, or None where it is none that we know. The first rule that fits decides."""
+    tag = payload.get("type")
+    if "error" in (name, tag):
+        return "error"
+    if isinstance(tag, str):
+        if tag in EVENTS:
+            return tag
+    elif name in EVENTS:
+        return name
+    # llama.cpp and some gateways: {"error": {...}} or {"code": 500, "message": "...", "type": "server_error"}
+    if payload.get("error") is not None or payload.keys() >= {"code", "message"}:
+        return "error"
+    return None
+
+
+def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
+    """Return the event that keeps everything and means nothing."""
+    event = decode(UnknownEvent, payload)
+    return evolve(event, wire_type=name) if event.misfits("type") else event
+
+
+def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
+    """Whether a member is unusable that says where the event belongs: an index, or an object with a type."""
+    match event:
+        case MessageStartEvent():
+            return event.misfits("message")
+        case ContentBlockStartEvent(index=index, content_block=block):
+            misfits = event.misfits("index", "content_block") or block.misfits("type")
+            return misfits or not 0 <= index < max_blocks
+        case ContentBlockDeltaEvent(index=index, delta=delta):
+            misfits = event.misfits("index", "delta") or delta.misfits("type")
+            return misfits or not 0 <= index < max_blocks
+        case ContentBlockStopEvent(index=index):
+            return event.misfits("index") or not 0 <= index < max_blocks
+        case MessageDeltaEvent():
+            return event.misfits("delta")
+        case _:
+            return False
+
+
+def lacks_payload(delta: ContentBlockDelta) -> bool:
+    """Whether a delta of a known type has nothing to add: its first member is missing or of another type."""
+    return delta.misfits(plan_of(type(delta)).members[0].wire)

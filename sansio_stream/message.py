@@ -1,0 +1,500 @@
+"""Vocabulary: the message, its content blocks, citations and usage, as frozen values.
+
+JSON objects in, typed values out, and back without loss. Knows no events: nothing here changes.
+
+Every enumeration is open (`str`), every member may be missing: absent and null both read as None, a growing text
+as "". What is nested deeper than the typed members (a result's `content`, `caller`, `container`) stays JSON.
+
+A new block type is one class here and one line in `ContentBlock`.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import attrs
+
+from .codec import (
+    OFF_WIRE,
+    WireObject,
+    decode,
+    decoder,
+    is_object,
+    on_wire_as,
+    union_members,
+    wire_object,
+)
+from .tool_input import InputError, InputState, ToolInput
+
+if TYPE_CHECKING:
+    # Only for an annotation: deltas belong to the next room, a block keeps those that nothing could fold.
+    from .events import ContentBlockDelta
+
+__all__ = [
+    "AdvisorToolResultBlock",
+    "BashCodeExecutionToolResultBlock",
+    "CharLocationCitation",
+    "Citation",
+    "CodeExecutionToolResultBlock",
+    "CompactionBlock",
+    "ContainerUploadBlock",
+    "ContentBlock",
+    "ContentBlockLocationCitation",
+    "FallbackBlock",
+    "MCPToolListingBlock",
+    "MCPToolResultBlock",
+    "MCPToolUseBlock",
+    "Message",
+    "PageLocationCitation",
+    "RedactedThinkingBlock",
+    "SearchResultLocationCitation",
+    "ServerToolUseBlock",
+    "StopReason",
+    "TextBlock",
+    "TextEditorCodeExecutionToolResultBlock",
+    "ThinkingBlock",
+    "ToolSearchToolResultBlock",
+    "ToolUseBlock",
+    "UnknownBlock",
+    "UnknownCitation",
+    "Usage",
+    "WebFetchToolResultBlock",
+    "WebSearchResultLocationCitation",
+    "WebSearchToolResultBlock",
+    "block_from_dict",
+    "message_from_dict",
+]
+
+StopReason: TypeAlias = str
+"""Known: end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal, model_context_window_exceeded,
+compaction. New ones may come at any time."""
+
+# Citations (protocol: content blocks of type text).
+
+
+@wire_object
+class CharLocationCitation(WireObject):
+    """A span of characters of a plain text document."""
+
+    type: ClassVar[Literal["char_location"]] = "char_location"
+    cited_text: str | None
+    document_index: int | None
+    document_title: str | None
+    start_char_index: int | None
+    end_char_index: int | None
+    file_id: str | None = None
+
+
+@wire_object
+class PageLocationCitation(WireObject):
+    """A range of pages of a document."""
+
+    type: ClassVar[Literal["page_location"]] = "page_location"
+    cited_text: str | None
+    document_index: int | None
+    document_title: str | None
+    start_page_number: int | None
+    end_page_number: int | None
+    file_id: str | None = None
+
+
+@wire_object
+class ContentBlockLocationCitation(WireObject):
+    """A range of content blocks of a document."""
+
+    type: ClassVar[Literal["content_block_location"]] = "content_block_location"
+    cited_text: str | None
+    document_index: int | None
+    document_title: str | None
+    start_block_index: int | None
+    end_block_index: int | None
+    file_id: str | None = None
+
+
+@wire_object
+class WebSearchResultLocationCitation(WireObject):
+    """A passage of a web page. `encrypted_index` must go back as it came."""
+
+    type: ClassVar[Literal["web_search_result_location"]] = "web_search_result_location"
+    cited_text: str | None
+    url: str | None
+    title: str | None
+    encrypted_index: str | None
+
+
+@wire_object
+class SearchResultLocationCitation(WireObject):
+    """A passage of a search result that the caller had sent."""
+
+    type: ClassVar[Literal["search_result_location"]] = "search_result_location"
+    cited_text: str | None
+    source: str | None
+    title: str | None
+    search_result_index: int | None
+    start_block_index: int | None
+    end_block_index: int | None
+
+
+@wire_object
+class UnknownCitation(WireObject):
+    """A citation of a type that has no class here; its members are in `extra`."""
+
+    type: ClassVar[Literal["unknown"]] = "unknown"
+    wire_type: str = attrs.field(metadata=on_wire_as("type"))
+
+
+Citation: TypeAlias = (
+    CharLocationCitation
+    | PageLocationCitation
+    | ContentBlockLocationCitation
+    | WebSearchResultLocationCitation
+    | SearchResultLocationCitation
+    | UnknownCitation
+)
+
+# Content blocks.
+
+
+@wire_object
+class Block(WireObject):
+    """What all content blocks have.
+
+    Attributes:
+        unfolded: the deltas that no rule could fold into the block, in order; not on the wire.
+    """
+
+    unfolded: "tuple[ContentBlockDelta, ...]" = attrs.field(
+        default=(), kw_only=True, metadata=OFF_WIRE
+    )
+
+
+@wire_object
+class InputBlock(Block):
+    """What blocks with a streamed input have beside it. None of it is on the wire or compared."""
+
+    _tool_input: ToolInput | None = attrs.field(
+        default=None, kw_only=True, eq=False, repr=False, alias="tool_input", metadata=OFF_WIRE
+    )
+
+    @property
+    def input_json(self) -> str:
+        """The raw text of the input so far; "" where no delta came. Cost: joins the fragments at each read."""
+        return "" if self._tool_input is None else self._tool_input.text
+
+    @property
+    def input_state(self) -> InputState:
+        """Whether `input` may be acted on; see `InputState`."""
+        if self._tool_input is not None:
+            return self._tool_input.state
+        sent = self.to_dict().get("input")
+        if sent is None:
+            return "incomplete"
+        return "complete" if is_object(sent) else "invalid"
+
+    @property
+    def input_error(self) -> InputError | None:
+        """Why `input_state` is "invalid", where a text was parsed; else None."""
+        return None if self._tool_input is None else self._tool_input.error
+
+    @property
+    def partial_input(self) -> Any:
+        """The input as far as it can be shown: for display only, it may change or turn out to be broken.
+
+        Equal to what jiter's partial modes give. On the newest snapshot and on `StreamMachine.block()` it is live:
+        read-only, and valid until the next event is taken. Never raises. Linear in the text in total.
+        """
+        if self._tool_input is not None:
+            return self._tool_input.partial_value
+        return self.to_dict().get("input")
+
+
+@wire_object
+class TextBlock(Block):
+    """Text of the answer."""
+
+    type: ClassVar[Literal["text"]] = "text"
+    text: str
+    citations: tuple[Citation, ...] | None = None
+
+
+@wire_object
+class ThinkingBlock(Block):
+    """Reasoning. `signature` belongs to `thinking` and must go back with it, unchanged."""
+
+    type: ClassVar[Literal["thinking"]] = "thinking"
+    thinking: str
+    signature: str
+
+
+@wire_object
+class RedactedThinkingBlock(Block):
+    """Reasoning that is encrypted."""
+
+    type: ClassVar[Literal["redacted_thinking"]] = "redacted_thinking"
+    data: str | None
+
+
+@wire_object
+class ToolUseBlock(InputBlock):
+    """A call of one of the caller's tools.
+
+    Attributes:
+        input: the arguments; None unless `input_state` is "complete".
+    """
+
+    type: ClassVar[Literal["tool_use"]] = "tool_use"
+    id: str | None
+    name: str | None
+    input: dict[str, Any] | None
+    caller: dict[str, Any] | None = None
+    toolset_name: str | None = None
+
+
+@wire_object
+class ServerToolUseBlock(InputBlock):
+    """A call of a tool that the server runs itself; `input` as in `ToolUseBlock`."""
+
+    type: ClassVar[Literal["server_tool_use"]] = "server_tool_use"
+    id: str | None
+    name: str | None
+    input: dict[str, Any] | None
+    caller: dict[str, Any] | None = None
+
+
+@wire_object
+class MCPToolUseBlock(InputBlock):
+    """A call of a tool of an MCP server; `input` as in `ToolUseBlock`."""
+
+    type: ClassVar[Literal["mcp_tool_use"]] = "mcp_tool_use"
+    id: str | None
+    name: str | None
+    server_name: str | None
+    input: dict[str, Any] | None
+
+
+@wire_object
+class WebSearchToolResultBlock(Block):
+    """Search results: a list, or an object with `error_code`."""
+
+    type: ClassVar[Literal["web_search_tool_result"]] = "web_search_tool_result"
+    tool_use_id: str | None
+    content: Any
+    caller: dict[str, Any] | None = None
+
+
+@wire_object
+class WebFetchToolResultBlock(Block):
+    """A fetched document, or an object with `error_code`."""
+
+    type: ClassVar[Literal["web_fetch_tool_result"]] = "web_fetch_tool_result"
+    tool_use_id: str | None
+    content: Any
+    caller: dict[str, Any] | None = None
+
+
+@wire_object
+class CodeExecutionToolResultBlock(Block):
+    """What a code execution wrote, or an object with `error_code`."""
+
+    type: ClassVar[Literal["code_execution_tool_result"]] = "code_execution_tool_result"
+    tool_use_id: str | None
+    content: Any
+
+
+@wire_object
+class BashCodeExecutionToolResultBlock(Block):
+    """What a shell command wrote, or an object with `error_code`."""
+
+    type: ClassVar[Literal["bash_code_execution_tool_result"]] = "bash_code_execution_tool_result"
+    tool_use_id: str | None
+    content: Any
+
+
+@wire_object
+class TextEditorCodeExecutionToolResultBlock(Block):
+    """What a file operation gave, or an object with `error_code`."""
+
+    type: ClassVar[Literal["text_editor_code_execution_tool_result"]] = (
+        "text_editor_code_execution_tool_result"
+    )
+    tool_use_id: str | None
+    content: Any
+
+
+@wire_object
+class ToolSearchToolResultBlock(Block):
+    """References to tools that were found, or an object with `error_code`."""
+
+    type: ClassVar[Literal["tool_search_tool_result"]] = "tool_search_tool_result"
+    tool_use_id: str | None
+    content: Any
+
+
+@wire_object
+class ContainerUploadBlock(Block):
+    """A file in the container."""
+
+    type: ClassVar[Literal["container_upload"]] = "container_upload"
+    file_id: str | None
+
+
+@wire_object
+class MCPToolResultBlock(Block):
+    """What a tool of an MCP server gave: a string or a list of text blocks."""
+
+    type: ClassVar[Literal["mcp_tool_result"]] = "mcp_tool_result"
+    tool_use_id: str | None
+    is_error: bool | None
+    content: Any
+
+
+@wire_object
+class MCPToolListingBlock(Block):
+    """The tools of an MCP server."""
+
+    type: ClassVar[Literal["mcp_tool_listing"]] = "mcp_tool_listing"
+    mcp_server_name: str | None
+    tools: list[Any] | None
+
+
+@wire_object
+class AdvisorToolResultBlock(Block):
+    """What the advisor said, or an object with `error_code`."""
+
+    type: ClassVar[Literal["advisor_tool_result"]] = "advisor_tool_result"
+    tool_use_id: str | None
+    content: Any
+
+
+@wire_object
+class CompactionBlock(Block):
+    """A summary that stands for earlier turns. `content` stays None where the compaction failed."""
+
+    type: ClassVar[Literal["compaction"]] = "compaction"
+    content: str | None
+    encrypted_content: str | None = None
+    signature: str | None = None
+    tool_changes: list[Any] | None = None
+
+
+@wire_object
+class FallbackBlock(Block):
+    """The seam at which another model went on: `from_` and `to` are objects with a `model`."""
+
+    type: ClassVar[Literal["fallback"]] = "fallback"
+    from_: dict[str, Any] | None = attrs.field(metadata=on_wire_as("from"))
+    to: dict[str, Any] | None
+    trigger: dict[str, Any] | None = None
+
+
+@wire_object
+class UnknownBlock(InputBlock):
+    """A block of a type that has no class here; its members are in `extra`, its deltas in `unfolded`.
+
+    If it gets `input_json_delta`s it has an input like every tool call.
+    """
+
+    type: ClassVar[Literal["unknown"]] = "unknown"
+    wire_type: str = attrs.field(metadata=on_wire_as("type"))
+
+    @property
+    def input(self) -> dict[str, Any] | None:
+        """The member of that name, where it is an object."""
+        value = self.extra.get("input")
+        return value if is_object(value) else None
+
+
+ContentBlock: TypeAlias = (
+    TextBlock
+    | ThinkingBlock
+    | RedactedThinkingBlock
+    | ToolUseBlock
+    | ServerToolUseBlock
+    | MCPToolUseBlock
+    | WebSearchToolResultBlock
+    | WebFetchToolResultBlock
+    | CodeExecutionToolResultBlock
+    | BashCodeExecutionToolResultBlock
+    | TextEditorCodeExecutionToolResultBlock
+    | ToolSearchToolResultBlock
+    | ContainerUploadBlock
+    | MCPToolResultBlock
+    | MCPToolListingBlock
+    | AdvisorToolResultBlock
+    | CompactionBlock
+    | FallbackBlock
+    | UnknownBlock
+)
+
+# The message.
+
+
+@wire_object
+class Usage(WireObject):
+    """Tokens and other things that are billed. Totals, never increments; 0 is a value, None is "not said"."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: dict[str, Any] | None = None
+    output_tokens_details: dict[str, Any] | None = None
+    server_tool_use: dict[str, Any] | None = None
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+    iterations: list[Any] | None = None
+    fallback_credit: Any = None
+
+    @property
+    def total_input_tokens(self) -> int | None:
+        """`input_tokens` and both cache counters together; None if none of them was said."""
+        parts = (
+            self.input_tokens,
+            self.cache_creation_input_tokens,
+            self.cache_read_input_tokens,
+        )
+        said = [part for part in parts if part is not None]
+        return sum(said) if said else None
+
+
+@wire_object
+class Message(WireObject):
+    """A message, finished or growing. As a snapshot it is the fold of the events taken so far.
+
+    Attributes:
+        content: the blocks, ordered by their index on the wire.
+        complete: whether `message_stop` was received; compared and pickled, but not on the wire.
+    """
+
+    type: ClassVar[Literal["message"]] = "message"
+    id: str | None
+    role: str | None
+    content: tuple[ContentBlock, ...]
+    model: str | None
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    usage: Usage
+    stop_details: dict[str, Any] | None = None
+    container: dict[str, Any] | None = None
+    context_management: dict[str, Any] | None = None
+    diagnostics: dict[str, Any] | None = None
+    input_transformations: list[Any] | None = None
+    complete: bool = attrs.field(default=False, kw_only=True, metadata=OFF_WIRE)
+
+
+_decode_block = decoder(union_members(ContentBlock))
+
+
+def block_from_dict(payload: Mapping[str, Any]) -> ContentBlock:
+    """Return the block that a JSON object stands for: `UnknownBlock` where its type has no class. Never raises."""
+    block: ContentBlock = _decode_block(payload)
+    return block
+
+
+def message_from_dict(payload: Mapping[str, Any]) -> Message:
+    """Return the message that a JSON object stands for, as of a response that was not streamed. Never raises.
+
+    It is `complete` if it has a stop reason.
+    """
+    message = decode(Message, payload)
+    return message.amended(complete=message.stop_reason is not None)

@@ -1,0 +1,151 @@
+"""The input of a tool call while its JSON text grows: raw text, display value, and the one strict parse at the end.
+
+Knows nothing of blocks or events. No guessing: a text that is not one whole JSON object never becomes an input.
+
+Cost: appending is constant; the display value, read after each fragment, is linear in the text in total.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import attrs
+
+from .codec import is_object
+from .partial_json import InvalidJSONError, PartialJSON, loads
+
+__all__ = ["InputError", "InputState"]
+
+InputState: TypeAlias = Literal["complete", "invalid", "incomplete"]
+"""complete: the block has stopped and a strict parse gave an object, or the input was sent whole and no text came.
+invalid: the block has stopped and its text is not one JSON object. incomplete: everything else, running or cut."""
+
+
+@attrs.frozen
+class InputError:
+    """Why an input is invalid: where in `input_json` (an index of characters), and the reason."""
+
+    position: int
+    reason: str
+
+
+class GrowingText:
+    """The fragments of one input, shared by the running block and by the snapshots taken of it.
+
+    Fragments are only ever added, so "the first n fragments" is an immutable text that costs nothing to keep.
+    """
+
+    __slots__ = ("_fragments", "_parser", "_partial_strings", "_pushed", "max_depth")
+
+    def __init__(self, *, partial_strings: bool, max_depth: int) -> None:
+        self._fragments: list[str] = []
+        self._partial_strings = partial_strings
+        self.max_depth = max_depth
+        self._parser = self._new_parser()
+        self._pushed = 0
+
+    def _new_parser(self) -> PartialJSON:
+        return PartialJSON(self._partial_strings, max_depth=self.max_depth)
+
+    def append(self, fragment: str) -> None:
+        """Add a fragment."""
+        self._fragments.append(fragment)
+
+    def __len__(self) -> int:
+        """How many fragments there are."""
+        return len(self._fragments)
+
+    def text(self, count: int) -> str:
+        """Return the first `count` fragments, joined."""
+        return "".join(self._fragments[:count])
+
+    def joined(self) -> GrowingText:
+        """Return a new one that holds all the text in one piece, for an input that grows no more."""
+        whole = GrowingText(partial_strings=self._partial_strings, max_depth=self.max_depth)
+        if self._fragments:
+            whole.append(self.text(len(self)))
+        return whole
+
+    def partial_value(self, count: int) -> Any:
+        """Return the display value of the first `count` fragments; live if these are all there are."""
+        if count < len(self._fragments):
+            earlier = self._new_parser()
+            earlier.push(self.text(count))
+            return earlier.value
+        if self._pushed < count:
+            self._parser.push("".join(self._fragments[self._pushed : count]))
+            self._pushed = count
+        return self._parser.value
+
+    def __getstate__(self) -> tuple[list[str], bool, int]:
+        # The parser can be made again; half-built containers need not be pickled.
+        return self._fragments, self._partial_strings, self.max_depth
+
+    def __setstate__(self, state: tuple[list[str], bool, int]) -> None:
+        self._fragments, self._partial_strings, self.max_depth = state
+        self._parser = self._new_parser()
+        self._pushed = 0
+
+
+@attrs.frozen
+class ToolInput:
+    """One moment of a tool input, as a block of a snapshot holds it.
+
+    Attributes:
+        start: the input as the start block sent it, or None.
+        state: see `InputState`.
+        error: why the state is invalid, if it is.
+        value: the input, if the state is complete.
+    """
+
+    _growing: GrowingText
+    _count: int
+    start: Any
+    state: InputState = "incomplete"
+    error: InputError | None = None
+    value: dict[str, Any] | None = None
+
+    @classmethod
+    def running(cls, growing: GrowingText, start: Any) -> ToolInput:
+        """Return the input as of now, while its block runs or after it was cut."""
+        return cls(growing, len(growing), start)
+
+    @classmethod
+    def started(cls, start: Any) -> ToolInput:
+        """Return the input of a block that has just started: whatever was sent may not be all."""
+        return cls(GrowingText(partial_strings=True, max_depth=0), 0, start)
+
+    @classmethod
+    def stopped(cls, growing: GrowingText, start: Any) -> ToolInput:
+        """Return the input of a block that has stopped.
+
+        Text that is not empty wins over what the start block sent; an empty text never clears that.
+        """
+        count = len(growing)
+        text = growing.text(count)
+        value = start
+        if text:
+            try:
+                value = loads(text, growing.max_depth)
+            except InvalidJSONError as error:
+                reason = InputError(error.position, error.reason)
+                return cls(growing, count, start, "invalid", reason)
+        elif start is None:
+            return cls(growing, count, start)
+        if is_object(value):
+            return cls(growing, count, start, "complete", value=value)
+        return cls(growing, count, start, "invalid", InputError(0, "not a JSON object"))
+
+    @property
+    def text(self) -> str:
+        """The raw text."""
+        return self._growing.text(self._count)
+
+    @property
+    def partial_value(self) -> Any:
+        """The display value; never a value to act on."""
+        if self.value is not None:
+            return self.value
+        # "" means the start block's input: the first delta is empty, and it may be the only one.
+        value = self._growing.partial_value(self._count)
+        return self.start if value is None and not self.text else value
