@@ -1,0 +1,30 @@
+"""A pure sans-I/O protocol library for Anthropic Messages streams: bytes in, typed events and a message out.
+
+The rooms, in reading order, which is the order of their imports:
+
+    errors        verdicts, violations, limits, the tree of exceptions
+    sse           framing: bytes -> frames
+    partial_json  the value of a growing JSON text
+    codec         translation: one attrs class <-> one JSON object
+    tool_input    the input of a tool call while it grows
+    message       vocabulary: message, blocks, citations, usage
+    events        vocabulary: events and deltas
+    reading       frame -> event, and what was wrong with it
+    transitions   legality: the table of states, the rules of the index
+    snapshot      fold: events -> message
+    machine       facade: StreamMachine
+    encode        events -> bytes
+    capture       captured byte logs
+"""
+
+from .capture import *
+from .codec import *
+from .encode import *
+from .errors import *
+from .events import *
+from .machine import *
+from .message import *
+from .partial_json import *
+from .sse import *
+from .tool_input import *
+from .transitions import *

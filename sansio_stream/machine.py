@@ -1,0 +1,437 @@
+"""Facade: the rooms in a row. Bytes in; typed events and an evolving snapshot out.
+
+Here are only the order of things, the latching of errors and the verdict; what a frame, an event, a legal order or
+a fold is, the other rooms say.
+
+One rule gives laziness, lockstep, leftovers, the place of an error, and pickling in mid-stream together: recognising
+may run ahead, folding happens only when `next()` returns the event, and no iterator holds state of its own.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from .errors import (
+    APIError,
+    APIStatusError,
+    Fault,
+    IncompleteMessageError,
+    LimitError,
+    Limits,
+    NotAnEventStreamError,
+    ProtocolError,
+    Verdict,
+    Violation,
+    ViolationCode,
+    demand,
+    equivalent_status,
+    excerpt,
+    fresh,
+    status_error,
+)
+from .events import ErrorEvent, MessageStopEvent, MessageStreamEvent
+from .reading import Reading, is_whole, read_frame, read_payload
+from .snapshot import Fold
+from .sse import Frame, Framer
+from .transitions import Action, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .message import ContentBlock, Message
+
+__all__ = ["StreamMachine"]
+
+
+class Mark(enum.Enum):
+    """What stands in the inbox for the end of the stream: what is left of a frame, then nothing."""
+
+    TAIL = "tail"
+    END = "end"
+
+
+@attrs.frozen
+class Payload:
+    """A payload that came without a frame."""
+
+    members: Mapping[str, Any]
+
+
+class StreamMachine:
+    """The state of one stream of the Anthropic Messages API: give it bytes, take events, look at the message.
+
+        machine = StreamMachine()
+        for chunk in chunks:
+            for event in machine.receive_data(chunk):
+                ...                              # machine.snapshot is exactly as of this event
+        for event in machine.receive_eof():      # or connection_lost(exc)
+            ...
+        message = machine.final_message()        # raises if there is no whole message
+
+    Nothing that was received is lost: an iterator may be dropped and another goes on. How the bytes are cut never
+    matters. Only `APIError`s leave the machine, RuntimeError for a call out of order, TypeError for a wrong argument.
+    A machine can be pickled and copied at any time and goes on the same. It is not thread-safe.
+
+    Args:
+        strict: make every violation fatal, and accept no message without `message_stop`.
+        limits: what a peer may make us hold.
+        partial_strings: whether `partial_input` shows the beginning of a string that is not finished.
+    """
+
+    def __init__(
+        self, *, strict: bool = False, limits: Limits | None = None, partial_strings: bool = True
+    ) -> None:
+        self._strict = strict
+        self._limits = limits or Limits()
+        self._framer = Framer(self._limits)
+        self._fold = Fold(self._limits, partial_strings=partial_strings)
+        # What was received and not looked at: chunks, payloads, the end.
+        self._inbox: deque[bytes | Payload | Mark] = deque()
+        self._ended = False
+        self._lost: str | None = None
+        self._error_event: ErrorEvent | None = None
+        self._fatal: ProtocolError | None = None
+        self._verdict = Verdict.PENDING
+        self._violations: list[Violation] = []
+        self._violation_count = 0
+        self._bytes_received = 0
+        self._events_taken = 0
+        self._event_number = 0
+        self._byte_offset: int | None = None
+
+    # Receiving.
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[MessageStreamEvent]:
+        """Take bytes of the body, and return an iterator of the events that are whole now.
+
+        The bytes are taken at once, the iterator decodes as it goes. No bytes add nothing, but what is left is returned.
+
+        Raises:
+            ProtocolError: from the iterator that reaches the fault, after every event that came before; and at the
+                call ever after. The snapshot stays readable.
+            RuntimeError: after the end.
+            TypeError: for anything but bytes.
+        """
+        demand(data, bytes, bytearray, memoryview)
+        self._refuse_if_over("data")
+        chunk = bytes(data)
+        self._bytes_received += len(chunk)
+        if self._inbox:
+            self._inbox.append(chunk)
+        else:
+            self._framer.receive(chunk)
+        return self._take()
+
+    def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
+        """Take one payload that a source hands out as a mapping, and return an iterator of the events.
+
+        The same as `receive_data`, without the framing. The payload is not copied: leave it unchanged.
+        """
+        demand(payload, Mapping)
+        self._refuse_if_over("an event")
+        self._inbox.append(Payload(payload))
+        return self._take()
+
+    def receive_eof(self) -> Iterator[MessageStreamEvent]:
+        """Note the end of the body, and return an iterator of what is left. A second end is ignored.
+
+        A last frame whose blank line is missing is delivered if its JSON is whole. Never raises because of a verdict.
+        """
+        self._raise_if_failed()
+        return self._end(None)
+
+    def connection_lost(self, exc: BaseException | None = None) -> Iterator[MessageStreamEvent]:
+        """Note that the connection broke, and return an iterator of what is left, as `receive_eof` does.
+
+        Of the exception its `repr` is kept, for the message of IncompleteMessageError. Made to be called where an
+        exception is being handled: after a fatal error it does not raise it again, there is just nothing left.
+        """
+        return iter(()) if self._fatal is not None else self._end(exc)
+
+    def _end(self, exc: BaseException | None) -> Iterator[MessageStreamEvent]:
+        if not self._ended:
+            self._ended = True
+            self._lost = None if exc is None else repr(exc)
+            self._inbox.extend(Mark)
+        return self._take()
+
+    def _refuse_if_over(self, what: str) -> None:
+        self._raise_if_failed()
+        if self._ended:
+            raise RuntimeError(f"{what} after the end of the stream")
+
+    def _raise_if_failed(self) -> None:
+        if self._fatal is not None:
+            raise fresh(self._fatal) from self._fatal
+
+    # Looking.
+
+    @property
+    def snapshot(self) -> Message | None:
+        """The message as of the event just taken, None before message_start. Immutable.
+
+        Cost: nothing while nobody looks; else the blocks that grew since the last look are joined.
+        """
+        return self._fold.snapshot()
+
+    def block(self, index: int) -> ContentBlock | None:
+        """Return the newest block with that wire index as of the event just taken, or None.
+
+        Cheaper than `snapshot`, and right where indexes have gaps: `snapshot.content[event.index]` is not.
+        """
+        return self._fold.block(index)
+
+    @property
+    def state(self) -> State:
+        """Where the stream is, as of the event just taken."""
+        return self._fold.course.state
+
+    @property
+    def verdict(self) -> Verdict:
+        """How the stream ended. Once it is not PENDING it never changes."""
+        return self._verdict
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """What was tolerated, as of the event just taken: the first `Limits.violations` of it."""
+        return tuple(self._violations)
+
+    @property
+    def violation_count(self) -> int:
+        """How many violations there were in all."""
+        return self._violation_count
+
+    @property
+    def error(self) -> ErrorEvent | ProtocolError | None:
+        """What ended the stream: the server's error event, or the fatal error that was raised; else None."""
+        return self._error_event or self._fatal
+
+    @property
+    def bytes_received(self) -> int:
+        """How many bytes were given to `receive_data`; moves on receipt."""
+        return self._bytes_received
+
+    @property
+    def events_taken(self) -> int:
+        """How many events iterators have returned."""
+        return self._events_taken
+
+    @property
+    def event_number(self) -> int:
+        """The number of the last frame with data (or payload) that was looked at, from 1; skipped ones count."""
+        return self._event_number
+
+    @property
+    def byte_offset(self) -> int | None:
+        """Where that frame begins in the body; None for a payload."""
+        return self._byte_offset
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.state.name} {self._verdict.name}:"
+            f" {self._bytes_received} bytes received, {self._events_taken} events taken,"
+            f" {self._violation_count} violations>"
+        )
+
+    def final_message(self) -> Message:
+        """Return the whole message, after taking whatever was received.
+
+        Raises:
+            IncompleteMessageError: the end has not been seen, the message was cut, or there is none; in strict mode
+                also where `message_stop` is missing.
+            APIStatusError: the server sent an error; of the class of its equivalent status.
+            ProtocolError: the stream is broken: the latched error again.
+            NotAnEventStreamError: the body was something else.
+        """
+        try:
+            for _ in self._take():
+                pass
+        except ProtocolError:
+            # A message that was complete stays complete, whatever follows it; else the verdict says it again.
+            pass
+        message = self.snapshot
+        accepted = self._verdict is Verdict.COMPLETE or (
+            self._verdict is Verdict.UNTERMINATED and not self._strict
+        )
+        if accepted and message is not None:
+            return message
+        raise self._failure()
+
+    def _failure(self) -> APIError:
+        """Return the exception that says why there is no final message."""
+        if self._verdict is Verdict.ERRORED and self._error_event is not None:
+            return self._with_context(error_of(self._error_event))
+        if self._verdict is Verdict.BROKEN and self._fatal is not None:
+            error = fresh(self._fatal)
+            error.__cause__ = self._fatal
+            return error
+        if self._verdict is Verdict.NOT_AN_EVENT_STREAM:
+            head = self._framer.head
+            return self._with_context(
+                NotAnEventStreamError(f"{self._verdict.value}: {head[:80]!r}", raw=head)
+            )
+        sentence = self._verdict.value
+        if self._lost is not None:
+            sentence += f": {self._lost}"
+        return self._with_context(IncompleteMessageError(sentence))
+
+    def _with_context(self, error: APIError) -> APIError:
+        error.partial_message = self.snapshot
+        error.verdict = self._verdict
+        error.content_emitted = self._fold.has_content
+        return error
+
+    # Taking: one event at a time, each judged, recorded and folded before it is returned.
+
+    def _take(self) -> Iterator[MessageStreamEvent]:
+        while True:
+            try:
+                event = self._next_event()
+            except ProtocolError as error:
+                self._fail(error)
+                raise
+            if event is None:
+                return
+            self._events_taken += 1
+            yield event
+
+    def _fail(self, error: ProtocolError) -> None:
+        error.event_number = error.event_number or self._event_number
+        self._inbox.clear()
+        self._framer = Framer(self._limits)
+        self._fold.course.fail()
+        if self._verdict is Verdict.PENDING:
+            self._verdict = Verdict.BROKEN
+        self._with_context(error)
+        self._fatal = error
+
+    def _next_event(self) -> MessageStreamEvent | None:
+        """Return the next event that is not kept out of the message, or None if there is nothing left."""
+        if self._fatal is not None:
+            return None
+        while True:
+            frame = self._from_framer(self._framer.next_frame)
+            if frame is not None:
+                event = self._admit(read_frame(frame, self._limits))
+            elif self._inbox:
+                event = self._from_inbox(self._inbox.popleft())
+            else:
+                return None
+            if event is not None:
+                return event
+
+    def _from_inbox(self, received: bytes | Payload | Mark) -> MessageStreamEvent | None:
+        match received:
+            case bytes():
+                self._framer.receive(received)
+                return None
+            case Payload():
+                return self._admit(read_payload(received.members, self._limits))
+            case Mark.TAIL:
+                return self._take_tail()
+            case _:
+                self._conclude()
+                return None
+
+    def _from_framer(self, give: Callable[[], Frame | None]) -> Frame | None:
+        try:
+            frame = give()
+        except LimitError as error:
+            # The framer does not know how many payloads came beside its frames.
+            error.event_number = self._event_number + 1
+            raise
+        self._violation_count += 0 if frame is None else frame.uncounted
+        return frame
+
+    def _take_tail(self) -> MessageStreamEvent | None:
+        """Take a last frame that lacks its blank line: if it is whole it counts, else nobody knows the rest."""
+        frame = self._from_framer(self._framer.finish)
+        if frame is None:
+            return None
+        if is_whole(frame, self._limits):
+            end = Fault(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
+            return self._admit(
+                read_frame(attrs.evolve(frame, faults=(*frame.faults, end)), self._limits)
+            )
+        self._event_number += 1
+        for fault in frame.faults:
+            # A character that was cut is no bad UTF-8: it is part of the cut.
+            if fault.code is not ViolationCode.INVALID_UTF8:
+                self._note(fault)
+        # Never fatal, even if strict: the verdict says the rest.
+        self._record(Fault(ViolationCode.CUT_FRAME, excerpt(frame.data), frame.offset))
+        return None
+
+    def _conclude(self) -> None:
+        """The end: what is still unsaid is said, and the verdict falls."""
+        other_content = self._framer.is_other_content
+        faults, uncounted = self._framer.take_faults()
+        self._violation_count += uncounted
+        # That its lines are no fields is what the verdict says of another kind of content.
+        say = self._record if other_content else self._note
+        for fault in faults:
+            say(fault)
+        if self._verdict is Verdict.PENDING:
+            self._verdict = VERDICTS[self.state]
+            if self.state is State.WAITING and other_content:
+                self._verdict = Verdict.NOT_AN_EVENT_STREAM
+
+    def _admit(self, reading: Reading) -> MessageStreamEvent | None:
+        """Record, judge and fold. Returns the event, or None where it is kept out of the message."""
+        self._event_number += 1
+        self._byte_offset = reading.origin.offset
+        for fault in reading.faults:
+            self._note(fault)
+        if reading.error is not None:
+            raise reading.error
+        if reading.event is None:
+            return None
+        judgement = self._fold.judge(reading.event, reading.origin)
+        for code in judgement.codes:
+            self._note(reading.origin.fault(code))
+        if judgement.action is Action.SKIP:
+            return None
+        event = self._fold.apply(reading.event, judgement, reading.origin.size)
+        if isinstance(event, MessageStopEvent):
+            self._verdict = Verdict.COMPLETE
+        elif isinstance(event, ErrorEvent):
+            self._verdict = Verdict.ERRORED
+            self._error_event = event
+        return event
+
+    def _note(self, fault: Fault) -> None:
+        """Record a violation, or in strict mode raise it."""
+        if self._strict:
+            raise ProtocolError(
+                fault.code.meaning, code=fault.code, byte_offset=fault.offset, raw=fault.excerpt
+            )
+        self._record(fault)
+
+    def _record(self, fault: Fault) -> None:
+        self._violation_count += 1
+        if len(self._violations) < self._limits.violations:
+            self._violations.append(fault.violation(self._event_number))
+
+
+VERDICTS: Final[dict[State, Verdict]] = {
+    State.WAITING: Verdict.EMPTY,
+    State.OPEN: Verdict.TRUNCATED,
+    State.CLOSING: Verdict.UNTERMINATED,
+}
+"""What the end means where nothing has been said yet."""
+
+
+def error_of(event: ErrorEvent) -> APIStatusError:
+    """Return the exception that an error event stands for: of the class of its equivalent HTTP status."""
+    return status_error(
+        event.message or "the server sent an error",
+        status_code=event.code or equivalent_status(event.error_type),
+        type=event.error_type,
+        request_id=event.request_id,
+        body=event.to_dict() if event.raw is None else event.raw,
+    )

@@ -1,0 +1,436 @@
+"""Fold: the events so far in, the message as of the last one out. Owns the blocks; asks `transitions` what is legal.
+
+`judge` says what would become of an event and changes nothing; `apply` folds an event that was admitted. Between
+two events the snapshot never changes, so it is built when somebody looks, and kept.
+
+Which delta folds into which member is the table `FOLDS`: a delta fits the blocks that have its members.
+
+Cost: constant for each event that nobody looks at; a snapshot joins the fragments of the blocks that have grown.
+"""
+
+from __future__ import annotations
+
+import bisect
+import operator
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import attrs
+
+from .codec import decode, plan_of
+from .errors import Limits, ViolationCode
+from .events import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    ErrorEvent,
+    InputJSONDelta,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    PingEvent,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+    UnknownEvent,
+)
+from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock, UnknownBlock, Usage
+from .tool_input import GrowingText, ToolInput
+from .transitions import (
+    Action,
+    Course,
+    Ruling,
+    judge_block_delta,
+    judge_block_start,
+    judge_block_stop,
+    judge_message_stop,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .events import ContentBlockDelta, MessageStreamEvent
+    from .message import Message
+    from .reading import Origin
+
+# How a delta changes a block: one object for each member that it touches.
+
+
+@attrs.frozen
+class Append:
+    """The delta's text is added to the block's."""
+
+    member: str
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Add a fragment; the text it begins with came in the start block."""
+        fragments = block.fragments.get(self.member)
+        if fragments is None:
+            fragments = block.fragments[self.member] = [getattr(block.start, self.member)]
+        fragments.append(getattr(delta, self.member))
+
+
+@attrs.frozen
+class Replace:
+    """The delta's value takes the place of the block's. Null does so only where it means something."""
+
+    member: str
+    null_counts: bool = False
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Take the value over, if there is one."""
+        value = getattr(delta, self.member)
+        if value is not None or (self.null_counts and delta.is_on_wire(self.member)):
+            block.values[self.member] = value
+
+
+@attrs.frozen
+class Collect:
+    """The delta's value is added to the block's tuple."""
+
+    member: str
+    item: str
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Add an item; absent and null mean that there are none so far."""
+        items = block.items.get(self.member)
+        if items is None:
+            items = block.items[self.member] = list(getattr(block.start, self.member) or ())
+        items.append(getattr(delta, self.item))
+
+
+@attrs.frozen
+class GrowInput:
+    """The delta is more of the JSON text of the block's input."""
+
+    member: str = "input"
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Add a fragment."""
+        block.input_text.append(delta.partial_json)
+
+
+# fmt: off
+FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
+    TextDelta:       (Append("text"),),
+    ThinkingDelta:   (Append("thinking"), Replace("signature")),
+    SignatureDelta:  (Replace("signature"),),
+    CitationsDelta:  (Collect("citations", "citation"),),
+    CompactionDelta: (Replace("content", null_counts=True), Replace("encrypted_content", null_counts=True)),
+    InputJSONDelta:  (GrowInput(),),
+    UnknownDelta:    (),
+}
+# fmt: on
+
+
+def members_of(block: Any) -> set[str]:
+    """Return the names of what a class of blocks has."""
+    return {member.name for member in plan_of(block).members}
+
+
+FITTING: Final[dict[type, frozenset[type]]] = {
+    delta: frozenset(
+        block
+        for block in get_args(ContentBlock)
+        if block is UnknownBlock or all(rule.member in members_of(block) for rule in rules)
+    )
+    for delta, rules in FOLDS.items()
+}
+"""The classes of blocks that a class of deltas fits: those that have all the members it touches, and the block
+that nobody knows, which takes every delta and keeps it."""
+
+
+# One block.
+
+
+class GrowingBlock:
+    """A content block as of the last event: the block as it was sent, and what came since."""
+
+    __slots__ = (
+        "_block",
+        "_sent_input",
+        "fragments",
+        "index",
+        "input_text",
+        "is_stopped",
+        "items",
+        "size",
+        "start",
+        "unfolded",
+        "values",
+    )
+
+    def __init__(
+        self, index: int, start: ContentBlock, input_text: GrowingText, *, is_stopped: bool = False
+    ) -> None:
+        self.index = index
+        self.start = start
+        self.is_stopped = is_stopped
+        self.size = 0
+        self.fragments: dict[str, list[str]] = {}
+        self.items: dict[str, list[Any]] = {}
+        self.values: dict[str, Any] = {}
+        self.unfolded: list[ContentBlockDelta] = []
+        self.input_text = input_text
+        self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
+        self._block: ContentBlock | None = start if is_stopped else None
+
+    def grow(self, delta: ContentBlockDelta, size: int) -> None:
+        """Fold a delta that was admitted."""
+        self._block = None
+        self.size += size
+        if isinstance(self.start, UnknownBlock) or isinstance(delta, UnknownDelta):
+            self.unfolded.append(delta)
+        if isinstance(self.start, UnknownBlock) and not isinstance(delta, InputJSONDelta):
+            return
+        for rule in FOLDS[type(delta)]:
+            rule.fold(self, delta)
+
+    def stop(self) -> None:
+        """Note that nothing more comes; keep the joined texts and let go of the fragments."""
+        self._block = None
+        self.is_stopped = True
+        self.input_text = self.input_text.joined()
+        self._block = self.block()
+        self.fragments = {}
+
+    def block(self) -> ContentBlock:
+        """Return the block as of now; the same object until the next change."""
+        block = self._block
+        if block is None:
+            changes: dict[str, Any] = dict(self.values)
+            for member, fragments in self.fragments.items():
+                if len(fragments) > 1:
+                    fragments[:] = ["".join(fragments)]
+                changes[member] = fragments[0]
+            changes.update((member, tuple(items)) for member, items in self.items.items())
+            if self.unfolded:
+                changes["unfolded"] = tuple(self.unfolded)
+            block = self.start.amended(**changes) if changes else self.start
+            if isinstance(block, InputBlock):
+                block = self._with_input(block)
+            self._block = block
+        return block
+
+    def signature_differs(self, delta: ContentBlockDelta) -> bool:
+        """Whether a delta brings a signature and the block has another one already."""
+        if not isinstance(delta, (SignatureDelta, ThinkingDelta)) or not delta.signature:
+            return False
+        present = self.values.get("signature") or getattr(self.start, "signature", "")
+        return present not in ("", None, delta.signature)
+
+    def _with_input(self, block: InputBlock) -> Any:
+        sent = self._sent_input
+        if isinstance(block, UnknownBlock) and not len(self.input_text):
+            return block
+        make = ToolInput.stopped if self.is_stopped else ToolInput.running
+        tool_input = make(self.input_text, sent)
+        if isinstance(block, UnknownBlock):
+            return block.with_wire(input=tool_input.value).amended(tool_input=tool_input)
+        return block.amended(input=tool_input.value, tool_input=tool_input)
+
+
+# The message.
+
+
+@attrs.frozen
+class Judgement:
+    """What would become of an event: what the table said, what is done with it, and what it violates."""
+
+    ruling: Ruling
+    action: Action
+    codes: tuple[ViolationCode, ...]
+
+
+def codes_of(*rulings: Ruling) -> tuple[ViolationCode, ...]:
+    """Return the violations that rulings name."""
+    return tuple(each.code for each in rulings if isinstance(each.code, ViolationCode))
+
+
+class Fold:
+    """The message as of the last event that was applied.
+
+    Args:
+        limits: `blocks` and `block_bytes` apply, and `depth` to tool inputs.
+        partial_strings: whether `partial_input` shows the beginning of a cut string.
+    """
+
+    __slots__ = (
+        "_blocks",
+        "_limits",
+        "_message",
+        "_newest",
+        "_next_index",
+        "_open_blocks",
+        "_partial_strings",
+        "_snapshot",
+        "course",
+    )
+
+    def __init__(self, limits: Limits, *, partial_strings: bool) -> None:
+        self._limits = limits
+        self._partial_strings = partial_strings
+        self.course = Course()
+        self._message: Message | None = None
+        # All blocks, ordered by (index, arrival), and the newest of each index.
+        self._blocks: list[GrowingBlock] = []
+        self._newest: dict[int, GrowingBlock] = {}
+        self._next_index = 0
+        self._open_blocks = 0
+        self._snapshot: Message | None = None
+
+    @property
+    def has_content(self) -> bool:
+        """Whether a content block was delivered."""
+        return bool(self._blocks)
+
+    def snapshot(self) -> Message | None:
+        """Return the message as of now, or None before it began; the same object until the next change."""
+        if self._snapshot is None and self._message is not None:
+            content = tuple(block.block() for block in self._blocks)
+            self._snapshot = self._message.amended(content=content) if content else self._message
+        return self._snapshot
+
+    def block(self, index: int) -> ContentBlock | None:
+        """Return the newest block with that index as of now, or None."""
+        block = self._newest.get(index)
+        return None if block is None else block.block()
+
+    @property
+    def _begun(self) -> Message:
+        assert self._message is not None, "the table admits nothing of a message before its start"
+        return self._message
+
+    # What would become of an event.
+
+    def judge(self, event: MessageStreamEvent, origin: Origin) -> Judgement:
+        """Return what would become of an event. Changes nothing.
+
+        Raises LimitError where applying it would exceed a limit, ProtocolError where it must not be applied.
+        """
+        ruling = self.course.judge(event)
+        if ruling.action is Action.FAIL:
+            raise origin.error("a second message begins inside the first", str(ruling.code))
+        if ruling.action is Action.SKIP:
+            return Judgement(ruling, ruling.action, codes_of(ruling))
+        further = list(self._judge_content(event, origin))
+        skipped = any(each.action is Action.SKIP for each in further)
+        action = Action.SKIP if skipped else Action.APPLY
+        return Judgement(ruling, action, codes_of(ruling, *further))
+
+    def _judge_content(self, event: MessageStreamEvent, origin: Origin) -> Iterator[Ruling]:
+        match event:
+            case ContentBlockDeltaEvent(index=index, delta=delta):
+                block = self._newest.get(index)
+                yield from judge_block_delta(
+                    is_known=block is not None,
+                    is_stopped=block is not None and block.is_stopped,
+                    fits=block is not None and type(block.start) in FITTING[type(delta)],
+                    signature_differs=block is not None and block.signature_differs(delta),
+                )
+                if block is not None and block.size + origin.size > self._limits.block_bytes:
+                    sentence = "a content block is larger than {} bytes"
+                    raise origin.limit_error(sentence, "block_bytes", self._limits.block_bytes)
+            case ContentBlockStartEvent(index=index):
+                self._check_blocks(len(self._blocks) + 1, origin)
+                yield from judge_block_start(
+                    index=index,
+                    next_index=self._next_index,
+                    is_used=index in self._newest,
+                    others_open=self._open_blocks > 0,
+                )
+            case ContentBlockStopEvent(index=index):
+                block = self._newest.get(index)
+                yield from judge_block_stop(
+                    is_known=block is not None, is_stopped=block is not None and block.is_stopped
+                )
+            case MessageStartEvent(message=message):
+                self._check_blocks(len(message.content), origin)
+            case MessageStopEvent():
+                yield from judge_message_stop(
+                    stop_reason=self._begun.stop_reason,
+                    blocks_open=self._open_blocks > 0,
+                    has_tool_use=any(
+                        isinstance(block.start, ToolUseBlock) for block in self._blocks
+                    ),
+                )
+            case _:
+                return
+
+    def _check_blocks(self, count: int, origin: Origin) -> None:
+        if count > self._limits.blocks:
+            sentence = "a message has more than {} content blocks"
+            raise origin.limit_error(sentence, "blocks", self._limits.blocks)
+
+    # Folding.
+
+    def apply(
+        self, event: MessageStreamEvent, judgement: Judgement, size: int
+    ) -> MessageStreamEvent:
+        """Fold an event that was admitted. Returns it, with what it has finished if it is a stop."""
+        if not isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)):
+            self._snapshot = None
+        match event:
+            case ContentBlockDeltaEvent(index=index, delta=delta):
+                self._newest[index].grow(delta, size)
+            case ContentBlockStartEvent(index=index, content_block=block):
+                self._start_block(index, block)
+            case ContentBlockStopEvent(index=index):
+                self._newest[index].stop()
+                self._open_blocks -= 1
+                event = event.amended(content_block=self._newest[index].block())
+            case MessageStartEvent(message=message):
+                self._message = message
+                for index, block in enumerate(message.content):
+                    self._add_block(
+                        GrowingBlock(index, block, self._new_input_text(), is_stopped=True)
+                    )
+            case MessageDeltaEvent():
+                self._amend_message(event)
+            case MessageStopEvent():
+                self._message = self._begun.amended(complete=True)
+                event = event.amended(message=self.snapshot())
+            case _:
+                pass
+        self.course.move(event, judgement.ruling)
+        return event
+
+    def _start_block(self, index: int, block: ContentBlock) -> None:
+        self._add_block(GrowingBlock(index, block, self._new_input_text()))
+        self._open_blocks += 1
+        if isinstance(block, FallbackBlock):
+            model = (block.to or {}).get("model")
+            if isinstance(model, str):
+                self._message = self._begun.amended(model=model)
+
+    def _add_block(self, block: GrowingBlock) -> None:
+        bisect.insort_right(self._blocks, block, key=operator.attrgetter("index"))
+        self._newest[block.index] = block
+        self._next_index = max(self._next_index, block.index + 1)
+
+    def _new_input_text(self) -> GrowingText:
+        return GrowingText(partial_strings=self._partial_strings, max_depth=self._limits.depth)
+
+    def _amend_message(self, event: MessageDeltaEvent) -> None:
+        """Merge a message_delta: what was said replaces what was said before, null says nothing.
+
+        An explicit null of `stop_details` counts: a refusal may be taken back.
+        """
+        message, delta = self._begun, event.delta
+        said = {
+            "stop_reason": delta.stop_reason,
+            "stop_sequence": delta.stop_sequence,
+            "container": delta.container,
+            "context_management": event.context_management,
+            "input_transformations": event.input_transformations,
+        }
+        changes: dict[str, Any] = {k: value for k, value in said.items() if value is not None}
+        if delta.is_on_wire("stop_details"):
+            message = message.amended(stop_details=None).with_wire(stop_details=None)
+            changes |= {} if delta.stop_details is None else {"stop_details": delta.stop_details}
+        # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are kept.
+        counters = {k: value for k, value in event.usage.to_dict().items() if value is not None}
+        changes["usage"] = decode(Usage, {**message.usage.to_dict(), **counters})
+        self._message = message.amended(**changes)

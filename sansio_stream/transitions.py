@@ -1,0 +1,250 @@
+"""Legality: which event may come when, and what happens if it does not. A table, and the rules of the index.
+
+Everything that moves the state lives here, and nothing else does: no event is applied, no block is kept.
+
+Steps are what an event means for the order of things; rows are steps, columns are states, a cell is one of
+
+* the next state;
+* `apply(CODE)`, `apply(CODE, next)`: the event counts, and a violation is recorded;
+* `skip(CODE)`: the event is kept out of the message, and a violation says so;
+* `fatal(code)`: the stream is broken;
+* `__`: cannot happen.
+
+In strict mode every violation is fatal. First-party streams are clean and strictly ordered; proxies and compatible
+servers are not, and they are much of the traffic. The rules are those of the reference's section 2.2.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final, assert_never
+
+import attrs
+
+from .errors import ViolationCode
+from .events import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    ErrorEvent,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    MessageStreamEvent,
+    PingEvent,
+    UnknownEvent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["State"]
+
+
+class State(enum.Enum):
+    """Where a stream is. The values are sentences."""
+
+    WAITING = "no message has begun"
+    OPEN = "in a message"
+    CLOSING = "a stop_reason was taken"
+    DONE = "message_stop was taken"
+    FAILED = "an error ended the stream"
+
+
+class Step(enum.Enum):
+    """What an event means for the order of things. Which one it is may depend on what the event holds."""
+
+    MESSAGE_START = "message_start"
+    MESSAGE_START_STOPPED = "message_start with content and a stop_reason"
+    MESSAGE_START_AGAIN = "message_start with the id of the open message"
+    BLOCK_START = "content_block_start"
+    BLOCK_DELTA = "content_block_delta"
+    BLOCK_STOP = "content_block_stop"
+    MESSAGE_DELTA = "message_delta without a stop_reason"
+    MESSAGE_DELTA_STOP = "message_delta with a stop_reason"
+    MESSAGE_STOP = "message_stop"
+    PING = "ping"
+    ERROR = "error"
+    UNKNOWN = "unknown event"
+
+
+class Action(enum.Enum):
+    """What is done with an event."""
+
+    APPLY = "applied"
+    SKIP = "skipped"
+    FAIL = "fatal"
+
+
+@attrs.frozen
+class Ruling:
+    """What is done with an event, and why.
+
+    Attributes:
+        action: apply it, skip it, or give up.
+        code: what it violates, "" for nothing.
+        state: the next state; None to stay.
+    """
+
+    action: Action
+    code: ViolationCode | str = ""
+    state: State | None = None
+
+
+def to(state: State) -> Ruling:
+    """Apply, and go on in `state`."""
+    return Ruling(Action.APPLY, state=state)
+
+
+def apply(code: ViolationCode, state: State | None = None) -> Ruling:
+    """Apply, record the violation, and go on in `state`."""
+    return Ruling(Action.APPLY, code, state)
+
+
+def skip(code: ViolationCode) -> Ruling:
+    """Keep it out, and record the violation."""
+    return Ruling(Action.SKIP, code)
+
+
+def fatal(code: str) -> Ruling:
+    """Give up."""
+    return Ruling(Action.FAIL, code)
+
+
+SPLICED_MESSAGE: Final = "spliced_message"
+"""A second generation inside the first. Merging two would sign one's reasoning with the other's signature."""
+
+# fmt: off
+WAITING = to(State.WAITING)
+OPEN    = to(State.OPEN)
+CLOSING = to(State.CLOSING)
+DONE    = to(State.DONE)
+FAILED  = to(State.FAILED)
+SPLICED = fatal(SPLICED_MESSAGE)
+EARLY   = skip(ViolationCode.BEFORE_MESSAGE_START)
+TWICE   = skip(ViolationCode.DUPLICATE_MESSAGE_START)
+SECOND  = skip(ViolationCode.SECOND_MESSAGE)
+OVER    = skip(ViolationCode.AFTER_MESSAGE_STOP)
+DEAD    = skip(ViolationCode.AFTER_ERROR)
+LATE    = apply(ViolationCode.AFTER_STOP_REASON)
+UNSAID  = apply(ViolationCode.MISSING_STOP_REASON, State.DONE)
+__      = None
+
+STATES: Final = (                  State.WAITING, State.OPEN, State.CLOSING, State.DONE, State.FAILED)
+TRANSITIONS: Final[dict[Step, tuple[Ruling | None, ...]]] = {
+    Step.MESSAGE_START:           (OPEN,          SPLICED,    SPLICED,       SECOND,     DEAD),
+    Step.MESSAGE_START_STOPPED:   (CLOSING,       SPLICED,    SPLICED,       SECOND,     DEAD),
+    Step.MESSAGE_START_AGAIN:     (__,            TWICE,      TWICE,         SECOND,     DEAD),
+    Step.BLOCK_START:             (EARLY,         OPEN,       LATE,          OVER,       DEAD),
+    Step.BLOCK_DELTA:             (EARLY,         OPEN,       LATE,          OVER,       DEAD),
+    Step.BLOCK_STOP:              (EARLY,         OPEN,       LATE,          OVER,       DEAD),
+    Step.MESSAGE_DELTA:           (EARLY,         OPEN,       CLOSING,       OVER,       DEAD),
+    Step.MESSAGE_DELTA_STOP:      (EARLY,         CLOSING,    CLOSING,       OVER,       DEAD),
+    Step.MESSAGE_STOP:            (EARLY,         UNSAID,     DONE,          OVER,       DEAD),
+    Step.PING:                    (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
+    Step.ERROR:                   (FAILED,        FAILED,     FAILED,        OVER,       DEAD),
+    Step.UNKNOWN:                 (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
+}
+# fmt: on
+
+
+class Course:
+    """Where one stream is: the only object whose state moves, and the only one that moves it."""
+
+    __slots__ = ("message_id", "state")
+
+    def __init__(self) -> None:
+        self.state = State.WAITING
+        self.message_id: str | None = None
+
+    def judge(self, event: MessageStreamEvent) -> Ruling:
+        """Return what the table says of an event, now. Changes nothing."""
+        step = self._step_of(event)
+        ruling = TRANSITIONS[step][STATES.index(self.state)]
+        assert ruling is not None, f"{step} cannot happen in {self.state}"  # noqa: S101
+        return ruling
+
+    def move(self, event: MessageStreamEvent, ruling: Ruling) -> None:
+        """Go where the ruling on an event that was applied leads."""
+        if isinstance(event, MessageStartEvent):
+            self.message_id = event.message.id
+        self.state = ruling.state or self.state
+
+    def fail(self) -> None:
+        """Stop for ever: what was received broke the protocol."""
+        self.state = State.FAILED
+
+    def _step_of(self, event: MessageStreamEvent) -> Step:
+        match event:
+            case ContentBlockDeltaEvent():
+                return Step.BLOCK_DELTA
+            case MessageStartEvent(message=message):
+                if self.state is not State.WAITING and message.id == self.message_id:
+                    return Step.MESSAGE_START_AGAIN
+                stopped = message.content and message.stop_reason is not None
+                return Step.MESSAGE_START_STOPPED if stopped else Step.MESSAGE_START
+            case ContentBlockStartEvent():
+                return Step.BLOCK_START
+            case ContentBlockStopEvent():
+                return Step.BLOCK_STOP
+            case MessageDeltaEvent(delta=delta):
+                stopped = delta.stop_reason is not None
+                return Step.MESSAGE_DELTA_STOP if stopped else Step.MESSAGE_DELTA
+            case MessageStopEvent():
+                return Step.MESSAGE_STOP
+            case PingEvent():
+                return Step.PING
+            case ErrorEvent():
+                return Step.ERROR
+            case UnknownEvent():
+                return Step.UNKNOWN
+            case _:
+                assert_never(event)
+
+
+# The rules of the index: what the table cannot say, because it depends on which blocks there are. First-party
+# indexes are 0, 1, 2, ... with one block open at a time. Blocks that came filled in message_start own 0 to n-1.
+
+
+def judge_block_start(
+    *, index: int, next_index: int, is_used: bool, others_open: bool
+) -> Iterator[Ruling]:
+    """Judge a new block. An index that was used means a new block all the same: deltas go to the newest."""
+    if is_used:
+        yield apply(ViolationCode.INDEX_REUSED)
+    elif index != next_index:
+        yield apply(ViolationCode.INDEX_NOT_NEXT)
+    if others_open:
+        yield apply(ViolationCode.OVERLAPPING_BLOCKS)
+
+
+def judge_block_delta(
+    *, is_known: bool, is_stopped: bool, fits: bool, signature_differs: bool
+) -> Iterator[Ruling]:
+    """Judge a delta. Never "the last block": what has no block of its own is kept out."""
+    if not is_known:
+        yield skip(ViolationCode.UNKNOWN_INDEX)
+    elif is_stopped:
+        yield skip(ViolationCode.STOPPED_BLOCK)
+    elif not fits:
+        yield skip(ViolationCode.UNFIT_DELTA)
+    elif signature_differs:
+        yield apply(ViolationCode.SECOND_SIGNATURE)
+
+
+def judge_block_stop(*, is_known: bool, is_stopped: bool) -> Iterator[Ruling]:
+    """Judge the end of a block."""
+    return judge_block_delta(
+        is_known=is_known, is_stopped=is_stopped, fits=True, signature_differs=False
+    )
+
+
+def judge_message_stop(
+    *, stop_reason: str | None, blocks_open: bool, has_tool_use: bool
+) -> Iterator[Ruling]:
+    """Judge the end of the message against its blocks."""
+    if blocks_open:
+        yield apply(ViolationCode.UNCLOSED_BLOCK)
+    expected = {"tool_use": True, "end_turn": False}.get(stop_reason or "", has_tool_use)
+    if has_tool_use is not expected:
+        yield apply(ViolationCode.CONTRADICTORY_STOP_REASON)

@@ -1,0 +1,760 @@
+"""The machine's guarantees, each as a property over scripts x cuts x ways of taking."""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio_stream import (
+    APIError,
+    APIStatusError,
+    ContentBlockStopEvent,
+    ErrorEvent,
+    IncompleteMessageError,
+    LimitError,
+    Limits,
+    Message,
+    MessageStopEvent,
+    MessageStreamEvent,
+    NotAnEventStreamError,
+    OverloadedError,
+    PingEvent,
+    ProtocolError,
+    State,
+    StreamMachine,
+    TextBlock,
+    ToolUseBlock,
+    Verdict,
+    ViolationCode,
+    encode_event,
+)
+from wire import (
+    HELLO,
+    MESSAGE_STOP,
+    OVERLOADED,
+    PING,
+    at_random,
+    block_start,
+    block_stop,
+    body,
+    delta,
+    frame,
+    in_bytes,
+    message_delta,
+    message_start,
+    run,
+    text,
+)
+
+# Scripts: any payloads in any order, mostly of the kinds that the protocol knows, often wrong.
+
+INDEXES: Final = st.sampled_from([0, 0, 0, 1, 1, 2, 5, -1, 10_000, True, "0", None])
+WORDS: Final = st.text(st.sampled_from('ab {}[]":,1\\\n\u2028é🎉'), max_size=6)
+BLOCKS: Final[st.SearchStrategy[Any]] = st.sampled_from(
+    [
+        {"type": "text", "text": ""},
+        {"type": "text", "text": "given", "citations": []},
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {}},
+        {"type": "tool_use", "id": "toolu_2", "name": "lookup", "input": {"given": 1}},
+        {"type": "tool_use", "id": "toolu_3", "name": "lookup"},
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": "?"},
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+        {"type": "compaction", "content": None},
+        {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}},
+        {"type": "hologram", "frames": [], "input": None},
+        {"text": "no type"},
+        None,
+    ]
+)
+DELTAS: Final[st.SearchStrategy[Any]] = st.one_of(
+    st.builds(lambda words: {"type": "text_delta", "text": words}, WORDS),
+    st.builds(lambda words: {"type": "thinking_delta", "thinking": words}, WORDS),
+    st.builds(lambda words: {"type": "input_json_delta", "partial_json": words}, WORDS),
+    st.builds(lambda words: {"type": "signature_delta", "signature": words}, WORDS),
+    st.sampled_from(
+        [
+            {"type": "text_delta"},
+            {"type": "thinking_delta", "thinking": "hm", "signature": "s"},
+            {"type": "citations_delta", "citation": {"type": "char_location", "cited_text": "c"}},
+            {"type": "compaction_delta", "content": "sum", "encrypted_content": None},
+            {"type": "sparkle_delta", "sparkle": "*"},
+            {},
+            3,
+        ]
+    ),
+)
+PAYLOADS: Final[st.SearchStrategy[dict[str, Any]]] = st.one_of(
+    st.builds(block_start, INDEXES, BLOCKS),
+    st.builds(
+        lambda index, change: {"type": "content_block_delta", "index": index, "delta": change},
+        INDEXES,
+        DELTAS,
+    ),
+    st.builds(block_stop, INDEXES),
+    st.sampled_from(
+        [
+            message_start(),
+            message_start("msg_2"),
+            message_start(content=[{"type": "text", "text": "x"}], stop_reason="end_turn"),
+            message_delta(),
+            message_delta(None),
+            message_delta("tool_use", usage={"output_tokens": 0, "photons": 4}),
+            {"type": "message_delta", "delta": 5},
+            MESSAGE_STOP,
+            PING,
+            OVERLOADED,
+            {"type": "weather_report", "sky": "blue"},
+            {"code": 500, "message": "no"},
+            {},
+        ]
+    ),
+)
+# Beginning with a message_start, so that most scripts get somewhere.
+SCRIPTS: Final = st.builds(
+    lambda start, rest: [*start, *rest],
+    st.sampled_from([[message_start()], [message_start(), block_start(0)], []]),
+    st.lists(PAYLOADS, max_size=14),
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> bytes:
+    """The bytes of a script in a random style, sometimes damaged, sometimes cut."""
+    end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
+    pieces: list[bytes] = []
+    for payload in draw(SCRIPTS):
+        kind = payload.get("type")
+        name = draw(st.sampled_from([kind, kind, kind, None, "ping", "error", "message_stop", ""]))
+        data = json.dumps(payload, ensure_ascii=draw(st.booleans()))
+        head = f"event: {name}{end}" if name is not None else ""
+        pieces.append(f"{head}data: {data}{end}{end}".encode())
+    junk = [
+        b": hi\n\n",
+        b"data: [DONE]\n\n",
+        b"oops\n",
+        b"data: {\n\n",
+        b"\xff\xfe\n",
+        b"id: 1\n\n",
+    ]
+    for piece in draw(st.lists(st.sampled_from(junk), max_size=2)):
+        pieces.insert(draw(st.integers(0, len(pieces))), piece)
+    whole = b"".join(pieces)
+    return whole[: draw(st.integers(0, len(whole)))] if draw(st.booleans()) else whole
+
+
+LIMITS: Final = st.sampled_from(
+    [
+        None,
+        None,
+        Limits(event_bytes=150),
+        Limits(total_bytes=300),
+        Limits(block_bytes=120),
+        Limits(blocks=2),
+        Limits(depth=3),
+        Limits(violations=2),
+    ]
+)
+
+# Chunking never matters.
+
+
+@given(bodies(), st.booleans(), LIMITS, st.integers(0, 2**32))
+def test_the_way_of_cutting_never_matters(
+    stream: bytes, strict: bool, limits: Limits | None, seed: int
+) -> None:
+    _, whole = run([stream], strict=strict, limits=limits, snapshots=True)
+    for chunks in (in_bytes(stream), at_random(stream, seed)):
+        _, otherwise = run(chunks, strict=strict, limits=limits, snapshots=True)
+        assert otherwise == whole
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
+def test_nothing_but_documented_exceptions_leaves_the_machine(
+    chunks: list[bytes], strict: bool
+) -> None:
+    machine, outcome = run(chunks, strict=strict)
+    assert outcome.verdict is not Verdict.PENDING
+    try:
+        machine.final_message()
+    except APIError as error:
+        assert error.verdict is machine.verdict
+        pickle.loads(pickle.dumps(error))
+
+
+# Lockstep.
+
+
+@given(bodies())
+def test_after_each_event_the_snapshot_is_the_fold_of_the_events_so_far(stream: bytes) -> None:
+    _, outcome = run([stream], snapshots=True)
+    again = StreamMachine()
+    for event, snapshot in zip(outcome.events, outcome.snapshots, strict=True):
+        assert list(again.receive_data(encode_event(event))) == [event]
+        assert again.snapshot == snapshot
+
+
+@given(bodies())
+def test_what_was_handed_out_never_changes(stream: bytes) -> None:
+    machine = StreamMachine()
+    kept: list[tuple[Any, bytes]] = []
+    try:
+        for event in machine.receive_data(stream):
+            kept.extend((value, pickle.dumps(value)) for value in (event, machine.snapshot))
+    except ProtocolError:
+        pass
+    for value, as_it_was in kept:
+        assert value == pickle.loads(as_it_was)
+
+
+@given(bodies(), st.data())
+def test_partial_input_of_an_older_snapshot_is_of_its_own_moment(
+    stream: bytes, data: st.DataObject
+) -> None:
+    machine = StreamMachine()
+    seen: list[tuple[Any, Any, str]] = []
+    try:
+        for _ in machine.receive_data(stream):
+            for block in machine.snapshot.content if machine.snapshot else ():
+                if isinstance(block, ToolUseBlock):
+                    look = data.draw(st.booleans())
+                    value = copy.deepcopy(block.partial_input) if look else ...
+                    seen.append((block, value, block.input_json))
+    except ProtocolError:
+        pass
+    for block, value, raw in seen:
+        assert block.input_json == raw
+        assert value is ... or block.partial_input == value
+
+
+# Nothing is lost.
+
+
+@given(bodies(), st.data())
+def test_an_iterator_may_be_dropped_and_another_goes_on(stream: bytes, data: st.DataObject) -> None:
+    _, whole = run([stream])
+    machine = StreamMachine()
+    events: list[MessageStreamEvent] = []
+    try:
+        for chunk in at_random(stream):
+            taken = machine.receive_data(chunk)
+            for _ in range(data.draw(st.integers(0, 2))):
+                events.extend(event for event in [next(taken, None)] if event is not None)
+        events.extend(machine.receive_data(b""))
+        events.extend(machine.receive_eof())
+    except ProtocolError:
+        pass
+    assert tuple(events) == whole.events
+    assert machine.violations == whole.violations
+    assert machine.verdict is whole.verdict
+
+
+@given(bodies(), st.data())
+def test_a_machine_that_is_pickled_or_copied_in_mid_stream_goes_on_the_same(
+    stream: bytes, data: st.DataObject
+) -> None:
+    _, whole = run([stream])
+    machine = StreamMachine()
+    events: list[MessageStreamEvent] = []
+    duplicate: Callable[[StreamMachine], StreamMachine] = data.draw(
+        st.sampled_from([through_pickle, copy.deepcopy])
+    )
+    try:
+        for chunk in at_random(stream):
+            taken = machine.receive_data(chunk)
+            events.extend(event for event in [next(taken, None)] if event is not None)
+            machine = duplicate(machine)
+            events.extend(machine.receive_data(b""))
+        machine = duplicate(machine)
+        events.extend(machine.receive_eof())
+    except ProtocolError:
+        machine = duplicate(machine)
+        with pytest.raises(ProtocolError):
+            machine.receive_eof()
+    assert tuple(events) == whole.events
+    assert (machine.violations, machine.verdict) == (whole.violations, whole.verdict)
+    assert machine.snapshot == whole.snapshot
+
+
+def test_bytes_are_taken_at_once_and_events_only_when_they_are_asked_for() -> None:
+    machine = StreamMachine()
+    stream = body(*HELLO)
+    taken = machine.receive_data(stream)
+    assert (machine.bytes_received, machine.events_taken) == (len(stream), 0)
+    before = machine.snapshot
+    next(taken)
+    snapshot = machine.snapshot
+    assert before is None
+    assert snapshot is not None
+    assert snapshot.content == ()
+    assert (machine.events_taken, machine.event_number, machine.byte_offset) == (1, 1, 0)
+    next(taken)
+    assert machine.block(0) is not None
+    assert machine.byte_offset == len(frame(HELLO[0]))
+
+
+def test_a_bytearray_may_be_reused_by_its_owner() -> None:
+    stream = body(*HELLO)
+    for kind in (bytearray, memoryview):
+        buffer = bytearray(stream)
+        machine = StreamMachine()
+        taken = machine.receive_data(kind(buffer))
+        buffer[:] = b"x" * len(buffer)
+        assert len(list(taken)) == len(HELLO)
+        assert type(machine.final_message().id) is str
+
+
+def test_a_snapshot_is_the_same_object_until_something_changes() -> None:
+    machine = StreamMachine()
+    for event in machine.receive_data(body(*HELLO)):
+        first, second = machine.snapshot, machine.snapshot
+        assert first is second
+        if isinstance(event, PingEvent):
+            assert first is not None
+    assert machine.block(0) is machine.block(0)
+    assert machine.block(1) is None
+
+
+def test_payloads_and_bytes_keep_the_order_in_which_they_came() -> None:
+    machine = StreamMachine()
+    machine.receive_data(body(HELLO[0]))
+    machine.receive_event(HELLO[1])
+    machine.receive_data(body(HELLO[3]))
+    machine.receive_event(HELLO[4])
+    assert [event.type for event in machine.receive_eof()] == [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_delta",
+    ]
+
+
+@given(SCRIPTS)
+def test_payloads_give_what_their_frames_give(script: list[dict[str, Any]]) -> None:
+    machine, outcome = run(script)
+    framed = b"".join(frame(payload, "") for payload in script)
+    _, by_frames = run([framed])
+    without = [v.code for v in by_frames.violations if v.code != "missing_event_name"]
+    assert [violation.code for violation in outcome.violations] == without
+    assert outcome.events == by_frames.events
+    assert outcome.snapshot == by_frames.snapshot
+    assert machine.byte_offset is None
+
+
+# Errors.
+
+
+def test_a_fatal_error_comes_after_every_event_before_it_and_is_latched() -> None:
+    broken = b'event: content_block_delta\ndata: {"type": "content_block\n\n'
+    machine = StreamMachine()
+    taken = machine.receive_data(body(*HELLO[:4]) + broken + body(*HELLO[4:]))
+    events = [next(taken) for _ in HELLO[:4]]
+    assert [event.type for event in events] == [payload["type"] for payload in HELLO[:4]]
+    with pytest.raises(ProtocolError) as first:
+        next(taken)
+    assert first.value.code == "undecodable_payload"
+    assert first.value.event_number == 5
+    assert first.value.byte_offset == len(body(*HELLO[:4]))
+    assert first.value.raw == '{"type": "content_block'
+    assert first.value.position == 23
+    assert first.value.partial_message == machine.snapshot
+    assert first.value.content_emitted
+    assert (machine.state, machine.verdict) == (State.FAILED, Verdict.BROKEN)
+    calls: list[Callable[[], object]] = [
+        lambda: machine.receive_data(b""),
+        lambda: machine.receive_event({}),
+        machine.receive_eof,
+        machine.final_message,
+    ]
+    for call in calls:
+        with pytest.raises(ProtocolError) as again:
+            call()
+        assert again.value is not first.value
+        assert again.value.__cause__ is first.value
+        assert vars(again.value) == vars(first.value)
+    assert list(machine.connection_lost(OSError())) == []
+    assert list(taken) == []
+    assert machine.error is first.value
+    assert machine.snapshot == first.value.partial_message
+
+
+def test_a_dropped_iterator_meets_the_error_too() -> None:
+    machine = StreamMachine()
+    stale = machine.receive_data(body(message_start()) + b"event: message_stop\ndata: \n\n")
+    next(stale)
+    with pytest.raises(ProtocolError):
+        list(machine.receive_data(b""))
+    assert list(stale) == []
+
+
+def test_data_after_the_end_is_a_mistake_and_a_second_end_is_not() -> None:
+    machine = StreamMachine()
+    machine.receive_eof()
+    assert list(machine.receive_eof()) == []
+    assert list(machine.connection_lost(OSError("gone"))) == []
+    for call in (lambda: machine.receive_data(b"x"), lambda: machine.receive_event({})):
+        with pytest.raises(RuntimeError, match="after the end"):
+            call()
+    assert machine.verdict is Verdict.EMPTY
+
+
+@pytest.mark.parametrize("wrong", ["text", 5, None, [b"x"]])
+def test_anything_but_bytes_is_a_type_error(wrong: Any) -> None:
+    machine = StreamMachine()
+    with pytest.raises(TypeError):
+        machine.receive_data(wrong)
+    with pytest.raises(TypeError):
+        machine.receive_event(wrong)
+    assert machine.bytes_received == 0
+
+
+def test_an_error_event_ends_the_stream_and_is_raised_only_for_the_final_message() -> None:
+    machine, outcome = run([body(*HELLO[:4], OVERLOADED, *HELLO[4:])])
+    error = outcome.events[-1]
+    assert isinstance(error, ErrorEvent)
+    assert machine.error is error
+    assert outcome.verdict is Verdict.ERRORED
+    assert {violation.code for violation in outcome.violations} == {"after_error"}
+    with pytest.raises(OverloadedError, match="Overloaded") as raised:
+        machine.final_message()
+    assert (raised.value.status_code, raised.value.http_status) == (529, 200)
+    assert raised.value.type == "overloaded_error"
+    assert raised.value.body == OVERLOADED
+    assert raised.value.content_emitted
+    assert raised.value.partial_message == machine.snapshot
+    assert raised.value.verdict is Verdict.ERRORED
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "message"),
+    [
+        ('{"code":503,"message":"busy","type":"server_error"}', 503, "busy"),
+        ('{"type":"error","error":"plain"}', 500, "plain"),
+        ("upstream connect error", 500, "upstream connect error"),
+        ("", 500, "the server sent an error"),
+        ('{"type":"error","error":{"type":"new_error","message":"m"}}', 500, "m"),
+        ('{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}', 429, "slow"),
+    ],
+)
+def test_whatever_comes_as_an_error_is_raised_as_one(data: str, status: int, message: str) -> None:
+    machine, _ = run([f"event: error\ndata: {data}\n\n".encode()])
+    with pytest.raises(APIStatusError) as raised:
+        machine.final_message()
+    assert (raised.value.status_code, raised.value.message) == (status, message)
+    assert not raised.value.content_emitted
+
+
+# The verdict.
+
+
+@pytest.mark.parametrize(
+    ("stream", "verdict", "error"),
+    [
+        (body(*HELLO), Verdict.COMPLETE, None),
+        (body(*HELLO[:-1]), Verdict.UNTERMINATED, None),
+        (body(*HELLO[:-2]), Verdict.TRUNCATED, IncompleteMessageError),
+        (body(*HELLO)[:-3], Verdict.UNTERMINATED, None),
+        (body(*HELLO)[:-2], Verdict.COMPLETE, None),
+        (b"", Verdict.EMPTY, IncompleteMessageError),
+        (b" ", Verdict.NOT_AN_EVENT_STREAM, NotAnEventStreamError),
+        (b"\n\n: hello\n\n", Verdict.EMPTY, IncompleteMessageError),
+        (b"eve", Verdict.EMPTY, IncompleteMessageError),
+        (body(PING, {"type": "new"}), Verdict.EMPTY, IncompleteMessageError),
+        (body(OVERLOADED), Verdict.ERRORED, OverloadedError),
+        (body(*HELLO[:3], message_start("x")), Verdict.BROKEN, ProtocolError),
+        (b"<html>\n", Verdict.NOT_AN_EVENT_STREAM, NotAnEventStreamError),
+        (b'{"type":"error"}', Verdict.NOT_AN_EVENT_STREAM, NotAnEventStreamError),
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_each_end_has_its_verdict(
+    stream: bytes, verdict: Verdict, error: type[APIError] | None, strict: bool
+) -> None:
+    if strict and stream.endswith(b"}"):
+        verdict, error = (
+            (verdict, error)
+            if verdict is Verdict.NOT_AN_EVENT_STREAM
+            else (Verdict.BROKEN, ProtocolError)
+        )
+    elif strict and verdict is Verdict.UNTERMINATED:
+        error = IncompleteMessageError
+    machine, outcome = run([stream], strict=strict)
+    assert outcome.verdict is verdict
+    if error is None:
+        assert machine.final_message() is machine.snapshot
+    else:
+        for _ in range(2):
+            with pytest.raises(error):
+                machine.final_message()
+
+
+@given(bodies(), st.integers(0, 2**32), st.booleans())
+def test_a_verdict_never_changes(stream: bytes, seed: int, strict: bool) -> None:
+    machine = StreamMachine(strict=strict)
+    verdict = Verdict.PENDING
+    try:
+        for taken in (*map(machine.receive_data, at_random(stream, seed)), machine.receive_eof()):
+            for _ in taken:
+                assert verdict in (Verdict.PENDING, machine.verdict)
+                verdict = machine.verdict
+    except ProtocolError:
+        pass
+    assert verdict in (Verdict.PENDING, machine.verdict)
+
+
+@given(bodies(), st.data())
+def test_a_cut_stream_is_never_complete(stream: bytes, data: st.DataObject) -> None:
+    end = data.draw(st.integers(0, len(stream)))
+    machine, outcome = run([stream[:end]])
+    stopped = any(isinstance(event, MessageStopEvent) for event in outcome.events)
+    assert (outcome.verdict is Verdict.COMPLETE) == stopped
+    if outcome.verdict not in (Verdict.COMPLETE, Verdict.UNTERMINATED):
+        with pytest.raises(APIError):
+            machine.final_message()
+
+
+def test_losing_the_connection_after_message_stop_changes_nothing() -> None:
+    machine = StreamMachine()
+    list(machine.receive_data(body(*HELLO)))
+    assert machine.verdict is Verdict.COMPLETE
+    list(machine.connection_lost(ConnectionResetError("gone")))
+    assert machine.final_message().complete
+
+
+def test_what_follows_a_complete_message_cannot_take_it_back() -> None:
+    machine = StreamMachine(limits=Limits(event_bytes=400))
+    with pytest.raises(LimitError):
+        list(machine.receive_data(body(*HELLO) + b"data: " + b"x" * 400))
+    assert machine.verdict is Verdict.COMPLETE
+    assert machine.final_message().stop_reason == "end_turn"
+
+
+def test_a_lost_connection_is_named_in_the_error() -> None:
+    machine = StreamMachine()
+    machine.receive_data(body(*HELLO[:4]))
+    machine.connection_lost(ConnectionResetError(104, "reset by peer"))
+    with pytest.raises(IncompleteMessageError, match="reset by peer") as raised:
+        machine.final_message()
+    assert isinstance(raised.value, RuntimeError)
+    assert raised.value.verdict is Verdict.TRUNCATED
+    assert raised.value.partial_message is machine.snapshot
+
+
+def test_before_the_end_there_is_no_final_message_but_what_was_received_is_taken() -> None:
+    machine = StreamMachine()
+    machine.receive_data(body(*HELLO[:4]))
+    with pytest.raises(IncompleteMessageError, match="has not been seen"):
+        machine.final_message()
+    assert machine.events_taken == 4
+    machine.receive_data(body(*HELLO[4:]))
+    message = machine.final_message()
+    (block,) = message.content
+    assert block == TextBlock("Hello, wörld 🎉")
+    assert message.complete
+
+
+def test_a_body_that_is_something_else_is_quoted() -> None:
+    machine, _ = run(in_bytes(b"<html><body>502 Bad Gateway</body></html>" * 100))
+    with pytest.raises(NotAnEventStreamError, match="502 Bad Gateway") as raised:
+        machine.final_message()
+    assert raised.value.raw.startswith("<html>")
+    assert len(raised.value.raw) == 1024
+
+
+# The end of the bytes.
+
+
+def test_a_last_frame_without_its_blank_line_counts_if_its_json_is_whole() -> None:
+    for cut in (1, 2):
+        machine, outcome = run([body(*HELLO)[:-cut]])
+        assert [violation.code for violation in outcome.violations] == ["unterminated_frame"]
+        assert machine.final_message().complete
+
+
+def test_a_last_frame_whose_json_is_cut_is_reported_and_is_not_fatal_even_if_strict() -> None:
+    for strict in (False, True):
+        _, outcome = run([body(*HELLO[:4]) + frame(HELLO[4])[:-9]], strict=strict)
+        (violation,) = outcome.violations
+        assert violation.code is ViolationCode.CUT_FRAME
+        assert violation.event_number == 5
+        assert violation.byte_offset == len(body(*HELLO[:4]))
+        assert outcome.verdict is Verdict.TRUNCATED
+
+
+def test_a_character_that_is_cut_at_the_end_is_part_of_the_cut() -> None:
+    stream = 'oops\n\ndata: {"é'.encode()[:-1]
+    _, outcome = run([body(*HELLO[:3]) + stream])
+    assert [violation.code for violation in outcome.violations] == ["unknown_field", "cut_frame"]
+
+
+def test_a_done_marker_is_no_event_with_or_without_its_blank_line() -> None:
+    for end in (b"\n\n", b"\n", b""):
+        machine, outcome = run([body(*HELLO) + b"data: [DONE]" + end])
+        assert len(outcome.events) == len(HELLO)
+        assert ViolationCode.DONE_MARKER in {violation.code for violation in outcome.violations}
+        assert machine.final_message().complete
+
+
+def test_a_text_line_that_a_proxy_appends_is_reported_at_the_end() -> None:
+    stream = body(*HELLO) + b"upstream error: read ECONNRESET\n"
+    _, outcome = run([stream])
+    (violation,) = outcome.violations
+    assert violation.code is ViolationCode.UNKNOWN_FIELD
+    assert violation.excerpt == "upstream error: read ECONNRESET"
+    machine, outcome = run([stream], strict=True)
+    assert "unknown_field" in outcome.error
+    assert machine.verdict is Verdict.COMPLETE
+
+
+# Limits.
+
+
+def through_pickle(machine: StreamMachine) -> StreamMachine:
+    copied: StreamMachine = pickle.loads(pickle.dumps(machine))
+    return copied
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(depth - 1):
+        value = [value]
+    return {"type": "ping", "nest": value}
+
+
+@pytest.mark.parametrize(
+    ("limits", "fits", "exceeds", "name"),
+    [
+        (Limits(depth=6), [nested(6)], [nested(7)], "depth"),
+        (
+            Limits(blocks=2),
+            [message_start(), block_start(0), block_start(1)],
+            [message_start(), block_start(0), block_start(1), block_start(1)],
+            "blocks",
+        ),
+        (
+            Limits(blocks=1),
+            [message_start(content=[{"type": "text"}])],
+            [message_start(content=[{"type": "text"}] * 2)],
+            "blocks",
+        ),
+        (
+            Limits(block_bytes=260),
+            [message_start(), block_start(0), text(0, "x" * 100)],
+            [message_start(), block_start(0), text(0, "x" * 100), text(0, "y" * 100)],
+            "block_bytes",
+        ),
+        (Limits(event_bytes=400), [message_start()], [message_start("x" * 400)], "event_bytes"),
+    ],
+)
+def test_a_limit_is_exact_and_its_error_says_which(
+    limits: Limits, fits: list[Any], exceeds: list[Any], name: str
+) -> None:
+    for as_frames in (True, False):
+        assert run([body(*fits)] if as_frames else fits, limits=limits)[1].error == ""
+        machine, outcome = run([body(*exceeds)] if as_frames else exceeds, limits=limits)
+        assert isinstance(machine.error, LimitError)
+        assert (machine.error.limit, machine.error.code) == (name, name)
+        assert machine.error.maximum == getattr(limits, name)
+        assert machine.error.event_number == len(exceeds)
+        assert (machine.error.byte_offset is None) == (not as_frames)
+        assert outcome.verdict is Verdict.BROKEN
+
+
+def test_a_body_may_be_bounded_as_a_whole() -> None:
+    stream = body(*HELLO)
+    assert run([stream], limits=Limits(total_bytes=len(stream)))[1].error == ""
+    for chunks in ([stream], in_bytes(stream)):
+        machine, outcome = run(chunks, limits=Limits(total_bytes=len(stream) - 1))
+        assert len(outcome.events) == len(HELLO) - 1
+        assert isinstance(machine.error, LimitError)
+        assert machine.error.limit == "total_bytes"
+        assert machine.error.byte_offset == len(stream) - 1
+
+
+def test_deep_nesting_never_escapes_as_a_recursion_error() -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    for name in ("ping", "weather_report", "content_block_start", ""):
+        machine, _ = run([f"event: {name}\ndata: {deep}\n\n".encode()])
+        assert isinstance(machine.error, LimitError)
+    payload: dict[str, Any] = {"type": "weather_report"}
+    payload["itself"] = payload
+    machine, _ = run([payload])
+    assert isinstance(machine.error, LimitError)
+
+
+def test_violations_are_bounded_and_counted() -> None:
+    stream = [message_start(), *[block_stop(3)] * 1_500]
+    machine, outcome = run([body(*stream)])
+    assert len(outcome.violations) == 1_000
+    assert machine.violation_count == 1_500
+    assert machine.violations[-1].event_number == 1_001
+    machine, outcome = run([body(message_start()) + b"oops\n" * 1_500 + b"\n" + body(PING)])
+    assert (len(outcome.violations), machine.violation_count) == (1_000, 1_500)
+    machine, outcome = run([body(message_start()) + b"oops\n" * 1_500 + b"\n"])
+    assert (len(outcome.violations), machine.violation_count) == (1_000, 1_500)
+
+
+def test_a_violation_quotes_at_most_a_kibibyte() -> None:
+    for stream in ([text(0, "x" * 5_000)], [body(text(0, "x" * 5_000))]):
+        (violation,) = run(stream)[1].violations
+        assert len(violation.excerpt) == 1_024
+        assert violation.code in violation.code.meaning or violation.message
+
+
+# What the stop events carry.
+
+
+def test_stop_events_carry_what_they_have_finished() -> None:
+    machine = StreamMachine()
+    for event in machine.receive_data(body(*HELLO)):
+        if isinstance(event, ContentBlockStopEvent):
+            assert event.content_block == TextBlock("Hello, wörld 🎉")
+            assert event.content_block is machine.block(0)
+        if isinstance(event, MessageStopEvent):
+            assert isinstance(event.message, Message)
+            assert event.message is machine.snapshot
+
+
+def test_a_machine_says_where_it_is() -> None:
+    machine, _ = run([body(*HELLO[:4])])
+    size = len(body(*HELLO[:4]))
+    assert repr(machine) == (
+        f"<StreamMachine OPEN TRUNCATED: {size} bytes received, 4 events taken, 0 violations>"
+    )
+
+
+def test_first_party_style_is_clean_in_strict_mode() -> None:
+    machine, outcome = run([body(*HELLO)], strict=True)
+    assert (outcome.violations, outcome.error) == ((), "")
+    assert machine.final_message().complete
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b'data: {"type": "ping"}\n\n', "missing_event_name"),
+        (b'event: message_stop\ndata: {"type": "ping"}\n\n', "event_name_mismatch"),
+        (b"event: ping\ndata: {}\n\n", "missing_type"),
+        (b"event: weather\ndata: sunny\n\n", "undecodable_payload"),
+        (b"data: [DONE]\n\n", "done_marker"),
+        (b'event: ping\ndata: {"type": "ping", "x": "\xff"}\n\n', "invalid_utf8"),
+        (b'odd\nevent: ping\ndata: {"type": "ping"}\n\n', "unknown_field"),
+        (body(delta(0, "text_delta")), "malformed_delta"),
+        (body(delta(-1, "text_delta", text="x")), "malformed_event"),
+        (body(delta(0, "text_delta", text="x")) + body(message_start()), ""),
+    ],
+)
+def test_each_fault_of_a_frame_has_its_code(raw: bytes, code: str) -> None:
+    _, outcome = run([body(*HELLO[:2]) + raw])
+    codes = [violation.code for violation in outcome.violations]
+    if code:
+        assert codes == [code]
+        _, strict = run([body(*HELLO[:2]) + raw], strict=True)
+        assert f"'code': <ViolationCode.{code.upper()}" in strict.error
+    else:
+        assert codes == ["duplicate_message_start"]

@@ -1,0 +1,382 @@
+"""The fold, through the machine: what each delta and each message_delta does to the message."""
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio_stream import (
+    CompactionBlock,
+    Limits,
+    StreamMachine,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownBlock,
+    Verdict,
+    ViolationCode,
+)
+from wire import (
+    MESSAGE_STOP,
+    block_start,
+    block_stop,
+    body,
+    delta,
+    json_piece,
+    message_delta,
+    message_start,
+    run,
+    text,
+    tool_start,
+)
+
+
+def block_of(start: dict[str, Any], *deltas: tuple[str, dict[str, Any]]) -> Any:
+    """The block that came of a start and its deltas, stopped; and the codes of the violations."""
+    changes = [delta(0, kind, **members) for kind, members in deltas]
+    machine, _ = run([message_start(), block_start(0, start), *changes, block_stop(0)])
+    return machine.block(0), [violation.code for violation in machine.violations]
+
+
+def final(*payloads: dict[str, Any], start: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The message after these payloads, as JSON."""
+    machine, _ = run([start or message_start(), *payloads])
+    assert machine.snapshot is not None
+    return machine.snapshot.to_dict()
+
+
+# Deltas of a block.
+
+
+def test_text_is_added_to_what_the_start_block_held() -> None:
+    block, codes = block_of(
+        {"type": "text", "text": "Once"},
+        ("text_delta", {"text": " upon"}),
+        ("text_delta", {"text": " a time"}),
+    )
+    assert (block, codes) == (TextBlock("Once upon a time"), [])
+
+
+@pytest.mark.parametrize("absent", [{}, {"text": None}, {"text": 5}])
+def test_text_grows_from_nothing_where_the_start_block_had_none(absent: dict[str, Any]) -> None:
+    block, _ = block_of({"type": "text", **absent}, ("text_delta", {"text": "x"}))
+    assert block.to_dict() == {"type": "text", "text": "x"}
+
+
+def test_citations_are_collected_from_none_and_from_an_empty_list() -> None:
+    cited = {"type": "char_location", "cited_text": "c"}
+    for before, expected in ((None, [cited]), ([], [cited]), ([cited], [cited, cited])):
+        block, _ = block_of(
+            {"type": "text", "text": "", "citations": before},
+            ("citations_delta", {"citation": cited}),
+        )
+        assert block.to_dict()["citations"] == expected
+
+
+def test_a_signature_replaces_and_a_second_one_is_reported() -> None:
+    start = {"type": "thinking", "thinking": "", "signature": ""}
+    thought = ("thinking_delta", {"thinking": "hm"})
+    block, codes = block_of(start, thought, ("signature_delta", {"signature": "A"}))
+    assert (block, codes) == (ThinkingBlock("hm", "A"), [])
+    block, codes = block_of(
+        start, ("signature_delta", {"signature": "A"}), ("signature_delta", {"signature": "B"})
+    )
+    assert (block.signature, codes) == ("B", [ViolationCode.SECOND_SIGNATURE])
+
+
+def test_a_signature_may_come_in_the_start_block_or_on_a_thinking_delta() -> None:
+    given_ = {"type": "thinking", "thinking": "", "signature": "A"}
+    block, codes = block_of(given_, ("thinking_delta", {"thinking": "hm"}))
+    assert (block, codes) == (ThinkingBlock("hm", "A"), [])
+    block, codes = block_of(
+        {"type": "thinking", "thinking": ""},
+        ("thinking_delta", {"thinking": "hm", "signature": "B"}),
+    )
+    assert (block, codes) == (ThinkingBlock("hm", "B"), [])
+    block, codes = block_of(
+        given_,
+        ("thinking_delta", {"thinking": "hm", "signature": "A"}),
+        ("thinking_delta", {"thinking": "m", "signature": None}),
+        ("signature_delta", {"signature": "A"}),
+    )
+    assert (block, codes) == (ThinkingBlock("hmm", "A"), [])
+
+
+def test_a_compaction_is_replaced_and_null_means_that_it_failed() -> None:
+    start = {"type": "compaction", "content": None}
+    block, _ = block_of(start, ("compaction_delta", {"content": "sum", "encrypted_content": "e"}))
+    assert block == CompactionBlock("sum", "e")
+    block, _ = block_of(
+        start,
+        ("compaction_delta", {"content": "sum", "encrypted_content": "e"}),
+        ("compaction_delta", {"content": None}),
+    )
+    assert block == CompactionBlock(None, "e")
+    block, _ = block_of(start, ("signature_delta", {"signature": "s"}))
+    assert block.signature == "s"
+
+
+def test_a_delta_that_no_rule_folds_stays_on_its_block() -> None:
+    sparkle = ("sparkle_delta", {"sparkle": "*"})
+    block, codes = block_of({"type": "text", "text": "a"}, sparkle, ("text_delta", {"text": "b"}))
+    assert (block.text, codes) == ("ab", [])
+    assert [each.to_dict() for each in block.unfolded] == [
+        {"type": "sparkle_delta", "sparkle": "*"}
+    ]
+    assert block.to_dict() == {"type": "text", "text": "ab"}
+    assert block != TextBlock("ab")
+
+
+def test_a_delta_without_its_payload_stays_on_its_block_too() -> None:
+    block, codes = block_of({"type": "text", "text": "a"}, ("text_delta", {"txet": "b"}))
+    assert block.text == "a"
+    assert [each.wire_type for each in block.unfolded] == ["text_delta"]
+    assert codes == [ViolationCode.MALFORMED_DELTA]
+
+
+def test_an_unknown_block_keeps_every_delta_without_complaint() -> None:
+    start = {"type": "hologram", "frames": [], "text": ""}
+    block, codes = block_of(start, ("text_delta", {"text": "x"}), ("frame_delta", {"frame": 1}))
+    assert isinstance(block, UnknownBlock)
+    assert codes == []
+    assert [each.to_dict()["type"] for each in block.unfolded] == ["text_delta", "frame_delta"]
+    assert block.to_dict() == start
+    assert (block.input, block.input_json, block.input_state) == (None, "", "incomplete")
+
+
+def test_an_unknown_block_that_gets_input_has_an_input() -> None:
+    start = {"type": "future_tool_use", "id": "x", "input": {}}
+    block, _ = block_of(
+        start,
+        ("input_json_delta", {"partial_json": '{"a"'}),
+        ("input_json_delta", {"partial_json": ": 1}"}),
+    )
+    assert (block.input, block.input_json, block.input_state) == ({"a": 1}, '{"a": 1}', "complete")
+    assert block.to_dict() == {**start, "input": {"a": 1}}
+    assert len(block.unfolded) == 2
+
+
+# Tool input.
+
+
+def call(*pieces: str, stop: bool = True, **start: Any) -> ToolUseBlock:
+    steps = [message_start(), tool_start(0, **start), *(json_piece(0, piece) for piece in pieces)]
+    machine, outcome = run([*steps, block_stop(0)] if stop else steps)
+    assert outcome.violations == ()
+    block = machine.block(0)
+    assert isinstance(block, ToolUseBlock)
+    return block
+
+
+@pytest.mark.parametrize(
+    ("pieces", "start", "value", "state"),
+    [
+        ([], {}, {}, "complete"),
+        ([""], {}, {}, "complete"),
+        (["", ""], {"input": {"given": 1}}, {"given": 1}, "complete"),
+        (['{"a": 1}'], {"input": {"given": 1}}, {"a": 1}, "complete"),
+        (['{"a"', ": 1", "}"], {}, {"a": 1}, "complete"),
+        (['{"a": 1, "a": 2}'], {}, {"a": 2}, "complete"),
+        ([' {"a": 1} '], {}, {"a": 1}, "complete"),
+        (['{"a": 1'], {}, None, "invalid"),
+        (['{"a": 1}{"b": 2}'], {}, None, "invalid"),
+        (["{'a': 1}"], {}, None, "invalid"),
+        (['{"a": NaN}'], {}, None, "invalid"),
+        (["[1]"], {}, None, "invalid"),
+        (['"words"'], {}, None, "invalid"),
+        ([" "], {}, None, "invalid"),
+        ([], {"input": None}, None, "incomplete"),
+        ([""], {"input": None}, None, "incomplete"),
+        ([], {"input": "words"}, None, "invalid"),
+        ([""], {"input": [1]}, None, "invalid"),
+    ],
+)
+def test_an_input_is_what_was_sent_or_nothing(
+    pieces: list[str], start: dict[str, Any], value: dict[str, Any] | None, state: str
+) -> None:
+    block = call(*pieces, **start)
+    assert (block.input, block.input_state) == (value, state)
+    assert block.input_json == "".join(pieces)
+    assert block.to_dict()["input"] == value
+    assert (block.input_error is not None) == (state == "invalid")
+
+
+def test_an_invalid_input_says_where_and_why_and_harms_no_other_block() -> None:
+    steps = [
+        message_start(),
+        tool_start(0),
+        json_piece(0, '{"a": bad}'),
+        block_stop(0),
+        tool_start(1),
+        json_piece(1, '{"b": 2}'),
+        block_stop(1),
+        message_delta("tool_use"),
+        MESSAGE_STOP,
+    ]
+    machine, outcome = run(steps, strict=True)
+    assert outcome.error == ""
+    first, second = machine.final_message().content
+    assert isinstance(first, ToolUseBlock)
+    assert isinstance(second, ToolUseBlock)
+    assert first.input_error is not None
+    assert first.input_error.position == 6
+    assert first.input_error.reason
+    assert second.input == {"b": 2}
+    assert second.input_error is None
+
+
+def test_an_input_nested_deeper_than_the_limit_is_invalid_and_harms_nothing_else() -> None:
+    deep = '{"a": ' * 300 + "1" + "}" * 300
+    machine, outcome = run([message_start(), tool_start(0), json_piece(0, deep), block_stop(0)])
+    assert outcome.error == ""
+    block = machine.block(0)
+    assert isinstance(block, ToolUseBlock)
+    assert block.input_state == "invalid"
+
+
+def test_the_input_of_a_running_or_cut_call_is_none_and_its_progress_can_be_shown() -> None:
+    block = call('{"a": [1, "tw', stop=False)
+    assert (block.input, block.input_state) == (None, "incomplete")
+    assert block.partial_input == {"a": [1, "tw"]}
+    assert block.to_dict()["input"] is None
+    block = call(stop=False, input={"given": 1})
+    assert (block.input, block.input_state) == (None, "incomplete")
+    assert block.partial_input == {"given": 1}
+
+
+def test_in_the_start_event_the_block_is_as_it_was_sent() -> None:
+    _, outcome = run([message_start(), tool_start(0, input={"given": 1})])
+    sent = outcome.events[1].to_dict()["content_block"]
+    assert sent["input"] == {"given": 1}
+
+
+def test_strings_that_are_not_finished_are_shown_only_if_wanted() -> None:
+    for wanted, expected in ((True, {"a": "b"}), (False, {})):
+        machine = StreamMachine(partial_strings=wanted)
+        steps = (message_start(), tool_start(0), json_piece(0, '{"a": "b'))
+        list(machine.receive_data(body(*steps)))
+        block = machine.block(0)
+        assert isinstance(block, ToolUseBlock)
+        assert block.partial_input == expected
+
+
+@given(st.lists(st.text(st.sampled_from('{}[]":,a1 \\'), max_size=4), max_size=8))
+def test_blocks_that_differ_in_raw_text_only_are_equal(pieces: list[str]) -> None:
+    block = call(*pieces)
+    same = ToolUseBlock("toolu_0", "lookup", block.input)
+    assert block == same
+    copied = pickle.loads(pickle.dumps(block))
+    assert copied == block
+    assert (copied.input_json, copied.partial_input, copied.input_state) == (
+        block.input_json,
+        block.partial_input,
+        block.input_state,
+    )
+
+
+# The message.
+
+
+def test_a_null_of_message_delta_takes_nothing_back_but_a_refusal() -> None:
+    refusal = {"type": "refusal", "category": None}
+    first = {
+        "type": "message_delta",
+        "delta": {
+            "stop_reason": "refusal",
+            "stop_sequence": "###",
+            "stop_details": refusal,
+            "container": {"id": "c"},
+        },
+        "usage": {"output_tokens": 5},
+        "context_management": {"applied_edits": []},
+        "input_transformations": [1],
+    }
+    nothing = {
+        "type": "message_delta",
+        "delta": {"stop_reason": None, "stop_sequence": None, "container": None},
+        "usage": {"output_tokens": None},
+        "context_management": None,
+        "input_transformations": None,
+    }
+    message = final(first, nothing)
+    assert message["stop_reason"] == "refusal"
+    assert message["stop_sequence"] == "###"
+    assert message["stop_details"] == refusal
+    assert message["container"] == {"id": "c"}
+    assert message["context_management"] == {"applied_edits": []}
+    assert message["input_transformations"] == [1]
+    assert message["usage"]["output_tokens"] == 5
+    taken_back = {"type": "message_delta", "delta": {"stop_details": None}}
+    assert final(first, taken_back)["stop_details"] is None
+
+
+def test_usage_is_replaced_never_added_and_zero_is_a_value() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 7, "photons": 1}
+    message = final(
+        message_delta(usage={"output_tokens": 4, "cache_read_input_tokens": 0, "photons": 2}),
+        message_delta(usage={"output_tokens": 6, "input_tokens": None, "quarks": 3}),
+        start=message_start(usage=usage),
+    )
+    assert message["usage"] == {
+        "input_tokens": 10,
+        "output_tokens": 6,
+        "cache_read_input_tokens": 0,
+        "photons": 2,
+        "quarks": 3,
+    }
+
+
+def test_a_message_without_usage_and_a_message_delta_without_it_are_fine() -> None:
+    start = message_start()
+    del start["message"]["usage"]
+    bare = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    assert "usage" not in final(start=start)
+    machine, _ = run([start, bare, MESSAGE_STOP])
+    assert machine.final_message().usage.output_tokens is None
+
+
+def test_a_fallback_block_says_which_model_went_on() -> None:
+    for to, model in (
+        ({"model": "claude-b"}, "claude-b"),
+        ({}, "claude-test-1"),
+        (None, "claude-test-1"),
+    ):
+        seam = {"type": "fallback", "from": {"model": "claude-test-1"}, "to": to}
+        assert final(block_start(0, seam))["model"] == model
+
+
+def test_members_that_nobody_knows_stay_on_the_message_and_its_blocks() -> None:
+    start = message_start(glow=7)
+    message = final(
+        block_start(0, {"type": "text", "text": "", "tint": "red"}),
+        text(0, "a"),
+        block_stop(0),
+        message_delta(),
+        start=start,
+    )
+    assert message["glow"] == 7
+    assert message["content"] == [{"type": "text", "text": "a", "tint": "red"}]
+
+
+def test_a_message_is_complete_only_after_message_stop() -> None:
+    steps = [message_start(), message_delta(), MESSAGE_STOP]
+    seen = [run(steps[: count + 1])[0].snapshot for count in range(3)]
+    assert [message.complete for message in seen if message is not None] == [False, False, True]
+    assert seen[1] != seen[2]
+
+
+@given(st.permutations(range(6)))
+def test_content_is_ordered_by_index_whatever_the_order_of_arrival(order: list[int]) -> None:
+    steps = [step for i in order for step in (block_start(i), text(i, str(i)), block_stop(i))]
+    message = final(*steps)
+    assert [block["text"] for block in message["content"]] == list("012345")
+
+
+def test_each_message_may_have_as_many_blocks_as_the_limit_says() -> None:
+    steps = [step for i in range(10_000) for step in (block_start(i), block_stop(i))]
+    machine, outcome = run([body(message_start(), *steps, block_start(9_999))], limits=Limits())
+    assert len(outcome.events) == 20_001
+    assert "limit" in outcome.error
+    assert machine.verdict is Verdict.BROKEN

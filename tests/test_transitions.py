@@ -1,0 +1,257 @@
+"""Legality, through the machine: each cell of the table, and the rules of the index."""
+
+from typing import Any, Final
+
+import pytest
+
+from sansio_stream import State, UnknownEvent, Verdict, ViolationCode
+from sansio_stream.transitions import STATES, TRANSITIONS, Action, Ruling, Step
+from wire import (
+    MESSAGE_STOP,
+    OVERLOADED,
+    PING,
+    block_start,
+    block_stop,
+    body,
+    json_piece,
+    message_delta,
+    message_start,
+    run,
+    text,
+    tool_start,
+)
+
+CELLS: Final = [
+    (step, state, ruling)
+    for step, row in TRANSITIONS.items()
+    for state, ruling in zip(STATES, row, strict=True)
+]
+
+# A stream that leads into each state with text block 0 open where there can be one.
+LEADING_TO: Final[dict[State, tuple[dict[str, Any], ...]]] = {
+    State.WAITING: (),
+    State.OPEN: (message_start(), block_start(0)),
+    State.CLOSING: (message_start(), block_start(0), message_delta()),
+    State.DONE: (
+        message_start(),
+        block_start(0),
+        block_stop(0),
+        message_delta(),
+        MESSAGE_STOP,
+    ),
+    State.FAILED: (message_start(), block_start(0), OVERLOADED),
+}
+GIVEN: Final = [{"type": "text", "text": "given"}]
+OF_STEP: Final[dict[Step, dict[str, Any]]] = {
+    Step.MESSAGE_START: message_start("msg_2"),
+    Step.MESSAGE_START_STOPPED: message_start("msg_2", content=GIVEN, stop_reason="end_turn"),
+    Step.MESSAGE_START_AGAIN: message_start(),
+    Step.BLOCK_START: block_start(1),
+    Step.BLOCK_DELTA: text(0, "more"),
+    Step.BLOCK_STOP: block_stop(0),
+    Step.MESSAGE_DELTA: message_delta(None),
+    Step.MESSAGE_DELTA_STOP: message_delta("max_tokens"),
+    Step.MESSAGE_STOP: MESSAGE_STOP,
+    Step.PING: PING,
+    Step.ERROR: OVERLOADED,
+    Step.UNKNOWN: {"type": "weather_report"},
+}
+
+
+def test_the_table_has_a_row_for_each_step_and_a_column_for_each_state() -> None:
+    assert tuple(TRANSITIONS) == tuple(Step)
+    assert tuple(State) == STATES
+    assert {len(row) for row in TRANSITIONS.values()} == {len(STATES)}
+    assert tuple(OF_STEP) == tuple(Step)
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "ruling"),
+    [pytest.param(*cell, id=f"{cell[0].name} in {cell[1].name}") for cell in CELLS],
+)
+def test_a_cell_of_the_table_is_what_happens(
+    step: Step, state: State, ruling: Ruling | None
+) -> None:
+    before, _ = run([*LEADING_TO[state]])
+    assert state in (before.state, State.FAILED)
+    machine, outcome = run([*LEADING_TO[state], OF_STEP[step]])
+    event_was_taken = machine.events_taken == len(LEADING_TO[state]) + 1
+    codes = [violation.code for violation in outcome.violations]
+    if ruling is None:  # an id cannot come again before it has come
+        assert (step, state) == (Step.MESSAGE_START_AGAIN, State.WAITING)
+    elif ruling.action is Action.FAIL:
+        assert outcome.verdict is Verdict.BROKEN
+        assert outcome.state is State.FAILED
+        assert "spliced_message" in outcome.error
+        assert not event_was_taken
+    elif ruling.action is Action.SKIP:
+        assert codes == [ruling.code]
+        assert outcome.state is state
+        assert not event_was_taken
+        assert outcome.snapshot == before.snapshot
+    else:
+        assert (ruling.code in codes) == bool(ruling.code)
+        assert outcome.state is (ruling.state or state)
+        assert event_was_taken
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "ruling"),
+    [pytest.param(*cell, id=f"{cell[0].name} in {cell[1].name}") for cell in CELLS],
+)
+def test_strict_makes_each_violation_fatal(step: Step, state: State, ruling: Ruling | None) -> None:
+    stream = [*LEADING_TO[state], OF_STEP[step]]
+    _, tolerant = run(stream)
+    machine, outcome = run(stream, strict=True)
+    assert outcome.violations == ()
+    if ruling is not None and ruling.action is Action.FAIL:
+        assert outcome.error == tolerant.error
+    elif tolerant.violations:
+        first = tolerant.violations[0]
+        assert f"'code': {first.code!r}" in outcome.error
+        assert f"'event_number': {first.event_number}" in outcome.error
+        assert machine.state is State.FAILED
+    else:
+        assert outcome == tolerant
+
+
+def codes_of(*payloads: dict[str, Any]) -> list[ViolationCode]:
+    _, outcome = run([body(*payloads)])
+    return [violation.code for violation in outcome.violations]
+
+
+def test_indexes_from_zero_upwards_one_block_at_a_time_are_clean() -> None:
+    blocks = [step for i in range(5) for step in (block_start(i), text(i, "x"), block_stop(i))]
+    assert codes_of(message_start(), *blocks, message_delta(), MESSAGE_STOP) == []
+
+
+def test_a_gap_between_indexes_is_reported_and_content_is_ordered_by_index() -> None:
+    stream = body(
+        message_start(),
+        block_start(5),
+        text(5, "five"),
+        block_stop(5),
+        block_start(2),
+        text(2, "two"),
+        block_stop(2),
+    )
+    machine, outcome = run([stream])
+    assert [violation.code for violation in outcome.violations] == ["index_not_next"] * 2
+    assert outcome.snapshot is not None
+    assert [block.to_dict()["text"] for block in outcome.snapshot.content] == ["two", "five"]
+    assert machine.block(5) is outcome.snapshot.content[1]
+
+
+def test_a_reused_index_is_a_new_block_and_deltas_go_to_the_newest() -> None:
+    stream = [
+        message_start(),
+        tool_start(0),
+        json_piece(0, '{"a": 1}'),
+        tool_start(0, id="toolu_second"),
+        json_piece(0, '{"b": 2}'),
+        block_stop(0),
+    ]
+    machine, outcome = run(stream)
+    codes = [violation.code for violation in outcome.violations]
+    assert codes == ["index_reused", "overlapping_blocks"]
+    assert outcome.snapshot is not None
+    first, second = (block.to_dict() for block in outcome.snapshot.content)
+    assert (first["input"], second["input"]) == (None, {"b": 2})
+    newest = machine.block(0)
+    assert newest is not None
+    assert newest.to_dict()["id"] == "toolu_second"
+
+
+def test_interleaved_blocks_get_their_own_deltas() -> None:
+    stream = [
+        message_start(),
+        tool_start(0),
+        tool_start(1),
+        json_piece(1, '{"b": '),
+        json_piece(0, '{"a": '),
+        json_piece(1, "2}"),
+        json_piece(0, "1}"),
+        block_stop(1),
+        block_stop(0),
+    ]
+    _, outcome = run(stream)
+    assert outcome.snapshot is not None
+    assert [block.to_dict()["input"] for block in outcome.snapshot.content] == [{"a": 1}, {"b": 2}]
+    assert [violation.code for violation in outcome.violations] == ["overlapping_blocks"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (text(7, "lost"), ViolationCode.UNKNOWN_INDEX),
+        (block_stop(7), ViolationCode.UNKNOWN_INDEX),
+        (text(0, "late"), ViolationCode.STOPPED_BLOCK),
+        (block_stop(0), ViolationCode.STOPPED_BLOCK),
+        (json_piece(1, "{}"), ViolationCode.UNFIT_DELTA),
+    ],
+)
+def test_what_has_no_block_of_its_own_is_kept_out_and_reported(
+    payload: dict[str, Any], code: ViolationCode
+) -> None:
+    stream = [message_start(), block_start(0), block_stop(0), block_start(1)]
+    _, before = run(stream)
+    _, outcome = run([*stream, payload])
+    assert outcome.events == before.events
+    assert outcome.snapshot == before.snapshot
+    (violation,) = outcome.violations
+    assert violation.code is code
+    assert violation.event_number == 5
+
+
+def test_blocks_that_came_with_message_start_own_their_indexes_and_are_stopped() -> None:
+    start = message_start(content=GIVEN)
+    assert codes_of(start, text(0, "more")) == ["stopped_block"]
+    assert codes_of(start, block_stop(0)) == ["stopped_block"]
+    assert codes_of(start, block_start(0)) == ["index_reused"]
+    assert codes_of(start, block_start(1), text(1, "x"), block_stop(1)) == []
+
+
+def test_a_message_that_came_whole_needs_no_blocks_and_no_message_delta() -> None:
+    call = {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"a": 1}}
+    start = message_start(content=[call], stop_reason="tool_use")
+    machine, outcome = run([start])
+    assert outcome.verdict is Verdict.UNTERMINATED
+    machine, outcome = run([start, MESSAGE_STOP])
+    assert outcome.verdict is Verdict.COMPLETE
+    assert outcome.violations == ()
+    message = machine.final_message()
+    assert message.to_dict()["content"] == [call]
+    assert message.stop_reason == "tool_use"
+
+
+def test_a_stop_reason_without_content_does_not_close_the_message() -> None:
+    _, outcome = run([message_start(stop_reason="end_turn")])
+    assert outcome.state is State.OPEN
+    assert outcome.verdict is Verdict.TRUNCATED
+
+
+def test_a_stop_reason_that_contradicts_the_blocks_is_reported() -> None:
+    call = (tool_start(0), json_piece(0, "{}"), block_stop(0))
+    words = (block_start(0), text(0, "x"), block_stop(0))
+    for blocks, reason, expected in (
+        (call, "tool_use", []),
+        (call, "max_tokens", []),
+        (call, "end_turn", ["contradictory_stop_reason"]),
+        (words, "tool_use", ["contradictory_stop_reason"]),
+        (words, "end_turn", []),
+    ):
+        assert codes_of(message_start(), *blocks, message_delta(reason), MESSAGE_STOP) == expected
+
+
+def test_a_block_that_was_never_stopped_is_reported_when_the_message_stops() -> None:
+    stream = (message_start(), block_start(0), message_delta("max_tokens"), MESSAGE_STOP)
+    assert codes_of(*stream) == ["unclosed_block"]
+
+
+def test_unknown_events_are_legal_everywhere_and_change_nothing() -> None:
+    for leading in LEADING_TO.values():
+        _, before = run([*leading])
+        _, outcome = run([*leading, {"type": "vertex_event", "usage": {"output_tokens": 7}}])
+        assert isinstance(outcome.events[-1], UnknownEvent)
+        assert outcome.snapshot == before.snapshot
+        assert outcome.violations == before.violations
