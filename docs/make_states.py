@@ -1,0 +1,77 @@
+"""The table of states in, the tables of states.md out. Knows no rule that `transitions` does not.
+
+`python docs/make_states.py` writes them into the page; a test compares.
+"""  # noqa: INP001 - a script
+
+import re
+from pathlib import Path
+from typing import Final
+
+from sansio_stream.errors import Verdict
+from sansio_stream.machine import VERDICTS
+from sansio_stream.transitions import STATES, TRANSITIONS, Action, Ruling, State
+
+PAGE: Final = Path(__file__).with_name("states.md")
+
+DECIDED: Final = {
+    State.DONE: (Verdict.COMPLETE,),
+    State.FAILED: (Verdict.ERRORED, Verdict.BROKEN),
+}
+"""The states that have their verdict before the end comes."""
+
+_MADE = re.compile(r"(?<=<!-- made: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """Return the rows as a Markdown table; the first is its head."""
+    head, *body = (f"| {' | '.join(row)} |\n" for row in rows)
+    return head + "| --- " * len(rows[0]) + "|\n" + "".join(body)
+
+
+def words(ruling: Ruling | None, state: State) -> str:
+    """Return what is done with an event in a state, as a cell says it."""
+    if ruling is None:
+        return "cannot happen"
+    if ruling.state not in (None, state):
+        done = f"→ {ruling.state.name}"
+    else:
+        done = {Action.APPLY: "apply", Action.SKIP: "skip", Action.FAIL: "fatal"}[ruling.action]
+    return f"{done}, `{ruling.code}`" if ruling.code else done
+
+
+def states() -> str:
+    """Return the table of what each state means."""
+    return table(("state", "meaning"), *((f"`{state.name}`", state.value) for state in STATES))
+
+
+def steps() -> str:
+    """Return the table of what is done with which event in which state."""
+    return table(
+        ("", *(f"`{state.name}`" for state in STATES)),
+        *(
+            (step.value, *(words(*cell) for cell in zip(row, STATES, strict=True)))
+            for step, row in TRANSITIONS.items()
+        ),
+    )
+
+
+def ends() -> str:
+    """Return the table of the verdict that each state comes to."""
+    return table(
+        ("state", "verdict", "meaning"),
+        *(
+            (f"`{state.name}`", f"`{verdict.name}`", verdict.value)
+            for state in STATES
+            for verdict in DECIDED.get(state) or (VERDICTS[state],)
+        ),
+    )
+
+
+def made(page: str) -> str:
+    """Return the page with its tables made anew."""
+    tables = {make.__name__: make for make in (states, steps, ends)}
+    return _MADE.sub(lambda part: f"{part[1]} -->\n\n{tables[part[1]]()}\n", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(made(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

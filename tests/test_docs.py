@@ -1,0 +1,296 @@
+"""The pages say what the code says: tables are compared, cases are run, links lead somewhere."""
+
+import base64
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, get_args
+
+import attrs
+import pytest
+
+import sansio_stream
+from sansio_stream import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlock,
+    ContentBlockDelta,
+    InputJSONDelta,
+    Limits,
+    MessageDelta,
+    MessageDeltaEvent,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    ToolUseBlock,
+    UnknownBlock,
+    UnknownDelta,
+    Verdict,
+    ViolationCode,
+)
+from sansio_stream.codec import plan_of
+from sansio_stream.snapshot import FOLDS
+from shared_data import REPOSITORY, load
+from wire import block_start, block_stop, delta, json_piece, message_start, run
+
+DOCS: Final = REPOSITORY / "docs"
+PAGES: Final = [
+    page
+    for pattern in ("*.md", "docs/*.md", "examples/*.md", "benchmarks/*.md")
+    for page in sorted(REPOSITORY.glob(pattern))
+]
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def section(page: Path, heading: str) -> str:
+    """What stands under a heading, up to the next one of the same level or above."""
+    marks, _, _ = heading.partition(" ")
+    _, found, rest = text_of(page).partition(f"\n{heading}\n")
+    assert found, f"{page.name} has no {heading!r}"
+    return re.split(rf"^#{{1,{len(marks)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows_of(markdown: str) -> list[list[str]]:
+    """The cells of all tables, without their heads."""
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    rules = [number for number, row in enumerate(cells) if set("".join(row)) <= {"-", " "}]
+    heads = {number - 1 for number in rules}
+    return [row for number, row in enumerate(cells) if number not in heads | {*rules}]
+
+
+def names_in(cell: str) -> list[str]:
+    """What a cell has in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def name_of(cell: str) -> str:
+    """The one name in backticks that a cell begins with."""
+    return names_in(cell)[0]
+
+
+# states.md
+
+
+@pytest.fixture(scope="module")
+def make_states() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_states", DOCS / "make_states.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_states_are_those_of_the_code(make_states: ModuleType) -> None:
+    page = text_of(DOCS / "states.md")
+    assert re.findall(r"<!-- made: (\w+) -->", page) == ["states", "steps", "ends"]
+    assert page.count("<!-- end -->") == 3
+    assert make_states.made(page) == page
+
+
+def test_a_table_of_states_that_was_changed_by_hand_is_made_anew(make_states: ModuleType) -> None:
+    page = text_of(DOCS / "states.md")
+    assert make_states.made(page.replace("| cannot happen |", "| can happen |")) == page
+    assert "| cannot happen |" in page
+
+
+def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> None:
+    codes = list(ViolationCode)
+    of_order = codes[codes.index(ViolationCode.BEFORE_MESSAGE_START) :]
+    page = text_of(DOCS / "states.md")
+    assert [code for code in of_order if f"`{code}`" not in page] == []
+
+
+# violations.md
+
+
+def test_every_violation_has_its_row_with_the_words_of_the_enumeration() -> None:
+    page = DOCS / "violations.md"
+    groups = (
+        "## Bytes of a frame",
+        "## From frame to event",
+        "## The order of events",
+        "## The index of a block",
+        "## The fold",
+    )
+    rows = [row for group in groups for row in rows_of(section(page, group))]
+    assert [(name_of(code), meaning, action) for code, meaning, action, _ in rows] == [
+        (code.value, code.meaning, code.action) for code in ViolationCode
+    ]
+    assert all(example for *_, example in rows)
+
+
+def test_what_is_always_fatal_is_listed_with_every_limit() -> None:
+    listed = {
+        name
+        for code, *_ in rows_of(section(DOCS / "violations.md", "## Always fatal"))
+        for name in names_in(code)
+    }
+    limits = {field.name for field in attrs.fields(Limits)} - {"violations"}
+    assert listed == limits | {"spliced_message", "undecodable_payload"}
+
+
+# folding.md
+
+DELTAS: Final[dict[Any, dict[str, Any]]] = {
+    TextDelta: {"text": "a"},
+    InputJSONDelta: {"partial_json": "{"},
+    ThinkingDelta: {"thinking": "a"},
+    SignatureDelta: {"signature": "a"},
+    CitationsDelta: {"citation": {"type": "char_location"}},
+    CompactionDelta: {"content": "a"},
+    UnknownDelta: {"anything": 1},
+}
+DELTA_ROWS: Final = rows_of(section(DOCS / "folding.md", "## Deltas"))
+
+
+def wire_type(cls: Any) -> str:
+    return "of_tomorrow" if cls.type == "unknown" else cls.type
+
+
+def test_every_delta_has_its_row_and_each_row_names_what_it_touches() -> None:
+    assert [name_of(name) for name, *_ in DELTA_ROWS] == [
+        cls.__name__ for cls in get_args(ContentBlockDelta)
+    ]
+    assert set(FOLDS) == set(DELTAS) == set(get_args(ContentBlockDelta))
+    for (name, kind, _, does), cls in zip(DELTA_ROWS, get_args(ContentBlockDelta), strict=True):
+        assert cls is UnknownDelta or names_in(kind) == [cls.type], name
+        assert {rule.member for rule in FOLDS[cls]} <= {*names_in(does)}, name
+
+
+@pytest.mark.parametrize("row", DELTA_ROWS, ids=lambda row: name_of(row[0]))
+def test_a_delta_fits_the_blocks_of_its_row_and_no_others(row: list[str]) -> None:
+    (cls,) = (cls for cls in DELTAS if cls.__name__ == name_of(row[0]))
+    fitting: list[Any] = []
+    for block in get_args(ContentBlock):
+        start = block_start(0, {"type": wire_type(block)})
+        machine, _ = run([message_start(), start, delta(0, wire_type(cls), **DELTAS[cls])])
+        codes = {violation.code for violation in machine.violations}
+        assert codes <= {ViolationCode.UNFIT_DELTA}
+        fitting += [] if codes else [block]
+    fitting.remove(UnknownBlock)
+    every = len(fitting) == len(get_args(ContentBlock)) - 1
+    assert row[2] == ("every block" if every else ", ".join(f"`{b.__name__}`" for b in fitting))
+
+
+def test_every_member_of_a_message_delta_has_its_row() -> None:
+    members = plan_of(MessageDelta).wires | plan_of(MessageDeltaEvent).wires
+    rows = rows_of(section(DOCS / "folding.md", "## message_delta"))
+    assert sorted(name_of(name) for name, _ in rows) == sorted(members - {"type", "delta"})
+
+
+INPUT_ROWS: Final = [
+    row for row in rows_of(section(DOCS / "folding.md", "## Tool input")) if len(row) == 5
+]
+
+
+@pytest.mark.parametrize("row", INPUT_ROWS, ids=" ".join)
+def test_a_tool_input_becomes_what_its_row_says(row: list[str]) -> None:
+    sent, text, stopped, value, state = row
+    call = {"type": "tool_use", "id": "toolu_1", "name": "lookup"}
+    if sent != "absent":
+        call["input"] = json.loads(name_of(sent))
+    stream = [message_start(), block_start(0, call)]
+    stream += [json_piece(0, name_of(text))] if text else []
+    stream += [block_stop(0)] if stopped == "yes" else []
+    machine, _ = run(stream)
+    block = machine.block(0)
+    assert isinstance(block, ToolUseBlock)
+    assert block.input == json.loads(name_of(value))
+    assert block.input_state == name_of(state)
+    assert machine.violations == ()
+
+
+def test_the_rows_of_tool_inputs_are_found() -> None:
+    assert {name_of(state) for *_, state in INPUT_ROWS} == {"complete", "invalid", "incomplete"}
+
+
+# embedding.md
+
+
+def test_every_verdict_has_its_row() -> None:
+    rows = rows_of(section(DOCS / "embedding.md", "## 4. The verdict"))
+    assert [name_of(name) for name, *_ in rows] == [verdict.name for verdict in Verdict]
+
+
+def test_every_limit_has_its_row_and_its_default() -> None:
+    def shown(value: int | None) -> str:
+        if value is None:
+            return "none"
+        return f"{value:,}" if value % 2**20 else f"{value // 2**20} MiB"
+
+    rows = rows_of(section(DOCS / "embedding.md", "## Limits"))
+    assert [(name_of(name), default) for name, default, _ in rows] == [
+        (field.name, shown(field.default)) for field in attrs.fields(Limits)
+    ]
+
+
+# from-the-official-sdk.md
+
+
+def test_what_the_page_says_of_each_vector_is_what_comes_of_it() -> None:
+    vectors = {row["name"]: row for row in load("vectors/messages.jsonl")}
+    page = section(
+        DOCS / "from-the-official-sdk.md",
+        "## Where the two make something else of the same bytes",
+    )
+    named = {*ViolationCode, *(verdict.name for verdict in Verdict)}
+    for name, _, here, _ in rows_of(page):
+        _, outcome = run([base64.b64decode(c) for c in vectors[name_of(name)]["chunks_b64"]])
+        said = named & {*names_in(here)}
+        came: set[str] = {violation.code for violation in outcome.violations}
+        assert said - {outcome.verdict.name} == came, name
+
+
+# README.md
+
+
+def test_the_map_of_rooms_is_in_the_order_of_the_package() -> None:
+    rooms = re.findall(r"^    (\w+)  +", sansio_stream.__doc__ or "", re.MULTILINE)
+    rows = rows_of(section(REPOSITORY / "README.md", "## The rooms"))
+    assert [name_of(name) for name, _ in rows] == rooms
+    assert rooms[0] == "errors"
+
+
+def test_every_guarantee_names_the_tests_that_prove_it() -> None:
+    for _, proof in rows_of(section(REPOSITORY / "README.md", "## Guarantees")):
+        links = re.findall(r"\((.*?)\)", proof)
+        assert links
+        assert all(link.startswith("tests/test_") for link in links)
+
+
+# Links.
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    headings: list[str] = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links_of(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", text_of(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
+    for link in links_of(page):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(REPOSITORY), link
+        assert target.is_file(), link
+        assert not anchor or anchor in anchors_of(target), link
+
+
+def test_links_are_found() -> None:
+    assert "docs/embedding.md" in links_of(REPOSITORY / "README.md")
+    assert "4-the-verdict" in anchors_of(DOCS / "embedding.md")
