@@ -1,4 +1,5 @@
-"""A pure sans-I/O protocol library for Anthropic Messages streams: bytes in, typed events and a message out.
+"""A pure sans-I/O protocol library for Anthropic Messages streams: bytes in, typed events and a
+message out.
 
 The rooms, in reading order, which is the order of their imports:
 

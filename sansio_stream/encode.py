@@ -17,9 +17,9 @@ __all__ = ["encode_event"]
 def encode_event(event: MessageStreamEvent) -> bytes:
     """Return the one canonical frame of an event: its name, compact JSON on one line, a blank line.
 
-    Reading it gives an equal event; an event that was kept raw is written raw. Lone surrogates are written as
-    escapes, because UTF-8 has no place for them. Raises ValueError for values that JSON cannot hold (NaN), and for an
-    unknown event whose type or raw text an event stream cannot hold.
+    Reading it gives an equal event; an event that was kept raw is written raw. Lone surrogates are
+    written as escapes, because UTF-8 has no place for them. Raises ValueError for values that JSON
+    cannot hold (NaN), and for an unknown event whose type or raw text an event stream cannot hold.
     """
     raw = event.raw if isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)) else None
     name = event.wire_type if isinstance(event, UnknownEvent) else event.type

@@ -1,10 +1,11 @@
 """Facade: the rooms in a row. Bytes in; typed events and an evolving snapshot out.
 
-Here are only the order of things, the latching of errors and the verdict; what a frame, an event, a legal order or
-a fold is, the other rooms say.
+Here are only the order of things, the latching of errors and the verdict; what a frame, an event, a
+legal order or a fold is, the other rooms say.
 
-One rule gives laziness, lockstep, leftovers, the place of an error, and pickling in mid-stream together: recognising
-may run ahead, folding happens only when `next()` returns the event, and no iterator holds state of its own.
+One rule gives laziness, lockstep, leftovers, the place of an error, and pickling in mid-stream
+together: recognising may run ahead, folding happens only when `next()` returns the event, and no
+iterator holds state of its own.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Payload:
 
 
 class StreamMachine:
-    """The state of one stream of the Anthropic Messages API: give it bytes, take events, look at the message.
+    """The state of one stream of the Anthropic Messages API: give it bytes, take events, look at
+    the message.
 
         machine = StreamMachine()
         for chunk in chunks:
@@ -73,14 +75,16 @@ class StreamMachine:
             ...
         message = machine.final_message()        # raises if there is no whole message
 
-    Nothing that was received is lost: an iterator may be dropped and another goes on. How the bytes are cut never
-    matters. Only `APIError`s leave the machine, RuntimeError for a call out of order, TypeError for a wrong argument.
-    A machine can be pickled and copied at any time and goes on the same. It is not thread-safe.
+    Nothing that was received is lost: an iterator may be dropped and another goes on. How the bytes
+    are cut never matters. Only `APIError`s leave the machine, RuntimeError for a call out of order,
+    TypeError for a wrong argument. A machine can be pickled and copied at any time and goes on the
+    same. It is not thread-safe.
 
     Args:
         strict: make every violation fatal, and accept no message without `message_stop`.
         limits: what a peer may make us hold.
-        partial_strings: whether `partial_input` shows the beginning of a string that is not finished.
+        partial_strings: whether `partial_input` shows the beginning of a string that is not
+            finished.
     """
 
     def __init__(
@@ -109,11 +113,12 @@ class StreamMachine:
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[MessageStreamEvent]:
         """Take bytes of the body, and return an iterator of the events that are whole now.
 
-        The bytes are taken at once, the iterator decodes as it goes. No bytes add nothing, but what is left is returned.
+        The bytes are taken at once, the iterator decodes as it goes. No bytes add nothing, but what
+        is left is returned.
 
         Raises:
-            ProtocolError: from the iterator that reaches the fault, after every event that came before; and at the
-                call ever after. The snapshot stays readable.
+            ProtocolError: from the iterator that reaches the fault, after every event that came
+                before; and at the call ever after. The snapshot stays readable.
             RuntimeError: after the end.
             TypeError: for anything but bytes.
         """
@@ -128,9 +133,11 @@ class StreamMachine:
         return self._take()
 
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
-        """Take one payload that a source hands out as a mapping, and return an iterator of the events.
+        """Take one payload that a source hands out as a mapping, and return an iterator of the
+        events.
 
-        The same as `receive_data`, without the framing. The payload is not copied: leave it unchanged.
+        The same as `receive_data`, without the framing. The payload is not copied: leave it
+        unchanged.
         """
         demand(payload, Mapping)
         self._refuse_if_over("an event")
@@ -138,18 +145,22 @@ class StreamMachine:
         return self._take()
 
     def receive_eof(self) -> Iterator[MessageStreamEvent]:
-        """Note the end of the body, and return an iterator of what is left. A second end is ignored.
+        """Note the end of the body, and return an iterator of what is left. A second end is
+        ignored.
 
-        A last frame whose blank line is missing is delivered if its JSON is whole. Never raises because of a verdict.
+        A last frame whose blank line is missing is delivered if its JSON is whole. Never raises
+        because of a verdict.
         """
         self._raise_if_failed()
         return self._end(None)
 
     def connection_lost(self, exc: BaseException | None = None) -> Iterator[MessageStreamEvent]:
-        """Note that the connection broke, and return an iterator of what is left, as `receive_eof` does.
+        """Note that the connection broke, and return an iterator of what is left, as `receive_eof`
+        does.
 
-        Of the exception its `repr` is kept, for the message of IncompleteMessageError. Made to be called where an
-        exception is being handled: after a fatal error it does not raise it again, there is just nothing left.
+        Of the exception its `repr` is kept, for the message of IncompleteMessageError. Made to be
+        called where an exception is being handled: after a fatal error it does not raise it again,
+        there is just nothing left.
         """
         return iter(()) if self._fatal is not None else self._end(exc)
 
@@ -182,7 +193,8 @@ class StreamMachine:
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with that wire index as of the event just taken, or None.
 
-        Cheaper than `snapshot`, and right where indexes have gaps: `snapshot.content[event.index]` is not.
+        Cheaper than `snapshot`, and right where indexes have gaps: `snapshot.content[event.index]`
+        is not.
         """
         return self._fold.block(index)
 
@@ -208,7 +220,9 @@ class StreamMachine:
 
     @property
     def error(self) -> ErrorEvent | ProtocolError | None:
-        """What ended the stream: the server's error event, or the fatal error that was raised; else None."""
+        """What ended the stream: the server's error event, or the fatal error that was raised; else
+        None.
+        """
         return self._error_event or self._fatal
 
     @property
@@ -223,7 +237,9 @@ class StreamMachine:
 
     @property
     def event_number(self) -> int:
-        """The number of the last frame with data (or payload) that was looked at, from 1; skipped ones count."""
+        """The number of the last frame with data (or payload) that was looked at, from 1; skipped
+        ones count.
+        """
         return self._event_number
 
     @property
@@ -242,8 +258,8 @@ class StreamMachine:
         """Return the whole message, after taking whatever was received.
 
         Raises:
-            IncompleteMessageError: the end has not been seen, the message was cut, or there is none; in strict mode
-                also where `message_stop` is missing.
+            IncompleteMessageError: the end has not been seen, the message was cut, or there is
+                none; in strict mode also where `message_stop` is missing.
             APIStatusError: the server sent an error; of the class of its equivalent status.
             ProtocolError: the stream is broken: the latched error again.
             NotAnEventStreamError: the body was something else.
@@ -252,7 +268,8 @@ class StreamMachine:
             for _ in self._take():
                 pass
         except ProtocolError:
-            # A message that was complete stays complete, whatever follows it; else the verdict says it again.
+            # A message that was complete stays complete, whatever follows it; else the verdict says
+            # it again.
             pass
         message = self.snapshot
         accepted = self._verdict is Verdict.COMPLETE or (
@@ -311,7 +328,9 @@ class StreamMachine:
         self._fatal = error
 
     def _next_event(self) -> MessageStreamEvent | None:
-        """Return the next event that is not kept out of the message, or None if there is nothing left."""
+        """Return the next event that is not kept out of the message, or None if there is nothing
+        left.
+        """
         if self._fatal is not None:
             return None
         while True:
@@ -349,7 +368,9 @@ class StreamMachine:
         return frame
 
     def _take_tail(self) -> MessageStreamEvent | None:
-        """Take a last frame that lacks its blank line: if it is whole it counts, else nobody knows the rest."""
+        """Take a last frame that lacks its blank line: if it is whole it counts, else nobody knows
+        the rest.
+        """
         frame = self._from_framer(self._framer.finish)
         if frame is None:
             return None
@@ -382,7 +403,9 @@ class StreamMachine:
                 self._verdict = Verdict.NOT_AN_EVENT_STREAM
 
     def _admit(self, reading: Reading) -> MessageStreamEvent | None:
-        """Record, judge and fold. Returns the event, or None where it is kept out of the message."""
+        """Record, judge and fold. Returns the event, or None where it is kept out of the
+        message.
+        """
         self._event_number += 1
         self._byte_offset = reading.origin.offset
         for fault in reading.faults:
@@ -427,7 +450,9 @@ VERDICTS: Final[dict[State, Verdict]] = {
 
 
 def error_of(event: ErrorEvent) -> APIStatusError:
-    """Return the exception that an error event stands for: of the class of its equivalent HTTP status."""
+    """Return the exception that an error event stands for: of the class of its equivalent HTTP
+    status.
+    """
     return status_error(
         event.message or "the server sent an error",
         status_code=event.code or equivalent_status(event.error_type),

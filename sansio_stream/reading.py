@@ -1,7 +1,8 @@
-"""From frame to event: a frame or a payload in; the event it stands for, and what was wrong with it, out.
+"""From frame to event: a frame or a payload in; the event it stands for, and what was wrong with
+it, out.
 
-Knows no order and keeps nothing. What cannot be tolerated is an error in the result, not an exception, so that
-whoever asks can record the rest first.
+Knows no order and keeps nothing. What cannot be tolerated is an error in the result, not an
+exception, so that whoever asks can record the rest first.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ TOO_LARGE: Final = "an event is larger than {} characters"
 def read_frame(frame: Frame, limits: Limits) -> Reading:
     """Return the event of a frame.
 
-    A payload that is not a JSON object is an error under a name that promises one; `ping` and `error` keep it raw,
-    and under any other name it is an unknown event.
+    A payload that is not a JSON object is an error under a name that promises one; `ping` and
+    `error` keep it raw, and under any other name it is an unknown event.
     """
     origin = Origin(frame.data, frame.offset, frame.size)
     if frame.data == DONE_MARKER:
@@ -121,7 +122,9 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
 
 
 def read_payload(payload: Mapping[str, Any], limits: Limits) -> Reading:
-    """Return the event of a payload that came without a frame. Its size is counted in characters."""
+    """Return the event of a payload that came without a frame. Its size is counted in
+    characters.
+    """
     size, depth = measure(payload, limits)
     origin = Origin(payload, None, size)
     if depth > limits.depth:
@@ -135,7 +138,9 @@ def read_payload(payload: Mapping[str, Any], limits: Limits) -> Reading:
 
 
 def is_whole(frame: Frame, limits: Limits) -> bool:
-    """Whether the data of a frame that lacks its end is whole all the same: one JSON object, or the end mark."""
+    """Whether the data of a frame that lacks its end is whole all the same: one JSON object, or the
+    end mark.
+    """
     try:
         return frame.data == DONE_MARKER or is_object(loads(frame.data, limits.depth))
     except InvalidJSONError:
@@ -143,7 +148,8 @@ def is_whole(frame: Frame, limits: Limits) -> bool:
 
 
 def measure(payload: Mapping[str, Any], limits: Limits) -> tuple[int, int]:
-    """Return the size of a payload in characters and its depth, each right unless it exceeds its limit.
+    """Return the size of a payload in characters and its depth, each right unless it exceeds its
+    limit.
 
     Level by level: no recursion on what a peer sends, and an end even where a payload holds itself.
     """

@@ -1,11 +1,15 @@
-"""Fold: the events so far in, the message as of the last one out. Owns the blocks; asks `transitions` what is legal.
+"""Fold: the events so far in, the message as of the last one out. Owns the blocks; asks
+`transitions` what is legal.
 
-`judge` says what would become of an event and changes nothing; `apply` folds an event that was admitted. Between
-two events the snapshot never changes, so it is built when somebody looks, and kept.
+`judge` says what would become of an event and changes nothing; `apply` folds an event that was
+admitted. Between two events the snapshot never changes, so it is built when somebody looks, and
+kept.
 
-Which delta folds into which member is the table `FOLDS`: a delta fits the blocks that have its members.
+Which delta folds into which member is the table `FOLDS`: a delta fits the blocks that have its
+members.
 
-Cost: constant for each event that nobody looks at; a snapshot joins the fragments of the blocks that have grown.
+Cost: constant for each event that nobody looks at; a snapshot joins the fragments of the blocks
+    that have grown.
 """
 
 from __future__ import annotations
@@ -74,15 +78,17 @@ class Append:
 
 @attrs.frozen
 class Replace:
-    """The delta's value takes the place of the block's. Null does so only where it means something."""
+    """The delta's value takes the place of the block's. Null does so only where it means
+    something.
+    """
 
     member: str
-    null_counts: bool = False
+    or_null: bool = False
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Take the value over, if there is one."""
         value = getattr(delta, self.member)
-        if value is not None or (self.null_counts and delta.is_on_wire(self.member)):
+        if value is not None or (self.or_null and delta.is_on_wire(self.member)):
             block.values[self.member] = value
 
 
@@ -118,7 +124,7 @@ FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
     ThinkingDelta:   (Append("thinking"), Replace("signature")),
     SignatureDelta:  (Replace("signature"),),
     CitationsDelta:  (Collect("citations", "citation"),),
-    CompactionDelta: (Replace("content", null_counts=True), Replace("encrypted_content", null_counts=True)),
+    CompactionDelta: (Replace("content", or_null=True), Replace("encrypted_content", or_null=True)),
     InputJSONDelta:  (GrowInput(),),
     UnknownDelta:    (),
 }
@@ -138,8 +144,9 @@ FITTING: Final[dict[type, frozenset[type]]] = {
     )
     for delta, rules in FOLDS.items()
 }
-"""The classes of blocks that a class of deltas fits: those that have all the members it touches, and the block
-that nobody knows, which takes every delta and keeps it."""
+"""The classes of blocks that a class of deltas fits: those that have all the members it touches,
+and the block that nobody knows, which takes every delta and keeps it.
+"""
 
 
 # One block.
@@ -237,7 +244,9 @@ class GrowingBlock:
 
 @attrs.frozen
 class Judgement:
-    """What would become of an event: what the table said, what is done with it, and what it violates."""
+    """What would become of an event: what the table said, what is done with it, and what it
+    violates.
+    """
 
     ruling: Ruling
     action: Action
@@ -287,7 +296,9 @@ class Fold:
         return bool(self._blocks)
 
     def snapshot(self) -> Message | None:
-        """Return the message as of now, or None before it began; the same object until the next change."""
+        """Return the message as of now, or None before it began; the same object until the next
+        change.
+        """
         if self._snapshot is None and self._message is not None:
             content = tuple(block.block() for block in self._blocks)
             self._snapshot = self._message.amended(content=content) if content else self._message
@@ -308,7 +319,8 @@ class Fold:
     def judge(self, event: MessageStreamEvent, origin: Origin) -> Judgement:
         """Return what would become of an event. Changes nothing.
 
-        Raises LimitError where applying it would exceed a limit, ProtocolError where it must not be applied.
+        Raises LimitError where applying it would exceed a limit, ProtocolError where it must not be
+        applied.
         """
         ruling = self.course.judge(event)
         if ruling.action is Action.FAIL:
@@ -369,7 +381,9 @@ class Fold:
     def apply(
         self, event: MessageStreamEvent, judgement: Judgement, size: int
     ) -> MessageStreamEvent:
-        """Fold an event that was admitted. Returns it, with what it has finished if it is a stop."""
+        """Fold an event that was admitted. Returns it, with what it has finished if it is a
+        stop.
+        """
         if not isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)):
             self._snapshot = None
         match event:
@@ -430,7 +444,8 @@ class Fold:
         if delta.is_on_wire("stop_details"):
             message = message.amended(stop_details=None).with_wire(stop_details=None)
             changes |= {} if delta.stop_details is None else {"stop_details": delta.stop_details}
-        # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are kept.
+        # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
+        # kept.
         counters = {k: value for k, value in event.usage.to_dict().items() if value is not None}
         changes["usage"] = decode(Usage, {**message.usage.to_dict(), **counters})
         self._message = message.amended(**changes)

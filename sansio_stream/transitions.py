@@ -1,8 +1,11 @@
-"""Legality: which event may come when, and what happens if it does not. A table, and the rules of the index.
+"""Legality: which event may come when, and what happens if it does not. A table, and the rules of
+the index.
 
-Everything that moves the state lives here, and nothing else does: no event is applied, no block is kept.
+Everything that moves the state lives here, and nothing else does: no event is applied, no block is
+kept.
 
-Steps are what an event means for the order of things; rows are steps, columns are states, a cell is one of
+Steps are what an event means for the order of things; rows are steps, columns are states, a cell is
+one of
 
 * the next state;
 * `apply(CODE)`, `apply(CODE, next)`: the event counts, and a violation is recorded;
@@ -10,8 +13,9 @@ Steps are what an event means for the order of things; rows are steps, columns a
 * `fatal(code)`: the stream is broken;
 * `__`: cannot happen.
 
-In strict mode every violation is fatal. First-party streams are clean and strictly ordered; proxies and compatible
-servers are not, and they are much of the traffic. The rules are those of the reference's section 2.2.
+In strict mode every violation is fatal. First-party streams are clean and strictly ordered; proxies
+and compatible servers are not, and they are much of the traffic. The rules are those of the
+reference's section 2.2.
 """
 
 from __future__ import annotations
@@ -52,10 +56,12 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What an event means for the order of things. Which one it is may depend on what the event holds."""
+    """What an event means for the order of things. Which one it is may depend on what the event
+    holds.
+    """
 
     MESSAGE_START = "message_start"
-    MESSAGE_START_STOPPED = "message_start with content and a stop_reason"
+    MESSAGE_START_WHOLE = "message_start with content and a stop_reason"
     MESSAGE_START_AGAIN = "message_start with the id of the open message"
     BLOCK_START = "content_block_start"
     BLOCK_DELTA = "content_block_delta"
@@ -112,7 +118,9 @@ def fatal(code: str) -> Ruling:
 
 
 SPLICED_MESSAGE: Final = "spliced_message"
-"""A second generation inside the first. Merging two would sign one's reasoning with the other's signature."""
+"""A second generation inside the first. Merging two would sign one's reasoning with the other's
+signature.
+"""
 
 # fmt: off
 WAITING = to(State.WAITING)
@@ -130,20 +138,20 @@ LATE    = apply(ViolationCode.AFTER_STOP_REASON)
 UNSAID  = apply(ViolationCode.MISSING_STOP_REASON, State.DONE)
 __      = None
 
-STATES: Final = (                  State.WAITING, State.OPEN, State.CLOSING, State.DONE, State.FAILED)
+STATES: Final = (              State.WAITING, State.OPEN, State.CLOSING, State.DONE, State.FAILED)
 TRANSITIONS: Final[dict[Step, tuple[Ruling | None, ...]]] = {
-    Step.MESSAGE_START:           (OPEN,          SPLICED,    SPLICED,       SECOND,     DEAD),
-    Step.MESSAGE_START_STOPPED:   (CLOSING,       SPLICED,    SPLICED,       SECOND,     DEAD),
-    Step.MESSAGE_START_AGAIN:     (__,            TWICE,      TWICE,         SECOND,     DEAD),
-    Step.BLOCK_START:             (EARLY,         OPEN,       LATE,          OVER,       DEAD),
-    Step.BLOCK_DELTA:             (EARLY,         OPEN,       LATE,          OVER,       DEAD),
-    Step.BLOCK_STOP:              (EARLY,         OPEN,       LATE,          OVER,       DEAD),
-    Step.MESSAGE_DELTA:           (EARLY,         OPEN,       CLOSING,       OVER,       DEAD),
-    Step.MESSAGE_DELTA_STOP:      (EARLY,         CLOSING,    CLOSING,       OVER,       DEAD),
-    Step.MESSAGE_STOP:            (EARLY,         UNSAID,     DONE,          OVER,       DEAD),
-    Step.PING:                    (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
-    Step.ERROR:                   (FAILED,        FAILED,     FAILED,        OVER,       DEAD),
-    Step.UNKNOWN:                 (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
+    Step.MESSAGE_START:       (OPEN,          SPLICED,    SPLICED,       SECOND,     DEAD),
+    Step.MESSAGE_START_WHOLE: (CLOSING,       SPLICED,    SPLICED,       SECOND,     DEAD),
+    Step.MESSAGE_START_AGAIN: (__,            TWICE,      TWICE,         SECOND,     DEAD),
+    Step.BLOCK_START:         (EARLY,         OPEN,       LATE,          OVER,       DEAD),
+    Step.BLOCK_DELTA:         (EARLY,         OPEN,       LATE,          OVER,       DEAD),
+    Step.BLOCK_STOP:          (EARLY,         OPEN,       LATE,          OVER,       DEAD),
+    Step.MESSAGE_DELTA:       (EARLY,         OPEN,       CLOSING,       OVER,       DEAD),
+    Step.MESSAGE_DELTA_STOP:  (EARLY,         CLOSING,    CLOSING,       OVER,       DEAD),
+    Step.MESSAGE_STOP:        (EARLY,         UNSAID,     DONE,          OVER,       DEAD),
+    Step.PING:                (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
+    Step.ERROR:               (FAILED,        FAILED,     FAILED,        OVER,       DEAD),
+    Step.UNKNOWN:             (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
 }
 # fmt: on
 
@@ -161,7 +169,7 @@ class Course:
         """Return what the table says of an event, now. Changes nothing."""
         step = self._step_of(event)
         ruling = TRANSITIONS[step][STATES.index(self.state)]
-        assert ruling is not None, f"{step} cannot happen in {self.state}"  # noqa: S101
+        assert ruling is not None, f"{step} cannot happen in {self.state}"
         return ruling
 
     def move(self, event: MessageStreamEvent, ruling: Ruling) -> None:
@@ -182,7 +190,7 @@ class Course:
                 if self.state is not State.WAITING and message.id == self.message_id:
                     return Step.MESSAGE_START_AGAIN
                 stopped = message.content and message.stop_reason is not None
-                return Step.MESSAGE_START_STOPPED if stopped else Step.MESSAGE_START
+                return Step.MESSAGE_START_WHOLE if stopped else Step.MESSAGE_START
             case ContentBlockStartEvent():
                 return Step.BLOCK_START
             case ContentBlockStopEvent():
@@ -202,14 +210,17 @@ class Course:
                 assert_never(event)
 
 
-# The rules of the index: what the table cannot say, because it depends on which blocks there are. First-party
-# indexes are 0, 1, 2, ... with one block open at a time. Blocks that came filled in message_start own 0 to n-1.
+# The rules of the index: what the table cannot say, because it depends on which blocks there are.
+# First-party indexes are 0, 1, 2, ... with one block open at a time. Blocks that came filled in
+# message_start own 0 to n-1.
 
 
 def judge_block_start(
     *, index: int, next_index: int, is_used: bool, others_open: bool
 ) -> Iterator[Ruling]:
-    """Judge a new block. An index that was used means a new block all the same: deltas go to the newest."""
+    """Judge a new block. An index that was used means a new block all the same: deltas go to the
+    newest.
+    """
     if is_used:
         yield apply(ViolationCode.INDEX_REUSED)
     elif index != next_index:

@@ -44,7 +44,7 @@ LEADING_TO: Final[dict[State, tuple[dict[str, Any], ...]]] = {
 GIVEN: Final = [{"type": "text", "text": "given"}]
 OF_STEP: Final[dict[Step, dict[str, Any]]] = {
     Step.MESSAGE_START: message_start("msg_2"),
-    Step.MESSAGE_START_STOPPED: message_start("msg_2", content=GIVEN, stop_reason="end_turn"),
+    Step.MESSAGE_START_WHOLE: message_start("msg_2", content=GIVEN, stop_reason="end_turn"),
     Step.MESSAGE_START_AGAIN: message_start(),
     Step.BLOCK_START: block_start(1),
     Step.BLOCK_DELTA: text(0, "more"),
