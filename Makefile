@@ -8,7 +8,7 @@ BIN  := $(VENV)/bin
 RUN  := $(BIN)/python -m
 
 # Only folders that are there: some come into being as the project grows.
-CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks examples .ci)
+CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks examples docs .ci)
 
 # How long `make fuzz` may run.
 SECONDS := 600

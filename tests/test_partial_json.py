@@ -597,7 +597,7 @@ def test_the_recorded_rows_show_and_die_as_expected(partial_strings: bool) -> No
                     continue  # jiter is no oracle here
                 assert repr(parser.value) == str(expected), row["name"]
     assert len(recorded) == 2602
-    shared_data.ran(VECTORS, len(recorded) - bytes_only, skipped=bytes_only)
+    shared_data.ran(VECTORS, len(recorded) - bytes_only)
 
 
 def test_the_recorded_rows_finish_as_json_loads_does() -> None:
@@ -617,7 +617,21 @@ def test_the_recorded_rows_finish_as_json_loads_does() -> None:
             kind, value = outcome(parse)
             assert nests or (value if kind == "value" else None) in allowed, row["name"]
             assert row["valid_complete"] is not False or kind != "value", row["name"]
-    shared_data.ran(VECTORS, len(recorded) - bytes_only, skipped=bytes_only)
+    shared_data.ran(VECTORS, len(recorded) - bytes_only)
+
+
+def test_bytes_that_are_no_utf_8_reach_us_as_replacement_characters_and_mend_nothing() -> None:
+    rows = [row for row in shared_data.load(VECTORS) if text_of(row) is None]
+    for number, row in enumerate(rows):
+        text = base64.b64decode(row["text_b64"]).decode("utf-8", "replace")
+        kind, value = outcome(partial(loads, text))
+        assert (value if kind == "value" else None) == oracle(text), row["name"]
+        assert row.get("suite") != "n" or kind != "value", row["name"]
+        for pieces in ways_to_cut(text, number):
+            parser = feed(pieces)
+            assert outcome(parser.finish) == (kind, value), row["name"]
+            assert (parser.dead_at is None) or kind != "value", row["name"]
+    shared_data.ran(VECTORS, len(rows))
 
 
 # Work, counted. The units: a call of a compiled pattern, a character handed to one (from where it

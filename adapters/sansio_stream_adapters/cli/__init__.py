@@ -1,0 +1,34 @@
+"""The command `sansio-stream`: captured streams in, something to watch out. Knows no network.
+
+The only place of the project that reads files, clocks and terminals. Its rooms, in reading order:
+
+    _text     what may be shown: no control characters, no lone surrogates
+    _cut      the body cut in other places
+    _replay   a capture fed to a machine at its own pace; what came of each frame
+    _json     a growing JSON text laid out while it comes
+    _show     the live view
+    _trace    one line per frame, for the person who asks why
+    _summary  the table at the end
+    _command  options and exit statuses
+"""
+
+import sys
+from typing import NoReturn
+
+__all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command with the arguments of the process, and exit with its status."""
+    try:
+        from ._command import run  # noqa: PLC0415 - what it needs may be missing
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"click", "rich"}:
+            raise
+        print(
+            f"sansio-stream: {missing} is missing: pip install 'sansio-stream[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.exit(run())

@@ -1,0 +1,6 @@
+"""The command as `python -m sansio_stream_adapters.cli`."""
+
+from . import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Options in, exit statuses out: which file is shown how.
+
+0 is a message to rely on, 1 none, 2 a file or an option that cannot be used, 130 an interruption.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import click
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from sansio_stream.capture import Capture, parse_capture
+
+from ._cut import recut, sizes_from
+from ._replay import Pace, Replay
+from ._show import Show
+from ._summary import Summary
+from ._text import one_line, printable, to_json
+from ._trace import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sansio_stream.capture import Chunk
+
+__all__ = ["command", "run"]
+
+GOOD, BAD, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+def run() -> int:
+    """Run the command with the arguments of the process, and return its exit status."""
+    if hasattr(signal, "SIGPIPE"):
+        # `| head` ends us as it ends other programs: at once, silently, by the signal.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the shell: `>&-`
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that is not in UTF-8 shows "?", which is better than nothing.
+            stream.reconfigure(errors="replace")
+    try:
+        status = command.main(prog_name="sansio-stream", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except OSError as error:
+        # A full disk, or a pipe where there are no signals. What is still to be written cannot be.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        complain(f"the output cannot be written: {error.strerror}")
+        return UNUSABLE
+    return status if isinstance(status, int) else GOOD
+
+
+# Options.
+
+
+def read_speed(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Return how many times as fast as recorded; infinity for `max`."""
+    if value is None:
+        return None
+    try:
+        speed = math.inf if value == "max" else float(value)
+    except ValueError:
+        speed = math.nan
+    if not speed > 0:
+        raise click.BadParameter(f"{value!r} is neither 'max' nor a number above 0")
+    return speed
+
+
+def read_cut(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return the value as it is, once it is known to mean something."""
+    try:
+        if value is not None:
+            sizes_from(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
+@attrs.frozen
+class Options:
+    """What the options ask for; see `sansio-stream replay --help`."""
+
+    view: str
+    verbose: bool
+    speed: float | None
+    cut: str | None
+    strict: bool
+
+    def chunks(self, capture: Capture) -> Iterator[Chunk]:
+        """Return the body in the chunks to feed."""
+        if self.cut is None:
+            return iter(capture.chunks)
+        return recut(capture.chunks, sizes_from(self.cut))
+
+    def pace(self) -> Pace | None:
+        """Return how to wait; recorded timing is for eyes, unless it is asked for."""
+        speed = self.speed
+        if speed is None:
+            speed = 1.0 if self.view == "show" and is_terminal() else math.inf
+        return None if math.isinf(speed) else Pace(speed)
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches. Not what rich says, which FORCE_COLOR can change."""
+    return sys.stdout.isatty()
+
+
+def version() -> str:
+    try:
+        return importlib.metadata.version("sansio-stream")
+    except importlib.metadata.PackageNotFoundError:
+        return "of a source tree that is not installed"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(
+    version(), "-V", "--version", prog_name="sansio-stream", message="%(prog)s %(version)s"
+)
+def command() -> None:
+    """Look at streams of the Anthropic Messages API."""
+
+
+EPILOG: Final = """\
+\b
+Examples:
+  sansio-stream replay examples/text.capture.jsonl
+  curl -N https://... | sansio-stream replay -
+  sansio-stream replay --trace --cut bytes odd.sse | less
+  sansio-stream replay --speed 4 -v slow.capture.jsonl
+  sansio-stream replay --message a.sse | jq .usage
+  sansio-stream replay --strict --message *.sse >/dev/null && echo all of them are fine
+
+\b
+Exit status:
+  0    a message to rely on (if only message_stop was missing, a note says so)
+  1    no such message: cut, broken, an error of the server; with --strict any violation
+  2    a file that cannot be read, or wrong usage
+  130  interrupted
+
+Of several files the worst status counts.
+"""
+
+
+@command.command(epilog=EPILOG)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show pings, signatures, unknown things and violations in line.",
+)
+@click.option(
+    "--speed",
+    callback=read_speed,
+    metavar="N|max",
+    help="Times as fast as recorded. Default: 1 on a terminal, else max.",
+)
+@click.option(
+    "--cut",
+    callback=read_cut,
+    metavar="SIZE|bytes|random:SEED",
+    help="Cut the body into other chunks; the events must be the same.",
+)
+@click.option("--strict", is_flag=True, help="Make every violation fatal.")
+@click.option("--events", is_flag=True, help="Print the events, one JSON object a line.")
+@click.option(
+    "--message", is_flag=True, help="Print the final message as JSON, or what there is of it."
+)
+@click.option("--trace", is_flag=True, help="Print one line per frame, and what was wrong with it.")
+@click.pass_context
+def replay(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    *,
+    verbose: bool,
+    speed: float | None,
+    cut: str | None,
+    strict: bool,
+    events: bool,
+    message: bool,
+    trace: bool,
+) -> None:
+    """Show captured streams as they came.
+
+    FILE is a capture (as `record_to=` writes it), the plain body of a response (as `curl -N`
+    prints it), one JSON payload a line, or - for standard input. By default the answer is shown
+    as it grows, and then a table sums it up.
+    """
+    chosen = [
+        name
+        for name, is_set in (("events", events), ("message", message), ("trace", trace))
+        if is_set
+    ]
+    if len(chosen) > 1:
+        raise click.UsageError("--events, --message and --trace exclude one another")
+    options = Options(chosen[0] if chosen else "show", verbose, speed, cut, strict)
+    console = Console(markup=False, emoji=False, highlight=False)
+    statuses: list[int] = []
+    for number, name in enumerate(files):
+        if len(files) > 1 and options.view in {"show", "trace"}:
+            if number:
+                console.print()
+            console.print(Rule(Text(one_line(name, max(console.width - 8, 8))), characters="═"))
+        statuses.append(replay_file(name, options, console))
+    ctx.exit(max(statuses))
+
+
+# One file.
+
+
+def replay_file(name: str, options: Options, console: Console) -> int:
+    """Show one file, say on stderr what a script should know, and return its status."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        capture = parse_capture(data)
+    except (OSError, ValueError) as error:
+        # ValueError: a CaptureError, or a name with a NUL in it.
+        reason = error.strerror if isinstance(error, OSError) else error
+        complain(f"{name}: {reason}")
+        return UNUSABLE
+    replay = Replay(capture, options.chunks(capture), strict=options.strict, pace=options.pace())
+    match options.view:
+        case "events":
+            print_events(replay)
+        case "message":
+            for _ in replay.moments():
+                pass
+            snapshot = replay.machine.snapshot
+            click.echo(to_json(None if snapshot is None else snapshot.to_dict(), indent=2))
+        case "trace":
+            print_trace(replay, console)
+        case _:
+            show(replay, console, verbose=options.verbose)
+    return judge(name, replay)
+
+
+def print_events(replay: Replay) -> None:
+    for moment in replay.moments():
+        if moment.event is not None:
+            click.echo(to_json(moment.event.to_dict()))
+
+
+def print_trace(replay: Replay, console: Console) -> None:
+    trace = Trace(console, replay.capture.body)
+    trace.begin()
+    for moment in replay.moments():
+        trace.see(moment)
+    trace.end(replay.machine)
+
+
+def show(replay: Replay, console: Console, *, verbose: bool) -> None:
+    status = replay.capture.header.status
+    if status is not None and not 200 <= status < 300:
+        console.print(Text(f"  HTTP {status}", style="bold red"))
+    view = Show(console, verbose=verbose)
+    summary = Summary()
+    for moment in replay.moments():
+        view.see(moment)
+        summary.see(moment)
+    view.end()
+    console.print()
+    console.print(summary.table(replay))
+
+
+def judge(name: str, replay: Replay) -> int:
+    failure = replay.failure
+    if failure is not None:
+        status = replay.capture.header.status
+        http = "" if status is None or 200 <= status < 300 else f"HTTP {status}, "
+        complain(f"{name}: {http}{replay.machine.verdict.name}: {failure}")
+        return BAD
+    for remark in replay.remarks:
+        complain(f"{name}: {remark}")
+    return GOOD
+
+
+def complain(sentence: str) -> None:
+    click.echo(f"sansio-stream: {printable(sentence)}", err=True)

@@ -1,0 +1,444 @@
+"""The live view: what came of each frame in, a stream as a person would want to watch it out.
+
+Append-only: what was written is never changed, so that the same code serves terminals and pipes.
+On a terminal words are wrapped, and an unfinished word waits for its end; in a pipe text goes out
+as it came.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import TYPE_CHECKING, Any, Final, assert_never, cast
+
+from rich.cells import cell_len
+from rich.rule import Rule
+from rich.text import Text
+
+from sansio_stream.events import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDelta,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    ErrorEvent,
+    InputJSONDelta,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    MessageStreamEvent,
+    PingEvent,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+    UnknownEvent,
+)
+from sansio_stream.message import (
+    Citation,
+    CompactionBlock,
+    ContentBlock,
+    FallbackBlock,
+    MCPToolUseBlock,
+    RedactedThinkingBlock,
+    ServerToolUseBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownBlock,
+)
+
+from ._json import Layout, Role
+from ._text import one_line, printable, to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ._replay import Moment
+
+__all__ = ["Show", "type_of"]
+
+# Longer lines are hard to read; in shorter ones there is no room for words.
+WIDEST: Final = 100
+NARROWEST: Final = 20
+
+GUTTER: Final = 2
+WORDS: Final = re.compile(r"\n|[^\S\n]+|\S+")
+
+THOUGHTS: Final = "dim"
+ASIDE: Final = "dim"
+TROUBLE: Final = "yellow"
+FAILURE: Final = "bold red"
+STYLES: Final = {
+    Role.MARK: "dim",
+    Role.KEY: "cyan",
+    Role.STRING: "green",
+    Role.WORD: "yellow",
+    Role.BREAK: "",
+}
+
+
+class Writer:
+    """Text that grows: pieces in, lines out. `flush` shows what was written since the last one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._wraps = console.is_terminal
+        self._pieces: list[tuple[str, str]] = []
+        # Where we are: cells written on this line, whether it has something to be read, whether it
+        # goes on with the one before, and how far such lines are indented.
+        self._column = 0
+        self._begun = False
+        self._goes_on = False
+        self._indent = GUTTER
+        self._hang = 0
+        # What waits for the end of its word.
+        self._space = ""
+        self._word: list[tuple[str, str]] = []
+        self._word_width = 0
+
+    @property
+    def width(self) -> int:
+        """How many cells a line may have."""
+        return max(NARROWEST, min(self._console.width, WIDEST))
+
+    def write(self, text: str, style: str = "", *, hang: int = 0) -> None:
+        """Add text that may end anywhere; lines that go on are indented by `hang` cells more."""
+        text = printable(text)
+        self._hang = hang
+        if not self._wraps:
+            if text:
+                self._pieces.append((text, style))
+                self._begun = not text.endswith("\n")
+            return
+        for piece in WORDS.findall(text):
+            if piece == "\n":
+                self._end_word()
+                self._end_line()
+            elif piece.isspace():
+                self._end_word()
+                self._space += piece.replace("\t", " " * 4)
+            else:
+                self._grow_word(piece, style)
+
+    def may_break(self) -> None:
+        """End the line here if lines are wrapped at all."""
+        if self._wraps:
+            self._end_word()
+            self._end_line(goes_on=True)
+
+    def end_line(self) -> None:
+        """Begin a new line, unless one has just begun."""
+        self._end_word()
+        if self._begun:
+            self._end_line()
+        self._space = ""
+        self._goes_on = False
+
+    def line(self, text: str, style: str = "") -> None:
+        """Write one line of its own, cut where it is too long."""
+        self.end_line()
+        room = self.width - GUTTER
+        self._pieces.append((" " * GUTTER + one_line(text, room) + "\n", style))
+
+    def flush(self) -> None:
+        """Show what was written; an unfinished word goes on waiting."""
+        if not self._pieces:
+            return
+        if self._wraps:
+            runs = itertools.groupby(self._pieces, lambda piece: piece[1])
+            text = Text.assemble(*(("".join(t for t, _ in run), style) for style, run in runs))
+            self._console.print(text, end="", soft_wrap=True)
+        else:
+            # As it came: rich would expand tabs.
+            self._console.file.write("".join(text for text, _ in self._pieces))
+            self._console.file.flush()
+        self._pieces.clear()
+
+    def _end_line(self, *, goes_on: bool = False) -> None:
+        self._pieces.append(("\n", ""))
+        self._column = 0
+        self._begun = False
+        self._goes_on = goes_on
+        self._space = ""
+
+    def _grow_word(self, piece: str, style: str) -> None:
+        # A word that is wider than a line is cut, at the same places however it came.
+        fits = self._word_width + cell_len(piece) <= self._room
+        for part in [piece] if fits else piece:
+            width = cell_len(part)
+            if self._word_width + width > self._room:
+                self._end_word()
+            self._word.append((part, style))
+            self._word_width += width
+
+    @property
+    def _first_indent(self) -> int:
+        return min(GUTTER + len(self._space), self.width // 2)
+
+    @property
+    def _room(self) -> int:
+        """How wide a word may be."""
+        goes_on = self._begun or self._goes_on
+        return self.width - (self._indent if goes_on else self._first_indent)
+
+    def _end_word(self) -> None:
+        if not self._word:
+            return
+        if not self._begun and not self._goes_on:
+            # The lines that go on with this one are indented like it.
+            self._begin(self._first_indent)
+            self._indent = min(self._column + self._hang, self.width // 2)
+        elif self._column + len(self._space) + self._word_width > self.width:
+            self._end_line(goes_on=True)
+        else:
+            self._put(self._space, self._word[0][1])
+        self._space = ""
+        for text, style in self._word:
+            self._put(text, style)
+        self._word.clear()
+        self._word_width = 0
+
+    def _begin(self, indent: int) -> None:
+        self._pieces.append((" " * indent, ""))
+        self._column = indent
+        self._begun = True
+
+    def _put(self, text: str, style: str) -> None:
+        if not self._begun:
+            self._begin(self._indent)
+        self._pieces.append((text, style))
+        self._column += cell_len(text)
+
+
+class Show:
+    """The view of one stream.
+
+    Args:
+        console: where to.
+        verbose: whether pings, signatures, unknown things and violations are shown in line.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._writer = Writer(console)
+        # The block whose text the last line belongs to, and what is kept for each open one.
+        self._current: int | None = None
+        self._names: dict[int, str] = {}
+        self._layouts: dict[int, Layout] = {}
+        self._citations: dict[int, list[Citation]] = {}
+
+    def see(self, moment: Moment) -> None:
+        """Show a moment, the newest."""
+        if moment.event is not None:
+            self._event(moment.event)
+        if self._verbose:
+            for violation in moment.violations:
+                self._aside(f"! {violation.code}: {violation.message}", TROUBLE)
+        self._writer.flush()
+
+    def end(self) -> None:
+        """Finish the last line."""
+        self._writer.end_line()
+        self._writer.flush()
+
+    def _event(self, event: MessageStreamEvent) -> None:
+        match event:
+            case ContentBlockDeltaEvent(index=index, delta=delta):
+                self._turn_to(index)
+                self._delta(index, delta)
+            case ContentBlockStartEvent(index=index, content_block=block):
+                self._start(index, block)
+            case ContentBlockStopEvent(index=index, content_block=block):
+                self._stop(index, block)
+            case MessageStartEvent(message=message):
+                self._writer.line(f"{message.model or '?'}  {message.id or ''}", ASIDE)
+                for index, block in enumerate(message.content):
+                    self._start(index, block)
+                    self._stop(index, block)
+            case ErrorEvent():
+                kind = event.error_type or "error"
+                self._aside(f"The server sent an error: {kind}: {event.message}", FAILURE)
+            case PingEvent():
+                if self._verbose:
+                    self._aside("ping", ASIDE)
+            case UnknownEvent(wire_type=kind):
+                if self._verbose:
+                    sent = to_json(event.to_dict()) if event.raw is None else event.raw
+                    self._aside(f"unknown event {kind}: {sent}", ASIDE)
+            case MessageDeltaEvent() | MessageStopEvent():
+                pass  # the table says it
+            case _:
+                assert_never(event)
+
+    # Blocks.
+
+    def _start(self, index: int, block: ContentBlock) -> None:
+        self._heading(index, name_of(block), style_of(block))
+        self._names[index] = name_of(block)
+        self._layouts[index] = Layout()
+        self._citations[index] = []
+        match block:
+            case TextBlock(text=text, citations=citations):
+                self._citations[index] += citations or ()
+                self._writer.write(text)
+            case ThinkingBlock(thinking=text):
+                self._writer.write(text, THOUGHTS)
+            case CompactionBlock(content=text):
+                self._writer.write(text or "", THOUGHTS)
+            case RedactedThinkingBlock(data=data):
+                self._writer.line(f"{len(data or ''):,} encrypted characters", ASIDE)
+            case FallbackBlock(from_=before, to=after):
+                models = [(side or {}).get("model", "?") for side in (before, after)]
+                self._writer.line(f"from {models[0]} to {models[1]}", ASIDE)
+            case ToolUseBlock() | ServerToolUseBlock() | MCPToolUseBlock():
+                pass  # its input grows, or is shown at the end
+            case _:
+                content = block.to_dict()
+                failed = block_failed(content)
+                self._writer.line(digest(content), FAILURE if failed else "")
+
+    def _stop(self, index: int, block: ContentBlock | None) -> None:
+        if isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock, UnknownBlock)):
+            if not block.input_json and block.input is not None:
+                self._turn_to(index)
+                self._grow(index, to_json(block.input))
+            if block.input_error is not None:
+                error = block.input_error
+                self._aside(f"The input is no JSON: {error.reason} at {error.position}", FAILURE)
+        for citation in self._citations.pop(index, ()):
+            self._writer.line(source_of(citation), "blue")
+        self._writer.end_line()
+        self._current = None
+
+    def _delta(self, index: int, delta: ContentBlockDelta) -> None:
+        match delta:
+            case TextDelta(text=text):
+                self._writer.write(text)
+            case InputJSONDelta(partial_json=text):
+                self._grow(index, text)
+            case ThinkingDelta(thinking=text):
+                self._writer.write(text, THOUGHTS)
+            case CitationsDelta(citation=citation):
+                self._citations.setdefault(index, []).append(citation)
+            case CompactionDelta(content=text):
+                self._writer.write(text or "", THOUGHTS)
+            case SignatureDelta(signature=signature):
+                if self._verbose:
+                    self._aside(f"signature, {len(signature):,} characters", ASIDE)
+            case UnknownDelta():
+                if self._verbose:
+                    self._aside(f"unknown delta: {to_json(delta.to_dict())}", ASIDE)
+            case _:
+                assert_never(delta)
+
+    def _grow(self, index: int, fragment: str) -> None:
+        for text, role in self._layouts.setdefault(index, Layout()).feed(fragment):
+            if role is Role.BREAK:
+                self._writer.may_break()
+            else:
+                self._writer.write(text, STYLES[role], hang=GUTTER)
+
+    # Lines around them.
+
+    def _heading(self, index: int, name: str, style: str) -> None:
+        self._writer.end_line()
+        self._writer.flush()
+        title = Text.assemble((f"{index} ", "dim"), (one_line(name, 60), style))
+        self._console.print()
+        self._console.print(Rule(title, align="left", style="dim"), width=self._writer.width)
+        self._current = index
+
+    def _turn_to(self, index: int) -> None:
+        """Say so where a block goes on after another one was written to."""
+        if self._current != index:
+            self._heading(index, f"{self._names.get(index, '')} goes on", "dim")
+
+    def _aside(self, text: str, style: str) -> None:
+        self._writer.line(text, style)
+
+
+def type_of(block: ContentBlock) -> str:
+    """Return the type of a block as the wire has it."""
+    return block.wire_type if isinstance(block, UnknownBlock) else block.type
+
+
+def name_of(block: ContentBlock) -> str:
+    """Return the type of a block, and the name of the tool where it calls one."""
+    match block:
+        case MCPToolUseBlock(name=name, server_name=server):
+            return f"{block.type} {server or '?'}/{name or '?'}"
+        case ToolUseBlock(name=name) | ServerToolUseBlock(name=name):
+            return f"{block.type} {name or '?'}"
+        case _:
+            return type_of(block)
+
+
+def style_of(block: ContentBlock) -> str:
+    match block:
+        case TextBlock():
+            return "bold green"
+        case ToolUseBlock() | ServerToolUseBlock() | MCPToolUseBlock():
+            return "bold cyan"
+        case ThinkingBlock() | RedactedThinkingBlock():
+            return "bold magenta"
+        case _:
+            return "bold blue"
+
+
+def source_of(citation: Citation) -> str:
+    """Return where a citation comes from, and its words, for one line."""
+    sent = citation.to_dict()
+    names = (sent.get(name) for name in ("title", "document_title", "url", "source"))
+    places = [name for name in names if isinstance(name, str)]
+    words = sent.get("cited_text")
+    quoted = f" “{words.strip()}”" if isinstance(words, str) else ""
+    return f"[{' | '.join(places) or sent.get('type')}]{quoted}"
+
+
+def block_failed(block: dict[str, Any]) -> bool:
+    """Whether a result says that its tool failed."""
+    content = block.get("content")
+    return block.get("is_error") is True or (isinstance(content, dict) and "error_code" in content)
+
+
+# Of a result's members these say nothing to a person.
+OPAQUE: Final = {"type", "id", "tool_use_id", "caller", "citations"}
+
+
+def digest(block: dict[str, Any]) -> str:
+    """Return a block in a line: what was sent whole is not watched, only noticed."""
+    members = {name: value for name, value in block.items() if name not in OPAQUE}
+    if members.keys() == {"content"}:
+        return digest_of(members["content"])
+    return digest_of(members)
+
+
+def digest_of(value: Any) -> str:
+    match value:
+        case str():
+            return " ".join(value[:200].split())
+        case [*items]:
+            known = [label for item in items if (label := label_of(item))]
+            return f"{len(items)} items" + (f": {'; '.join(known)}" if known else "")
+        case dict():
+            members = cast("dict[str, Any]", value)
+            return ", ".join(
+                f"{name} {digest_of(member)}"
+                for name, member in members.items()
+                if name not in OPAQUE and not name.startswith("encrypted_")
+            )
+        case _:
+            return to_json(value)
+
+
+def label_of(item: Any) -> str:
+    """Return what a person would call one of several results."""
+    if isinstance(item, dict):
+        members = cast("dict[str, Any]", item)
+        for name in ("title", "tool_name", "name", "text", "file_id", "url"):
+            if isinstance(label := members.get(name), str):
+                return label[:80]
+    return ""

@@ -1,0 +1,132 @@
+"""The table at the end: what was seen of a stream in, its sum out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sansio_stream.errors import Verdict
+from sansio_stream.events import ContentBlockDeltaEvent
+from sansio_stream.message import MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock, UnknownBlock
+
+from ._show import type_of
+from ._text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sansio_stream.message import Message
+
+    from ._replay import Moment, Replay
+
+__all__ = ["Summary"]
+
+TROUBLED: Final = "yellow"
+STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yellow"}
+
+
+class Summary:
+    """What a replay came to; show it every moment, then ask for the table."""
+
+    def __init__(self) -> None:
+        self._codes: Counter[str] = Counter()
+        self._first: float | None = None
+        self._last: float | None = None
+
+    def see(self, moment: Moment) -> None:
+        """Take note of a moment."""
+        self._codes.update(violation.code.value for violation in moment.violations)
+        if isinstance(moment.event, ContentBlockDeltaEvent):
+            self._last = moment.at
+            if self._first is None:
+                self._first = moment.at
+
+    def table(self, replay: Replay) -> Table:
+        """Return the table of a replay that is over."""
+        table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, text, style in self._rows(replay):
+            table.add_row(name, Text(printable(text), style=style))
+        return table
+
+    def _rows(self, replay: Replay) -> Iterator[tuple[str, str, str]]:
+        machine = replay.machine
+        verdict = machine.verdict
+        style = STYLES.get(verdict, "bold red")
+        yield "verdict", f"{verdict.name}: {verdict.value}", style
+        failure = replay.failure
+        if failure is not None and failure != verdict.value:
+            yield "reason", failure.removeprefix(f"{verdict.value}: "), "red"
+        elif failure is None:
+            for remark in replay.remarks:
+                yield "remark", remark, TROUBLED
+        header = replay.capture.header
+        if header.status is not None:
+            request_id = header.headers.get("request-id", "")
+            ok = 200 <= header.status < 300
+            yield "HTTP", f"{header.status}  {request_id}".strip(), "" if ok else "bold red"
+        if machine.snapshot is not None:
+            yield from self._message_rows(machine.snapshot)
+        yield "received", received(replay), ""
+        violations = ", ".join(f"{count} {code}" for code, count in self._codes.most_common())
+        more = machine.violation_count - self._codes.total()
+        if more:
+            violations += f", {more} more"
+        yield "violations", violations or "none", TROUBLED if violations else ""
+
+    def _message_rows(self, message: Message) -> Iterator[tuple[str, str, str]]:
+        yield "message", message.id or "without an id", ""
+        yield "model", message.model or "not said", ""
+        stop = message.stop_reason or "none"
+        if message.stop_sequence is not None:
+            stop += f" {message.stop_sequence!r}"
+        yield "stop reason", stop, ""
+        kinds = Counter(type_of(block) for block in message.content)
+        yield "blocks", ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none", ""
+        usage = "\n".join(
+            f"{count:>7,}  {name}" for name, count in counters(message.usage.to_dict())
+        )
+        yield "usage", usage or "not said", ""
+        for index, block in enumerate(message.content):
+            if (
+                isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock, UnknownBlock))
+                and block.input_state != "complete"
+                and (block.input_json or not isinstance(block, UnknownBlock))
+            ):
+                name = type_of(block) if isinstance(block, UnknownBlock) else block.name
+                yield "input", f"{name} (content[{index}]) is {block.input_state}", "red"
+        yield from self._timing(message)
+
+    def _timing(self, message: Message) -> Iterator[tuple[str, str, str]]:
+        if self._first is None or self._last is None:
+            return
+        timing = f"first token after {self._first:.2f} s"
+        # Before the end usage says only how many tokens there were at the beginning.
+        tokens = None if message.stop_reason is None else message.usage.output_tokens
+        if tokens is not None and self._last > self._first:
+            timing += f", then {tokens / (self._last - self._first):,.1f} output tokens per second"
+        yield "timing", timing, ""
+
+
+def received(replay: Replay) -> str:
+    machine = replay.machine
+    parts = (
+        (machine.events_taken, "event"),
+        (machine.bytes_received, "byte"),
+        (replay.chunks_fed, "chunk"),
+    )
+    return ", ".join(f"{count:,} {word}{'s' * (count != 1)}" for count, word in parts)
+
+
+def counters(usage: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Return every number that usage holds, those of nested objects by their path."""
+    for name, value in usage.items():
+        if isinstance(value, dict):
+            yield from counters(cast("dict[str, Any]", value), f"{prefix}{name}.")
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield f"{prefix}{name}", value
