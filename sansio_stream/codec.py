@@ -1,18 +1,19 @@
-"""Translation: one attrs class <-> one JSON object, derived from the class. Knows no class of the vocabulary.
+"""Translation: one attrs class <-> one JSON object, derived from the class. Knows no vocabulary.
 
 A class says once what it is made of, and reading, writing and checking follow from its annotations:
 
-* a member without a default is always on the wire; one with the default None is left out when it is None;
+* a member without a default is always on the wire; one with the default None is left out if None;
 * a growing `str` member reads as "" where the wire has none, every other member as None;
-* a member of a `tuple[...]` or of another `WireObject` is decoded in turn, a union of them by its `type`;
-* what the typed members cannot hold (unknown members, explicit nulls, missing ones, values of another type) is kept
-  in one private slot, `_rest`, so that `decode(cls, payload).to_dict() == payload` for every JSON object.
+* a member of a `tuple[...]` or of another `WireObject` is decoded in turn, a union by its `type`;
+* what the typed members cannot hold (unknown members, explicit nulls, missing ones, values of
+  another type) is kept in one private slot, `_rest`, so that for every JSON object
+  `decode(cls, payload).to_dict() == payload`.
 
-`_rest` is the difference between the payload and what the typed members alone would write: wire names to the
-values that stand there instead, or to `Absence.ABSENT`.
+`_rest` is the difference between the payload and what the typed members alone would write: wire
+names to the values that stand there instead, or to `Absence.ABSENT`.
 """
 
-# Annotations stay objects here and in the two vocabulary rooms: they are read when a class is first used.
+# Annotations stay objects here and in the two vocabulary rooms: they are read at run time.
 
 import enum
 import functools
@@ -54,27 +55,29 @@ OFF_WIRE: Final[dict[str, Any]] = {"wire": None}
 
 
 def on_wire_as(name: str) -> dict[str, Any]:
-    """Metadata of a member whose wire name is not its own, as a keyword (`from`) or a name that is taken."""
+    """Metadata of a member whose name on the wire is a keyword (`from`) or taken."""
     return {"wire": name}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
 def wire_object(cls: type[AnyClass]) -> type[AnyClass]:
-    """Make a class of the vocabulary: attrs, frozen, slotted, not hashable, shown as it would be written."""
+    """Make a class of the vocabulary: attrs, frozen, slotted, not hashable, with the repr below."""
     return attrs.frozen(cls, unsafe_hash=False, repr=False)
 
 
 @wire_object
 class WireObject:
-    """Base of everything that stands for one JSON object. Immutable; compared by value; not hashable."""
+    """What stands for one JSON object. Immutable; compared by value; not hashable."""
 
     _rest: Mapping[str, Any] | None = attrs.field(
         default=None, kw_only=True, alias="rest", metadata=OFF_WIRE
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object that this stands for: a new dict. What is nested deeper than the typed members
-        is shared with this object, so treat it as read-only."""
+        """Return the JSON object that this stands for: a new dict.
+
+        What is nested deeper than the typed members is shared: treat it as read-only.
+        """
         plan = plan_of(type(self))
         written: dict[str, Any] = {} if plan.tag is None else {"type": plan.tag}
         for member in plan.members:
@@ -90,7 +93,7 @@ class WireObject:
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The members that have no name here, as they came. Their values are shared: treat them as read-only."""
+        """The members that have no name here, as they came. Treat their values as read-only."""
         known = plan_of(type(self)).wires
         return {name: value for name, value in (self._rest or {}).items() if name not in known}
 
@@ -99,8 +102,11 @@ class WireObject:
         return name in self.to_dict()
 
     def misfits(self, *names: str) -> bool:
-        """Whether the wire had something in place of one of these members that the typed member cannot hold:
-        nothing where it is required, null where that means something else, a value of another type."""
+        """Whether the wire had what one of these members, if it is typed, cannot hold.
+
+        That is nothing where it is required, null where that means something else, or a value of
+        another type.
+        """
         if self._rest is None:
             return False
         known = plan_of(type(self)).wires
@@ -177,7 +183,7 @@ class Member:
 
 @attrs.frozen
 class Plan:
-    """What is derived from one class: its `type` on the wire, its members, and the wire names it knows."""
+    """What is derived from one class: its `type` on the wire, its members, the names it knows."""
 
     tag: str | None
     members: tuple[Member, ...]
@@ -243,7 +249,11 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 
 def absent_value(annotation: Any) -> Any:
     """Return what a member that is never None reads as where the wire has nothing."""
-    return decode(annotation, {}) if is_wire_class(annotation) else (get_origin(annotation) or annotation)()
+    return (
+        decode(annotation, {})
+        if is_wire_class(annotation)
+        else (get_origin(annotation) or annotation)()
+    )
 
 
 def reader(choices: tuple[Any, ...]) -> Callable[[Any], Any]:

@@ -1,13 +1,15 @@
-"""What can go wrong: verdicts, violations, limits, and the closed tree of exceptions. Imports nothing of ours.
+"""What can go wrong: verdicts, violations, limits, and a closed tree of exceptions.
+
+Imports nothing of ours.
 
     APIError                                  partial_message, verdict, content_emitted
      ├── APIConnectionError                   the connection gave no (whole) answer
      │    ├── APITimeoutError
-     │    └── IncompleteMessageError          the message was cut, empty, or is not finished (also a RuntimeError)
+     │    └── IncompleteMessageError          no whole message; also a RuntimeError
      ├── ProtocolError                        code, event_number, byte_offset, raw, position
      │    └── LimitError                      limit, maximum
      ├── NotAnEventStreamError                raw: the body's first bytes
-     └── APIStatusError                       status_code, http_status, type, request_id, body, headers
+     └── APIStatusError                       status_code, http_status, type, body, ...
           ├── BadRequestError            400
           ├── AuthenticationError        401
           ├── PaymentRequiredError       402
@@ -27,9 +29,10 @@
                ├── GatewayTimeoutError     504
                └── OverloadedError         529
 
-Every exception can be pickled and copied: its message is its only positional argument, everything else is a
-keyword with a default. Beside the tree only RuntimeError (a call out of order) and TypeError (a wrong argument)
-leave the library, and `InvalidJSONError`, `CaptureError` (both ValueErrors) leave the rooms that define them.
+Every exception can be pickled and copied: its message is its only positional argument, everything
+else is a keyword with a default. Beside the tree only RuntimeError (a call out of order) and
+TypeError (a wrong argument) leave the library, and `InvalidJSONError`, `CaptureError` (both
+ValueErrors) leave the rooms that define them.
 """
 
 from __future__ import annotations
@@ -85,11 +88,11 @@ __all__ = [
 AnyAPIError = TypeVar("AnyAPIError", bound="APIError")
 
 EXCERPT_CHARACTERS: Final = 1024
-"""Upper bound of every quoted piece of the stream: enough to see what it was, too little to fill a log."""
+"""Bound of every quoted piece of the stream: enough to see what it was, not to fill a log."""
 
 
 def excerpt(text: str) -> str:
-    """Return `text` if it is short, else its beginning and a mark, `EXCERPT_CHARACTERS` long in all."""
+    """Return `text`, or if it is longer than `EXCERPT_CHARACTERS` its beginning and a mark."""
     if len(text) <= EXCERPT_CHARACTERS:
         return text
     return text[: EXCERPT_CHARACTERS - 1] + "…"
@@ -109,7 +112,7 @@ class Verdict(enum.Enum):
 
 
 class ViolationCode(enum.StrEnum):
-    """What was wrong and was tolerated. The value is the stable name; `meaning` and `action` say the rest."""
+    """What was wrong and was tolerated: a stable name, its `meaning`, and the `action` taken."""
 
     meaning: str
     action: str
@@ -272,7 +275,7 @@ class Violation:
         code: what it was; a member of `ViolationCode`, which is a `str`.
         message: the sentence for a person.
         event_number: which frame with data it was, counted from 1; 0 before the first.
-        byte_offset: where its frame begins in the body; None for a payload that was given to `receive_event`.
+        byte_offset: where its frame begins in the body; None for a payload without a frame.
         excerpt: the text that it is about, at most 1,024 characters.
     """
 
@@ -301,17 +304,18 @@ class Fault:
 class Limits:
     """Bounds on what a peer may make us hold. Exceeding one is a `LimitError` at its exact place.
 
-    The measure is the same for a whole and a partial frame (bytes from the first byte of the frame's first
-    field), so the way a stream is cut never decides whether it fits. A caller that drains the iterators holds at
-    most one limit plus one chunk.
+    The measure is the same for a whole and a partial frame (bytes from the first byte of the
+    frame's first field), so the way a stream is cut never decides whether it fits. A caller that
+    drains the iterators holds at most one limit plus one chunk.
 
     Attributes:
-        event_bytes: one frame with its line ends. Documents in web_fetch results are base64 on one line: megabytes.
+        event_bytes: one frame with its line ends. Documents in web_fetch results are base64 on one
+            line: megabytes.
         block_bytes: the payloads of all deltas of one content block together.
         total_bytes: the whole body; None for no bound, because a long answer is not an attack.
         blocks: content blocks in one message. Also bounds the wire index.
-        depth: nesting of arrays and objects in a payload or a tool input. CPython's own limits begin at about 498
-            (pickle, deepcopy) and 990 (json) minus the depth of the caller.
+        depth: nesting of arrays and objects in a payload or a tool input. CPython's own limits
+            begin at about 498 (pickle, deepcopy) and 990 (json) minus the depth of the caller.
         violations: how many violations are kept; further ones are counted.
     """
 
@@ -330,7 +334,7 @@ class APIError(Exception):
         message: the sentence; also `str(error)`.
         partial_message: the snapshot at the moment of the error, or None before message_start.
         verdict: the verdict at that moment.
-        content_emitted: whether a content block had been delivered. A retry repeats nothing if it is False.
+        content_emitted: whether a content block was delivered. If not, a retry repeats nothing.
     """
 
     def __init__(
@@ -366,7 +370,7 @@ class ProtocolError(APIError):
     Attributes:
         code: a stable name; in strict mode the code of the violation.
         event_number: which frame with data, counted from 1.
-        byte_offset: where that frame begins in the body; None for a payload given to `receive_event`.
+        byte_offset: where that frame begins in the body; None for a payload without a frame.
         raw: the frame's data, at most 1,024 characters.
         position: index in the data at which it went wrong, where there is one place.
     """
@@ -416,7 +420,7 @@ class APIStatusError(APIError):
     """The server answered with an error, as an HTTP status or as an event in the stream.
 
     Attributes:
-        status_code: the HTTP status, or for an error inside a stream the one it is equivalent to (529, 429, ...).
+        status_code: the HTTP status; for an error inside a stream its equivalent (529, 429, ...).
         http_status: the real HTTP status; 200 for an error inside a stream.
         type: the server's `error.type`, or None.
         request_id: the server's name for the request, or None.
@@ -555,18 +559,18 @@ EQUIVALENT_STATUS: Final[dict[str, int]] = {
 
 
 def equivalent_status(error_type: str | None) -> int:
-    """Return the HTTP status that `error.type` stands for; 500 for a type that is missing or unknown."""
+    """Return the HTTP status that `error.type` stands for; 500 if it is missing or unknown."""
     return EQUIVALENT_STATUS.get(error_type or "", 500)
 
 
 def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusError:
-    """Make the error of the class that belongs to `status_code`, with the other fields of APIStatusError."""
+    """Make the error of the class that belongs to `status_code`; `fields` as in APIStatusError."""
     fallback = InternalServerError if status_code >= 500 else APIStatusError
     return STATUS_ERRORS.get(status_code, fallback)(message, status_code=status_code, **fields)
 
 
 def fresh(error: AnyAPIError) -> AnyAPIError:
-    """Return a copy to raise `from error`: raising one object twice would grow its traceback for ever."""
+    """Return a copy to raise `from error`: one object raised twice would grow its traceback."""
     return copy.copy(error)
 
 

@@ -1,6 +1,6 @@
-"""Vocabulary: the events of a stream and the deltas inside them, as frozen values; and what a payload is an event of.
+"""Vocabulary: the events of a stream and the deltas inside them, as frozen values.
 
-One JSON object in, one event out, and back without loss. Knows no order: that is the business of `transitions`.
+One JSON object in, one event out, and back without loss. Knows no order: `transitions` does.
 
 A new delta type is one class here, one line in `ContentBlockDelta`, and one line in the fold.
 """
@@ -60,7 +60,7 @@ class TextDelta(WireObject):
 
 @wire_object
 class InputJSONDelta(WireObject):
-    """More of the JSON text of a tool input, cut anywhere: inside words, numbers, escapes. The first is often ""."""
+    """More of the JSON text of a tool input, cut anywhere: in words, numbers, escapes. Often ""."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
     partial_json: str
@@ -103,7 +103,7 @@ class CompactionDelta(WireObject):
 
 @wire_object
 class UnknownDelta(WireObject):
-    """A delta of a type that has no class here, or without its payload; its members are in `extra`."""
+    """A delta of a type without a class here, or without its payload; the rest is in `extra`."""
 
     type: ClassVar[Literal["unknown"]] = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))
@@ -168,7 +168,7 @@ class MessageStartEvent(WireObject):
 
 @wire_object
 class ContentBlockStartEvent(WireObject):
-    """A content block begins; `content_block` is as it was sent, and what it has of an input is not complete."""
+    """A content block begins; `content_block` is as it was sent, and its input is not complete."""
 
     type: ClassVar[Literal["content_block_start"]] = "content_block_start"
     index: int
@@ -189,7 +189,7 @@ class ContentBlockStopEvent(WireObject):
     """A content block is finished.
 
     Attributes:
-        content_block: the finished block; None on an event that no machine has folded. Not compared.
+        content_block: the finished block; None where no machine has folded it. Not compared.
     """
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
@@ -238,7 +238,9 @@ class PingEvent(WireObject):
 
 @wire_object
 class ErrorEvent(WireObject):
-    """The server gave up; nothing that follows counts. Read it by its properties: servers differ in its shape.
+    """The server gave up; nothing that follows counts.
+
+    Read it by its properties: servers differ in its shape.
 
     Attributes:
         error: the standard object; all its members None where the payload has none.
@@ -253,7 +255,7 @@ class ErrorEvent(WireObject):
 
     @property
     def error_type(self) -> str | None:
-        """The kind of error, as `overloaded_error`. Servers without an `error` object put it in `type`."""
+        """The kind of error, as `overloaded_error`; else the payload's own `type`."""
         if self.error.type is not None:
             return self.error.type
         sent = self.to_dict().get("type")
@@ -261,7 +263,7 @@ class ErrorEvent(WireObject):
 
     @property
     def message(self) -> str:
-        """The sentence for a person, from wherever the server has put it; "" where there is none."""
+        """The sentence for a person, from wherever the server has put it, or ""."""
         if self.error.message is not None:
             return self.error.message
         sent = self.to_dict()
@@ -282,7 +284,7 @@ HTTP_ERRORS: Final = range(400, 600)
 
 @wire_object
 class UnknownEvent(WireObject):
-    """An event of a type that has no class here, or that lacks what its type needs; its members are in `extra`.
+    """An event of a type without a class here, or without what its type needs; see `extra`.
 
     Attributes:
         wire_type: the payload's type, or else the frame's name, or "".
@@ -306,7 +308,7 @@ MessageStreamEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# The seeds of this library told "raw" events, as they are on the wire, from typed ones. Here they are the same.
+# Others tell "raw" events, as they are on the wire, from typed ones. Here they are the same.
 RawMessageStartEvent: TypeAlias = MessageStartEvent
 RawContentBlockStartEvent: TypeAlias = ContentBlockStartEvent
 RawContentBlockDeltaEvent: TypeAlias = ContentBlockDeltaEvent
@@ -325,10 +327,10 @@ Faults: TypeAlias = tuple[ViolationCode, ...]
 
 
 def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
-    """Return the event that a payload stands for; `event.to_dict()` gives the payload back. Never raises.
+    """Return the event that a payload stands for; `to_dict()` gives the payload back. Never raises.
 
-    Decided by the payload's type, else by the shape of an error; a type that has no class, or a known one that
-    lacks what it needs, gives `UnknownEvent`.
+    Decided by the payload's type, else by the shape of an error; a type that has no class, or a
+    known one that lacks what it needs, gives `UnknownEvent`.
     """
     event, _ = event_from_payload("", payload, Limits().blocks)
     return event
@@ -337,7 +339,7 @@ def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
 def event_from_payload(
     name: str, payload: Mapping[str, Any], max_blocks: int
 ) -> tuple[MessageStreamEvent, Faults]:
-    """Return the event of a JSON object that came in a frame called `name`, and what was wrong with it."""
+    """Return the event of a JSON object in a frame called `name`, and what was wrong with it."""
     tag = payload.get("type")
     kind = kind_of(name, payload)
     faults: Faults = ()
@@ -372,7 +374,7 @@ def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
 
 
 def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
-    """Return the type of the event, or None where it is none that we know. The first rule that fits decides."""
+    """Return the type of the event, or None for an unknown one. The first fitting rule decides."""
     tag = payload.get("type")
     if "error" in (name, tag):
         return "error"
@@ -381,7 +383,7 @@ def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
             return tag
     elif name in EVENTS:
         return name
-    # llama.cpp and some gateways: {"error": {...}} or {"code": 500, "message": "...", "type": "server_error"}
+    # llama.cpp and some gateways: {"error": {...}}, or {"code": 500, "message": "no slot"}
     if payload.get("error") is not None or payload.keys() >= {"code", "message"}:
         return "error"
     return None
@@ -394,7 +396,7 @@ def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
 
 
 def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
-    """Whether a member is unusable that says where the event belongs: an index, or an object with a type."""
+    """Whether a member is unusable that says where the event belongs, or what is in it."""
     match event:
         case MessageStartEvent():
             return event.misfits("message")
@@ -413,5 +415,5 @@ def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
 
 
 def lacks_payload(delta: ContentBlockDelta) -> bool:
-    """Whether a delta of a known type has nothing to add: its first member is missing or of another type."""
+    """Whether the first member of a delta of a known type, which is its payload, is unusable."""
     return delta.misfits(plan_of(type(delta)).members[0].wire)

@@ -2,8 +2,9 @@
 
 JSON objects in, typed values out, and back without loss. Knows no events: nothing here changes.
 
-Every enumeration is open (`str`), every member may be missing: absent and null both read as None, a growing text
-as "". What is nested deeper than the typed members (a result's `content`, `caller`, `container`) stays JSON.
+Every enumeration is open (`str`), every member may be missing: absent and null both read as None, a
+growing text as "". What is nested deeper than the typed members (a result's `content`, `caller`,
+`container`) stays JSON.
 
 A new block type is one class here and one line in `ContentBlock`.
 """
@@ -26,7 +27,7 @@ from .codec import (
 from .tool_input import InputError, InputState, ToolInput
 
 if TYPE_CHECKING:
-    # Only for an annotation: deltas belong to the next room, a block keeps those that nothing could fold.
+    # Only for an annotation: deltas belong to the next room, blocks keep those nothing could fold.
     from .events import ContentBlockDelta
 
 __all__ = [
@@ -65,8 +66,9 @@ __all__ = [
 ]
 
 StopReason: TypeAlias = str
-"""Known: end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal, model_context_window_exceeded,
-compaction. New ones may come at any time."""
+"""Known: end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal, compaction,
+model_context_window_exceeded. New ones may come at any time.
+"""
 
 # Citations (protocol: content blocks of type text).
 
@@ -177,7 +179,7 @@ class InputBlock(Block):
 
     @property
     def input_json(self) -> str:
-        """The raw text of the input so far; "" where no delta came. Cost: joins the fragments at each read."""
+        """The raw text of the input so far, or "". Cost: joins the fragments at each read."""
         return "" if self._tool_input is None else self._tool_input.text
 
     @property
@@ -197,10 +199,11 @@ class InputBlock(Block):
 
     @property
     def partial_input(self) -> Any:
-        """The input as far as it can be shown: for display only, it may change or turn out to be broken.
+        """The input as far as it can be shown. For display only: it may turn out to be broken.
 
-        Equal to what jiter's partial modes give. On the newest snapshot and on `StreamMachine.block()` it is live:
-        read-only, and valid until the next event is taken. Never raises. Linear in the text in total.
+        Equal to what jiter's partial modes give. On the newest snapshot and on
+        `StreamMachine.block()` it is live: read-only, and valid until the next event is taken.
+        Never raises. Linear in the text in total.
         """
         if self._tool_input is not None:
             return self._tool_input.partial_value
@@ -388,7 +391,7 @@ class FallbackBlock(Block):
 
 @wire_object
 class UnknownBlock(InputBlock):
-    """A block of a type that has no class here; its members are in `extra`, its deltas in `unfolded`.
+    """A block of a type without a class here: its members are in `extra`, its deltas `unfolded`.
 
     If it gets `input_json_delta`s it has an input like every tool call.
     """
@@ -430,7 +433,7 @@ ContentBlock: TypeAlias = (
 
 @wire_object
 class Usage(WireObject):
-    """Tokens and other things that are billed. Totals, never increments; 0 is a value, None is "not said"."""
+    """Tokens and what else is billed. Totals, not increments; 0 is a value, None is "not said"."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -486,15 +489,15 @@ _decode_block = decoder(union_members(ContentBlock))
 
 
 def block_from_dict(payload: Mapping[str, Any]) -> ContentBlock:
-    """Return the block that a JSON object stands for: `UnknownBlock` where its type has no class. Never raises."""
+    """Return the block that a JSON object stands for, maybe an `UnknownBlock`. Never raises."""
     block: ContentBlock = _decode_block(payload)
     return block
 
 
 def message_from_dict(payload: Mapping[str, Any]) -> Message:
-    """Return the message that a JSON object stands for, as of a response that was not streamed. Never raises.
+    """Return the message that a JSON object stands for. Never raises.
 
-    It is `complete` if it has a stop reason.
+    As of a response that was not streamed: it is `complete` if it has a stop reason.
     """
     message = decode(Message, payload)
     return message.amended(complete=message.stop_reason is not None)

@@ -1,11 +1,12 @@
 """Framing: bytes in, server-sent events out. Knows no JSON and no messages.
 
-The rules are those of the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream"; "the standard"
-below. Bytes stay bytes until a frame is whole: lines are cut at LF, CR and CRLF bytes only, so U+2028, U+0085 and
-vertical tabs inside JSON never end a line, and a character that was cut between two chunks is never decoded alone.
+The rules are those of the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream"; "the
+standard" below. Bytes stay bytes until a frame is whole: lines are cut at LF, CR and CRLF bytes
+only, so U+2028, U+0085 and vertical tabs inside JSON never end a line, and a character that was cut
+between two chunks is never decoded alone.
 
-Cost: linear in the bytes, for any way of cutting them. Memory: the lines of the chunks that were not taken yet,
-plus one frame, which `Limits.event_bytes` bounds.
+Cost: linear in the bytes, for any way of cutting them. Memory: the lines of the chunks that were
+not taken yet, plus one frame, which `Limits.event_bytes` bounds.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Frame:
 class Framer:
     """Cuts a body into frames, one at a time: `receive` takes bytes, `next_frame` gives frames.
 
-    Nothing is interpreted before it is asked for, so everything this object says is as of the last frame it gave.
+    Nothing is interpreted before it is asked for: what it says is as of the last frame it gave.
     """
 
     __slots__ = (
@@ -146,8 +147,9 @@ class Framer:
         if len(self._head) < EXCERPT_CHARACTERS:
             self._head += data[: EXCERPT_CHARACTERS - len(self._head)]
         if self._last_line_ended_in_cr:
-            # "CRLF, LF, or CR" end a line. A CR at the end of a chunk has ended its line already; waiting for the
-            # next chunk would hold back a finished event. The LF that may follow belongs to the same line end.
+            # "CRLF, LF, or CR" end a line. A CR at the end of a chunk has ended its line already;
+            # waiting for the next chunk would hold back a finished event. The LF that may follow
+            # belongs to the same line end.
             self._last_line_ended_in_cr = False
             if data[0] == LF:
                 if self._lines:
@@ -162,7 +164,7 @@ class Framer:
         if self._tail:
             data = bytes(self._tail) + data
             self._tail = bytearray()
-        # splitlines of *bytes* cuts at LF, CR and CRLF and nowhere else (str.splitlines knows eight more).
+        # splitlines of *bytes* cuts at LF, CR and CRLF only (that of str knows eight more).
         self._lines.extend(data.splitlines(keepends=True))
         if data[-1] == CR:
             self._last_line_ended_in_cr = True
@@ -172,7 +174,7 @@ class Framer:
     # Giving.
 
     def next_frame(self) -> Frame | None:
-        """Return the next whole frame with data, or None if more bytes are needed. Raises LimitError."""
+        """Return the next whole frame with data, or None for "more bytes". Raises LimitError."""
         while self._lines:
             frame = self._take_line(self._lines.popleft())
             if frame is not None:
@@ -189,9 +191,9 @@ class Framer:
         return None
 
     def finish(self) -> Frame | None:
-        """Return what is left of a frame that has no blank line, or None. Call it once, after the last frame.
+        """Return what is left of a frame that has no blank line, or None. Call it once, at the end.
 
-        The standard discards such a frame; whoever calls this decides. Its data may be cut anywhere.
+        The standard discards such a frame; the caller decides. Its data may be cut anywhere.
         """
         tail = bytes(self._tail)
         cut_field_name = tail != b"" and any(field.startswith(tail) for field in KNOWN_FIELDS)
@@ -210,7 +212,7 @@ class Framer:
 
     @property
     def is_other_content(self) -> bool:
-        """Whether no frame with data came and some line was neither a comment nor a field of the standard."""
+        """Whether no frame with data came, and some line was neither comment nor known field."""
         return self._odd_line_seen and not self.frames
 
     @property
@@ -255,7 +257,7 @@ class Framer:
         return None
 
     def _take_retry(self, value: bytes) -> None:
-        # "If the field value consists of only ASCII digits [...]": int() alone would take "+5" and "1_000".
+        # "If the field value consists of only ASCII digits": int() alone would take "+5", "1_000".
         if not value.isdigit():
             return
         try:
@@ -266,8 +268,8 @@ class Framer:
     def _end_of_frame(self, end: int) -> Frame | None:
         if self._data:
             return self._make_frame(end)
-        # "If the data buffer is an empty string, set the data buffer and the event type buffer to the empty
-        # string and return." The id has been committed all the same.
+        # "If the data buffer is an empty string, set the data buffer and the event type buffer to
+        # the empty string and return." The id has been committed all the same.
         if self._id is not None:
             self.last_event_id = self._text(self._id)
         self._forget_fields()
@@ -324,7 +326,7 @@ class Framer:
     def _check_size(self, line_start: int, end: int, line: bytes | bytearray) -> None:
         """Raise if the frame, or the line that no frame holds, reaches `end` and is too long.
 
-        The frame is quoted from the line that was too much, and not beyond the limit: the same for every cut.
+        It is quoted from the line that was too much up to the limit: the same for every cut.
         """
         maximum = self._limits.event_bytes
         start = line_start if self._start is None else self._start
@@ -345,8 +347,9 @@ class Framer:
 class SSEDecoder:
     """A decoder for any event stream, by the letter of the standard.
 
-    Feed it raw bytes as they come, never lines. `receive_data` takes the bytes at once and returns an iterator of
-    the events; iterators hold no state of their own, so one may be dropped and another goes on.
+    Feed it raw bytes as they come, never lines. `receive_data` takes the bytes at once and returns
+    an iterator of the events; iterators hold no state of their own, so one may be dropped and
+    another goes on.
 
     Args:
         limits: `event_bytes`, `total_bytes` and `violations` apply.
@@ -364,7 +367,7 @@ class SSEDecoder:
         """Take bytes and return an iterator of the events that are whole now.
 
         Raises:
-            LimitError: from the iterator, after the events that came before; and at every later call.
+            LimitError: from the iterator, after the events before it; and at every later call.
             RuntimeError: after `receive_eof`.
         """
         self._raise_if_failed()
@@ -375,9 +378,10 @@ class SSEDecoder:
         return self._take()
 
     def receive_eof(self) -> Iterator[ServerSentEvent]:
-        """Note the end. What was not taken yet is returned; an event without its blank line is discarded.
+        """Note the end, and return an iterator of the events that were not taken yet.
 
-        A second end is ignored. Raises LimitError as `receive_data` does.
+        An event without its blank line is discarded. A second end is ignored. Raises LimitError
+        as `receive_data` does.
         """
         self._raise_if_failed()
         self._ended = True
@@ -385,7 +389,7 @@ class SSEDecoder:
 
     @property
     def last_event_id(self) -> str:
-        """What a reconnecting client would send: the id as of the last blank line that was interpreted."""
+        """What a reconnecting client would send: the id as of the last blank line looked at."""
         return self._framer.last_event_id
 
     @property
@@ -395,7 +399,7 @@ class SSEDecoder:
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """What was wrong with the bytes of the events taken so far; the first `Limits.violations` of them."""
+        """What was wrong with the events taken so far: the first `Limits.violations` faults."""
         return tuple(self._violations)
 
     @property
@@ -433,8 +437,8 @@ def encode_sse(event: ServerSentEvent) -> bytes:
     """Return the frame of one event, blank line included.
 
     Decoding it gives the event again. Raises ValueError for what the format cannot hold: an empty
-    `event`, a line end in `event` or `id`, a CR in `data`, a NUL in `id`, a negative `retry`, a lone
-    surrogate.
+    `event`, a line end in `event` or `id`, a CR in `data`, a NUL in `id`, a negative `retry`, a
+    lone surrogate.
     """
     if not event.event:
         raise ValueError("an event stream cannot hold an event without a type")
@@ -462,9 +466,9 @@ def encode_frame(name: str, data: str, id: str = "", retry: int | None = None) -
 
 
 def is_event_stream(content_type: str | None) -> bool:
-    """Whether a Content-Type header names an event stream. Parameters and case do not matter; None is no.
+    """Whether a Content-Type header names an event stream; parameters and case do not matter.
 
-    Of a list the last type counts, as in Fetch's "extract a MIME type": proxies append a second header.
+    Of a list the last type counts, as in Fetch's "extract a MIME type": proxies append one.
     """
     types = [entry.partition(";")[0].strip().lower() for entry in (content_type or "").split(",")]
     valid = [name for name in types if "/" in name and name != "*/*"]

@@ -1,8 +1,8 @@
-"""The input of a tool call while its JSON text grows: raw text, display value, and the one strict parse at the end.
+"""The input of a growing tool call: fragments in; raw text, display value, one strict parse out.
 
-Knows nothing of blocks or events. No guessing: a text that is not one whole JSON object never becomes an input.
+Knows nothing of blocks or events. No guessing: what is not one whole JSON object is no input.
 
-Cost: appending is constant; the display value, read after each fragment, is linear in the text in total.
+Cost: appending is constant; the display value, read after each fragment, is linear in total.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from .partial_json import InvalidJSONError, PartialJSON, loads
 __all__ = ["InputError", "InputState"]
 
 InputState: TypeAlias = Literal["complete", "invalid", "incomplete"]
-"""complete: the block has stopped and a strict parse gave an object, or the input was sent whole and no text came.
-invalid: the block has stopped and its text is not one JSON object. incomplete: everything else, running or cut."""
+"""complete: the block has stopped and a strict parse gave an object, or no text came and an object
+was sent at its start. invalid: it has stopped, and the input is not one JSON object. incomplete:
+everything else, running or cut.
+"""
 
 
 @attrs.frozen
@@ -32,7 +34,7 @@ class InputError:
 class GrowingText:
     """The fragments of one input, shared by the running block and by the snapshots taken of it.
 
-    Fragments are only ever added, so "the first n fragments" is an immutable text that costs nothing to keep.
+    Fragments are only ever added, so "the first n" is an immutable text that costs nothing.
     """
 
     __slots__ = ("_fragments", "_parser", "_partial_strings", "_pushed", "max_depth")
@@ -60,14 +62,14 @@ class GrowingText:
         return "".join(self._fragments[:count])
 
     def joined(self) -> GrowingText:
-        """Return a new one that holds all the text in one piece, for an input that grows no more."""
+        """Return a new one with all the text in one piece, for an input that grows no more."""
         whole = GrowingText(partial_strings=self._partial_strings, max_depth=self.max_depth)
         if self._fragments:
             whole.append(self.text(len(self)))
         return whole
 
     def partial_value(self, count: int) -> Any:
-        """Return the display value of the first `count` fragments; live if these are all there are."""
+        """Return the display value of the first `count` fragments; live if there are no more."""
         if count < len(self._fragments):
             earlier = self._new_parser()
             earlier.push(self.text(count))

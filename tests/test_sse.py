@@ -25,6 +25,7 @@ from sansio_stream import (
     encode_sse,
     is_event_stream,
 )
+from sansio_stream.sse import Frame, Framer
 
 # Helpers
 
@@ -247,6 +248,13 @@ def test_an_event_is_given_at_its_blank_line_without_waiting_for_the_rest_of_a_l
     assert list(decoder.receive_data(b"data: y\n\n")) == [ServerSentEvent(data="y")]
 
 
+def test_a_line_end_that_is_cut_in_two_is_one_also_where_nobody_has_looked_yet() -> None:
+    decoder = SSEDecoder()
+    for chunk in in_bytes(b"data: x\r\ndata: y\r\n\r\n"):
+        decoder.receive_data(chunk)
+    assert list(decoder.receive_eof()) == [ServerSentEvent(data="x\ny")]
+
+
 def test_bytearrays_and_memoryviews_are_taken_and_may_change_afterwards() -> None:
     decoder = SSEDecoder()
     buffer = bytearray(b"data: one\n\ndata: t")
@@ -257,6 +265,14 @@ def test_bytearrays_and_memoryviews_are_taken_and_may_change_afterwards() -> Non
     taken = decoder.receive_data(memoryview(buffer)[1:5])
     buffer[:] = b"!" * len(buffer)
     assert [event.data for event in taken] == ["two"]
+
+
+@pytest.mark.parametrize("data", [5, "data: x", None, [100], iter(b"x")])
+def test_anything_but_bytes_is_a_type_error(data: Any) -> None:
+    decoder = SSEDecoder()
+    with pytest.raises(TypeError, match="bytes or bytearray or memoryview"):
+        decoder.receive_data(data)
+    assert [event.data for event in decoder.receive_data(b"data: x\n\n")] == ["x"]
 
 
 # The end
@@ -351,25 +367,13 @@ def test_faults_are_reported_with_their_event() -> None:
     body = b": hello\nbogus: 1\n\nevent: \xff\ndata: a\xc3\n\ndata: ok\n\n"
     taken = decoder.receive_data(body)
     assert next(taken) == ServerSentEvent("\N{REPLACEMENT CHARACTER}", "a\N{REPLACEMENT CHARACTER}")
-    assert decoder.violations == (
-        Violation(
-            ViolationCode.UNKNOWN_FIELD, ViolationCode.UNKNOWN_FIELD.meaning, 1, 8, "bogus: 1"
-        ),
-        Violation(
-            ViolationCode.INVALID_UTF8,
-            ViolationCode.INVALID_UTF8.meaning,
-            1,
-            18,
-            "\N{REPLACEMENT CHARACTER}",
-        ),
-        Violation(
-            ViolationCode.INVALID_UTF8,
-            ViolationCode.INVALID_UTF8.meaning,
-            1,
-            18,
-            "a\N{REPLACEMENT CHARACTER}",
-        ),
-    )
+    assert [(v.code, v.event_number, v.byte_offset, v.excerpt) for v in decoder.violations] == [
+        (ViolationCode.UNKNOWN_FIELD, 1, 8, "bogus: 1"),
+        (ViolationCode.INVALID_UTF8, 1, 18, "\N{REPLACEMENT CHARACTER}"),
+        (ViolationCode.INVALID_UTF8, 1, 18, "a\N{REPLACEMENT CHARACTER}"),
+    ]
+    for violation in decoder.violations:
+        assert violation.message == f"{violation.code.meaning}; {violation.code.action}"
     assert list(taken) == [ServerSentEvent(data="ok")]
     assert decoder.violation_count == 3
 
@@ -540,6 +544,80 @@ def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> Non
         errors.append(again.value)
 
 
+# What is left at the end, for those who do not discard it
+
+
+def left_of(*chunks: bytes) -> Frame | None:
+    """What a framer has at the end, after all whole frames."""
+    framer = Framer(Limits())
+    for chunk in chunks:
+        framer.receive(chunk)
+    while framer.next_frame():
+        pass
+    return framer.finish()
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "data"),
+    [
+        (b"event: e\ndata: x\ndata: y\n", "e", "x\ny"),
+        (b"event: e\ndata: x\ndata: y", "e", "x\ny"),
+        (b"event: e\ndata: x\nda", "e", "x"),
+        (b"event: e\ndata: x\ndata", "e", "x"),
+        (b"event: e\ndata: x\n: comm", "e", "x"),
+        (b"event: e\n", "e", ""),
+        (b"id: 1\n", "", ""),
+        (b"retry: 1", "", ""),
+        (b"e", "", ""),
+    ],
+)
+def test_a_framer_hands_out_a_frame_without_its_blank_line(
+    body: bytes, name: str, data: str
+) -> None:
+    before = b": c\r\ndata: 0\n\n"
+    for chunks in ([before + body], in_bytes(before + body)):
+        frame = left_of(*chunks)
+        assert frame is not None
+        assert (frame.name, frame.data) == (name, data)
+        assert (frame.offset, frame.size) == (len(before), len(body))
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"\n", b": c\n", b": c", b"bogus", b"bogus: 1\n", b"data: 1\n\n"]
+)
+def test_a_framer_has_nothing_left_where_there_is_no_field(rest: bytes) -> None:
+    assert left_of(b"data: 0\n\n" + rest) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "is_other"),
+    [
+        (b'{"type": "error"}\n', True),
+        (b"<html>\n\n", True),
+        (b"<html>\n\ndata: x\n\n", False),
+        (b": comment\n\nid: 1\n\n", False),
+        (b"", False),
+    ],
+)
+def test_a_framer_knows_a_body_that_is_no_event_stream(body: bytes, is_other: bool) -> None:
+    framer = Framer(Limits())
+    for chunk in in_bytes(body):
+        framer.receive(chunk)
+    while framer.next_frame():
+        pass
+    assert framer.is_other_content is is_other
+    assert framer.head == body.decode()
+
+
+def test_the_head_of_a_body_is_bounded() -> None:
+    framer = Framer(Limits())
+    for _ in range(3):
+        framer.receive(b"\xff" + b"x" * 600)
+    assert framer.head == "\N{REPLACEMENT CHARACTER}" + "x" * 600 + (
+        "\N{REPLACEMENT CHARACTER}" + "x" * 422
+    )
+
+
 # Pickles and copies
 
 
@@ -553,7 +631,7 @@ def test_a_decoder_can_be_pickled_and_copied_in_mid_stream(
     events: list[ServerSentEvent] = []
     with suppress(LimitError):
         for _, event in zip(range(takes), decoder.receive_data(body[:at]), strict=False):
-            events.append(event)  # noqa: PERF402 (an error must not lose them)
+            events.append(event)
 
     def go_on(other: SSEDecoder) -> Outcome:
         rest = list(events)
@@ -635,14 +713,21 @@ def work(chunks: Iterable[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int,
         nonlocal calls
         calls += event in {"call", "c_call"}
 
-    def counting_bytes(data: Any) -> bytes:
-        nonlocal copied
-        copied += len(data)
-        return bytes(data)
+    class Counting(type):
+        def __call__(cls, data: Any) -> bytes:
+            nonlocal copied
+            copied += len(data)
+            return bytes(data)
+
+        def __instancecheck__(cls, thing: object) -> bool:
+            return isinstance(thing, bytes)
+
+    class CountingBytes(metaclass=Counting):
+        """What the room takes for `bytes`."""
 
     decoder = SSEDecoder()
     with monkeypatch.context() as patched:
-        patched.setattr(room, "bytes", counting_bytes, raising=False)
+        patched.setattr(room, "bytes", CountingBytes, raising=False)
         sys.setprofile(count_call)
         try:
             for chunk in chunks:
