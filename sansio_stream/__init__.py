@@ -21,7 +21,8 @@ The rooms, in reading order, which is the order of their imports:
 from .capture import *
 from .codec import *
 from .encode import *
-from .errors import *
+from .errors.exceptions import *
+from .errors.violations import *
 from .events import *
 from .machine import *
 from .message import *

@@ -274,9 +274,12 @@ class ErrorEvent(WireObject):
 
     @property
     def code(self) -> int | None:
-        """An HTTP status that the server has put into the payload as `code`, if any."""
-        code = self.to_dict().get("code")
-        return code if type(code) is int and code in HTTP_ERRORS else None
+        """An HTTP status that the server has put beside or into the error as `code`, if any."""
+        for members in (self.extra, self.error.extra):
+            code = members.get("code")
+            if type(code) is int and code in HTTP_ERRORS:
+                return code
+        return None
 
 
 HTTP_ERRORS: Final = range(400, 600)

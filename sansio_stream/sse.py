@@ -399,7 +399,9 @@ class SSEDecoder:
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """What was wrong with the events taken so far: the first `Limits.violations` faults."""
+        """What was wrong with the bytes so far: the first `Limits.violations` faults. A line that
+        gives no event is reported with the next one, or at the end.
+        """
         return tuple(self._violations)
 
     @property
@@ -421,16 +423,17 @@ class SSEDecoder:
                 self._error = error
                 raise fresh(error) from None
             if frame is None:
+                if self._ended:
+                    self._note(*self._framer.take_faults())
                 return
-            for fault in frame.faults:
-                self._note(fault)
-            self._violation_count += frame.uncounted
+            self._note(frame.faults, frame.uncounted)
             yield ServerSentEvent(frame.name or "message", frame.data, frame.id, frame.retry)
 
-    def _note(self, fault: Fault) -> None:
-        self._violation_count += 1
-        if len(self._violations) < self._limits.violations:
-            self._violations.append(fault.violation(self._framer.frames))
+    def _note(self, faults: tuple[Fault, ...], uncounted: int) -> None:
+        self._violation_count += len(faults) + uncounted
+        room = self._limits.violations - len(self._violations)
+        number = self._framer.frames
+        self._violations.extend(fault.violation(number) for fault in faults[:room])
 
 
 def encode_sse(event: ServerSentEvent) -> bytes:

@@ -351,7 +351,7 @@ def test_no_json_lines_raise_anything_but_capture_error(
 
 def test_a_capture_error_can_be_pickled_and_copied() -> None:
     error = CaptureError(7, "why")
-    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 our own bytes
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert (type(other), other.line, other.reason) == (CaptureError, 7, "why")
 
 

@@ -1,11 +1,12 @@
-"""Real recordings: what 270 bodies of the first party, of gateways and of compatible servers give."""
+"""Real recordings: what 270 bodies of the first party, of gateways and of compatible servers
+give.
+"""
 
 import json
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sansio_stream import Verdict, ViolationCode, message_from_dict
 from shared_data import CapturedBody, captures, ran

@@ -328,7 +328,7 @@ def test_any_object_in_any_frame_is_an_event(name: str, payload: dict[str, Any])
         (LLAMA, "server_error", "no slot", 500, None),
         (
             {"error": {"code": 400, "message": "bad", "type": "invalid_request_error"}},
-            *("invalid_request_error", "bad", None, None),
+            *("invalid_request_error", "bad", 400, None),
         ),
         (UNTYPED, None, "no slot", None, "req_1"),
         ({"code": 429, "message": "slow", "request_id": None}, None, "slow", 429, None),

@@ -1,8 +1,10 @@
-"""Work grows with the input and not faster, counted and not timed: twice the input, at most twice the work.
+"""Work grows with the input and not faster, counted and not timed: twice the input, at most twice
+the work.
 
-Two measures. Calls: every call of a Python or C function inside the run. Characters: the lengths of all texts and
-byte strings that a local variable of ours comes to hold, so that a loop that copies what it has so far (and calls
-nothing for it) is found out. The first is cheap enough for full sizes; the second looks at every line.
+Two measures. Calls: every call of a Python or C function inside the run. Characters: the lengths of
+all texts and byte strings that a local variable of ours comes to hold, so that a loop that copies
+what it has so far (and calls nothing for it) is found out. The first is cheap enough for full
+sizes; the second looks at every line.
 """
 
 import sys
@@ -27,7 +29,8 @@ from wire import (
     tool_start,
 )
 
-# Twice, and a little for what is rounded: tables that are resized, a last chunk that is full or not.
+# Twice, and a little for what is rounded: tables that are resized, a last chunk that is full or
+# not.
 AT_MOST: Final = 2.05
 
 

@@ -161,7 +161,7 @@ def test_an_input_that_was_streamed_is_neither_compared_nor_shown_nor_on_the_wir
     )
     text.append("]")
     stopped = block.amended(tool_input=ToolInput.stopped(text, {}))
-    for same in (stopped, pickle.loads(pickle.dumps(stopped)), copy.deepcopy(stopped)):  # noqa: S301
+    for same in (stopped, pickle.loads(pickle.dumps(stopped)), copy.deepcopy(stopped)):
         assert same.input_state == "invalid"
         assert same.input_json == '{"a": ]'
         assert isinstance(same.input_error, InputError)
@@ -210,7 +210,7 @@ def test_completeness_is_compared_and_pickled_but_not_on_the_wire() -> None:
     assert complete != cut
     assert complete.to_dict() == cut.to_dict()
     for message in (complete, cut):
-        assert pickle.loads(pickle.dumps(message)).complete is message.complete  # noqa: S301
+        assert pickle.loads(pickle.dumps(message)).complete is message.complete
         assert copy.deepcopy(message) == message
     assert "complete=True" in repr(complete)
     assert "complete" not in repr(cut)

@@ -4,8 +4,7 @@ import base64
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sansio_stream import (
     ErrorEvent,
@@ -27,7 +26,6 @@ ROWS: Final = {row["name"]: row for row in load("vectors/messages.jsonl")}
 # the violations, and the expected message as we have it where there is one. Rows that are marked
 # `sdk_specific` and are not in this table come out as the SDKs have it.
 OURS: Final[dict[str, tuple[Verdict, set[str]]]] = {
-    # fmt: off
     "basic/data-only-no-event-lines": (Verdict.COMPLETE, {"missing_event_name"}),
     "basic/payload-without-type": (Verdict.COMPLETE, {"missing_type"}),
     "unknown/event-not-json": (Verdict.COMPLETE, {"undecodable_payload"}),
@@ -53,7 +51,6 @@ OURS: Final[dict[str, tuple[Verdict, set[str]]]] = {
     "order/index-missing": (Verdict.COMPLETE, {"malformed_event"}),
     "order/delta-after-block-stop": (Verdict.COMPLETE, {"stopped_block"}),
     "order/events-after-stop": (Verdict.COMPLETE, {"after_message_stop"}),
-    # fmt: on
 }
 SKIPPING: Final = {
     ViolationCode.BEFORE_MESSAGE_START,
@@ -91,7 +88,7 @@ def types_of(outcome: Outcome) -> list[str]:
 
 
 def content_as_the_sdk_has_it(outcome: Outcome, expected: list[Any]) -> list[Any]:
-    """Our blocks as JSON; a tool input that is not complete is None, and compared by `partial_input`."""
+    """Our blocks as JSON; an input that is not complete is None, and `partial_input` compared."""
     assert outcome.snapshot is not None
     content: list[Any] = []
     for block, wanted in zip(outcome.snapshot.content, expected, strict=True):

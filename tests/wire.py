@@ -1,8 +1,9 @@
-"""Small helpers to write streams in tests: payloads, frames, ways of cutting, and one run of a machine."""
+"""Helpers to write streams in tests: payloads, frames, ways of cutting, one run of a machine."""
 
 import json
 import random
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -115,7 +116,7 @@ def at_random(data: bytes, seed: int = 0) -> list[bytes]:
     chance = random.Random(seed)
     cuts = sorted(chance.choices(range(len(data) + 1), k=chance.randint(0, 40)))
     edges = [0, *cuts, len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @attrs.frozen(unsafe_hash=False)
@@ -140,7 +141,7 @@ def run(
     partial_strings: bool = True,
     snapshots: bool = False,
 ) -> tuple[StreamMachine, Outcome]:
-    """Feed a stream to a new machine and say what came of it. `snapshots` looks after each event."""
+    """Feed a stream to a new machine, and say what came of it; look after each event if wanted."""
     machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
     events: list[MessageStreamEvent] = []
     seen: list[Message | None] = []

@@ -4,5 +4,5 @@ Importing this package imports no HTTP library; each adapter is a module of its 
 The exceptions are those of `sansio_stream.errors`, unchanged, so one `except` serves both packages.
 """
 
-from sansio_stream.errors import *  # noqa: F403
-from sansio_stream.errors import __all__ as __all__
+from sansio_stream.errors.exceptions import *  # noqa: F403
+from sansio_stream.errors.exceptions import __all__ as __all__

@@ -1,0 +1,46 @@
+"""What can go wrong: verdicts, violations, limits, and a closed tree of exceptions.
+
+Imports nothing of ours.
+
+    APIError                                  partial_message, verdict, content_emitted
+     ├── APIConnectionError                   the connection gave no (whole) answer
+     │    ├── APITimeoutError
+     │    └── IncompleteMessageError          no whole message; also a RuntimeError
+     ├── ProtocolError                        code, event_number, byte_offset, raw, position
+     │    └── LimitError                      limit, maximum
+     ├── NotAnEventStreamError                raw: the body's first bytes
+     └── APIStatusError                       status_code, http_status, type, body, ...
+          ├── BadRequestError            400
+          ├── AuthenticationError        401
+          ├── PaymentRequiredError       402
+          ├── PermissionDeniedError      403
+          ├── NotFoundError              404
+          ├── RequestTimeoutError        408
+          ├── ConflictError              409
+          ├── PreconditionFailedError    412
+          ├── ContentTooLargeError       413  (RequestTooLargeError is the same class)
+          ├── UnprocessableEntityError   422
+          ├── RateLimitError             429
+          ├── RequestHeaderFieldsTooLargeError 431
+          ├── ClientClosedRequestError   499
+          └── InternalServerError        500, and every other 5xx
+               ├── HTTPNotImplementedError 501
+               ├── ServiceUnavailableError 503
+               ├── GatewayTimeoutError     504
+               └── OverloadedError         529
+
+Every exception can be pickled and copied: its message is its only positional argument, everything
+else is a keyword with a default. Beside the tree only RuntimeError (a call out of order) and
+TypeError (a wrong argument) leave the library, and `InvalidJSONError`, `CaptureError` (both
+ValueErrors) leave the rooms that define them.
+"""
+
+from .exceptions import *
+from .exceptions import fresh as fresh
+from .violations import *
+from .violations import (
+    EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
+    Fault as Fault,
+    demand as demand,
+    excerpt as excerpt,
+)
