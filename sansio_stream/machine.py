@@ -10,6 +10,7 @@ iterator holds state of its own.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections import deque
 from collections.abc import Mapping
@@ -264,13 +265,9 @@ class StreamMachine:
             ProtocolError: the stream is broken: the latched error again.
             NotAnEventStreamError: the body was something else.
         """
-        try:
-            for _ in self._take():
-                pass
-        except ProtocolError:
-            # A message that was complete stays complete, whatever follows it; else the verdict says
-            # it again.
-            pass
+        # What is fatal is raised again below, unless the message was complete before it came.
+        with contextlib.suppress(ProtocolError):
+            deque(self._take(), maxlen=0)
         message = self.snapshot
         accepted = self._verdict is Verdict.COMPLETE or (
             self._verdict is Verdict.UNTERMINATED and not self._strict

@@ -71,11 +71,12 @@ def characters(work: Callable[[], Any]) -> int:
 
         return look
 
+    before = sys.gettrace()  # coverage's, when it is measured
     sys.settrace(trace)
     try:
         work()
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return total
 
 

@@ -555,6 +555,18 @@ def test_before_the_end_there_is_no_final_message_but_what_was_received_is_taken
     assert message.complete
 
 
+def test_the_final_message_meets_an_error_that_nobody_had_reached() -> None:
+    for stream, complete in ((body(*HELLO[:3]), False), (body(*HELLO), True)):
+        machine = StreamMachine()
+        machine.receive_data(stream + b"event: message_start\ndata: \n\n")
+        if complete:
+            assert machine.final_message().complete
+        else:
+            with pytest.raises(ProtocolError):
+                machine.final_message()
+        assert isinstance(machine.error, ProtocolError)
+
+
 def test_a_body_that_is_something_else_is_quoted() -> None:
     machine, _ = run(in_bytes(b"<html><body>502 Bad Gateway</body></html>" * 100))
     with pytest.raises(NotAnEventStreamError, match="502 Bad Gateway") as raised:
