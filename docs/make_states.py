@@ -36,7 +36,8 @@ def words(ruling: Ruling | None, state: State) -> str:
         done = f"→ {ruling.state.name}"
     else:
         done = {Action.APPLY: "apply", Action.SKIP: "skip", Action.FAIL: "fatal"}[ruling.action]
-    return f"{done}, `{ruling.code}`" if ruling.code else done
+    name = ruling.code or ruling.fatal
+    return f"{done}, `{name}`" if name else done
 
 
 def states() -> str:

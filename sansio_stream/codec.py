@@ -23,7 +23,6 @@ from typing import (
     Any,
     Final,
     ParamSpec,
-    Self,
     TypeGuard,
     TypeVar,
     cast,
@@ -84,7 +83,7 @@ class WireObject:
             value = getattr(self, member.name)
             if value is not None or member.required:
                 written[member.wire] = member.write(value)
-        for name, value in (self._rest or {}).items():
+        for name, value in rest_of(self).items():
             if value is ABSENT:
                 written.pop(name, None)
             else:
@@ -95,35 +94,7 @@ class WireObject:
     def extra(self) -> dict[str, Any]:
         """The members that have no name here, as they came. Treat their values as read-only."""
         known = plan_of(type(self)).wires
-        return {name: value for name, value in (self._rest or {}).items() if name not in known}
-
-    def is_on_wire(self, name: str) -> bool:
-        """Whether the member with this wire name is written, null included."""
-        return name in self.to_dict()
-
-    def misfits(self, *names: str) -> bool:
-        """Whether the wire had what one of these members, if it is typed, cannot hold.
-
-        That is nothing where it is required, null where that means something else, or a value of
-        another type.
-        """
-        if self._rest is None:
-            return False
-        known = plan_of(type(self)).wires
-        return any(name in self._rest and name in known for name in names)
-
-    def amended(self, **changes: Any) -> Self:
-        """Return a copy with other members; what the wire had said in their place is forgotten."""
-        rest = self._rest
-        if rest:
-            plan = plan_of(type(self))
-            forgotten = {member.wire for member in plan.members if member.name in changes}
-            rest = {name: value for name, value in rest.items() if name not in forgotten} or None
-        return evolve(self, rest=rest, **changes)
-
-    def with_wire(self, **members: Any) -> Self:
-        """Return a copy that is written with these values, whatever its typed members are."""
-        return evolve(self, rest={**(self._rest or {}), **members})
+        return {name: value for name, value in rest_of(self).items() if name not in known}
 
     def __repr__(self) -> str:
         shown: list[str] = []
@@ -134,6 +105,46 @@ class WireObject:
         if self.extra:
             shown.append(f"extra={self.extra!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+# What the fold and the vocabulary do with objects. Functions, not methods: they are no promise to
+# users, for whom an object has its members, `extra` and `to_dict()`.
+
+
+def amended(item: AnyWireObject, **changes: Any) -> AnyWireObject:
+    """Return a copy with other members; what the wire had said in their place is forgotten."""
+    rest = rest_of(item)
+    forgotten = {each.wire for each in plan_of(type(item)).members if each.name in changes}
+    kept = {name: value for name, value in rest.items() if name not in forgotten}
+    return evolve(item, rest=kept or None, **changes)
+
+
+def with_wire(item: AnyWireObject, **members: Any) -> AnyWireObject:
+    """Return a copy that is written with these values, whatever its typed members are."""
+    return evolve(item, rest={**rest_of(item), **members})
+
+
+def misfits(item: WireObject, *names: str) -> bool:
+    """Whether one of these typed members is not what the wire had: missing, null, another type."""
+    rest = rest_of(item)
+    return bool(rest) and any(name in rest and name in plan_of(type(item)).wires for name in names)
+
+
+def said_null(item: WireObject, name: str) -> bool:
+    """Whether the wire had an explicit null for this member."""
+    return item.to_dict().get(name, ABSENT) is None
+
+
+def mistyped(item: WireObject) -> set[str]:
+    """Return the names of the typed members for which the wire had a value of another type."""
+    known = plan_of(type(item)).wires
+    rest = rest_of(item).items()
+    return {name for name, value in rest if name in known and value not in (None, ABSENT)}
+
+
+def rest_of(item: Any) -> Mapping[str, Any]:
+    """Return what the typed members cannot hold."""
+    return item._rest or {}  # noqa: SLF001  (this room's own)
 
 
 # What attrs and functools give, typed: the checkers see a dataclass_transform and do not know that
@@ -270,8 +281,11 @@ def reader(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
             tuple(map(decode_item, value)) if is_array_of_objects(value) else ABSENT
         )
     kind = get_origin(only) or only
-    # Not isinstance: in JSON, true is no number.
-    return lambda value: value if type(value) is kind else ABSENT
+    # In JSON true is no number, in Python it is.
+    other = bool if kind is int else ()
+    return lambda value: (
+        value if isinstance(value, kind) and not isinstance(value, other) else ABSENT
+    )
 
 
 def writer(choices: tuple[Any, ...]) -> Callable[[Any], Any]:

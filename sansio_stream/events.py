@@ -10,7 +10,17 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from .codec import OFF_WIRE, WireObject, decode, evolve, on_wire_as, plan_of, wire_object
+from .codec import (
+    OFF_WIRE,
+    WireObject,
+    decode,
+    evolve,
+    misfits,
+    mistyped,
+    on_wire_as,
+    plan_of,
+    wire_object,
+)
 from .errors import Limits, ViolationCode
 from .message import Citation, ContentBlock, InputBlock, Message, StopReason
 from .tool_input import ToolInput
@@ -124,7 +134,7 @@ ContentBlockDelta: TypeAlias = (
 
 @wire_object
 class MessageDelta(WireObject):
-    """Changes of the message itself. None is both "absent" and "null"; see `is_on_wire`."""
+    """Changes of the message itself. None is "absent" and "null": `to_dict()` tells them apart."""
 
     stop_reason: StopReason | None
     stop_sequence: str | None
@@ -364,7 +374,23 @@ def event_from_payload(
             event = evolve(event, content_block=evolve(block, tool_input=started))
         case _:
             pass
+    if any(mistyped(part) - {"input"} for part in typed_parts_of(event)):
+        # An input of another type is for its block to say: `input_state` is "invalid".
+        faults = (*faults, ViolationCode.MALFORMED_MEMBER)
     return event, faults
+
+
+def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
+    """Return the objects inside an event whose members end in the message."""
+    match event:
+        case MessageStartEvent(message=message):
+            return message, message.usage, *message.content
+        case ContentBlockStartEvent(content_block=block):
+            return (block,)
+        case MessageDeltaEvent(delta=delta, usage=usage):
+            return event, delta, usage
+        case _:
+            return ()
 
 
 def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
@@ -387,7 +413,10 @@ def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
     elif name in EVENTS:
         return name
     # llama.cpp and some gateways: {"error": {...}}, or {"code": 500, "message": "no slot"}
-    if payload.get("error") is not None or payload.keys() >= {"code", "message"}:
+    error = payload.get("error")
+    if isinstance(error, dict) or (isinstance(error, str) and error):
+        return "error"
+    if payload.keys() >= {"code", "message"}:
         return "error"
     return None
 
@@ -395,28 +424,28 @@ def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
 def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
     """Return the event that keeps everything and means nothing."""
     event = decode(UnknownEvent, payload)
-    return evolve(event, wire_type=name) if event.misfits("type") else event
+    return evolve(event, wire_type=name) if misfits(event, "type") else event
 
 
 def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
     """Whether a member is unusable that says where the event belongs, or what is in it."""
     match event:
         case MessageStartEvent():
-            return event.misfits("message")
+            return misfits(event, "message")
         case ContentBlockStartEvent(index=index, content_block=block):
-            misfits = event.misfits("index", "content_block") or block.misfits("type")
-            return misfits or not 0 <= index < max_blocks
+            unusable = misfits(event, "index", "content_block") or misfits(block, "type")
+            return unusable or not 0 <= index < max_blocks
         case ContentBlockDeltaEvent(index=index, delta=delta):
-            misfits = event.misfits("index", "delta") or delta.misfits("type")
-            return misfits or not 0 <= index < max_blocks
+            unusable = misfits(event, "index", "delta") or misfits(delta, "type")
+            return unusable or not 0 <= index < max_blocks
         case ContentBlockStopEvent(index=index):
-            return event.misfits("index") or not 0 <= index < max_blocks
+            return misfits(event, "index") or not 0 <= index < max_blocks
         case MessageDeltaEvent():
-            return event.misfits("delta")
+            return misfits(event, "delta")
         case _:
             return False
 
 
 def lacks_payload(delta: ContentBlockDelta) -> bool:
     """Whether the first member of a delta of a known type, which is its payload, is unusable."""
-    return delta.misfits(plan_of(type(delta)).members[0].wire)
+    return misfits(delta, plan_of(type(delta)).members[0].wire)

@@ -30,6 +30,7 @@ from .errors import (
     Verdict,
     Violation,
     ViolationCode,
+    ViolationLog,
     demand,
     equivalent_status,
     excerpt,
@@ -37,7 +38,7 @@ from .errors import (
     status_error,
 )
 from .events import ErrorEvent, MessageStopEvent, MessageStreamEvent
-from .reading import Reading, is_whole, read_frame, read_payload
+from .reading import Payload, Reading, is_whole, measured, read_frame, read_payload
 from .snapshot import Fold
 from .sse import Frame, Framer
 from .transitions import Action, State
@@ -57,13 +58,6 @@ class Mark(enum.Enum):
     END = "end"
 
 
-@attrs.frozen
-class Payload:
-    """A payload that came without a frame."""
-
-    members: Mapping[str, Any]
-
-
 class StreamMachine:
     """The state of one stream of the Anthropic Messages API: give it bytes, take events, look at
     the message.
@@ -78,8 +72,8 @@ class StreamMachine:
 
     Nothing that was received is lost: an iterator may be dropped and another goes on. How the bytes
     are cut never matters. Only `APIError`s leave the machine, RuntimeError for a call out of order,
-    TypeError for a wrong argument. A machine can be pickled and copied at any time and goes on the
-    same. It is not thread-safe.
+    TypeError for a wrong argument. A machine can be pickled and deep-copied at any time and goes on
+    the same. It is not thread-safe.
 
     Args:
         strict: make every violation fatal, and accept no message without `message_stop`.
@@ -102,8 +96,7 @@ class StreamMachine:
         self._error_event: ErrorEvent | None = None
         self._fatal: ProtocolError | None = None
         self._verdict = Verdict.PENDING
-        self._violations: list[Violation] = []
-        self._violation_count = 0
+        self._log = ViolationLog(self._limits)
         self._bytes_received = 0
         self._events_taken = 0
         self._event_number = 0
@@ -142,7 +135,7 @@ class StreamMachine:
         """
         demand(payload, Mapping)
         self._refuse_if_over("an event")
-        self._inbox.append(Payload(payload))
+        self._inbox.append(measured(payload, self._limits))
         return self._take()
 
     def receive_eof(self) -> Iterator[MessageStreamEvent]:
@@ -168,8 +161,8 @@ class StreamMachine:
     def _end(self, exc: BaseException | None) -> Iterator[MessageStreamEvent]:
         if not self._ended:
             self._ended = True
-            self._lost = None if exc is None else repr(exc)
-            self._inbox.extend(Mark)
+            self._lost = None if exc is None else shown(exc)
+            self._inbox.extend((Mark.TAIL, Mark.END))
         return self._take()
 
     def _refuse_if_over(self, what: str) -> None:
@@ -206,18 +199,18 @@ class StreamMachine:
 
     @property
     def verdict(self) -> Verdict:
-        """How the stream ended. Once it is not PENDING it never changes."""
+        """How the stream ended; PENDING until the end was taken. It changes once, or never."""
         return self._verdict
 
     @property
     def violations(self) -> tuple[Violation, ...]:
         """What was tolerated, as of the event just taken: the first `Limits.violations` of it."""
-        return tuple(self._violations)
+        return self._log.kept
 
     @property
     def violation_count(self) -> int:
         """How many violations there were in all."""
-        return self._violation_count
+        return self._log.count
 
     @property
     def error(self) -> ErrorEvent | ProtocolError | None:
@@ -252,7 +245,7 @@ class StreamMachine:
         return (
             f"<{type(self).__name__} {self.state.name} {self._verdict.name}:"
             f" {self._bytes_received} bytes received, {self._events_taken} events taken,"
-            f" {self._violation_count} violations>"
+            f" {self._log.count} violations>"
         )
 
     def final_message(self) -> Message:
@@ -304,11 +297,13 @@ class StreamMachine:
 
     def _take(self) -> Iterator[MessageStreamEvent]:
         while True:
+            self._raise_if_failed()
             try:
                 event = self._next_event()
             except ProtocolError as error:
                 self._fail(error)
-                raise
+                # What is latched is never raised itself: it would keep the frames of who called.
+                raise fresh(error) from None
             if event is None:
                 return
             self._events_taken += 1
@@ -322,14 +317,12 @@ class StreamMachine:
         if self._verdict is Verdict.PENDING:
             self._verdict = Verdict.BROKEN
         self._with_context(error)
-        self._fatal = error
+        self._fatal = fresh(error)
 
     def _next_event(self) -> MessageStreamEvent | None:
         """Return the next event that is not kept out of the message, or None if there is nothing
         left.
         """
-        if self._fatal is not None:
-            return None
         while True:
             frame = self._from_framer(self._framer.next_frame)
             if frame is not None:
@@ -347,7 +340,7 @@ class StreamMachine:
                 self._framer.receive(received)
                 return None
             case Payload():
-                return self._admit(read_payload(received.members, self._limits))
+                return self._admit(read_payload(received, self._limits))
             case Mark.TAIL:
                 return self._take_tail()
             case _:
@@ -358,10 +351,11 @@ class StreamMachine:
         try:
             frame = give()
         except LimitError as error:
+            self._say_what_gave_no_event()
             # The framer does not know how many payloads came beside its frames.
             error.event_number = self._event_number + 1
             raise
-        self._violation_count += 0 if frame is None else frame.uncounted
+        self._log.count += 0 if frame is None else frame.uncounted
         return frame
 
     def _take_tail(self) -> MessageStreamEvent | None:
@@ -377,27 +371,30 @@ class StreamMachine:
                 read_frame(attrs.evolve(frame, faults=(*frame.faults, end)), self._limits)
             )
         self._event_number += 1
-        for fault in frame.faults:
-            # A character that was cut is no bad UTF-8: it is part of the cut.
-            if fault.code is not ViolationCode.INVALID_UTF8:
-                self._note(fault)
+        self._byte_offset = frame.offset
+        self._say(frame.faults)
         # Never fatal, even if strict: the verdict says the rest.
         self._record(Fault(ViolationCode.CUT_FRAME, excerpt(frame.data), frame.offset))
         return None
 
     def _conclude(self) -> None:
         """The end: what is still unsaid is said, and the verdict falls."""
-        other_content = self._framer.is_other_content
-        faults, uncounted = self._framer.take_faults()
-        self._violation_count += uncounted
-        # That its lines are no fields is what the verdict says of another kind of content.
-        say = self._record if other_content else self._note
-        for fault in faults:
-            say(fault)
+        self._say_what_gave_no_event()
         if self._verdict is Verdict.PENDING:
             self._verdict = VERDICTS[self.state]
-            if self.state is State.WAITING and other_content:
+            if self.state is State.WAITING and self._framer.is_other_content:
                 self._verdict = Verdict.NOT_AN_EVENT_STREAM
+
+    def _say_what_gave_no_event(self) -> None:
+        faults, uncounted = self._framer.take_faults()
+        self._log.count += uncounted
+        self._say(faults)
+
+    def _say(self, faults: tuple[Fault, ...]) -> None:
+        # That its lines are no fields is what the verdict says of another kind of content.
+        say = self._record if self._ended and self._framer.is_other_content else self._note
+        for fault in faults:
+            say(fault)
 
     def _admit(self, reading: Reading) -> MessageStreamEvent | None:
         """Record, judge and fold. Returns the event, or None where it is kept out of the
@@ -433,9 +430,7 @@ class StreamMachine:
         self._record(fault)
 
     def _record(self, fault: Fault) -> None:
-        self._violation_count += 1
-        if len(self._violations) < self._limits.violations:
-            self._violations.append(fault.violation(self._event_number))
+        self._log.add(fault, self._event_number)
 
 
 VERDICTS: Final[dict[State, Verdict]] = {
@@ -452,8 +447,16 @@ def error_of(event: ErrorEvent) -> APIStatusError:
     """
     return status_error(
         event.message or "the server sent an error",
-        status_code=event.code or equivalent_status(event.error_type),
+        status_code=equivalent_status(event.error_type, default=event.code or 500),
         type=event.error_type,
         request_id=event.request_id,
         body=event.to_dict() if event.raw is None else event.raw,
     )
+
+
+def shown(exc: BaseException) -> str:
+    """Return the repr of a foreign exception, or of its class where that fails."""
+    try:
+        return repr(exc)
+    except Exception:  # noqa: BLE001  (it is not ours, and it is being handled)
+        return repr(type(exc))

@@ -17,6 +17,7 @@ import attrs
 from .codec import (
     OFF_WIRE,
     WireObject,
+    amended,
     decode,
     decoder,
     is_object,
@@ -194,7 +195,7 @@ class InputBlock(Block):
 
     @property
     def input_error(self) -> InputError | None:
-        """Why `input_state` is "invalid", where a text was parsed; else None."""
+        """Why `input_state` is "invalid"; None where it is not, or where no machine found it so."""
         return None if self._tool_input is None else self._tool_input.error
 
     @property
@@ -401,9 +402,9 @@ class UnknownBlock(InputBlock):
 
     @property
     def input(self) -> dict[str, Any] | None:
-        """The member of that name, where it is an object."""
+        """The member of that name, where it is an object and the block is finished."""
         value = self.extra.get("input")
-        return value if is_object(value) else None
+        return value if is_object(value) and self.input_state == "complete" else None
 
 
 ContentBlock: TypeAlias = (
@@ -500,4 +501,4 @@ def message_from_dict(payload: Mapping[str, Any]) -> Message:
     As of a response that was not streamed: it is `complete` if it has a stop reason.
     """
     message = decode(Message, payload)
-    return message.amended(complete=message.stop_reason is not None)
+    return amended(message, complete=message.stop_reason is not None)

@@ -1,4 +1,4 @@
-"""Tool input: pieces of one JSON text in, its value so far and its final value out.
+"""JSON text: pieces of one text in, its value so far and its final value out.
 
 Knows nothing about messages and imports nothing of ours. Each character is looked at once,
 whatever the cuts and however often the value is read; no step recurses on the text's nesting.
@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
-__all__ = ["InvalidJSONError", "PartialJSON", "loads"]
+__all__ = ["InvalidJSONError", "PartialJSON"]
 
 
 # The states: what is expected next, in the words of an error message.

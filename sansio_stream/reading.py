@@ -7,13 +7,14 @@ exception, so that whoever asks can record the rest first.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .codec import is_object
-from .errors import Fault, LimitError, Limits, ProtocolError, ViolationCode, excerpt
+from .codec import is_array, is_object
+from .errors import Fault, LimitError, Limits, ProtocolError, ViolationCode, demand, excerpt
 from .events import MessageStreamEvent, UnknownEvent, event_from_payload, event_from_text
 from .partial_json import InvalidJSONError, TooDeepError, loads
 
@@ -43,7 +44,7 @@ class Origin:
 
     def excerpt(self) -> str:
         """Return the beginning of the data."""
-        return excerpt(self.data if isinstance(self.data, str) else repr(self.data))
+        return excerpt(self.data if isinstance(self.data, str) else shortened(self.data))
 
     def error(self, sentence: str, code: str, position: int | None = None) -> ProtocolError:
         """Return the error that the frame cannot be tolerated."""
@@ -61,8 +62,7 @@ class Origin:
             limit=limit,
             maximum=maximum,
             byte_offset=self.offset,
-            # The text that is too much is long, and a payload that is too deep cannot be shown.
-            raw=self.excerpt() if isinstance(self.data, str) else "",
+            raw=self.excerpt(),
             position=position,
         )
 
@@ -121,19 +121,25 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
     return Reading(origin, event, (*frame.faults, *map(origin.fault, codes)))
 
 
-def read_payload(payload: Mapping[str, Any], limits: Limits) -> Reading:
-    """Return the event of a payload that came without a frame. Its size is counted in
-    characters.
-    """
-    size, depth = measure(payload, limits)
-    origin = Origin(payload, None, size)
-    if depth > limits.depth:
+@attrs.frozen
+class Payload:
+    """A payload that came without a frame, its size in characters and its depth."""
+
+    members: Mapping[str, Any]
+    size: int
+    depth: int
+
+
+def read_payload(payload: Payload, limits: Limits) -> Reading:
+    """Return the event of a payload that came without a frame."""
+    origin = Origin(payload.members, None, payload.size)
+    if payload.depth > limits.depth:
         too_deep = origin.limit_error(TOO_DEEP, "depth", limits.depth)
         return Reading(origin, None, (), too_deep)
-    if size > limits.event_bytes:
+    if payload.size > limits.event_bytes:
         too_large = origin.limit_error(TOO_LARGE, "event_bytes", limits.event_bytes)
         return Reading(origin, None, (), too_large)
-    event, codes = event_from_payload("", payload, limits.blocks)
+    event, codes = event_from_payload("", payload.members, limits.blocks)
     return Reading(origin, event, tuple(map(origin.fault, codes)))
 
 
@@ -143,27 +149,49 @@ def is_whole(frame: Frame, limits: Limits) -> bool:
     """
     try:
         return frame.data == DONE_MARKER or is_object(loads(frame.data, limits.depth))
+    except TooDeepError:
+        return True  # it exceeds a limit, whatever may follow
     except InvalidJSONError:
         return False
 
 
-def measure(payload: Mapping[str, Any], limits: Limits) -> tuple[int, int]:
-    """Return the size of a payload in characters and its depth, each right unless it exceeds its
-    limit.
+def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
+    """Return a payload with its size and depth, each right unless it exceeds its limit.
 
     Level by level: no recursion on what a peer sends, and an end even where a payload holds itself.
+    Raises TypeError for what is not JSON: other keys than strings, other containers than dict and
+    list.
     """
     size = depth = 0
-    level: list[Mapping[str, Any] | list[Any]] = [payload]
+    level: list[Any] = [payload]
     while level and depth <= limits.depth and size <= limits.event_bytes:
         depth += 1
         values: list[Any] = []
         for container in level:
-            if isinstance(container, Mapping):
-                size += sum(map(len, container))
-                values.extend(container.values())
-            else:
+            if is_array(container):
                 values.extend(container)
+                continue
+            for name, value in container.items():
+                demand(name, str)
+                size += len(name)
+                values.append(value)
+        for value in values:
+            demand(value, *JSON_TYPES)
         size += sum(len(value) if isinstance(value, str) else 1 for value in values)
-        level = [value for value in values if isinstance(value, (Mapping, list))]
-    return size, depth
+        level = [value for value in values if isinstance(value, (dict, list))]
+    return Payload(payload, size, depth)
+
+
+JSON_TYPES: Final = (dict, list, str, int, float, type(None))
+
+_shortener = reprlib.Repr()
+_shortener.maxdict = _shortener.maxlist = 20
+_shortener.maxstring = _shortener.maxother = 200
+
+
+def shortened(payload: Mapping[str, Any]) -> str:
+    """Return the beginning of what a payload looks like, at no cost for what is left out."""
+    try:
+        return _shortener.repr(payload)
+    except ValueError:  # an integer that Python refuses to write
+        return "a payload that cannot be shown"

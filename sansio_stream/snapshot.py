@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import attrs
 
-from .codec import decode, plan_of
+from .codec import amended, decode, evolve, mistyped, plan_of, said_null, with_wire
 from .errors import Limits, ViolationCode
 from .events import (
     CitationsDelta,
     CompactionDelta,
+    ContentBlockDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -37,7 +38,6 @@ from .events import (
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
-    UnknownDelta,
     UnknownEvent,
 )
 from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock, UnknownBlock, Usage
@@ -46,6 +46,7 @@ from .transitions import (
     Action,
     Course,
     Ruling,
+    State,
     judge_block_delta,
     judge_block_start,
     judge_block_stop,
@@ -55,7 +56,7 @@ from .transitions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .events import ContentBlockDelta, MessageStreamEvent
+    from .events import MessageStreamEvent
     from .message import Message
     from .reading import Origin
 
@@ -88,7 +89,7 @@ class Replace:
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Take the value over, if there is one."""
         value = getattr(delta, self.member)
-        if value is not None or (self.or_null and delta.is_on_wire(self.member)):
+        if value or (self.or_null and (value is not None or said_null(delta, self.member))):
             block.values[self.member] = value
 
 
@@ -115,6 +116,7 @@ class GrowInput:
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Add a fragment."""
+        assert block.input_text is not None, "a block that it fits has an input"
         block.input_text.append(delta.partial_json)
 
 
@@ -126,7 +128,6 @@ FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
     CitationsDelta:  (Collect("citations", "citation"),),
     CompactionDelta: (Replace("content", or_null=True), Replace("encrypted_content", or_null=True)),
     InputJSONDelta:  (GrowInput(),),
-    UnknownDelta:    (),
 }
 # fmt: on
 
@@ -140,9 +141,10 @@ FITTING: Final[dict[type, frozenset[type]]] = {
     delta: frozenset(
         block
         for block in get_args(ContentBlock)
-        if block is UnknownBlock or all(rule.member in members_of(block) for rule in rules)
+        if block is UnknownBlock
+        or all(rule.member in members_of(block) for rule in FOLDS.get(delta, ()))
     )
-    for delta, rules in FOLDS.items()
+    for delta in get_args(ContentBlockDelta)
 }
 """The classes of blocks that a class of deltas fits: those that have all the members it touches,
 and the block that nobody knows, which takes every delta and keeps it.
@@ -170,7 +172,12 @@ class GrowingBlock:
     )
 
     def __init__(
-        self, index: int, start: ContentBlock, input_text: GrowingText, *, is_stopped: bool = False
+        self,
+        index: int,
+        start: ContentBlock,
+        input_text: GrowingText | None = None,
+        *,
+        is_stopped: bool = False,
     ) -> None:
         self.index = index
         self.start = start
@@ -188,18 +195,22 @@ class GrowingBlock:
         """Fold a delta that was admitted."""
         self._block = None
         self.size += size
-        if isinstance(self.start, UnknownBlock) or isinstance(delta, UnknownDelta):
+        rules = FOLDS.get(type(delta), ())
+        if isinstance(self.start, UnknownBlock):
+            # Of a block that nobody knows only the input is folded; every delta is kept as well.
+            rules = tuple(rule for rule in rules if isinstance(rule, GrowInput))
             self.unfolded.append(delta)
-        if isinstance(self.start, UnknownBlock) and not isinstance(delta, InputJSONDelta):
-            return
-        for rule in FOLDS[type(delta)]:
+        elif not rules:
+            self.unfolded.append(delta)
+        for rule in rules:
             rule.fold(self, delta)
 
     def stop(self) -> None:
         """Note that nothing more comes; keep the joined texts and let go of the fragments."""
         self._block = None
         self.is_stopped = True
-        self.input_text = self.input_text.joined()
+        if self.input_text is not None:
+            self.input_text = self.input_text.joined()
         self._block = self.block()
         self.fragments = {}
 
@@ -215,9 +226,9 @@ class GrowingBlock:
             changes.update((member, tuple(items)) for member, items in self.items.items())
             if self.unfolded:
                 changes["unfolded"] = tuple(self.unfolded)
-            block = self.start.amended(**changes) if changes else self.start
-            if isinstance(block, InputBlock):
-                block = self._with_input(block)
+            block = amended(self.start, **changes) if changes else self.start
+            if isinstance(block, InputBlock) and self.input_text is not None:
+                block = self._with_input(block, self.input_text)
             self._block = block
         return block
 
@@ -228,15 +239,15 @@ class GrowingBlock:
         present = self.values.get("signature") or getattr(self.start, "signature", "")
         return present not in ("", None, delta.signature)
 
-    def _with_input(self, block: InputBlock) -> Any:
-        sent = self._sent_input
-        if isinstance(block, UnknownBlock) and not len(self.input_text):
-            return block
+    def _with_input(self, block: InputBlock, text: GrowingText) -> Any:
+        if isinstance(block, UnknownBlock) and not len(text):
+            # As it was sent, whatever it may mean by its input.
+            return evolve(block, tool_input=None) if self.is_stopped else block
         make = ToolInput.stopped if self.is_stopped else ToolInput.running
-        tool_input = make(self.input_text, sent)
+        tool_input = make(text, self._sent_input)
         if isinstance(block, UnknownBlock):
-            return block.with_wire(input=tool_input.value).amended(tool_input=tool_input)
-        return block.amended(input=tool_input.value, tool_input=tool_input)
+            return evolve(with_wire(block, input=tool_input.value), tool_input=tool_input)
+        return amended(block, input=tool_input.value, tool_input=tool_input)
 
 
 # The message.
@@ -244,18 +255,16 @@ class GrowingBlock:
 
 @attrs.frozen
 class Judgement:
-    """What would become of an event: what the table said, what is done with it, and what it
-    violates.
-    """
+    """What would become of an event: what is done with it, what it violates, and the next state."""
 
-    ruling: Ruling
     action: Action
     codes: tuple[ViolationCode, ...]
+    state: State | None
 
 
 def codes_of(*rulings: Ruling) -> tuple[ViolationCode, ...]:
     """Return the violations that rulings name."""
-    return tuple(each.code for each in rulings if isinstance(each.code, ViolationCode))
+    return tuple(each.code for each in rulings if each.code is not None)
 
 
 class Fold:
@@ -274,7 +283,9 @@ class Fold:
         "_next_index",
         "_open_blocks",
         "_partial_strings",
+        "_size",
         "_snapshot",
+        "_usage",
         "course",
     )
 
@@ -288,6 +299,9 @@ class Fold:
         self._newest: dict[int, GrowingBlock] = {}
         self._next_index = 0
         self._open_blocks = 0
+        # What message_deltas have said: the usage, merged, and how much it was in bytes.
+        self._usage: dict[str, Any] | None = None
+        self._size = 0
         self._snapshot: Message | None = None
 
     @property
@@ -300,8 +314,12 @@ class Fold:
         change.
         """
         if self._snapshot is None and self._message is not None:
-            content = tuple(block.block() for block in self._blocks)
-            self._snapshot = self._message.amended(content=content) if content else self._message
+            changes: dict[str, Any] = {}
+            if self._blocks:
+                changes["content"] = tuple(block.block() for block in self._blocks)
+            if self._usage is not None:
+                changes["usage"] = decode(Usage, self._usage)
+            self._snapshot = amended(self._message, **changes) if changes else self._message
         return self._snapshot
 
     def block(self, index: int) -> ContentBlock | None:
@@ -324,27 +342,29 @@ class Fold:
         """
         ruling = self.course.judge(event)
         if ruling.action is Action.FAIL:
-            raise origin.error("a second message begins inside the first", str(ruling.code))
+            raise origin.error(ruling.sentence, ruling.fatal)
         if ruling.action is Action.SKIP:
-            return Judgement(ruling, ruling.action, codes_of(ruling))
+            return Judgement(ruling.action, codes_of(ruling), None)
         further = list(self._judge_content(event, origin))
         skipped = any(each.action is Action.SKIP for each in further)
         action = Action.SKIP if skipped else Action.APPLY
-        return Judgement(ruling, action, codes_of(ruling, *further))
+        return Judgement(action, codes_of(ruling, *further), ruling.state)
 
     def _judge_content(self, event: MessageStreamEvent, origin: Origin) -> Iterator[Ruling]:
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 block = self._newest.get(index)
-                yield from judge_block_delta(
+                rulings = judge_block_delta(
                     is_known=block is not None,
                     is_stopped=block is not None and block.is_stopped,
                     fits=block is not None and type(block.start) in FITTING[type(delta)],
                     signature_differs=block is not None and block.signature_differs(delta),
                 )
-                if block is not None and block.size + origin.size > self._limits.block_bytes:
-                    sentence = "a content block is larger than {} bytes"
-                    raise origin.limit_error(sentence, "block_bytes", self._limits.block_bytes)
+                for ruling in rulings:
+                    yield ruling
+                    if ruling.action is Action.SKIP:
+                        return
+                self._check_size(block.size if block else 0, origin)
             case ContentBlockStartEvent(index=index):
                 self._check_blocks(len(self._blocks) + 1, origin)
                 yield from judge_block_start(
@@ -360,6 +380,8 @@ class Fold:
                 )
             case MessageStartEvent(message=message):
                 self._check_blocks(len(message.content), origin)
+            case MessageDeltaEvent():
+                self._check_size(self._size, origin)
             case MessageStopEvent():
                 yield from judge_message_stop(
                     stop_reason=self._begun.stop_reason,
@@ -370,6 +392,11 @@ class Fold:
                 )
             case _:
                 return
+
+    def _check_size(self, size: int, origin: Origin) -> None:
+        if size + origin.size > self._limits.block_bytes:
+            sentence = "the deltas of a content block, or of the message, are larger than {} bytes"
+            raise origin.limit_error(sentence, "block_bytes", self._limits.block_bytes)
 
     def _check_blocks(self, count: int, origin: Origin) -> None:
         if count > self._limits.blocks:
@@ -394,30 +421,30 @@ class Fold:
             case ContentBlockStopEvent(index=index):
                 self._newest[index].stop()
                 self._open_blocks -= 1
-                event = event.amended(content_block=self._newest[index].block())
+                event = evolve(event, content_block=self._newest[index].block())
             case MessageStartEvent(message=message):
                 self._message = message
                 for index, block in enumerate(message.content):
-                    self._add_block(
-                        GrowingBlock(index, block, self._new_input_text(), is_stopped=True)
-                    )
+                    self._add_block(GrowingBlock(index, block, is_stopped=True))
             case MessageDeltaEvent():
+                self._size += size
                 self._amend_message(event)
             case MessageStopEvent():
-                self._message = self._begun.amended(complete=True)
-                event = event.amended(message=self.snapshot())
+                self._message = evolve(self._begun, complete=True)
+                event = evolve(event, message=self.snapshot())
             case _:
                 pass
-        self.course.move(event, judgement.ruling)
+        self.course.move(event, judgement.state)
         return event
 
     def _start_block(self, index: int, block: ContentBlock) -> None:
-        self._add_block(GrowingBlock(index, block, self._new_input_text()))
+        text = self._new_input_text() if isinstance(block, InputBlock) else None
+        self._add_block(GrowingBlock(index, block, text))
         self._open_blocks += 1
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")
             if isinstance(model, str):
-                self._message = self._begun.amended(model=model)
+                self._message = amended(self._begun, model=model)
 
     def _add_block(self, block: GrowingBlock) -> None:
         bisect.insort_right(self._blocks, block, key=operator.attrgetter("index"))
@@ -436,16 +463,22 @@ class Fold:
         said = {
             "stop_reason": delta.stop_reason,
             "stop_sequence": delta.stop_sequence,
+            "stop_details": delta.stop_details,
             "container": delta.container,
             "context_management": event.context_management,
             "input_transformations": event.input_transformations,
         }
-        changes: dict[str, Any] = {k: value for k, value in said.items() if value is not None}
-        if delta.is_on_wire("stop_details"):
-            message = message.amended(stop_details=None).with_wire(stop_details=None)
-            changes |= {} if delta.stop_details is None else {"stop_details": delta.stop_details}
+        if said_null(delta, "stop_details"):
+            message = with_wire(amended(message, stop_details=None), stop_details=None)
+        changes = {name: value for name, value in said.items() if value is not None}
+        self._message = amended(message, **changes) if changes else message
         # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
-        # kept.
-        counters = {k: value for k, value in event.usage.to_dict().items() if value is not None}
-        changes["usage"] = decode(Usage, {**message.usage.to_dict(), **counters})
-        self._message = message.amended(**changes)
+        # kept. Decoded when somebody looks: they are merged in the size of what was said.
+        if self._usage is None:
+            self._usage = message.usage.to_dict()
+        mute = mistyped(event.usage)
+        self._usage.update(
+            (name, value)
+            for name, value in event.usage.to_dict().items()
+            if value is not None and name not in mute
+        )

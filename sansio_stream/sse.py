@@ -23,6 +23,7 @@ from .errors import (
     Limits,
     Violation,
     ViolationCode,
+    ViolationLog,
     demand,
     excerpt,
     fresh,
@@ -195,7 +196,9 @@ class Framer:
 
         The standard discards such a frame; the caller decides. Its data may be cut anywhere.
         """
-        tail = bytes(self._tail)
+        tail = without_cut_character(bytes(self._tail))
+        if self._position == 0 and BOM.startswith(tail):
+            return None
         cut_field_name = tail != b"" and any(field.startswith(tail) for field in KNOWN_FIELDS)
         if tail and not cut_field_name:
             self._take_line(tail)
@@ -285,7 +288,7 @@ class Framer:
         frame = Frame(
             name, data, offset, end - offset, self.last_event_id, self._retry, faults, uncounted
         )
-        self.frames += 1
+        self.frames += bool(self._data)
         self._forget_fields()
         return frame
 
@@ -304,8 +307,9 @@ class Framer:
             return value.decode("utf-8", "replace")
 
     def _note(self, code: ViolationCode, piece: bytes) -> None:
-        # Bounded, because lines that give no frame could go on for ever.
-        if len(self._faults) >= self._limits.violations:
+        # Bounded, because lines that give no frame could go on for ever. One is always kept: who
+        # wants no violations to be kept may still want to know that there was one.
+        if len(self._faults) >= max(1, self._limits.violations):
             self._uncounted += 1
             return
         text = excerpt(piece[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"))
@@ -360,8 +364,7 @@ class SSEDecoder:
         self._framer = Framer(self._limits)
         self._ended = False
         self._error: LimitError | None = None
-        self._violations: list[Violation] = []
-        self._violation_count = 0
+        self._log = ViolationLog(self._limits)
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[ServerSentEvent]:
         """Take bytes and return an iterator of the events that are whole now.
@@ -402,12 +405,12 @@ class SSEDecoder:
         """What was wrong with the bytes so far: the first `Limits.violations` faults. A line that
         gives no event is reported with the next one, or at the end.
         """
-        return tuple(self._violations)
+        return self._log.kept
 
     @property
     def violation_count(self) -> int:
         """How many there were in all."""
-        return self._violation_count
+        return self._log.count
 
     def _raise_if_failed(self) -> None:
         if self._error is not None:
@@ -430,10 +433,21 @@ class SSEDecoder:
             yield ServerSentEvent(frame.name or "message", frame.data, frame.id, frame.retry)
 
     def _note(self, faults: tuple[Fault, ...], uncounted: int) -> None:
-        self._violation_count += len(faults) + uncounted
-        room = self._limits.violations - len(self._violations)
-        number = self._framer.frames
-        self._violations.extend(fault.violation(number) for fault in faults[:room])
+        for fault in faults:
+            self._log.add(fault, self._framer.frames)
+        self._log.count += uncounted
+
+
+def without_cut_character(data: bytes) -> bytes:
+    """Return bytes without the beginning of a character that the end of the body has cut off."""
+    for length in range(1, min(3, len(data)) + 1):
+        byte = data[-length]
+        if byte < 0x80:  # ASCII
+            break
+        if byte >= 0xC0:  # the first byte of a character says how many it has
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return data[:-length] if length < needed and byte < 0xF5 else data
+    return data
 
 
 def encode_sse(event: ServerSentEvent) -> bytes:

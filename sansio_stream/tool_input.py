@@ -43,7 +43,7 @@ class GrowingText:
         self._fragments: list[str] = []
         self._partial_strings = partial_strings
         self.max_depth = max_depth
-        self._parser = self._new_parser()
+        self._parser: PartialJSON | None = None
         self._pushed = 0
 
     def _new_parser(self) -> PartialJSON:
@@ -74,6 +74,8 @@ class GrowingText:
             earlier = self._new_parser()
             earlier.push(self.text(count))
             return earlier.value
+        if self._parser is None:
+            self._parser = self._new_parser()
         if self._pushed < count:
             self._parser.push("".join(self._fragments[self._pushed : count]))
             self._pushed = count
@@ -85,7 +87,7 @@ class GrowingText:
 
     def __setstate__(self, state: tuple[list[str], bool, int]) -> None:
         self._fragments, self._partial_strings, self.max_depth = state
-        self._parser = self._new_parser()
+        self._parser = None
         self._pushed = 0
 
 

@@ -10,7 +10,7 @@ one of
 * the next state;
 * `apply(CODE)`, `apply(CODE, next)`: the event counts, and a violation is recorded;
 * `skip(CODE)`: the event is kept out of the message, and a violation says so;
-* `fatal(code)`: the stream is broken;
+* `fatal(name, sentence)`: the stream is broken;
 * `__`: cannot happen.
 
 In strict mode every violation is fatal. First-party streams are clean and strictly ordered; proxies
@@ -88,13 +88,16 @@ class Ruling:
 
     Attributes:
         action: apply it, skip it, or give up.
-        code: what it violates, "" for nothing.
+        code: what it violates, or None.
         state: the next state; None to stay.
+        fatal: the name of what broke the stream, where the action is to give up; and the sentence.
     """
 
     action: Action
-    code: ViolationCode | str = ""
+    code: ViolationCode | None = None
     state: State | None = None
+    fatal: str = ""
+    sentence: str = ""
 
 
 def to(state: State) -> Ruling:
@@ -112,15 +115,13 @@ def skip(code: ViolationCode) -> Ruling:
     return Ruling(Action.SKIP, code)
 
 
-def fatal(code: str) -> Ruling:
+def fatal(name: str, sentence: str) -> Ruling:
     """Give up."""
-    return Ruling(Action.FAIL, code)
+    return Ruling(Action.FAIL, fatal=name, sentence=sentence)
 
 
-SPLICED_MESSAGE: Final = "spliced_message"
-"""A second generation inside the first. Merging two would sign one's reasoning with the other's
-signature.
-"""
+# A second generation inside the first is fatal: merging two would sign the reasoning of one with
+# the signature of the other. Without an id nobody can say that it is the same message again.
 
 # fmt: off
 WAITING = to(State.WAITING)
@@ -128,14 +129,13 @@ OPEN    = to(State.OPEN)
 CLOSING = to(State.CLOSING)
 DONE    = to(State.DONE)
 FAILED  = to(State.FAILED)
-SPLICED = fatal(SPLICED_MESSAGE)
+SPLICED = fatal("spliced_message", "a second message begins inside the first")
 EARLY   = skip(ViolationCode.BEFORE_MESSAGE_START)
 TWICE   = skip(ViolationCode.DUPLICATE_MESSAGE_START)
 SECOND  = skip(ViolationCode.SECOND_MESSAGE)
 OVER    = skip(ViolationCode.AFTER_MESSAGE_STOP)
 DEAD    = skip(ViolationCode.AFTER_ERROR)
 LATE    = apply(ViolationCode.AFTER_STOP_REASON)
-UNSAID  = apply(ViolationCode.MISSING_STOP_REASON, State.DONE)
 __      = None
 
 STATES: Final = (              State.WAITING, State.OPEN, State.CLOSING, State.DONE, State.FAILED)
@@ -148,7 +148,7 @@ TRANSITIONS: Final[dict[Step, tuple[Ruling | None, ...]]] = {
     Step.BLOCK_STOP:          (EARLY,         OPEN,       LATE,          OVER,       DEAD),
     Step.MESSAGE_DELTA:       (EARLY,         OPEN,       CLOSING,       OVER,       DEAD),
     Step.MESSAGE_DELTA_STOP:  (EARLY,         CLOSING,    CLOSING,       OVER,       DEAD),
-    Step.MESSAGE_STOP:        (EARLY,         UNSAID,     DONE,          OVER,       DEAD),
+    Step.MESSAGE_STOP:        (EARLY,         DONE,       DONE,          OVER,       DEAD),
     Step.PING:                (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
     Step.ERROR:               (FAILED,        FAILED,     FAILED,        OVER,       DEAD),
     Step.UNKNOWN:             (WAITING,       OPEN,       CLOSING,       DONE,       FAILED),
@@ -172,11 +172,11 @@ class Course:
         assert ruling is not None, f"{step} cannot happen in {self.state}"
         return ruling
 
-    def move(self, event: MessageStreamEvent, ruling: Ruling) -> None:
-        """Go where the ruling on an event that was applied leads."""
+    def move(self, event: MessageStreamEvent, state: State | None) -> None:
+        """Go where an event that was applied leads; None stays."""
         if isinstance(event, MessageStartEvent):
             self.message_id = event.message.id
-        self.state = ruling.state or self.state
+        self.state = state or self.state
 
     def fail(self) -> None:
         """Stop for ever: what was received broke the protocol."""
@@ -187,7 +187,7 @@ class Course:
             case ContentBlockDeltaEvent():
                 return Step.BLOCK_DELTA
             case MessageStartEvent(message=message):
-                if self.state is not State.WAITING and message.id == self.message_id:
+                if message.id is not None and message.id == self.message_id:
                     return Step.MESSAGE_START_AGAIN
                 stopped = message.content and message.stop_reason is not None
                 return Step.MESSAGE_START_WHOLE if stopped else Step.MESSAGE_START
@@ -253,9 +253,15 @@ def judge_block_stop(*, is_known: bool, is_stopped: bool) -> Iterator[Ruling]:
 def judge_message_stop(
     *, stop_reason: str | None, blocks_open: bool, has_tool_use: bool
 ) -> Iterator[Ruling]:
-    """Judge the end of the message against its blocks."""
-    if blocks_open:
+    """Judge the end of the message against its blocks.
+
+    A block that max_tokens has cut may lack its stop: the first party sends that, too.
+    """
+    if stop_reason is None:
+        yield apply(ViolationCode.MISSING_STOP_REASON)
+    if blocks_open and stop_reason != "max_tokens":
         yield apply(ViolationCode.UNCLOSED_BLOCK)
-    expected = {"tool_use": True, "end_turn": False}.get(stop_reason or "", has_tool_use)
-    if has_tool_use is not expected:
+    if stop_reason == "tool_use" and not has_tool_use:
+        yield apply(ViolationCode.CONTRADICTORY_STOP_REASON)
+    if stop_reason == "end_turn" and has_tool_use:
         yield apply(ViolationCode.CONTRADICTORY_STOP_REASON)

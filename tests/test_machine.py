@@ -1,8 +1,11 @@
 """The machine's guarantees, each as a property over scripts x cuts x ways of taking."""
 
 import copy
+import gc
 import json
 import pickle
+from collections.abc import Callable
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import pytest
@@ -43,10 +46,12 @@ from wire import (
     delta,
     frame,
     in_bytes,
+    json_piece,
     message_delta,
     message_start,
     run,
     text,
+    tool_start,
 )
 
 # Scripts: any payloads in any order, mostly of the kinds that the protocol knows, often wrong.
@@ -370,12 +375,14 @@ def test_a_fatal_error_comes_after_every_event_before_it_and_is_latched() -> Non
     for call in calls:
         with pytest.raises(ProtocolError) as again:
             call()
-        assert again.value is not first.value
-        assert again.value.__cause__ is first.value
+        assert again.value is not machine.error
+        assert again.value.__cause__ is machine.error
         assert vars(again.value) == vars(first.value)
     assert list(machine.connection_lost(OSError())) == []
     assert list(taken) == []
-    assert machine.error is first.value
+    assert isinstance(machine.error, ProtocolError)
+    assert vars(machine.error) == vars(first.value)
+    assert machine.error.__traceback__ is None  # it would keep the frames of whoever called
     assert machine.snapshot == first.value.partial_message
 
 
@@ -385,6 +392,8 @@ def test_a_dropped_iterator_meets_the_error_too() -> None:
     next(stale)
     with pytest.raises(ProtocolError):
         list(machine.receive_data(b""))
+    with pytest.raises(ProtocolError):
+        list(stale)
     assert list(stale) == []
 
 
@@ -435,6 +444,8 @@ def test_an_error_event_ends_the_stream_and_is_raised_only_for_the_final_message
         ("upstream connect error", 500, "upstream connect error"),
         ("", 500, "the server sent an error"),
         ('{"type":"error","error":{"type":"new_error","message":"m"}}', 500, "m"),
+        ('{"type":"error","error":{"type":"overloaded_error","message":"m"},"code":500}', 529, "m"),
+        ('{"error":{"code":404,"message":"m","type":"lost"}}', 404, "m"),
         ('{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}', 429, "slow"),
     ],
 )
@@ -461,6 +472,9 @@ def test_whatever_comes_as_an_error_is_raised_as_one(data: str, status: int, mes
         (b" ", Verdict.NOT_AN_EVENT_STREAM, NotAnEventStreamError),
         (b"\n\n: hello\n\n", Verdict.EMPTY, IncompleteMessageError),
         (b"eve", Verdict.EMPTY, IncompleteMessageError),
+        (b"\xef\xbb", Verdict.EMPTY, IncompleteMessageError),
+        (b"Bad gateway\nevent: x", Verdict.NOT_AN_EVENT_STREAM, NotAnEventStreamError),
+        (b"Bad gateway\nretry", Verdict.NOT_AN_EVENT_STREAM, NotAnEventStreamError),
         (body(PING, {"type": "new"}), Verdict.EMPTY, IncompleteMessageError),
         (body(OVERLOADED), Verdict.ERRORED, OverloadedError),
         (body(*HELLO[:3], message_start("x")), Verdict.BROKEN, ProtocolError),
@@ -601,6 +615,37 @@ def test_a_character_that_is_cut_at_the_end_is_part_of_the_cut() -> None:
     assert [violation.code for violation in outcome.violations] == ["unknown_field", "cut_frame"]
 
 
+def test_bad_utf8_before_the_cut_is_bad_all_the_same() -> None:
+    _, outcome = run([b'event: ping\xff\ndata: {"ty'])
+    assert [violation.code for violation in outcome.violations] == ["invalid_utf8", "cut_frame"]
+
+
+def test_a_cut_frame_has_its_place() -> None:
+    machine, outcome = run([body(PING) + b'data: {"ty'])
+    assert machine.byte_offset == outcome.violations[0].byte_offset == len(body(PING))
+
+
+def test_a_last_frame_that_is_too_deep_is_too_deep_and_not_cut() -> None:
+    machine, _ = run([b'data: {"a": [[[['], limits=Limits(depth=3))
+    assert isinstance(machine.error, LimitError)
+
+
+def test_what_was_wrong_before_a_limit_is_said() -> None:
+    stream = b"junk\n\ndata: " + b"x" * 100
+    for chunks in ([stream], in_bytes(stream)):
+        machine, outcome = run(chunks, limits=Limits(event_bytes=50))
+        assert isinstance(machine.error, LimitError)
+        assert [violation.excerpt for violation in outcome.violations] == ["junk"]
+        machine, outcome = run(chunks, limits=Limits(event_bytes=50), strict=True)
+        assert "unknown_field" in outcome.error
+
+
+def test_strict_does_not_depend_on_how_many_violations_are_kept() -> None:
+    for kept in (0, 1, 1_000):
+        _, outcome = run([b"foo\n" + body(PING)], strict=True, limits=Limits(violations=kept))
+        assert "unknown_field" in outcome.error
+
+
 def test_a_done_marker_is_no_event_with_or_without_its_blank_line() -> None:
     for end in (b"\n\n", b"\n", b""):
         machine, outcome = run([body(*HELLO) + b"data: [DONE]" + end])
@@ -713,10 +758,106 @@ def test_violations_are_bounded_and_counted() -> None:
 
 
 def test_a_violation_quotes_at_most_a_kibibyte() -> None:
-    for stream in ([text(0, "x" * 5_000)], [body(text(0, "x" * 5_000))]):
-        (violation,) = run(stream)[1].violations
-        assert len(violation.excerpt) == 1_024
-        assert violation.code in violation.code.meaning or violation.message
+    long = text(0, "x" * 5_000)
+    (framed,) = run([body(long)])[1].violations
+    (bare,) = run([long])[1].violations
+    assert len(framed.excerpt) == 1_024
+    assert framed.excerpt.startswith('{"type": "content_block_delta"')
+    assert 100 < len(bare.excerpt) < 1_024
+    assert "text_delta" in bare.excerpt
+    assert framed.message == bare.message
+    assert framed.code.meaning in framed.message
+
+
+# What a source may hand in.
+
+
+@pytest.mark.parametrize(
+    "payload", [{1: 2}, {"type": "x", "a": {1: 2}}, {"a": (1,)}, {"a": [{1}]}, {"a": b"x"}]
+)
+def test_a_payload_that_is_not_json_is_a_type_error_at_the_call(payload: Any) -> None:
+    machine = StreamMachine()
+    with pytest.raises(TypeError):
+        machine.receive_event(payload)
+    assert list(machine.receive_eof()) == []
+
+
+def test_a_payload_that_cannot_be_shown_is_a_violation_like_any_other() -> None:
+    _, outcome = run([message_start(), block_stop(10**5000)])
+    (violation,) = outcome.violations
+    assert violation.code is ViolationCode.MALFORMED_EVENT
+    assert violation.excerpt == "a payload that cannot be shown"
+
+
+def test_the_names_of_members_count_towards_the_size_of_a_payload() -> None:
+    machine, _ = run([{"type": "ping", "x" * 500: 1}], limits=Limits(event_bytes=400))
+    assert isinstance(machine.error, LimitError)
+
+
+def test_an_exception_whose_repr_fails_is_named_by_its_class() -> None:
+    class BadError(Exception):
+        def __repr__(self) -> str:
+            raise ValueError
+
+    machine = StreamMachine()
+    list(machine.connection_lost(BadError()))
+    with pytest.raises(IncompleteMessageError, match="BadError"):
+        machine.final_message()
+
+
+# What is held.
+
+
+def texts_held_by(thing: Any) -> list[str]:
+    """Every text that can be reached from a machine, classes and modules left aside."""
+    seen: dict[int, Any] = {}
+    waiting = [thing]
+    while waiting:
+        held = waiting.pop()
+        if id(held) not in seen and not isinstance(held, type | ModuleType | FunctionType):
+            seen[id(held)] = held
+            waiting.extend(gc.get_referents(held))
+    return [held for held in seen.values() if isinstance(held, str)]
+
+
+@pytest.mark.parametrize(("start", "grow"), [(block_start(0), text), (tool_start(0), json_piece)])
+def test_a_stopped_block_lets_go_of_its_fragments(
+    start: dict[str, Any], grow: Callable[[int, str], dict[str, Any]]
+) -> None:
+    pieces = [f"{number:050}" for number in range(200)]
+    stream = body(message_start(), start, *(grow(0, piece) for piece in pieces))
+    machine = StreamMachine()
+    list(machine.receive_data(stream))
+    assert sum(len(each) == 50 for each in texts_held_by(machine)) == 200
+    list(machine.receive_data(body(block_stop(0))))
+    held = texts_held_by(machine)
+    assert not any(len(each) == 50 for each in held)
+    assert "".join(pieces) in held
+
+
+def test_a_machine_that_failed_lets_go_of_what_nobody_will_take() -> None:
+    machine = StreamMachine()
+    machine.receive_data(
+        b"event: ping\ndata: [\n\n" + body(OVERLOADED) + b"data: " + b"x" * 100_000
+    )
+    machine.receive_event({"type": "message_start", "message": 5})
+    machine.receive_data(b"y" * 100_000)
+    with pytest.raises(ProtocolError):
+        list(machine.receive_data(body(message_start()) + b"event: message_start\ndata: 5\n\n"))
+    assert len(pickle.dumps(machine)) < 5_000
+
+
+def test_message_deltas_are_bounded_like_a_block() -> None:
+    changes = [message_delta(None, usage={f"counter_{i}": i}) for i in range(50)]
+    machine, _ = run([message_start(), *changes], limits=Limits(block_bytes=2_000))
+    assert isinstance(machine.error, LimitError)
+    assert machine.error.limit == "block_bytes"
+
+
+def test_a_delta_that_is_kept_out_fills_no_block() -> None:
+    stream = [message_start(), block_start(0), block_stop(0), text(0, "x" * 500)]
+    _, outcome = run(stream, limits=Limits(block_bytes=100))
+    assert [violation.code for violation in outcome.violations] == ["stopped_block"]
 
 
 # What the stop events carry.
@@ -758,6 +899,9 @@ def test_first_party_style_is_clean_in_strict_mode() -> None:
         (b'event: ping\ndata: {"type": "ping", "x": "\xff"}\n\n', "invalid_utf8"),
         (b'odd\nevent: ping\ndata: {"type": "ping"}\n\n', "unknown_field"),
         (body(delta(0, "text_delta")), "malformed_delta"),
+        (body(message_delta(5)), "malformed_member"),  # type: ignore[arg-type]
+        (body(message_delta(usage={"output_tokens": "12"})), "malformed_member"),
+        (body(block_stop(0), block_start(1, {"type": "text", "text": 5})), "malformed_member"),
         (body(delta(-1, "text_delta", text="x")), "malformed_event"),
         (body(delta(0, "text_delta", text="x")) + body(message_start()), ""),
     ],

@@ -24,6 +24,7 @@ from sansio_stream import (
     block_from_dict,
     message_from_dict,
 )
+from sansio_stream.codec import evolve
 from sansio_stream.tool_input import GrowingText, InputError, ToolInput
 
 # The unions
@@ -160,7 +161,7 @@ def test_an_input_that_was_streamed_is_neither_compared_nor_shown_nor_on_the_wir
         {},
     )
     text.append("]")
-    stopped = block.amended(tool_input=ToolInput.stopped(text, {}))
+    stopped = evolve(block, tool_input=ToolInput.stopped(text, {}))
     for same in (stopped, pickle.loads(pickle.dumps(stopped)), copy.deepcopy(stopped)):
         assert same.input_state == "invalid"
         assert same.input_json == '{"a": ]'
@@ -206,7 +207,7 @@ def test_a_message_from_a_dict_is_complete_if_it_has_a_stop_reason(
 
 def test_completeness_is_compared_and_pickled_but_not_on_the_wire() -> None:
     complete = message_from_dict(vocabulary.MESSAGE)
-    cut = complete.amended(complete=False)
+    cut = evolve(complete, complete=False)
     assert complete != cut
     assert complete.to_dict() == cut.to_dict()
     for message in (complete, cut):

@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 
 from sansio_stream import (
     CompactionBlock,
+    ContentBlockStartEvent,
     Limits,
     StreamMachine,
     TextBlock,
@@ -17,6 +18,8 @@ from sansio_stream import (
     Verdict,
     ViolationCode,
 )
+from sansio_stream.codec import plan_of
+from sansio_stream.snapshot import FITTING, FOLDS
 from wire import (
     MESSAGE_STOP,
     block_start,
@@ -103,6 +106,16 @@ def test_a_signature_may_come_in_the_start_block_or_on_a_thinking_delta() -> Non
     assert (block, codes) == (ThinkingBlock("hmm", "A"), [])
 
 
+def test_an_empty_signature_says_nothing() -> None:
+    start = {"type": "thinking", "thinking": "", "signature": "SIG"}
+    for change in (
+        ("thinking_delta", {"thinking": "a", "signature": ""}),
+        ("signature_delta", {"signature": ""}),
+    ):
+        block, codes = block_of(start, change)
+        assert (block.signature, codes) == ("SIG", [])
+
+
 def test_a_compaction_is_replaced_and_null_means_that_it_failed() -> None:
     start = {"type": "compaction", "content": None}
     block, _ = block_of(start, ("compaction_delta", {"content": "sum", "encrypted_content": "e"}))
@@ -155,6 +168,28 @@ def test_an_unknown_block_that_gets_input_has_an_input() -> None:
     assert (block.input, block.input_json, block.input_state) == ({"a": 1}, '{"a": 1}', "complete")
     assert block.to_dict() == {**start, "input": {"a": 1}}
     assert len(block.unfolded) == 2
+
+
+def test_an_unknown_block_with_an_input_of_its_own_is_as_it_was_sent() -> None:
+    start = {"type": "warp_tool_use", "input": {"a": 1}}
+    machine, _ = run([message_start(), block_start(0, start)])
+    running: Any = machine.block(0)
+    assert (running.input, running.input_state) == (None, "incomplete")
+    assert running.to_dict() == start
+    block, _ = block_of(start)
+    assert (block.input, block.input_state) == ({"a": 1}, "complete")
+    block, _ = block_of({"type": "hologram", "input": [1, 2]})
+    assert block.to_dict()["input"] == [1, 2]
+    assert block.input is None
+
+
+def test_every_rule_of_the_fold_names_members_that_are_there() -> None:
+    for kind, rules in FOLDS.items():
+        for rule in rules:
+            item = {"citations": "citation", "input": "partial_json"}.get(rule.member, rule.member)
+            assert item in {member.name for member in plan_of(kind).members}
+        assert len(FITTING[kind]) > 1
+        assert UnknownBlock in FITTING[kind]
 
 
 # Tool input.
@@ -247,8 +282,11 @@ def test_the_input_of_a_running_or_cut_call_is_none_and_its_progress_can_be_show
 
 def test_in_the_start_event_the_block_is_as_it_was_sent() -> None:
     _, outcome = run([message_start(), tool_start(0, input={"given": 1})])
-    sent = outcome.events[1].to_dict()["content_block"]
-    assert sent["input"] == {"given": 1}
+    event = outcome.events[1]
+    assert isinstance(event, ContentBlockStartEvent)
+    assert isinstance(event.content_block, ToolUseBlock)
+    assert event.content_block.input == {"given": 1}
+    assert event.content_block.input_state == "incomplete"
 
 
 def test_strings_that_are_not_finished_are_shown_only_if_wanted() -> None:
@@ -325,6 +363,20 @@ def test_usage_is_replaced_never_added_and_zero_is_a_value() -> None:
         "photons": 2,
         "quarks": 3,
     }
+
+
+def test_what_has_another_type_takes_nothing_back() -> None:
+    odd = {
+        "type": "message_delta",
+        "delta": {"stop_reason": 5, "container": "c", "stop_details": "why"},
+        "usage": {"output_tokens": "12", "input_tokens": 4},
+    }
+    message = final(message_delta(container=None), odd)
+    assert message["stop_reason"] == "end_turn"
+    assert message["usage"] == {"input_tokens": 4, "output_tokens": 9}
+    assert "stop_details" not in message
+    _, outcome = run([message_start(content="hello")])
+    assert [violation.code for violation in outcome.violations] == ["malformed_member"]
 
 
 def test_a_message_without_usage_and_a_message_delta_without_it_are_fine() -> None:

@@ -244,8 +244,20 @@ def test_a_stop_reason_that_contradicts_the_blocks_is_reported() -> None:
 
 
 def test_a_block_that_was_never_stopped_is_reported_when_the_message_stops() -> None:
-    stream = (message_start(), block_start(0), message_delta("max_tokens"), MESSAGE_STOP)
-    assert codes_of(*stream) == ["unclosed_block"]
+    for reason, codes in (("end_turn", ["unclosed_block"]), ("max_tokens", [])):
+        stream = (message_start(), block_start(0), message_delta(reason), MESSAGE_STOP)
+        assert codes_of(*stream) == codes
+
+
+def test_a_stop_reason_may_be_missing_only_if_none_ever_came() -> None:
+    assert codes_of(message_start(), MESSAGE_STOP) == ["missing_stop_reason"]
+    assert codes_of(message_start(stop_reason="end_turn"), MESSAGE_STOP) == []
+
+
+def test_messages_without_an_id_are_never_taken_for_the_same() -> None:
+    _, outcome = run([message_start(None), block_start(0), message_start(None)])  # type: ignore[arg-type]
+    assert outcome.verdict is Verdict.BROKEN
+    assert "spliced_message" in outcome.error
 
 
 def test_unknown_events_are_legal_everywhere_and_change_nothing() -> None:

@@ -148,8 +148,7 @@ def made_by_hand() -> None:
     assert_type(TextBlock("x"), TextBlock)
     assert_type(TextBlock("x", citations=()), TextBlock)
     assert_type(ThinkingBlock(thinking="x", signature=""), ThinkingBlock)
-    assert_type(TextDelta("x").amended(text="y"), TextDelta)
-    assert_type(ToolUseBlock("id", "name", {"a": 1}).amended(name="other"), ToolUseBlock)
+    assert_type(ToolUseBlock("id", "name", {"a": 1}), ToolUseBlock)
     assert_type(RawContentBlockDeltaEvent(0, TextDelta("x")).delta, ContentBlockDelta)
 
 

@@ -30,9 +30,9 @@ Imports nothing of ours.
                └── OverloadedError         529
 
 Every exception can be pickled and copied: its message is its only positional argument, everything
-else is a keyword with a default. Beside the tree only RuntimeError (a call out of order) and
-TypeError (a wrong argument) leave the library, and `InvalidJSONError`, `CaptureError` (both
-ValueErrors) leave the rooms that define them.
+else is a keyword with a default. Beside the tree only RuntimeError (a call out of order), TypeError
+(a wrong argument) and ValueError leave the library: the latter from what encodes and parses alone
+(`encode_event`, `encode_sse`, `CaptureWriter`; `CaptureError` and `InvalidJSONError` are such).
 """
 
 from .exceptions import *
@@ -41,6 +41,7 @@ from .violations import *
 from .violations import (
     EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
     Fault as Fault,
+    ViolationLog as ViolationLog,
     demand as demand,
     excerpt as excerpt,
 )

@@ -279,9 +279,9 @@ EQUIVALENT_STATUS: Final[dict[str, int]] = {
 }
 
 
-def equivalent_status(error_type: str | None) -> int:
-    """Return the HTTP status that `error.type` stands for; 500 if it is missing or unknown."""
-    return EQUIVALENT_STATUS.get(error_type or "", 500)
+def equivalent_status(error_type: str | None, default: int = 500) -> int:
+    """Return the HTTP status that `error.type` stands for, or `default` if it is not known."""
+    return EQUIVALENT_STATUS.get(error_type or "", default)
 
 
 def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusError:

@@ -101,6 +101,11 @@ class ViolationCode(enum.StrEnum):
         "a known delta lacks its payload",
         "it is delivered as UnknownDelta and kept in the block's `unfolded`",
     )
+    MALFORMED_MEMBER = (
+        "malformed_member",
+        "a member of the message, of its usage or of a block holds a value of another type",
+        "it reads as absent, is kept as it came, and changes nothing",
+    )
     UNDECODABLE_PAYLOAD = (
         "undecodable_payload",
         "the data of an unknown event is not a JSON object",
@@ -149,7 +154,7 @@ class ViolationCode(enum.StrEnum):
     )
     UNCLOSED_BLOCK = (
         "unclosed_block",
-        "message_stop came while a content block was open",
+        "message_stop came while a content block was open, and max_tokens had not cut it",
         "applied; the input of an unstopped tool call is never complete",
     )
     CONTRADICTORY_STOP_REASON = (
@@ -229,6 +234,28 @@ class Fault:
         return Violation(self.code, sentence, event_number, self.offset, self.excerpt)
 
 
+class ViolationLog:
+    """The violations so far: the first ones kept, the others counted."""
+
+    __slots__ = ("_kept", "_limit", "count")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit = limits.violations
+        self._kept: list[Violation] = []
+        self.count = 0
+
+    @property
+    def kept(self) -> tuple[Violation, ...]:
+        """The first ones, as many as the limit says."""
+        return tuple(self._kept)
+
+    def add(self, fault: Fault, event_number: int) -> None:
+        """Record one."""
+        self.count += 1
+        if len(self._kept) < self._limit:
+            self._kept.append(fault.violation(event_number))
+
+
 @attrs.frozen
 class Limits:
     """Bounds on what a peer may make us hold. Exceeding one is a `LimitError` at its exact place.
@@ -240,7 +267,8 @@ class Limits:
     Attributes:
         event_bytes: one frame with its line ends. Documents in web_fetch results are base64 on one
             line: megabytes.
-        block_bytes: the payloads of all deltas of one content block together.
+        block_bytes: the payloads of all deltas of one content block together; those of all
+            message_deltas have the same bound.
         total_bytes: the whole body; None for no bound, because a long answer is not an attack.
         blocks: content blocks in one message. Also bounds the wire index.
         depth: nesting of arrays and objects in a payload or a tool input. CPython's own limits
