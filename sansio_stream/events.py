@@ -2,7 +2,8 @@
 
 One JSON object in, one event out, and back without loss. Knows no order: `transitions` does.
 
-A new delta type is one class here, one line in `ContentBlockDelta`, and one line in the fold.
+A new delta type is one class here, with its name in `__all__` and in `ContentBlockDelta`, and at
+most one line in the fold.
 """
 
 from collections.abc import Mapping

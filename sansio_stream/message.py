@@ -6,7 +6,7 @@ Every enumeration is open (`str`), every member may be missing: absent and null 
 growing text as "". What is nested deeper than the typed members (a result's `content`, `caller`,
 `container`) stays JSON.
 
-A new block type is one class here and one line in `ContentBlock`.
+A new block type is one class here, with its name in `__all__` and in `ContentBlock`.
 """
 
 from collections.abc import Mapping

@@ -171,10 +171,11 @@ LIMITS: Final = st.sampled_from(
 def test_the_way_of_cutting_never_matters(
     stream: bytes, strict: bool, limits: Limits | None, seed: int
 ) -> None:
-    _, whole = run([stream], strict=strict, limits=limits, snapshots=True)
+    _, whole = run([stream], strict=strict, limits=limits, look=True)
     for chunks in (in_bytes(stream), at_random(stream, seed)):
-        _, otherwise = run(chunks, strict=strict, limits=limits, snapshots=True)
-        assert otherwise == whole
+        for late in (False, True):
+            _, otherwise = run(chunks, strict=strict, limits=limits, look=True, late=late)
+            assert otherwise == whole
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
@@ -195,11 +196,11 @@ def test_nothing_but_documented_exceptions_leaves_the_machine(
 
 @given(bodies())
 def test_after_each_event_the_snapshot_is_the_fold_of_the_events_so_far(stream: bytes) -> None:
-    _, outcome = run([stream], snapshots=True)
+    _, outcome = run([stream], look=True)
     again = StreamMachine()
-    for event, snapshot in zip(outcome.events, outcome.snapshots, strict=True):
+    for event, moment in zip(outcome.events, outcome.moments, strict=True):
         assert list(again.receive_data(encode_event(event))) == [event]
-        assert again.snapshot == snapshot
+        assert again.snapshot == moment.snapshot
 
 
 @given(bodies())
@@ -384,6 +385,13 @@ def test_a_fatal_error_comes_after_every_event_before_it_and_is_latched() -> Non
     assert vars(machine.error) == vars(first.value)
     assert machine.error.__traceback__ is None  # it would keep the frames of whoever called
     assert machine.snapshot == first.value.partial_message
+
+
+def test_content_is_emitted_when_a_block_was_and_not_before() -> None:
+    broken = b"event: message_stop\ndata: 5\n\n"
+    for count, emitted in ((1, False), (2, True)):
+        _, outcome = run([body(*HELLO[:count]) + broken])
+        assert f"'content_emitted': {emitted}" in outcome.error
 
 
 def test_a_dropped_iterator_meets_the_error_too() -> None:
@@ -912,6 +920,7 @@ def test_each_fault_of_a_frame_has_its_code(raw: bytes, code: str) -> None:
     if code:
         assert codes == [code]
         _, strict = run([body(*HELLO[:2]) + raw], strict=True)
+        assert f"'raw': {outcome.violations[0].excerpt!r}" in strict.error
         assert f"'code': <ViolationCode.{code.upper()}" in strict.error
     else:
         assert codes == ["duplicate_message_start"]

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
+import sansio_stream
 import vocabulary
 from sansio_stream import (
     FallbackBlock,
@@ -264,3 +265,9 @@ def test_all_input_tokens_are_those_that_were_read_from_a_cache_too(
 
 def test_counters_that_have_no_name_are_kept() -> None:
     assert message_from_dict({"usage": {"moon_tokens": 1}}).usage.extra == {"moon_tokens": 1}
+
+
+@pytest.mark.parametrize("union", vocabulary.UNIONS)
+def test_every_class_of_a_union_can_be_imported_from_the_package(union: str) -> None:
+    for cls in vocabulary.UNIONS[union]:
+        assert getattr(sansio_stream, cls.__name__) is cls

@@ -23,34 +23,34 @@ from wire import Outcome, at_random, in_bytes, run
 ROWS: Final = {row["name"]: row for row in load("vectors/messages.jsonl")}
 
 # The rows whose expectation records a choice of the SDKs where we choose otherwise: the verdict,
-# the violations, and the expected message as we have it where there is one. Rows that are marked
-# `sdk_specific` and are not in this table come out as the SDKs have it.
-OURS: Final[dict[str, tuple[Verdict, set[str]]]] = {
-    "basic/data-only-no-event-lines": (Verdict.COMPLETE, {"missing_event_name"}),
-    "basic/payload-without-type": (Verdict.COMPLETE, {"missing_type"}),
-    "unknown/event-not-json": (Verdict.COMPLETE, {"undecodable_payload"}),
-    "unknown/usage-key-in-message-delta": (Verdict.COMPLETE, set()),
-    "tool/whitespace-only": (Verdict.COMPLETE, set()),
-    "tool-bad/single-quotes": (Verdict.COMPLETE, set()),
-    "tool-bad/nan": (Verdict.COMPLETE, set()),
-    "tool-bad/raw-newline-in-string": (Verdict.COMPLETE, set()),
-    "tool-bad/bad-escape": (Verdict.COMPLETE, set()),
-    "tool-bad/bom-in-json": (Verdict.COMPLETE, set()),
-    "usage/missing-in-delta": (Verdict.COMPLETE, set()),
-    "error/without-data": (Verdict.TRUNCATED, set()),
-    "error/type-under-message-event": (Verdict.ERRORED, {"event_name_mismatch"}),
-    "bad/json-in-delta": (Verdict.BROKEN, set()),
-    "bad/json-in-start": (Verdict.BROKEN, set()),
-    "bad/data-is-array": (Verdict.BROKEN, set()),
-    "bad/data-is-null": (Verdict.BROKEN, set()),
-    "order/delta-without-block": (Verdict.COMPLETE, {"unknown_index"}),
-    "order/delta-beyond-index": (Verdict.COMPLETE, {"unknown_index"}),
-    "order/stop-without-block": (Verdict.COMPLETE, {"unknown_index"}),
-    "order/index-gap": (Verdict.COMPLETE, {"index_not_next"}),
-    "order/index-repeated": (Verdict.COMPLETE, {"index_reused"}),
-    "order/index-missing": (Verdict.COMPLETE, {"malformed_event"}),
-    "order/delta-after-block-stop": (Verdict.COMPLETE, {"stopped_block"}),
-    "order/events-after-stop": (Verdict.COMPLETE, {"after_message_stop"}),
+# the violations, and the text or input of each block. Rows that are marked `sdk_specific` and are
+# not in this table come out as the SDKs have it.
+OURS: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
+    "basic/data-only-no-event-lines": (Verdict.COMPLETE, {"missing_event_name"}, ["Good day."]),
+    "basic/payload-without-type": (Verdict.COMPLETE, {"missing_type"}, ["hi"]),
+    "unknown/event-not-json": (Verdict.COMPLETE, {"undecodable_payload"}, ["a"]),
+    "unknown/usage-key-in-message-delta": (Verdict.COMPLETE, set(), ["a"]),
+    "tool/whitespace-only": (Verdict.COMPLETE, set(), [None]),
+    "tool-bad/single-quotes": (Verdict.COMPLETE, set(), [None]),
+    "tool-bad/nan": (Verdict.COMPLETE, set(), [None]),
+    "tool-bad/raw-newline-in-string": (Verdict.COMPLETE, set(), [None]),
+    "tool-bad/bad-escape": (Verdict.COMPLETE, set(), [None]),
+    "tool-bad/bom-in-json": (Verdict.COMPLETE, set(), [None]),
+    "usage/missing-in-delta": (Verdict.COMPLETE, set(), ["a"]),
+    "error/without-data": (Verdict.TRUNCATED, set(), []),
+    "error/type-under-message-event": (Verdict.ERRORED, {"event_name_mismatch"}, []),
+    "bad/json-in-delta": (Verdict.BROKEN, set(), ["a"]),
+    "bad/json-in-start": (Verdict.BROKEN, set(), []),
+    "bad/data-is-array": (Verdict.BROKEN, set(), []),
+    "bad/data-is-null": (Verdict.BROKEN, set(), []),
+    "order/delta-without-block": (Verdict.COMPLETE, {"unknown_index"}, []),
+    "order/delta-beyond-index": (Verdict.COMPLETE, {"unknown_index"}, ["a"]),
+    "order/stop-without-block": (Verdict.COMPLETE, {"unknown_index"}, []),
+    "order/index-gap": (Verdict.COMPLETE, {"index_not_next"}, ["x"]),
+    "order/index-repeated": (Verdict.COMPLETE, {"index_reused"}, ["a", "b"]),
+    "order/index-missing": (Verdict.COMPLETE, {"malformed_event"}, [""]),
+    "order/delta-after-block-stop": (Verdict.COMPLETE, {"stopped_block"}, ["a"]),
+    "order/events-after-stop": (Verdict.COMPLETE, {"after_message_stop"}, ["a"]),
 }
 SKIPPING: Final = {
     ViolationCode.BEFORE_MESSAGE_START,
@@ -74,9 +74,9 @@ def run_all_ways(row: dict[str, Any]) -> Outcome:
     strings = row.get("fine_grained_tool_streaming", False)
     chunks = chunks_of(row)
     whole = b"".join(chunks)
-    _, as_given = run(chunks, snapshots=True, partial_strings=strings)
+    _, as_given = run(chunks, look=True, partial_strings=strings)
     for otherwise in ([whole], in_bytes(whole), at_random(whole, seed=len(whole))):
-        assert run(otherwise, snapshots=True, partial_strings=strings)[1] == as_given
+        assert run(otherwise, look=True, partial_strings=strings)[1] == as_given
     return as_given
 
 
@@ -113,7 +113,9 @@ def test_every_stream_gives_the_message_and_the_events_of_its_vector(name: str) 
     outcome = run_all_ways(row)
     ran("vectors/messages.jsonl")
     if name in OURS:
-        verdict, codes = OURS[name]
+        verdict, codes, content = OURS[name]
+        blocks = outcome.snapshot.to_dict()["content"] if outcome.snapshot else []
+        assert [block.get("text", block.get("input")) for block in blocks] == content
         assert outcome.verdict is verdict
         assert {violation.code for violation in outcome.violations} == codes
         return
@@ -163,4 +165,4 @@ def test_a_message_that_is_complete_says_so_in_its_stop_event() -> None:
 @given(st.sampled_from(sorted(ROWS)), st.integers(0, 2**32))
 def test_no_cut_changes_what_comes_of_a_vector(name: str, seed: int) -> None:
     whole = b"".join(chunks_of(ROWS[name]))
-    assert run(at_random(whole, seed), snapshots=True)[1] == run([whole], snapshots=True)[1]
+    assert run(at_random(whole, seed), look=True)[1] == run([whole], look=True)[1]

@@ -1,5 +1,6 @@
 """Helpers to write streams in tests: payloads, frames, ways of cutting, one run of a machine."""
 
+import copy
 import json
 import random
 from collections.abc import Iterable, Iterator
@@ -9,12 +10,17 @@ from typing import Any
 import attrs
 
 from sansio_stream import (
+    ContentBlock,
     Limits,
+    MCPToolUseBlock,
     Message,
     MessageStreamEvent,
     ProtocolError,
+    ServerToolUseBlock,
     State,
     StreamMachine,
+    ToolUseBlock,
+    UnknownBlock,
     Verdict,
     Violation,
 )
@@ -120,16 +126,50 @@ def at_random(data: bytes, seed: int = 0) -> list[bytes]:
 
 
 @attrs.frozen(unsafe_hash=False)
+class Moment:
+    """What a machine has to say after one event, and of the block that the event was about."""
+
+    snapshot: Message | None
+    violations: int
+    verdict: Verdict
+    state: State
+    event_number: int
+    byte_offset: int | None
+    block: ContentBlock | None
+    input: tuple[object, ...]
+
+    @classmethod
+    def of(cls, machine: StreamMachine, event: MessageStreamEvent) -> "Moment":
+        """Look at a machine that has just given an event."""
+        block = machine.block(getattr(event, "index", -1))
+        facts: tuple[object, ...] = ()
+        if isinstance(block, ToolUseBlock | ServerToolUseBlock | MCPToolUseBlock | UnknownBlock):
+            partial = copy.deepcopy(block.partial_input)  # it is live
+            facts = (block.input, block.input_json, block.input_state, block.input_error, partial)
+        return cls(
+            machine.snapshot,
+            machine.violation_count,
+            machine.verdict,
+            machine.state,
+            machine.event_number,
+            machine.byte_offset,
+            block,
+            facts,
+        )
+
+
+@attrs.frozen(unsafe_hash=False)
 class Outcome:
     """All that a machine has to say of a stream; equal for equal streams, however they were cut."""
 
     events: tuple[MessageStreamEvent, ...]
-    snapshots: tuple[Message | None, ...]
+    moments: tuple[Moment, ...]
     violations: tuple[Violation, ...]
     violation_count: int
     verdict: Verdict
     state: State
     error: str
+    partial_message: Message | None
     snapshot: Message | None
 
 
@@ -139,38 +179,45 @@ def run(
     strict: bool = False,
     limits: Limits | None = None,
     partial_strings: bool = True,
-    snapshots: bool = False,
+    look: bool = False,
+    late: bool = False,
 ) -> tuple[StreamMachine, Outcome]:
-    """Feed a stream to a new machine, and say what came of it; look after each event if wanted."""
+    """Feed a stream to a new machine, and say what came of it.
+
+    `look` looks at everything after each event; `late` takes the events when all was received.
+    """
     machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
     events: list[MessageStreamEvent] = []
-    seen: list[Message | None] = []
+    moments: list[Moment] = []
 
     def drain(taken: Iterator[MessageStreamEvent]) -> None:
         for event in taken:
             events.append(event)
-            if snapshots:
-                seen.append(machine.snapshot)
+            if look:
+                moments.append(Moment.of(machine, event))
 
-    error = ""
+    error, partial_message = "", None
     try:
         for chunk in chunks:
-            drain(
+            taken = (
                 machine.receive_data(chunk)
                 if isinstance(chunk, bytes)
                 else machine.receive_event(chunk)
             )
+            if not late:
+                drain(taken)
         drain(machine.receive_eof())
     except ProtocolError as caught:
-        fields = {k: v for k, v in vars(caught).items() if k != "partial_message"}
-        error = f"{type(caught).__name__} {fields}"
+        fields = {name: value for name, value in vars(caught).items() if name != "partial_message"}
+        error, partial_message = f"{type(caught).__name__} {fields}", caught.partial_message
     return machine, Outcome(
         tuple(events),
-        tuple(seen),
+        tuple(moments),
         machine.violations,
         machine.violation_count,
         machine.verdict,
         machine.state,
         error,
+        partial_message,
         machine.snapshot,
     )
