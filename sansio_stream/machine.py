@@ -351,7 +351,8 @@ class StreamMachine:
         try:
             frame = give()
         except LimitError as error:
-            self._say_what_gave_no_event()
+            for fault in self._leftover_faults():
+                self._note(fault)
             # The framer does not know how many payloads came beside its frames.
             error.event_number = self._event_number + 1
             raise
@@ -372,27 +373,28 @@ class StreamMachine:
             )
         self._event_number += 1
         self._byte_offset = frame.offset
-        self._say(frame.faults)
+        self._say_at_the_end(frame.faults)
         # Never fatal, even if strict: the verdict says the rest.
         self._record(Fault(ViolationCode.CUT_FRAME, excerpt(frame.data), frame.offset))
         return None
 
     def _conclude(self) -> None:
         """The end: what is still unsaid is said, and the verdict falls."""
-        self._say_what_gave_no_event()
+        self._say_at_the_end(self._leftover_faults())
         if self._verdict is Verdict.PENDING:
             self._verdict = VERDICTS[self.state]
             if self.state is State.WAITING and self._framer.is_other_content:
                 self._verdict = Verdict.NOT_AN_EVENT_STREAM
 
-    def _say_what_gave_no_event(self) -> None:
+    def _leftover_faults(self) -> tuple[Fault, ...]:
+        """Return the faults of lines that gave no event."""
         faults, uncounted = self._framer.take_faults()
         self._log.count += uncounted
-        self._say(faults)
+        return faults
 
-    def _say(self, faults: tuple[Fault, ...]) -> None:
+    def _say_at_the_end(self, faults: tuple[Fault, ...]) -> None:
         # That its lines are no fields is what the verdict says of another kind of content.
-        say = self._record if self._ended and self._framer.is_other_content else self._note
+        say = self._record if self._framer.is_other_content else self._note
         for fault in faults:
             say(fault)
 
