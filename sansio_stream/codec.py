@@ -127,7 +127,10 @@ def with_wire(item: AnyWireObject, **members: Any) -> AnyWireObject:
 def misfits(item: WireObject, *names: str) -> bool:
     """Whether one of these typed members is not what the wire had: missing, null, another type."""
     rest = rest_of(item)
-    return bool(rest) and any(name in rest and name in plan_of(type(item)).wires for name in names)
+    if not rest:
+        return False
+    known = plan_of(type(item)).wires
+    return any(name in rest and name in known for name in names)
 
 
 def said_null(item: WireObject, name: str) -> bool:
@@ -137,9 +140,9 @@ def said_null(item: WireObject, name: str) -> bool:
 
 def mistyped(item: WireObject) -> set[str]:
     """Return the names of the typed members for which the wire had a value of another type."""
-    known = plan_of(type(item)).wires
-    rest = rest_of(item).items()
-    return {name for name, value in rest if name in known and value not in (None, ABSENT)}
+    rest = rest_of(item)
+    known = plan_of(type(item)).wires if rest else ()
+    return {name for name in rest if name in known and rest[name] not in (None, ABSENT)}
 
 
 def rest_of(item: Any) -> Mapping[str, Any]:

@@ -367,9 +367,11 @@ def event_from_payload(
     if lacks_routing(event, max_blocks):
         return unknown_event(name, payload), (*faults, ViolationCode.MALFORMED_EVENT)
     match event:
-        case ContentBlockDeltaEvent(delta=delta) if lacks_payload(delta):
-            event = evolve(event, delta=decode(UnknownDelta, payload["delta"]))
-            faults = (*faults, ViolationCode.MALFORMED_DELTA)
+        case ContentBlockDeltaEvent(delta=delta):
+            if lacks_payload(delta):
+                event = evolve(event, delta=decode(UnknownDelta, payload["delta"]))
+                faults = (*faults, ViolationCode.MALFORMED_DELTA)
+            return event, faults
         case ContentBlockStartEvent(content_block=InputBlock() as block):
             started = ToolInput.started(block.to_dict().get("input"))
             event = evolve(event, content_block=evolve(block, tool_input=started))

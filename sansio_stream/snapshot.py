@@ -346,6 +346,8 @@ class Fold:
         if ruling.action is Action.SKIP:
             return Judgement(ruling.action, codes_of(ruling), None)
         further = list(self._judge_content(event, origin))
+        if not further and ruling.code is None:
+            return Judgement(Action.APPLY, (), ruling.state)
         skipped = any(each.action is Action.SKIP for each in further)
         action = Action.SKIP if skipped else Action.APPLY
         return Judgement(action, codes_of(ruling, *further), ruling.state)

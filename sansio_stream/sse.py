@@ -180,7 +180,9 @@ class Framer:
             frame = self._take_line(self._lines.popleft())
             if frame is not None:
                 return frame
-        self._check_tail()
+        start = self._position if self._start is None else self._start
+        if self._received - start > self._limits.event_bytes:
+            self._check_tail()
         if self._over_total:
             raise LimitError(
                 f"the body is larger than {self._limits.total_bytes} bytes",
