@@ -142,8 +142,8 @@ class StreamMachine:
         """Note the end of the body, and return an iterator of what is left. A second end is
         ignored.
 
-        A last frame whose blank line is missing is delivered if its JSON is whole. Never raises
-        because of a verdict.
+        A last frame whose blank line is missing is delivered if its JSON is whole. The verdict
+        falls when the iterator has come to its end; it is never a reason to raise.
         """
         self._raise_if_failed()
         return self._end(None)
