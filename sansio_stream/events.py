@@ -337,7 +337,7 @@ EVENTS: Final[dict[str, Any]] = {
     cls.type: cls for cls in get_args(MessageStreamEvent) if cls is not UnknownEvent
 }
 
-Faults: TypeAlias = tuple[ViolationCode, ...]
+Codes: TypeAlias = tuple[ViolationCode, ...]
 
 
 def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
@@ -352,26 +352,26 @@ def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
 
 def event_from_payload(
     name: str, payload: Mapping[str, Any], max_blocks: int
-) -> tuple[MessageStreamEvent, Faults]:
+) -> tuple[MessageStreamEvent, Codes]:
     """Return the event of a JSON object in a frame called `name`, and what was wrong with it."""
     tag = payload.get("type")
     kind = kind_of(name, payload)
-    faults: Faults = ()
+    codes: Codes = ()
     if not isinstance(tag, str):
-        faults = (ViolationCode.MISSING_TYPE,)
+        codes = (ViolationCode.MISSING_TYPE,)
     elif name and name != tag:
-        faults = (ViolationCode.EVENT_NAME_MISMATCH,)
+        codes = (ViolationCode.EVENT_NAME_MISMATCH,)
     if kind is None:
-        return unknown_event(name, payload), faults
+        return unknown_event(name, payload), codes
     event = decode(EVENTS[kind], payload)
     if lacks_routing(event, max_blocks):
-        return unknown_event(name, payload), (*faults, ViolationCode.MALFORMED_EVENT)
+        return unknown_event(name, payload), (*codes, ViolationCode.MALFORMED_EVENT)
     match event:
         case ContentBlockDeltaEvent(delta=delta):
             if lacks_payload(delta):
                 event = evolve(event, delta=decode(UnknownDelta, payload["delta"]))
-                faults = (*faults, ViolationCode.MALFORMED_DELTA)
-            return event, faults
+                codes = (*codes, ViolationCode.MALFORMED_DELTA)
+            return event, codes
         case ContentBlockStartEvent(content_block=InputBlock() as block):
             started = ToolInput.started(block.to_dict().get("input"))
             event = evolve(event, content_block=evolve(block, tool_input=started))
@@ -379,8 +379,8 @@ def event_from_payload(
             pass
     if any(mistyped(part) - {"input"} for part in typed_parts_of(event)):
         # An input of another type is for its block to say: `input_state` is "invalid".
-        faults = (*faults, ViolationCode.MALFORMED_MEMBER)
-    return event, faults
+        codes = (*codes, ViolationCode.MALFORMED_MEMBER)
+    return event, codes
 
 
 def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:

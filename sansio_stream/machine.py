@@ -59,8 +59,7 @@ class Mark(enum.Enum):
 
 
 class StreamMachine:
-    """The state of one stream of the Anthropic Messages API: give it bytes, take events, look at
-    the message.
+    """One stream of the Anthropic Messages API: give it bytes, take events, look at the message.
 
         machine = StreamMachine()
         for chunk in chunks:
@@ -127,8 +126,7 @@ class StreamMachine:
         return self._take()
 
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
-        """Take one payload that a source hands out as a mapping, and return an iterator of the
-        events.
+        """Take one payload that a source hands out as a mapping; return an iterator of the events.
 
         The same as `receive_data`, without the framing. The payload is not copied: leave it
         unchanged.
@@ -214,9 +212,7 @@ class StreamMachine:
 
     @property
     def error(self) -> ErrorEvent | ProtocolError | None:
-        """What ended the stream: the server's error event, or the fatal error that was raised; else
-        None.
-        """
+        """What ended the stream: the server's error event or the fatal error; None for neither."""
         return self._error_event or self._fatal
 
     @property
@@ -231,9 +227,7 @@ class StreamMachine:
 
     @property
     def event_number(self) -> int:
-        """The number of the last frame with data (or payload) that was looked at, from 1; skipped
-        ones count.
-        """
+        """Which frame with data, or payload, was looked at last, from 1; skipped ones count."""
         return self._event_number
 
     @property
@@ -320,9 +314,7 @@ class StreamMachine:
         self._fatal = fresh(error)
 
     def _next_event(self) -> MessageStreamEvent | None:
-        """Return the next event that is not kept out of the message, or None if there is nothing
-        left.
-        """
+        """Return the next event that is not kept out of the message, or None if nothing is left."""
         while True:
             frame = self._from_framer(self._framer.next_frame)
             if frame is not None:
@@ -360,9 +352,7 @@ class StreamMachine:
         return frame
 
     def _take_tail(self) -> MessageStreamEvent | None:
-        """Take a last frame that lacks its blank line: if it is whole it counts, else nobody knows
-        the rest.
-        """
+        """Take a last frame that lacks its blank line: whole it counts, else it was cut."""
         frame = self._from_framer(self._framer.finish)
         if frame is None:
             return None
@@ -399,9 +389,7 @@ class StreamMachine:
             say(fault)
 
     def _admit(self, reading: Reading) -> MessageStreamEvent | None:
-        """Record, judge and fold. Returns the event, or None where it is kept out of the
-        message.
-        """
+        """Record, judge and fold. Returns the event, or None if it is kept out of the message."""
         self._event_number += 1
         self._byte_offset = reading.origin.offset
         for fault in reading.faults:
@@ -444,9 +432,7 @@ VERDICTS: Final[dict[State, Verdict]] = {
 
 
 def error_of(event: ErrorEvent) -> APIStatusError:
-    """Return the exception that an error event stands for: of the class of its equivalent HTTP
-    status.
-    """
+    """Return the exception that an error event stands for, of its equivalent HTTP status."""
     return status_error(
         event.message or "the server sent an error",
         status_code=equivalent_status(event.error_type, default=event.code or 500),

@@ -58,7 +58,6 @@ class Origin:
         """Return the error that the frame exceeds a limit."""
         return LimitError(
             sentence.format(maximum),
-            code=limit,
             limit=limit,
             maximum=maximum,
             byte_offset=self.offset,
@@ -144,9 +143,7 @@ def read_payload(payload: Payload, limits: Limits) -> Reading:
 
 
 def is_whole(frame: Frame, limits: Limits) -> bool:
-    """Whether the data of a frame that lacks its end is whole all the same: one JSON object, or the
-    end mark.
-    """
+    """Whether a frame that lacks its end is whole all the same: a JSON object or the end mark."""
     try:
         return frame.data == DONE_MARKER or is_object(loads(frame.data, limits.depth))
     except TooDeepError:

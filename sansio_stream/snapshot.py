@@ -1,15 +1,14 @@
-"""Fold: the events so far in, the message as of the last one out. Owns the blocks; asks
-`transitions` what is legal.
+"""Fold: the events so far in, the message as of the last one out.
 
-`judge` says what would become of an event and changes nothing; `apply` folds an event that was
-admitted. Between two events the snapshot never changes, so it is built when somebody looks, and
-kept.
+Owns the blocks; asks `transitions` what is legal. `judge` says what would become of an event and
+changes nothing; `apply` folds an event that was admitted. Between two events the snapshot never
+changes, so it is built when somebody looks, and kept.
 
 Which delta folds into which member is the table `FOLDS`: a delta fits the blocks that have its
 members.
 
 Cost: constant for each event that nobody looks at; a snapshot joins the fragments of the blocks
-    that have grown.
+that have grown.
 """
 
 from __future__ import annotations
@@ -79,9 +78,7 @@ class Append:
 
 @attrs.frozen
 class Replace:
-    """The delta's value takes the place of the block's. Null does so only where it means
-    something.
-    """
+    """The delta's value takes the block's place; null and "" only where they mean something."""
 
     member: str
     or_null: bool = False
@@ -310,9 +307,7 @@ class Fold:
         return bool(self._blocks)
 
     def snapshot(self) -> Message | None:
-        """Return the message as of now, or None before it began; the same object until the next
-        change.
-        """
+        """Return the message as of now, None before it began; one object until the next change."""
         if self._snapshot is None and self._message is not None:
             changes: dict[str, Any] = {}
             if self._blocks:
@@ -410,9 +405,7 @@ class Fold:
     def apply(
         self, event: MessageStreamEvent, judgement: Judgement, size: int
     ) -> MessageStreamEvent:
-        """Fold an event that was admitted. Returns it, with what it has finished if it is a
-        stop.
-        """
+        """Fold an event that was admitted. Returns it; a stop with what it has finished."""
         if not isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)):
             self._snapshot = None
         match event:

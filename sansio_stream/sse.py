@@ -180,13 +180,11 @@ class Framer:
             frame = self._take_line(self._lines.popleft())
             if frame is not None:
                 return frame
-        start = self._position if self._start is None else self._start
-        if self._received - start > self._limits.event_bytes:
+        if self._received - self._frame_start > self._limits.event_bytes:
             self._check_tail()
         if self._over_total:
             raise LimitError(
                 f"the body is larger than {self._limits.total_bytes} bytes",
-                code="total_bytes",
                 limit="total_bytes",
                 maximum=self._limits.total_bytes or 0,
                 byte_offset=self._received,
@@ -224,6 +222,11 @@ class Framer:
     def head(self) -> str:
         """The first bytes of the body, as text."""
         return self._head.decode("utf-8", "replace")
+
+    @property
+    def _frame_start(self) -> int:
+        """Where the frame began, or where the next one will."""
+        return self._position if self._start is None else self._start
 
     # One line at a time.
 
@@ -285,7 +288,7 @@ class Framer:
             self.last_event_id = self._text(self._id)
         name = self._text(self._name)
         data = self._text(b"\n".join(self._data))
-        offset = self._position if self._start is None else self._start
+        offset = self._frame_start
         faults, uncounted = self.take_faults()
         frame = Frame(
             name, data, offset, end - offset, self.last_event_id, self._retry, faults, uncounted
@@ -315,8 +318,7 @@ class Framer:
             self._uncounted += 1
             return
         text = excerpt(piece[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"))
-        offset = self._position if self._start is None else self._start
-        self._faults.append(Fault(code, text, offset))
+        self._faults.append(Fault(code, text, self._frame_start))
 
     def _check_tail(self) -> None:
         """Raise if the line that has begun is too long already."""
@@ -342,7 +344,6 @@ class Framer:
         piece = bytes(line[: min(room, EXCERPT_CHARACTERS)])
         raise LimitError(
             f"an event is larger than {maximum} bytes",
-            code="event_bytes",
             limit="event_bytes",
             maximum=maximum,
             byte_offset=start,

@@ -56,9 +56,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What an event means for the order of things. Which one it is may depend on what the event
-    holds.
-    """
+    """What an event means for the order of things; it may depend on what the event holds."""
 
     MESSAGE_START = "message_start"
     MESSAGE_START_WHOLE = "message_start with content and a stop_reason"
@@ -218,9 +216,7 @@ class Course:
 def judge_block_start(
     *, index: int, next_index: int, is_used: bool, others_open: bool
 ) -> Iterator[Ruling]:
-    """Judge a new block. An index that was used means a new block all the same: deltas go to the
-    newest.
-    """
+    """Judge a new block. A used index means a new block all the same: deltas go to the newest."""
     if is_used:
         yield apply(ViolationCode.INDEX_REUSED)
     elif index != next_index:

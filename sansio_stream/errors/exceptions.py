@@ -119,11 +119,12 @@ class LimitError(ProtocolError):
     """The peer sent more than a limit allows.
 
     Attributes:
-        limit: the name of the member of `Limits`.
+        limit: the name of the member of `Limits`; also the `code`.
         maximum: its value.
     """
 
     def __init__(self, message: str, *, limit: str = "", maximum: int = 0, **common: Any) -> None:
+        common.setdefault("code", limit)
         super().__init__(message, **common)
         self.limit = limit
         self.maximum = maximum

@@ -1,6 +1,4 @@
-"""What is tolerated, and how much: verdicts, violations, limits. Raises nothing for a peer's
-sake.
-"""
+"""What is tolerated, and how much: verdicts, violations, limits."""
 
 from __future__ import annotations
 
