@@ -318,7 +318,7 @@ class StreamMachine:
         while True:
             frame = self._from_framer(self._framer.next_frame)
             if frame is not None:
-                event = self._admit(read_frame(frame, self._limits))
+                event = self._admit(read_frame(frame, self._limits), frame.uncounted)
             elif self._inbox:
                 event = self._from_inbox(self._inbox.popleft())
             else:
@@ -341,15 +341,12 @@ class StreamMachine:
 
     def _from_framer(self, give: Callable[[], Frame | None]) -> Frame | None:
         try:
-            frame = give()
+            return give()
         except LimitError as error:
-            for fault in self._leftover_faults():
-                self._note(fault)
+            self._say(self._note, *self._framer.take_faults())
             # The framer does not know how many payloads came beside its frames.
             error.event_number = self._event_number + 1
             raise
-        self._log.count += 0 if frame is None else frame.uncounted
-        return frame
 
     def _take_tail(self) -> MessageStreamEvent | None:
         """Take a last frame that lacks its blank line: whole it counts, else it was cut."""
@@ -358,42 +355,33 @@ class StreamMachine:
             return None
         if is_whole(frame, self._limits):
             end = Fault(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
-            return self._admit(
-                read_frame(attrs.evolve(frame, faults=(*frame.faults, end)), self._limits)
-            )
+            frame = attrs.evolve(frame, faults=(*frame.faults, end))
+            return self._admit(read_frame(frame, self._limits), frame.uncounted)
         self._event_number += 1
         self._byte_offset = frame.offset
-        self._say_at_the_end(frame.faults)
+        self._say_at_the_end(frame.faults, frame.uncounted)
         # Never fatal, even if strict: the verdict says the rest.
         self._record(Fault(ViolationCode.CUT_FRAME, excerpt(frame.data), frame.offset))
         return None
 
     def _conclude(self) -> None:
         """The end: what is still unsaid is said, and the verdict falls."""
-        self._say_at_the_end(self._leftover_faults())
+        self._say_at_the_end(*self._framer.take_faults())
         if self._verdict is Verdict.PENDING:
             self._verdict = VERDICTS[self.state]
             if self.state is State.WAITING and self._framer.is_other_content:
                 self._verdict = Verdict.NOT_AN_EVENT_STREAM
 
-    def _leftover_faults(self) -> tuple[Fault, ...]:
-        """Return the faults of lines that gave no event."""
-        faults, uncounted = self._framer.take_faults()
-        self._log.count += uncounted
-        return faults
-
-    def _say_at_the_end(self, faults: tuple[Fault, ...]) -> None:
+    def _say_at_the_end(self, faults: tuple[Fault, ...], uncounted: int) -> None:
         # That its lines are no fields is what the verdict says of another kind of content.
         say = self._record if self._framer.is_other_content else self._note
-        for fault in faults:
-            say(fault)
+        self._say(say, faults, uncounted)
 
-    def _admit(self, reading: Reading) -> MessageStreamEvent | None:
+    def _admit(self, reading: Reading, uncounted: int = 0) -> MessageStreamEvent | None:
         """Record, judge and fold. Returns the event, or None if it is kept out of the message."""
         self._event_number += 1
         self._byte_offset = reading.origin.offset
-        for fault in reading.faults:
-            self._note(fault)
+        self._say(self._note, reading.faults, uncounted)
         if reading.error is not None:
             raise reading.error
         if reading.event is None:
@@ -410,6 +398,12 @@ class StreamMachine:
             self._verdict = Verdict.ERRORED
             self._error_event = event
         return event
+
+    def _say(self, say: Callable[[Fault], None], faults: tuple[Fault, ...], uncounted: int) -> None:
+        for fault in faults:
+            say(fault)
+        # Not before: where the first one is fatal, none was tolerated.
+        self._log.count += uncounted
 
     def _note(self, fault: Fault) -> None:
         """Record a violation, or in strict mode raise it."""
