@@ -1,0 +1,68 @@
+"""Tools to test what reads these streams: strategies, faults with their outcomes, checks, and fake
+sources of bytes.
+
+    writing       payloads -> bytes, in every legal style
+    cutting       bytes -> chunks, at the places where it matters
+    sources       a script -> an iterator of bytes that delivers, pauses, raises, ends
+    catalogue     what goes wrong on the way, and what must come of it
+    strategies    hypothesis: messages, scripts, their bytes, cuts
+    faulty        hypothesis: streams in which something goes wrong
+    checks        a consumer -> the smallest streams that it handles badly
+
+`sansio_stream` does not import this package. The last three rooms need hypothesis, and are imported
+when one of their names is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from .catalogue import FAULTS, Damage, Fault, LegalStream
+from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
+from .sources import AsyncByteSource, AsyncStep, ByteSource, Step
+from .writing import PLAIN, Style
+
+if TYPE_CHECKING:
+    from .checks import CheckError, Finding, check_chunking, check_faults
+    from .faulty import FaultyStream, faults
+    from .strategies import BLOCK_TYPES, Script, cuts, events, messages, scripts, styles, wire
+
+__all__ = [
+    "BLOCK_TYPES",
+    "FAULTS",
+    "PLAIN",
+    "WAYS_TO_CUT",
+    "AsyncByteSource",
+    "AsyncStep",
+    "ByteSource",
+    "CheckError",
+    "Damage",
+    "Fault",
+    "FaultyStream",
+    "Finding",
+    "LegalStream",
+    "Script",
+    "Step",
+    "Style",
+    "check_chunking",
+    "check_faults",
+    "chunks_at",
+    "cuts",
+    "events",
+    "faults",
+    "messages",
+    "places_to_cut",
+    "scripts",
+    "styles",
+    "wire",
+]
+
+WITH_HYPOTHESIS: Final = (".strategies", ".faulty", ".checks")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for room in WITH_HYPOTHESIS:
+            module = import_module(room, __name__)
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

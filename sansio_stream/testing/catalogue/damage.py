@@ -1,0 +1,212 @@
+"""What a fault is: facts, and a function that damages. A legal stream in; a damaged body out.
+
+Knows no fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from ...errors import Limits, Verdict
+from ..writing import Style
+
+__all__ = ["Damage", "Fault", "LegalStream"]
+
+Payload: TypeAlias = dict[str, Any]
+
+OVERLOADED: Final[Payload] = {
+    "type": "error",
+    "error": {"type": "overloaded_error", "message": "Overloaded"},
+}
+DEEP: Final = 20_000
+"""More arrays inside one another than any JSON parser of Python follows."""
+
+GROWING: Final = {"text_delta": "text", "input_json_delta": "partial_json"}
+"""By the type of a delta: the member that says something."""
+
+
+@attrs.frozen
+class LegalStream:
+    """A legal stream, ready to be damaged.
+
+    Attributes:
+        payloads: of its events, in order; they may be changed.
+        style: how they are written.
+        limits: what the reader tolerates.
+        choose: picks one of the options it is given, of which there is at least one.
+    """
+
+    payloads: list[Payload]
+    style: Style
+    limits: Limits
+    choose: Callable[[Sequence[Any]], Any]
+
+    def places(self, type: str) -> list[int]:
+        """Return where the payloads of a type are."""
+        return [at for at, payload in enumerate(self.payloads) if payload["type"] == type]
+
+    def place(self, type: str) -> int:
+        """Choose where a payload of a type is."""
+        place: int = self.choose(self.places(type))
+        return place
+
+    def telling_places(self, *deltas: str) -> list[int]:
+        """Return where deltas of these types are that are not empty."""
+        return [
+            at
+            for at in self.places("content_block_delta")
+            if (kind := self.payloads[at]["delta"]["type"]) in deltas
+            and self.payloads[at]["delta"][GROWING[kind]]
+        ]
+
+    def telling_place(self, *deltas: str) -> int:
+        """Choose one of these places."""
+        place: int = self.choose(self.telling_places(*deltas))
+        return place
+
+    def block_around(self, place: int) -> list[int]:
+        """Return where the events of a block are: its start, its deltas, its stop."""
+        index = self.payloads[place]["index"]
+        return [
+            at
+            for at, payload in enumerate(self.payloads)
+            if payload["type"].startswith("content_block_") and payload["index"] == index
+        ]
+
+    def tool_block(self) -> list[int]:
+        """Choose a call of a tool; return where its events are."""
+        return self.block_around(
+            self.choose(
+                [
+                    at
+                    for at in self.places("content_block_start")
+                    if self.payloads[at]["content_block"]["type"] == "tool_use"
+                    and len(self.input_text(self.block_around(at))) > 2  # more than {}
+                ]
+            )
+        )
+
+    def input_text(self, block: Sequence[int]) -> str:
+        """Return the text of a block's input."""
+        deltas = [self.payloads[at].get("delta", {}) for at in block]
+        return "".join(delta.get("partial_json", "") for delta in deltas)
+
+    def tool_id(self, place: int) -> tuple[str, ...]:
+        """Return the id of the call that the event belongs to; nothing for another block."""
+        start = self.payloads[self.block_around(place)[0]]["content_block"]
+        return (start["id"],) if "id" in start else ()
+
+    def set_input(self, block: Sequence[int], text: str) -> None:
+        """Give a call another text as its input."""
+        first, *others = (
+            at for at in block if "partial_json" in self.payloads[at].get("delta", {})
+        )
+        self.payloads[first]["delta"]["partial_json"] = text
+        for at in others:
+            self.payloads[at]["delta"]["partial_json"] = ""
+
+    def body_with_input(self, block: Sequence[int], text: str) -> Damage:
+        """Return the body with another text as the input of a call, which is broken by it."""
+        self.set_input(block, text)
+        return Damage(self.body(), broken=self.tool_id(block[0]))
+
+    def frames(self) -> list[bytes]:
+        """Return the frames."""
+        return [self.style.frame(payload) for payload in self.payloads]
+
+    def body(self) -> bytes:
+        """Return the bytes of what the payloads are now."""
+        return self.style.joined(self.frames())
+
+    def body_with_text(self, raw: bytes) -> bytes:
+        """Return the body with raw bytes inside the JSON string of a text delta."""
+        place = self.telling_place("text_delta")
+        self.payloads[place]["delta"]["text"] = "<raw>"
+        frames = self.frames()
+        frames[place] = frames[place].replace(b"<raw>", raw)
+        return self.style.joined(frames)
+
+    def body_with_frame(self, place: int, *frames: bytes) -> bytes:
+        """Return the body with other frames in the place of one."""
+        all_frames = self.frames()
+        all_frames[place : place + 1] = frames
+        return self.style.joined(all_frames)
+
+
+@attrs.frozen
+class Damage:
+    """A damaged body.
+
+    Attributes:
+        data: its bytes.
+        verdict: how it ends; None where the fault leaves only one way, or where nobody can know.
+        broken: ids of the tool calls that must not be run: their input must be reported as broken.
+        altered: ids of those whose input has become another in a way that nobody can see.
+        exception: what the source of the bytes raises after them.
+    """
+
+    data: bytes
+    verdict: Verdict | None = None
+    broken: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    exception: Exception | None = None
+
+
+@attrs.frozen
+class Fault:
+    """Something that goes wrong.
+
+    Attributes:
+        name: what it is called.
+        description: what happens, in a sentence.
+        problem: a public report of it: owner/repository#number. "" for what needs none.
+        verdicts: how a machine may end. Where there are several, the damage says which.
+        codes: all of these are said: codes of violations, or of the error.
+        may: these may be said as well. Nothing else is.
+        needs: the types of blocks that a script must have.
+        named: whether it takes frames with `event:` lines.
+        limit: the member of `Limits` that it exceeds, or "".
+        damage: does it.
+    """
+
+    name: str
+    description: str
+    problem: str
+    verdicts: tuple[Verdict, ...]
+    codes: frozenset[str]
+    may: frozenset[str]
+    needs: tuple[str, ...]
+    named: bool
+    limit: str
+    damage: Callable[[LegalStream], Damage | bytes] = attrs.field(repr=False)
+
+
+def fault(
+    *verdicts: Verdict,
+    problem: str = "",
+    codes: Sequence[str] = (),
+    may: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    named: bool = False,
+    limit: str = "",
+) -> Callable[[Callable[[LegalStream], Damage | bytes]], Fault]:
+    """Make a fault of a function; its name and its docstring are the fault's."""
+
+    def made_of(damage: Callable[[LegalStream], Damage | bytes]) -> Fault:
+        return Fault(
+            name=damage.__name__,
+            description=(damage.__doc__ or "").strip(),
+            problem=problem,
+            verdicts=verdicts,
+            codes=frozenset(codes),
+            may=frozenset(may),
+            needs=tuple(needs),
+            named=named,
+            limit=limit,
+            damage=damage,
+        )
+
+    return made_of

@@ -1,0 +1,149 @@
+"""How a stream ends: whole, cut, with an error."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...errors import Verdict
+from .damage import OVERLOADED, Damage, LegalStream, fault
+
+# How a stream ends.
+
+
+@fault(Verdict.COMPLETE)
+def nothing(stream: LegalStream) -> bytes:
+    """Nothing goes wrong: a legal stream in one of the legal styles."""
+    return stream.body()
+
+
+CUT_OFF: Final = (
+    *("cut_frame", "unterminated_frame"),
+    # Of a last frame whose `event:` line is the one that was cut.
+    *("event_name_mismatch", "missing_event_name"),
+)
+ENDS: Final = {
+    "message_start": Verdict.TRUNCATED,
+    "stop_reason": Verdict.UNTERMINATED,
+    "message_stop": Verdict.COMPLETE,
+}
+"""What the end of a body means, by the last of these that arrived."""
+
+
+def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
+    """Cut a body after any byte."""
+    body = stream.body()
+    cut = stream.choose(range(len(body)))
+    verdict = Verdict.EMPTY
+    frames = stream.frames()
+    for count, (frame, payload) in enumerate(zip(frames, stream.payloads, strict=True), 1):
+        # A frame counts as soon as its JSON is whole.
+        behind = len(frame) - frame.rindex(b"}") - 1
+        if len(stream.style.joined(frames[:count])) - behind <= cut:
+            stopped = payload.get("delta", {}).get("stop_reason") is not None
+            verdict = ENDS.get("stop_reason" if stopped else payload["type"], verdict)
+    return Damage(body[:cut], verdict, exception=exception)
+
+
+@fault(
+    *(Verdict.EMPTY, *ENDS.values()), problem="anthropics/anthropic-sdk-typescript#842", may=CUT_OFF
+)
+def cut_anywhere(stream: LegalStream) -> Damage:
+    """The body ends after any byte, and the connection is closed as if that were all."""
+    return cut_off(stream)
+
+
+@fault(
+    *(Verdict.EMPTY, *ENDS.values()), problem="anthropics/anthropic-sdk-python#1919", may=CUT_OFF
+)
+def connection_reset(stream: LegalStream) -> Damage:
+    """The connection breaks after any byte: the source of the bytes raises ConnectionResetError."""
+    return cut_off(stream, ConnectionResetError("reset by peer"))
+
+
+@fault(Verdict.UNTERMINATED, problem="esengine/DeepSeek-Reasonix#8756")
+def missing_message_stop(stream: LegalStream) -> bytes:
+    """The stream ends after its stop reason, without message_stop."""
+    del stream.payloads[stream.place("message_stop") :]
+    return stream.body()
+
+
+@fault(Verdict.TRUNCATED, problem="maximhq/bifrost#6081")
+def missing_last_events(stream: LegalStream) -> bytes:
+    """The stream ends after its content, without a stop reason and without message_stop."""
+    del stream.payloads[stream.places("message_delta")[0] :]
+    return stream.body()
+
+
+@fault(Verdict.TRUNCATED, problem="cline/cline#13001", needs=["tool_use"])
+def cut_in_a_tool_input(stream: LegalStream) -> Damage:
+    """The stream ends between two deltas of a tool's input."""
+    place = stream.telling_place("input_json_delta")
+    cut = stream.tool_id(place)
+    del stream.payloads[place + 1 :]
+    return Damage(stream.body(), broken=cut)
+
+
+@fault(Verdict.COMPLETE, codes=["unterminated_frame"])
+def missing_last_blank_line(stream: LegalStream) -> bytes:
+    """The last frame lacks its blank line."""
+    return stream.body()[: -len(stream.style.line_end)]
+
+
+@fault(Verdict.EMPTY)
+def empty_body(stream: LegalStream) -> bytes:
+    """A body of no bytes at all."""
+    return stream.style.body(())
+
+
+@fault(Verdict.EMPTY, problem="frontman-ai/frontman#731")
+def nothing_but_pings(stream: LegalStream) -> bytes:
+    """Pings and comments, and then the end: a gateway has waited for nothing."""
+    stream.payloads[:] = [{"type": "ping"}] * 3
+    return stream.body()
+
+
+# Errors.
+
+
+@fault(Verdict.ERRORED, problem="anthropics/anthropic-sdk-python#1918")
+def error_in_mid_stream(stream: LegalStream) -> bytes:
+    """The server gives up, under HTTP 200: at any place, message_start or not."""
+    end = stream.place("message_stop")
+    stream.payloads[stream.choose(range(end + 1)) :] = [OVERLOADED]
+    return stream.body()
+
+
+@fault(Verdict.ERRORED, codes=["after_error"])
+def events_after_an_error(stream: LegalStream) -> bytes:
+    """The server gives up, and what was on its way follows."""
+    end = stream.place("message_stop")
+    stream.payloads.insert(stream.choose(range(end + 1)), OVERLOADED)
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["after_message_stop"])
+def error_after_message_stop(stream: LegalStream) -> bytes:
+    """An error follows a whole message."""
+    stream.payloads.append(OVERLOADED)
+    return stream.body()
+
+
+@fault(
+    Verdict.ERRORED,
+    problem="anomalyco/opencode#23960",
+    codes=["missing_type", "missing_event_name"],
+)
+def error_of_another_shape(stream: LegalStream) -> bytes:
+    """An error in the shape of another server, without a type."""
+    shape = stream.choose(
+        [{"error": {"message": "no slot"}}, {"code": 500, "message": "no"}, {"error": "no slot"}]
+    )
+    frames = stream.frames()[: stream.choose(range(stream.place("message_stop") + 1))]
+    return stream.style.joined([*frames, stream.style.frame(shape, "")])
+
+
+@fault(Verdict.ERRORED, problem="vercel/ai#2463", named=True)
+def error_as_text(stream: LegalStream) -> bytes:
+    """An error whose data is no JSON."""
+    frames = stream.frames()[: stream.choose(range(stream.place("message_stop") + 1))]
+    return stream.style.joined([*frames, stream.style.frame_of("error", "Internal Server Error")])

@@ -1,0 +1,271 @@
+"""In which order the events come, and which block they name."""
+
+from __future__ import annotations
+
+import copy
+from typing import Final
+
+from ...errors import Verdict
+from .damage import Damage, LegalStream, fault
+
+# The order of events.
+
+
+@fault(Verdict.EMPTY, problem="BerriAI/litellm#32478", codes=["before_message_start"])
+def missing_message_start(stream: LegalStream) -> bytes:
+    """The stream begins with its content."""
+    del stream.payloads[stream.place("message_start")]
+    return stream.body()
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="anthropics/anthropic-sdk-python#1192",
+    codes=["unknown_index"],
+    may=["index_not_next"],
+    needs=["text"],
+)
+def missing_block_start(stream: LegalStream) -> bytes:
+    """A block's deltas come, its start never did."""
+    del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[0]]
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["unclosed_block"], may=["overlapping_blocks"], needs=["text"])
+def missing_block_stop(stream: LegalStream) -> bytes:
+    """A block is never stopped."""
+    del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[-1]]
+    for place in stream.places("message_delta"):
+        change = stream.payloads[place]["delta"]
+        # Of a block that max_tokens has cut, nobody expects a stop.
+        if change["stop_reason"] == "max_tokens":
+            change["stop_reason"] = "pause_turn"
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["missing_stop_reason"])
+def missing_stop_reason(stream: LegalStream) -> bytes:
+    """message_stop comes, but no message_delta."""
+    stream.payloads[:] = [each for each in stream.payloads if each["type"] != "message_delta"]
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, needs=["text"])
+def lost_delta(stream: LegalStream) -> Damage:
+    """A delta is lost. Nobody can see that, except where a tool's input is no JSON any more."""
+    place = stream.telling_place("text_delta", "input_json_delta")
+    altered = stream.tool_id(place)
+    del stream.payloads[place]
+    return Damage(stream.body(), altered=altered)
+
+
+@fault(Verdict.COMPLETE, needs=["text"])
+def duplicated_delta(stream: LegalStream) -> Damage:
+    """A delta comes twice. Nobody can see that, except as with a lost one."""
+    place = stream.telling_place("text_delta", "input_json_delta")
+    stream.payloads.insert(place, stream.payloads[place])
+    return Damage(stream.body(), altered=stream.tool_id(place))
+
+
+@fault(Verdict.COMPLETE, problem="MoonshotAI/Kimi-K2.5#33", codes=["duplicate_message_start"])
+def duplicated_message_start(stream: LegalStream) -> bytes:
+    """message_start comes again, anywhere before the end."""
+    first, last = stream.place("message_start"), stream.place("message_stop")
+    stream.payloads.insert(stream.choose(range(first, last)) + 1, stream.payloads[first])
+    return stream.body()
+
+
+@fault(
+    Verdict.COMPLETE,
+    codes=["index_reused", "overlapping_blocks"],
+    may=["unclosed_block"],
+    needs=["text"],
+)
+def duplicated_block_start(stream: LegalStream) -> bytes:
+    """The start of a block comes twice."""
+    place = stream.place("content_block_start")
+    stream.payloads.insert(place, stream.payloads[place])
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["text"])
+def duplicated_block_stop(stream: LegalStream) -> bytes:
+    """The stop of a block comes twice."""
+    place = stream.place("content_block_stop")
+    stream.payloads.insert(place, stream.payloads[place])
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["after_message_stop"])
+def duplicated_message_stop(stream: LegalStream) -> bytes:
+    """message_stop comes twice."""
+    stream.payloads.append({"type": "message_stop"})
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["unknown_index"], needs=["text"])
+def delta_before_its_block(stream: LegalStream) -> Damage:
+    """A block's start and a delta have changed places."""
+    place = stream.telling_place("text_delta", "input_json_delta")
+    altered = stream.tool_id(place)
+    stream.payloads.insert(stream.block_around(place)[0], stream.payloads.pop(place))
+    return Damage(stream.body(), altered=altered)
+
+
+@fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["text"])
+def delta_after_its_block(stream: LegalStream) -> Damage:
+    """A block's stop and a delta have changed places."""
+    place = stream.telling_place("text_delta", "input_json_delta")
+    altered = stream.tool_id(place)
+    stream.payloads.insert(stream.block_around(place)[-1], stream.payloads.pop(place))
+    return Damage(stream.body(), altered=altered)
+
+
+@fault(Verdict.COMPLETE, codes=["after_message_stop", "missing_stop_reason"])
+def early_message_stop(stream: LegalStream) -> bytes:
+    """message_stop comes before the stop reason."""
+    early = stream.payloads.pop(stream.place("message_stop"))
+    stream.payloads.insert(stream.places("message_delta")[0], early)
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["after_stop_reason"], needs=["text"])
+def early_stop_reason(stream: LegalStream) -> bytes:
+    """Content comes after the stop reason."""
+    early = stream.payloads.pop(stream.places("message_delta")[-1])
+    stream.payloads.insert(stream.place("content_block_stop"), early)
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["index_not_next"], needs=["text", "tool_use"])
+def reordered_blocks(stream: LegalStream) -> bytes:
+    """The last block comes before the first."""
+    first = stream.places("content_block_start")[0]
+    last = stream.block_around(stream.places("content_block_start")[-1])
+    block = [stream.payloads.pop(place) for place in reversed(last)]
+    stream.payloads[first:first] = reversed(block)
+    return stream.body()
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="praxis-proxy/ai#266",
+    codes=["overlapping_blocks"],
+    needs=["text", "tool_use"],
+)
+def interleaved_blocks(stream: LegalStream) -> bytes:
+    """A block starts before the one before it has stopped; every delta names its own."""
+    number = stream.choose(range(len(stream.places("content_block_start")) - 1))
+    before = stream.places("content_block_stop")[number]
+    start = stream.places("content_block_start")[number + 1]
+    after = stream.choose(range(start, stream.block_around(start)[-1] + 1))
+    stream.payloads.insert(after, stream.payloads.pop(before))
+    return stream.body()
+
+
+@fault(
+    Verdict.BROKEN,
+    problem="vercel/ai#18331",
+    codes=["spliced_message"],
+)
+def spliced_message(stream: LegalStream) -> bytes:
+    """A retrying proxy begins a second generation inside the first."""
+    start = stream.place("message_start")
+    other = copy.deepcopy(stream.payloads[start])
+    other["message"]["id"] = "msg_other"
+    place = stream.choose(range(start, stream.place("message_stop")))
+    stream.payloads[place + 1 :] = [other, *stream.payloads[start + 1 :]]
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["second_message", "after_message_stop"])
+def second_message(stream: LegalStream) -> bytes:
+    """A second stream follows the first in the same body."""
+    second = copy.deepcopy(stream.payloads)
+    second[stream.place("message_start")]["message"]["id"] = "msg_other"
+    stream.payloads.extend(second)
+    return stream.body()
+
+
+# The index of a block.
+
+DROPS_A_BLOCK: Final = ("index_not_next", "contradictory_stop_reason")
+"""What may follow where a whole block was kept out."""
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="anthropics/anthropic-sdk-python#1145",
+    codes=["malformed_event"],
+    may=DROPS_A_BLOCK,
+    needs=["text"],
+)
+def huge_index(stream: LegalStream) -> bytes:
+    """A block has an index for which no list has room."""
+    for place in stream.block_around(stream.place("content_block_start")):
+        stream.payloads[place]["index"] = 10**9
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["malformed_event"], may=DROPS_A_BLOCK, needs=["text"])
+def unusable_index(stream: LegalStream) -> bytes:
+    """A block has an index that is none."""
+    index = stream.choose([-1, None, "0", 0.5, True, [0]])
+    for place in stream.block_around(stream.place("content_block_start")):
+        stream.payloads[place]["index"] = index
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, problem="jundot/omlx#1353", codes=["index_not_next"], needs=["text"])
+def skipped_index(stream: LegalStream) -> bytes:
+    """An index is left out."""
+    first = stream.place("content_block_start")
+    for payload in stream.payloads[first:]:
+        if payload["type"].startswith("content_block_"):
+            payload["index"] += 1
+    return stream.body()
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="langchain-ai/langchain#35281",
+    codes=["index_reused"],
+    may=["index_not_next"],
+    needs=["tool_use", "tool_use"],
+)
+def reused_index(stream: LegalStream) -> bytes:
+    """A block has the index of an earlier one that was stopped."""
+    later = stream.choose(stream.places("content_block_start")[1:])
+    index = stream.choose(range(stream.payloads[later]["index"]))
+    for place in stream.block_around(later):
+        stream.payloads[place]["index"] = index
+    return stream.body()
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="NousResearch/hermes-agent#46016",
+    codes=["unknown_index"],
+    needs=["text"],
+)
+def delta_for_no_block(stream: LegalStream) -> Damage:
+    """A delta has an index at which nothing began."""
+    place = stream.telling_place("text_delta", "input_json_delta")
+    altered = stream.tool_id(place)
+    stream.payloads[place]["index"] = 99
+    return Damage(stream.body(), altered=altered)
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="Wei-Shaw/sub2api#4294",
+    codes=["stopped_block"],
+    needs=["tool_use", "tool_use"],
+)
+def delta_for_another_block(stream: LegalStream) -> Damage:
+    """A delta has the index of an earlier block."""
+    places = stream.telling_places("input_json_delta")
+    place = stream.choose([place for place in places if stream.payloads[place]["index"] > 0])
+    altered = stream.tool_id(place)
+    stream.payloads[place]["index"] = 0
+    return Damage(stream.body(), altered=altered)

@@ -1,0 +1,264 @@
+"""Checks: a consumer of bytes in; nothing, or an AssertionError with the smallest stream that it
+handles badly, out.
+
+A consumer is a function that takes an iterable of bytes and returns a value: whatever its users
+get. It is called many times, so it must not keep anything between two calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+from hypothesis import Phase, find, settings, strategies as st
+from hypothesis.errors import NoSuchExample
+
+from ..errors import Limits, Verdict
+from .catalogue import FAULTS
+from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
+from .faulty import FaultyStream, faults, shown
+from .sources import ByteSource
+from .writing import PLAIN
+
+__all__ = ["CheckError", "Finding", "check_chunking", "check_faults"]
+
+Result = TypeVar("Result")
+Consume: TypeAlias = Callable[[Iterable[bytes]], Result]
+
+USABLE: Final = (Verdict.COMPLETE, Verdict.UNTERMINATED, None)
+"""The verdicts of streams that a reader may take for whole; None is for what nobody can know."""
+
+
+@attrs.frozen
+class Finding:
+    """Something that a consumer does wrong, with the smallest stream for which it does.
+
+    Attributes:
+        fault: the name of what goes wrong in the stream, a key of `FAULTS`; "" in `check_chunking`.
+        complaint: what the consumer does.
+        chunks: the stream, as it was cut.
+    """
+
+    fault: str
+    complaint: str
+    chunks: tuple[bytes, ...]
+
+    def __str__(self) -> str:
+        head = f"{self.fault}: {FAULTS[self.fault].description}\n  " if self.fault else ""
+        return f"{head}{self.complaint}{shown(self.chunks)}"
+
+
+class CheckError(AssertionError):
+    """A consumer handles some streams badly; `findings` has one smallest example of each kind."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("\n\n".join(map(str, findings)))
+        self.findings = tuple(findings)
+
+
+# What came of a stream.
+
+
+@attrs.frozen
+class Outcome:
+    """What a consumer returned, or what it raised."""
+
+    result: Any = None
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, consume: Consume[Any], source: Iterable[bytes]) -> Outcome:
+        """Call the consumer."""
+        try:
+            return cls(result=consume(source))
+        except Exception as error:  # noqa: BLE001  (whatever comes is what is looked at)
+            return cls(error=error)
+
+    def differs(self, other: Outcome) -> bool:
+        """Whether two outcomes are not the same: other results, or errors of other types."""
+        if self.error is None and other.error is None:
+            return bool(self.result != other.result)
+        return type(self.error) is not type(other.error)
+
+    def __str__(self) -> str:
+        return f"returns {self.result!r}" if self.error is None else f"raises {self.error!r}"
+
+
+# Cutting.
+
+
+def check_chunking(consume: Consume[Any], data: bytes) -> None:
+    """Check that the way in which a stream is cut makes no difference to a consumer.
+
+    `data` is consumed in one piece, byte by byte, cut at every place that matters (see
+    `WAYS_TO_CUT`), with empty chunks, and in two pieces at up to 1,000 places. Results must be
+    equal, or exceptions of one type.
+
+    Raises CheckError with as few cuts as make a difference.
+    """
+    whole = Outcome.of(consume, [data])
+
+    def differs(places: Sequence[int]) -> bool:
+        return Outcome.of(consume, chunks_at(data, places)).differs(whole)
+
+    for places in ways_to_cut(data):
+        if differs(places):
+            fewest = smallest(places, differs)
+            chunks = tuple(chunks_at(data, fewest))
+            cut = Outcome.of(consume, chunks)
+            complaint = f"in one piece it {whole},\n  in {len(chunks)} pieces it {cut}:"
+            raise CheckError([Finding("", complaint, chunks)])
+
+
+def ways_to_cut(data: bytes) -> Iterator[list[int]]:
+    """Yield the places of each way."""
+    for way in WAYS_TO_CUT:
+        places = places_to_cut(data, way)
+        yield places
+        yield [place for place in places for _ in range(2)]
+    for place in range(1, len(data), len(data) // 1_000 + 1):
+        yield [place]
+
+
+def smallest(places: Sequence[int], differs: Callable[[Sequence[int]], bool]) -> Sequence[int]:
+    """Return as few of these places as still make a difference, as far as `TRIES` show it."""
+    tries = TRIES
+    size = len(places)
+    start = 0
+    while size and tries:
+        tries -= 1
+        fewer = [*places[:start], *places[start + size :]]
+        if differs(fewer):
+            places = fewer
+        else:
+            start += size
+        if start >= len(places):
+            start, size = 0, size // 2
+    return places
+
+
+TRIES: Final = 1_000
+"""How often a consumer is called again to find fewer cuts."""
+
+
+# Faults.
+
+
+def check_faults(
+    consume: Consume[Result],
+    *,
+    raises: type[Exception] | tuple[type[Exception], ...] = (),
+    completed: Callable[[Result], bool],
+    tool_inputs: Callable[[Result], Mapping[str, Any]] = lambda _: {},
+    names: Iterable[str] = (),
+    limits: Limits | None = None,
+    examples: int = 50,
+    **of_scripts: Any,
+) -> None:
+    """Check that a consumer is not fooled by what goes wrong on the way.
+
+    For each fault of the catalogue, streams that have it are made from scripts and consumed whole
+    and cut. Checked:
+
+    * the result, or the type of the exception, is the same for every way of cutting;
+    * nothing but `raises` escapes, and what the source of the bytes raised;
+    * `completed(result)` is False where the verdict is neither COMPLETE nor UNTERMINATED;
+    * a legal stream is completed;
+    * no tool input is handed out that is not the one that was meant.
+
+    Args:
+        consume: what is checked.
+        raises: what it may raise for a stream that is broken.
+        completed: whether a result says that the message is whole.
+        tool_inputs: the tool calls of a result that its users would run: by id, the input.
+        names: of the faults; all of `FAULTS` by default. Those that exceed a limit are left out
+            unless limits are given.
+        limits: what the consumer tolerates.
+        examples: how many streams are tried for each fault.
+        of_scripts: restricts the scripts; see `scripts`.
+
+    Raises CheckError with one smallest stream for each fault that is handled badly. The same
+    streams are tried at each call.
+    """
+    examiner = Examiner(consume, raises, completed, tool_inputs)
+
+    def finding(
+        complaint: Callable[[FaultyStream], str | None], name: str, **how: Any
+    ) -> list[Finding]:
+        streams = faults(name, limits=limits, **how, **of_scripts)
+        stream = smallest_example(streams, lambda each: complaint(each) is not None, examples)
+        return [] if stream is None else [Finding(name, complaint(stream) or "", stream.chunks)]
+
+    # What a consumer does wrong with legal streams is said once, not again with each fault.
+    unread = finding(examiner.of_the_whole, "nothing", cut=False)
+    miscut = finding(examiner.of_the_cuts, "nothing", style=PLAIN)
+    findings = unread + miscut
+    for name in names or FAULTS:
+        if name != "nothing" and (limits or not FAULTS[name].limit):
+            style = PLAIN if unread else None
+            findings += finding(examiner.of_both, name, style=style, cut=not miscut)
+    if findings:
+        raise CheckError(findings)
+
+
+def smallest_example(
+    strategy: st.SearchStrategy[FaultyStream],
+    condition: Callable[[FaultyStream], bool],
+    examples: int,
+) -> FaultyStream | None:
+    """Return the smallest stream of which the condition is true, or None: always the same."""
+    how = settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+    )
+    try:
+        return find(strategy, condition, settings=how)
+    except NoSuchExample:
+        return None
+
+
+@attrs.frozen
+class Examiner:
+    """A consumer, what is known of it, and what there is to complain of."""
+
+    consume: Consume[Any]
+    raises: type[Exception] | tuple[type[Exception], ...]
+    completed: Callable[[Any], bool]
+    tool_inputs: Callable[[Any], Mapping[str, Any]]
+
+    def outcome(self, stream: FaultyStream, chunks: Iterable[bytes]) -> Outcome:
+        """Let the consumer read a stream."""
+        end = () if stream.exception is None else (stream.exception,)
+        return Outcome.of(self.consume, ByteSource([*chunks, *end]))
+
+    def of_both(self, stream: FaultyStream) -> str | None:
+        """Return what it does wrong, or None."""
+        return self.of_the_whole(stream) or self.of_the_cuts(stream)
+
+    def of_the_cuts(self, stream: FaultyStream) -> str | None:
+        """Return how the way of cutting changes what comes out, or None."""
+        whole, cut = self.outcome(stream, [stream.data]), self.outcome(stream, stream.chunks)
+        return f"in one piece it {whole}, in these pieces it {cut}" if cut.differs(whole) else None
+
+    def of_the_whole(self, stream: FaultyStream) -> str | None:
+        """Return what it does wrong with a stream that arrives in one piece, or None."""
+        outcome = self.outcome(stream, [stream.data])
+        legal = stream.fault.name == "nothing"
+        if outcome.error is not None:
+            if legal:
+                return f"a legal stream is refused: it {outcome}"
+            known = isinstance(outcome.error, self.raises) or outcome.error is stream.exception
+            return None if known else f"{outcome.error!r} escapes"
+        completed = self.completed(outcome.result)
+        if legal and not completed:
+            return "a legal stream is not taken for whole"
+        if completed and stream.verdict not in USABLE:
+            return f"taken for whole, but it is {stream.verdict.name}"
+        for id, value in self.tool_inputs(outcome.result).items():
+            if id in stream.broken or stream.inputs.get(id, value) != value:
+                return f"the call {id} would run with {value!r}, not with {stream.inputs[id]!r}"
+        return None

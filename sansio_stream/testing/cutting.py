@@ -1,0 +1,54 @@
+"""Ways to cut: the bytes of a body in, the chunks in which a connection might deliver them out.
+
+How bytes are cut must never matter; the places tried here are those where it does, in parsers that
+look at one chunk at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["WAYS_TO_CUT", "chunks_at", "places_to_cut"]
+
+PATTERNS: Final[dict[str, re.Pattern[bytes]]] = {
+    "after every line": re.compile(rb"(?<=\n)|(?<=\r)(?!\n)"),
+    "before every line end": re.compile(rb"(?=[\r\n])(?<!\r)"),
+    "inside every CRLF": re.compile(rb"(?<=\r)(?=\n)"),
+    "between two line ends": re.compile(rb"(?<=\n)(?=\n)|(?<=\n)(?=\r)|(?<=\r)(?=\r)"),
+    "inside every field name": re.compile(rb"(?<=[\r\n]da)(?=ta:)|(?<=[\r\n]ev)(?=ent:)"),
+    "after every colon of a field": re.compile(rb"(?<=[\r\n]data:)|(?<=[\r\n]event:)"),
+    "inside every character": re.compile(rb"(?=[\x80-\xbf])"),
+    "after every backslash": re.compile(rb"(?<=\\)"),
+    "inside every escape": re.compile(rb"(?<=\\u..)(?=..)", re.DOTALL),
+    "inside every number": re.compile(rb"(?<=\d)(?=\d)"),
+    "inside every word of JSON": re.compile(rb"(?<=tr)(?=ue)|(?<=fal)(?=se)|(?<=nu)(?=ll)"),
+    "after every quotation mark": re.compile(rb'(?<=")'),
+    "before every last brace": re.compile(rb"(?=\}\s*[\r\n])"),
+}
+
+WAYS_TO_CUT: Final = ("nowhere", "at every byte", *PATTERNS)
+"""The names of the ways."""
+
+
+def places_to_cut(data: bytes, way: str) -> list[int]:
+    """Return where one of `WAYS_TO_CUT` cuts: how many bytes are before each cut.
+
+    Every place is inside the body; there may be none.
+    """
+    if way == "nowhere":
+        return []
+    if way == "at every byte":
+        return list(range(1, len(data)))
+    places = [match.start() for match in PATTERNS[way].finditer(data)]
+    return [place for place in places if 0 < place < len(data)]
+
+
+def chunks_at(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """Cut bytes at places, in any order; a place that is named twice gives an empty chunk."""
+    edges = [0, *sorted(places), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]

@@ -1,0 +1,113 @@
+"""Ways to write: payloads in, the bytes of a legal event stream out, in any style that the format
+allows. Knows no order of events.
+
+All styles mean the same. A reader that can tell them apart has a bug.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import attrs
+
+from ..errors import ViolationCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["PLAIN", "Style"]
+
+LineEnd: TypeAlias = Literal["\n", "\r\n", "\r"]
+
+BETWEEN_FRAMES: Final = ("", ": keepalive", ":", "\n", "id: 7", "retry: 250", "event: nothing\n")
+"""What may stand between two frames and means nothing: nothing, comments, blank lines, fields, an
+event without data.
+"""
+
+
+@attrs.frozen
+class Style:
+    r"""How payloads are written.
+
+    Attributes:
+        line_end: "\n", "\r\n" or "\r".
+        event_names: whether frames have an `event:` line. Without it every frame violates
+            `missing_event_name`, and nothing else changes.
+        ascii: whether JSON escapes what is not ASCII, or leaves it as UTF-8.
+        sort_keys: whether the members of JSON objects are sorted, so that `type` is not the first.
+        padding: how many spaces there are before the last brace.
+        indent: whether JSON is spread over many lines, so that a frame has many `data:` lines.
+        space: whether a space follows the colon of a field.
+        data_first: whether `data:` comes before `event:`.
+        between: what stands between frames; see `BETWEEN_FRAMES`.
+        byte_order_mark: whether the body begins with one.
+    """
+
+    line_end: LineEnd = "\n"
+    event_names: bool = True
+    ascii: bool = False
+    sort_keys: bool = False
+    padding: int = 0
+    indent: bool = False
+    space: bool = True
+    data_first: bool = False
+    between: tuple[str, ...] = ()
+    byte_order_mark: bool = False
+
+    def body(self, payloads: Iterable[Mapping[str, Any]]) -> bytes:
+        """Return the bytes of a whole body."""
+        return self.joined(map(self.frame, payloads))
+
+    def joined(self, frames: Iterable[bytes]) -> bytes:
+        """Return the bytes of a body of these frames, with what may stand between them."""
+        mark = "\N{BYTE ORDER MARK}".encode() if self.byte_order_mark else b""
+        gaps = itertools.cycle(map(self._gap, self.between or ("",)))
+        return mark + b"".join(next(gaps) + frame for frame in frames)
+
+    def frame(self, payload: Mapping[str, Any], name: str | None = None) -> bytes:
+        """Return a whole frame; `name` where it is not the payload's type."""
+        return self.frame_of(str(payload.get("type")) if name is None else name, self.data(payload))
+
+    def frame_of(self, name: str, data: str) -> bytes:
+        """Return a frame with a name and data, which may be anything without a line end."""
+        colon = ": " if self.space else ":"
+        fields = [f"event{colon}{name}"] if self.event_names and name else []
+        lines = [f"data{colon}{line}" for line in data.split("\n")]
+        fields = lines + fields if self.data_first else fields + lines
+        return self._lines(*fields, "")
+
+    def data(self, payload: Mapping[str, Any]) -> str:
+        """Return the JSON of a payload."""
+        text = json.dumps(
+            payload,
+            ensure_ascii=self.ascii or not is_encodable(payload),
+            sort_keys=self.sort_keys,
+            indent=1 if self.indent else None,
+        )
+        return text[:-1] + self.padding * " " + text[-1]
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """The violations of every frame that is written in this style."""
+        return frozenset() if self.event_names else frozenset({ViolationCode.MISSING_EVENT_NAME})
+
+    def _gap(self, gap: str) -> bytes:
+        return self._lines(*gap.split("\n")) if gap else b""
+
+    def _lines(self, *lines: str) -> bytes:
+        return "".join(line + self.line_end for line in lines).encode()
+
+
+PLAIN: Final = Style()
+"""As the API writes, but for its padding."""
+
+
+def is_encodable(payload: Mapping[str, Any]) -> bool:
+    """Whether the JSON of a payload has UTF-8: it has none for a lone surrogate."""
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

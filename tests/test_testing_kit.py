@@ -1,0 +1,560 @@
+"""The testing kit: what it makes is what it says, and its checks find what they are for."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import sansio_stream.testing
+from sansio_stream import (
+    ErrorEvent,
+    LimitError,
+    Limits,
+    Message,
+    MessageStreamEvent,
+    ProtocolError,
+    StreamMachine,
+    ToolUseBlock,
+    UnknownEvent,
+    Verdict,
+    ViolationCode,
+    event_from_dict,
+)
+from sansio_stream.testing import (
+    BLOCK_TYPES,
+    FAULTS,
+    PLAIN,
+    WAYS_TO_CUT,
+    AsyncByteSource,
+    AsyncStep,
+    ByteSource,
+    CheckError,
+    FaultyStream,
+    Script,
+    Style,
+    catalogue,
+    check_chunking,
+    check_faults,
+    checks,
+    chunks_at,
+    cuts,
+    cutting,
+    events,
+    faults,
+    faulty,
+    messages,
+    places_to_cut,
+    scripts,
+    sources,
+    strategies,
+    styles,
+    wire,
+    writing,
+)
+from wire import HELLO, body, run
+
+SMALL = Limits(event_bytes=16_384, block_bytes=16_384, total_bytes=32_768, blocks=20)
+"""For the faults that exceed a limit: large enough for every script."""
+
+EXAMPLES = {"quick": 3, "dev": 10, "ci": 200}.get(settings.get_current_profile_name(), 2_000)
+"""How many streams are tried for each fault."""
+
+
+# What is made.
+
+
+@given(st.data())
+def test_a_script_is_legal_in_every_style_and_however_it_is_cut(data: st.DataObject) -> None:
+    script = data.draw(scripts())
+    body = data.draw(wire(script))
+    chunks = data.draw(cuts(body))
+    assert b"".join(chunks) == body
+    machine, outcome = run(chunks)
+    assert machine.verdict is Verdict.COMPLETE
+    assert {violation.code for violation in outcome.violations} <= {"missing_event_name"}
+    assert [event for event in outcome.events if event.type != "ping"] == [
+        event for event in script if event.type != "ping"
+    ]
+
+
+@given(st.data())
+def test_in_a_given_style_a_script_is_written_as_that_style_writes(data: st.DataObject) -> None:
+    script, style = data.draw(scripts(pings=False)), data.draw(styles(line_end="\r"))
+    body = data.draw(wire(script, style))
+    assert style.line_end == "\r"
+    assert b"\n" not in body
+    _, outcome = run([body])
+    assert {violation.code for violation in outcome.violations} == style.codes
+    # Without pings it is the body that the style makes, byte by byte.
+    if b'"ping"' not in body:
+        assert body == style.body(event.to_dict() for event in script)
+
+
+def types_of(script: Script) -> set[str]:
+    """The types of all events, blocks and deltas."""
+    payloads = [event.to_dict() for event in script]
+    inner = [payload.get("content_block") or payload.get("delta") or {} for payload in payloads]
+    return {each["type"] for each in [*payloads, *inner] if "type" in each}
+
+
+@given(scripts(blocks=["text", "hologram"], unknown=False, pings=False, max_blocks=2))
+def test_scripts_are_restricted_to_what_was_asked_for(script: Script) -> None:
+    assert types_of(script) <= {
+        *("message_start", "content_block_start", "content_block_delta", "content_block_stop"),
+        *("message_delta", "message_stop", "text", "text_delta", "citations_delta"),
+    }
+    assert sum(event.type == "content_block_start" for event in script) <= 2
+
+
+@given(scripts(blocks=[], having=["thinking", "tool_use", "text"]))
+def test_scripts_have_what_they_were_asked_to_have(script: Script) -> None:
+    assert types_of(script) >= {
+        "thinking_delta",
+        "signature_delta",
+        "input_json_delta",
+        "text_delta",
+    }
+
+
+def test_every_type_of_block_event_and_delta_is_made_at_some_time() -> None:
+    seen: set[str] = set()
+
+    @settings(max_examples=200, database=None, derandomize=True)
+    @given(scripts(), events())
+    def look(script: Script, event: MessageStreamEvent) -> None:
+        seen.update(types_of((*script, event)))
+
+    look()
+    assert seen >= set(BLOCK_TYPES)
+    assert seen >= {"ping", "error", "weather_report", "hologram_delta", "compaction_delta"}
+
+
+@given(events())
+def test_single_events_are_what_their_payloads_stand_for(event: MessageStreamEvent) -> None:
+    assert event_from_dict(event.to_dict()) == event
+    assert isinstance(event, ErrorEvent | UnknownEvent) or event.type in event.to_dict()["type"]
+
+
+@given(messages(max_blocks=3))
+def test_messages_are_whole_and_without_contradictions(message: Message) -> None:
+    assert message.complete
+    assert len(message.content) <= 3
+    calls = any(isinstance(block, ToolUseBlock) for block in message.content)
+    assert (message.stop_reason == "tool_use") == calls
+
+
+@given(st.binary(max_size=200), st.data())
+def test_chunks_are_the_whole_body_for_every_way_of_cutting(
+    body: bytes, data: st.DataObject
+) -> None:
+    assert b"".join(data.draw(cuts(body))) == body
+    for way in WAYS_TO_CUT:
+        places = places_to_cut(body, way)
+        assert all(0 < place < len(body) for place in places)
+        assert b"".join(chunks_at(body, places)) == body
+
+
+@pytest.mark.parametrize(
+    ("way", "chunks"),
+    [
+        ("nowhere", ["a: 12\r\ndata:\r\n"]),
+        ("at every byte", list("a: 12\r\ndata:\r\n")),
+        ("after every line", ["a: 12\r\n", "data:\r\n"]),
+        ("before every line end", ["a: 12", "\r\ndata:", "\r\n"]),
+        ("inside every CRLF", ["a: 12\r", "\ndata:\r", "\n"]),
+        ("inside every field name", ["a: 12\r\nda", "ta:\r\n"]),
+        ("after every colon of a field", ["a: 12\r\ndata:", "\r\n"]),
+        ("inside every number", ["a: 1", "2\r\ndata:\r\n"]),
+        ("inside every character", ["a: 12\r\ndata:\r\n"]),
+    ],
+)
+def test_a_way_of_cutting_cuts_where_its_name_says(way: str, chunks: list[str]) -> None:
+    data = b"a: 12\r\ndata:\r\n"
+    assert chunks_at(data, places_to_cut(data, way)) == [chunk.encode() for chunk in chunks]
+
+
+@pytest.mark.parametrize(
+    ("way", "data", "chunks"),
+    [
+        ("inside every character", "é🎉", [b"\xc3", b"\xa9\xf0", b"\x9f", b"\x8e", b"\x89"]),
+        ("inside every escape", r"\ud83d!", [rb"\ud8", b"3d!"]),
+        ("after every backslash", r"\n\"", [b"\\", b"n\\", b'"']),
+        ("inside every word of JSON", "true,null", [b"tr", b"ue,nu", b"ll"]),
+        ("between two line ends", "a\n\nb\r\r", [b"a\n", b"\nb\r", b"\r"]),
+        ("after every quotation mark", '"a"', [b'"', b'a"']),
+        ("before every last brace", "{}} \n", [b"{}", b"} \n"]),
+    ],
+)
+def test_a_way_of_cutting_cuts_inside_of_what_its_name_says(
+    way: str, data: str, chunks: list[bytes]
+) -> None:
+    assert chunks_at(data.encode(), places_to_cut(data.encode(), way)) == chunks
+
+
+def test_a_place_that_is_named_twice_gives_an_empty_chunk() -> None:
+    assert chunks_at(b"ab", [1, 1]) == [b"a", b"", b"b"]
+
+
+def test_the_plain_style_is_that_of_the_api() -> None:
+    assert PLAIN.frame({"type": "ping"}) == b'event: ping\ndata: {"type": "ping"}\n\n'
+    assert PLAIN.codes == frozenset()
+    assert Style(event_names=False).frame({"type": "ping"}) == b'data: {"type": "ping"}\n\n'
+    assert PLAIN.frame({"type": "x", "s": "\ud800"}) == (
+        b'event: x\ndata: {"type": "x", "s": "\\ud800"}\n\n'
+    )
+
+
+# Faults.
+
+
+def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
+    """A machine that has read a faulty stream, and all codes it has to say."""
+    machine = StreamMachine(limits=stream.limits)
+    codes: set[str] = set()
+    try:
+        for chunk in stream.chunks:
+            for _ in machine.receive_data(chunk):
+                pass
+        lost = stream.exception
+        for _ in machine.receive_eof() if lost is None else machine.connection_lost(lost):
+            pass
+    except ProtocolError as error:
+        codes.add(error.code)
+    return machine, codes | {str(violation.code) for violation in machine.violations}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_must_come_of_a_fault_comes_of_it(name: str) -> None:
+    @settings(max_examples=EXAMPLES)
+    @given(faults(name, limits=SMALL, max_blocks=2))
+    def look(stream: FaultyStream) -> None:
+        machine, codes = machine_after(stream)
+        assert stream.verdict in (None, machine.verdict)
+        assert stream.codes <= codes <= stream.codes | stream.may
+        message = machine.snapshot
+        for block in message.content if message else ():
+            if isinstance(block, ToolUseBlock) and block.input_state == "complete":
+                assert block.id not in stream.broken
+                assert block.input == stream.inputs.get(str(block.id), block.input)
+
+    look()
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
+def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
+    known = {*map(str, ViolationCode), "spliced_message", *names_of_limits()}
+    assert fault.codes | fault.may <= known
+    assert fault.description.endswith((".", "!"))
+    assert fault.verdicts
+    assert Verdict.PENDING not in fault.verdicts
+    owner, _, number = fault.problem.partition("#")
+    assert not fault.problem or (owner.count("/") == 1 and number.isdigit())
+    assert (fault.limit in fault.codes) == bool(fault.limit)
+
+
+def names_of_limits() -> set[str]:
+    """The names of all limits."""
+    return {field.name for field in attrs.fields(Limits)}
+
+
+def test_faults_that_exceed_a_limit_need_one() -> None:
+    seen: set[str] = set()
+
+    @settings(max_examples=100, database=None, derandomize=True)
+    @given(faults(max_blocks=0, cut=False))
+    def look(stream: FaultyStream) -> None:
+        assert stream.chunks == (stream.data,)
+        assert stream.limits == Limits()
+        seen.add(stream.fault.name)
+
+    look()
+    assert seen
+    assert not any(FAULTS[name].limit for name in seen)
+
+
+def test_a_faulty_stream_shows_itself_as_a_person_reads_it() -> None:
+    shown: list[str] = []
+
+    @settings(max_examples=1, database=None)
+    @given(faults("done_marker", style=PLAIN, cut=False, max_blocks=0, unknown=False, pings=False))
+    def look(stream: FaultyStream) -> None:
+        shown.append(repr(stream))
+
+    look()
+    head, chunk = shown[0].splitlines()
+    assert head == "<done_marker: COMPLETE, done_marker"
+    assert chunk.endswith("data: [DONE]\\n\\n'>")
+
+
+# Fake sources.
+
+
+def test_a_source_delivers_pauses_raises_and_then_ends() -> None:
+    paused: list[int] = []
+    source = ByteSource([b"ab", lambda: paused.append(1), b"c", OSError("gone"), b"never"])
+    assert next(source) == b"ab"
+    assert not paused
+    assert next(source) == b"c"
+    assert paused == [1]
+    with pytest.raises(OSError, match="gone"):
+        next(source)
+    assert list(source) == []
+    assert source.delivered == 3
+
+
+def test_a_source_that_was_closed_delivers_nothing_more() -> None:
+    with ByteSource([b"a", b"b"]) as source:
+        assert next(source) == b"a"
+    assert source.closed
+    assert list(source) == []
+
+
+def test_an_asynchronous_source_does_the_same() -> None:
+    async def read() -> None:
+        paused: list[int] = []
+
+        async def pause() -> None:
+            await asyncio.sleep(0)
+            paused.append(1)
+
+        steps: list[AsyncStep] = [b"ab", pause, b"c", OSError("gone"), b"never"]
+        source = AsyncByteSource(steps)
+        assert await anext(source) == b"ab"
+        assert await anext(source) == b"c"
+        with pytest.raises(OSError, match="gone"):
+            await anext(source)
+        assert (paused, source.delivered) == ([1], 3)
+        assert [chunk async for chunk in source] == []
+        async with AsyncByteSource([b"a", b"b"]) as source:
+            assert await anext(source) == b"a"
+        assert source.closed
+        assert [chunk async for chunk in source] == []
+
+    asyncio.run(read())
+
+
+# Checks.
+
+
+def message_of(chunks: Iterable[bytes]) -> Message:
+    """A good consumer: returns a whole message, or raises."""
+    machine = StreamMachine(limits=SMALL)
+    for chunk in chunks:
+        for _ in machine.receive_data(chunk):
+            pass
+    for _ in machine.receive_eof():
+        pass
+    return machine.final_message()
+
+
+def inputs_of(message: Message) -> dict[str, Any]:
+    """The tool calls that may be run."""
+    return {
+        str(block.id): block.input
+        for block in message.content
+        if isinstance(block, ToolUseBlock) and block.input_state == "complete"
+    }
+
+
+def test_a_good_consumer_passes_all_checks() -> None:
+    from sansio_stream import APIError
+
+    check_chunking(message_of, body(*HELLO))
+    check_faults(
+        message_of,
+        raises=APIError,
+        completed=lambda message: message.complete or message.stop_reason is not None,
+        tool_inputs=inputs_of,
+        limits=SMALL,
+        examples=2,
+        max_blocks=1,
+    )
+
+
+def faulted(consume: Callable[[Iterable[bytes]], Any], *names: str, **more: Any) -> dict[str, str]:
+    """What is found for each fault: its name, and the complaint."""
+    how: dict[str, Any] = {"raises": ProtocolError, "completed": bool, "max_blocks": 0}
+    try:
+        check_faults(consume, names=names, **{"examples": 10, **how, **more})
+    except CheckError as error:
+        return {finding.fault: finding.complaint for finding in error.findings}
+    return {}
+
+
+def end_of(chunks: Iterable[bytes]) -> bool:
+    """Whether the end of a message was seen, anywhere."""
+    return b"message_stop" in b"".join(chunks)
+
+
+def test_a_truncated_stream_that_is_taken_for_whole_is_found() -> None:
+    def began(chunks: Iterable[bytes]) -> bool:
+        return b"message_start" in b"".join(chunks)
+
+    found = faulted(began, "missing_last_events", "empty_body")
+    assert found == {"missing_last_events": "taken for whole, but it is TRUNCATED"}
+
+
+def test_an_error_that_is_taken_for_an_answer_is_found() -> None:
+    assert "ERRORED" in faulted(end_of, "events_after_an_error")["events_after_an_error"]
+
+
+def test_an_exception_that_was_not_announced_is_found() -> None:
+    def fragile(chunks: Iterable[bytes]) -> bool:
+        for line in b"".join(chunks).splitlines():
+            if b"[DONE]" in line:
+                raise KeyError("type")
+        return True
+
+    assert faulted(fragile, "done_marker") == {"done_marker": "KeyError('type') escapes"}
+    assert faulted(fragile, "done_marker", raises=KeyError) == {}
+
+
+def test_the_exception_of_the_source_may_escape() -> None:
+    assert faulted(end_of, "connection_reset") == {}
+
+    def renamed(chunks: Iterable[bytes]) -> bool:
+        try:
+            return end_of(chunks)
+        except ConnectionError as error:
+            raise LookupError("lost") from error
+
+    assert faulted(renamed, "connection_reset") == {
+        "connection_reset": "LookupError('lost') escapes"
+    }
+
+
+def test_a_consumer_that_depends_on_the_cuts_is_found() -> None:
+    def by_chunk(chunks: Iterable[bytes]) -> int:
+        return sum(b"message_stop" in chunk for chunk in chunks)
+
+    assert "in these pieces it returns 0" in faulted(by_chunk, "nothing")["nothing"]
+    with pytest.raises(CheckError) as caught:
+        check_chunking(by_chunk, b"a message_stop b")
+    (finding,) = caught.value.findings
+    # The smallest: one cut, inside the word.
+    assert len(finding.chunks) == 2
+    assert b"".join(finding.chunks) == b"a message_stop b"
+    assert str(caught.value).startswith("in one piece it returns 1,\n  in 2 pieces it returns 0")
+
+
+def test_an_exception_for_some_cuts_only_is_found() -> None:
+    def decode_each(chunks: Iterable[bytes]) -> str:
+        return "".join(chunk.decode() for chunk in chunks)
+
+    with pytest.raises(CheckError) as caught:
+        check_chunking(decode_each, "é".encode())
+    assert caught.value.findings[0].chunks == (b"\xc3", b"\xa9")
+    assert "raises UnicodeDecodeError" in str(caught.value)
+
+
+def test_a_consumer_that_refuses_legal_streams_is_found() -> None:
+    def strict(chunks: Iterable[bytes]) -> bool:
+        for line in b"".join(chunks).decode().split("\n"):
+            if line.startswith("data: ") and json.loads(line[6:])["type"] == "ping":
+                raise LookupError("ping")
+        return True
+
+    assert (
+        "a legal stream is refused: it raises LookupError" in faulted(strict, "nothing")["nothing"]
+    )
+    # Its own exception is no excuse: the stream is legal.
+    assert faulted(strict, "nothing", raises=LookupError)
+    found = faulted(lambda chunks: bool(list(chunks)) and False, "nothing")
+    assert found == {"nothing": "a legal stream is not taken for whole"}
+
+
+def test_a_tool_call_with_another_input_is_found() -> None:
+    def lenient(chunks: Iterable[bytes]) -> dict[str, Any]:
+        machine = StreamMachine()
+        for _ in machine.receive_data(b"".join(chunks)):
+            pass
+        message = machine.snapshot
+        blocks = message.content if message else ()
+        calls = [block for block in blocks if isinstance(block, ToolUseBlock)]
+        return {str(block.id): block.input or block.partial_input for block in calls}
+
+    found = faulted(
+        lenient,
+        *("truncated_tool_input", "merged_tool_inputs", "interleaved_blocks"),
+        completed=lambda _: True,
+        tool_inputs=lambda inputs: inputs,
+    )
+    assert set(found) == {"truncated_tool_input", "merged_tool_inputs"}
+    assert found["truncated_tool_input"].startswith("the call toolu_0 would run with {")
+
+
+def test_a_finding_names_the_fault_and_shows_the_smallest_stream() -> None:
+    with pytest.raises(CheckError) as caught:
+        check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=["html_body"])
+    text = str(caught.value)
+    assert text.splitlines()[:2] == [
+        "html_body: A proxy's error page in the place of the stream, under HTTP 200.",
+        "  taken for whole, but it is NOT_AN_EVENT_STREAM",
+    ]
+    assert "<title>502" in text
+
+
+def test_long_streams_are_not_shown_in_full() -> None:
+    with pytest.raises(CheckError) as caught:
+        check_chunking(lambda chunks: len(list(chunks)), b"a" * 50_000)
+    assert "... " in str(caught.value)
+    assert len(str(caught.value)) < 10_000
+
+    def many(chunks: Iterable[bytes]) -> bool:
+        return len(list(chunks)) > 50
+
+    with pytest.raises(CheckError, match="and 31 more"):
+        check_chunking(many, b"a" * 60)
+
+
+def test_the_same_streams_are_tried_at_each_call() -> None:
+    def seen() -> list[bytes]:
+        bodies: list[bytes] = []
+
+        def consume(chunks: Iterable[bytes]) -> bool:
+            bodies.append(b"".join(chunks))
+            return end_of([bodies[-1]])
+
+        assert faulted(consume, "cut_anywhere", "lost_delta", examples=5) == {}
+        return bodies
+
+    assert seen() == seen()
+
+
+def test_faults_that_exceed_a_limit_are_checked_where_the_limits_are_known() -> None:
+    name = "endless_pings"
+    assert faulted(end_of, name) == {}
+    found = faulted(end_of, name, limits=SMALL)
+    assert found == {name: "taken for whole, but it is BROKEN"}
+    assert faulted(message_of, name, limits=SMALL, raises=LimitError) == {}
+
+
+# The package.
+
+
+def test_the_package_exports_what_its_rooms_export() -> None:
+    rooms = (writing, cutting, sources, catalogue, strategies, faulty, checks)
+    assert set(sansio_stream.testing.__all__) == {name for room in rooms for name in room.__all__}
+    for name in sansio_stream.testing.__all__:
+        assert getattr(sansio_stream.testing, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'sharks'"):
+        _ = sansio_stream.testing.sharks
+
+
+def test_hypothesis_is_imported_when_a_strategy_is_used_and_not_before() -> None:
+    program = (
+        "import sys, sansio_stream.testing as kit\n"
+        "kit.FAULTS, kit.ByteSource, kit.PLAIN, kit.chunks_at\n"
+        "assert 'hypothesis' not in sys.modules\n"
+        "kit.messages\n"
+        "assert 'hypothesis' in sys.modules\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
