@@ -32,7 +32,14 @@ from .events import (
     ThinkingDelta,
     UnknownEvent,
 )
-from .message import CompactionBlock, InputBlock, TextBlock, ThinkingBlock, UnknownBlock
+from .message import (
+    CompactionBlock,
+    InputBlock,
+    TextBlock,
+    ThinkingBlock,
+    UnknownBlock,
+    block_from_dict,
+)
 from .sse import encode_frame
 
 if TYPE_CHECKING:
@@ -228,15 +235,15 @@ def block_and_deltas(
     return evolve(start, unfolded=()), [*deltas, *block.unfolded]
 
 
-def input_block_and_text(block: Any) -> tuple[Any, str]:
+def input_block_and_text(block: Any) -> tuple[ContentBlock, str]:
     """Return a tool call as it starts, and the text of its input.
 
     The text as it came, broken or cut as it may be; else the input, if there is anything in it.
     """
     text = block.input_json or (encode_json(block.input) if block.input else "")
     # Without a text the start block's input stands; it may be no object, and then it is shown.
-    sent = {} if text else block.partial_input
-    return evolve(decode(type(block), {**block.to_dict(), "input": sent}), tool_input=None), text
+    sent: Any = {} if text else block.partial_input
+    return block_from_dict({**block.to_dict(), "input": sent}), text
 
 
 def is_running(block: ContentBlock) -> bool:

@@ -160,7 +160,7 @@ def test_the_deltas_are_as_large_as_they_were_asked_for(message: Message, sizes:
             assert len(event.delta.text) <= max(sizes)
 
 
-@given(messages(having=["text", "tool_use"]))
+@given(messages(blocks=["text"], having=["text", "tool_use"]))
 def test_where_no_sizes_are_left_the_rest_of_a_text_comes_in_one_delta(message: Message) -> None:
     deltas = [
         event.delta

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from hypothesis import strategies as st
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .writing import Style
 
 __all__ = ["FaultyStream", "faults"]
+
+Item = TypeVar("Item")
 
 
 def shown(chunks: Sequence[bytes]) -> str:
@@ -99,14 +101,12 @@ def faults(
     script = draw(scripts(having=fault.needs, **of_scripts))
     style = style or draw(styles(event_names=True) if fault.named else styles())
     kept = (limits if fault.limit else None) or Limits()
-    damage = fault.damage(
-        LegalStream(
-            copy.deepcopy([event.to_dict() for event in script]),
-            style,
-            kept,
-            lambda options: draw(st.sampled_from(options)),
-        )
-    )
+
+    def choose(options: Sequence[Item]) -> Item:
+        return draw(st.sampled_from(options))
+
+    payloads = copy.deepcopy([event.to_dict() for event in script])
+    damage = fault.damage(LegalStream(payloads, style, kept, choose))
     if isinstance(damage, bytes):
         damage = Damage(damage)
     chunks = draw(cuts(damage.data)) if cut else [damage.data]

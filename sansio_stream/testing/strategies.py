@@ -66,8 +66,8 @@ OBJECTS: Final = st.dictionaries(
     SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(NAMES, SCALARS, max_size=2),
     max_size=3,
 )
-FILLED_OBJECTS: Final = st.builds(
-    lambda members, words: {**members, "q": words}, OBJECTS, WORDS.filter(bool)
+FILLED_OBJECTS: Final = st.fixed_dictionaries(
+    {"q": WORDS.filter(bool)}, optional={"path": SCALARS, "\u00e9": st.lists(SCALARS, max_size=2)}
 )
 
 
@@ -213,7 +213,7 @@ USAGES: Final = st.fixed_dictionaries(
 LATE_MEMBERS: Final[dict[str, Any]] = {
     "stop_details": st.none() | st.just({"type": "refusal", "category": None}),
     "container": st.none() | st.just({"id": "container_1", "expires_at": "2027-01-01T00:00:00Z"}),
-    "context_management": st.just({"applied_edits": []}),
+    "context_management": st.just({"applied_edits": [{"type": "clear_thinking"}]}),
     "diagnostics": st.none() | st.just({"cache_miss_reason": None}),
     "input_transformations": st.just([{"type": "thinking_dropped", "path": "0"}]),
     "weather": SCALARS,

@@ -6,7 +6,7 @@ Knows no fault.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -15,6 +15,7 @@ from ..writing import Style
 
 __all__ = ["Damage", "Fault", "LegalStream"]
 
+Item = TypeVar("Item")
 Payload: TypeAlias = dict[str, Any]
 
 OVERLOADED: Final[Payload] = {
@@ -28,6 +29,14 @@ GROWING: Final = {"text_delta": "text", "input_json_delta": "partial_json"}
 """By the type of a delta: the member that says something."""
 
 
+class Choose(Protocol):
+    """What picks one of some options, of which there is at least one."""
+
+    def __call__(self, options: Sequence[Item], /) -> Item:
+        """Return it."""
+        ...
+
+
 @attrs.frozen
 class LegalStream:
     """A legal stream, ready to be damaged.
@@ -36,13 +45,13 @@ class LegalStream:
         payloads: of its events, in order; they may be changed.
         style: how they are written.
         limits: what the reader tolerates.
-        choose: picks one of the options it is given, of which there is at least one.
+        choose: picks one of several ways to do it.
     """
 
     payloads: list[Payload]
     style: Style
     limits: Limits
-    choose: Callable[[Sequence[Any]], Any]
+    choose: Choose
 
     def places(self, type: str) -> list[int]:
         """Return where the payloads of a type are."""
@@ -50,8 +59,7 @@ class LegalStream:
 
     def place(self, type: str) -> int:
         """Choose where a payload of a type is."""
-        place: int = self.choose(self.places(type))
-        return place
+        return self.choose(self.places(type))
 
     def telling_places(self, *deltas: str) -> list[int]:
         """Return where deltas of these types are that are not empty."""
@@ -64,8 +72,7 @@ class LegalStream:
 
     def telling_place(self, *deltas: str) -> int:
         """Choose one of these places."""
-        place: int = self.choose(self.telling_places(*deltas))
-        return place
+        return self.choose(self.telling_places(*deltas))
 
     def block_around(self, place: int) -> list[int]:
         """Return where the events of a block are: its start, its deltas, its stop."""

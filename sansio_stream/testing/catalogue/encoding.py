@@ -53,8 +53,7 @@ def lone_surrogate(stream: LegalStream) -> bytes:
 @fault(Verdict.NOT_AN_EVENT_STREAM, codes=["unknown_field"])
 def html_body(stream: LegalStream) -> bytes:
     """A proxy's error page in the place of the stream, under HTTP 200."""
-    page: bytes = stream.choose([HTML, HTML.replace(b"\n", b"")])
-    return page
+    return stream.choose([HTML, HTML.replace(b"\n", b"")])
 
 
 HTML: Final = b"<html>\n<head><title>502 Bad Gateway</title></head>\n<body>\n</body>\n</html>\n"
@@ -69,9 +68,7 @@ def json_body(stream: LegalStream) -> bytes:
 @fault(Verdict.TRUNCATED, problem="tetsuo-ai/agenc-core#2492", codes=["unknown_field"])
 def text_in_mid_stream(stream: LegalStream) -> bytes:
     """A proxy writes its own words into the stream, and closes it."""
-    words: bytes = stream.choose(
-        [b"upstream error: read ECONNRESET", b"Internal Server Error\n", HTML]
-    )
+    words = stream.choose([b"upstream error: read ECONNRESET", b"Internal Server Error\n", HTML])
     first, last = stream.place("message_start"), stream.places("message_delta")[0]
     return stream.style.joined(stream.frames()[: stream.choose(range(first, last)) + 1]) + words
 

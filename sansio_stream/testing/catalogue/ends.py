@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...errors import Verdict
-from .damage import OVERLOADED, Damage, LegalStream, fault
+from .damage import OVERLOADED, Damage, LegalStream, Payload, fault
 
 # How a stream ends.
 
@@ -135,7 +135,7 @@ def error_after_message_stop(stream: LegalStream) -> bytes:
 )
 def error_of_another_shape(stream: LegalStream) -> bytes:
     """An error in the shape of another server, without a type."""
-    shape = stream.choose(
+    shape: Payload = stream.choose(
         [{"error": {"message": "no slot"}}, {"code": 500, "message": "no"}, {"error": "no slot"}]
     )
     frames = stream.frames()[: stream.choose(range(stream.place("message_stop") + 1))]
