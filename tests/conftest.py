@@ -8,7 +8,10 @@ from hypothesis import HealthCheck, settings
 import shared_data
 
 # No deadlines: a loaded machine is slow, and what must not be slow is tested by counting work.
-# `dev` is for between two edits, `ci` repeats exactly, `deep` is for an evening (`make fuzz`).
+# `quick` is for what another run has proved already (the same tests on another Python, under
+# coverage), `dev` for between two edits, `ci` repeats exactly, `deep` is for an evening
+# (`make deep`).
+settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
 settings.register_profile("dev", deadline=None, max_examples=40)
 settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
 settings.register_profile(

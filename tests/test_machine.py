@@ -924,3 +924,10 @@ def test_each_fault_of_a_frame_has_its_code(raw: bytes, code: str) -> None:
         assert f"'code': <ViolationCode.{code.upper()}" in strict.error
     else:
         assert codes == ["duplicate_message_start"]
+
+
+def test_a_strict_machine_counts_nothing_that_it_did_not_tolerate() -> None:
+    machine = StreamMachine(strict=True, limits=Limits(violations=1))
+    with pytest.raises(ProtocolError, match="a line is neither"):
+        list(machine.receive_data(b"x\ny\ndata: {}\n\n"))
+    assert (machine.violations, machine.violation_count) == ((), 0)

@@ -1,10 +1,8 @@
-"""The value of a JSON text in pieces: against json.loads, jiter, recorded rows and counted work."""
+"""The value of a JSON text in pieces: against json.loads, recorded rows and counted work."""
 
 import base64
 import codecs
 import copy
-import importlib
-import importlib.util
 import inspect
 import json
 import pickle
@@ -22,8 +20,6 @@ from hypothesis import example, given, strategies as st
 import sansio_stream.partial_json as room
 import shared_data
 from sansio_stream.partial_json import InvalidJSONError, PartialJSON, TooDeepError, loads
-
-JITER: Any = importlib.import_module("jiter") if importlib.util.find_spec("jiter") else None
 
 BOTH_MODES = pytest.mark.parametrize("partial_strings", [True, False])
 
@@ -61,14 +57,6 @@ def oracle(text: str) -> str | None:
         return None
 
 
-def value_of_jiter(text: str, *, strings: bool) -> Any:
-    """The partial value as jiter sees it, None where it sees none."""
-    try:
-        return JITER.from_json(text.encode(), partial_mode="trailing-strings" if strings else True)
-    except ValueError:
-        return None
-
-
 def cut(text: str, at: list[int]) -> list[str]:
     """The pieces of a text that is cut at these positions, some of them empty."""
     edges = [0, *sorted(min(position, len(text)) for position in at), len(text)]
@@ -91,7 +79,6 @@ NUMBERS = (
     | st.floats(allow_nan=False, allow_infinity=False)
 )
 STRINGS = FEW_STRINGS | SURROGATES | st.text()
-ENCODABLE_STRINGS = FEW_STRINGS | st.text(st.characters(exclude_categories=["Cs"]))
 WHITE_SPACE = st.text(" \t\n\r", max_size=2)
 
 
@@ -381,18 +368,11 @@ def test_an_older_value_comes_back_while_the_newer_number_is_none_yet() -> None:
     ]
 
 
-@given(text=spellings(ENCODABLE_STRINGS))
-@BOTH_MODES
-def test_every_prefix_shows_what_jiter_shows(text: str, partial_strings: bool) -> None:
-    if JITER is None:
-        pytest.skip("jiter is not installed (dependency group peers)")
-    read_always = PartialJSON(partial_strings)
-    for end in range(len(text) + 1):
-        prefix = text[:end]
-        expected = repr(value_of_jiter(prefix, strings=partial_strings))
-        assert repr(feed([prefix], strings=partial_strings).value) == expected
-        read_always.push(prefix[-1:])
-        assert repr(read_always.value) == expected
+def test_an_older_null_comes_back_too() -> None:
+    parser = feed('{"a":null,"a":1', read=True)
+    assert parser.value == {"a": 1}
+    parser.push(".")
+    assert parser.value == {"a": None}
 
 
 def test_containers_grow_in_place() -> None:
@@ -428,6 +408,16 @@ def test_nesting_is_dead_at_the_bracket_beyond_the_limit(document: str) -> None:
             parse()
         assert caught.value.position == last
     assert parser.dead_at == last
+
+
+def test_512_containers_inside_one_another_are_what_is_allowed_unasked() -> None:
+    for count, is_allowed in ((512, True), (513, False)):
+        text = "[" * count + "]" * count
+        parser = PartialJSON()
+        parser.push(text)
+        assert parser.dead_at == (None if is_allowed else 512)
+        for parse in (parser.finish, lambda text=text: loads(text)):
+            assert (outcome(parse)[0] == "value") is is_allowed
 
 
 def test_brackets_that_do_not_nest_do_not_count() -> None:
@@ -487,6 +477,20 @@ def test_an_unfinished_integer_beyond_the_digits_is_not_shown_until_it_is_a_floa
     assert parser.value == []
     parser.push("]")
     assert parser.finish() == [float(LONG_INTEGER + ".5")]
+
+
+def test_an_unfinished_number_is_shown_up_to_4300_characters() -> None:
+    for number in ("7" * 4299, "0." + "7" * 4297):
+        parser = PartialJSON()
+        parser.push("[" + number)
+        assert repr(parser.value) == repr([json.loads(number)])
+        parser.push("7")
+        assert repr(parser.value) == repr([json.loads(number + "7")])
+        parser.push("7")
+        assert parser.value == []
+    parser = PartialJSON()
+    parser.push('{"a": 1, "a": 0.' + "7" * 4299)
+    assert parser.value == {"a": 1}
 
 
 def test_a_number_alone_ends_with_the_text_and_may_be_refused_too() -> None:
@@ -643,11 +647,12 @@ PATTERNS = ("_plain", "_characters", "_cut_escape", "_digits")
 
 @contextmanager
 def counted_work() -> Generator[list[int]]:
-    work = [0]
+    work = [0, 0]  # in these units; calls of a pattern alone
 
     def counting(match: Callable[[str, int], Any]) -> Callable[[str, int], Any]:
         def counted(text: str, position: int) -> Any:
             work[0] += 1 + len(text) - position
+            work[1] += 1
             return match(text, position)
 
         return counted
@@ -710,6 +715,37 @@ def test_each_character_of_a_cut_token_is_handed_out_a_bounded_number_of_times()
     ):
         assert work_of(text, 400) < 2.2 * len(text) + 4300 * 4300 / 400
     assert work_of("[" + "7" * 200_000, 1) < 3 * 200_000 + 4300 * 4300
+
+
+def calls_of(text: str) -> int:
+    """How often a pattern is called for a text in one piece."""
+    parser = feed([text])
+    with counted_work() as work:
+        assert parser.dead_at is None
+    return work[1]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("0", "-0", "5", "18", "29", "30", "-41", "52", "63", "74", "85", "96", "1234567890"),
+        *("0.0", "-1.5", "3.1234567890", "0.5e7", "2.5E-3"),
+        *("1e5", "1E5", "1e+5", "1e-5", "0e0", "7e90", "9e-1234567890"),
+        *('""', '"a"', '"\x7f \U0001f600"', "true", "false", "null"),
+    ],
+)
+def test_a_token_that_is_whole_is_taken_by_one_call_of_a_pattern(token: str) -> None:
+    for end in (",", "]", " ", "\t", "\n", "\r"):
+        assert calls_of(f"[{token}{end}") == 3
+        assert calls_of(f"[0,{token}{end}") == 5
+    assert calls_of(f'{{"a":{token}}}') == 4
+
+
+@pytest.mark.parametrize("key", ['""', '"a"', '" \x7f\U0001f600"'])
+def test_a_key_is_taken_together_with_what_stands_around_it(key: str) -> None:
+    for space in ("", " ", "\t\n\r "):
+        assert calls_of(f"{{{space}{key}{space}:") == 2
+        assert calls_of(f'{{"":0{space},{space}{key}{space}:') == 4
 
 
 def test_what_is_never_read_is_never_scanned() -> None:

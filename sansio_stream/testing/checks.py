@@ -14,7 +14,9 @@ import attrs
 from hypothesis import Phase, find, settings, strategies as st
 from hypothesis.errors import NoSuchExample
 
+from ..encode import events_from_message
 from ..errors import Limits, Verdict
+from ..message import message_from_dict
 from .catalogue import FAULTS
 from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
 from .faulty import FaultyStream, faults, shown
@@ -35,7 +37,8 @@ class Finding:
     """Something that a consumer does wrong, with the smallest stream for which it does.
 
     Attributes:
-        fault: the name of what goes wrong in the stream, a key of `FAULTS`; "" in `check_chunking`.
+        fault: the name of what goes wrong in the stream, a key of `FAULTS`; "" where nothing does,
+            and the way of cutting makes a difference.
         complaint: what the consumer does.
         chunks: the stream, as it was cut.
     """
@@ -97,18 +100,27 @@ def check_chunking(consume: Consume[Any], data: bytes) -> None:
 
     Raises CheckError with as few cuts as make a difference.
     """
+    finding = difference_by_cutting(consume, data, ways_to_cut(data))
+    if finding is not None:
+        raise CheckError([finding])
+
+
+def difference_by_cutting(
+    consume: Consume[Any], data: bytes, ways: Iterable[Sequence[int]]
+) -> Finding | None:
+    """Return how one of these ways of cutting makes a difference, or None."""
     whole = Outcome.of(consume, [data])
 
     def differs(places: Sequence[int]) -> bool:
         return Outcome.of(consume, chunks_at(data, places)).differs(whole)
 
-    for places in ways_to_cut(data):
+    for places in ways:
         if differs(places):
-            fewest = smallest(places, differs)
-            chunks = tuple(chunks_at(data, fewest))
+            chunks = tuple(chunks_at(data, smallest(places, differs)))
             cut = Outcome.of(consume, chunks)
-            complaint = f"in one piece it {whole},\n  in {len(chunks)} pieces it {cut}:"
-            raise CheckError([Finding("", complaint, chunks)])
+            complaint = f"in one piece it {whole},\n  in {len(chunks)} pieces it {cut}"
+            return Finding("", complaint, chunks)
+    return None
 
 
 def ways_to_cut(data: bytes) -> Iterator[list[int]]:
@@ -154,6 +166,7 @@ def check_faults(
     names: Iterable[str] = (),
     limits: Limits | None = None,
     examples: int = 50,
+    shrink: bool = True,
     **of_scripts: Any,
 ) -> None:
     """Check that a consumer is not fooled by what goes wrong on the way.
@@ -176,10 +189,12 @@ def check_faults(
             unless limits are given.
         limits: what the consumer tolerates.
         examples: how many streams are tried for each fault.
-        of_scripts: restricts the scripts; see `scripts`.
+        shrink: whether the smallest stream is looked for that is handled badly. Takes most of the
+            time; without it, the first one is shown.
+        of_scripts: `blocks`, `max_blocks`, `unknown`, `pings`, as for `scripts`.
 
-    Raises CheckError with one smallest stream for each fault that is handled badly. The same
-    streams are tried at each call.
+    Raises CheckError with one stream for each fault that is handled badly. The same streams are
+    tried at each call.
     """
     examiner = Examiner(consume, raises, completed, tool_inputs)
 
@@ -187,33 +202,60 @@ def check_faults(
         complaint: Callable[[FaultyStream], str | None], name: str, **how: Any
     ) -> list[Finding]:
         streams = faults(name, limits=limits, **how, **of_scripts)
-        stream = smallest_example(streams, lambda each: complaint(each) is not None, examples)
+        stream = first_example(
+            streams, lambda each: complaint(each) is not None, examples, shrink=shrink
+        )
         return [] if stream is None else [Finding(name, complaint(stream) or "", stream.chunks)]
 
     # What a consumer does wrong with legal streams is said once, not again with each fault.
     unread = finding(examiner.of_the_whole, "nothing", cut=False)
-    miscut = finding(examiner.of_the_cuts, "nothing", style=PLAIN)
-    findings = unread + miscut
+    miscut = difference_by_cutting(
+        consume, LEGAL, (places_to_cut(LEGAL, way) for way in WAYS_TO_CUT)
+    )
+    findings = [*unread, *([] if miscut is None else [miscut])]
     for name in names or FAULTS:
         if name != "nothing" and (limits or not FAULTS[name].limit):
             style = PLAIN if unread else None
-            findings += finding(examiner.of_both, name, style=style, cut=not miscut)
+            findings += finding(examiner.of_both, name, style=style, cut=miscut is None)
     if findings:
         raise CheckError(findings)
 
 
-def smallest_example(
+LEGAL: Final = PLAIN.body(
+    event.to_dict()
+    for event in events_from_message(
+        message_from_dict(
+            {
+                "id": "msg_1",
+                "type": "message",
+                "role": "assistant",
+                "model": "claude-test-1",
+                "content": [{"type": "text", "text": '\u00e9\u2028\N{PARTY POPPER}\n"\x00'}],
+                "stop_reason": "end_turn",
+                "stop_sequence": None,
+                "usage": {"input_tokens": 12, "output_tokens": 34},
+            }
+        ),
+        [3],
+    )
+)
+"""A stream with a place for most ways to cut."""
+
+
+def first_example(
     strategy: st.SearchStrategy[FaultyStream],
     condition: Callable[[FaultyStream], bool],
     examples: int,
+    *,
+    shrink: bool,
 ) -> FaultyStream | None:
-    """Return the smallest stream of which the condition is true, or None: always the same."""
+    """Return a stream of which the condition is true, or None: always the same."""
     how = settings(
         max_examples=examples,
         derandomize=True,
         database=None,
         deadline=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
     )
     try:
         return find(strategy, condition, settings=how)
@@ -259,6 +301,8 @@ class Examiner:
         if completed and stream.verdict not in USABLE:
             return f"taken for whole, but it is {stream.verdict.name}"
         for id, value in self.tool_inputs(outcome.result).items():
-            if id in stream.broken or stream.inputs.get(id, value) != value:
+            if id in stream.broken:
+                return f"the call {id} would run with {value!r}, but its input is broken"
+            if stream.inputs.get(id, value) != value:
                 return f"the call {id} would run with {value!r}, not with {stream.inputs[id]!r}"
         return None

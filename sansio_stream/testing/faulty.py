@@ -90,7 +90,7 @@ def faults(
     Args:
         names: keys of `FAULTS`. Without any, all of them, but those that exceed a limit only if
             limits are given.
-        style: how they are written; in any legal style by default.
+        style: how they are written; by default in any legal style with `event:` lines.
         cut: whether they are cut, or arrive in one piece.
         limits: of the reader, for the faults that exceed one; others stay within the default ones.
             Large limits make large streams.
@@ -99,7 +99,7 @@ def faults(
     possible = names or [each.name for each in FAULTS.values() if limits or not each.limit]
     fault = FAULTS[draw(st.sampled_from(possible))]
     script = draw(scripts(having=fault.needs, **of_scripts))
-    style = style or draw(styles(event_names=True) if fault.named else styles())
+    style = style or draw(styles(event_names=True))
     kept = (limits if fault.limit else None) or Limits()
 
     def choose(options: Sequence[Item]) -> Item:

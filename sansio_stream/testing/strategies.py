@@ -46,13 +46,14 @@ Payload: TypeAlias = dict[str, Any]
 
 # What is in a block.
 
-WORDS: Final = st.text(
-    st.sampled_from("ab e,:[]{}0\"'\\/\n\t\0\x7f\x85\u00e9\u2028\ufeff\ufffd\N{PARTY POPPER}"),
-    max_size=12,
+CHARACTERS: Final = st.sampled_from(
+    "ab e,:[]{}0\"'\\/\n\t\0\x7f\x85\u00e9\u2028\ufeff\ufffd\N{PARTY POPPER}"
 )
-"""Texts full of what parsers stumble over: quotes, escapes, controls, line separators of Unicode,
-characters of one to four bytes.
+"""What parsers stumble over: quotes, escapes, controls, line separators of Unicode, characters of
+one to four bytes.
 """
+WORDS: Final = st.text(CHARACTERS, max_size=12)
+SOME_WORDS: Final = st.text(CHARACTERS, min_size=1, max_size=12)
 NAMES: Final = st.sampled_from(["name", "q", "path", "type", "input", "text", "\u00e9"])
 SCALARS: Final = (
     st.none()
@@ -67,7 +68,7 @@ OBJECTS: Final = st.dictionaries(
     max_size=3,
 )
 FILLED_OBJECTS: Final = st.fixed_dictionaries(
-    {"q": WORDS.filter(bool)}, optional={"path": SCALARS, "\u00e9": st.lists(SCALARS, max_size=2)}
+    {"q": SOME_WORDS}, optional={"path": SCALARS, "\u00e9": st.lists(SCALARS, max_size=2)}
 )
 
 
@@ -188,8 +189,8 @@ BLOCK_TYPES: Final = tuple(BLOCKS)
 """
 
 WITH_CONTENT: Final[dict[str, Any]] = {
-    "text": payloads("text", text=st.text(st.sampled_from("ab \u00e9\u2028"), min_size=2)),
-    "thinking": payloads("thinking", thinking=WORDS.filter(bool), signature=st.just("c2ln")),
+    "text": payloads("text", text=st.text(CHARACTERS, min_size=2, max_size=12)),
+    "thinking": payloads("thinking", thinking=SOME_WORDS, signature=st.just("c2ln")),
     "tool_use": tool_calls("tool_use", input=FILLED_OBJECTS),
 }
 """By type: blocks that certainly get deltas which say something."""
@@ -302,7 +303,7 @@ def scripts(
     kinds = blocks if unknown else [kind for kind in blocks if kind != "hologram"]
     message = draw(messages(blocks=kinds, having=having, max_blocks=max_blocks))
     # Sizes of 0 are empty deltas, which are legal.
-    sizes = draw(st.lists(st.integers(0, 12), min_size=1, max_size=3).filter(any))
+    sizes = [*draw(st.lists(st.integers(0, 12), max_size=2)), draw(st.integers(1, 12))]
     script = list(events_from_message(message, itertools.cycle(sizes)))
     if draw(st.booleans()):
         early = MessageDelta(None, None), MessageDeltaUsage(message.usage.output_tokens)

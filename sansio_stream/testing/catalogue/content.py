@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 
+import attrs
+
 from ...errors import Verdict
 from .damage import DEEP, Damage, LegalStream, fault
 
@@ -96,7 +98,13 @@ def contradictory_stop_reason(stream: LegalStream) -> bytes:
 # Members.
 
 
-@fault(Verdict.COMPLETE, codes=["event_name_mismatch"], named=True)
+@fault(Verdict.COMPLETE, problem="coder/coder#23587", codes=["missing_event_name"])
+def missing_event_names(stream: LegalStream) -> bytes:
+    """No frame has an `event:` line."""
+    return attrs.evolve(stream.style, event_names=False).body(stream.payloads)
+
+
+@fault(Verdict.COMPLETE, codes=["event_name_mismatch"])
 def wrong_event_name(stream: LegalStream) -> bytes:
     """The `event:` line says something else than the payload's type."""
     place = stream.choose(range(len(stream.payloads)))
@@ -104,7 +112,7 @@ def wrong_event_name(stream: LegalStream) -> bytes:
     return stream.body_with_frame(place, stream.style.frame(stream.payloads[place], name))
 
 
-@fault(Verdict.COMPLETE, problem="decolua/9router#3409", codes=["missing_type"], named=True)
+@fault(Verdict.COMPLETE, problem="decolua/9router#3409", codes=["missing_type"])
 def missing_type(stream: LegalStream) -> bytes:
     """A payload has no type, as a ping that is `{}`."""
     place = stream.place(stream.choose(["message_start", "message_delta", "message_stop"]))

@@ -174,7 +174,6 @@ class Fault:
         codes: all of these are said: codes of violations, or of the error.
         may: these may be said as well. Nothing else is.
         needs: the types of blocks that a script must have.
-        named: whether it takes frames with `event:` lines.
         limit: the member of `Limits` that it exceeds, or "".
         damage: does it.
     """
@@ -186,7 +185,6 @@ class Fault:
     codes: frozenset[str]
     may: frozenset[str]
     needs: tuple[str, ...]
-    named: bool
     limit: str
     damage: Callable[[LegalStream], Damage | bytes] = attrs.field(repr=False)
 
@@ -197,7 +195,6 @@ def fault(
     codes: Sequence[str] = (),
     may: Sequence[str] = (),
     needs: Sequence[str] = (),
-    named: bool = False,
     limit: str = "",
 ) -> Callable[[Callable[[LegalStream], Damage | bytes]], Fault]:
     """Make a fault of a function; its name and its docstring are the fault's."""
@@ -211,7 +208,6 @@ def fault(
             codes=frozenset(codes),
             may=frozenset(may),
             needs=tuple(needs),
-            named=named,
             limit=limit,
             damage=damage,
         )

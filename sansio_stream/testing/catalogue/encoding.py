@@ -32,13 +32,13 @@ def flipped_bit(stream: LegalStream) -> Damage:
     return Damage(bytes(body), altered=tuple(start["id"] for start in starts if "id" in start))
 
 
-@fault(Verdict.BROKEN, codes=["undecodable_payload"], needs=["text"], named=True)
+@fault(Verdict.BROKEN, codes=["undecodable_payload"], needs=["text"])
 def raw_control_character(stream: LegalStream) -> bytes:
     """A NUL stands unescaped inside a JSON string."""
     return stream.body_with_text(b"\0")
 
 
-@fault(Verdict.BROKEN, codes=["undecodable_payload", "unknown_field"], needs=["text"], named=True)
+@fault(Verdict.BROKEN, codes=["undecodable_payload", "unknown_field"], needs=["text"])
 def raw_line_end(stream: LegalStream) -> bytes:
     """A line end stands unescaped inside a JSON string, and so cuts the line."""
     return stream.body_with_text(stream.choose([b"\n", b"\r", b"\r\n"]))
@@ -90,10 +90,7 @@ def done_marker_for_message_stop(stream: LegalStream) -> bytes:
 
 
 @fault(
-    Verdict.BROKEN,
-    problem="anthropics/anthropic-sdk-python#1265",
-    codes=["undecodable_payload"],
-    named=True,
+    Verdict.BROKEN, problem="anthropics/anthropic-sdk-python#1265", codes=["undecodable_payload"]
 )
 def truncated_json(stream: LegalStream) -> bytes:
     """The JSON of an event is cut, and its frame is not."""
@@ -103,7 +100,7 @@ def truncated_json(stream: LegalStream) -> bytes:
     return stream.body_with_frame(place, stream.style.frame_of(name, cut))
 
 
-@fault(Verdict.BROKEN, codes=["undecodable_payload"], named=True)
+@fault(Verdict.BROKEN, codes=["undecodable_payload"])
 def huge_integer(stream: LegalStream) -> bytes:
     """A number with more digits than Python converts."""
     place = stream.place("message_stop")

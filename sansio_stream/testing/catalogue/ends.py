@@ -142,7 +142,7 @@ def error_of_another_shape(stream: LegalStream) -> bytes:
     return stream.style.joined([*frames, stream.style.frame(shape, "")])
 
 
-@fault(Verdict.ERRORED, problem="vercel/ai#2463", named=True)
+@fault(Verdict.ERRORED, problem="vercel/ai#2463")
 def error_as_text(stream: LegalStream) -> bytes:
     """An error whose data is no JSON."""
     frames = stream.frames()[: stream.choose(range(stream.place("message_stop") + 1))]

@@ -49,7 +49,12 @@ def endless_pings(stream: LegalStream) -> bytes:
 @fault(Verdict.BROKEN, codes=["blocks"], may=["index_reused"], needs=["text"], limit="blocks")
 def too_many_blocks(stream: LegalStream) -> bytes:
     """A message has more blocks than the reader takes."""
-    last = stream.places("content_block_stop")[-1] + 1
-    block = [stream.payloads[place] for place in stream.block_around(last - 1)]
-    stream.payloads[last:last] = block * stream.limits.blocks
+    last = stream.places("content_block_stop")[-1]
+    stop = stream.payloads[last]
+    start = {
+        "type": "content_block_start",
+        "index": stop["index"],
+        "content_block": {"type": "text", "text": ""},
+    }
+    stream.payloads[last + 1 : last + 1] = [start, stop] * stream.limits.blocks
     return stream.body()

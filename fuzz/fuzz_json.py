@@ -1,0 +1,203 @@
+"""PartialJSON: what json.loads says of the whole, and the same at each character for any cut."""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import attrs
+
+from cases import DEPTH, PICKLES, WHOLE_STRINGS, Case, pickled, same
+from sansio_stream import (
+    InvalidJSONError,
+    PartialJSON,
+)
+from sansio_stream.partial_json import TooDeepError, loads
+
+# The whole value is compared after each of these characters.
+WATCHED_CHARACTERS: Final = 200
+COMPLETED_CHARACTERS: Final = 2_000
+
+_string = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
+@attrs.frozen
+class Parsed:
+    """What a parser has to say of a text; values as repr, which tells 1 from 1.0."""
+
+    value: str
+    dead_at: int | None
+    dead_reason: str | None
+    finished: tuple[object, ...]
+
+
+def finished(finish: Callable[[], object]) -> tuple[object, ...]:
+    """Return what a strict parse ended in."""
+    try:
+        return ("value", repr(finish()))
+    except InvalidJSONError as error:
+        return (type(error).__name__, error.reason, error.position)
+
+
+def parsed(parser: PartialJSON) -> Parsed:
+    """Ask a parser everything."""
+    end = finished(parser.finish)
+    return Parsed(repr(parser.value), parser.dead_at, parser.dead_reason, end)
+
+
+def partial_json(data: bytes) -> None:
+    """Parse whole and in pieces, read after each and never."""
+    case = Case.of(data)
+    text = text_of(case.body)
+    strings, depth = not case.has(WHOLE_STRINGS), case.choose(4, DEPTH)
+
+    def parser_of(pieces: Iterable[str]) -> PartialJSON:
+        parser = PartialJSON(strings, max_depth=depth)
+        for piece in pieces:
+            parser.push(piece)
+        return parser
+
+    whole = parsed(parser_of([text]))
+    same("loads", whole.finished, finished(lambda: loads(text, depth)))
+    check_against_json(text, depth, whole)
+    check_death(text, whole)
+
+    # Character by character, read after each and never.
+    same("pushed in characters", whole, parsed(parser_of(text)))
+    watched = parser_of("")
+    moments = [(repr(watched.value), watched.dead_at)]
+    before = copy.deepcopy(watched.value)
+    for character in text[:WATCHED_CHARACTERS]:
+        watched.push(character)
+        after = copy.deepcopy(watched.value)
+        check_step(before, after)
+        before = after
+        moments.append((repr(after), watched.dead_at))
+    watched.push(text[WATCHED_CHARACTERS:])
+    same("read after each character", whole, parsed(watched))
+    for position, (_, dead_at) in enumerate(moments):
+        is_dead = whole.dead_at is not None and whole.dead_at < position
+        same(f"dead_at after {position} characters", whole.dead_at if is_dead else None, dead_at)
+
+    # In pieces, read, pickled and copied after each.
+    pieces = parser_of("")
+    position = 0
+    for number, piece in enumerate(case.cuts(text)):
+        pieces.push(piece)
+        position += len(piece)
+        if number < PICKLES:
+            pieces = pickled(pieces) if number % 2 else copy.deepcopy(pieces)
+        if position < len(moments):
+            seen = (repr(pieces.value), pieces.dead_at)
+            same(f"read after {position} characters", moments[position], seen)
+    same("pushed in pieces", whole, parsed(pieces))
+
+
+def text_of(body: bytes) -> str:
+    """Return the text of bytes; three bytes stand for a lone surrogate as well."""
+    try:
+        return body.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return body.decode("utf-8", "replace")
+
+
+def check_against_json(text: str, max_depth: int, whole: Parsed) -> None:
+    """A strict parse succeeds where json.loads does and nesting allows, with the same value."""
+    expected = accepted(text)
+    if expected is not None and depth_of(text) <= max_depth:
+        same("the value of json.loads", ("value", expected), whole.finished)
+        same("the value of a whole text", expected, whole.value)
+    elif expected is not None:
+        same("the error of a text that is too deep", TooDeepError.__name__, whole.finished[0])
+    else:
+        assert whole.finished[0] != "value", f"{text!r} is no JSON, and is taken for some"
+
+
+def accepted(text: str) -> str | None:
+    """Return the repr of what json.loads makes of a text, None where it refuses."""
+    try:
+        return repr(json.loads(text, parse_constant=refuse))
+    except (ValueError, RecursionError):
+        return None
+
+
+def refuse(name: str) -> object:
+    """NaN and the infinities are not JSON."""
+    raise ValueError(name)
+
+
+def depth_of(text: str) -> int:
+    """Return how many arrays and objects are inside one another at most."""
+    deepest = depth = 0
+    for character in _string.sub("", text):
+        depth += (character in "[{") - (character in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+# Whatever a text breaks off in, one of these goes on: the rest of an escape, of a string, of a
+# literal, of a number; the value of a key. Behind it all that is open is closed.
+ENDINGS: Final = tuple(
+    escape + token
+    for escape in ("", '"', 'n"', '0"', '00"', '000"', '0000"', 'u0000"')
+    for token in ("", "0", ":0", '"":0', "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l")
+)
+
+
+def check_death(text: str, whole: Parsed) -> None:
+    """A text is dead from the first character after which no ending makes it JSON."""
+    dead_at = whole.dead_at
+    if len(text) > COMPLETED_CHARACTERS:
+        return
+    alive = text if dead_at is None else text[:dead_at]
+    assert can_be_ended(alive), f"{alive!r} is dead, and is not said to be"
+    if dead_at is not None and whole.finished[0] != TooDeepError.__name__:
+        dead = text[: dead_at + 1]
+        assert not can_be_ended(dead), f"{dead!r} is said to be dead, and is not"
+
+
+def can_be_ended(text: str) -> bool:
+    """Whether one of the endings makes a JSON text of it."""
+    closing = ""
+    for character in _string.sub("", text):
+        if character in "[{":
+            closing = "]}"[character == "{"] + closing
+        elif character in "]}":
+            closing = closing[1:]
+    return any(accepted(text + ending + closing) is not None for ending in ENDINGS)
+
+
+def check_step(before: object, after: object) -> None:
+    """One more character changes one place of the value at most: the one that was growing.
+
+    Text only grows. A number may change or go away: 1 is one as it stands, 1. is not, 1.5 is.
+    """
+    match before, after:
+        case list(), list():
+            check_step_of_items(before, after)
+        case dict(), dict():
+            changed = [
+                key for key in before if key not in after or repr(before[key]) != repr(after[key])
+            ]
+            assert len(changed) + len(after.keys() - before.keys()) <= 1, (
+                f"{before!r} and one more character is {after!r}"
+            )
+        case str(), str():
+            assert after.startswith(before), f"{before!r} became {after!r}"
+        case (None, _) | (int() | float(), None | int() | float()):
+            pass
+        case _:
+            raise AssertionError(f"{before!r} became {after!r}")
+
+
+def check_step_of_items(before: list[Any], after: list[Any]) -> None:
+    """In an array it is the last item that grows, or a new one."""
+    finished = len(before) - 1
+    assert repr(before[:finished]) == repr(after[:finished]), f"{before!r} became {after!r}"
+    assert len(after) <= len(before) + 1, f"{before!r} became {after!r}"
+    if before and len(after) >= len(before):
+        check_step(before[-1], after[finished])
+    elif before:
+        is_number = isinstance(before[-1], int | float) and len(after) == finished
+        assert is_number, f"{before!r} became {after!r}"
