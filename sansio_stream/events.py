@@ -23,7 +23,7 @@ from .codec import (
     wire_object,
 )
 from .errors import Limits, ViolationCode
-from .message import Citation, ContentBlock, InputBlock, Message, StopReason
+from .message import Citation, ContentBlock, InputBlock, Message, StopReason, Usage
 from .tool_input import ToolInput
 
 __all__ = [
@@ -391,7 +391,8 @@ def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
         case ContentBlockStartEvent(content_block=block):
             return (block,)
         case MessageDeltaEvent(delta=delta, usage=usage):
-            return event, delta, usage
+            # What it says of the usage ends in that of the message, which has more members.
+            return event, delta, decode(Usage, usage.to_dict())
         case _:
             return ()
 

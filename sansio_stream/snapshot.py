@@ -469,11 +469,10 @@ class Fold:
         self._message = amended(message, **changes) if changes else message
         # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
         # kept. Decoded when somebody looks: they are merged in the size of what was said.
-        mute = mistyped(event.usage)
+        sent = event.usage.to_dict()
+        mute = mistyped(decode(Usage, sent))
         counts = {
-            name: value
-            for name, value in event.usage.to_dict().items()
-            if value is not None and name not in mute
+            name: value for name, value in sent.items() if value is not None and name not in mute
         }
         if counts:
             self._usage = self._usage or message.usage.to_dict()

@@ -122,7 +122,7 @@ class Framer:
         self._position = 0
         self._start: int | None = None
         # The fields of the frame so far.
-        self._name = b""
+        self._name: bytes | None = None
         self._data: list[bytes] = []
         self._id: bytes | None = None
         self._retry: int | None = None
@@ -199,10 +199,11 @@ class Framer:
         tail = without_cut_character(bytes(self._tail))
         if self._position == 0 and BOM.startswith(tail):
             return None
-        cut_field_name = tail != b"" and any(field.startswith(tail) for field in KNOWN_FIELDS)
+        begun = tail.removeprefix(BOM) if self._position == 0 else tail
+        cut_field_name = begun != b"" and any(field.startswith(begun) for field in KNOWN_FIELDS)
         if tail and not cut_field_name:
             self._take_line(tail)
-        fields = (self._data or None, self._name or None, self._id, self._retry)
+        fields = (self._data or None, self._name, self._id, self._retry)
         if not cut_field_name and all(field is None for field in fields):
             return None
         return self._make_frame(self._received)
@@ -286,7 +287,7 @@ class Framer:
     def _make_frame(self, end: int) -> Frame:
         if self._id is not None:
             self.last_event_id = self._text(self._id)
-        name = self._text(self._name)
+        name = self._text(self._name or b"")
         data = self._text(b"\n".join(self._data))
         offset = self._frame_start
         faults, uncounted = self.take_faults()
@@ -299,7 +300,7 @@ class Framer:
 
     def _forget_fields(self) -> None:
         self._start = None
-        self._name = b""
+        self._name = None
         self._data = []
         self._id = None
         self._retry = None

@@ -931,3 +931,21 @@ def test_a_strict_machine_counts_nothing_that_it_did_not_tolerate() -> None:
     with pytest.raises(ProtocolError, match="a line is neither"):
         list(machine.receive_data(b"x\ny\ndata: {}\n\n"))
     assert (machine.violations, machine.violation_count) == ((), 0)
+
+
+@pytest.mark.parametrize("tail", [b"event:", b"event: ", b"event: p", b"eve", b"\xef\xbb\xbfeve"])
+def test_a_frame_that_was_cut_in_or_behind_its_name_is_a_cut_frame(tail: bytes) -> None:
+    machine = StreamMachine()
+    assert [*machine.receive_data(tail), *machine.receive_eof()] == []
+    assert [violation.code for violation in machine.violations] == ["cut_frame"]
+    assert machine.verdict is Verdict.EMPTY
+
+
+@pytest.mark.parametrize("member", ["service_tier", "cache_creation", "inference_geo", "speed"])
+def test_a_mistyped_usage_of_a_message_delta_wipes_nothing(member: str) -> None:
+    sent = {"cache_creation": {}} if member == "cache_creation" else {member: "standard"}
+    start = message_start(usage=sent)
+    machine, _ = run([body(start, message_delta(usage={"output_tokens": 1, member: 5}))])
+    assert machine.snapshot is not None
+    assert machine.snapshot.usage.to_dict() == {**sent, "output_tokens": 1}
+    assert [violation.code for violation in machine.violations] == ["malformed_member"]

@@ -1,0 +1,582 @@
+"""The machine beside its reference model: equal in all that is to be seen, after every step."""
+
+import base64
+import copy
+import functools
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
+
+import attrs
+import pytest
+from hypothesis import given, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from reference_model import (
+    BLOCKS,
+    DELTAS,
+    EVENTS,
+    MESSAGE,
+    OBJECTS,
+    TOOLS,
+    USAGE,
+    Payload,
+    input_of,
+    message_of,
+    newest,
+    read,
+    wire_of,
+)
+from sansio_stream import (
+    APIError,
+    APIStatusError,
+    IncompleteMessageError,
+    MCPToolUseBlock,
+    Message,
+    MessageStreamEvent,
+    NotAnEventStreamError,
+    ProtocolError,
+    ServerToolUseBlock,
+    StreamMachine,
+    ToolUseBlock,
+    UnknownBlock,
+    Verdict,
+)
+from sansio_stream.testing import faults
+from shared_data import captures, load, ran
+from test_machine import bodies
+from wire import MESSAGE_STOP, block_start, block_stop, frame
+
+Payloads: TypeAlias = st.SearchStrategy[Payload]
+
+# What is to be seen.
+
+INDEXES: Final = range(6)
+
+
+def shown_by_model(now: Payload) -> Payload:
+    blocks = sorted(now["blocks"], key=lambda block: int(block["index"]))
+    return {
+        "message": message_of(now),
+        "newest": {i: wire_of(block) for i in INDEXES if (block := newest(now, i))},
+        "inputs": [
+            input_of(block)
+            for block in blocks
+            if block["type"] in TOOLS or block["type"] not in BLOCKS
+        ],
+        "unfolded": [block["unfolded"] for block in blocks],
+        "violations": now["violations"],
+        "state": now["state"],
+        "verdict": now["verdict"],
+    }
+
+
+def inputs_in(message: Message | None) -> list[Any]:
+    return [
+        (block.input, block.input_json, block.input_state)
+        for block in (message.content if message else ())
+        if isinstance(block, ToolUseBlock | ServerToolUseBlock | MCPToolUseBlock | UnknownBlock)
+    ]
+
+
+def unfolded_in(message: Message | None) -> list[Any]:
+    content = message.content if message else ()
+    return [[delta.to_dict() for delta in block.unfolded] for block in content]
+
+
+LOOKS: Final[dict[str, Callable[[StreamMachine], Any]]] = {
+    "message": lambda machine: machine.snapshot and machine.snapshot.to_dict(),
+    "newest": lambda machine: {i: block.to_dict() for i in INDEXES if (block := machine.block(i))},
+    "inputs": lambda machine: inputs_in(machine.snapshot),
+    "unfolded": lambda machine: unfolded_in(machine.snapshot),
+    "violations": lambda machine: [(each.code, each.event_number) for each in machine.violations],
+    "state": lambda machine: machine.state.name,
+    "verdict": lambda machine: machine.verdict,
+}
+
+
+def shown_by_machine(machine: StreamMachine) -> Payload:
+    return {name: look(machine) for name, look in LOOKS.items()}
+
+
+def is_event_of(payload: Payload, event: MessageStreamEvent) -> bool:
+    """Whether an event has that payload; data that is no JSON object has none."""
+    return event.to_dict() == payload or (not payload and getattr(event, "raw", None) is not None)
+
+
+@functools.lru_cache(maxsize=256)
+def moments(body: bytes, *, ended: bool, strict: bool) -> list[tuple[Any, Payload, str | None]]:
+    """What the model shows, at first, after each event, and when no more come; and its error."""
+    return [
+        (now["event"], copy.deepcopy(shown_by_model(now)), now["error"])
+        for now in read(body, ended=ended, strict=strict)
+    ]
+
+
+# Bodies. `bodies` is rich in wrong orders and damaged bytes; the odd ones here have every block,
+# delta and member that is known, and now and then a value of another type.
+
+ANYTHING: Final = st.sampled_from(
+    [None, 0, 5, True, 1.5, "", "x", {}, {"model": "m"}, [], [{"type": "text", "text": "in"}], [5]]
+)
+OF_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
+    str: st.sampled_from(["", "x", '{"a": ', "1}", '{"b": 2}']),
+    int: st.integers(0, 3),
+    bool: st.booleans(),
+    dict: st.sampled_from([{}, {"model": "m"}, {"type": "char_location", "cited_text": "c"}]),
+    list: st.sampled_from([[], [5]]),
+    OBJECTS: st.sampled_from([[], [{"type": "page_location"}], [{"type": "text", "text": "in"}]]),
+}
+
+
+def members(types: Payload, *more: str) -> Payloads:
+    """Make some of the known members, now and then one of another type, or another one."""
+    return st.builds(
+        lambda fitting, others: fitting | others,
+        st.fixed_dictionaries({}, optional={name: OF_TYPE[types[name]] for name in types}),
+        st.just({}) | st.dictionaries(st.sampled_from([*types, *more]), ANYTHING, max_size=2),
+    )
+
+
+def typed(kind: str, parts: Payloads) -> Payloads:
+    return parts.map(lambda parts: {**parts, "type": kind})
+
+
+def payload(kind: str, **parts: st.SearchStrategy[Any]) -> Payloads:
+    return typed(kind, st.fixed_dictionaries(parts))
+
+
+def some(types: Payload, *but: str) -> Payload:
+    return {name: types[name] for name in types if name not in but}
+
+
+INDEX: Final = st.sampled_from([0, 0, 0, 0, 1, 1, 1, 2, 2, 5, 9_999])
+BLOCK_OF: Final = {
+    kind: typed(kind, members({**types, "input": dict}, "content"))
+    for kind, types in {**BLOCKS, "hologram": {}}.items()
+}
+DELTA_OF: Final = {
+    kind: st.builds(
+        lambda needed, others: needed | others,
+        payload(kind, **{name: OF_TYPE[of_type]}),
+        members({}, name, "signature", "content", "encrypted_content"),
+    )
+    for kind, (name, of_type, _) in {**DELTAS, "sparkle_delta": ("text", str, set())}.items()
+}
+BLOCK: Final = st.one_of([*BLOCK_OF.values()])
+DELTA: Final = st.one_of([*DELTA_OF.values()])
+GROWTH: Final = {
+    "text": DELTA_OF["text_delta"] | DELTA_OF["citations_delta"],
+    "thinking": DELTA_OF["thinking_delta"] | DELTA_OF["signature_delta"],
+    "tool_use": DELTA_OF["input_json_delta"],
+    "mcp_tool_use": DELTA_OF["input_json_delta"],
+    "compaction": DELTA_OF["compaction_delta"] | DELTA_OF["signature_delta"],
+    "hologram": DELTA,
+}
+MESSAGE_START: Final = payload(
+    "message_start",
+    message=st.builds(
+        lambda others, message: others | message,
+        members(some(MESSAGE, "id", "content", "usage"), "type"),
+        st.fixed_dictionaries(
+            {"id": st.just("msg_1"), "content": st.lists(BLOCK, max_size=2) | ANYTHING},
+            optional={"usage": members(USAGE, "photons") | ANYTHING},
+        ),
+    ),
+)
+MESSAGE_DELTA: Final = st.builds(
+    lambda beside, needed: beside | needed,
+    members(MESSAGE),
+    payload(
+        "message_delta",
+        delta=members(MESSAGE),
+        usage=members(USAGE, "photons") | ANYTHING,
+    ),
+)
+SHAPES: Final = members({}, "type", "index", "message", "delta", "error", "code")
+ODD_PAYLOAD: Final = st.one_of(
+    payload("content_block_start", index=INDEX, content_block=BLOCK),
+    payload("content_block_delta", index=INDEX, delta=DELTA),
+    payload("content_block_stop", index=INDEX),
+    MESSAGE_DELTA,
+    st.builds(lambda parts, kind: parts | {"type": kind}, SHAPES, st.sampled_from([*EVENTS, "?"])),
+    SHAPES,
+)
+
+
+@st.composite
+def odd_bodies(draw: st.DrawFn) -> bytes:
+    """A message whose blocks grow side by side, as far as it comes, with odd frames in between."""
+    kinds = draw(st.lists(st.sampled_from([*GROWTH]), min_size=1, max_size=3))
+    indexes = range(len(kinds))
+    blocks = [block_start(index, draw(BLOCK_OF[kinds[index]])) for index in indexes]
+    deltas = [
+        {"type": "content_block_delta", "index": index, "delta": draw(GROWTH[kinds[index]])}
+        for index in draw(st.lists(st.sampled_from(indexes), min_size=1, max_size=8))
+    ]
+    ends = [*map(block_stop, indexes), draw(MESSAGE_DELTA), MESSAGE_STOP]
+    payloads = [draw(MESSAGE_START), *blocks, *deltas, *ends[: draw(st.integers(0, len(ends)))]]
+    for odd in draw(st.lists(ODD_PAYLOAD, max_size=4)):
+        payloads.insert(draw(st.integers(0, len(payloads))), odd)
+    line_end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
+    return b"".join(map(framed, payloads)).replace(b"\n", line_end)
+
+
+def framed(payload: Payload) -> bytes:
+    kind = payload.get("type")
+    return frame(payload, kind if isinstance(kind, str) else "")
+
+
+def says_what_both_understand(body: bytes) -> bool:
+    """Leave out a null of a delta, for a member that may be missing: the model writes it."""
+    return b'"encrypted_content": null' not in body
+
+
+BODIES: Final = (odd_bodies() | odd_bodies() | bodies()).filter(says_what_both_understand)
+FAULTY_BODIES: Final = (
+    faults()
+    .filter(lambda stream: not stream.fault.name.startswith("deep"))  # the model knows no depth
+    .map(lambda stream: stream.data)
+    .filter(says_what_both_understand)
+)
+
+# Whole bodies.
+
+
+def check(body: bytes, *, strict: bool = False) -> None:
+    """Compare after each event, when no more come, and at the end."""
+    machine = StreamMachine(strict=strict)
+    taken, error = 0, None
+    for ended in (False, True):
+        expected = moments(body, ended=ended, strict=strict)
+        try:
+            for event in machine.receive_eof() if ended else machine.receive_data(body):
+                taken += 1
+                assert is_event_of(expected[taken][0], event)
+                assert shown_by_machine(machine) == expected[taken][1]
+        except ProtocolError as caught:
+            error = caught.code
+        assert taken == len(expected) - 2
+        assert (shown_by_machine(machine), error) == expected[-1][1:]
+        if error:
+            break
+
+
+def check_the_end(body: bytes, *, strict: bool = False) -> None:
+    """Compare at the end only: for bodies that are large."""
+    machine = StreamMachine(strict=strict)
+    machine.receive_data(body)
+    error = None
+    try:
+        for _ in machine.receive_eof():
+            pass
+    except ProtocolError as caught:
+        error = caught.code
+    *_, now = read(body, ended=True, strict=strict)
+    assert (shown_by_machine(machine), error) == (shown_by_model(now), now["error"])
+
+
+@given(BODIES, st.booleans())
+def test_the_machine_shows_what_the_model_shows_after_each_event(body: bytes, strict: bool) -> None:
+    check(body, strict=strict)
+
+
+@given(FAULTY_BODIES, st.booleans())
+def test_the_machine_shows_what_the_model_shows_of_every_fault(body: bytes, strict: bool) -> None:
+    check(body, strict=strict)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_machine_shows_what_the_model_shows_on_every_vector(strict: bool) -> None:
+    rows = load("vectors/messages.jsonl")
+    for row in rows:
+        check(b"".join(map(base64.b64decode, row["chunks_b64"])), strict=strict)
+    ran("vectors/messages.jsonl", len(rows))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_machine_shows_what_the_model_shows_on_every_recording(strict: bool) -> None:
+    for capture in captures(".sse"):
+        check_the_end(capture.body, strict=strict)
+        ran("captures/*.sse")
+    for capture in captures(".jsonl"):
+        lines = capture.body.splitlines()
+        check_the_end(b"".join(b"data: " + line + b"\n\n" for line in lines), strict=strict)
+        ran("captures/*.jsonl")
+
+
+# Step by step, in any order of steps.
+
+
+def facts_of(value: Message | MessageStreamEvent) -> tuple[Any, ...]:
+    """All that a value says, of a snapshot also what is not on the wire."""
+    message = getattr(value, "message", value)  # some events have one
+    if not isinstance(message, Message):
+        return (value.to_dict(),)
+    return value.to_dict(), inputs_in(message), unfolded_in(message)
+
+
+OUTCOMES: Final[dict[Verdict, type[APIError] | None]] = {
+    Verdict.PENDING: IncompleteMessageError,
+    Verdict.COMPLETE: None,
+    Verdict.UNTERMINATED: None,
+    Verdict.TRUNCATED: IncompleteMessageError,
+    Verdict.EMPTY: IncompleteMessageError,
+    Verdict.ERRORED: APIStatusError,
+    Verdict.BROKEN: ProtocolError,
+    Verdict.NOT_AN_EVENT_STREAM: NotAnEventStreamError,
+}
+WAYS_TO_COPY: Final[list[Callable[[StreamMachine], StreamMachine]]] = [
+    copy.deepcopy,
+    lambda machine: pickle.loads(pickle.dumps(machine)),
+]
+
+KINDS: Final = st.sampled_from([bytes, bytearray, memoryview])
+
+
+@attrs.define(eq=False)
+class Side:
+    """A machine, what it was given, and what the model says that it shows."""
+
+    machine: StreamMachine
+    body: bytes
+    strict: bool
+    received: bytes = b""
+    ended: bool = False
+    taken: int = 0
+    shown: Payload = attrs.Factory(lambda: moments(b"", ended=False, strict=False)[0][1])
+    events: Iterator[MessageStreamEvent] | None = None
+    error: ProtocolError | None = None
+
+    @property
+    def expected(self) -> list[tuple[Any, Payload, str | None]]:
+        return moments(self.received, ended=self.ended, strict=self.strict)
+
+    @property
+    def rest(self) -> bytes:
+        return self.body[len(self.received) :]
+
+    def receive(self, size: int, kind: type = bytes, *, keep_the_iterator: bool = False) -> None:
+        """Give bytes, and spoil the buffer that they were in."""
+        data = self.rest[:size]
+        self.received += data
+        buffer = bytearray(data)
+        chunks: dict[type, Any] = {bytes: data, bytearray: buffer, memoryview: memoryview(buffer)}
+        events = self.machine.receive_data(chunks[kind])
+        self.events = self.events if keep_the_iterator else events
+        buffer[:] = b"x" * len(buffer)
+
+    def end(self, exception: Exception | None) -> None:
+        self.ended = True
+        if exception is None:
+            self.events = self.machine.receive_eof()
+        else:
+            self.events = self.machine.connection_lost(exception)
+
+    def take(self) -> MessageStreamEvent | None:
+        """Ask for one event, of whatever iterator there is or of a new one."""
+        if self.events is None:
+            machine = self.machine
+            self.events = machine.receive_eof() if self.ended else machine.receive_data(b"")
+        try:
+            event = next(self.events, None)
+        except ProtocolError as error:
+            event, self.error = None, error
+        if event is None:
+            self.events = None
+            assert self.taken == len(self.expected) - 2
+            self.shown = self.expected[-1][1]
+            assert (self.error and self.error.code) == self.expected[-1][2]
+        else:
+            self.taken += 1
+            assert self.taken < len(self.expected) - 1
+            payload, self.shown, _ = self.expected[self.taken]
+            assert is_event_of(payload, event)
+        return event
+
+    def look(self, *names: str) -> None:
+        for name in names:
+            assert LOOKS[name](self.machine) == self.shown[name], name
+        assert self.machine.events_taken == self.taken
+        assert self.machine.bytes_received == len(self.received)
+
+    def finish(self) -> None:
+        """Ask for the final message, which takes what was received, and look at it or its error."""
+        _, self.shown, code = self.expected[-1]
+        self.taken = len(self.expected) - 2
+        self.events = None
+        verdict, message = self.shown["verdict"], self.shown["message"]
+        error = OUTCOMES[verdict]
+        if verdict is Verdict.UNTERMINATED and self.strict:
+            error = IncompleteMessageError
+        if error is None:
+            final = self.machine.final_message()
+            assert final.to_dict() == message
+            assert final.complete == (verdict is Verdict.COMPLETE)
+        else:
+            with pytest.raises(error) as raised:
+                self.machine.final_message()
+            partial = raised.value.partial_message
+            assert (partial and partial.to_dict()) == message
+            assert raised.value.verdict is verdict
+            assert raised.value.content_emitted == bool(self.shown["unfolded"])
+        if code is not None and self.error is None:
+            with pytest.raises(ProtocolError) as failure:
+                self.machine.receive_eof()
+            assert failure.value.code == code
+            self.error = failure.value
+
+
+class MachineBesideModel(RuleBasedStateMachine):
+    """Steps of a user who does everything in any order, on streams side by side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sides: list[Side] = []
+        self.held: list[tuple[Any, Any]] = []  # what was handed out, as it was then
+
+    @property
+    def side(self) -> Side:
+        return self.sides[-1]
+
+    def is_open(self) -> bool:
+        return self.side.error is None
+
+    def is_unfed(self) -> bool:
+        return self.is_open() and not self.side.ended and bool(self.side.rest)
+
+    def has_received(self) -> bool:
+        return self.is_open() and bool(self.side.received)
+
+    def is_fed(self) -> bool:
+        return self.is_open() and not self.side.rest
+
+    def has_taken(self) -> bool:
+        return bool(self.side.taken) or self.is_over()
+
+    def is_over(self) -> bool:
+        return not self.is_open() or self.side.ended
+
+    @initialize(body=BODIES, strict=st.sampled_from([False, False, True]))
+    def begin(self, body: bytes, strict: bool) -> None:
+        self.sides.append(Side(StreamMachine(strict=strict), body, strict))
+
+    @precondition(is_over)
+    @rule(body=BODIES)
+    def begin_another(self, body: bytes) -> None:
+        self.begin(body, strict=False)
+
+    @precondition(is_unfed)
+    @rule(size=st.integers(0, 20), kind=KINDS, keep=st.booleans())
+    def feed_a_little(self, size: int, kind: type, keep: bool) -> None:
+        self.side.receive(size, kind, keep_the_iterator=keep)
+
+    @precondition(is_unfed)
+    @rule(kind=KINDS, keep=st.booleans())
+    def feed_to_the_next_line_end(self, kind: type, keep: bool) -> None:
+        line_end = re.search(rb"[\r\n]", self.side.rest)
+        self.side.receive(line_end.end() if line_end else 1, kind, keep_the_iterator=keep)
+
+    @precondition(is_unfed)
+    @rule(size=st.integers(100, 1500), kind=KINDS, keep=st.booleans())
+    def feed_a_lot(self, size: int, kind: type, keep: bool) -> None:
+        self.side.receive(size, kind, keep_the_iterator=keep)
+
+    @precondition(has_received)
+    @rule(look=st.booleans(), fresh=st.booleans())
+    def take_one(self, look: bool, fresh: bool) -> None:
+        if fresh:
+            self.side.events = None
+        event = self.side.take()
+        if event is not None:
+            self.held.append((event, copy.deepcopy(facts_of(event))))
+        if look:
+            self.look_at_all_and_hold_it()
+
+    @precondition(has_received)
+    @rule(count=st.integers(2, 8), look=st.booleans())
+    def take_some(self, count: int, look: bool) -> None:
+        for _ in range(count):
+            if self.is_open():
+                self.take_one(look=look, fresh=False)
+
+    @precondition(has_taken)
+    @rule(names=st.sets(st.sampled_from([*LOOKS]), min_size=1))
+    def look(self, names: set[str]) -> None:
+        self.side.look(*names)
+
+    @precondition(has_taken)
+    @rule()
+    def look_at_all_and_hold_it(self) -> None:
+        self.side.look(*LOOKS)
+        message = self.side.machine.snapshot
+        if message is not None:
+            self.held.append((message, copy.deepcopy(facts_of(message))))
+
+    @precondition(has_taken)
+    @rule(duplicate=st.sampled_from(WAYS_TO_COPY), go_on_with_it=st.booleans())
+    def copy_the_machine(
+        self, duplicate: Callable[[StreamMachine], StreamMachine], go_on_with_it: bool
+    ) -> None:
+        twin = attrs.evolve(self.side, machine=duplicate(self.side.machine), events=None)
+        self.sides.insert(len(self.sides) - (not go_on_with_it), twin)
+
+    @precondition(lambda self: len(self.sides) > 1)
+    @rule()
+    def go_on_with_another(self) -> None:
+        self.sides.insert(0, self.sides.pop())
+
+    # Bodies are cut anywhere, so this is anywhere in a stream.
+    @precondition(is_fed)
+    @rule(exception=st.sampled_from([None, OSError("gone")]))
+    def end(self, exception: Exception | None) -> None:
+        self.side.end(exception)
+
+    @precondition(has_taken)
+    @rule()
+    def ask_for_the_final_message(self) -> None:
+        self.side.finish()
+
+    @precondition(lambda self: self.side.ended and self.side.error is None)
+    @rule(data=st.sampled_from([b"", b"x"]))
+    def feed_after_the_end(self, data: bytes) -> None:
+        with pytest.raises(RuntimeError, match="after the end"):
+            self.side.machine.receive_data(data)
+        with pytest.raises(RuntimeError, match="after the end"):
+            self.side.machine.receive_event({})
+
+    @precondition(lambda self: self.side.error is not None)
+    @rule()
+    def go_on_after_the_failure(self) -> None:
+        machine = self.side.machine
+        calls: list[Callable[[], Any]] = [
+            lambda: machine.receive_data(b"x"),
+            lambda: machine.receive_event({}),
+            machine.receive_eof,
+        ]
+        for call in calls:
+            with pytest.raises(ProtocolError) as again:
+                call()
+            assert again.value is not self.side.error
+            assert vars(again.value) == vars(self.side.error)
+        assert list(machine.connection_lost(OSError())) == []
+
+    def teardown(self) -> None:
+        for side in self.sides:
+            if side.error is None and not side.ended:
+                side.receive(len(side.rest))
+                side.end(None)
+            while side.error is None and side.take() is not None:
+                side.look(*LOOKS)
+            side.look(*LOOKS)
+            side.finish()
+        for value, then in self.held:
+            assert facts_of(value) == then
+
+
+# Most of a run is over before the stream is: twice the examples of other tests.
+MachineBesideModel.TestCase.settings = settings(
+    max_examples=2 * settings().max_examples, stateful_step_count=50
+)
+TestTheMachineBesideTheModel = MachineBesideModel.TestCase
