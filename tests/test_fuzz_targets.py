@@ -131,10 +131,12 @@ def stale(self: GrowingBlock, delta: Any, size: int, grow: Any = GrowingBlock.gr
     self._block = block
 
 
-def hoarding(self: StreamMachine, reading: Any, admit: Any = StreamMachine._admit) -> Any:
+def hoarding(
+    self: StreamMachine, reading: Any, *more: Any, admit: Any = StreamMachine._admit
+) -> Any:
     """Keeps whatever came."""
     vars(self).setdefault("history", []).append(reading)
-    return admit(self, reading)
+    return admit(self, reading, *more)
 
 
 def mute(self: Any, *_: object) -> None:
