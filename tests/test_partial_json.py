@@ -195,6 +195,17 @@ def test_finish_changes_nothing() -> None:
     assert parser.value == {"a": True}
 
 
+def test_a_piece_that_would_be_whole_alone_is_still_a_piece() -> None:
+    parser = PartialJSON()
+    parser.push('{"a": ')
+    assert parser.value == {}
+    parser.push("[1]")
+    with pytest.raises(InvalidJSONError, match="ends before ',' or '}'"):
+        parser.finish()
+    parser.push("}")
+    assert parser.finish() == {"a": [1]}
+
+
 @pytest.mark.parametrize(
     ("pieces", "outcomes"),
     [
@@ -225,18 +236,23 @@ def test_more_may_be_pushed_after_a_text_was_whole(pieces: str, outcomes: str) -
         ("[1.", "the text ends before the rest of a number", 3),
         ('{"a', "the text ends before the rest of a key", 3),
         ('{"a"', "the text ends before ':'", 4),
+        ('{"a":1 ', "the text ends before ',' or '}'", 7),
+        ('{"a":1]', "expected ',' or '}', found ']'", 6),
         ('"a\\', "the text ends before the rest of a string", 3),
         ("fal", "the text ends before the rest of true, false or null", 3),
         ("\ufeff{}", "expected a value, found '\\ufeff'", 0),
         ("[1,]", "expected a value, found ']'", 3),
         ('{"a":1,}', "expected a key in double quotes, found '}'", 7),
         ("{} {}", "expected nothing more, found '{'", 3),
+        ("{} nothing more", "expected nothing more, found 'n'", 3),
         ("[01]", "expected ',' or ']', found '1'", 2),
         ("-x", "expected the rest of a number, found 'x'", 1),
         ("trve", "expected true, found 'v'", 2),
         ("NaN", "expected a value, found 'N'", 0),
         ("-Infinity", "expected the rest of a number, found 'I'", 1),
         ('"\\u12x"', "expected the rest of an escape, found 'x'", 5),
+        ('"\\ "', "expected the rest of an escape, found ' '", 2),
+        ('"\\A"', "expected the rest of an escape, found 'A'", 2),
         ('"a\tb"', "expected a control character to be escaped, found '\\t'", 2),
     ],
 )
@@ -253,9 +269,22 @@ def test_a_refusal_says_what_was_expected_where(text: str, reason: str, position
         loads(text)
 
 
+@pytest.mark.parametrize("word", ["true", "false", "null"])
+def test_a_literal_is_the_whole_word_and_nothing_else(word: str) -> None:
+    others = [word[:at] + word[at + 1 :] for at in range(len(word))]
+    others += [word[:at] + word[at].upper() + word[at + 1 :] for at in range(len(word))]
+    others += [word + more for more in ("e", "true", "false", "null", "0", '""', "[]")]
+    for other in others:
+        for text in (f"[{other}]", other):
+            assert oracle(text) is None
+            for pieces in ([text], list(text)):
+                assert outcome(feed(pieces).finish)[0] != "value"
+
+
 def test_the_error_is_a_value_error_that_pickles_and_copies() -> None:
     error = InvalidJSONError("expected a value, found 'x'", 7)
     assert isinstance(error, ValueError)
+    assert error.args == ("expected a value, found 'x'", 7)
     for twin in (pickled(error), copy.deepcopy(error)):
         assert (twin.reason, twin.position, str(twin)) == (error.reason, 7, str(error))
 
@@ -295,6 +324,23 @@ def test_dead_at_is_the_first_character_that_rules_out_every_ending(text: str) -
     else:
         assert can_be_completed(text[:dead_at])
         assert not can_be_completed(text[: dead_at + 1])
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        *("", "-", "0", "7", "-0", "-7", "70", "0.", "7.", "0.0", "7.0", "7.07"),
+        *("0e", "0E", "7e", "7E", "7.0e", "7.0E", "7e+", "7e-", "7e0", "7e+0", "7e-0", "7e07"),
+    ],
+)
+def test_after_each_part_of_a_number_may_come_what_json_says_and_nothing_else(begun: str) -> None:
+    for character in map(chr, range(128)):
+        text = f"[{begun}{character}"
+        expected = oracle(f"{text}]")
+        for pieces in ([text], list(text), [f"[{begun}", character]):
+            assert (feed(pieces).dead_at is None) is can_be_completed(text)
+            kind, value = outcome(feed([*pieces, "]"]).finish)
+            assert (value if kind == "value" else None) == expected
 
 
 @given(text=ANY_TEXT, more=ANY_TEXT)
@@ -338,6 +384,7 @@ def test_a_dead_text_stays_as_it_was_before_it_died(text: str, more: str) -> Non
         ("[1.5, -1e2 ", [1.5, -100.0], [1.5, -100.0]),
         ("[1e999", [float("inf")], [float("inf")]),
         ('{"a":1,"a":2', {"a": 2}, {"a": 2}),
+        ('{"a":1.5e', {}, {}),
         ('{"a":1,"b":2,"a":-', {"a": 1, "b": 2}, {"a": 1, "b": 2}),
         ('{"a":1,"a":"', {"a": ""}, {"a": 1}),
         ('{"a":1,"a":[', {"a": []}, {"a": []}),
@@ -353,6 +400,47 @@ def test_what_is_shown_of_an_unfinished_text(
             assert repr(feed(pieces, strings=False, read=read).value) == repr(whole_strings)
 
 
+HEX = "0123456789abcdefABCDEF"
+
+
+@pytest.mark.parametrize("high", ["d800", "D9ff", "da3d", "dA3d", "dbFF", "DB00"])
+def test_half_a_pair_is_shown_as_soon_as_its_other_half_is_ruled_out(high: str) -> None:
+    for ruled_out in (
+        *('"', "x", "\N{PARTY POPPER}", *(f"\\{character}" for character in '"\\/bfnrt')),
+        *(f"\\u{digit}" for digit in HEX if digit not in "dD"),
+        *(f"\\u{d}{digit}" for d in "dD" for digit in "0123456789abAB"),
+    ):
+        parser = feed('["\\u' + high)
+        for character in ruled_out:
+            assert parser.value == [""]
+            parser.push(character)
+        assert parser.value[0][0] == chr(int(high, 16))
+        assert parser.dead_at is None
+
+
+@pytest.mark.parametrize("third", "cdefCDEF")
+def test_a_pair_is_shown_when_its_last_digit_has_come_and_not_before(third: str) -> None:
+    for d, digits in zip("dDdD", ("00", "aF", "9b", "fE"), strict=True):
+        parser = feed('["\\uD83d')
+        for character in f"\\u{d}{third}{digits}":
+            assert parser.value == [""]
+            parser.push(character)
+        low = int(f"d{third}{digits}", 16)
+        assert parser.value == [chr(0x10000 + (0x3D << 10) + low - 0xDC00)]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_an_escape_has_four_hexadecimal_digits(place: int) -> None:
+    for digit in HEX:
+        digits = "0041"[:place] + digit + "0041"[place + 1 :]
+        if not digits.lower().startswith("d"):
+            parser = feed('["\\u')
+            for character in digits:
+                assert parser.value == [""]
+                parser.push(character)
+            assert parser.value == [chr(int(digits, 16))]
+
+
 def test_an_older_value_comes_back_while_the_newer_number_is_none_yet() -> None:
     parser = PartialJSON()
     seen: list[str] = []
@@ -366,6 +454,12 @@ def test_an_older_value_comes_back_while_the_newer_number_is_none_yet() -> None:
         "{'a': 2.5, 'b': 0}",
         "{'a': 2.5, 'b': 0}",
     ]
+
+
+def test_the_beginning_of_a_string_is_shown_unasked() -> None:
+    parser = PartialJSON()
+    parser.push('{"a": "b')
+    assert parser.value == {"a": "b"}
 
 
 def test_an_older_null_comes_back_too() -> None:
@@ -425,6 +519,8 @@ def test_brackets_that_do_not_nest_do_not_count() -> None:
         assert loads(text, 2) == json.loads(text)
         with pytest.raises(InvalidJSONError):
             loads(f"[{text}]", 2)
+    with pytest.raises(TooDeepError):
+        loads('["", "a", [[0]]]', 2)
     for text in ('["[[[\\', '["[[[', "[]][[", "[[[}"):  # nonsense needs no measure
         with pytest.raises(InvalidJSONError):
             loads(text, 2)
@@ -532,6 +628,13 @@ def test_a_pickle_and_a_copy_go_on_alone(text: str, at: int, partial_strings: bo
             assert repr((twin.value, twin.dead_at)) == repr((whole.value, whole.dead_at))
             assert outcome(twin.finish) == outcome(whole.finish)
             assert not read or repr(parser.value) == before
+
+
+@BOTH_MODES
+def test_a_pickle_and_a_copy_show_what_their_original_shows(partial_strings: bool) -> None:
+    parser = feed('{"a": "b", "c": "d', strings=partial_strings)
+    for twin in (pickled(parser), copy.deepcopy(parser), copy.copy(parser)):
+        assert twin.value == ({"a": "b", "c": "d"} if partial_strings else {"a": "b"})
 
 
 def test_a_pickle_keeps_the_limit_and_does_not_recurse() -> None:
@@ -764,3 +867,10 @@ def test_a_whole_array_or_object_is_parsed_once_and_by_c() -> None:
         assert parser.dead_at is None
     assert work[0] == 0
     assert value == {"a": [1, 2], "b": "c"}
+
+
+def test_brackets_beside_one_another_and_in_strings_leave_a_text_to_c() -> None:
+    for text in ("[[], [{}], {}, [[]]]", '["[[[[", "\\"{{{{", "", "\\\\", {"}}}}": [0]}, []]'):
+        with counted_work() as work:
+            assert loads(text, 3) == json.loads(text)
+        assert work[0] == 0

@@ -1,0 +1,67 @@
+"""What the testing kit finds in the official client is what docs/testing.md lists."""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Any, Final, TypeAlias
+
+import anthropic
+import httpx2
+import pytest
+
+from test_docs import name_of, rows_of, section
+from test_testing_page import PAGE, assert_listed
+
+SECTION: Final = section(PAGE, "## The official SDK")
+
+Read: TypeAlias = Callable[[Iterable[bytes]], dict[str, Any]]
+
+
+@pytest.fixture
+def read() -> Iterator[Read]:
+    """Bytes in, the client's final message out."""
+    bodies: list[Iterable[bytes]] = []
+
+    def respond(_request: httpx2.Request) -> httpx2.Response:
+        head = {"content-type": "text/event-stream; charset=utf-8"}
+        return httpx2.Response(200, headers=head, content=bodies.pop())
+
+    with (
+        warnings.catch_warnings(action="ignore", category=UserWarning),  # of unexpected types
+        httpx2.Client(transport=httpx2.MockTransport(respond)) as http_client,
+        anthropic.Anthropic(api_key="x", http_client=http_client, max_retries=0) as client,
+    ):
+
+        def final_message(chunks: Iterable[bytes]) -> dict[str, Any]:
+            bodies.append(chunks)
+            with client.messages.stream(model="claude-test-1", max_tokens=1, messages=[]) as stream:
+                return stream.get_final_message().to_dict(mode="json")
+
+        yield final_message
+
+
+def has_stop_reason(message: dict[str, Any]) -> bool:
+    return message["stop_reason"] is not None
+
+
+def calls_to_run(message: dict[str, Any]) -> dict[str, Any]:
+    """By id, the inputs of the calls that the client's own tool runner runs."""
+    if message["stop_reason"] != "tool_use":
+        return {}
+    blocks = message["content"]
+    return {block["id"]: block["input"] for block in blocks if block["type"] == "tool_use"}
+
+
+def test_the_list_of_the_official_sdk_is_what_the_kit_finds_in_it(read: Read) -> None:
+    assert_listed(
+        [name_of(name) for name, _ in rows_of(SECTION)],
+        read,
+        raises=anthropic.AnthropicError,
+        completed=has_stop_reason,
+        tool_inputs=calls_to_run,
+        blocks=("text", "thinking", "tool_use"),
+    )
+
+
+def test_the_page_names_the_version_in_which_it_was_found() -> None:
+    assert f"version {version('anthropic')}," in SECTION
