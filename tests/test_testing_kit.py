@@ -125,7 +125,7 @@ def test_scripts_have_what_they_were_asked_to_have(script: Script) -> None:
 def test_every_type_of_block_event_and_delta_is_made_at_some_time() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=400, database=None, derandomize=True)
     @given(scripts(), events())
     def look(script: Script, event: MessageStreamEvent) -> None:
         seen.update(types_of((*script, event)))

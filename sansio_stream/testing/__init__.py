@@ -60,9 +60,8 @@ WITH_HYPOTHESIS: Final = (".strategies", ".faulty", ".checks")
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for room in WITH_HYPOTHESIS:
-            module = import_module(room, __name__)
-            if name in module.__all__:
-                return getattr(module, name)
+    for room in WITH_HYPOTHESIS if name in __all__ else ():
+        module = import_module(room, __name__)
+        if name in module.__all__:
+            return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

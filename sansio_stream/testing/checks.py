@@ -189,8 +189,8 @@ def check_faults(
             unless limits are given.
         limits: what the consumer tolerates.
         examples: how many streams are tried for each fault.
-        shrink: whether the smallest stream is looked for that is handled badly. Takes most of the
-            time; without it, the first one is shown.
+        shrink: whether the smallest stream is looked for that is handled badly; without it, the
+            first one is shown. Takes about as long as everything else.
         of_scripts: `blocks`, `max_blocks`, `unknown`, `pings`, as for `scripts`.
 
     Raises CheckError with one stream for each fault that is handled badly. The same streams are
@@ -230,7 +230,7 @@ LEGAL: Final = PLAIN.body(
                 "type": "message",
                 "role": "assistant",
                 "model": "claude-test-1",
-                "content": [{"type": "text", "text": '\u00e9\u2028\N{PARTY POPPER}\n"\x00'}],
+                "content": [{"type": "text", "text": '\u00e9 \N{PARTY POPPER}\n"\x00'}],
                 "stop_reason": "end_turn",
                 "stop_sequence": None,
                 "usage": {"input_tokens": 12, "output_tokens": 34},
@@ -239,7 +239,9 @@ LEGAL: Final = PLAIN.body(
         [3],
     )
 )
-"""A stream with a place for most ways to cut."""
+"""A stream with a place for most ways to cut, and nothing that is hard to read uncut: what a
+consumer raises for the whole hides what it raises for the pieces.
+"""
 
 
 def first_example(

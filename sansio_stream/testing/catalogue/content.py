@@ -61,9 +61,7 @@ def max_tokens_in_a_tool_input(stream: LegalStream) -> Damage:
     """max_tokens has cut a tool's input: its block has no stop, the message has its end."""
     block = stream.tool_block()
     text = stream.input_text(block)
-    for place in stream.places("message_delta"):
-        if stream.payloads[place]["delta"]["stop_reason"] is not None:
-            stream.payloads[place]["delta"]["stop_reason"] = "max_tokens"
+    stream.last_changes()["stop_reason"] = "max_tokens"
     stream.set_input(block, text[: stream.choose(range(1, len(text)))])
     broken = stream.tool_id(block[0])
     del stream.payloads[block[-1]]
@@ -90,8 +88,7 @@ def unfit_delta(stream: LegalStream) -> bytes:
 )
 def contradictory_stop_reason(stream: LegalStream) -> bytes:
     """The stop reason is end_turn, and there is a tool call."""
-    for place in stream.places("message_delta"):
-        stream.payloads[place]["delta"]["stop_reason"] = "end_turn"
+    stream.last_changes()["stop_reason"] = "end_turn"
     return stream.body()
 
 

@@ -83,6 +83,11 @@ class LegalStream:
             if payload["type"].startswith("content_block_") and payload["index"] == index
         ]
 
+    def last_changes(self) -> Payload:
+        """Return what the last message_delta changes: the stop reason is in it."""
+        changes: Payload = self.payloads[self.places("message_delta")[-1]]["delta"]
+        return changes
+
     def tool_block(self) -> list[int]:
         """Choose a call of a tool; return where its events are."""
         return self.block_around(

@@ -35,11 +35,8 @@ def missing_block_start(stream: LegalStream) -> bytes:
 def missing_block_stop(stream: LegalStream) -> bytes:
     """A block is never stopped."""
     del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[-1]]
-    for place in stream.places("message_delta"):
-        change = stream.payloads[place]["delta"]
-        # Of a block that max_tokens has cut, nobody expects a stop.
-        if change["stop_reason"] == "max_tokens":
-            change["stop_reason"] = "pause_turn"
+    # Of a block that max_tokens has cut, nobody expects a stop.
+    stream.last_changes()["stop_reason"] = "pause_turn"
     return stream.body()
 
 
