@@ -95,9 +95,10 @@ def encode_stream(
     """Return a whole stream that folds to `message`, written as the API writes: for mock servers.
 
     The bytes depend on the arguments only. A message that is not `complete` gives a stream without
-    `message_stop`; a tool input that is not whole, a block that is not stopped. What no stream can
-    hold does not come back as it was: a block without a type, and a `fallback` block that names
-    another model than the message does.
+    `message_stop`; a tool input that is not whole, a block that is not stopped. Of a message that a
+    machine has read from well-formed events everything comes back. What no stream can hold does
+    not: in a message made by hand, a block whose type is no string, an input that is no object, a
+    `fallback` block that names another model than the message does.
 
     Args:
         message: what `StreamMachine.final_message()`, `snapshot` or `message_from_dict` return.
@@ -115,7 +116,7 @@ def encode_stream(
     sizes = (chance.between(least, most) for _ in itertools.count())
     events = list(events_from_message(message, sizes))
     for _ in range(pings):
-        # Not after message_stop: there, every event would be a violation.
+        # The API sends nothing after message_stop.
         last = len(events) - message.complete
         events.insert(chance.between(1, last), PingEvent())
     return b"".join(padded(event, chance.between(0, padding)) for event in events)
@@ -128,8 +129,11 @@ def events_from_message(
 
     Args:
         message: as in `encode_stream`.
-        delta_characters: how many characters each delta shall bring, one after another. Taken as
-            far as it is needed; where it ends, what is left of a text comes in one delta.
+        delta_characters: how many characters each delta shall bring, one after another: 0 gives an
+            empty delta. Taken as far as it is needed, so it must not be zeros for ever; where it
+            ends, what is left of a text comes in one delta.
+
+    Raises ValueError for a negative number.
     """
     sizes = iter(delta_characters)
     yield MessageStartEvent(message_at_its_start(message))
@@ -269,5 +273,7 @@ def pieces(text: str, sizes: Iterator[int]) -> Iterator[str]:
         at = 0
         while at < len(part):
             size = next(sizes, len(part))
+            if size < 0:
+                raise ValueError("a delta cannot have less than no characters")
             yield part[at : at + size]
             at += size

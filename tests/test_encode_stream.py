@@ -203,6 +203,12 @@ def test_pings_and_padding_are_as_many_as_was_asked_for_and_change_nothing(
     assert all(len(line) - len(line[:-1].rstrip(b" ")) - 1 <= padding for line in lines)
 
 
+def test_a_negative_size_of_a_delta_is_refused() -> None:
+    message = read(body(*HELLO)).final_message()
+    with pytest.raises(ValueError, match="less than no characters"):
+        list(events_from_message(message, [2, -1]))
+
+
 def test_another_seed_writes_other_bytes() -> None:
     message = read(body(*HELLO)).final_message()
     assert len({encode_stream(message, seed=seed) for seed in range(20)}) > 15

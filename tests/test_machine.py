@@ -943,7 +943,7 @@ def test_a_frame_that_was_cut_in_or_behind_its_name_is_a_cut_frame(tail: bytes) 
 
 @pytest.mark.parametrize("member", ["service_tier", "cache_creation", "inference_geo", "speed"])
 def test_a_mistyped_usage_of_a_message_delta_wipes_nothing(member: str) -> None:
-    sent = {"cache_creation": {}} if member == "cache_creation" else {member: "standard"}
+    sent: dict[str, Any] = {member: {} if member == "cache_creation" else "standard"}
     start = message_start(usage=sent)
     machine, _ = run([body(start, message_delta(usage={"output_tokens": 1, member: 5}))])
     assert machine.snapshot is not None

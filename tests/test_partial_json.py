@@ -519,8 +519,9 @@ def test_brackets_that_do_not_nest_do_not_count() -> None:
         assert loads(text, 2) == json.loads(text)
         with pytest.raises(InvalidJSONError):
             loads(f"[{text}]", 2)
-    with pytest.raises(TooDeepError):
-        loads('["", "a", [[0]]]', 2)
+    for text in ('["", "a", [[0]]]', "[[], [], [], [[]]]", '{"a": {}, "b": {}, "c": {"d": {}}}'):
+        with pytest.raises(TooDeepError):
+            loads(text, 2)
     for text in ('["[[[\\', '["[[[', "[]][[", "[[[}"):  # nonsense needs no measure
         with pytest.raises(InvalidJSONError):
             loads(text, 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import find, given, settings, strategies as st
 
 import sansio_stream.testing
 from sansio_stream import (
@@ -37,6 +37,7 @@ from sansio_stream.testing import (
     CheckError,
     FaultyStream,
     Script,
+    Step,
     Style,
     catalogue,
     check_chunking,
@@ -308,6 +309,19 @@ def test_a_source_delivers_pauses_raises_and_then_ends() -> None:
     assert source.delivered == 3
 
 
+@pytest.mark.parametrize("step", [ConnectionResetError, ConnectionResetError("gone")])
+def test_after_whatever_raises_a_source_delivers_nothing_more(step: Step) -> None:
+    def fail() -> None:
+        raise ConnectionResetError("gone")
+
+    for failing in (step, fail):
+        source = ByteSource([b"a", failing, b"b"])
+        assert next(source) == b"a"
+        with pytest.raises(ConnectionResetError):
+            next(source)
+        assert list(source) == []
+
+
 def test_a_source_that_was_closed_delivers_nothing_more() -> None:
     with ByteSource([b"a", b"b"]) as source:
         assert next(source) == b"a"
@@ -528,9 +542,24 @@ def test_the_same_streams_are_tried_at_each_call() -> None:
     assert seen() == seen()
 
 
+def test_a_consumer_whose_results_cannot_be_compared_is_found() -> None:
+    class Anything:
+        """Equal to itself only."""
+
+    assert set(faulted(lambda _: Anything(), "nothing", completed=lambda _: True)) == {""}
+    with pytest.raises(CheckError, match="two readings of the same bytes are not equal"):
+        check_chunking(lambda _: Anything(), b"")
+
+
+def test_what_cannot_be_made_is_refused() -> None:
+    with pytest.raises(ValueError, match="endless_line: give the limit"):
+        check_faults(end_of, completed=bool, names=["endless_line"], limits=Limits(blocks=3))
+    with pytest.raises(ValueError, match="for frames with `event:` lines"):
+        find(faults("done_marker", style=Style(event_names=False)), lambda _: True)
+
+
 def test_faults_that_exceed_a_limit_are_checked_where_the_limits_are_known() -> None:
     name = "endless_pings"
-    assert faulted(end_of, name) == {}
     found = faulted(end_of, name, limits=SMALL)
     assert found == {name: "taken for whole, but it is BROKEN"}
     assert faulted(message_of, name, limits=SMALL, raises=LimitError) == {}

@@ -1,6 +1,6 @@
 """docs/testing.md says what the kit says: its tables are compared, the naive reader is checked."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hypothesis import settings
@@ -63,7 +63,7 @@ def test_every_strategy_has_its_row() -> None:
 # The readers that are not ours.
 
 
-def found(consume: Any, names: Iterable[str], **how: Any) -> list[str]:
+def found(consume: Any, names: Sequence[str], **how: Any) -> list[str]:
     """The faults that a reader handles badly, "" among them if cutting matters."""
     try:
         check_faults(consume, names=names, shrink=False, **how)

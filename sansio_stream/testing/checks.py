@@ -19,9 +19,9 @@ from ..errors import Limits, Verdict
 from ..message import message_from_dict
 from .catalogue import FAULTS
 from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
-from .faulty import FaultyStream, faults, shown
+from .faulty import FaultyStream, faults, is_possible, shown
 from .sources import ByteSource
-from .writing import PLAIN
+from .writing import PLAIN, Style
 
 __all__ = ["CheckError", "Finding", "check_chunking", "check_faults"]
 
@@ -100,21 +100,24 @@ def check_chunking(consume: Consume[Any], data: bytes) -> None:
 
     Raises CheckError with as few cuts as make a difference.
     """
-    finding = difference_by_cutting(consume, data, ways_to_cut(data))
+    finding = difference_by_cutting(consume, data, in_two=True)
     if finding is not None:
         raise CheckError([finding])
 
 
 def difference_by_cutting(
-    consume: Consume[Any], data: bytes, ways: Iterable[Sequence[int]]
+    consume: Consume[Any], data: bytes, *, in_two: bool = False
 ) -> Finding | None:
-    """Return how one of these ways of cutting makes a difference, or None."""
-    whole = Outcome.of(consume, [data])
+    """Return how a way of cutting makes a difference, or None."""
+    whole = Outcome.of(consume, ByteSource([data]))
 
     def differs(places: Sequence[int]) -> bool:
-        return Outcome.of(consume, chunks_at(data, places)).differs(whole)
+        return Outcome.of(consume, ByteSource(chunks_at(data, places))).differs(whole)
 
-    for places in ways:
+    if differs(()):
+        complaint = f"two readings of the same bytes are not equal: each {whole}"
+        return Finding("", complaint, (data,))
+    for places in ways_to_cut(data, in_two=in_two):
         if differs(places):
             chunks = tuple(chunks_at(data, smallest(places, differs)))
             cut = Outcome.of(consume, chunks)
@@ -123,13 +126,13 @@ def difference_by_cutting(
     return None
 
 
-def ways_to_cut(data: bytes) -> Iterator[list[int]]:
-    """Yield the places of each way."""
+def ways_to_cut(data: bytes, *, in_two: bool) -> Iterator[list[int]]:
+    """Yield the places of each way, and those of cutting in two wherever it may be."""
     for way in WAYS_TO_CUT:
         places = places_to_cut(data, way)
         yield places
         yield [place for place in places for _ in range(2)]
-    for place in range(1, len(data), len(data) // 1_000 + 1):
+    for place in range(1, len(data) if in_two else 0, len(data) // 1_000 + 1):
         yield [place]
 
 
@@ -163,7 +166,7 @@ def check_faults(
     raises: type[Exception] | tuple[type[Exception], ...] = (),
     completed: Callable[[Result], bool],
     tool_inputs: Callable[[Result], Mapping[str, Any]] = lambda _: {},
-    names: Iterable[str] = (),
+    names: Sequence[str] = (),
     limits: Limits | None = None,
     examples: int = 50,
     shrink: bool = True,
@@ -185,9 +188,9 @@ def check_faults(
         raises: what it may raise for a stream that is broken.
         completed: whether a result says that the message is whole.
         tool_inputs: the tool calls of a result that its users would run: by id, the input.
-        names: of the faults; all of `FAULTS` by default. Those that exceed a limit are left out
-            unless limits are given.
-        limits: what the consumer tolerates.
+        names: of the faults; by default all of `FAULTS`, but those that exceed a limit only if that
+            limit is given. ValueError for one that is named and has none.
+        limits: what the consumer tolerates: the members that are not the default ones count.
         examples: how many streams are tried for each fault.
         shrink: whether the smallest stream is looked for that is handled badly; without it, the
             first one is shown. Takes about as long as everything else.
@@ -196,6 +199,11 @@ def check_faults(
     Raises CheckError with one stream for each fault that is handled badly. The same streams are
     tried at each call.
     """
+    impossible = [name for name in names if not is_possible(FAULTS[name], limits)]
+    if impossible:
+        raise ValueError(f"{', '.join(impossible)}: give the limit that is exceeded")
+    wanted = names or [fault.name for fault in FAULTS.values() if is_possible(fault, limits)]
+    wanted = [name for name in wanted if name != "nothing"]
     examiner = Examiner(consume, raises, completed, tool_inputs)
 
     def finding(
@@ -209,38 +217,45 @@ def check_faults(
 
     # What a consumer does wrong with legal streams is said once, not again with each fault.
     unread = finding(examiner.of_the_whole, "nothing", cut=False)
-    miscut = difference_by_cutting(
-        consume, LEGAL, (places_to_cut(LEGAL, way) for way in WAYS_TO_CUT)
-    )
+    miscut = next(filter(None, (difference_by_cutting(consume, body) for body in LEGAL)), None)
     findings = [*unread, *([] if miscut is None else [miscut])]
-    for name in names or FAULTS:
-        if name != "nothing" and (limits or not FAULTS[name].limit):
-            style = PLAIN if unread else None
-            findings += finding(examiner.of_both, name, style=style, cut=miscut is None)
+    how: dict[str, Any] = {"style": PLAIN if unread else None, "cut": miscut is None}
+    complaint = examiner.of_both if miscut is None else examiner.of_the_whole
+    for name in wanted:
+        findings += finding(complaint, name, **how)
     if findings:
         raise CheckError(findings)
 
 
-LEGAL: Final = PLAIN.body(
-    event.to_dict()
-    for event in events_from_message(
-        message_from_dict(
-            {
-                "id": "msg_1",
-                "type": "message",
-                "role": "assistant",
-                "model": "claude-test-1",
-                "content": [{"type": "text", "text": '\u00e9 \N{PARTY POPPER}\n"\x00'}],
-                "stop_reason": "end_turn",
-                "stop_sequence": None,
-                "usage": {"input_tokens": 12, "output_tokens": 34},
-            }
-        ),
-        [3],
+LEGAL: Final = tuple(
+    style.body(
+        event.to_dict()
+        for event in events_from_message(
+            message_from_dict(
+                {
+                    "id": "msg_1",
+                    "type": "message",
+                    "role": "assistant",
+                    "model": "claude-test-1",
+                    "content": [{"type": "text", "text": '\u00e9 \N{PARTY POPPER}\n"\x00'}],
+                    "stop_reason": "end_turn",
+                    "stop_sequence": None,
+                    "usage": {"input_tokens": 12, "output_tokens": 34},
+                }
+            ),
+            [3],
+        )
+    )
+    for style in (
+        PLAIN,
+        Style(ascii=True),
+        Style(line_end="\r\n"),
+        Style(line_end="\r"),
+        Style(byte_order_mark=True),
     )
 )
-"""A stream with a place for most ways to cut, and nothing that is hard to read uncut: what a
-consumer raises for the whole hides what it raises for the pieces.
+"""Streams with places for all ways to cut, and nothing else that is hard to read: what a consumer
+raises for the whole hides what it raises for the pieces.
 """
 
 

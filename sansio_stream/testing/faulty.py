@@ -75,6 +75,14 @@ class FaultyStream:
         printer.text(repr(self))
 
 
+def is_possible(fault: Fault, limits: Limits | None) -> bool:
+    """Whether streams with that fault can be made: a limit that it exceeds must be given."""
+    if not fault.limit:
+        return True
+    given: object = getattr(limits, fault.limit, None)
+    return given not in (None, getattr(Limits(), fault.limit))
+
+
 @st.composite
 def faults(
     draw: st.DrawFn,
@@ -89,14 +97,16 @@ def faults(
 
     Args:
         names: keys of `FAULTS`. Without any, all of them, but those that exceed a limit only if
-            limits are given.
-        style: how they are written; by default in any legal style with `event:` lines.
+            that limit is not the default one.
+        style: how they are written: with `event:` lines. By default in any such style.
         cut: whether they are cut, or arrive in one piece.
         limits: of the reader, for the faults that exceed one; others stay within the default ones.
             Large limits make large streams.
         of_scripts: as for `scripts`.
     """
-    possible = names or [each.name for each in FAULTS.values() if limits or not each.limit]
+    if style is not None and not style.event_names:
+        raise ValueError("what must come of a fault is known for frames with `event:` lines")
+    possible = names or [each.name for each in FAULTS.values() if is_possible(each, limits)]
     fault = FAULTS[draw(st.sampled_from(possible))]
     script = draw(scripts(having=fault.needs, **of_scripts))
     style = style or draw(styles(event_names=True))
@@ -117,7 +127,7 @@ def faults(
         damage.exception,
         damage.verdict or (fault.verdicts[0] if len(fault.verdicts) == 1 else None),
         fault.codes,
-        fault.may | style.codes,
+        fault.may,
         {id: input for id, input in inputs_of(script).items() if id not in damage.altered},
         frozenset(damage.broken),
         kept,

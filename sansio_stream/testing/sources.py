@@ -7,16 +7,18 @@ What an HTTP library's body iterator does on a bad day, without an HTTP library.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 __all__ = ["AsyncByteSource", "AsyncStep", "ByteSource", "Step"]
 
-Step: TypeAlias = bytes | BaseException | Callable[[], object]
-"""One step of a source: bytes are delivered; an exception is raised; anything else is called, which
-is how a source pauses (`lambda: time.sleep(1)`), or looks at the world.
+AnException: TypeAlias = BaseException | type[BaseException]
+
+Step: TypeAlias = bytes | AnException | Callable[[], object]
+"""One step of a source: bytes are delivered; an exception, or a class of them, is raised; anything
+else is called, which is how a source pauses (`lambda: time.sleep(1)`), or looks at the world.
 """
 
-AsyncStep: TypeAlias = bytes | BaseException | Callable[[], Awaitable[object]]
+AsyncStep: TypeAlias = bytes | AnException | Callable[[], Awaitable[object]]
 """As `Step`; what is called is awaited (`trio.lowlevel.checkpoint`, `lambda: asyncio.sleep(1)`)."""
 
 
@@ -48,10 +50,13 @@ class ByteSource:
             if isinstance(step, bytes):
                 self.delivered += len(step)
                 return step
-            if isinstance(step, BaseException):
-                self._steps = iter(())
-                raise step
+            # After whatever raises there is nothing more.
+            steps, self._steps = self._steps, iter(())
+            if isinstance(step, (BaseException, type)):
+                failure: Any = step
+                raise failure
             step()
+            self._steps = steps
         raise StopIteration
 
     def close(self) -> None:
@@ -83,10 +88,13 @@ class AsyncByteSource:
             if isinstance(step, bytes):
                 self.delivered += len(step)
                 return step
-            if isinstance(step, BaseException):
-                self._steps = iter(())
-                raise step
+            # After whatever raises there is nothing more.
+            steps, self._steps = self._steps, iter(())
+            if isinstance(step, (BaseException, type)):
+                failure: Any = step
+                raise failure
             await step()
+            self._steps = steps
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

@@ -358,7 +358,7 @@ def wire(draw: st.DrawFn, script: Script, style: Style | None = None) -> bytes:
     anywhere.
     """
     payloads = [event.to_dict() for event in script]
-    for place in draw(st.lists(st.integers(0, len(payloads) - 1), max_size=2)):
+    for place in draw(st.lists(st.integers(0, len(payloads)), max_size=2)):
         payloads.insert(place, {"type": "ping"})
     return (draw(styles()) if style is None else style).body(payloads)
 

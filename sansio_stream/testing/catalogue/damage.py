@@ -23,7 +23,7 @@ OVERLOADED: Final[Payload] = {
     "error": {"type": "overloaded_error", "message": "Overloaded"},
 }
 DEEP: Final = 20_000
-"""More arrays inside one another than any JSON parser of Python follows."""
+"""More arrays inside one another than json follows, unless somebody raises the recursion limit."""
 
 GROWING: Final = {"text_delta": "text", "input_json_delta": "partial_json"}
 """By the type of a delta: the member that says something."""

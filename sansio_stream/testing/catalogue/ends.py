@@ -76,11 +76,13 @@ def missing_last_events(stream: LegalStream) -> bytes:
 
 @fault(Verdict.TRUNCATED, problem="cline/cline#13001", needs=["tool_use"])
 def cut_in_a_tool_input(stream: LegalStream) -> Damage:
-    """The stream ends between two deltas of a tool's input."""
-    place = stream.telling_place("input_json_delta")
-    cut = stream.tool_id(place)
-    del stream.payloads[place + 1 :]
-    return Damage(stream.body(), broken=cut)
+    """The stream ends inside a tool's input."""
+    block = stream.tool_block()
+    text = stream.input_text(block)
+    stream.set_input(block, text[: stream.choose(range(1, len(text)))])
+    broken = stream.tool_id(block[0])
+    del stream.payloads[block[-1] :]
+    return Damage(stream.body(), broken=broken)
 
 
 @fault(Verdict.COMPLETE, codes=["unterminated_frame"])
