@@ -8,7 +8,7 @@ Steps are what an event means for the order of things; rows are steps, columns a
 one of
 
 * the next state;
-* `apply(CODE)`, `apply(CODE, next)`: the event counts, and a violation is recorded;
+* `apply(CODE)`: the event counts, the state stays, and a violation is recorded;
 * `skip(CODE)`: the event is kept out of the message, and a violation says so;
 * `fatal(name, sentence)`: the stream is broken;
 * `__`: cannot happen.
@@ -75,9 +75,9 @@ class Step(enum.Enum):
 class Action(enum.Enum):
     """What is done with an event."""
 
-    APPLY = "applied"
-    SKIP = "skipped"
-    FAIL = "fatal"
+    APPLY = enum.auto()
+    SKIP = enum.auto()
+    FAIL = enum.auto()
 
 
 @attrs.frozen
@@ -103,9 +103,9 @@ def to(state: State) -> Ruling:
     return Ruling(Action.APPLY, state=state)
 
 
-def apply(code: ViolationCode, state: State | None = None) -> Ruling:
-    """Apply, record the violation, and go on in `state`."""
-    return Ruling(Action.APPLY, code, state)
+def apply(code: ViolationCode) -> Ruling:
+    """Apply, record the violation, and stay."""
+    return Ruling(Action.APPLY, code)
 
 
 def skip(code: ViolationCode) -> Ruling:

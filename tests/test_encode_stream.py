@@ -130,6 +130,7 @@ def test_a_broken_tool_input_stays_broken(pieces: list[str], *, is_stopped: bool
     message = read(body(*script)).snapshot
     assert message is not None
     again = folded_again(message)
+    assert again is not None
     assert again == message
     (block,), (block_again,) = message.content, again.content
     assert isinstance(block, ToolUseBlock)
@@ -142,6 +143,7 @@ def test_an_input_that_was_sent_whole_and_is_no_object_is_written_as_it_was_sent
     message = read(body(message_start(), tool_start(0, input="?"), HELLO[5])).snapshot
     assert message is not None
     again = folded_again(message)
+    assert again is not None
     assert again == message
     assert isinstance(again.content[0], ToolUseBlock)
     assert (again.content[0].input_state, again.content[0].partial_input) == ("invalid", "?")

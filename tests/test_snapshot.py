@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from sansio_stream import (
     CompactionBlock,
     ContentBlockStartEvent,
+    LimitError,
     Limits,
     StreamMachine,
     TextBlock,
@@ -22,6 +23,8 @@ from sansio_stream.codec import plan_of
 from sansio_stream.snapshot import FITTING, FOLDS
 from wire import (
     MESSAGE_STOP,
+    OVERLOADED,
+    PING,
     block_start,
     block_stop,
     body,
@@ -75,6 +78,13 @@ def test_citations_are_collected_from_none_and_from_an_empty_list() -> None:
             ("citations_delta", {"citation": cited}),
         )
         assert block.to_dict()["citations"] == expected
+    other = {"type": "char_location", "cited_text": "d"}
+    block, _ = block_of(
+        {"type": "text", "text": ""},
+        ("citations_delta", {"citation": cited}),
+        ("citations_delta", {"citation": other}),
+    )
+    assert block.to_dict()["citations"] == [cited, other]
 
 
 def test_a_signature_replaces_and_a_second_one_is_reported() -> None:
@@ -85,6 +95,8 @@ def test_a_signature_replaces_and_a_second_one_is_reported() -> None:
     block, codes = block_of(
         start, ("signature_delta", {"signature": "A"}), ("signature_delta", {"signature": "B"})
     )
+    assert (block.signature, codes) == ("B", [ViolationCode.SECOND_SIGNATURE])
+    block, codes = block_of({**start, "signature": "A"}, ("signature_delta", {"signature": "B"}))
     assert (block.signature, codes) == ("B", [ViolationCode.SECOND_SIGNATURE])
 
 
@@ -126,6 +138,12 @@ def test_a_compaction_is_replaced_and_null_means_that_it_failed() -> None:
         ("compaction_delta", {"content": None}),
     )
     assert block == CompactionBlock(None, "e")
+    block, _ = block_of(
+        start,
+        ("compaction_delta", {"content": "sum", "encrypted_content": "e"}),
+        ("compaction_delta", {"content": "", "encrypted_content": None}),
+    )
+    assert block == CompactionBlock("", None)
     block, _ = block_of(start, ("signature_delta", {"signature": "s"}))
     assert block.signature == "s"
 
@@ -150,10 +168,16 @@ def test_a_delta_without_its_payload_stays_on_its_block_too() -> None:
 
 def test_an_unknown_block_keeps_every_delta_without_complaint() -> None:
     start = {"type": "hologram", "frames": [], "text": ""}
-    block, codes = block_of(start, ("text_delta", {"text": "x"}), ("frame_delta", {"frame": 1}))
+    kinds = ("text_delta", "frame_delta", "signature_delta")
+    block, codes = block_of(
+        start,
+        ("text_delta", {"text": "x"}),
+        ("frame_delta", {"frame": 1}),
+        ("signature_delta", {"signature": "s"}),
+    )
     assert isinstance(block, UnknownBlock)
     assert codes == []
-    assert [each.to_dict()["type"] for each in block.unfolded] == ["text_delta", "frame_delta"]
+    assert tuple(each.to_dict()["type"] for each in block.unfolded) == kinds
     assert block.to_dict() == start
     assert (block.input, block.input_json, block.input_state) == (None, "", "incomplete")
 
@@ -181,6 +205,18 @@ def test_an_unknown_block_with_an_input_of_its_own_is_as_it_was_sent() -> None:
     block, _ = block_of({"type": "hologram", "input": [1, 2]})
     assert block.to_dict()["input"] == [1, 2]
     assert block.input is None
+
+
+def test_a_block_is_one_object_until_its_next_delta() -> None:
+    for start, piece in ((block_start(0), text(0, "x")), (tool_start(0), json_piece(0, "{"))):
+        machine, _ = run([message_start(), start, piece])
+        assert machine.snapshot is not None
+        assert machine.block(0) is machine.block(0) is machine.snapshot.content[0]
+    machine = StreamMachine()
+    list(machine.receive_data(body(message_start(), block_start(0), text(0, "x"))))
+    before = machine.block(0)
+    list(machine.receive_data(body(text(0, "y"))))
+    assert (before, machine.block(0)) == (TextBlock("x"), TextBlock("xy"))
 
 
 def test_every_rule_of_the_fold_names_members_that_are_there() -> None:
@@ -347,6 +383,9 @@ def test_a_null_of_message_delta_takes_nothing_back_but_a_refusal() -> None:
     assert message["usage"]["output_tokens"] == 5
     taken_back = {"type": "message_delta", "delta": {"stop_details": None}}
     assert final(first, taken_back)["stop_details"] is None
+    machine, _ = run([message_start(), first, taken_back])
+    assert machine.snapshot is not None
+    assert machine.snapshot.stop_details is None
 
 
 def test_usage_is_replaced_never_added_and_zero_is_a_value() -> None:
@@ -384,6 +423,7 @@ def test_a_message_without_usage_and_a_message_delta_without_it_are_fine() -> No
     del start["message"]["usage"]
     bare = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     assert "usage" not in final(start=start)
+    assert "usage" not in final(bare, start=start)
     machine, _ = run([start, bare, MESSAGE_STOP])
     assert machine.final_message().usage.output_tokens is None
 
@@ -411,6 +451,19 @@ def test_members_that_nobody_knows_stay_on_the_message_and_its_blocks() -> None:
     assert message["content"] == [{"type": "text", "text": "a", "tint": "red"}]
 
 
+def test_a_snapshot_is_one_object_until_an_event_changes_the_message() -> None:
+    machine = StreamMachine()
+    list(machine.receive_data(body(message_start(), block_start(0), text(0, "x"))))
+    before = machine.snapshot
+    list(machine.receive_data(body(PING, {"type": "weather_report"})))
+    assert machine.snapshot is before
+    list(machine.receive_data(body(text(0, "y"))))
+    changed = machine.snapshot
+    assert changed != before
+    list(machine.receive_data(body(OVERLOADED)))
+    assert machine.snapshot is changed
+
+
 def test_a_message_is_complete_only_after_message_stop() -> None:
     steps = [message_start(), message_delta(), MESSAGE_STOP]
     seen = [run(steps[: count + 1])[0].snapshot for count in range(3)]
@@ -423,6 +476,38 @@ def test_content_is_ordered_by_index_whatever_the_order_of_arrival(order: list[i
     steps = [step for i in order for step in (block_start(i), text(i, str(i)), block_stop(i))]
     message = final(*steps)
     assert [block["text"] for block in message["content"]] == list("012345")
+
+
+def test_the_deltas_of_a_block_may_be_as_large_together_as_the_limit_says() -> None:
+    deltas = [text(0, "x" * size) for size in (1, 20, 300)]
+    size = len(body(*deltas))
+    stream = body(message_start(), block_start(0), *deltas, block_start(1), *[text(1, "y")] * 3)
+    _, outcome = run([stream], limits=Limits(block_bytes=size))
+    assert outcome.error == ""
+    machine, outcome = run([stream], limits=Limits(block_bytes=size - 1))
+    assert isinstance(machine.error, LimitError)
+    assert (machine.error.limit, machine.error.maximum) == ("block_bytes", size - 1)
+    assert len(outcome.events) == 4
+
+
+def test_a_delta_that_is_reported_and_counts_fills_its_block_like_any_other() -> None:
+    start = block_start(0, {"type": "thinking", "thinking": "", "signature": "A"})
+    second = delta(0, "signature_delta", signature="B" * 50)
+    size = len(body(second))
+    _, outcome = run([body(message_start(), start, second)], limits=Limits(block_bytes=size))
+    assert (outcome.error, len(outcome.violations)) == ("", 1)
+    machine, _ = run([body(message_start(), start, second)], limits=Limits(block_bytes=size - 1))
+    assert isinstance(machine.error, LimitError)
+
+
+def test_the_changes_of_a_message_may_be_as_large_together_as_the_limit_says() -> None:
+    changes = [message_delta(None, usage={"output_tokens": count}) for count in (1, 22, 333)]
+    size = len(body(*changes))
+    stream = body(message_start(), *changes)
+    assert run([stream], limits=Limits(block_bytes=size))[1].error == ""
+    machine, outcome = run([stream], limits=Limits(block_bytes=size - 1))
+    assert isinstance(machine.error, LimitError)
+    assert (machine.error.limit, len(outcome.events)) == ("block_bytes", 3)
 
 
 def test_each_message_may_have_as_many_blocks_as_the_limit_says() -> None:

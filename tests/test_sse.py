@@ -25,7 +25,7 @@ from sansio_stream import (
     encode_sse,
     is_event_stream,
 )
-from sansio_stream.sse import Frame, Framer
+from sansio_stream.sse import Frame, Framer, encode_frame
 
 # Helpers
 
@@ -351,6 +351,16 @@ def test_only_cr_and_lf_end_a_line(separator: str) -> None:
         assert events_of(*chunks) == [ServerSentEvent(data=data)]
 
 
+def test_a_line_loses_its_end_and_nothing_else() -> None:
+    for byte in set(range(256)) - {*b"\r\n"}:
+        data = b"a" + bytes([byte])
+        assert events_of(b"data: " + data + b"\r\n\n")[0].data == data.decode("utf-8", "replace")
+
+
+def test_an_event_of_which_nothing_is_said_is_a_message_without_text() -> None:
+    assert events_of(b"data\n\n") == [ServerSentEvent()] == [ServerSentEvent("message", "", "")]
+
+
 def test_one_byte_order_mark_is_dropped_and_a_second_is_not() -> None:
     mark = "\ufeff".encode()
     assert events_of(mark + b"data: x\n\n") == [ServerSentEvent(data="x")]
@@ -376,6 +386,23 @@ def test_faults_are_reported_with_their_event() -> None:
         assert violation.message == f"{violation.code.meaning}; {violation.code.action}"
     assert list(taken) == [ServerSentEvent(data="ok")]
     assert decoder.violation_count == 3
+
+
+def test_events_are_counted_from_one_and_faults_after_the_last_belong_to_it() -> None:
+    decoder = SSEDecoder()
+    list(decoder.receive_data(b"data: 1\n\nbogus\ndata: 2\n\nid: 1\n\ndata: 3\xff\n\nbogus\n"))
+    assert [violation.event_number for violation in decoder.violations] == [2, 3]
+    list(decoder.receive_eof())
+    assert [violation.event_number for violation in decoder.violations] == [2, 3, 3]
+
+
+def test_a_line_that_no_event_follows_is_reported_at_the_end() -> None:
+    decoder = SSEDecoder()
+    assert list(decoder.receive_data(b"<html>\n")) == []
+    assert decoder.violation_count == 0
+    assert list(decoder.receive_eof()) == []
+    (violation,) = decoder.violations
+    assert (violation.code, violation.event_number) == (ViolationCode.UNKNOWN_FIELD, 0)
 
 
 def test_the_offset_of_a_frame_is_that_of_its_first_field() -> None:
@@ -409,6 +436,16 @@ def test_violations_are_bounded_and_counted() -> None:
     assert len(outcome.violations) == 3
     assert outcome.violation_count == 15
     assert len(outcome.events) == 6
+
+
+@pytest.mark.parametrize(("violations", "kept"), [(0, 1), (1, 1), (3, 3), (10, 10), (11, 10)])
+def test_a_framer_keeps_no_more_faults_than_are_wanted_but_one(violations: int, kept: int) -> None:
+    framer = Framer(Limits(violations=violations))
+    framer.receive(b"bogus\n" * 10)
+    assert framer.next_frame() is None
+    faults, uncounted = framer.take_faults()
+    assert (len(faults), uncounted) == (kept, 10 - kept)
+    assert framer.take_faults() == ((), 0)
 
 
 # Limits
@@ -506,6 +543,21 @@ def test_the_total_is_exact_and_events_within_it_are_given() -> None:
 def test_a_total_of_nothing_admits_only_nothing() -> None:
     assert events_of(b"", limits=Limits(total_bytes=0)) == []
     _, error = limit_of(b"x", limits=Limits(total_bytes=0))
+    assert (error.byte_offset, error.maximum) == (0, 0)
+
+
+@pytest.mark.parametrize("body", [b"\n", b"\r", b"x"])
+def test_an_event_of_no_bytes_is_not_even_a_line_end(body: bytes) -> None:
+    _, error = limit_of(body, limits=Limits(event_bytes=0))
+    assert (error.byte_offset, error.raw) == (0, "")
+
+
+@pytest.mark.parametrize("begun", [b"\xef", b"\xef\xbb", b"\xef\xbb\xbf"])
+def test_only_at_the_start_of_a_body_a_byte_order_mark_does_not_count(begun: bytes) -> None:
+    assert events_of(begun, limits=Limits(event_bytes=1)) == []
+    size = len(b"data: x\n" + begun)
+    assert events_of(b"data: x\n" + begun, limits=Limits(event_bytes=size)) == []
+    _, error = limit_of(b"data: x\n" + begun, limits=Limits(event_bytes=size - 1))
     assert error.byte_offset == 0
 
 
@@ -569,6 +621,9 @@ def left_of(*chunks: bytes) -> Frame | None:
         (b"id: 1\n", "", ""),
         (b"retry: 1", "", ""),
         (b"e", "", ""),
+        (b"dat", "", ""),
+        (b"i", "", ""),
+        (b"retr", "", ""),
     ],
 )
 def test_a_framer_hands_out_a_frame_without_its_blank_line(
@@ -582,10 +637,65 @@ def test_a_framer_hands_out_a_frame_without_its_blank_line(
         assert (frame.offset, frame.size) == (len(before), len(body))
 
 
+def test_a_name_that_was_cut_behind_the_byte_order_mark_is_the_name_of_a_field_too() -> None:
+    for begun in (b"d", b"data", b"even", b"i", b"retry"):
+        for chunks in ([b"\xef\xbb\xbf" + begun], in_bytes(b"\xef\xbb\xbf" + begun)):
+            frame = left_of(*chunks)
+            assert frame is not None
+            assert (frame.name, frame.data, frame.faults) == ("", "", ())
+
+
+@pytest.mark.parametrize("frame", [b"data: x\n\n", b"data: x\r\r", b"data: x\r\n\r"])
+def test_the_size_of_a_frame_reaches_to_the_first_byte_that_ends_it(frame: bytes) -> None:
+    for before in (b"", b"\xef\xbb\xbf", b": comment\n\n", b"data: 0\n\n"):
+        for chunks in ([before + frame + b"\n"], in_bytes(before + frame + b"\n")):
+            framer = Framer(Limits())
+            for chunk in chunks:
+                framer.receive(chunk)
+            *_, last = iter(framer.next_frame, None)
+            assert (last.offset, last.size) == (len(before), len(frame))
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x80", "\u07ff", "\u0800", "\uffff", "\U00010000"])
+def test_a_character_that_the_end_has_cut_is_not_handed_out(character: str) -> None:
+    encoded = character.encode()
+    for length in range(1, len(encoded) + 1):
+        frame = left_of(b"data: x" + encoded[:length])
+        assert frame is not None
+        assert frame.data == ("x" + character if length == len(encoded) else "x")
+        assert frame.faults == ()
+
+
 @pytest.mark.parametrize(
-    "rest", [b"", b"\n", b": c\n", b": c", b"bogus", b"bogus: 1\n", b"data: 1\n\n"]
+    ("data", "shown"),
+    [
+        (b"\x80", "\ufffd"),
+        (b"\xc3\xa9\xa9", "é\ufffd"),
+        (b"\xe2\x82\xac\x80", "€\ufffd"),
+        (b"\xf0\x9f\x8e\x89\x80", "\N{PARTY POPPER}\ufffd"),
+        (b"\xbf\xbf\xbf\xbf", "\ufffd" * 4),
+        (b"\xe2a", "\ufffda"),
+        (b"\xf0\x9fa", "\ufffda"),
+        (b"\xf5", "\ufffd"),
+        (b"\xff", "\ufffd"),
+        (b"\xff\x80", "\ufffd\ufffd"),
+    ],
+)
+def test_bytes_that_are_no_cut_character_are_handed_out_as_what_they_are(
+    data: bytes, shown: str
+) -> None:
+    frame = left_of(b"data: " + data)
+    assert frame is not None
+    assert frame.data == shown
+    assert [fault.code for fault in frame.faults] == [ViolationCode.INVALID_UTF8]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"", b"\n", b": c\n", b": c", b"bogus", b"bogus: 1\n", b"data: 1\n\n", b"\n\xef\xbb\xbfdata"],
 )
 def test_a_framer_has_nothing_left_where_there_is_no_field(rest: bytes) -> None:
+    assert left_of(rest) is None
     assert left_of(b"data: 0\n\n" + rest) is None
 
 
@@ -679,6 +789,8 @@ def test_an_event_is_encoded_with_nothing_that_need_not_be_said() -> None:
     assert encode_sse(ServerSentEvent("e", "x", "7", 5)) == (
         b"event: e\nid: 7\nretry: 5\ndata: x\n\n"
     )
+    assert encode_sse(ServerSentEvent(retry=0)) == b"retry: 0\ndata: \n\n"
+    assert encode_frame("e", "x") == b"event: e\ndata: x\n\n"
 
 
 @pytest.mark.parametrize(
@@ -762,6 +874,15 @@ def many_lines_in_one_event(size: int) -> Iterator[bytes]:
 def a_cut_in_every_line_end(size: int) -> Iterator[bytes]:
     for _ in range(5 * size):
         yield from (b"data: x\r", b"\n\r", b"\n")
+
+
+def test_a_line_grows_in_place_also_where_it_begins_behind_another() -> None:
+    framer = Framer(Limits())
+    framer.receive(b"data: x\ndata: y")
+    # What is counted below does not see a copy that `+=` makes, so we look where the bytes are.
+    tail = framer._tail
+    framer.receive(b"y")
+    assert framer._tail is tail
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from sansio_stream import State, UnknownEvent, Verdict, ViolationCode
+from sansio_stream import ProtocolError, State, UnknownEvent, Verdict, ViolationCode
 from sansio_stream.transitions import STATES, TRANSITIONS, Action, Ruling, Step
 from wire import (
     MESSAGE_STOP,
@@ -113,6 +113,77 @@ def test_strict_makes_each_violation_fatal(step: Step, state: State, ruling: Rul
         assert machine.state is State.FAILED
     else:
         assert outcome == tolerant
+
+
+# The same without a look at the table: what it has to say is said once more, in rules.
+
+STARTS: Final = (Step.MESSAGE_START, Step.MESSAGE_START_WHOLE, Step.MESSAGE_START_AGAIN)
+CONTENT: Final = (Step.BLOCK_START, Step.BLOCK_DELTA, Step.BLOCK_STOP)
+ENDS: Final = (Step.MESSAGE_DELTA, Step.MESSAGE_DELTA_STOP, Step.MESSAGE_STOP)
+
+
+def happens(state: State, step: Step) -> tuple[bool, list[str], State]:
+    """Whether an event is taken in a state, what it violates, and the state that follows."""
+    machine, outcome = run([*LEADING_TO[state], OF_STEP[step]])
+    is_taken = machine.events_taken > len(LEADING_TO[state])
+    return is_taken, [violation.code.value for violation in outcome.violations], machine.state
+
+
+@pytest.mark.parametrize("state", State)
+def test_pings_and_unknown_events_are_taken_anywhere_and_move_nothing(state: State) -> None:
+    assert happens(state, Step.PING) == (True, [], state)
+    assert happens(state, Step.UNKNOWN) == (True, [], state)
+
+
+def test_nothing_of_a_message_is_taken_before_it_begins() -> None:
+    for step in (*CONTENT, *ENDS):
+        kept_out = (False, ["before_message_start"], State.WAITING)
+        assert happens(State.WAITING, step) == kept_out
+    assert happens(State.WAITING, Step.MESSAGE_START) == (True, [], State.OPEN)
+    assert happens(State.WAITING, Step.MESSAGE_START_WHOLE) == (True, [], State.CLOSING)
+
+
+def test_content_leaves_a_message_open_and_a_stop_reason_closes_it() -> None:
+    for step in (Step.BLOCK_DELTA, Step.BLOCK_STOP, Step.MESSAGE_DELTA):
+        assert happens(State.OPEN, step) == (True, [], State.OPEN)
+    assert happens(State.OPEN, Step.BLOCK_START) == (True, ["overlapping_blocks"], State.OPEN)
+    assert happens(State.OPEN, Step.MESSAGE_DELTA_STOP) == (True, [], State.CLOSING)
+
+
+def test_content_after_a_stop_reason_counts_and_is_reported() -> None:
+    for step in CONTENT:
+        is_taken, codes, state = happens(State.CLOSING, step)
+        assert (is_taken, codes[0], state) == (True, "after_stop_reason", State.CLOSING)
+    for step in (Step.MESSAGE_DELTA, Step.MESSAGE_DELTA_STOP):
+        assert happens(State.CLOSING, step) == (True, [], State.CLOSING)
+
+
+def test_message_stop_ends_a_message_whether_a_stop_reason_came_or_not() -> None:
+    for state in (State.OPEN, State.CLOSING):
+        is_taken, _, after = happens(state, Step.MESSAGE_STOP)
+        assert (is_taken, after) == (True, State.DONE)
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.CLOSING])
+def test_a_message_inside_a_message_breaks_the_stream_unless_it_is_the_same(state: State) -> None:
+    for step in (Step.MESSAGE_START, Step.MESSAGE_START_WHOLE):
+        assert happens(state, step) == (False, [], State.FAILED)
+    again = happens(state, Step.MESSAGE_START_AGAIN)
+    assert again == (False, ["duplicate_message_start"], state)
+
+
+def test_after_message_stop_nothing_more_of_any_message_is_taken() -> None:
+    for step in (*CONTENT, *ENDS, Step.ERROR):
+        assert happens(State.DONE, step) == (False, ["after_message_stop"], State.DONE)
+    for step in STARTS:
+        assert happens(State.DONE, step) == (False, ["second_message"], State.DONE)
+
+
+def test_an_error_ends_what_is_not_over_and_nothing_is_taken_after_it() -> None:
+    for state in (State.WAITING, State.OPEN, State.CLOSING):
+        assert happens(state, Step.ERROR) == (True, [], State.FAILED)
+    for step in (*STARTS, *CONTENT, *ENDS, Step.ERROR):
+        assert happens(State.FAILED, step) == (False, ["after_error"], State.FAILED)
 
 
 def codes_of(*payloads: dict[str, Any]) -> list[ViolationCode]:
@@ -247,6 +318,11 @@ def test_a_block_that_was_never_stopped_is_reported_when_the_message_stops() -> 
     for reason, codes in (("end_turn", ["unclosed_block"]), ("max_tokens", [])):
         stream = (message_start(), block_start(0), message_delta(reason), MESSAGE_STOP)
         assert codes_of(*stream) == codes
+    several = (message_start(), *(block_start(index) for index in range(4)))
+    for stopped in range(5):
+        stops = (block_stop(index) for index in range(stopped))
+        codes = ["overlapping_blocks"] * 3 + ["unclosed_block"] * (stopped < 4)
+        assert codes_of(*several, *stops, message_delta(), MESSAGE_STOP) == codes
 
 
 def test_a_stop_reason_may_be_missing_only_if_none_ever_came() -> None:
@@ -258,6 +334,20 @@ def test_messages_without_an_id_are_never_taken_for_the_same() -> None:
     _, outcome = run([message_start(None), block_start(0), message_start(None)])  # type: ignore[arg-type]
     assert outcome.verdict is Verdict.BROKEN
     assert "spliced_message" in outcome.error
+
+
+def test_a_second_message_inside_the_first_is_named_and_described() -> None:
+    machine, _ = run([message_start(), message_start("msg_2")])
+    assert isinstance(machine.error, ProtocolError)
+    assert machine.error.code == "spliced_message"
+    assert str(machine.error) == "a second message begins inside the first"
+
+
+def test_the_first_message_is_a_message_even_if_its_id_is_empty() -> None:
+    _, outcome = run([message_start(""), block_start(0)])
+    assert (outcome.state, outcome.violations) == (State.OPEN, ())
+    _, outcome = run([message_start(""), message_start("")])
+    assert [violation.code for violation in outcome.violations] == ["duplicate_message_start"]
 
 
 def test_unknown_events_are_legal_everywhere_and_change_nothing() -> None:
