@@ -8,12 +8,12 @@ BIN  := $(VENV)/bin
 RUN  := $(BIN)/python -m
 
 # Only folders that are there: some come into being as the project grows.
-CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks examples docs .ci)
+CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz examples docs .ci)
 
-# How long `make fuzz` may run.
+# How long `make fuzz` and `make deep` may run.
 SECONDS := 600
 
-.PHONY: help demo test coverage check lint types contracts bench fuzz clean
+.PHONY: help demo test coverage check lint types contracts bench fuzz deep peers mutants clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -45,16 +45,30 @@ contracts: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp  ## measure the whole pipeline against a bare json.loads
 	@$(BIN)/python benchmarks/bench_pipeline.py
 
+fuzz: $(VENV)/fuzz.stamp  ## look for bytes that break a promise, for SECONDS=600 over all targets
+	@$(BIN)/python fuzz/run.py --seconds $(SECONDS)
+
 # A failure ends the run at once (-x), so that time being up can only mean that none was found.
-fuzz: $(VENV)/dev.stamp  ## try thousands of examples on each property, for SECONDS=600 at most
+deep: $(VENV)/dev.stamp  ## try thousands of examples on each property, for SECONDS=600 at most
 	@HYPOTHESIS_PROFILE=deep timeout --signal=INT $(SECONDS) $(RUN) pytest -x -m hypothesis \
 	  || { status=$$?; [ $$status -eq 124 ] && echo "$(SECONDS) s are up, no counterexample found" \
 	       || exit $$status; }
 
+# Checked here and not by `make types`, which does not need the peers.
+peers: $(VENV)/peers.stamp  ## compare with the official SDK and with jiter
+	@$(RUN) mypy $(CHECKED) peers
+	@$(RUN) pyright peers
+	@$(RUN) pytest peers
+
+# ROOMS="sse snapshot" takes some of the rooms only. Checked here, because only this needs mutmut.
+mutants: $(VENV)/mutants.stamp  ## change the core in small ways and see whether a test notices: an hour
+	@$(RUN) mypy mutants
+	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(ROOMS)
+
 clean:  ## remove what make, the tests and the tools left here
-	rm -rf $(VENV) .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) .coverage .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
 	  build dist htmlcov
-	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CHECKED) peers mutants -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The virtual environment. A stamp, not bin/python: that exists even where making it failed half-way.
 $(VENV)/venv.stamp:
@@ -75,4 +89,21 @@ $(VENV)/demo.stamp: pyproject.toml | $(VENV)/venv.stamp
 $(VENV)/dev.stamp: pyproject.toml | $(VENV)/venv.stamp
 	@$(RUN) pip install --quiet --upgrade 'pip>=25.1'
 	@$(RUN) pip install --quiet --editable . --group dev
+	@touch $@
+
+$(VENV)/peers.stamp: $(VENV)/dev.stamp
+	@$(RUN) pip install --quiet --group peers \
+	  || { echo "No peers here: anthropic and jiter cannot be had for this Python" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/mutants.stamp: $(VENV)/dev.stamp
+	@$(RUN) pip install --quiet --group mutants
+	@touch $@
+
+# There are wheels for Linux on x86-64 only, and from source the fuzzer needs a clang.
+$(VENV)/fuzz.stamp: pyproject.toml | $(VENV)/venv.stamp
+	@$(RUN) pip install --quiet --upgrade 'pip>=25.1' \
+	  && $(RUN) pip install --quiet --only-binary atheris --editable . --group fuzz \
+	  && $(BIN)/python -c 'import atheris' \
+	  || { echo "No fuzzing here: atheris cannot be had for this Python and platform" >&2; exit 1; }
 	@touch $@

@@ -22,7 +22,7 @@ PACKAGES = {"sansio_stream": ".", "sansio_stream_adapters": "adapters"}
 
 # What the tests need beside the installed packages. Not the packages.
 WITH_THE_TESTS = (
-    *("tests", "benchmarks", "docs", "examples", "typing_tests"),
+    *("tests", "benchmarks", "docs", "examples", "fuzz", "mutants", "peers", "typing_tests"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "pyproject.toml"),
 )
 

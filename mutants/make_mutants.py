@@ -1,0 +1,171 @@
+"""Mutation testing: changes a room in a copy of the project and looks whether a test notices.
+
+`python mutants/make_mutants.py [room ...]` needs a POSIX system. It prints the score of each room
+and the survivors that `equivalent.toml` does not explain, and ends in success if there are none and
+at least 95 % of all mutants were killed.
+"""
+
+import gc
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import hypothesis
+import pytest
+from make_page import equivalent
+from mutate import Mutant, mutants_of
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
+SHARED: Final = Path(os.environ.get("SANSIO_STREAM_SHARED", REPOSITORY.parent / "shared")).resolve()
+WANTED: Final = 0.95
+MEMORY: Final = 4 << 30
+
+# The tests that may notice, in the order in which they are asked; most mutants do not outlive the
+# first module.
+ROOMS: Final = {
+    "sse": ("test_sse",),
+    "partial_json": ("test_partial_json",),
+    "transitions": ("test_transitions", "test_docs"),
+    "snapshot": ("test_snapshot", "test_transitions", "test_machine"),
+}
+
+# These take as long as all the others together, and no mutant is known that only they notice.
+LEFT_OUT: Final = "recorded_rows"
+
+# Examples are not shrunk: it is enough that there is one.
+hypothesis.settings.register_profile(
+    "mutants",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    database=None,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
+
+
+class Watch:
+    """A plugin of pytest: the fastest test first, and the end of the process for one that hangs.
+
+    Args:
+        seconds: how long each test takes in the room as it is; filled where it is empty.
+    """
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+        self.measures = not seconds
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Sort the tests."""
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[Any]:
+        """Measure a test, and let no test take ten times as long."""
+        # Seconds of this process: other work on the machine must not look like a test that hangs.
+        limit = 600 if self.measures else 2 + 10 * self.seconds.get(item.nodeid, 0)
+        signal.setitimer(signal.ITIMER_PROF, limit)
+        start = time.process_time()
+        result = yield
+        signal.setitimer(signal.ITIMER_PROF, 20)
+        if self.measures:
+            self.seconds[item.nodeid] = time.process_time() - start
+        return result
+
+
+def passes(module: str, seconds: dict[str, float]) -> bool:
+    """Whether a module of tests passes, run in a fork of this process, here in the copy."""
+    sys.stdout.flush()
+    process = os.fork()
+    if process == 0:
+        run(module, seconds)
+    return os.waitpid(process, 0)[1] == 0
+
+
+def run(module: str, seconds: dict[str, float]) -> NoReturn:
+    """Run a module of tests and end the process. Never returns, whatever comes."""
+    code = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        # pytest collects garbage a few times: without this, 250 ms for a mutant became 150.
+        gc.freeze()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        signal.setitimer(signal.ITIMER_PROF, 20)
+        sys.dont_write_bytecode = bool(seconds)
+        watch = Watch(seconds)
+        options = ("-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider")
+        which = ("-k", f"not {LEFT_OUT}", f"tests/{module}.py")
+        code = pytest.main([*options, *which], plugins=[watch])
+        if watch.measures:
+            Path(f"{module}.json").write_text(json.dumps(watch.seconds), encoding="utf-8")
+    finally:
+        os._exit(code)
+
+
+def survivors(room: str) -> Iterator[tuple[Mutant, bool]]:
+    """Yield each mutant of a room, and whether it survived."""
+    modules = {}
+    for module in ROOMS[room]:
+        if not passes(module, {}):
+            sys.exit(f"tests/{module}.py fails without any mutant")
+        modules[module] = json.loads(Path(f"{module}.json").read_text(encoding="utf-8"))
+    path = Path("sansio_stream", f"{room}.py")
+    source = path.read_text(encoding="utf-8")
+    for mutant in mutants_of(source):
+        path.write_text(mutant.source, encoding="utf-8")
+        yield mutant, all(passes(module, seconds) for module, seconds in modules.items())
+    path.write_text(source, encoding="utf-8")
+
+
+def explained(room: str) -> set[tuple[str, ...]]:
+    """Return the names of the mutants of a room that are known to be equivalent."""
+    return {tuple(name) for group in equivalent().get(room, []) for name in group["mutants"]}
+
+
+def examine(room: str) -> tuple[int, int, bool]:
+    """Print how a room fared; return its mutants, how many were killed, and whether the others are
+    those that are known.
+    """
+    start = time.monotonic()
+    total, left = 0, set[tuple[str, ...]]()
+    for mutant, survived in survivors(room):
+        total += 1
+        if survived:
+            left.add(mutant.name)
+            if mutant.name not in explained(room):
+                print(f"{room}: {mutant.where}\n  - {mutant.was}\n  + {mutant.now}", flush=True)
+    killed = total - len(left)
+    for name in explained(room) - left:
+        print(f"{room}: said to be equivalent, but killed or gone: {name}")
+    seconds = time.monotonic() - start
+    print(f"{room}: {killed} of {total} mutants killed, {killed / total:.1%}, in {seconds:.0f} s")
+    return total, killed, left == explained(room)
+
+
+def main() -> None:
+    """Mutate the rooms that the command line names, or all."""
+    rooms = sys.argv[1:] or list(ROOMS)
+    os.environ["SANSIO_STREAM_SHARED"] = str(SHARED)
+    os.environ["HYPOTHESIS_PROFILE"] = "mutants"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy")
+        shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        os.chdir(copy)
+        # Before the folder of an editable installation.
+        sys.path[:0] = [str(copy), str(copy / "adapters")]
+        totals, killed, as_known = zip(*map(examine, rooms), strict=True)
+    print(f"{sum(killed) / sum(totals):.1%} of {sum(totals)} mutants were killed")
+    sys.exit(sum(killed) < WANTED * sum(totals) or not all(as_known))
+
+
+if __name__ == "__main__":
+    main()
