@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import find, given, settings, strategies as st
 
 import sansio_stream.testing
 from sansio_stream import (
+    ContentBlock,
     ErrorEvent,
     LimitError,
     Limits,
@@ -134,6 +135,11 @@ def test_every_type_of_block_event_and_delta_is_made_at_some_time() -> None:
     look()
     assert seen >= set(BLOCK_TYPES)
     assert seen >= {"ping", "error", "weather_report", "hologram_delta", "compaction_delta"}
+
+
+def test_every_block_that_the_library_knows_is_made() -> None:
+    known = {block.type for block in get_args(ContentBlock)} - {"unknown"}
+    assert set(BLOCK_TYPES) == known | {"hologram"}
 
 
 @given(events())
