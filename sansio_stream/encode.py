@@ -71,13 +71,16 @@ def name_and_data(event: MessageStreamEvent) -> tuple[str, str]:
     return name, encode_json(event.to_dict()) if raw is None else raw
 
 
-def encode_json(value: object) -> str:
-    """Return compact JSON that UTF-8 can hold."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+def encode_json(value: object, **layout: Any) -> str:
+    """Return JSON that UTF-8 can hold: compact, unless options of `json.dumps` say otherwise."""
+    layout.setdefault("ensure_ascii", False)
+    layout.setdefault("separators", (",", ":"))
+    text = json.dumps(value, allow_nan=False, **layout)
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+        layout["ensure_ascii"] = True
+        return json.dumps(value, allow_nan=False, **layout)
     return text
 
 

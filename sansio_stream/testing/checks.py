@@ -120,7 +120,7 @@ def difference_by_cutting(
     for places in ways_to_cut(data, in_two=in_two):
         if differs(places):
             chunks = tuple(chunks_at(data, smallest(places, differs)))
-            cut = Outcome.of(consume, chunks)
+            cut = Outcome.of(consume, ByteSource(chunks))
             complaint = f"in one piece it {whole},\n  in {len(chunks)} pieces it {cut}"
             return Finding("", complaint, chunks)
     return None
@@ -206,23 +206,23 @@ def check_faults(
     wanted = [name for name in wanted if name != "nothing"]
     examiner = Examiner(consume, raises, completed, tool_inputs)
 
-    def finding(
-        complaint: Callable[[FaultyStream], str | None], name: str, **how: Any
-    ) -> list[Finding]:
-        streams = faults(name, limits=limits, **how, **of_scripts)
+    def finding(name: str, **how: Any) -> list[Finding]:
         stream = first_example(
-            streams, lambda each: complaint(each) is not None, examples, shrink=shrink
+            faults(name, limits=limits, **how, **of_scripts),
+            lambda each: examiner.complaint(each) is not None,
+            examples,
+            shrink=shrink,
         )
-        return [] if stream is None else [Finding(name, complaint(stream) or "", stream.chunks)]
+        if stream is None:
+            return []
+        return [Finding(name, examiner.complaint(stream) or "", stream.chunks)]
 
     # What a consumer does wrong with legal streams is said once, not again with each fault.
-    unread = finding(examiner.of_the_whole, "nothing", cut=False)
+    unread = finding("nothing", cut=False)
     miscut = next(filter(None, (difference_by_cutting(consume, body) for body in LEGAL)), None)
     findings = [*unread, *([] if miscut is None else [miscut])]
-    how: dict[str, Any] = {"style": PLAIN if unread else None, "cut": miscut is None}
-    complaint = examiner.of_both if miscut is None else examiner.of_the_whole
     for name in wanted:
-        findings += finding(complaint, name, **how)
+        findings += finding(name, style=PLAIN if unread else None, cut=miscut is None)
     if findings:
         raise CheckError(findings)
 
@@ -294,18 +294,18 @@ class Examiner:
         end = () if stream.exception is None else (stream.exception,)
         return Outcome.of(self.consume, ByteSource([*chunks, *end]))
 
-    def of_both(self, stream: FaultyStream) -> str | None:
+    def complaint(self, stream: FaultyStream) -> str | None:
         """Return what it does wrong, or None."""
-        return self.of_the_whole(stream) or self.of_the_cuts(stream)
+        whole = self.outcome(stream, [stream.data])
+        complaint = self.of_the_whole(stream, whole)
+        if complaint is None and len(stream.chunks) > 1:
+            cut = self.outcome(stream, stream.chunks)
+            if cut.differs(whole):
+                return f"in one piece it {whole}, in these pieces it {cut}"
+        return complaint
 
-    def of_the_cuts(self, stream: FaultyStream) -> str | None:
-        """Return how the way of cutting changes what comes out, or None."""
-        whole, cut = self.outcome(stream, [stream.data]), self.outcome(stream, stream.chunks)
-        return f"in one piece it {whole}, in these pieces it {cut}" if cut.differs(whole) else None
-
-    def of_the_whole(self, stream: FaultyStream) -> str | None:
-        """Return what it does wrong with a stream that arrives in one piece, or None."""
-        outcome = self.outcome(stream, [stream.data])
+    def of_the_whole(self, stream: FaultyStream, outcome: Outcome) -> str | None:
+        """Return what is wrong with the outcome of a stream that came in one piece, or None."""
         legal = stream.fault.name == "nothing"
         if outcome.error is not None:
             if legal:

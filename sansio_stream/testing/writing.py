@@ -7,11 +7,11 @@ All styles mean the same. A reader that can tell them apart has a bug.
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from ..encode import encode_json
 from ..errors import ViolationCode
 
 if TYPE_CHECKING:
@@ -80,9 +80,10 @@ class Style:
 
     def data(self, payload: Mapping[str, Any]) -> str:
         """Return the JSON of a payload."""
-        text = json.dumps(
+        text = encode_json(
             payload,
-            ensure_ascii=self.ascii or not is_encodable(payload),
+            separators=None,
+            ensure_ascii=self.ascii,
             sort_keys=self.sort_keys,
             indent=1 if self.indent else None,
         )
@@ -102,12 +103,3 @@ class Style:
 
 PLAIN: Final = Style()
 """As the API writes, but for its padding."""
-
-
-def is_encodable(payload: Mapping[str, Any]) -> bool:
-    """Whether the JSON of a payload has UTF-8: it has none for a lone surrogate."""
-    try:
-        json.dumps(payload, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

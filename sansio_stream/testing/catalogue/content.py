@@ -15,9 +15,8 @@ from .damage import DEEP, Damage, LegalStream, fault
 @fault(Verdict.COMPLETE, problem="zgsm-ai/costrict#1360", needs=["tool_use"])
 def truncated_tool_input(stream: LegalStream) -> Damage:
     """A tool's input ends before its last brace, and everything else is as if it were whole."""
-    block = stream.tool_block()
-    text = stream.input_text(block)
-    return stream.body_with_input(block, text[: stream.choose(range(1, len(text)))])
+    block = stream.cut_an_input()
+    return Damage(stream.body(), broken=stream.tool_id(block[0]))
 
 
 @fault(Verdict.COMPLETE, problem="earendil-works/pi#3175", needs=["tool_use"])
@@ -59,13 +58,10 @@ def deep_tool_input(stream: LegalStream) -> Damage:
 )
 def max_tokens_in_a_tool_input(stream: LegalStream) -> Damage:
     """max_tokens has cut a tool's input: its block has no stop, the message has its end."""
-    block = stream.tool_block()
-    text = stream.input_text(block)
-    stream.last_changes()["stop_reason"] = "max_tokens"
-    stream.set_input(block, text[: stream.choose(range(1, len(text)))])
-    broken = stream.tool_id(block[0])
+    stream.last_message_delta()["delta"]["stop_reason"] = "max_tokens"
+    block = stream.cut_an_input()
     del stream.payloads[block[-1]]
-    return Damage(stream.body(), broken=broken)
+    return Damage(stream.body(), broken=stream.tool_id(block[0]))
 
 
 @fault(
@@ -88,7 +84,7 @@ def unfit_delta(stream: LegalStream) -> bytes:
 )
 def contradictory_stop_reason(stream: LegalStream) -> bytes:
     """The stop reason is end_turn, and there is a tool call."""
-    stream.last_changes()["stop_reason"] = "end_turn"
+    stream.last_message_delta()["delta"]["stop_reason"] = "end_turn"
     return stream.body()
 
 
@@ -155,8 +151,7 @@ def missing_usage(stream: LegalStream) -> bytes:
 @fault(Verdict.COMPLETE, codes=["malformed_member"])
 def mistyped_member(stream: LegalStream) -> bytes:
     """A count of tokens is a string, or true."""
-    change = stream.payloads[stream.places("message_delta")[-1]]
-    change["usage"] = {"output_tokens": stream.choose(["12", True, [12]])}
+    stream.last_message_delta()["usage"] = {"output_tokens": stream.choose(["12", True, [12]])}
     return stream.body()
 
 

@@ -83,10 +83,9 @@ class LegalStream:
             if payload["type"].startswith("content_block_") and payload["index"] == index
         ]
 
-    def last_changes(self) -> Payload:
-        """Return what the last message_delta changes: the stop reason is in it."""
-        changes: Payload = self.payloads[self.places("message_delta")[-1]]["delta"]
-        return changes
+    def last_message_delta(self) -> Payload:
+        """Return the payload of the last message_delta: the stop reason is in it."""
+        return self.payloads[self.places("message_delta")[-1]]
 
     def tool_block(self) -> list[int]:
         """Choose a call of a tool; return where its events are."""
@@ -119,6 +118,13 @@ class LegalStream:
         self.payloads[first]["delta"]["partial_json"] = text
         for at in others:
             self.payloads[at]["delta"]["partial_json"] = ""
+
+    def cut_an_input(self) -> list[int]:
+        """Cut the input of a call, which is broken by it; return where its events are."""
+        block = self.tool_block()
+        text = self.input_text(block)
+        self.set_input(block, text[: self.choose(range(1, len(text)))])
+        return block
 
     def body_with_input(self, block: Sequence[int], text: str) -> Damage:
         """Return the body with another text as the input of a call, which is broken by it."""

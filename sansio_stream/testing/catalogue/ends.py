@@ -77,12 +77,9 @@ def missing_last_events(stream: LegalStream) -> bytes:
 @fault(Verdict.TRUNCATED, problem="cline/cline#13001", needs=["tool_use"])
 def cut_in_a_tool_input(stream: LegalStream) -> Damage:
     """The stream ends inside a tool's input."""
-    block = stream.tool_block()
-    text = stream.input_text(block)
-    stream.set_input(block, text[: stream.choose(range(1, len(text)))])
-    broken = stream.tool_id(block[0])
+    block = stream.cut_an_input()
     del stream.payloads[block[-1] :]
-    return Damage(stream.body(), broken=broken)
+    return Damage(stream.body(), broken=stream.tool_id(block[0]))
 
 
 @fault(Verdict.COMPLETE, codes=["unterminated_frame"])

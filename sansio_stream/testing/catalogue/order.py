@@ -36,7 +36,7 @@ def missing_block_stop(stream: LegalStream) -> bytes:
     """A block is never stopped."""
     del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[-1]]
     # Of a block that max_tokens has cut, nobody expects a stop.
-    stream.last_changes()["stop_reason"] = "pause_turn"
+    stream.last_message_delta()["delta"]["stop_reason"] = "pause_turn"
     return stream.body()
 
 
