@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
@@ -44,13 +44,13 @@ _FIRST_BYTES = b'{"sansio_stream_capture":'
 # What helps to understand a stream, or to ask its sender about it. An allow-list, because a header
 # that nobody has thought of must stay out: credentials, cookies, ids of organisations and
 # workspaces. `x-amzn-requestid` is Amazon Bedrock's request-id, `cf-ray` Cloudflare's.
-_RECORDED_HEADERS = re.compile(
+_RECORDED_HEADERS = (
     r"content-type|request-id|x-amzn-requestid|cf-ray"
     r"|retry-after|retry-after-ms|x-should-retry|anthropic-ratelimit-[a-z0-9-]+"
 )
 
 # Those of SSE: no line holds one, so that each payload fits on one `data:` line.
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE_END = rb"\r\n|\n|\r"
 
 # Thirty years; up to here a float can tell one microsecond from the next.
 _LONGEST = 1e9
@@ -70,7 +70,7 @@ class CaptureError(ValueError):
 
 def _recorded_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
     lower = {name.lower(): value for name, value in dict(headers).items()}
-    return {name: value for name, value in lower.items() if _RECORDED_HEADERS.fullmatch(name)}
+    return {name: value for name, value in lower.items() if re.fullmatch(_RECORDED_HEADERS, name)}
 
 
 def _without_credentials(request: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -171,7 +171,8 @@ class CaptureWriter:
         try:
             return self._append(_line({"at": _seconds(at), "text": data.decode()}))
         except UnicodeDecodeError:
-            return self._append(_line({"at": _seconds(at), "base64": b64encode(data).decode()}))
+            base64 = b2a_base64(data, newline=False).decode()
+            return self._append(_line({"at": _seconds(at), "base64": base64}))
 
     def end(self, at: float, error: str | None = None) -> bytes:
         """Return the last line: the body ended cleanly, or by `error`."""
@@ -253,7 +254,7 @@ def _entry(value: Any) -> Chunk | CaptureEnd | None:
         case {"at": at, "text": str(text)}:
             return Chunk(_seconds(at), text.encode())
         case {"at": at, "base64": str(text)}:
-            return Chunk(_seconds(at), b64decode(text, validate=True))
+            return Chunk(_seconds(at), a2b_base64(text, strict_mode=True))
         case {"at": at, "end": "eof"}:
             return CaptureEnd(_seconds(at), None)
         case {"at": at, "end": "error", "error": str(text)}:
@@ -288,7 +289,7 @@ def _event_line(payload: Any) -> bytes:
 def _json_lines(data: bytes) -> tuple[list[tuple[int, bytes, Any]], bool]:
     """Return (number, line, value) of each line that is not blank; and was the last one cut off?"""
     rows: list[tuple[int, bytes, Any]] = []
-    lines = _LINE_END.split(data)
+    lines = re.split(_LINE_END, data)
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():

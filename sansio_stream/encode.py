@@ -265,14 +265,14 @@ def without(item: Any, **members: Any) -> Any:
     return amended(item, **{name: value for name, value in members.items() if getattr(item, name)})
 
 
-BETWEEN_SURROGATES: Final = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
+BETWEEN_SURROGATES: Final = "(?<=[\ud800-\udbff])(?=[\udc00-\udfff])"
 
 
 def pieces(text: str, sizes: Iterator[int]) -> Iterator[str]:
     """Cut a text. Two surrogates that came in two deltas must not meet: in JSON they are one
     character.
     """
-    for part in BETWEEN_SURROGATES.split(text):
+    for part in re.split(BETWEEN_SURROGATES, text):
         at = 0
         while at < len(part):
             size = next(sizes, len(part))

@@ -41,8 +41,8 @@ _ANY_VALUE = (
     r'|(?P<in_string>")|(?P<in_number>[-0-9])|(?P<in_literal>[tfn])'
 )
 # fmt: off
-_TOKENS: Final[Mapping[str, Callable[[str, int], re.Match[str] | None]]] = {
-    state: re.compile(rf"{_SPACE}(?:{tokens}|\Z)").match
+_TOKENS: Final[Mapping[str, str]] = {
+    state: rf"{_SPACE}(?:{tokens}|\Z)"
     for state, tokens in (
         (VALUE,        _ANY_VALUE),
         (FIRST_ITEM,   rf"{_ANY_VALUE}|(?P<close>\])"),
@@ -62,13 +62,12 @@ _HEX = "[0-9a-fA-F]"
 _HIGH = rf"[dD][89abAB]{_HEX}{{2}}"
 _LOW = rf"[dD][c-fC-F]{_HEX}{{2}}"
 _NO_LOW = rf'"|{_PLAIN}|\\["\\/bfnrt]|\\u(?:[0-9abcefABCEF]|[dD][0-9abAB])'
-_plain = re.compile(rf"{_PLAIN}++").match
-_characters = re.compile(
-    rf'(?:{_PLAIN}++|\\["\\/bfnrt]|\\u(?!{_HIGH}){_HEX}{{4}}|\\u{_HIGH}(?:\\u{_LOW}|(?={_NO_LOW})))++'
-).match
-_cut_escape = re.compile(
-    rf"\\(?:u(?:{_HIGH}(?:\\(?:u(?:[dD](?:[c-fC-F]{_HEX}?)?)?)?)?|{_HEX}{{0,3}}))?"
-).match
+_RUN = rf"{_PLAIN}++"
+_CHARACTERS = (
+    rf'(?:{_PLAIN}++|\\["\\/bfnrt]|\\u(?!{_HIGH}){_HEX}{{4}}'
+    rf"|\\u{_HIGH}(?:\\u{_LOW}|(?={_NO_LOW})))++"
+)
+_CUT_ESCAPE = rf"\\(?:u(?:{_HIGH}(?:\\(?:u(?:[dD](?:[c-fC-F]{_HEX}?)?)?)?)?|{_HEX}{{0,3}}))?"
 _unescape = json.JSONDecoder().raw_decode
 
 # In a number: its parts, and the characters that lead from one to the next.
@@ -89,7 +88,20 @@ _PARTS: Final[Mapping[int, Mapping[str, int]]] = {
 _FIRST_PART: Final[Mapping[str, int]] = {"-": MINUS, **_PARTS[MINUS]}
 _WHOLE_NUMBER: Final = frozenset((ZERO, INTEGER, FRACTION, EXPONENT))
 _WHOLE_INTEGER: Final = frozenset((ZERO, INTEGER))
-_digits = re.compile(r"[0-9]++").match
+_DIGIT_RUN = r"[0-9]++"
+
+
+class _Matchers(dict[str, Callable[[str, int], re.Match[str] | None]]):
+    """The `match` of each pattern, compiled when it is first needed: together they take 2 ms, and
+    who reads no unfinished text needs none.
+    """
+
+    def __missing__(self, pattern: str) -> Callable[[str, int], re.Match[str] | None]:
+        match = self[pattern] = re.compile(pattern).match
+        return match
+
+
+_match = _Matchers()
 
 # In a literal, by its first letter.
 _LITERALS: Final[Mapping[str, tuple[str, bool | None]]] = {
@@ -152,7 +164,7 @@ class PartialJSON:
         self._root: list[Any] = []  # holds the whole value, as if the text were one item of it
         self._top: _Container = self._root  # the innermost open container
         self._outer: list[_Container] = []  # those around it
-        self._key = ""  # where the next value goes, if that container is an object
+        self._place: Any = -1  # where its newest value stands: the key, -1 in an array
 
         self._token = ""  # what came of an unfinished string (unescaped), number or literal
         self._held = ""  # a cut escape, at most 11 characters: scanned again with the next piece
@@ -263,7 +275,7 @@ class PartialJSON:
 
     def _step_token(self, text: str, position: int) -> int:
         """Between tokens: `_TOKENS` says what a state takes, this says where it leads."""
-        token = _TOKENS[self._state](text, position)
+        token = _match[_TOKENS[self._state]](text, position)
         if token is None:
             position = len(text) - len(text[position:].lstrip(" \t\n\r"))
             return self._die(text, position, self._state)
@@ -272,7 +284,7 @@ class PartialJSON:
                 self._put(token["string"])
                 self._state = self._after
             case "key":
-                self._key = token["key"]
+                self._place = token["key"]
                 self._state = VALUE
             case "colon" | "next_item":
                 self._state = VALUE
@@ -317,19 +329,23 @@ class PartialJSON:
     def _step_string(self, text: str, position: int) -> int:
         """IN_STRING, IN_KEY: characters up to the closing quote."""
         shown = self._partial_strings and self._state is IN_STRING
+        container: Any = self._top
         # CPython adds to a str in place while a local variable holds the only reference to it.
         token, self._token = self._token, ""
         if shown:
-            self._replace(None)
+            container[self._place] = None
         characters, position = self._take_characters(text, position)
         token += characters
         if shown:
-            self._replace(token)
-        if not text.startswith('"', position):
+            container[self._place] = token
+        if position == len(text):
+            self._token = token
+            return position
+        if text[position] != '"':
             self._token = token
             return self._cut_characters(text, position)
         if self._state is IN_KEY:
-            self._key = token
+            self._place = token
             self._state = COLON
         else:
             if not shown:
@@ -339,18 +355,18 @@ class PartialJSON:
 
     def _take_characters(self, text: str, position: int) -> tuple[str, int]:
         """The characters from here on, unescaped, and the position after them."""
-        run = _plain(text, position)
+        run = _match[_RUN](text, position)
         end = run.end() if run else position
         if not text.startswith("\\", end):
             return text[position:end], end
-        run = _characters(text, position)
+        run = _match[_CHARACTERS](text, position)
         if run is None:
             return "", position
         return _unescape(f'"{run[0]}"')[0], run.end()
 
     def _cut_characters(self, text: str, position: int) -> int:
         """The text ends in the string, perhaps in an escape; or it is dead."""
-        escape = _cut_escape(text, position)
+        escape = _match[_CUT_ESCAPE](text, position)
         end = escape.end() if escape else position
         if end < len(text):
             control = text[end] < " "
@@ -367,7 +383,7 @@ class PartialJSON:
             if part is None:
                 break
             self._part = part
-            digits = None if part is ZERO else _digits(text, position)
+            digits = None if part is ZERO else _match[_DIGIT_RUN](text, position)
             position = digits.end() if digits else position + 1
         token, self._token = self._token, ""  # adds in place, as in `_step_string`
         token += text[start:position]
@@ -412,15 +428,18 @@ class PartialJSON:
         self._put(container)
         self._outer.append(self._top)
         self._top = container
-        self._state = FIRST_KEY if kind == "object" else FIRST_ITEM
-        self._after = AFTER_MEMBER if kind == "object" else AFTER_ITEM
+        if kind == "object":
+            self._state, self._after = FIRST_KEY, AFTER_MEMBER
+        else:
+            self._state, self._after, self._place = FIRST_ITEM, AFTER_ITEM, -1
 
     def _close(self) -> None:
         self._top = self._outer.pop()
-        if not self._outer:
-            self._after = END
+        if isinstance(self._top, list):
+            self._after = AFTER_ITEM if self._outer else END
+            self._place = -1
         else:
-            self._after = AFTER_ITEM if isinstance(self._top, list) else AFTER_MEMBER
+            self._after = AFTER_MEMBER
         self._state = self._after
 
     def _put(self, value: Any) -> None:
@@ -428,14 +447,7 @@ class PartialJSON:
         if isinstance(self._top, list):
             self._top.append(value)
         else:
-            self._top[self._key] = value
-
-    def _replace(self, value: Any) -> None:
-        """Put another value in the place of the last one."""
-        if isinstance(self._top, list):
-            self._top[-1] = value
-        else:
-            self._top[self._key] = value
+            self._top[self._place] = value
 
     def _put_integer(self, digits: str, at: int) -> None:
         try:
@@ -463,20 +475,19 @@ class PartialJSON:
             number = self._number()
         except ValueError:
             return
-        if isinstance(self._top, dict):
-            self._older = self._top.get(self._key, _ABSENT)
+        top = self._top
+        self._older = top.get(self._place, _ABSENT) if isinstance(top, dict) else _ABSENT
         self._put(number)
         self._shown = True
 
     def _hide_number(self) -> None:
         """Take it out again, before more of it is scanned."""
         self._shown = False
-        if isinstance(self._top, list):
-            self._top.pop()
-        elif self._older is _ABSENT:
-            del self._top[self._key]
+        container: Any = self._top
+        if self._older is _ABSENT:
+            del container[self._place]
         else:
-            self._top[self._key] = self._older
+            container[self._place] = self._older
 
     def _at(self, text: str, position: int) -> int:
         """Index in the whole text of a position in the text under the scan."""
@@ -513,16 +524,14 @@ def _refuse(name: str) -> NoReturn:
 
 
 _decoder: Final = json.JSONDecoder(parse_constant=_refuse)
-_drop_all_but_brackets = re.compile(
-    r'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))++', re.DOTALL
-).sub
+_ALL_BUT_BRACKETS: Final = r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))++'
 
 
 def _decode(text: str, max_depth: int) -> Any:
     """`loads` in C: ValueError for whatever is wrong, RecursionError near the caller's limit."""
     if text.count("[") + text.count("{") > max_depth:
         depth = 0
-        for bracket in _drop_all_but_brackets("", text):
+        for bracket in re.sub(_ALL_BUT_BRACKETS, "", text):
             depth += 1 if bracket in "[{" else -1
             if depth > max_depth:
                 raise ValueError(depth)

@@ -7,7 +7,7 @@ Cost: appending is constant; the display value, read after each fragment, is lin
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -37,10 +37,10 @@ class GrowingText:
     Fragments are only ever added, so "the first n" is an immutable text that costs nothing.
     """
 
-    __slots__ = ("_fragments", "_parser", "_partial_strings", "_pushed", "max_depth")
+    __slots__ = ("_parser", "_partial_strings", "_pushed", "fragments", "max_depth")
 
     def __init__(self, *, partial_strings: bool, max_depth: int) -> None:
-        self._fragments: list[str] = []
+        self.fragments: list[str] = []
         self._partial_strings = partial_strings
         self.max_depth = max_depth
         self._parser: PartialJSON | None = None
@@ -51,59 +51,62 @@ class GrowingText:
 
     def append(self, fragment: str) -> None:
         """Add a fragment."""
-        self._fragments.append(fragment)
+        self.fragments.append(fragment)
 
     def __len__(self) -> int:
         """How many fragments there are."""
-        return len(self._fragments)
+        return len(self.fragments)
 
     def text(self, count: int) -> str:
         """Return the first `count` fragments, joined."""
-        return "".join(self._fragments[:count])
+        return "".join(self.fragments[:count])
 
     def joined(self) -> GrowingText:
         """Return a new one with all the text in one piece, for an input that grows no more."""
         whole = GrowingText(partial_strings=self._partial_strings, max_depth=self.max_depth)
-        if self._fragments:
+        if self.fragments:
             whole.append(self.text(len(self)))
         return whole
 
     def partial_value(self, count: int) -> Any:
         """Return the display value of the first `count` fragments; live if there are no more."""
-        if count < len(self._fragments):
+        if count < len(self.fragments):
             earlier = self._new_parser()
             earlier.push(self.text(count))
             return earlier.value
         if self._parser is None:
             self._parser = self._new_parser()
         if self._pushed < count:
-            self._parser.push("".join(self._fragments[self._pushed : count]))
+            self._parser.push("".join(self.fragments[self._pushed : count]))
             self._pushed = count
         return self._parser.value
 
     def __getstate__(self) -> tuple[list[str], bool, int]:
         # The parser can be made again; half-built containers need not be pickled.
-        return self._fragments, self._partial_strings, self.max_depth
+        return self.fragments, self._partial_strings, self.max_depth
 
     def __setstate__(self, state: tuple[list[str], bool, int]) -> None:
-        self._fragments, self._partial_strings, self.max_depth = state
+        self.fragments, self._partial_strings, self.max_depth = state
         self._parser = None
         self._pushed = 0
 
 
-@attrs.frozen
-class ToolInput:
+class ToolInput(NamedTuple):
     """One moment of a tool input, as a block of a snapshot holds it.
 
+    A tuple, because one is made for each look at a block: 0.3 µs, a frozen attrs object 0.7.
+
     Attributes:
+        growing: the text, which may have grown since.
+        length: how many fragments it had at this moment.
         start: the input as the start block sent it, or None.
         state: see `InputState`.
         error: why the state is invalid, if it is.
         value: the input, if the state is complete.
     """
 
-    _growing: GrowingText
-    _count: int
+    growing: GrowingText
+    length: int
     start: Any
     state: InputState = "incomplete"
     error: InputError | None = None
@@ -143,7 +146,7 @@ class ToolInput:
     @property
     def text(self) -> str:
         """The raw text."""
-        return self._growing.text(self._count)
+        return self.growing.text(self.length)
 
     @property
     def partial_value(self) -> Any:
@@ -151,5 +154,5 @@ class ToolInput:
         if self.value is not None:
             return self.value
         # "" means the start block's input: the first delta is empty, and it may be the only one.
-        value = self._growing.partial_value(self._count)
+        value = self.growing.partial_value(self.length)
         return self.start if value is None and not self.text else value

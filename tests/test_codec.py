@@ -4,6 +4,8 @@ import copy
 import inspect
 import json
 import pickle
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, cast
 
@@ -12,17 +14,27 @@ import pytest
 from hypothesis import given, strategies as st
 
 import vocabulary
-from sansio_stream import Message, Usage, block_from_dict, event_from_dict, message_from_dict
+from sansio_stream import (
+    Message,
+    Usage,
+    block_from_dict,
+    codec,
+    event_from_dict,
+    message_from_dict,
+)
 from sansio_stream.codec import (
     ABSENT,
     OFF_WIRE,
+    Plan,
     WireObject,
     amended,
     decode,
+    evolve,
     fields_of,
     misfits,
     mistyped,
     on_wire_as,
+    plan_of,
     said_null,
     wire_object,
     with_wire,
@@ -38,6 +50,11 @@ OBJECTS = vocabulary.objects_by_class()
 class Leaf(WireObject):
     type: ClassVar[Literal["leaf"]] = "leaf"
     text: str
+
+
+@wire_object
+class Bud(WireObject):
+    type: ClassVar[Literal["bud"]] = "bud"
 
 
 @wire_object
@@ -217,6 +234,23 @@ def test_a_copy_can_be_written_with_other_values_than_its_members() -> None:
     assert tree.to_dict() == {**TREE, "name": None, "new": 1}
 
 
+def test_what_has_no_members_is_copied_too() -> None:
+    assert with_wire(Bud(), new=1) == decode(Bud, {"type": "bud", "new": 1})
+
+
+@pytest.mark.parametrize("cls", OBJECTS)
+def test_a_copy_is_what_attrs_makes_of_the_same_changes(cls: type[Any]) -> None:
+    thing = OBJECTS[cls]
+    names = [field.name for field in fields_of(cls)]
+    for field in fields_of(cls):
+        changes = {field.alias or field.name: object()}
+        changed, expected = evolve(thing, **changes), attrs.evolve(thing, **changes)
+        assert type(changed) is cls
+        for name in names:
+            assert getattr(changed, name) is getattr(expected, name)
+        assert all(getattr(evolve(thing), name) is getattr(thing, name) for name in names)
+
+
 def test_what_to_dict_gives_is_a_new_dict() -> None:
     tree = decode(Tree, TREE)
     tree.to_dict().clear()
@@ -245,6 +279,17 @@ def test_objects_that_were_written_differently_are_different() -> None:
     assert (absent.speed, null.speed) == (None, None)
     assert decode(Leaf, LEAF) != decode(Leaf, {**LEAF, "new": None})
     assert decode(Leaf, LEAF) != cast("object", LEAF)
+
+
+def test_objects_of_two_classes_are_different_whatever_they_hold() -> None:
+    @wire_object
+    class Blade(Leaf):
+        pass
+
+    assert Blade("green").to_dict() == Leaf("green").to_dict()
+    assert Blade("green") == Blade("green")
+    assert Blade("green") != Leaf("green")
+    assert Leaf("green") != Blade("green")
 
 
 def test_an_object_without_a_type_keeps_a_member_of_that_name() -> None:
@@ -324,6 +369,40 @@ def test_any_damage_to_a_good_payload_is_kept(data: st.DataObject) -> None:
     assert payload == before
     assert pickle.loads(pickle.dumps(thing)) == thing
     assert repr(thing)
+
+
+@contextmanager
+def without_a_look_at_types() -> Generator[None]:
+    """Ask each member whether a value fits, and never its type."""
+
+    def careful_plan_of(cls: type[Any]) -> Plan:
+        plan = Plan(cls)
+        for member in plan.members:
+            member.kind = None
+        return plan
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "plan_of", careful_plan_of)
+        yield
+
+
+@given(st.data())
+def test_the_look_at_a_type_is_a_shortcut_and_nothing_else(data: st.DataObject) -> None:
+    read, good = data.draw(st.sampled_from(vocabulary.PAYLOADS))
+    payload = data.draw(st.just(good) | vocabulary.mutated(good))
+    quick = read(payload)
+    with without_a_look_at_types():
+        careful = read(payload)
+    assert quick == careful
+    assert repr(quick) == repr(careful)
+    assert exact(quick.to_dict()) == exact(careful.to_dict())
+
+
+@pytest.mark.parametrize("cls", [Tree, *OBJECTS])
+@given(value=vocabulary.JSON)
+def test_a_value_of_the_type_of_a_member_fits(cls: type[WireObject], value: Any) -> None:
+    for member in plan_of(cls).members:
+        assert type(value) is not member.kind or member.fits(value)
 
 
 @given(st.data())

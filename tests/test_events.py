@@ -27,9 +27,10 @@ from sansio_stream import (
     UnknownEvent,
     ViolationCode,
     event_from_dict,
+    events,
     message_from_dict,
 )
-from sansio_stream.events import event_from_payload, event_from_text
+from sansio_stream.events import EVENTS, event_from_payload, event_from_text, kind_of
 from sansio_stream.partial_json import loads
 
 MISMATCH = (ViolationCode.EVENT_NAME_MISMATCH,)
@@ -320,6 +321,28 @@ def test_a_citation_of_any_type_is_a_payload() -> None:
     assert isinstance(event, ContentBlockDeltaEvent)
     assert isinstance(event.delta, CitationsDelta)
     assert event.delta.citation.extra == {"crater": 7}
+
+
+@given(st.data())
+def test_to_find_no_fault_with_a_delta_at_a_glance_is_a_shortcut(data: st.DataObject) -> None:
+    delta = data.draw(st.sampled_from(vocabulary.DELTAS))
+    good = {"type": "content_block_delta", "index": data.draw(st.integers(-1, 4)), "delta": delta}
+    payload = data.draw(st.just(good) | vocabulary.mutated(good))
+    name = data.draw(st.sampled_from(["content_block_delta", "", "ping", "error"]))
+    quick = event_from_payload(name, payload, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "is_exact", lambda _: False)
+        careful = event_from_payload(name, payload, 4)
+    assert quick == careful
+    assert repr(quick) == repr(careful)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+@given(payload=vocabulary.OBJECTS)
+def test_no_rule_speaks_against_a_name_and_a_type_that_agree(
+    name: str, payload: dict[str, Any]
+) -> None:
+    assert kind_of(name, {**payload, "type": name}) == name
 
 
 @given(st.text(max_size=5) | vocabulary.TYPES, vocabulary.OBJECTS | vocabulary.TYPED_OBJECTS)

@@ -746,21 +746,21 @@ def test_bytes_that_are_no_utf_8_reach_us_as_replacement_characters_and_mend_not
 # starts to the end of the text under the scan, whether it looks at all of them or not), and a
 # character converted to show an unfinished number. Time is not looked at.
 
-PATTERNS = ("_plain", "_characters", "_cut_escape", "_digits")
-
 
 @contextmanager
 def counted_work() -> Generator[list[int]]:
     work = [0, 0]  # in these units; calls of a pattern alone
 
-    def counting(match: Callable[[str, int], Any]) -> Callable[[str, int], Any]:
-        def counted(text: str, position: int) -> Any:
-            work[0] += 1 + len(text) - position
-            work[1] += 1
-            return match(text, position)
+    class Counting:
+        def __getitem__(self, pattern: str) -> Callable[[str, int], Any]:
+            def counted(text: str, position: int) -> Any:
+                work[0] += 1 + len(text) - position
+                work[1] += 1
+                return matchers[pattern](text, position)
 
-        return counted
+            return counted
 
+    matchers = room.__dict__["_match"]
     number = PartialJSON.__dict__["_number"]
 
     def counted_number(parser: Any) -> Any:
@@ -768,10 +768,7 @@ def counted_work() -> Generator[list[int]]:
         return number(parser)
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in PATTERNS:
-            patch.setattr(room, name, counting(getattr(room, name)))
-        tokens = room.__dict__["_TOKENS"]
-        patch.setattr(room, "_TOKENS", {state: counting(tokens[state]) for state in tokens})
+        patch.setattr(room, "_match", Counting())
         patch.setattr(PartialJSON, "_number", counted_number)
         yield work
 

@@ -71,7 +71,7 @@ def expected_replay() -> Any:
 def test_importing_the_core_loads_no_io_no_clock_no_threads_and_no_http(only_attrs: Path) -> None:
     """Beyond what attrs loads for itself; `threading` is of these, and left to the contracts."""
     modules = "print(json.dumps(sorted(sys.modules)))"
-    before = run_isolated("import attrs, base64, enum, re, typing\n" + modules, only_attrs)
+    before = run_isolated("import attrs, enum, re, typing\n" + modules, only_attrs)
     after = run_isolated("import sansio_stream\n" + modules, only_attrs, CORE.parent)
     brought = set(after) - set(before)
     assert "sansio_stream.machine" in brought

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import attrs
 
@@ -218,8 +218,7 @@ class Violation:
     excerpt: str
 
 
-@attrs.frozen
-class Fault:
+class Fault(NamedTuple):
     """A violation before it has its number: what, the text, and where its frame begins."""
 
     code: ViolationCode
