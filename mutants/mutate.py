@@ -81,7 +81,10 @@ def lose_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Itera
     An escape counts as one character, and so does a number of times.
     """
     text = pattern.value
-    first, last = (2, len(text) - 1) if isinstance(pattern, cst.SimpleString) else (0, len(text))
+    first, last = 0, len(text)
+    if isinstance(pattern, cst.SimpleString):
+        first += len(pattern.prefix + pattern.quote)
+        last -= len(pattern.quote)
     tokens = re.compile(r"(?P<bracket>\(\?(?:P<\w+>|.)|[()\[\]])|\\.|\{\{.*?\}\}|.")
     for token in tokens.finditer(text, first, last):
         if token["bracket"] is None:

@@ -13,6 +13,7 @@ The rooms, in reading order, which is the order of their imports:
     reading       frame -> event, and what was wrong with it
     transitions   legality: the table of states, the rules of the index
     snapshot      fold: events -> message
+    fast_path     the commonest frames, recognised whole; may be switched off
     machine       facade: StreamMachine
     encode        events -> bytes
     capture       captured byte logs

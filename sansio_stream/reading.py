@@ -1,15 +1,14 @@
 """From frame to event: a frame or a payload in; the event it stands for, and what was wrong with
 it, out.
 
-Knows no order and keeps nothing. What cannot be tolerated is an error in the result, not an
-exception, so that whoever asks can record the rest first.
+Knows no order and keeps nothing.
 """
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import attrs
 
@@ -24,122 +23,109 @@ if TYPE_CHECKING:
 DONE_MARKER: Final = "[DONE]"
 
 
-@attrs.frozen
-class Origin:
-    """Where an event comes from.
+@attrs.define
+class Payload:
+    """A payload that came without a frame, its size in characters and its depth."""
 
-    Attributes:
-        data: the frame's data, or the payload that came without a frame.
-        offset: where the frame begins in the body, in bytes; None without one.
-        size: of the frame in bytes, or of the payload in characters.
-    """
+    offset: ClassVar[None] = None
 
-    data: str | Mapping[str, Any]
-    offset: int | None
+    data: Mapping[str, Any]
     size: int
-
-    def fault(self, code: ViolationCode) -> Fault:
-        """Return a fault of the whole frame."""
-        return Fault(code, self.excerpt(), self.offset)
-
-    def excerpt(self) -> str:
-        """Return the beginning of the data."""
-        return excerpt(self.data if isinstance(self.data, str) else shortened(self.data))
-
-    def error(self, sentence: str, code: str, position: int | None = None) -> ProtocolError:
-        """Return the error that the frame cannot be tolerated."""
-        return ProtocolError(
-            sentence, code=code, byte_offset=self.offset, raw=self.excerpt(), position=position
-        )
-
-    def limit_error(
-        self, sentence: str, limit: str, maximum: int, position: int | None = None
-    ) -> LimitError:
-        """Return the error that the frame exceeds a limit."""
-        return LimitError(
-            sentence.format(maximum),
-            limit=limit,
-            maximum=maximum,
-            byte_offset=self.offset,
-            raw=self.excerpt(),
-            position=position,
-        )
+    depth: int
 
 
-@attrs.frozen
-class Reading:
-    """What came of a frame.
+Origin: TypeAlias = "Frame | Payload"
+"""Where an event comes from: its data, its offset in the body (None without a frame), its size (in
+bytes, or characters of a payload).
+"""
 
-    Attributes:
-        origin: where it stands.
-        event: what it stands for; None for what is no event.
-        faults: what was wrong with it and is tolerated.
-        error: what was wrong with it and cannot be tolerated.
-    """
 
-    origin: Origin
-    event: MessageStreamEvent | None
-    faults: tuple[Fault, ...]
-    error: ProtocolError | None = None
+def fault_of(origin: Origin, code: ViolationCode) -> Fault:
+    """Return a fault of the whole frame."""
+    return Fault(code, excerpt_of(origin), origin.offset)
+
+
+def excerpt_of(origin: Origin) -> str:
+    """Return the beginning of the data."""
+    data = origin.data
+    return excerpt(data if isinstance(data, str) else shortened(data))
+
+
+def error_of(
+    origin: Origin, sentence: str, code: str, position: int | None = None
+) -> ProtocolError:
+    """Return the error that the frame cannot be tolerated."""
+    return ProtocolError(
+        sentence,
+        code=code,
+        byte_offset=origin.offset,
+        raw=excerpt_of(origin),
+        position=position,
+    )
+
+
+def limit_error_of(
+    origin: Origin, sentence: str, limit: str, maximum: int, position: int | None = None
+) -> LimitError:
+    """Return the error that the frame exceeds a limit."""
+    return LimitError(
+        sentence.format(maximum),
+        limit=limit,
+        maximum=maximum,
+        byte_offset=origin.offset,
+        raw=excerpt_of(origin),
+        position=position,
+    )
 
 
 TOO_DEEP: Final = "an event has more than {} arrays and objects inside one another"
 TOO_LARGE: Final = "an event is larger than {} characters"
 
 
-def read_frame(frame: Frame, limits: Limits) -> Reading:
-    """Return the event of a frame.
+Reading: TypeAlias = tuple[MessageStreamEvent | None, tuple[ViolationCode, ...]]
+"""What came of a frame: the event, None for what is no event; and what was wrong with it and is
+tolerated.
+"""
 
-    A payload that is not a JSON object is an error under a name that promises one; `ping` and
-    `error` keep it raw, and under any other name it is an unknown event.
+
+def read_frame(frame: Frame, limits: Limits) -> Reading:
+    """Return what a frame stands for.
+
+    A payload that is not a JSON object cannot be tolerated under a name that promises one; `ping`
+    and `error` keep it raw, and under any other name it is an unknown event.
+
+    Raises:
+        ProtocolError: for what cannot be tolerated. What the framer found is not said yet.
     """
-    origin = Origin(frame.data, frame.offset, frame.size)
     if frame.data == DONE_MARKER:
-        return Reading(origin, None, (*frame.faults, origin.fault(ViolationCode.DONE_MARKER)))
-    codes: tuple[ViolationCode, ...] = () if frame.name else (ViolationCode.MISSING_EVENT_NAME,)
+        return None, (ViolationCode.DONE_MARKER,)
     reason, position = "not a JSON object", None
     try:
         payload = loads(frame.data, limits.depth)
     except TooDeepError as error:
-        too_deep = origin.limit_error(TOO_DEEP, "depth", limits.depth, error.position)
-        return Reading(origin, None, frame.faults, too_deep)
+        raise limit_error_of(frame, TOO_DEEP, "depth", limits.depth, error.position) from None
     except InvalidJSONError as error:
         payload, reason, position = None, error.reason, error.position
-    event: MessageStreamEvent | None
+    unnamed = () if frame.name else (ViolationCode.MISSING_EVENT_NAME,)
     if is_object(payload):
-        event, wrong = event_from_payload(frame.name, payload, limits.blocks)
-        codes = (*codes, *wrong)
-    else:
-        event = event_from_text(frame.name, frame.data)
-        if event is None:
-            sentence = f"the data of {frame.name} cannot be read: {reason}"
-            unreadable = origin.error(sentence, ViolationCode.UNDECODABLE_PAYLOAD, position)
-            return Reading(origin, None, frame.faults, unreadable)
-        if isinstance(event, UnknownEvent):
-            codes = (*codes, ViolationCode.UNDECODABLE_PAYLOAD)
-    return Reading(origin, event, (*frame.faults, *map(origin.fault, codes)))
-
-
-@attrs.frozen
-class Payload:
-    """A payload that came without a frame, its size in characters and its depth."""
-
-    members: Mapping[str, Any]
-    size: int
-    depth: int
+        event, codes = event_from_payload(frame.name, payload, limits.blocks)
+        return event, (*unnamed, *codes)
+    text_event = event_from_text(frame.name, frame.data)
+    if text_event is None:
+        sentence = f"the data of {frame.name} cannot be read: {reason}"
+        raise error_of(frame, sentence, ViolationCode.UNDECODABLE_PAYLOAD, position)
+    if isinstance(text_event, UnknownEvent):
+        return text_event, (*unnamed, ViolationCode.UNDECODABLE_PAYLOAD)
+    return text_event, unnamed
 
 
 def read_payload(payload: Payload, limits: Limits) -> Reading:
-    """Return the event of a payload that came without a frame."""
-    origin = Origin(payload.members, None, payload.size)
+    """Return what a payload stands for that came without a frame. Raises LimitError."""
     if payload.depth > limits.depth:
-        too_deep = origin.limit_error(TOO_DEEP, "depth", limits.depth)
-        return Reading(origin, None, (), too_deep)
+        raise limit_error_of(payload, TOO_DEEP, "depth", limits.depth)
     if payload.size > limits.event_bytes:
-        too_large = origin.limit_error(TOO_LARGE, "event_bytes", limits.event_bytes)
-        return Reading(origin, None, (), too_large)
-    event, codes = event_from_payload("", payload.members, limits.blocks)
-    return Reading(origin, event, tuple(map(origin.fault, codes)))
+        raise limit_error_of(payload, TOO_LARGE, "event_bytes", limits.event_bytes)
+    return event_from_payload("", payload.data, limits.blocks)
 
 
 def is_whole(frame: Frame, limits: Limits) -> bool:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import attrs
 
-from .codec import amended, decode, evolve, mistyped, plan_of, said_null, with_wire
-from .errors import Limits, ViolationCode
+from .codec import Mold, amended, decode, evolve, mistyped, plan_of, said_null, with_wire
 from .events import (
     CitationsDelta,
     CompactionDelta,
@@ -40,6 +39,7 @@ from .events import (
     UnknownEvent,
 )
 from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock, UnknownBlock, Usage
+from .reading import Origin, error_of, limit_error_of
 from .tool_input import GrowingText, ToolInput
 from .transitions import (
     Action,
@@ -53,11 +53,11 @@ from .transitions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from .errors import Limits
     from .events import MessageStreamEvent
     from .message import Message
-    from .reading import Origin
 
 # How a delta changes a block: one object for each member that it touches.
 
@@ -70,10 +70,7 @@ class Append:
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Add a fragment; the text it begins with came in the start block."""
-        fragments = block.fragments.get(self.member)
-        if fragments is None:
-            fragments = block.fragments[self.member] = [getattr(block.start, self.member)]
-        fragments.append(getattr(delta, self.member))
+        block.fragments_of(self.member).append(getattr(delta, self.member))
 
 
 @attrs.frozen
@@ -113,8 +110,7 @@ class GrowInput:
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Add a fragment."""
-        assert block.input_text is not None, "a block that it fits has an input"
-        block.input_text.append(delta.partial_json)
+        block.fragments_of(self.member).append(delta.partial_json)
 
 
 # fmt: off
@@ -152,16 +148,22 @@ and the block that nobody knows, which takes every delta and keeps it.
 
 
 class GrowingBlock:
-    """A content block as of the last event: the block as it was sent, and what came since."""
+    """A content block as of the last event: the block as it was sent, and what came since.
+
+    `latest` is the block of a snapshot as of now, None where it must be made first.
+    """
 
     __slots__ = (
-        "_block",
+        "_grows_input",
+        "_mold",
         "_sent_input",
+        "_varied",
         "fragments",
         "index",
         "input_text",
         "is_stopped",
         "items",
+        "latest",
         "size",
         "start",
         "unfolded",
@@ -186,11 +188,27 @@ class GrowingBlock:
         self.unfolded: list[ContentBlockDelta] = []
         self.input_text = input_text
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
-        self._block: ContentBlock | None = start if is_stopped else None
+        self.latest: ContentBlock | None = start if is_stopped else None
+        # What makes the next block as long as only what has grown grows; and how much that is.
+        self._mold: Mold[Any] | None = None
+        self._varied = 0
+        self._grows_input = input_text is not None and not isinstance(start, UnknownBlock)
+
+    def fragments_of(self, member: str) -> list[str]:
+        """Return the list that a text which is added to this member is added to: always the same
+        one, until the block has stopped.
+        """
+        if member == "input":
+            assert self.input_text is not None, "a block that it fits has an input"
+            return self.input_text.fragments
+        if member not in self.fragments:
+            # The text it begins with came in the start block.
+            self.fragments[member] = [getattr(self.start, member)]
+        return self.fragments[member]
 
     def grow(self, delta: ContentBlockDelta, size: int) -> None:
         """Fold a delta that was admitted."""
-        self._block = None
+        self.latest = self._mold = None
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
@@ -204,30 +222,47 @@ class GrowingBlock:
 
     def stop(self) -> None:
         """Note that nothing more comes; keep the joined texts and let go of the fragments."""
-        self._block = None
+        self.latest = self._mold = None
         self.is_stopped = True
+        self._grows_input = False
         if self.input_text is not None:
             self.input_text = self.input_text.joined()
-        self._block = self.block()
+        self.latest = self.block()
         self.fragments = {}
 
     def block(self) -> ContentBlock:
         """Return the block as of now; the same object until the next change."""
-        block = self._block
-        if block is None:
-            changes: dict[str, Any] = dict(self.values)
-            for member, fragments in self.fragments.items():
-                if len(fragments) > 1:
-                    fragments[:] = ["".join(fragments)]
-                changes[member] = fragments[0]
-            changes.update((member, tuple(items)) for member, items in self.items.items())
-            if self.unfolded:
-                changes["unfolded"] = tuple(self.unfolded)
-            block = amended(self.start, **changes) if changes else self.start
-            if isinstance(block, InputBlock) and self.input_text is not None:
-                block = self._with_input(block, self.input_text)
-            self._block = block
+        if self.latest is not None:
+            return self.latest
+        grown: dict[str, Any] = {}
+        for member, fragments in self.fragments.items():
+            if len(fragments) > 1:  # else nothing has been added yet
+                grown[member] = joined(fragments)
+        if self._grows_input and self.input_text is not None:
+            grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
+        block: ContentBlock
+        if self._mold is not None and len(grown) == self._varied:
+            block = self._mold.cast(*grown.values())
+        else:
+            block = self._changed(grown)
+            if not self.is_stopped:
+                # As long as nothing else changes, the next block is a copy with other texts.
+                self._mold, self._varied = Mold(block, *grown), len(grown)
+        if self.input_text is not None and not self._grows_input:
+            block = self._with_input(block, self.input_text)
+        self.latest = block
         return block
+
+    def _changed(self, grown: Mapping[str, Any]) -> ContentBlock:
+        """Return the block with all that has changed."""
+        changes: dict[str, Any] = {**self.values, **grown}
+        for member, items in self.items.items():
+            changes[member] = tuple(items)
+        if self.unfolded:
+            changes["unfolded"] = tuple(self.unfolded)
+        if "tool_input" in grown:
+            changes["input"] = None
+        return amended(self.start, **changes) if changes else self.start
 
     def signature_differs(self, delta: ContentBlockDelta) -> bool:
         """Whether a delta brings a signature and the block has another one already."""
@@ -236,7 +271,7 @@ class GrowingBlock:
         present = self.values.get("signature") or getattr(self.start, "signature", "")
         return present not in ("", None, delta.signature)
 
-    def _with_input(self, block: InputBlock, text: GrowingText) -> Any:
+    def _with_input(self, block: ContentBlock, text: GrowingText) -> Any:
         if isinstance(block, UnknownBlock) and not len(text):
             # As it was sent, whatever it may mean by its input.
             return evolve(block, tool_input=None) if self.is_stopped else block
@@ -244,28 +279,31 @@ class GrowingBlock:
         tool_input = make(text, self._sent_input)
         if isinstance(block, UnknownBlock):
             return evolve(with_wire(block, input=tool_input.value), tool_input=tool_input)
-        return amended(block, input=tool_input.value, tool_input=tool_input)
+        changes: dict[str, Any] = {"input": tool_input.value, "tool_input": tool_input}
+        return amended(block, **changes)
+
+
+def joined(fragments: list[str]) -> str:
+    """Return the whole text, and keep it as the second of two fragments.
+
+    CPython adds to a str in place while a local variable holds the only reference to it: to look at
+    a text after each delta, and to let go of it, costs as much as the text is long and no more.
+    """
+    more = fragments[2:]
+    text = fragments[0] + fragments[1]
+    fragments.clear()
+    text += "".join(more)
+    fragments += "", text
+    return text
 
 
 # The message.
 
 
-@attrs.frozen
-class Judgement:
-    """What would become of an event: what is done with it, what it violates, and the next state."""
-
-    action: Action
-    codes: tuple[ViolationCode, ...]
-    state: State | None
-
-
-def codes_of(*rulings: Ruling) -> tuple[ViolationCode, ...]:
-    """Return the violations that rulings name."""
-    return tuple(each.code for each in rulings if each.code is not None)
-
-
 class Fold:
     """The message as of the last event that was applied.
+
+    `latest` is the snapshot as of now, None where it must be made first.
 
     Args:
         limits: `blocks` and `block_bytes` apply, and `depth` to tool inputs.
@@ -276,14 +314,15 @@ class Fold:
         "_blocks",
         "_limits",
         "_message",
+        "_mold",
         "_newest",
         "_next_index",
         "_open_blocks",
         "_partial_strings",
         "_size",
-        "_snapshot",
         "_usage",
         "course",
+        "latest",
     )
 
     def __init__(self, limits: Limits, *, partial_strings: bool) -> None:
@@ -291,6 +330,7 @@ class Fold:
         self._partial_strings = partial_strings
         self.course = Course()
         self._message: Message | None = None
+        self._mold: Mold[Message] | None = None
         # All blocks, ordered by (index, arrival), and the newest of each index.
         self._blocks: list[GrowingBlock] = []
         self._newest: dict[int, GrowingBlock] = {}
@@ -299,7 +339,7 @@ class Fold:
         # What message_deltas have said: the usage, merged, and how much it was in bytes.
         self._usage: dict[str, Any] | None = None
         self._size = 0
-        self._snapshot: Message | None = None
+        self.latest: Message | None = None
 
     @property
     def has_content(self) -> bool:
@@ -308,19 +348,28 @@ class Fold:
 
     def snapshot(self) -> Message | None:
         """Return the message as of now, None before it began; one object until the next change."""
-        if self._snapshot is None and self._message is not None:
-            changes: dict[str, Any] = {}
-            if self._blocks:
-                changes["content"] = tuple(block.block() for block in self._blocks)
+        if self.latest is None and self._message is not None:
+            content = tuple([each.latest or each.block() for each in self._blocks])
+            if self._mold is not None:
+                self.latest = self._mold.cast(content)
+                return self.latest
+            changes: dict[str, Any] = {"content": content} if content else {}
             if self._usage is not None:
                 changes["usage"] = decode(Usage, self._usage)
-            self._snapshot = amended(self._message, **changes) if changes else self._message
-        return self._snapshot
+            self.latest = amended(self._message, **changes) if changes else self._message
+            if self._open_blocks:
+                # As long as no event changes the message itself, only its blocks do.
+                self._mold = Mold(self.latest, "content")
+        return self.latest
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with that index as of now, or None."""
         block = self._newest.get(index)
-        return None if block is None else block.block()
+        return None if block is None else block.latest or block.block()
+
+    def growing(self, index: int) -> GrowingBlock:
+        """Return what the newest block with that index, which must be there, is made from."""
+        return self._newest[index]
 
     @property
     def _begun(self) -> Message:
@@ -329,23 +378,19 @@ class Fold:
 
     # What would become of an event.
 
-    def judge(self, event: MessageStreamEvent, origin: Origin) -> Judgement:
-        """Return what would become of an event. Changes nothing.
+    def judge(self, event: MessageStreamEvent, origin: Origin) -> tuple[Ruling, ...]:
+        """Return what would become of an event: what the table says, and what the blocks say.
+        One that skips it is the last. Changes nothing.
 
         Raises LimitError where applying it would exceed a limit, ProtocolError where it must not be
         applied.
         """
         ruling = self.course.judge(event)
         if ruling.action is Action.FAIL:
-            raise origin.error(ruling.sentence, ruling.fatal)
+            raise error_of(origin, ruling.sentence, ruling.fatal)
         if ruling.action is Action.SKIP:
-            return Judgement(ruling.action, codes_of(ruling), None)
-        further = list(self._judge_content(event, origin))
-        if not further and ruling.code is None:
-            return Judgement(Action.APPLY, (), ruling.state)
-        skipped = any(each.action is Action.SKIP for each in further)
-        action = Action.SKIP if skipped else Action.APPLY
-        return Judgement(action, codes_of(ruling, *further), ruling.state)
+            return (ruling,)
+        return (ruling, *self._judge_content(event, origin))
 
     def _judge_content(self, event: MessageStreamEvent, origin: Origin) -> Iterator[Ruling]:
         match event:
@@ -393,21 +438,25 @@ class Fold:
     def _check_size(self, size: int, origin: Origin) -> None:
         if size + origin.size > self._limits.block_bytes:
             sentence = "the deltas of a content block, or of the message, are larger than {} bytes"
-            raise origin.limit_error(sentence, "block_bytes", self._limits.block_bytes)
+            raise limit_error_of(origin, sentence, "block_bytes", self._limits.block_bytes)
 
     def _check_blocks(self, count: int, origin: Origin) -> None:
         if count > self._limits.blocks:
             sentence = "a message has more than {} content blocks"
-            raise origin.limit_error(sentence, "blocks", self._limits.blocks)
+            raise limit_error_of(origin, sentence, "blocks", self._limits.blocks)
 
     # Folding.
 
     def apply(
-        self, event: MessageStreamEvent, judgement: Judgement, size: int
+        self, event: MessageStreamEvent, state: State | None, size: int
     ) -> MessageStreamEvent:
-        """Fold an event that was admitted. Returns it; a stop with what it has finished."""
+        """Fold an event that was admitted, and move to `state`. Returns the event; a stop with what
+        it has finished.
+        """
         if not isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)):
-            self._snapshot = None
+            self.latest = None
+            if not isinstance(event, ContentBlockDeltaEvent):
+                self._mold = None
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._newest[index].grow(delta, size)
@@ -429,7 +478,7 @@ class Fold:
                 event = evolve(event, message=self.snapshot())
             case _:
                 pass
-        self.course.move(event, judgement.state)
+        self.course.move(event, state)
         return event
 
     def _start_block(self, index: int, block: ContentBlock) -> None:
@@ -470,7 +519,7 @@ class Fold:
         # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
         # kept. Decoded when somebody looks: they are merged in the size of what was said.
         sent = event.usage.to_dict()
-        mute = mistyped(decode(Usage, sent))
+        mute = mistyped(event.usage)
         counts = {
             name: value for name, value in sent.items() if value is not None and name not in mute
         }

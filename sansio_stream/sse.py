@@ -11,6 +11,7 @@ not taken yet, plus one frame, which `Limits.event_bytes` bounds.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,10 @@ BOM: Final = b"\xef\xbb\xbf"
 CR, LF, COLON = b"\r\n:"
 KNOWN_FIELDS: Final = (b"event", b"data", b"id", b"retry")
 
+# A line and its end; and what nearly every frame is: a name if any, one line of data, a blank line.
+whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
+usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
+
 
 @attrs.frozen
 class ServerSentEvent:
@@ -56,7 +61,7 @@ class ServerSentEvent:
     retry: int | None = None
 
 
-@attrs.frozen
+@attrs.define
 class Frame:
     """What stands between two blank lines and has data.
 
@@ -84,44 +89,71 @@ class Frame:
 class Framer:
     """Cuts a body into frames, one at a time: `receive` takes bytes, `next_frame` gives frames.
 
-    Nothing is interpreted before it is asked for: what it says is as of the last frame it gave.
+    Nothing is interpreted before it is asked for, nor before its frame is whole: what it says is as
+    of the last frame it gave, or of the end.
+
+    Attributes:
+        text: what was received and is whole; some of it may have been taken. Whole frames, but
+            whole lines only where CRs end them or a limit is near.
+        base: where the text begins in the body.
+        at: where in the text goes on what was not taken. Who recognises a whole frame there may
+            take it, by moving `at` behind it and setting `place`.
+        held: what follows the text: a frame or a line that has begun.
+        room: how long `held` may become where somebody adds to it what ends no line; 0 as long as
+            something waits, or what comes must be looked at.
+        room_after: what becomes of it for who takes the last frame of the text.
+        is_between_frames: whether nothing that was interpreted waits for the next frame.
+        frames: how many frames with data it has given.
+        place: where the last frame begins in the body.
+        last_event_id: as of the last blank line.
+        reconnection_time: the last valid `retry`.
     """
 
     __slots__ = (
+        "_chunks",
         "_data",
         "_faults",
         "_head",
         "_id",
-        "_last_line_ended_in_cr",
+        "_is_closed",
         "_limits",
-        "_lines",
         "_name",
         "_odd_line_seen",
-        "_over_total",
-        "_position",
-        "_received",
+        "_refused",
         "_retry",
         "_start",
-        "_tail",
         "_uncounted",
+        "_unread",
+        "at",
+        "base",
         "frames",
+        "held",
+        "is_between_frames",
         "last_event_id",
+        "place",
         "reconnection_time",
+        "room",
+        "room_after",
+        "text",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # What was received: whole lines with their ends, then the beginning of a line.
-        self._lines: deque[bytes] = deque()
-        self._tail = bytearray()
-        self._last_line_ended_in_cr = False
-        self._received = 0
-        self._over_total = False
+        # What was received: the text, what is held, and chunks that nobody has looked at.
+        self.base = 0
+        self.text = b""
+        self.at = 0
+        self.held = bytearray()
+        self.room = 0
+        self.room_after = 0
+        self.is_between_frames = True
+        self._chunks: deque[bytes] = deque()
+        self._unread = 0
+        self._refused = 0
+        self._is_closed = False
         self._head = bytearray()
-        # Where we are: the offset of the next line, and that of the frame's first field.
-        self._position = 0
+        # The fields of the frame so far, and the offset of the first.
         self._start: int | None = None
-        # The fields of the frame so far.
         self._name: bytes | None = None
         self._data: list[bytes] = []
         self._id: bytes | None = None
@@ -131,82 +163,208 @@ class Framer:
         self._odd_line_seen = False
         # What outlives a frame.
         self.frames = 0
+        self.place: int | None = None
         self.last_event_id = ""
         self.reconnection_time: int | None = None
 
     # Receiving.
 
     def receive(self, data: bytes) -> None:
-        """Add bytes. Cuts them into lines and looks no further."""
+        """Add bytes. Looks for the last place where something is whole, and no further."""
+        room = self.room
+        if room and CR not in data:
+            # As it is while a model writes: nothing waits, and a chunk is a frame, or a part of it.
+            if data.endswith(b"\n\n") and not self.held:
+                # Without the two calls below a frame costs a tenth less.
+                self.base += len(self.text)
+                self.text = data
+                self.at = 0
+                self.room, self.room_after = 0, room
+                return
+            self._add_frames(data)
+            if len(self.held) > room:
+                self.room = room = 0
+            if self.at < len(self.text):
+                self.room, self.room_after = 0, room
+            return
+        self.leave_no_room()
         total = self._limits.total_bytes
-        if total is not None and self._received + len(data) > total:
-            data = data[: total - self._received]
-            self._over_total = True
+        if total is not None and self.position + len(data) > total:
+            self._refused += self.position + len(data) - total
+            data = data[: total - self.position]
         if not data:
             return
-        self._received += len(data)
         if len(self._head) < EXCERPT_CHARACTERS:
             self._head += data[: EXCERPT_CHARACTERS - len(self._head)]
-        if self._last_line_ended_in_cr:
+        if self.at == len(self.text) and not self._chunks:
+            self._add(data)
+        else:
+            self._chunks.append(data)
+            self._unread += len(data)
+
+    def _add(self, data: bytes) -> None:
+        """Put bytes behind a text that was taken, and make a new text of what is whole then."""
+        if data[0] == LF and self.text.endswith(b"\r") and not self.held:
             # "CRLF, LF, or CR" end a line. A CR at the end of a chunk has ended its line already;
-            # waiting for the next chunk would hold back a finished event. The LF that may follow
+            # waiting for the next chunk would hold back a finished event. The LF that follows
             # belongs to the same line end.
-            self._last_line_ended_in_cr = False
-            if data[0] == LF:
-                if self._lines:
-                    self._lines[-1] += b"\n"
-                else:
-                    self._position += 1
-                data = data[1:]
-        if LF not in data and CR not in data:
-            # bytearray grows in place: a 64 MB line in small chunks stays linear.
-            self._tail += data
+            self._set_text(b"")
+            self.base += 1
+            data = data[1:]
+        if self._start is None and CR not in data:
+            self._add_frames(data)
+        else:
+            self._add_lines(data)
+
+    def _add_frames(self, data: bytes) -> None:
+        held = self.held
+        end = data.rfind(b"\n\n") + 2
+        if end == 1 and not (data.startswith(b"\n") and held.endswith(b"\n")):
+            # No blank line, nor the rest of one. bytearray grows in place: a 64 MB line in small
+            # chunks stays linear.
+            held += data
             return
-        if self._tail:
-            data = bytes(self._tail) + data
-            self._tail = bytearray()
-        # splitlines of *bytes* cuts at LF, CR and CRLF only (that of str knows eight more).
-        self._lines.extend(data.splitlines(keepends=True))
-        if data[-1] == CR:
-            self._last_line_ended_in_cr = True
-        elif data[-1] != LF:
-            self._tail += self._lines.pop()
+        text = data[:end]
+        if held:
+            text = bytes(held) + text
+            held.clear()
+        if end < len(data):
+            held += data[end:]
+        self._set_text(text)
+
+    def _add_lines(self, data: bytes) -> None:
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if end:
+            text = bytes(self.held) + data[:end]
+            self.held.clear()
+            self._set_text(text)
+        self.held += data[end:]
+
+    def _set_text(self, text: bytes) -> None:
+        self.base += len(self.text)
+        self.text = text
+        self.at = 0
+
+    @property
+    def position(self) -> int:
+        """The offset of the end of what was received in the body, up to the limit of the total."""
+        return self.base + len(self.text) + len(self.held) + self._unread
+
+    @property
+    def received(self) -> int:
+        """How many bytes were received in all."""
+        return self.position + self._refused
+
+    @property
+    def offset(self) -> int:
+        """The offset in the body of what was not taken."""
+        return self.base + self.at
 
     # Giving.
 
     def next_frame(self) -> Frame | None:
         """Return the next whole frame with data, or None for "more bytes". Raises LimitError."""
-        while self._lines:
-            frame = self._take_line(self._lines.popleft())
+        while self.at < len(self.text) or self._has_text():
+            usual = None if self._start is not None else usual_frame(self.text, self.at)
+            frame = self._take_line() if usual is None else self._take_usual_frame(usual)
             if frame is not None:
                 return frame
-        if self._received - self._frame_start > self._limits.event_bytes:
-            self._check_tail()
-        if self._over_total:
+        if self._refused:
             raise LimitError(
                 f"the body is larger than {self._limits.total_bytes} bytes",
                 limit="total_bytes",
                 maximum=self._limits.total_bytes or 0,
-                byte_offset=self._received,
+                byte_offset=self.position,
             )
+        self.is_between_frames = self._start is None and not self._faults
         return None
+
+    def settle(self) -> bool:
+        """Return whether nothing waits to be looked at: then there is room for more to be held."""
+        if (
+            self.at == len(self.text)
+            and not self._chunks
+            and self._start is None
+            and self.frames
+            and not self._is_closed
+            and self._limits.total_bytes is None
+            and not self.text.endswith(b"\r")
+            and len(self.held) <= self._limits.event_bytes
+        ):
+            self.room = self._limits.event_bytes
+        return self.room > 0
+
+    def leave_no_room(self) -> None:
+        """Note that something else waits to be taken after what was received."""
+        self.room = self.room_after = 0
+
+    def close(self) -> None:
+        """Note that nothing more comes: there is no room for it."""
+        self._is_closed = True
+        self.leave_no_room()
+
+    def drop(self) -> None:
+        """Take everything without looking at it."""
+        self.base = self.position
+        self.text = b""
+        self.at = 0
+        self.held.clear()
+        self._chunks.clear()
+        self._unread = 0
+        self._forget_fields()
+        self.take_faults()
+
+    def _has_text(self) -> bool:
+        """Whether there is something whole, or something that must be looked at before it is."""
+        while self.at == len(self.text):
+            if self._chunks:
+                chunk = self._chunks.popleft()
+                self._unread -= len(chunk)
+                self._add(chunk)
+            elif self.position - self._frame_start <= self._limits.event_bytes:
+                return False
+            elif not self._has_lines():
+                self._check_held()
+                return False
+        return True
+
+    def _has_lines(self) -> bool:
+        """Whether whole lines were held; they are the text then, although the frame has no end."""
+        end = self.held.rfind(b"\n") + 1
+        if end:
+            self._set_text(bytes(self.held[:end]))
+            del self.held[:end]
+        return end > 0
+
+    def bytes_of(self, frame: Frame) -> bytes:
+        """Return the bytes of the frame just given, if they came together; else none."""
+        start = frame.offset - self.base
+        return self.text[start : self.at] if start >= 0 else b""
+
+    def take_held_lines(self) -> None:
+        """Interpret the whole lines of a frame that has no end: for the end of the body."""
+        while self.at < len(self.text) or self._has_lines():
+            self._take_line()
 
     def finish(self) -> Frame | None:
         """Return what is left of a frame that has no blank line, or None. Call it once, at the end.
 
         The standard discards such a frame; the caller decides. Its data may be cut anywhere.
         """
-        tail = without_cut_character(bytes(self._tail))
-        if self._position == 0 and BOM.startswith(tail):
+        self.take_held_lines()
+        start = self.offset
+        tail = without_cut_character(bytes(self.held))
+        if start == 0 and BOM.startswith(tail):
             return None
-        begun = tail.removeprefix(BOM) if self._position == 0 else tail
+        begun = tail.removeprefix(BOM) if start == 0 else tail
         cut_field_name = begun != b"" and any(field.startswith(begun) for field in KNOWN_FIELDS)
+        end = self.position
         if tail and not cut_field_name:
-            self._take_line(tail)
+            self._take_content(tail, start)
         fields = (self._data or None, self._name, self._id, self._retry)
         if not cut_field_name and all(field is None for field in fields):
             return None
-        return self._make_frame(self._received)
+        return self._frame_of_fields(end)
 
     def take_faults(self) -> tuple[tuple[Fault, ...], int]:
         """Return the faults that no frame carried, and how many more there were; forget them."""
@@ -227,14 +385,30 @@ class Framer:
     @property
     def _frame_start(self) -> int:
         """Where the frame began, or where the next one will."""
-        return self._position if self._start is None else self._start
+        return self.offset if self._start is None else self._start
 
-    # One line at a time.
+    # A frame at a time, or a line.
 
-    def _take_line(self, line: bytes) -> Frame | None:
-        start = self._position
-        self._position += len(line)
-        content = line.rstrip(b"\r\n")
+    def _take_usual_frame(self, usual: re.Match[bytes]) -> Frame | None:
+        """Take a frame as nearly all are: what its two or three lines would come to."""
+        at, end = usual.span()
+        if end - at > self._limits.event_bytes:
+            return self._take_line()  # one of them says where it is too long
+        self.at = end
+        start = self.base + at
+        self.frames += 1
+        name, data = usual.groups(b"")
+        return self._frame(name, data, start, end - at)
+
+    def _take_line(self) -> Frame | None:
+        line = whole_line(self.text, self.at)
+        assert line is not None, "the text holds whole lines"
+        start = self.offset
+        self.at = line.end()
+        return self._take_content(line[1], start)
+
+    def _take_content(self, content: bytes, start: int) -> Frame | None:
+        """Interpret a line without its end, which begins at `start`."""
         if start == 0 and content.startswith(BOM):
             content = content[len(BOM) :]
             start = len(BOM)
@@ -262,7 +436,7 @@ class Framer:
             self._take_retry(value)
         else:
             self._odd_line_seen = True
-            self._note(ViolationCode.UNKNOWN_FIELD, content)
+            self._note(ViolationCode.UNKNOWN_FIELD, content, self._start)
         return None
 
     def _take_retry(self, value: bytes) -> None:
@@ -276,27 +450,34 @@ class Framer:
 
     def _end_of_frame(self, end: int) -> Frame | None:
         if self._data:
-            return self._make_frame(end)
+            return self._frame_of_fields(end)
         # "If the data buffer is an empty string, set the data buffer and the event type buffer to
         # the empty string and return." The id has been committed all the same.
         if self._id is not None:
-            self.last_event_id = self._text(self._id)
+            self.last_event_id = self._text(self._id, self._frame_start)
         self._forget_fields()
         return None
 
-    def _make_frame(self, end: int) -> Frame:
+    def _frame_of_fields(self, end: int) -> Frame:
+        start = self._frame_start
         if self._id is not None:
-            self.last_event_id = self._text(self._id)
-        name = self._text(self._name or b"")
-        data = self._text(b"\n".join(self._data))
-        offset = self._frame_start
-        faults, uncounted = self.take_faults()
-        frame = Frame(
-            name, data, offset, end - offset, self.last_event_id, self._retry, faults, uncounted
-        )
+            self.last_event_id = self._text(self._id, start)
         self.frames += bool(self._data)
+        data, size = b"\n".join(self._data), end - start
+        frame = self._frame(self._name or b"", data, start, size, self._retry)
         self._forget_fields()
         return frame
+
+    def _frame(
+        self, name: bytes, data: bytes, start: int, size: int, retry: int | None = None
+    ) -> Frame:
+        self.place = start
+        self.is_between_frames = True
+        name_text, data_text = self._text(name, start), self._text(data, start)
+        faults, uncounted = self.take_faults() if self._faults else ((), 0)
+        return Frame(
+            name_text, data_text, start, size, self.last_event_id, retry, faults, uncounted
+        )
 
     def _forget_fields(self) -> None:
         self._start = None
@@ -305,32 +486,33 @@ class Framer:
         self._id = None
         self._retry = None
 
-    def _text(self, value: bytes) -> str:
+    def _text(self, value: bytes, frame_start: int) -> str:
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            self._note(ViolationCode.INVALID_UTF8, value[max(0, error.start - 32) :])
+            piece = value[max(0, error.start - 32) :]
+            self._note(ViolationCode.INVALID_UTF8, piece, frame_start)
             return value.decode("utf-8", "replace")
 
-    def _note(self, code: ViolationCode, piece: bytes) -> None:
+    def _note(self, code: ViolationCode, piece: bytes, frame_start: int) -> None:
         # Bounded, because lines that give no frame could go on for ever. One is always kept: who
         # wants no violations to be kept may still want to know that there was one.
         if len(self._faults) >= max(1, self._limits.violations):
             self._uncounted += 1
             return
         text = excerpt(piece[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"))
-        self._faults.append(Fault(code, text, self._frame_start))
+        self._faults.append(Fault(code, text, frame_start))
 
-    def _check_tail(self) -> None:
+    def _check_held(self) -> None:
         """Raise if the line that has begun is too long already."""
-        if self._position == 0:
+        if self.offset == 0:
             # A byte order mark counts nowhere, so neither does what may become one.
-            if BOM.startswith(self._tail):
+            if BOM.startswith(self.held):
                 return
-            if self._tail.startswith(BOM):
-                del self._tail[: len(BOM)]
-                self._position = len(BOM)
-        self._check_size(self._position, self._position + len(self._tail), self._tail)
+            if self.held.startswith(BOM):
+                del self.held[: len(BOM)]
+                self.base = len(BOM)
+        self._check_size(self.offset, self.position, self.held)
 
     def _check_size(self, line_start: int, end: int, line: bytes | bytearray) -> None:
         """Raise if the frame, or the line that no frame holds, reaches `end` and is too long.
@@ -431,6 +613,7 @@ class SSEDecoder:
                 raise fresh(error) from None
             if frame is None:
                 if self._ended:
+                    self._framer.take_held_lines()
                     self._note(*self._framer.take_faults())
                 return
             self._note(frame.faults, frame.uncounted)

@@ -1,26 +1,32 @@
 """Work grows with the input and not faster, counted and not timed: twice the input, at most twice
 the work.
 
-Two measures. Calls: every call of a Python or C function inside the run. Characters: the lengths of
-all texts and byte strings that a local variable of ours comes to hold, so that a loop that copies
-what it has so far (and calls nothing for it) is found out. The first is cheap enough for full
-sizes; the second looks at every line.
+Three measures. Calls: every call of a Python or C function inside the run. Characters: the lengths
+of all texts and byte strings that a local variable of ours comes to hold, so that a loop that
+copies what it has so far (and calls nothing for it) is found out. The first is cheap enough for
+full sizes; the second looks at every line, and what looks there holds what it sees, so that CPython
+adds to no text in place. Where that is what keeps the work small, the third is asked: the memory
+for more deltas of a text that is long already, which is little unless somebody copies it.
 """
 
+import json
 import sys
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any, Final
 
 import pytest
 
-from sansio_stream import StreamMachine, ToolUseBlock
+from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock
+from sansio_stream.snapshot import joined
 from wire import (
     MESSAGE_STOP,
     block_start,
     block_stop,
     body,
+    frame,
     in_bytes,
     json_piece,
     message_delta,
@@ -32,6 +38,12 @@ from wire import (
 # Twice, and a little for what is rounded: tables that are resized, a last chunk that is full or
 # not.
 AT_MOST: Final = 2.05
+
+# Adds to a text in place, unless somebody looks at it: see the tests of memory.
+IN_PLACE: Final = joined.__code__
+
+# Small, so that what is held of the last chunk is no part of the sum.
+CHUNK: Final = 1400
 
 
 def calls(work: Callable[[], Any]) -> int:
@@ -58,7 +70,7 @@ def characters(work: Callable[[], Any]) -> int:
     counted: dict[int, str | bytes] = {}
 
     def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if "sansio_stream" not in frame.f_code.co_filename:
+        if "sansio_stream" not in frame.f_code.co_filename or frame.f_code is IN_PLACE:
             return None
 
         def look(frame: FrameType, _event: str, _argument: Any) -> Any:
@@ -80,10 +92,32 @@ def characters(work: Callable[[], Any]) -> int:
     return total
 
 
-def feed(chunks: list[bytes], look: Callable[[StreamMachine], Any] | None = None) -> None:
+def memory(work: Callable[[], Any]) -> int:
+    """Return how much more memory is used at the most while `work` runs than before, once it has
+    run already.
+    """
+    before = sys.gettrace()
+    sys.settrace(None)
+    tracemalloc.start()
+    try:
+        work()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        sys.settrace(before)
+    return peak - held
+
+
+def feed(
+    chunks: list[bytes] | list[dict[str, Any]],
+    look: Callable[[StreamMachine], Any] | None = None,
+) -> None:
     machine = StreamMachine()
     for chunk in chunks:
-        for _ in machine.receive_data(chunk):
+        for _ in receive(machine, chunk):
             if look is not None:
                 look(machine)
     for _ in machine.receive_eof():
@@ -91,16 +125,42 @@ def feed(chunks: list[bytes], look: Callable[[StreamMachine], Any] | None = None
     assert machine.final_message().complete
 
 
+def receive(
+    machine: StreamMachine, received: bytes | dict[str, Any]
+) -> Iterator[MessageStreamEvent]:
+    if isinstance(received, bytes):
+        return machine.receive_data(received)
+    return machine.receive_event(received)
+
+
 def sized(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
+def script(*steps: dict[str, Any]) -> list[dict[str, Any]]:
+    return [message_start(), *steps, block_stop(0), message_delta("max_tokens"), MESSAGE_STOP]
+
+
 def answer(*steps: dict[str, Any]) -> bytes:
-    return body(message_start(), *steps, block_stop(0), message_delta("max_tokens"), MESSAGE_STOP)
+    return body(*script(*steps))
+
+
+def as_the_api_writes(payload: dict[str, Any], padding: int = 0) -> bytes:
+    data = json.dumps(payload, separators=(",", ":"))
+    return f"event: {payload['type']}\ndata: {data[:-1]}{' ' * padding}}}\n\n".encode()
 
 
 def one_huge_event(size: int) -> list[bytes]:
     return sized(answer(block_start(0), text(0, "x" * size)), 64)
+
+
+def many_lines_that_are_one_event(size: int) -> list[bytes]:
+    huge = frame(text(0, "x")).replace(b"data: {", b"data: {" + b"\ndata:" * size)
+    return sized(answer(block_start(0)).replace(frame(block_stop(0)), huge), 64)
+
+
+def many_lines_that_are_no_event(size: int) -> list[bytes]:
+    return sized(answer(block_start(0)).replace(b"\n\n", b"\n\n" + b": hi\n" * size, 1), 64)
 
 
 def many_tiny_events(size: int) -> list[bytes]:
@@ -112,32 +172,65 @@ def bytes_one_by_one(size: int) -> list[bytes]:
 
 
 def one_block_of_deltas(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[text(0, "word ")] * size), 16_384)
+    return sized(answer(block_start(0), *[text(0, "word ")] * size), CHUNK)
+
+
+def deltas_as_the_api_writes_them(size: int) -> list[bytes]:
+    steps = script(block_start(0), *[text(0, "word ")] * size)
+    return [as_the_api_writes(step, padding=at % 16) for at, step in enumerate(steps)]
+
+
+def deltas_in_layouts_that_change(size: int) -> list[bytes]:
+    pair = frame(text(0, "word ")) + as_the_api_writes(text(0, "word "))
+    stream = answer(block_start(0), text(0, "")).replace(frame(text(0, "")), pair * (size // 2))
+    return sized(stream, CHUNK)
+
+
+def deltas_with_carriage_returns(size: int) -> list[bytes]:
+    return sized(answer(block_start(0), *[text(0, "word ")] * size).replace(b"\n", b"\r\n"), CHUNK)
+
+
+def payloads_without_frames(size: int) -> list[dict[str, Any]]:
+    return script(block_start(0), *[text(0, "word ")] * size)
 
 
 def one_tool_input(size: int) -> list[bytes]:
     piece = "x" * 400
     pieces = ['{"a": "', *[piece] * (size // len(piece)), '"}']
-    return sized(answer(tool_start(0), *[json_piece(0, each) for each in pieces]), 16_384)
+    return sized(answer(tool_start(0), *[json_piece(0, each) for each in pieces]), CHUNK)
+
+
+def one_tool_input_of_records(size: int) -> list[bytes]:
+    record = '{"id": 12345, "name": "a name", "tags": ["x", "y"]}, '
+    whole = '{"records": [' + record * (size // len(record)) + "null]}"
+    pieces = [whole[at : at + 12] for at in range(0, len(whole), 12)]
+    return sized(answer(tool_start(0), *(json_piece(0, each) for each in pieces)), CHUNK)
 
 
 def many_blocks(size: int) -> list[bytes]:
     steps = [step for i in range(1, size) for step in (block_start(i), block_stop(i))]
-    return sized(answer(*steps, block_start(0)), 16_384)
+    return sized(answer(*steps, block_start(0)), CHUNK)
 
 
 def violations_all_over(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[text(7, "lost")] * size), 16_384)
+    return sized(answer(block_start(0), *[text(7, "lost")] * size), CHUNK)
 
 
 @pytest.mark.parametrize(
     ("stream", "size"),
     [
         (one_huge_event, 1_000_000),
+        (many_lines_that_are_one_event, 10_000),
+        (many_lines_that_are_no_event, 10_000),
         (many_tiny_events, 10_000),
         (bytes_one_by_one, 500),
         (one_block_of_deltas, 50_000),
+        (deltas_as_the_api_writes_them, 10_000),
+        (deltas_in_layouts_that_change, 5_000),
+        (deltas_with_carriage_returns, 5_000),
+        (payloads_without_frames, 5_000),
         (one_tool_input, 2_000_000),
+        (one_tool_input_of_records, 100_000),
         (many_blocks, 2_000),
         (violations_all_over, 3_000),
     ],
@@ -153,10 +246,17 @@ def test_twice_the_input_makes_at_most_twice_the_calls(
     ("stream", "size"),
     [
         (one_huge_event, 30_000),
+        (many_lines_that_are_one_event, 1_000),
+        (many_lines_that_are_no_event, 1_000),
         (many_tiny_events, 300),
         (bytes_one_by_one, 60),
         (one_block_of_deltas, 500),
+        (deltas_as_the_api_writes_them, 500),
+        (deltas_in_layouts_that_change, 500),
+        (deltas_with_carriage_returns, 300),
+        (payloads_without_frames, 500),
         (one_tool_input, 100_000),
+        (one_tool_input_of_records, 10_000),
         (many_blocks, 600),
         (violations_all_over, 900),
     ],
@@ -168,26 +268,81 @@ def test_twice_the_input_makes_at_most_twice_the_characters_handled(
     assert characters(lambda: feed(twice)) <= AT_MOST * characters(lambda: feed(once))
 
 
-def test_reading_the_partial_input_after_each_delta_is_linear_in_total() -> None:
-    def look(machine: StreamMachine) -> None:
-        block = machine.block(0)
-        if isinstance(block, ToolUseBlock):
-            assert block.partial_input is not None
-
-    for measure, size in ((calls, 60_000), (characters, 10_000)):
-        once, twice = call_of_records(size), call_of_records(2 * size)
-        assert measure(partial(feed, twice, look)) <= AT_MOST * measure(partial(feed, once, look))
+SOME_TEXT: Final = 50_000 * "x"
 
 
-def call_of_records(size: int) -> list[bytes]:
-    steps = [tool_start(0), *(json_piece(0, each) for each in records(size))]
-    return sized(answer(*steps), 16_384)
+def follow(
+    machine: StreamMachine, steps: list[dict[str, Any]], look: Callable[[StreamMachine], object]
+) -> None:
+    for step in steps:
+        for _ in machine.receive_data(frame(step)):
+            look(machine)
 
 
-def records(size: int) -> list[str]:
-    record = '{"id": 12345, "name": "a name", "tags": ["x", "y"]}, '
-    whole = '{"records": [' + record * (size // len(record)) + "null]}"
-    return [whole[at : at + 12] for at in range(0, len(whole), 12)]
+def partial_input(machine: StreamMachine) -> object:
+    block = machine.block(0)
+    return block.partial_input if isinstance(block, ToolUseBlock) else None
+
+
+def snapshot(machine: StreamMachine) -> object:
+    return machine.snapshot
+
+
+def newest_block(machine: StreamMachine) -> object:
+    return machine.block(0)
+
+
+@pytest.mark.parametrize(
+    ("stream", "look", "size"),
+    [
+        (one_tool_input, partial_input, 1_000_000),
+        (one_tool_input_of_records, partial_input, 60_000),
+        (one_block_of_deltas, snapshot, 5_000),
+        (deltas_as_the_api_writes_them, snapshot, 5_000),
+        (deltas_as_the_api_writes_them, newest_block, 5_000),
+    ],
+)
+def test_to_look_after_each_event_of_twice_the_input_makes_at_most_twice_the_calls(
+    stream: Callable[[int], list[bytes]], look: Callable[[StreamMachine], object], size: int
+) -> None:
+    once, twice = stream(size), stream(2 * size)
+    assert calls(lambda: feed(twice, look)) <= AT_MOST * calls(lambda: feed(once, look))
+
+
+def test_to_read_the_partial_input_of_twice_the_records_handles_at_most_twice_the_characters() -> (
+    None
+):
+    once, twice = (one_tool_input_of_records(size) for size in (10_000, 20_000))
+    handled = characters(lambda: feed(twice, partial_input))
+    assert handled <= AT_MOST * characters(lambda: feed(once, partial_input))
+
+
+def nothing(_: StreamMachine) -> None:
+    pass
+
+
+@pytest.mark.parametrize("look", [snapshot, newest_block, nothing])
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_to_look_after_each_delta_or_not_never_copies_the_text(
+    look: Callable[[StreamMachine], object], fast_path: bool
+) -> None:
+    machine = StreamMachine(fast_path=fast_path)
+    steps = [message_start(), block_start(0), *[text(0, SOME_TEXT)] * 20]
+    follow(machine, steps, look)
+    more = [text(0, "word ")] * 300
+    assert memory(lambda: follow(machine, more, look)) < len(SOME_TEXT)
+
+
+def test_to_read_the_partial_input_after_each_delta_never_copies_a_string_of_it() -> None:
+    machine = StreamMachine()
+    pieces = ['{"a": "', *[SOME_TEXT] * 20]
+    steps = [message_start(), tool_start(0), *[json_piece(0, each) for each in pieces]]
+    follow(machine, steps, partial_input)
+    more = [json_piece(0, "word ")] * 300
+    assert memory(lambda: follow(machine, more, partial_input)) < len(SOME_TEXT)
+
+
+# The measures.
 
 
 def test_the_measure_of_characters_finds_a_loop_that_copies_what_it_has() -> None:
@@ -196,3 +351,12 @@ def test_the_measure_of_characters_finds_a_loop_that_copies_what_it_has() -> Non
     exec(compile(source, "sansio_stream/copying.py", "exec"), scope)  # noqa: S102  (a file name of ours)
     once, twice = (characters(partial(scope["copying"], size)) for size in (100, 200))
     assert twice > 3 * once
+
+
+def test_the_measure_of_memory_finds_a_look_that_copies() -> None:
+    held = [SOME_TEXT]
+
+    def copying() -> None:
+        held[0] = "".join([held[0], "x"])
+
+    assert memory(copying) >= len(SOME_TEXT)

@@ -731,6 +731,19 @@ def test_a_limit_is_exact_and_its_error_says_which(
         assert outcome.verdict is Verdict.BROKEN
 
 
+@pytest.mark.parametrize("piece", [b"x", b"xx\ndata: ", b"\ndata: xx"])
+def test_an_event_that_is_too_large_is_refused_as_soon_as_it_is(piece: bytes) -> None:
+    machine = StreamMachine(limits=Limits(event_bytes=400))
+    begun = b"data: "
+    assert len(list(machine.receive_data(body(*HELLO[:2]) + begun))) == 2
+    for _ in range((400 - len(begun)) // len(piece)):
+        assert list(machine.receive_data(piece)) == []
+    with pytest.raises(LimitError) as caught:
+        list(machine.receive_data(piece))
+    assert caught.value.limit == "event_bytes"
+    assert caught.value.byte_offset == len(body(*HELLO[:2]))
+
+
 def test_a_body_may_be_bounded_as_a_whole() -> None:
     stream = body(*HELLO)
     assert run([stream], limits=Limits(total_bytes=len(stream)))[1].error == ""
@@ -852,7 +865,7 @@ def test_a_machine_that_failed_lets_go_of_what_nobody_will_take() -> None:
     machine.receive_data(b"y" * 100_000)
     with pytest.raises(ProtocolError):
         list(machine.receive_data(body(message_start()) + b"event: message_start\ndata: 5\n\n"))
-    assert len(pickle.dumps(machine)) < 5_000
+    assert len(pickle.dumps(machine)) < 6_000
 
 
 def test_message_deltas_are_bounded_like_a_block() -> None:

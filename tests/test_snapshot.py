@@ -1,5 +1,6 @@
 """The fold, through the machine: what each delta and each message_delta does to the message."""
 
+import json
 import pickle
 from typing import Any
 
@@ -462,6 +463,55 @@ def test_a_snapshot_is_one_object_until_an_event_changes_the_message() -> None:
     assert changed != before
     list(machine.receive_data(body(OVERLOADED)))
     assert machine.snapshot is changed
+
+
+def as_the_api_writes(payload: dict[str, Any]) -> bytes:
+    data = json.dumps(payload, separators=(",", ":"))
+    return f"event: {payload['type']}\ndata: {data}\n\n".encode()
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+def test_who_looks_after_every_event_sees_each_block_as_it_is_then(fast_path: bool) -> None:
+    machine = StreamMachine(fast_path=fast_path)
+    members = ("text", "thinking", "partial_json")
+    starts = (
+        block_start(0, {"type": "text", "text": "1"}),
+        block_start(1, {"type": "thinking", "thinking": ""}),
+        tool_start(2),
+    )
+    shown: list[str] = []
+
+    def see(*payloads: dict[str, Any]) -> None:
+        for _ in machine.receive_data(b"".join(map(as_the_api_writes, payloads))):
+            assert machine.snapshot is not None
+            content = [block.to_dict() for block in machine.snapshot.content]
+            now = [block.get("text", block.get("thinking")) for block in content]
+            assert [text for text in now if text is not None] == shown[:2]
+            calls = [b for b in machine.snapshot.content if isinstance(b, ToolUseBlock)]
+            assert [call.input_json for call in calls] == shown[2:]
+
+    see(message_start())
+    for index, start in enumerate(starts):
+        shown.append("1" if index == 0 else "")
+        see(start)
+        for piece in ("{", "", "23", "}"):
+            for changed in range(index + 1):
+                kind = f"{members[changed]}_delta".replace("partial_json", "input_json")
+                shown[changed] += piece
+                see(delta(changed, kind, **{members[changed]: piece}))
+            see(PING, message_delta(None), PING)
+    for index in range(3):
+        see(block_stop(index))
+    assert shown == ["1" + 3 * "{23}", 2 * "{23}", "{23}"]
+
+
+@pytest.mark.parametrize("content", [None, "text", {"type": "text"}, [5]])
+def test_a_content_that_is_none_is_kept_until_a_block_comes(content: Any) -> None:
+    start = message_start(content=content)
+    assert final(start=start)["content"] == content
+    assert final(message_delta(None), start=start)["content"] == content
+    begun = final(block_start(0), text(0, "hi"), start=start)
+    assert begun["content"] == [{"type": "text", "text": "hi"}]
 
 
 def test_a_message_is_complete_only_after_message_stop() -> None:

@@ -3,7 +3,9 @@
 import base64
 import copy
 import pickle
+import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
@@ -421,6 +423,11 @@ def test_bad_utf8_in_an_id_without_data_is_reported_with_the_next_event() -> Non
     ]
 
 
+def test_bad_utf8_in_an_id_with_data_has_the_place_of_its_frame() -> None:
+    outcome = run([b"data: 0\n\nid: \xff\ndata: x\n\n"])
+    assert [violation.byte_offset for violation in outcome.violations] == [9]
+
+
 def test_the_excerpt_of_a_fault_is_bounded_and_shows_the_place() -> None:
     outcome = run([b"data: " + b"a" * 5000 + b"\xff" + b"b" * 5000 + b"\n\n"])
     (violation,) = outcome.violations
@@ -442,7 +449,7 @@ def test_violations_are_bounded_and_counted() -> None:
 def test_a_framer_keeps_no_more_faults_than_are_wanted_but_one(violations: int, kept: int) -> None:
     framer = Framer(Limits(violations=violations))
     framer.receive(b"bogus\n" * 10)
-    assert framer.next_frame() is None
+    assert framer.next_frame() is framer.finish() is None
     faults, uncounted = framer.take_faults()
     assert (len(faults), uncounted) == (kept, 10 - kept)
     assert framer.take_faults() == ((), 0)
@@ -596,6 +603,282 @@ def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> Non
         errors.append(again.value)
 
 
+# A frame as nearly all are, taken at once
+
+
+@pytest.mark.parametrize(
+    ("frame", "event"),
+    [
+        (b"event: e\ndata: x\n\n", ServerSentEvent("e", "x")),
+        (b"event:e\ndata:x\n\n", ServerSentEvent("e", "x")),
+        (b"event:  e\ndata:  x\n\n", ServerSentEvent(" e", " x")),
+        (b"event: e\ndata: \n\n", ServerSentEvent("e", "")),
+        (b"event:\ndata: x\n\n", ServerSentEvent("message", "x")),
+        (b"data: x\n\n", ServerSentEvent("message", "x")),
+        (b"data:x\n\n", ServerSentEvent("message", "x")),
+        (b"data:\n\n", ServerSentEvent("message", "")),
+        (b"data:: :\n\n", ServerSentEvent("message", ": :")),
+    ],
+)
+def test_a_usual_frame_is_not_taken_line_by_line(
+    frame: bytes, event: ServerSentEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert line_by_line(frame).events == [event]
+    monkeypatch.delattr(Framer, "_take_line")
+    assert events_of(3 * frame) == 3 * [event]
+    assert events_of(*in_bytes(frame)) == [event]
+
+
+def line_by_line(body: bytes, limits: Limits | None = None) -> Outcome:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "usual_frame", lambda *_: None)
+        return run([body], limits)
+
+
+@pytest.mark.parametrize("frame", [b"event: e\ndata: x\n\n", b"data: x\n\n"])
+def test_what_is_nearly_a_usual_frame_is_read_by_the_letter(frame: bytes) -> None:
+    changed = [frame[:at] + frame[at + 1 :] for at in range(len(frame))]
+    for byte in (b"\r", b"\n", b" ", b":", b"a"):
+        changed += [frame[:at] + byte + frame[at:] for at in range(len(frame) + 1)]
+        changed += [frame[:at] + byte + frame[at + 1 :] for at in range(len(frame))]
+    for each in changed:
+        for body in (each, b"\xef\xbb\xbf" + each, b"id: 1\n" + each, each + frame):
+            assert run([body]) == line_by_line(body)
+
+
+@given(BODIES, SMALL_LIMITS | st.just(Limits()))
+def test_usual_frames_are_a_shortcut(body: bytes, limits: Limits) -> None:
+    assert run([body], limits) == line_by_line(body, limits)
+
+
+def test_a_framer_has_the_bytes_of_a_frame_that_came_together() -> None:
+    framer = Framer(Limits())
+    for before in (b"", b": comment\n", b"\n"):
+        framer.receive(before + b"data: x\n\nevent: e\ndata: y\n: c\n\n" + b"data: z")
+        for raw in (b"data: x\n\n", b"event: e\ndata: y\n: c\n\n"):
+            frame = framer.next_frame()
+            assert frame is not None
+            assert framer.bytes_of(frame) == raw
+        assert framer.next_frame() is None
+        framer.receive(b"\n\n")
+        frame = framer.next_frame()
+        assert frame is not None
+        assert framer.bytes_of(frame) == b"data: z\n\n"
+    framer.receive(b"data: x\rdata: y")
+    assert framer.next_frame() is None
+    framer.receive(b"\r\r")
+    frame = framer.next_frame()
+    assert frame is not None
+    assert framer.bytes_of(frame) == b""
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_a_framer_that_has_dropped_everything_has_nothing_left(taken: int) -> None:
+    framer = Framer(Limits())
+    framer.receive(b"data: x\n\njunk\rid: 1\rdata: y\r")
+    for _ in range(taken):
+        framer.next_frame()
+    framer.receive(1_000 * b"data: z")
+    received = framer.received
+    framer.drop()
+    assert framer.position == framer.received == received
+    assert framer.next_frame() is None
+    assert framer.finish() is None
+    assert framer.take_faults() == ((), 0)
+    assert len(pickle.dumps(framer)) < 2_000
+    framer.receive(b"data: 1\n\n")
+    (frame,) = iter(framer.next_frame, None)
+    assert (frame.data, frame.offset, frame.id, frame.faults) == ("1", received, "", ())
+
+
+# Room: for who adds to what is held, so that pieces of a line cost nothing
+
+
+def frames_of(
+    chunks: Iterable[bytes], limits: Limits, *, settles: bool, late: bool = False
+) -> list[Any]:
+    """All that a framer says of a body; one that settles is given pieces of lines as its room says.
+
+    `late` takes a frame only when another chunk has come.
+    """
+    framer = Framer(limits)
+    said: list[Any] = []
+    try:
+        for chunk in chunks:
+            if framer.room and b"\n" not in chunk and b"\r" not in chunk:
+                framer.held += chunk
+                if len(framer.held) > framer.room:
+                    framer.room = 0
+            else:
+                framer.receive(chunk)
+            if not framer.room:
+                said += [framer.next_frame()] if late else iter(framer.next_frame, None)
+            if settles and not late:
+                framer.settle()
+        framer.close()
+        said += iter(framer.next_frame, None)
+        said += [framer.finish(), framer.received]
+    except LimitError as error:
+        said.append(vars(error))
+    taken = [each for each in said if each is not None]
+    return [taken, framer.take_faults(), framer.frames, framer.place]
+
+
+@given(BODIES, st.lists(CUTS, min_size=1, max_size=3), SMALL_LIMITS | st.just(Limits()))
+def test_a_framer_that_settles_between_frames_says_the_same(
+    body: bytes, cuts: list[list[int]], limits: Limits
+) -> None:
+    body = b"data: 0\n\n" + body
+    limits = attrs.evolve(limits, event_bytes=10 + limits.event_bytes)
+    whole = frames_of([body], limits, settles=False)
+    frame_by_frame = re.split(rb"(?<=\n\n)", body)
+    for chunks in (in_bytes(body), frame_by_frame, *(cut(body, at) for at in cuts)):
+        for late in (False, True):
+            assert frames_of(chunks, limits, settles=True, late=late) == whole
+
+
+def test_a_framer_has_room_where_nothing_waits_and_a_frame_has_come() -> None:
+    framer = Framer(Limits(event_bytes=20))
+    assert not framer.settle()
+    for chunk, gives, has_room in (
+        (b"data: x", 0, False),
+        (b"\n\n", 1, True),
+        (b"data: y", 0, True),
+        (b"\n", 0, True),
+        (b"\ndata: z", 1, True),
+        (b"\n\ndata: z\n\n", 2, True),
+        (b"data: z\r", 0, False),
+        (b"\r", 1, False),
+        (b": c\n\n", 0, True),
+    ):
+        framer.receive(chunk)
+        assert len(list(iter(framer.next_frame, None))) == gives
+        assert framer.settle() is has_room
+        assert framer.room == 20 * has_room
+    framer.close()
+    assert not framer.settle()
+    assert framer.room == 0
+
+
+def test_a_framer_that_has_room_knows_where_frames_begin() -> None:
+    framer = Framer(Limits())
+    assert Framer(Limits()).place is None
+    for at, data in enumerate([b"x", b"y", b"z", b"x\n\ndata: y"]):
+        framer.receive(b"data: " + data + b"\n\n")
+        offsets = [frame.offset for frame in iter(framer.next_frame, None)]
+        assert offsets == [9 * at] + [9 * at + 9] * (len(data) > 1)
+        assert framer.place == offsets[-1]
+        assert framer.settle()
+    assert framer.position == framer.received == 45
+
+
+@pytest.mark.parametrize("frames", [b"data: x\n\n", b"data: x\n\ndata: y\n\n"])
+@pytest.mark.parametrize("begun", [b"", b"data: z"])
+def test_who_takes_the_last_frame_himself_finds_in_room_after_what_becomes_of_the_room(
+    frames: bytes, begun: bytes
+) -> None:
+    framer = Framer(Limits(event_bytes=20))
+    framer.receive(b"data: 0\n\n")
+    assert framer.next_frame() is not None
+    assert framer.settle()
+    framer.receive(frames + begun)
+    assert (framer.text, bytes(framer.held)) == (frames, begun)
+    assert (framer.room, framer.room_after) == (0, 20)
+    framer.leave_no_room()
+    assert framer.room_after == 0
+
+
+@pytest.mark.parametrize(
+    ("chunk", "room", "room_after"),
+    [
+        (b"data: y", 20, 20),
+        (b"data: y\ndata: z", 20, 20),
+        (b"data: y\n" + b"data: 45678\n", 20, 20),
+        (b"data: y\n\n" + b"data: y\ndata: 45678\n", 0, 20),
+        (b"data: y\n\n" + b"data: y\ndata: 456789\n", 0, 0),
+    ],
+)
+def test_room_is_there_until_a_frame_is_whole_and_up_to_the_limit(
+    chunk: bytes, room: int, room_after: int
+) -> None:
+    framer = Framer(Limits(event_bytes=20))
+    for _ in range(2):
+        framer.receive(b"data: x\n\n")
+        assert framer.next_frame() is not None
+        assert framer.settle()
+    framer.receive(chunk)
+    assert (framer.room, framer.room_after) == (room, room_after)
+
+
+def test_a_framer_settles_also_where_all_its_room_is_taken() -> None:
+    framer = Framer(Limits(event_bytes=20))
+    framer.receive(b"data: x\n\n" + b"data: 901234567890")
+    assert framer.next_frame() is not None
+    assert framer.next_frame() is None
+    framer.held += b"12"
+    assert framer.settle()
+    framer.leave_no_room()
+    framer.held += b"3"
+    assert not framer.settle()
+
+
+def test_a_framer_counts_what_nobody_has_looked_at() -> None:
+    framer = Framer(Limits())
+    for count in range(1, 5):
+        framer.receive(b"data: x\n\n")
+        assert framer.position == framer.received == 9 * count
+        assert framer.offset == 0
+
+
+def test_a_framer_counts_what_it_refuses() -> None:
+    framer = Framer(Limits(total_bytes=10))
+    for size, position in ((4, 4), (5, 9), (6, 10), (7, 10)):
+        framer.receive(size * b"x")
+        assert framer.position == position
+    assert framer.received == 22
+
+
+def test_a_framer_is_between_frames_where_nothing_interpreted_waits_for_one() -> None:
+    framer = Framer(Limits())
+    assert framer.is_between_frames is True
+    for chunk, gives, is_between in (
+        (b"data: x", 0, True),
+        (b"\r", 0, False),
+        (b"\r", 1, True),
+        (b"junk\n\n", 0, False),
+        (b"data: y\n\n", 1, True),
+        (b": comment\r\r", 0, True),
+    ):
+        framer.receive(chunk)
+        for _ in range(gives):
+            assert framer.next_frame() is not None
+            assert framer.is_between_frames is True
+        assert framer.next_frame() is None
+        assert framer.is_between_frames is is_between
+
+
+def test_a_framer_whose_body_is_bounded_has_no_room() -> None:
+    framer = Framer(Limits(total_bytes=1_000))
+    framer.receive(b"data: x\n\n")
+    assert framer.next_frame() is not None
+    assert not framer.settle()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [b"data: " + 9 * b"y" + b"\ndata: zz", b"data: y\n\ndata: " + 20 * b"z", 30 * b"data\n"],
+)
+def test_what_is_too_long_is_found_where_a_framer_has_room(chunk: bytes) -> None:
+    framer = Framer(Limits(event_bytes=20))
+    framer.receive(b"data: x\n\n")
+    assert framer.next_frame() is not None
+    assert framer.settle()
+    framer.receive(chunk)
+    assert framer.room == 0
+    with pytest.raises(LimitError, match="larger than 20 bytes"):
+        deque(iter(framer.next_frame, None))
+
+
 # What is left at the end, for those who do not discard it
 
 
@@ -715,6 +998,7 @@ def test_a_framer_knows_a_body_that_is_no_event_stream(body: bytes, is_other: bo
         framer.receive(chunk)
     while framer.next_frame():
         pass
+    framer.finish()
     assert framer.is_other_content is is_other
     assert framer.head == body.decode()
 
@@ -880,9 +1164,9 @@ def test_a_line_grows_in_place_also_where_it_begins_behind_another() -> None:
     framer = Framer(Limits())
     framer.receive(b"data: x\ndata: y")
     # What is counted below does not see a copy that `+=` makes, so we look where the bytes are.
-    tail = framer._tail
+    tail = framer.held
     framer.receive(b"y")
-    assert framer._tail is tail
+    assert framer.held is tail
 
 
 @pytest.mark.parametrize(

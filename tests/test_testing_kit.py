@@ -466,6 +466,20 @@ def test_a_consumer_that_depends_on_the_cuts_is_found() -> None:
     assert str(caught.value).startswith("in one piece it returns 1,\n  in 2 pieces it returns 0")
 
 
+def test_a_consumer_that_depends_on_the_cuts_of_broken_streams_only_is_found() -> None:
+    def counting_if_it_failed(chunks: Iterable[bytes]) -> tuple[bool, int]:
+        pieces = list(chunks)
+        failed = b'"type": "error"' in b"".join(pieces)
+        return not failed, len(pieces) * failed
+
+    found = faulted(
+        counting_if_it_failed, "error_in_mid_stream", completed=lambda outcome: outcome[0]
+    )
+    assert set(found) == {"error_in_mid_stream"}
+    sentence = "in one piece it returns (False, 1), in these pieces it returns (False, "
+    assert found["error_in_mid_stream"].startswith(sentence)
+
+
 def test_an_exception_for_some_cuts_only_is_found() -> None:
     def decode_each(chunks: Iterable[bytes]) -> str:
         return "".join(chunk.decode() for chunk in chunks)

@@ -1,0 +1,778 @@
+"""The fast path changes nothing but the time: a machine with it and one without say the same after
+every event, and only counting what reaches the plain path tells them apart.
+"""
+
+import copy
+import itertools
+import json
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+import sansio_stream.fast_path as fast_path_room
+import sansio_stream.machine as machine_room
+from sansio_stream import (
+    APIError,
+    ContentBlockDeltaEvent,
+    LimitError,
+    Limits,
+    MessageStreamEvent,
+    ProtocolError,
+    StreamMachine,
+    TextBlock,
+    TextDelta,
+    UnknownBlock,
+    ViolationCode,
+)
+from sansio_stream.reading import Reading, read_frame
+from sansio_stream.sse import Frame
+from sansio_stream.testing import FaultyStream, cuts, faults, scripts, wire
+from wire import (
+    MESSAGE_STOP,
+    OVERLOADED,
+    PING,
+    Moment,
+    at_random,
+    block_start,
+    block_stop,
+    body,
+    delta,
+    frame,
+    in_bytes,
+    json_piece,
+    message_delta,
+    message_start,
+    text,
+    tool_start,
+)
+
+# What a machine says.
+
+
+@attrs.frozen
+class Taking:
+    """How events are taken after something was received.
+
+    Attributes:
+        count: how many, at most; None for all.
+        iterator: of which iterator, from the newest: 0, 1, ...; then of the newest.
+        duplicate: what makes a machine that goes on in its place; None to go on.
+    """
+
+    count: int | None = None
+    iterator: int = 0
+    duplicate: Callable[[StreamMachine], StreamMachine] | None = None
+
+
+ALL: Final = Taking()
+
+# A pickle costs what has come so far.
+DUPLICATES: Final = 50
+
+
+def through_pickle(machine: StreamMachine) -> StreamMachine:
+    unpickled: StreamMachine = pickle.loads(pickle.dumps(machine))
+    return unpickled
+
+
+TAKINGS: Final = st.just([ALL]) | st.lists(
+    st.builds(
+        Taking,
+        st.sampled_from([None, None, 0, 1, 2]),
+        st.integers(0, 2),
+        st.sampled_from([None, None, None, through_pickle, copy.deepcopy]),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+EVERY: Final = 1
+NEVER: Final = 10**9
+LOOKS: Final = st.sampled_from([EVERY, EVERY, 2, 3, NEVER])
+"""After how many events somebody looks at what must be built for it."""
+
+
+def moment(machine: StreamMachine, event: MessageStreamEvent, look: int) -> list[Any]:
+    said: list[Any] = [
+        event,
+        repr(event),
+        event.to_dict(),
+        machine.events_taken,
+        machine.event_number,
+        machine.byte_offset,
+        machine.bytes_received,
+        machine.state,
+        machine.verdict,
+        machine.violation_count,
+        machine.violations,
+        repr(machine),
+    ]
+    if machine.events_taken % look == 0:
+        said += [machine.block(index) for index in range(4)]
+        said.append(Moment.of(machine, event))
+    return said
+
+
+def error_of(error: APIError) -> list[Any]:
+    return [type(error), str(error), vars(error)]
+
+
+Received: TypeAlias = bytes | dict[str, Any]
+
+
+def history(
+    steps: Sequence[Received],
+    *,
+    takings: Sequence[Taking] = (ALL,),
+    look: int = EVERY,
+    **options: Any,
+) -> Iterator[Any]:
+    """All that a machine says while it is fed, and in the end."""
+    machine = StreamMachine(**options)
+    iterators: list[Iterator[MessageStreamEvent]] = []
+    try:
+        for number, (received, taking) in enumerate(zip(steps, itertools.cycle(takings))):
+            iterators.append(
+                machine.receive_data(received)
+                if isinstance(received, bytes)
+                else machine.receive_event(received)
+            )
+            older = iterators[-1 - taking.iterator % len(iterators)]
+            taken = itertools.chain(older, iterators[-1])
+            for event in itertools.islice(taken, taking.count):
+                yield moment(machine, event, look)
+            yield machine.bytes_received
+            if taking.duplicate is not None and number < DUPLICATES:
+                machine, iterators = taking.duplicate(machine), []
+        for event in machine.receive_eof():
+            yield moment(machine, event, look)
+    except ProtocolError as error:
+        yield error_of(error)
+    try:
+        yield machine.final_message()
+    except APIError as error:
+        yield error_of(error)
+    yield [machine.snapshot, machine.state, machine.verdict, machine.violations, repr(machine)]
+    yield [machine.event_number, machine.byte_offset, machine.error and repr(machine.error)]
+
+
+def assert_nothing_tells(steps: Sequence[Received], **options: Any) -> None:
+    assert list(history(steps, **options)) == list(history(steps, fast_path=False, **options))
+
+
+# What is fed: deltas in layouts, several in the same one after another.
+
+HEAD: Final = b'{"type":"content_block_delta","index":<index>,'
+DATA: Final = HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}<padding>}'
+
+
+def with_data(data: bytes) -> bytes:
+    return b"event: content_block_delta\ndata: " + data + b"\n\n"
+
+
+API: Final = with_data(DATA)
+DUMPS: Final = with_data(
+    b'{"type": "content_block_delta", "index": <index>, "delta": {"type": "<type>", '
+    b'"<member>": "<string>"}<padding>}'
+)
+SORTED: Final = with_data(
+    b'{"delta":{"<member>":"<string>","type":"<type>"},"index":<index>,'
+    b'"type":"content_block_delta"<padding>}'
+)
+LAYOUTS: Final = (
+    API,
+    DUMPS,
+    SORTED,
+    API.replace(b"\n", b"\r\n"),
+    API.replace(b"\n", b"\r"),
+    API.replace(b"\n", b"\r", 1),
+    API.replace(b"event: content_block_delta\n", b""),
+    API.replace(b": c", b":c").replace(b": {", b":{"),
+    b"id: 7\n" + API,
+    b": a comment\n" + API,
+    API.replace(b"\ndata", b"\n: a comment\nretry: 5\ndata"),
+    API.replace(b"\n\n", b"\nid: 8\n\n"),
+    API.replace(b"\n\n", b'\n: "text": "of a comment"}\n\n'),
+    b'id: "text":"x"\n' + API,
+    b"\n" + API,
+    b"data: " + DATA + b"\nevent: content_block_delta\n\n",
+    API.replace(b',"delta', b',\ndata: "delta'),
+    API.replace(b'"}<', b'"}\ndata:<'),
+    API.replace(b'"}<padding>}', b'"}\rdata: <padding>}'),
+    # An index that is another one, or none.
+    API.replace(b"<index>", b"0<index>"),
+    API.replace(b"<index>", b"<index>.0"),
+    API.replace(b"<index>", b"-<index>"),
+    API.replace(b"<index>", b'"<index>"'),
+    # Members twice, or elsewhere, or by another name.
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","<member>":"<string>"}}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","<member>":"again"}}'),
+    with_data(
+        HEAD + b'"delta":{"type":"<type>","<member>":"a"},"delta":'
+        b'{"type":"<type>","<member>":"<string>"}}'
+    ),
+    with_data(
+        HEAD + b'"delta":{"type":"<type>","<member>":"<string>"},"delta":'
+        b'{"type":"<type>","<member>":"x"}<padding>}'
+    ),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"},"index":<index><padding>}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"},"index":1}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","te\\u0078t":"<string>"}}'),
+    with_data(HEAD + b'"text":"<string>","delta":{"type":"<type>","<member>":"x"}}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","more":[1]}<padding>}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","signature":"s"}}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","estimated_tokens":5}}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","a\\"<member>":"<string>","<member>":"x"}}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"},"text":"of nobody"}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>" :\t"<string>"}<padding>}'),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}<padding>} '),
+    with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}}}'),
+)
+"""With `<index>` and the like where something differs. Legal ones first, then what is nearly so."""
+
+KINDS: Final = {
+    b"text_delta": b"text",
+    b"thinking_delta": b"thinking",
+    b"input_json_delta": b"partial_json",
+}
+BLOCKS: Final[tuple[tuple[bytes, dict[str, Any]], ...]] = (
+    (b"text_delta", {"type": "text", "text": ""}),
+    (b"text_delta", {"type": "text", "text": "given"}),
+    (b"text_delta", {"type": "text", "text": None, "citations": None}),
+    (b"thinking_delta", {"type": "thinking", "thinking": "", "signature": ""}),
+    (b"input_json_delta", {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}),
+    (b"input_json_delta", {"type": "server_tool_use", "id": "s", "name": "f", "input": {"a": 1}}),
+    (b"input_json_delta", {"type": "mcp_tool_use", "id": "m", "name": "f", "server_name": "x"}),
+    (b"input_json_delta", {"type": "hologram", "input": {}}),
+    (b"text_delta", {"type": "hologram", "text": "given"}),
+    (b"text_delta", {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}),
+)
+
+
+def spelled(words: str) -> bytes:
+    """A string with an escape for every character that is ASCII, and a slash that needs none."""
+    return "".join(rf"\u{ord(each):04x}" if each < "\x80" else each for each in words).encode()
+
+
+WORDS: Final = st.text(st.sampled_from('ab {}[]":,1\\/\n\0\x7f\u2028é🎉\ud800'), max_size=5)
+STRINGS: Final = st.one_of(
+    WORDS.map(lambda words: json.dumps(words)[1:-1].encode()),
+    WORDS.map(lambda words: json.dumps(words)[1:-1].encode()),
+    st.sampled_from([b'{\\"a\\": ', b'\\"\xc3\xa9', b"\\u00e9 1", b"]}", b"x", b"y", b""]),
+    WORDS.map(lambda words: words.replace("\ud800", "")).map(
+        lambda words: json.dumps(words, ensure_ascii=False)[1:-1].encode()
+    ),
+    WORDS.map(lambda words: spelled(words.replace("\ud800", "/"))),
+)
+NO_STRINGS: Final = st.sampled_from(
+    [
+        *(b"\xff", b"\xc3", b"caf\xc3\\u00e9", b"\xed\xa0\x80", b"\\x", b"\\u12", b"\\u12\xc3\xa9"),
+        *(b"\\u 123", b"\\\xc3\xa9", b"\\\x01", b"\x01", b"\t", b"\x7f", b'"', b"\\", b"a\\\\\\"),
+        *(b'"}', b'","text":"', b"\n", b"\r", b"\n\n", b"\\\n", b"\\\r", b"\0"),
+    ]
+)
+"""What a string in JSON or an event stream must not hold, or not alone."""
+
+
+def written(layout: bytes, index: int, kind: bytes, string: bytes, padding: int) -> bytes:
+    return (
+        layout.replace(b"<index>", str(index).encode())
+        .replace(b"<type>", kind)
+        .replace(b"<member>", KINDS[kind])
+        .replace(b"<padding>", b" " * padding)
+        .replace(b"<string>", string)
+    )
+
+
+def api(index: int, string: str, kind: bytes = b"text_delta", padding: int = 0) -> bytes:
+    return written(API, index, kind, string.encode(), padding)
+
+
+@st.composite
+def runs(draw: st.DrawFn, index: int, kind: bytes) -> list[bytes]:
+    """Make a few deltas in one layout, or in one that changes, of which one may be broken."""
+    layout = draw(st.sampled_from([API, API, API, DUMPS, SORTED, *LAYOUTS]))
+    kind = draw(st.sampled_from([*[kind] * 6, *KINDS]))
+    strings = draw(st.lists(STRINGS, min_size=1, max_size=5))
+    if not draw(st.integers(0, 5)):
+        strings.insert(draw(st.integers(0, len(strings))), draw(NO_STRINGS))
+    padding = st.sampled_from([0, 0, 1, 7, 15])
+    return [written(layout, index, kind, string, draw(padding)) for string in strings]
+
+
+def others(index: int) -> st.SearchStrategy[Received]:
+    """Make what stands between deltas of a block."""
+    payloads: list[dict[str, Any]] = [
+        PING,
+        PING,
+        block_stop(index),
+        block_stop(index),
+        block_start(index),
+        block_start(index + 1),
+        block_start(index + 1, BLOCKS[-3][1]),
+        delta(index, "signature_delta", signature="s"),
+        delta(index, "thinking_delta", thinking="hm", signature="t"),
+        delta(index, "citations_delta", citation={"type": "char_location", "cited_text": "c"}),
+        delta(index, "sparkle_delta", sparkle="*"),
+        text(index + 1, "elsewhere"),
+        text(index, "by json.dumps"),
+        json_piece(index, '{"by": 5}'),
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 1}},
+        message_delta(),
+        message_start(),
+        message_start("msg_2"),
+        MESSAGE_STOP,
+        OVERLOADED,
+        {"type": "weather_report", "sky": "blue"},
+    ]
+    noise = [
+        b'event: ping\ndata: {"type":"ping"}\n\n',
+        b"event: ping\ndata: {}\n\n",
+        b'id: 1\nevent: ping\ndata: {"type": "ping"}\n\n',
+        b": keepalive\n\n",
+        b":\n",
+        b"id: 5\n\n",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b"junk\n",
+        b"junk\n\n",
+        b"data: [DONE]\n\n",
+        b"event: nothing\n\n",
+        b"data: {\n\n",
+        b"event: message_stop\n",
+    ]
+    return st.sampled_from([*map(frame, payloads), *payloads, *noise])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Received]:
+    """Make streams of deltas in layouts, with nearly everything else between them; here and there a
+    payload comes as it is.
+    """
+    start = message_start()
+    mark = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
+    pieces: list[Received] = [draw(st.sampled_from([mark + frame(start)] * 5 + [start]))]
+    for index in range(draw(st.integers(1, 3))):
+        kind, block = draw(st.sampled_from([BLOCKS[0], BLOCKS[4], *BLOCKS]))
+        begin = block_start(index, block)
+        pieces.append(draw(st.sampled_from([frame(begin)] * 5 + [begin])))
+        for _ in range(draw(st.integers(1, 3))):
+            pieces += draw(runs(index, kind))
+            if draw(st.booleans()):
+                pieces.append(draw(others(index)))
+        if draw(st.booleans()):
+            pieces.append(frame(block_stop(index)))
+    if draw(st.booleans()):
+        pieces.append(body(message_delta("max_tokens"), MESSAGE_STOP))
+    return pieces
+
+
+@st.composite
+def chunked(draw: st.DrawFn, pieces: list[Received]) -> list[Received]:
+    """Cut the bytes between payloads anyhow, mostly a frame in a chunk."""
+    if draw(st.booleans()):
+        return pieces
+    chunks: list[Received] = []
+    for is_bytes, several in itertools.groupby(pieces, lambda piece: isinstance(piece, bytes)):
+        if is_bytes:
+            data = b"".join(piece for piece in several if isinstance(piece, bytes))
+            chunks += draw(cuts(data))
+        else:
+            chunks += several
+    return chunks
+
+
+@st.composite
+def limits_near(draw: st.DrawFn, pieces: list[Received]) -> Limits:
+    """Make limits that the stream reaches, or just about."""
+    sizes = [len(piece) if isinstance(piece, bytes) else len(frame(piece)) for piece in pieces]
+    first = draw(st.integers(0, len(sizes) - 1))
+    last = draw(st.integers(first, len(sizes) - 1))
+    off = draw(st.integers(-1, 1))
+    match draw(st.sampled_from(["event", "block", "total", "blocks", "depth", "violations"])):
+        case "event":
+            return Limits(event_bytes=sizes[first] + off)
+        case "block":
+            return Limits(block_bytes=sum(sizes[first : last + 1]) + off)
+        case "total":
+            return Limits(total_bytes=sum(sizes[: last + 1]) + off)
+        case "blocks":
+            return Limits(blocks=1 + abs(off))
+        case "depth":
+            return Limits(depth=3 + off)
+        case _:
+            return Limits(violations=1 + off)
+
+
+# Nothing tells.
+
+
+@given(st.data(), streams(), st.booleans(), TAKINGS, LOOKS)
+def test_whatever_the_layout_of_the_deltas_nothing_tells(
+    data: st.DataObject, pieces: list[Received], strict: bool, takings: list[Taking], look: int
+) -> None:
+    steps = data.draw(chunked(pieces))
+    assert_nothing_tells(steps, strict=strict, takings=takings, look=look)
+
+
+@given(st.data(), streams(), st.booleans(), TAKINGS)
+def test_whatever_the_limits_nothing_tells(
+    data: st.DataObject, pieces: list[Received], strict: bool, takings: list[Taking]
+) -> None:
+    limits = data.draw(limits_near(pieces))
+    steps = data.draw(chunked(pieces))
+    assert_nothing_tells(steps, strict=strict, takings=takings, limits=limits)
+
+
+@given(st.data(), streams(), st.integers(0, 255), st.sampled_from(["put", "insert", "delete"]))
+def test_whichever_byte_is_changed_nothing_tells(
+    data: st.DataObject, pieces: list[Received], byte: int, change: str
+) -> None:
+    stream = b"".join(piece if isinstance(piece, bytes) else frame(piece) for piece in pieces)
+    at = data.draw(st.integers(0, len(stream) - 1))
+    middle = b"" if change == "delete" else bytes([byte])
+    changed = stream[:at] + middle + stream[at + (change != "insert") :]
+    assert_nothing_tells(data.draw(cuts(changed)))
+
+
+@given(st.data(), scripts(), st.booleans(), TAKINGS, LOOKS)
+def test_whatever_the_script_and_its_style_nothing_tells(
+    data: st.DataObject, script: Any, strict: bool, takings: list[Taking], look: int
+) -> None:
+    chunks = data.draw(wire(script).flatmap(cuts))
+    assert_nothing_tells(chunks, strict=strict, takings=takings, look=look)
+
+
+@given(faults(), st.booleans(), TAKINGS)
+def test_whatever_goes_wrong_nothing_tells(
+    faulty: FaultyStream, strict: bool, takings: list[Taking]
+) -> None:
+    assert_nothing_tells(faulty.chunks, strict=strict, takings=takings, limits=faulty.limits)
+
+
+@pytest.mark.parametrize("layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"])
+def test_at_every_byte_of_a_delta_nothing_tells_that_it_is_another_one(layout: bytes) -> None:
+    before = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
+    raw = written(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
+    for at in range(len(raw)):
+        changed = [raw[:at] + raw[at + 1 :]]
+        for byte in (b" ", b'"', b"\\", b"}", b"1", b"\n", b"\r", b"\xc3"):
+            changed += [raw[:at] + byte + raw[at:], raw[:at] + byte + raw[at + 1 :]]
+        for each in changed:
+            assert_nothing_tells([before, each, delta_in(layout, "after")], look=NEVER)
+
+
+def delta_in(layout: bytes, string: str) -> bytes:
+    return written(layout, 0, b"text_delta", string.encode(), 0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=range(len(LAYOUTS)))
+@pytest.mark.parametrize("string", ["", "x", "words"])
+def test_a_layout_is_the_same_to_both_paths(layout: bytes, string: str) -> None:
+    deltas = [delta_in(layout, each) for each in (string, "more", "", r"\u00e9", "x", "y")]
+    for before in ([], [api(0, "as expected")]):
+        steps = [frame(message_start()), frame(block_start(0)), *before, *deltas]
+        for strict in (True, False):
+            assert_nothing_tells(steps, strict=strict)
+            assert_nothing_tells([b"".join(steps)], strict=strict)
+
+
+@pytest.mark.parametrize(("kind", "block"), [BLOCKS[1], BLOCKS[3], BLOCKS[4]])
+@pytest.mark.parametrize("look", [EVERY, 250, NEVER])
+@pytest.mark.parametrize("takings", [[ALL], [Taking(0), Taking(700)]])
+def test_however_many_deltas_a_block_has_nothing_tells(
+    kind: bytes, block: dict[str, Any], look: int, takings: list[Taking]
+) -> None:
+    deltas = [api(0, f"{count}", kind) for count in range(600)]
+    assert_nothing_tells(
+        [message_start(), block_start(0, block), *deltas], look=look, takings=takings
+    )
+
+
+def test_at_the_exact_limits_nothing_tells() -> None:
+    for layout in (API, DUMPS, SORTED):
+        for strings in (["", "", ""], ["word", "a longer one", r"\u00e9"]):
+            deltas = [delta_in(layout, each) for each in strings]
+            start: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
+            for size in range(len(deltas[0]) - 2, sum(map(len, deltas)) + 3):
+                for limits in (
+                    Limits(event_bytes=size),
+                    Limits(block_bytes=size),
+                    Limits(total_bytes=size),
+                ):
+                    assert_nothing_tells([*start, *deltas], limits=limits, look=NEVER)
+
+
+def test_the_end_of_the_body_is_judged_the_same_where_payloads_came_before_it() -> None:
+    steps: list[Received] = [message_start(), block_start(0), api(0, "word"), b"junk\n"]
+    for strict in (True, False):
+        assert_nothing_tells(steps, strict=strict)
+
+
+# It is taken.
+
+
+@pytest.fixture
+def on_plain_path(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The data of the frames that the plain path has read."""
+    read: list[str] = []
+
+    def noted(frame: Frame, limits: Limits) -> Reading:
+        read.append(frame.data)
+        return read_frame(frame, limits)
+
+    monkeypatch.setattr(machine_room, "read_frame", noted)
+    return read
+
+
+def deltas_of(machine: StreamMachine, data: bytes) -> list[Any]:
+    """The deltas of all blocks that come of some bytes."""
+    events = list(machine.receive_data(data))
+    return [event.delta for event in events if isinstance(event, ContentBlockDeltaEvent)]
+
+
+def begun(*blocks: dict[str, Any], **options: Any) -> StreamMachine:
+    """A machine in a message with blocks."""
+    machine = StreamMachine(**options)
+    starts = [block_start(index, block) for index, block in enumerate(blocks)]
+    list(machine.receive_data(body(message_start(), *starts)))
+    return machine
+
+
+TEXT: Final = {"type": "text", "text": ""}
+THINKING: Final = {"type": "thinking", "thinking": "", "signature": ""}
+CALL: Final = tool_start(0)["content_block"]
+SERVER_CALL: Final = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+MCP_CALL: Final = {"type": "mcp_tool_use", "id": "m", "name": "f", "server_name": "x", "input": {}}
+EACH_LAYOUT: Final = pytest.mark.parametrize(
+    "layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"]
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "block"),
+    [
+        (b"text_delta", TEXT),
+        (b"thinking_delta", THINKING),
+        (b"input_json_delta", CALL),
+        (b"input_json_delta", SERVER_CALL),
+        (b"input_json_delta", MCP_CALL),
+    ],
+)
+def test_no_delta_that_is_written_as_the_api_does_reaches_the_plain_path(
+    on_plain_path: list[str], kind: bytes, block: dict[str, Any]
+) -> None:
+    machine = begun(block)
+    on_plain_path.clear()
+    strings = ["", "word ", "é🎉", r"\n\"\\\/\u00e9\ud83c\udf89", "]}", " "]
+    for count in range(1_000):
+        frame = api(0, strings[count % len(strings)], kind, padding=count % 16)
+        assert len(deltas_of(machine, frame)) == 1
+    assert on_plain_path == []
+
+
+@EACH_LAYOUT
+@pytest.mark.parametrize(
+    "cut", [lambda data: [data], in_bytes, at_random], ids=["no", "all", "some"]
+)
+def test_for_any_cut_only_the_first_delta_of_another_layout_reaches_the_plain_path(
+    on_plain_path: list[str], layout: bytes, cut: Callable[[bytes], list[bytes]]
+) -> None:
+    machine = begun(TEXT)
+    on_plain_path.clear()
+    stream = b"".join(delta_in(layout, f"word {count}") for count in range(100))
+    deltas = [delta for chunk in cut(stream) for delta in deltas_of(machine, chunk)]
+    assert deltas == [TextDelta(f"word {count}") for count in range(100)]
+    assert len(on_plain_path) == (layout != API)
+
+
+def test_a_ping_as_the_api_writes_it_is_recognised_and_disturbs_nothing(
+    on_plain_path: list[str],
+) -> None:
+    machine = begun(TEXT)
+    on_plain_path.clear()
+    for layout in (API, API, API):
+        assert list(machine.receive_data(frame(PING)))
+        assert deltas_of(machine, delta_in(layout, "word"))
+    assert on_plain_path == []
+    deltas_of(machine, delta_in(SORTED, "learned"))
+    list(machine.receive_data(b'event: ping\ndata: {"type":"ping"}\n\n'))
+    assert len(on_plain_path) == 2
+    deltas_of(machine, delta_in(SORTED, "recognised"))
+    assert len(on_plain_path) == 2
+
+
+def test_a_delta_of_another_kind_costs_two_on_the_plain_path(on_plain_path: list[str]) -> None:
+    machine = begun(THINKING)
+    on_plain_path.clear()
+    deltas_of(machine, api(0, "hm", b"thinking_delta"))
+    deltas_of(machine, frame(delta(0, "signature_delta", signature="s")))
+    for _ in range(10):
+        deltas_of(machine, api(0, "hm", b"thinking_delta"))
+    assert len(on_plain_path) == 2
+
+
+def test_a_machine_that_was_pickled_learns_again(on_plain_path: list[str]) -> None:
+    machine = begun(TEXT)
+    deltas_of(machine, api(0, "word "))
+    for duplicate in (through_pickle, copy.deepcopy):
+        machine = duplicate(machine)
+        on_plain_path.clear()
+        for _ in range(5):
+            deltas_of(machine, api(0, "word "))
+        assert len(on_plain_path) == 1
+    block = machine.block(0)
+    assert isinstance(block, TextBlock)
+    assert block.text == 11 * "word "
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_that_was_recognised_is_an_event_like_any_other(kind: bytes) -> None:
+    for _, block in (each for each in BLOCKS[:5] if each[0] == kind):
+        recognised, read = (
+            next(begun(block, fast_path=fast_path).receive_data(api(0, "word", kind)))
+            for fast_path in (True, False)
+        )
+        for copied in (recognised, pickle.loads(pickle.dumps(recognised)), copy.copy(recognised)):
+            assert copied == read
+            assert repr(copied) == repr(read)
+            assert copied.extra == {}
+        assert isinstance(recognised, ContentBlockDeltaEvent)
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            recognised.index = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# It is not taken.
+
+
+@EACH_LAYOUT
+def test_a_machine_without_it_reads_every_frame(on_plain_path: list[str], layout: bytes) -> None:
+    machine = begun(TEXT, fast_path=False)
+    on_plain_path.clear()
+    for _ in range(10):
+        deltas_of(machine, delta_in(layout, "word"))
+        list(machine.receive_data(frame(PING)))
+    assert len(on_plain_path) == 20
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        (body(block_stop(0)), ViolationCode.STOPPED_BLOCK),
+        (body(message_delta()), ViolationCode.AFTER_STOP_REASON),
+        (body(message_delta(), MESSAGE_STOP), ViolationCode.AFTER_MESSAGE_STOP),
+        (body(OVERLOADED), ViolationCode.AFTER_ERROR),
+    ],
+)
+def test_where_a_delta_may_no_longer_come_each_reaches_the_plain_path(
+    on_plain_path: list[str], before: bytes, code: ViolationCode
+) -> None:
+    machine = begun(TEXT)
+    list(machine.receive_data(api(0, "recognised") + before))
+    on_plain_path.clear()
+    for _ in range(10):
+        list(machine.receive_data(api(0, "late")))
+    assert len(on_plain_path) == 10
+    assert {each.code for each in machine.violations} >= {code}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_block_that_nobody_knows_each_delta_reaches_the_plain_path(
+    on_plain_path: list[str], kind: bytes
+) -> None:
+    machine = begun({"type": "hologram", "text": ""})
+    on_plain_path.clear()
+    for _ in range(10):
+        assert deltas_of(machine, api(0, "word", kind))
+    assert len(on_plain_path) == 10
+    block = machine.block(0)
+    assert isinstance(block, UnknownBlock)
+    assert len(block.unfolded) == 10
+
+
+def test_the_plain_path_says_that_a_limit_is_exceeded(on_plain_path: list[str]) -> None:
+    frame = api(0, "word")
+    machine = begun(TEXT, limits=Limits(block_bytes=10 * len(frame)))
+    on_plain_path.clear()
+    for _ in range(10):
+        assert deltas_of(machine, frame)
+    assert on_plain_path == []
+    with pytest.raises(LimitError) as caught:
+        list(machine.receive_data(frame))
+    assert caught.value.limit == "block_bytes"
+    assert len(on_plain_path) == 1
+
+
+def test_learning_is_given_up_until_something_else_comes(
+    monkeypatch: pytest.MonkeyPatch, on_plain_path: list[str]
+) -> None:
+    tries = 0
+
+    def counted(frame: Frame, limits: Limits) -> Reading:
+        nonlocal tries
+        tries += 1
+        return read_frame(frame, limits)
+
+    monkeypatch.setattr(fast_path_room, "read_frame", counted)
+    machine = begun(TEXT)
+    for _ in range(2):
+        on_plain_path.clear()
+        for count in range(10):
+            for layout in (DUMPS, SORTED):
+                deltas_of(machine, delta_in(layout, f"word {count}"))
+        assert 10 <= len(on_plain_path) <= 20
+        assert tries == fast_path_room.PATIENCE
+        list(machine.receive_data(frame({"type": "weather_report"})))
+        tries = 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        block_stop(1),
+        block_start(2),
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}},
+        {"type": "weather_report"},
+    ],
+    ids=lambda payload: payload["type"],
+)
+@pytest.mark.parametrize("framed", [True, False])
+def test_what_was_learned_is_forgotten_where_it_may_have_changed(
+    on_plain_path: list[str], other: dict[str, Any], framed: bool
+) -> None:
+    machine = begun(TEXT, TEXT)
+    for _ in range(2):
+        deltas_of(machine, delta_in(SORTED, "word"))
+    assert list(machine.receive_data(frame(other)) if framed else machine.receive_event(other))
+    on_plain_path.clear()
+    for _ in range(10):
+        deltas_of(machine, delta_in(SORTED, "word"))
+    assert len(on_plain_path) == 1
+
+
+def test_a_new_block_of_the_same_index_gets_its_own_deltas(on_plain_path: list[str]) -> None:
+    machine = begun(TEXT)
+    list(machine.receive_data(api(0, "old") + frame(block_start(0))))
+    on_plain_path.clear()
+    assert deltas_of(machine, api(0, "new"))
+    assert on_plain_path == []
+    snapshot = machine.snapshot
+    assert snapshot is not None
+    assert [block.to_dict()["text"] for block in snapshot.content] == ["old", "new"]
+
+
+# What it costs.
+
+
+def test_a_piece_of_a_frame_gives_an_iterator_that_is_empty_and_stays_so() -> None:
+    machine = begun(TEXT)
+    data = api(0, "word")
+    pieces = [machine.receive_data(data[at : at + 10]) for at in range(0, len(data), 10)]
+    assert [list(piece) for piece in pieces[:-1]] == [[] for _ in pieces[:-1]]
+    assert len(list(pieces[-1])) == 1
+    assert [list(piece) for piece in pieces] == [[] for _ in pieces]
