@@ -13,7 +13,7 @@ CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz 
 # How long `make fuzz` and `make deep` may run.
 SECONDS := 600
 
-.PHONY: help demo test coverage check lint types contracts bench fuzz deep peers mutants clean
+.PHONY: help demo test coverage check lint types contracts bench record icount fuzz deep peers mutants clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -42,8 +42,16 @@ types: $(VENV)/dev.stamp
 contracts: $(VENV)/dev.stamp
 	@$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/dev.stamp  ## measure the whole pipeline against a bare json.loads
-	@$(BIN)/python benchmarks/bench_pipeline.py
+# OPTIONS="--quick --only pipeline" measures less; see `benchmarks/README.md`.
+bench: $(VENV)/bench.stamp  ## measure us, the peers and a bare json.loads, and print the table of targets
+	@$(BIN)/python benchmarks/bench.py $(OPTIONS)
+
+record: $(VENV)/bench.stamp  ## measure, and write the figures and plots for this Python into docs/speed.md
+	@$(BIN)/python benchmarks/bench.py --record
+	@$(BIN)/python benchmarks/page.py
+
+icount: $(VENV)/dev.stamp  ## count instructions per event, and compare with those that are kept
+	@$(BIN)/python benchmarks/icount.py $(OPTIONS)
 
 fuzz: $(VENV)/fuzz.stamp  ## look for bytes that break a promise, for SECONDS=600 over all targets
 	@$(BIN)/python fuzz/run.py --seconds $(SECONDS)
@@ -95,6 +103,11 @@ $(VENV)/peers.stamp: $(VENV)/dev.stamp
 	@$(RUN) pip install --quiet --group peers \
 	  || { echo "No peers here: anthropic and jiter cannot be had for this Python" >&2; exit 1; }
 	@touch $@
+
+# Measuring without the peers is worth something too.
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@$(RUN) pip install --quiet --group bench && touch $@ \
+	  || echo "The peers cannot all be had for this Python: the missing ones are left out" >&2
 
 $(VENV)/mutants.stamp: $(VENV)/dev.stamp
 	@$(RUN) pip install --quiet --group mutants

@@ -1,21 +1,111 @@
-"""The benchmarks measure what they say they do."""
+"""The benchmarks measure what they say they do, and the page shows what they measured."""
 
 import json
+import re
+import shutil
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
 
+import attrs
 import pytest
 
-import bench_pipeline
-import synthetic
-from sansio_stream import TextBlock, ThinkingBlock, ToolUseBlock, Verdict
+import bench
+import contenders
+import curves
+import fixtures
+import goals
+import icount
+import page
+import plot
+from fixtures import Fixture
+from goals import GOALS, Goal
+from measuring import Figure, Work, bytes_for, interleave, ratio
+from sansio_stream import TextBlock, ThinkingBlock, ToolUseBlock, ViolationCode
+
+# Fixtures.
+
+FIXTURES: Final[dict[str, Fixture]] = {
+    make.__name__: make(size)
+    for make, size in (
+        (fixtures.mixed, 700),
+        (fixtures.mixed_backwards, 700),
+        (fixtures.mixed_by_dumps, 700),
+        (fixtures.text_only, 300),
+        (fixtures.plain_text, 300),
+        (fixtures.delicate_text, 300),
+        (fixtures.many_pings, 300),
+        (fixtures.string_input, 3_000),
+        (fixtures.records_input, 3_000),
+        (fixtures.many_blocks, 100),
+        (fixtures.violations, 300),
+        (fixtures.huge_event, 10_000),
+    )
+} | {"short_answer": fixtures.short_answer()}
+NAMES: Final = pytest.mark.parametrize("name", FIXTURES)
 
 
-def test_the_same_seed_gives_the_same_stream() -> None:
-    assert synthetic.stream(700, seed=1) == synthetic.stream(700, seed=1)
-    assert synthetic.stream(700, seed=1) != synthetic.stream(700, seed=2)
+def payloads(name: str) -> list[dict[str, Any]]:
+    return [json.loads(payload) for payload in FIXTURES[name].payloads]
 
 
-def test_the_stream_is_in_the_style_of_the_api() -> None:
-    frames = synthetic.stream(1_000).frames
+def pieces(name: str) -> list[str]:
+    """What the deltas carry, signatures aside."""
+    deltas = [p["delta"] for p in payloads(name) if p["type"] == "content_block_delta"]
+    return [
+        delta[member]
+        for delta in deltas
+        for member in ("text", "thinking", "partial_json")
+        if member in delta
+    ]
+
+
+def test_every_fixture_is_tested() -> None:
+    there = {
+        name
+        for name, value in vars(fixtures).items()
+        if getattr(value, "__annotations__", {}).get("return") is Fixture and name[0] != "_"
+    }
+    assert there == set(FIXTURES)
+
+
+@NAMES
+@pytest.mark.parametrize("size", [None, 1, 64, 1_400, 16_384])
+def test_a_fixture_folds_into_what_it_was_made_from(name: str, size: int | None) -> None:
+    fixture = FIXTURES[name]
+    for contender in (contenders.OURS, contenders.PLAIN, contenders.LOOKING, contenders.READING):
+        machine = contender.read(fixture.chunks(size))
+        assert contender.is_right(machine, fixture)
+        assert machine.violations == () or name == "violations"
+
+
+@NAMES
+def test_chunks_are_the_body_cut(name: str) -> None:
+    fixture = FIXTURES[name]
+    assert len(fixture.chunks(None)) == len(fixture.payloads)
+    for size in (1, 64, 1_400):
+        chunks = fixture.chunks(size)
+        assert b"".join(chunks) == b"".join(fixture.frames)
+        assert all(len(chunk) == size for chunk in chunks[:-1])
+
+
+def test_a_result_that_is_not_what_the_fixture_says_is_found() -> None:
+    fixture = fixtures.short_answer()
+    machine = contenders.pipeline(fixture.frames)
+    assert contenders.has_folded(machine, fixture)
+    assert not contenders.has_folded(machine, Fixture(fixture.payloads, ["Hello, world?"]))
+    assert not contenders.has_folded(machine, Fixture(fixture.payloads, ["Hello, world!", ""]))
+
+
+def test_the_same_arguments_give_the_same_stream() -> None:
+    assert fixtures.mixed(700) == fixtures.mixed(700)
+    assert fixtures.mixed(700, seed=1) != fixtures.mixed(700, seed=2)
+
+
+def test_a_fixture_is_in_the_style_of_the_api() -> None:
+    frames = fixtures.mixed(1_000).frames
     assert frames[0].startswith(b'event: message_start\ndata: {"type":"message_start","message":{')
     assert frames[-1].startswith(b"event: message_stop\n")
     assert any(frame == b'event: ping\ndata: {"type": "ping"}\n\n' for frame in frames)
@@ -24,17 +114,304 @@ def test_the_stream_is_in_the_style_of_the_api() -> None:
     assert 120 < sum(map(len, frames)) / len(frames) < 160
 
 
-@pytest.mark.parametrize("size", [1, 64, 1_400, 16_384])
-def test_the_pipeline_folds_the_stream_into_what_it_was_made_from(size: int) -> None:
-    source = synthetic.stream(1_000)
-    body = b"".join(source.frames)
-    machine = bench_pipeline.pipeline(synthetic.cut(body, size))
-    assert machine.verdict is Verdict.COMPLETE
-    assert not machine.violations
-    thinking, text, tool, *more = machine.final_message().content
-    assert isinstance(thinking, ThinkingBlock)
-    assert isinstance(text, TextBlock)
-    assert isinstance(tool, ToolUseBlock)
-    assert [thinking.thinking, text.text, tool.input_json] == source.texts[:3]
-    assert tool.input == json.loads(source.texts[2])
-    assert len(more) == len(source.texts) - 3
+def test_mixed_has_the_three_kinds_of_blocks_in_turn() -> None:
+    content = contenders.pipeline(FIXTURES["mixed"].frames).final_message().content
+    assert [type(block) for block in content[:3]] == [ThinkingBlock, TextBlock, ToolUseBlock]
+
+
+def test_backwards_has_the_keys_of_every_object_in_reverse() -> None:
+    for forwards, back in zip(payloads("mixed"), payloads("mixed_backwards"), strict=True):
+        assert back == forwards
+        if len(back) > 1:
+            assert [*back] == [*forwards][::-1]
+            assert [*back.get("delta", {})] == [*forwards.get("delta", {})][::-1]
+
+
+def test_by_dumps_is_as_dumps_writes_it() -> None:
+    for payload in FIXTURES["mixed_by_dumps"].payloads:
+        assert payload == json.dumps(json.loads(payload))
+    assert any("\\u" in payload for payload in FIXTURES["mixed_by_dumps"].payloads)
+
+
+@pytest.mark.parametrize("name", ["text_only", "plain_text", "delicate_text"])
+def test_a_text_is_one_block_of_as_many_events_as_asked_for(name: str) -> None:
+    kinds = [payload["type"] for payload in payloads(name)]
+    assert len(kinds) == pytest.approx(300, abs=2)
+    assert kinds.count("content_block_start") == 1
+    assert kinds.count("content_block_delta") > 0.95 * len(kinds)
+
+
+def test_plain_text_needs_no_care_and_delicate_text_much() -> None:
+    def needs_care(piece: str) -> bool:
+        return not piece.isascii() or json.dumps(piece) != f'"{piece}"'
+
+    assert not any(map(needs_care, pieces("plain_text")))
+    assert sum(map(needs_care, pieces("delicate_text"))) > 0.8 * len(pieces("delicate_text"))
+
+
+def test_every_third_event_of_many_pings_is_one() -> None:
+    kinds = [payload["type"] for payload in payloads("many_pings")]
+    assert set(kinds[2:-2:3]) == {"ping"}
+    assert kinds.count("ping") == 100
+
+
+def test_a_short_answer_has_seven_events() -> None:
+    assert len(payloads("short_answer")) == 7
+
+
+@pytest.mark.parametrize("name", ["string_input", "records_input"])
+def test_a_tool_input_comes_in_many_small_deltas(name: str) -> None:
+    (content,) = FIXTURES[name].contents
+    assert len(content) == pytest.approx(3_000, rel=0.1)
+    assert {len(piece) for piece in pieces(name)[:-1]} == set(range(4, 21))
+
+
+def test_one_input_is_a_string_and_the_other_has_records() -> None:
+    string = json.loads(FIXTURES["string_input"].contents[0])
+    assert len(string["content"]) == 3_000
+    records = json.loads(FIXTURES["records_input"].contents[0])["records"]
+    assert len(records) == 3_000 // 86
+    assert all(isinstance(record, dict) for record in records)
+
+
+def test_many_blocks_are_as_many_as_asked_for() -> None:
+    assert len(FIXTURES["many_blocks"].contents) == 100
+
+
+def test_nearly_every_event_of_violations_is_one() -> None:
+    machine = contenders.pipeline(FIXTURES["violations"].frames)
+    assert {violation.code for violation in machine.violations} == {ViolationCode.UNKNOWN_INDEX}
+    assert machine.violation_count == 300 - 6
+
+
+def test_a_huge_event_has_all_the_text() -> None:
+    assert max(map(len, FIXTURES["huge_event"].frames)) > 10_000
+    assert len(pieces("huge_event")) == 1
+
+
+# Measuring.
+
+
+def test_each_work_runs_once_a_round_and_the_warm_up_does_not_count() -> None:
+    runs: list[str] = []
+
+    def work(name: str) -> Work:
+        def run() -> None:
+            runs.append(name)
+            total = 0
+            while total < 200_000:
+                total += 1
+
+        return Work(run, lambda result: result is None)
+
+    samples = interleave({"one": work("one"), "other": work("other")}, 3)
+    assert samples["one"].keys() == samples["other"].keys() == {0, 1, 2, 3}
+    assert set(runs) == {"one", "other"}
+    figure = ratio(samples, "one", "other")
+    one, other = samples["one"], samples["other"]
+    assert sorted(one[number] / other[number] for number in (1, 2, 3))[1] == figure.value
+    assert figure.low <= figure.value <= figure.high
+
+
+def test_a_work_that_was_run_once_is_compared_by_its_warm_up() -> None:
+    samples = {"slow": {0: 12.0}, "fast": {0: 3.0, 1: 1.0, 2: 1.0}}
+    assert ratio(samples, "slow", "fast").value == 4
+
+
+def test_nothing_is_measured_of_a_result_that_is_wrong() -> None:
+    with pytest.raises(AssertionError, match="gone wrong"):
+        interleave({"work": Work(lambda: 1, lambda result: result == 2)}, 1)
+
+
+def test_memory_is_that_of_what_is_held() -> None:
+    assert bytes_for(lambda: bytes(100_000)) == pytest.approx(100_000, abs=2_000)
+    assert abs(bytes_for(lambda: bytes(100_000)[:0])) < 2_000
+
+
+def test_a_peer_that_is_missing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def of_tomorrow() -> Any:
+        raise ModuleNotFoundError("No module named 'tomorrow'")
+
+    assert contenders.found([of_tomorrow]) == []
+    assert capsys.readouterr().out == "left out: of_tomorrow (No module named 'tomorrow')\n"
+
+
+# The table of targets.
+
+ROWS: Final = [goal for group in GOALS.values() for goal in group]
+
+
+def test_every_row_has_a_name_of_its_own() -> None:
+    assert len({goal.what for goal in ROWS}) == len(ROWS)
+
+
+def test_a_goal_is_met_on_its_side_of_the_limit() -> None:
+    most = Goal("", 2.0, lambda _: Figure(1, 1, 1))
+    least = attrs.evolve(most, at_least=True)
+    assert [most.is_met(2.0), most.is_met(2.01), most.target] == [True, False, "≤ 2.00 ×"]
+    assert [least.is_met(2.0), least.is_met(1.99), least.target] == [True, False, "≥ 2.00 ×"]
+    assert attrs.evolve(most, is_aim=True).target == "aim ≤ 2.00 ×"
+    assert attrs.evolve(most, limit=None).target == "reported"
+    assert attrs.evolve(most, limit=None).is_met(99)
+
+
+@pytest.mark.parametrize(
+    ("value", "as_text"),
+    [
+        (0.0312, "0.031 ×"),
+        (0.5, "0.50 ×"),
+        (9.996, "10.00 ×"),
+        (12.34, "12.3 ×"),
+        (2345.6, "2,346 ×"),
+    ],
+)
+def test_a_figure_is_shown_with_the_digits_that_count(value: float, as_text: str) -> None:
+    assert goals.shown(value, "×") == as_text
+
+
+def test_the_command_says_what_it_measured_and_ends_in_success(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_: int) -> Figure:
+        raise ImportError("no peer")
+
+    mine = (
+        Goal("missed", 1.0, lambda rounds: Figure(rounds, 1.5, 2.5)),
+        Goal("met", 3.0, lambda rounds: Figure(rounds, 1.5, 2.5)),
+        Goal("left", 3.0, missing),
+    )
+    monkeypatch.setitem(GOALS, "import", mine)
+    written = tmp_path / "figures.json"
+    monkeypatch.setattr(
+        sys, "argv", ["bench", "--quick", "--only", "import", "--json", str(written)]
+    )
+    bench.main()
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert [" ".join(line.split()) for line in lines] == [
+        "missed 2.00 × ≤ 1.00 × NOT MET 1.5 to 2.5",
+        "met 2.00 × ≤ 3.00 × met 1.5 to 2.5",
+        "left left out: no peer",
+    ]
+    figures = json.loads(written.read_text(encoding="utf-8"))
+    assert figures["goals"] == {"missed": [2.0, 1.5, 2.5], "met": [2.0, 1.5, 2.5]}
+    assert figures["conditions"]["rounds"] == 2
+
+
+# The page.
+
+
+def test_the_page_of_speed_is_made_of_the_results() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"<!-- made: (\w+) -->", text) == [
+        "targets",
+        "measured",
+        "peers",
+        "instructions",
+    ]
+    assert page.made(text) == text
+
+
+def test_the_pictures_are_made_of_the_results() -> None:
+    for path, picture in page.pictures().items():
+        assert path.read_text(encoding="utf-8") == picture
+        assert f"({path.name})" in page.PAGE.read_text(encoding="utf-8")
+
+
+def test_results_stand_under_the_version_of_python_they_are_of() -> None:
+    versions = [path.stem for path in sorted(page.RESULTS.glob("*.json"))]
+    assert versions == page.heads()
+
+
+def test_the_results_are_of_the_rows_and_curves_that_there_are() -> None:
+    for result in page.results():
+        assert list(result["goals"]) == [goal.what for goal in ROWS]
+        assert list(result["curves"]) == list(curves.CURVES)
+
+
+def test_a_figure_that_misses_its_target_is_bold(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = page.results()[0]
+    first, second = ROWS[0], ROWS[1]
+    assert first.limit is not None
+    result["goals"][first.what] = [first.limit + 1, 0, 0]
+    result["goals"][second.what] = [second.limit, 0, 0]
+    monkeypatch.setattr(page, "results", lambda: [result])
+    _, _, missed, met, *_ = page.targets().splitlines()
+    assert missed.endswith("| **2.00 ×** |")
+    assert met.endswith("| 1.00 × |")
+
+
+def test_a_picture_names_every_line_and_draws_every_point() -> None:
+    lines = {"ours": [(1.0, 2.0), (10.0, 1.0)], "a <peer>": [(1.0, 20.0), (10.0, 30.0)]}
+    drawn = plot.svg("Cost", ("size", "times"), lines, "floor", ["a day"])
+    root = ET.fromstring(drawn)  # noqa: S314  (what we have just written)
+    words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"Cost", "size", "times", "ours", "a <peer>", "floor", "a day"} <= {*words}
+    assert len([*root.iter("{http://www.w3.org/2000/svg}path")]) == 4
+    assert plot.svg("Cost", ("size", "times"), lines, "floor", ["a day"]) == drawn
+
+
+def test_a_picture_has_a_style_for_every_line() -> None:
+    for result in page.results():
+        assert all(len(lines) <= len(plot.STYLES) for lines in result["curves"].values())
+    assert len({marker for *_, marker in plot.STYLES}) == len(plot.STYLES)
+
+
+def test_names_of_lines_do_not_overlap() -> None:
+    moved = plot.apart([10.0, 11.0, 12.0, 90.0], 16)
+    assert moved == [10.0, 26.0, 42.0, 90.0]
+    assert all(after - before >= 16 for before, after in pairwise(moved))
+
+
+@pytest.mark.parametrize(
+    ("number", "as_text"),
+    [(1, "1"), (0.5, "0.5"), (65_536, "64 Ki"), (200_000, "200 k"), (1e6, "1 M")],
+)
+def test_a_tick_is_short(number: float, as_text: str) -> None:
+    assert plot.short(number) == as_text
+
+
+# Instructions.
+
+COUNTED: Final = {"floor": 1_000, "mixed": 2_000}
+
+
+@pytest.mark.parametrize(
+    ("figures", "is_worse", "said"),
+    [
+        ({"floor": 1_000, "mixed": 2_050}, False, "+2.5%"),
+        ({"floor": 1_000, "mixed": 2_070}, True, "TOO MUCH"),
+        ({"floor": 1_000, "mixed": 1_500}, False, "-25.0%"),
+        ({"floor": 1_100, "mixed": 2_500}, False, "another"),
+    ],
+)
+def test_more_instructions_are_a_failure_for_the_same_build_of_python(
+    figures: dict[str, int], is_worse: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert icount.compare(figures, COUNTED, 0.03) is is_worse
+    assert said in capsys.readouterr().out
+
+
+def test_instructions_are_kept_by_version_of_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = icount.kept()
+    monkeypatch.setattr(icount, "KEPT", Path(shutil.copy(icount.KEPT, tmp_path)))
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    icount.keep(COUNTED)
+    after = icount.kept()
+    assert after["tolerance"] == before["tolerance"] == 0.03
+    assert after["instructions"] == {**before["instructions"], "3.99.0": COUNTED}
+
+
+def test_without_valgrind_nothing_is_counted_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["icount"])
+    icount.main()
+    assert "there is no valgrind here" in capsys.readouterr().out
+
+
+def test_what_is_kept_is_what_is_counted() -> None:
+    for figures in icount.kept()["instructions"].values():
+        assert list(figures) == list(icount.cases())

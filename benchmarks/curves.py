@@ -1,0 +1,94 @@
+"""What is compared and has no target: us and the peers on the same stream, each ÷ floor."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import attrs
+
+from contenders import (
+    JITER,
+    OFFICIAL,
+    OURS,
+    PLAIN,
+    READERS,
+    READING,
+    Contender,
+    anthropic,
+    by_floor,
+    found,
+    jiter,
+)
+from fixtures import Fixture, mixed, records_input, string_input
+from measuring import Figure
+
+
+@attrs.frozen
+class Curve:
+    """A plot: the cost ÷ floor by some size.
+
+    Attributes:
+        title: its heading.
+        axis: what the sizes are.
+        sizes: where it is measured.
+        stream: the stream for a size, and the size of its chunks, None for an event a chunk.
+        contenders: who is measured, where they are here.
+        up_to: the last size for those whose cost grows faster than the input.
+    """
+
+    title: str
+    axis: str
+    sizes: tuple[int, ...]
+    stream: Callable[[int], tuple[Fixture, int | None]]
+    contenders: Callable[[], list[Contender]]
+    up_to: dict[str, int] = attrs.field(factory=dict)
+
+    def points(self, rounds: int) -> Iterator[tuple[int, dict[str, Figure]]]:
+        """Measure: for each size, the cost of each contender that goes so far."""
+        everybody = self.contenders()
+        for size in self.sizes:
+            fixture, cut = self.stream(size)
+            going = [each for each in everybody if size <= self.up_to.get(each.name, size)]
+            yield size, by_floor(going, fixture, cut, rounds)
+
+
+def readers_of_streams() -> list[Contender]:
+    """Those who take a whole stream."""
+    return [OURS, PLAIN, *found(READERS)]
+
+
+def readers_of_inputs() -> list[Contender]:
+    """Those who show the input of a tool after each delta; ours also as it is when nobody looks."""
+    silent = attrs.evolve(OURS, name="sansio-stream, not read")
+    official = [each for each in found([anthropic]) if each.name == OFFICIAL]
+    return [READING, silent, *official, *found([jiter])]
+
+
+INPUT_SIZES: Final = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+
+CURVES: Final = {
+    "chunks": Curve(
+        "Cost of an event by size of the chunks",
+        "bytes a chunk",
+        (1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536),
+        lambda size: (mixed(1_500), size),
+        readers_of_streams,
+    ),
+    # Those who parse all there is of an input at each delta would take minutes for the longest.
+    "string": Curve(
+        "Cost of a tool input that is one string, read after each delta",
+        "characters of input",
+        INPUT_SIZES,
+        lambda size: (string_input(size), None),
+        readers_of_inputs,
+        {OFFICIAL: 200_000, JITER: 200_000},
+    ),
+    "records": Curve(
+        "Cost of a tool input of records, read after each delta",
+        "characters of input",
+        INPUT_SIZES,
+        lambda size: (records_input(size), None),
+        readers_of_inputs,
+        {OFFICIAL: 100_000, JITER: 100_000},
+    ),
+}
+"""The plots, by the name that `--only` takes."""

@@ -1,0 +1,259 @@
+"""The table of targets: each row says what is measured, how, and what it should be."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from contenders import LOOKING, OFFICIAL, OURS, READING, Contender, anthropic, by_floor
+from fixtures import (
+    Fixture,
+    huge_event,
+    many_blocks,
+    mixed,
+    mixed_backwards,
+    plain_text,
+    records_input,
+    short_answer,
+    string_input,
+    text_only,
+    violations,
+)
+from measuring import Figure, Work, bytes_for, import_figure, interleave, ratio
+from sansio_stream import State, StreamMachine
+
+Measure: TypeAlias = Callable[[int], Figure]
+"""A number of rounds in, the figure out. ImportError where a peer is missing."""
+
+Unit: TypeAlias = Literal["×", "ms", "kB", "B"]
+
+
+@attrs.frozen
+class Goal:
+    """A row of the table.
+
+    Attributes:
+        what: what is measured; a name, too.
+        limit: what it should be; a figure without one is only reported.
+        measure: how.
+        at_least: whether the limit is the least it should be and not the most.
+        unit: of the figure and the limit; × for a ratio.
+        is_aim: whether the limit is a wish.
+    """
+
+    what: str
+    limit: float | None
+    measure: Measure
+    at_least: bool = False
+    unit: Unit = "×"
+    is_aim: bool = False
+
+    @property
+    def target(self) -> str:
+        """The limit as a reader sees it."""
+        if self.limit is None:
+            return "reported"
+        limit = f"{'≥' if self.at_least else '≤'} {shown(self.limit, self.unit)}"
+        return f"aim {limit}" if self.is_aim else limit
+
+    def is_met(self, value: float) -> bool:
+        """Whether a figure is what it should be."""
+        if self.limit is None:
+            return True
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+def shown(value: float, unit: str) -> str:
+    """A figure as a reader sees it: three digits that count."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.2 else 3
+    number = f"{value:,.{digits}f}"
+    return f"{number} {unit}"
+
+
+# How it is measured.
+
+
+def _by_floor(
+    make: Callable[[], Fixture], size: int | None = None, contender: Contender = OURS
+) -> Measure:
+    """The cost of a stream ÷ json.loads of its payloads."""
+    return lambda rounds: by_floor([contender], make(), size, rounds)[contender.name]
+
+
+def _beside_official(make: Callable[[], Fixture], one: str, other: str) -> Measure:
+    """Ours and the official SDK's messages, on one stream, an event a chunk."""
+
+    def measure(rounds: int) -> Figure:
+        *_, messages = anthropic()
+        fixture = make()
+        works = {each.name: each.on(fixture, None) for each in (OURS, messages)}
+        return ratio(interleave(works, rounds), one, other)
+
+    return measure
+
+
+def _by_not_looking(rounds: int) -> Figure:
+    fixture = text_only(10_000)
+    works = {each.name: each.on(fixture, None) for each in (LOOKING, OURS)}
+    return ratio(interleave(works, rounds), LOOKING.name, OURS.name)
+
+
+def _growth(
+    make: Callable[[int], Fixture], size: int, chunk: int | None = None, who: Contender = OURS
+) -> Measure:
+    """The cost of four times the input ÷ the cost of the input."""
+
+    def measure(rounds: int) -> Figure:
+        works = {"×4": who.on(make(4 * size), chunk), "×1": who.on(make(size), chunk)}
+        return ratio(interleave(works, rounds), "×4", "×1")
+
+    return measure
+
+
+MACHINES: Final = 10_000
+
+
+def fed(chunks: Iterable[bytes]) -> StreamMachine:
+    """A machine that has got so far."""
+    machine = StreamMachine()
+    for chunk in chunks:
+        for _event in machine.receive_data(chunk):
+            pass
+    return machine
+
+
+def _in_turn(rounds: int) -> Figure:
+    """Many machines of which each gets a chunk before any gets its next ÷ one after another."""
+    chunks = short_answer().chunks(None)
+
+    def in_turn() -> list[StreamMachine]:
+        machines = [StreamMachine() for _ in range(MACHINES)]
+        for chunk in chunks:
+            for machine in machines:
+                for _event in machine.receive_data(chunk):
+                    pass
+        return machines
+
+    def one_after_another() -> list[StreamMachine]:
+        return [fed(chunks) for _ in range(MACHINES)]
+
+    def are_done(machines: list[StreamMachine]) -> bool:
+        return len(machines) == MACHINES and all(each.state is State.DONE for each in machines)
+
+    works = {"in turn": Work(in_turn, are_done), "one by one": Work(one_after_another, are_done)}
+    return ratio(interleave(works, rounds), "in turn", "one by one")
+
+
+def _memory_of_machines(events: int) -> Measure:
+    """Kilobytes of a machine that has taken so many events of a text."""
+    machines = 200
+
+    def measure(_: int) -> Figure:
+        chunks = text_only(1_000).chunks(None)[:events]
+        size = bytes_for(lambda: [fed(chunks) for _ in range(machines)]) / machines / 1_000
+        return Figure(size, size, size)
+
+    return measure
+
+
+def _memory_of_text(_: int) -> Figure:
+    """Bytes for each character of a long text whose block has not stopped."""
+    fixture = plain_text(50_000)
+    chunks = fixture.chunks(None)[:-3]
+    size = (bytes_for(lambda: fed(chunks)) - bytes_for(lambda: fed(chunks[:3]))) / len(
+        fixture.contents[0]
+    )
+    return Figure(size, size, size)
+
+
+# The rows.
+
+CUTS: Final = (
+    (None, "one event a chunk", 1.0),
+    (1_400, "1,400 B", 1.0),
+    (16_384, "16 KiB", 0.8),
+    (65_536, "64 KiB", 0.8),
+    (64, "64 B", 1.8),
+    (1, "1 B", 13.0),
+)
+
+
+def _pipeline() -> Iterator[Goal]:
+    for name, make in (("mixed", mixed), ("text only", text_only)):
+        for size, cut, limit in CUTS:
+            yield Goal(f"{name}, {cut} ÷ floor", limit, _by_floor(partial(make, 10_000), size))
+    yield Goal(
+        "off the fast path (keys in another order), one event a chunk ÷ floor",
+        2.5,
+        _by_floor(partial(mixed_backwards, 10_000)),
+    )
+
+
+def _beside() -> Iterator[Goal]:
+    yield Goal(
+        "a short answer of 7 events: ours ÷ official SDK",
+        1 / 8,
+        _beside_official(short_answer, OURS.name, OFFICIAL),
+    )
+    yield Goal(
+        "3,000 events, one a chunk: official SDK ÷ ours",
+        25,
+        _beside_official(partial(mixed, 3_000), OFFICIAL, OURS.name),
+        at_least=True,
+    )
+
+
+def _tool_input() -> Iterator[Goal]:
+    for name, make, limit in (("string", string_input, 2.0), ("records", records_input, 3.5)):
+        for size, shown_size in ((100_000, "100 kB"), (1_000_000, "1 MB")):
+            what = f"one tool input, {name}, {shown_size}"
+            made = partial(make, size)
+            yield Goal(f"{what}, never read ÷ floor", 1.0, _by_floor(made))
+            yield Goal(
+                f"{what}, `partial_input` after each delta ÷ floor",
+                limit,
+                _by_floor(made, contender=READING),
+            )
+
+
+def _snapshot() -> Iterator[Goal]:
+    yield Goal(
+        "`snapshot` read after each of 10,000 text deltas ÷ not reading", 2.5, _by_not_looking
+    )
+
+
+def _four_times() -> Iterator[Goal]:
+    for name, measure in (
+        ("deltas", _growth(text_only, 5_000)),
+        ("tool input, read after each delta", _growth(records_input, 50_000, who=READING)),
+        ("1-byte chunks", _growth(text_only, 500, 1)),
+        ("one huge event in 64 B chunks", _growth(huge_event, 500_000, 64)),
+        ("many blocks", _growth(many_blocks, 1_000)),
+        ("violations on every event", _growth(violations, 2_500)),
+    ):
+        yield Goal(f"4 × the input ÷ the input, {name}", 4.6, measure)
+
+
+def _reported() -> Iterator[Goal]:
+    yield Goal("10,000 live machines, fed in turn ÷ one after another", None, _in_turn)
+    fresh, streaming = _memory_of_machines(0), _memory_of_machines(20)
+    yield Goal("memory of a fresh machine", 2, fresh, unit="kB", is_aim=True)
+    yield Goal("memory in mid-stream", 6, streaming, unit="kB", is_aim=True)
+    yield Goal("memory of a character of text", 1.2, _memory_of_text, unit="B", is_aim=True)
+
+
+def _import() -> Iterator[Goal]:
+    yield Goal("`import sansio_stream` beyond attrs, json and re", 30, import_figure, unit="ms")
+
+
+GOALS: Final[dict[str, tuple[Goal, ...]]] = {
+    "pipeline": (*_pipeline(),),
+    "official": (*_beside(),),
+    "input": (*_tool_input(),),
+    "snapshot": (*_snapshot(),),
+    "growth": (*_four_times(),),
+    "reported": (*_reported(),),
+    "import": (*_import(),),
+}
+"""All rows, by the name that `--only` takes."""

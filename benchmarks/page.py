@@ -1,0 +1,134 @@
+"""The results in, the tables and pictures of docs/speed.md out. Measures nothing.
+
+`python benchmarks/page.py` writes them; a test compares. The results are what `bench.py --json` has
+written for each version of Python into `results`, and icount.toml.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from curves import CURVES
+from goals import GOALS, shown
+from icount import kept
+from plot import svg
+
+RESULTS: Final = Path(__file__).with_name("results")
+DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
+PAGE: Final = DOCS / "speed.md"
+
+_MADE: Final = re.compile(r"(<!-- made: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def results() -> list[dict[str, Any]]:
+    """What was measured on each version of Python, the oldest first."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def heads() -> list[str]:
+    """The columns of the versions: 3.11 and so on."""
+    pythons = [each["conditions"]["python"] for each in results()]
+    return [python.split()[1].rpartition(".")[0] for python in pythons]
+
+
+def rows(table: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; the first row is its head."""
+    head, *others = ("| " + " | ".join(row) + " |" for row in table)
+    columns = head.count(" | ") + 1
+    return "\n".join([head, "|" + " --- |" * columns, *others, ""])
+
+
+def targets() -> str:
+    """Every goal with its target and the figure reached; bold where the two do not agree."""
+    table = [["what", "target", *heads()]]
+    for goal in (goal for group in GOALS.values() for goal in group):
+        row = [goal.what, goal.target]
+        for result in results():
+            value, *_ = result["goals"][goal.what]
+            reached = shown(value, goal.unit)
+            row.append(reached if goal.is_met(value) else f"**{reached}**")
+        table.append(row)
+    return rows(table)
+
+
+def peers() -> str:
+    """Everybody ÷ floor, on one stream."""
+    names = results()[0]["peers"]
+    return rows(
+        [
+            ["3,000 events, one a chunk, ÷ floor", *heads()],
+            *(
+                [name, *(shown(result["peers"][name][0], "×") for result in results())]
+                for name in sorted(names, key=lambda name: names[name][0])
+            ),
+        ]
+    )
+
+
+def instructions() -> str:
+    """Instructions per event, and how many times those of the floor."""
+    versions = kept()["instructions"]
+    names = next(iter(versions.values()))
+    return rows(
+        [
+            ["instructions per event", *versions],
+            *(
+                [
+                    name,
+                    *(
+                        f"{each[name]:,} ({each[name] / each['floor']:.2f} ×)"
+                        for each in versions.values()
+                    ),
+                ]
+                for name in names
+            ),
+        ]
+    )
+
+
+def said(conditions: dict[str, Any]) -> list[str]:
+    """When, where and with what was measured, in two lines."""
+    versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
+    when = f"{conditions['date']}, {conditions['python']}, {conditions['machine']}"
+    return [f"{when}; CPU time, medians of {conditions['rounds']} rounds", versions]
+
+
+def measured() -> str:
+    """The conditions of each run."""
+    return "".join(f"- {'; '.join(said(result['conditions']))}\n" for result in results())
+
+
+def pictures() -> dict[Path, str]:
+    """The plots, from the run on the oldest Python, by where they are."""
+    result = results()[0]
+    return {
+        DOCS / f"speed-{name}.svg": svg(
+            curve.title,
+            (curve.axis, "times json.loads of the payloads"),
+            {
+                contender: [(int(size), value) for size, (value, *_) in points.items()]
+                for contender, points in result["curves"][name].items()
+            },
+            "json.loads alone",
+            said(result["conditions"]),
+        )
+        for name, curve in CURVES.items()
+    }
+
+
+MAKERS: Final[dict[str, Callable[[], str]]] = {
+    maker.__name__: maker for maker in (targets, peers, instructions, measured)
+}
+
+
+def made(page: str) -> str:
+    """Return the page with its tables made anew."""
+    return _MADE.sub(lambda match: f"{match[1]}\n{MAKERS[match[2]]()}\n", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(made(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, picture in pictures().items():
+        path.write_text(picture, encoding="utf-8")
