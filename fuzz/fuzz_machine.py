@@ -85,6 +85,7 @@ def read(
     *,
     strict: bool,
     partial_strings: bool = True,
+    fast_path: bool = True,
     look: bool = False,
     restless: bool = False,
 ) -> tuple[StreamMachine, Read]:
@@ -92,7 +93,9 @@ def read(
 
     `look` looks at everything after each event. `restless` drops iterators, pickles and copies.
     """
-    machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
+    machine = StreamMachine(
+        strict=strict, limits=limits, partial_strings=partial_strings, fast_path=fast_path
+    )
     events: list[MessageStreamEvent] = []
     moments: list[wire.Moment] = []
     verdict = Verdict.PENDING
@@ -216,6 +219,10 @@ def stream_machine(data: bytes) -> None:
         at = case.choices[7] % len(whole.moments)
         fresh = StreamMachine(strict=strict, limits=limits, partial_strings=strings)
         same("the first look, after some events", whole.moments[at], look_at(fresh, case.body, at))
+    _, plain = read(
+        [case.body], limits, strict=strict, partial_strings=strings, fast_path=False, look=True
+    )
+    same("without the fast path", plain, whole)
     _, other = read([case.body], limits, strict=not strict)
     check_strict(*((other, unseen) if strict else (unseen, other)))
     check_final_message(machine, strict=strict)

@@ -31,7 +31,7 @@ MEMORY: Final = 4 << 30
 # The tests that may notice, in the order in which they are asked; most mutants do not outlive the
 # first module.
 ROOMS: Final = {
-    "sse": ("test_sse",),
+    "sse": ("test_sse", "test_machine"),
     "partial_json": ("test_partial_json",),
     "transitions": ("test_transitions", "test_docs"),
     "snapshot": ("test_snapshot", "test_transitions", "test_machine"),

@@ -124,8 +124,9 @@ class StreamMachine:
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[MessageStreamEvent]:
         """Take bytes of the body, and return an iterator of the events that are whole now.
 
-        The bytes are taken at once, the iterator decodes as it goes. Where nothing is whole it is
-        empty, and stays so. No bytes add nothing, but what is left is returned.
+        The bytes are taken at once, the iterator decodes as it goes. Where nothing is whole it may
+        be empty for good, so take from the newest. No bytes add nothing, but what is left is
+        returned.
 
         Raises:
             ProtocolError: from the iterator that reaches the fault, after every event that came
