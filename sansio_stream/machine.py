@@ -430,7 +430,8 @@ class StreamMachine:
             self._framer.place = None
             event, codes = read_payload(origin, self._limits)
         else:
-            self._say(self._note, origin.faults, origin.uncounted)
+            if origin.faults:
+                self._say(self._note, origin.faults, origin.uncounted)
             event, codes = read_frame(origin, self._limits)
         for code in codes:
             self._note(fault_of(origin, code))
