@@ -315,18 +315,24 @@ class Framer:
         self.take_faults()
 
     def _has_text(self) -> bool:
-        """Whether there is something whole, or something that must be looked at before it is."""
+        """Whether there is something whole, or lines that must be looked at before it is, because a
+        limit is passed.
+        """
         while self.at == len(self.text):
             if self._chunks:
                 chunk = self._chunks.popleft()
                 self._unread -= len(chunk)
                 self._add(chunk)
-            elif self.position - self._frame_start <= self._limits.event_bytes:
+            elif not self._refused and not self._is_too_long:
                 return False
             elif not self._has_lines():
                 self._check_held()
                 return False
         return True
+
+    @property
+    def _is_too_long(self) -> bool:
+        return self.position - self._frame_start > self._limits.event_bytes
 
     def _has_lines(self) -> bool:
         """Whether whole lines were held; they are the text then, although the frame has no end."""

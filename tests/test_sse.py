@@ -577,6 +577,25 @@ def test_data_beyond_a_total_that_nobody_has_looked_at_is_dropped() -> None:
         next(taken)
 
 
+def test_lines_before_the_total_are_looked_at_however_the_body_is_cut() -> None:
+    for body in (b"data: 1\n\nbogus\ndata: 22", b"data: 1\r\n\nbogus\ndata: 2"):
+        limits = Limits(total_bytes=len(body) - 1)
+        for chunks in ([body], in_bytes(body), [body[:9], body[9:]]):
+            outcome = run(chunks, limits)
+            assert outcome.error is not None
+            framer = Framer(limits)
+            for chunk in chunks:
+                framer.receive(chunk)
+            with pytest.raises(LimitError):
+                list(iter(framer.next_frame, None))
+            ((fault,), uncounted) = framer.take_faults()
+            assert (fault.code, fault.offset, uncounted) == (
+                ViolationCode.UNKNOWN_FIELD,
+                body.index(b"bogus"),
+                0,
+            )
+
+
 def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> None:
     decoder = SSEDecoder(Limits(event_bytes=20))
     dropped = decoder.receive_data(b"data: 1\n\n")
