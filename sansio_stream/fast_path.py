@@ -73,8 +73,9 @@ PREFIX: Final = (
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
-# A string's characters, and padding. Escapes are left to the JSON scanner, which knows them all.
-STRING: Final = rb'[^"\\\x00-\x1f]*+(?:\\.[^"\\\x00-\x1f]*+)*+'
+# A string's characters, which never leave their line, and padding. Which escapes there are is left
+# to the JSON scanner.
+STRING: Final = rb'[^"\\\x00-\x1f]*+(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*+)*+'
 PADDED_END: Final = rb" *+\}\n\n"
 rest_as_expected: Final = re.compile(rb'(%s)"\}%s' % (STRING, PADDED_END)).match
 rest_as_learned: Final = re.compile(rb'(%s)("[^\n]*[^ \n])%s' % (STRING, PADDED_END)).match
@@ -89,8 +90,8 @@ MANY_FRAGMENTS: Final = 256
 """
 
 PATIENCE: Final = 4
-"""How often it is worth trying to learn the layout of one block's deltas: each try costs as much as
-the plain path of two deltas.
+"""How often it is worth trying to learn the layout of deltas, until an event comes that is neither
+delta nor ping: each try costs as much as the plain path of two deltas.
 """
 
 
@@ -124,7 +125,8 @@ class Route:
         prefix: what stands before the string.
         rest: matches the string, as its first group, and what stands behind it; None for no frame.
         suffix: what the second group of `rest` must be; None where it has none.
-        block: what grows by it; `add` takes the string, and `text` is where it goes.
+        block: what grows by it; `add` takes the string.
+        text: the fragments, if they may be joined.
         index, delta: the index of the block, and the class of the delta.
         set_text, set_none: set the members of the delta: one to the string, the others to None.
     """
@@ -226,6 +228,7 @@ class FastPath:
                 except ValueError:  # no UTF-8, or an escape that JSON does not have
                     break
 
+                # As `Framer.take` does it.
                 framer.place = framer.base + at
                 framer.at = end
                 framer.frames += 1
@@ -255,19 +258,15 @@ class FastPath:
 
     def _take_ping(self) -> PingEvent | None:
         """Take a ping as the API writes it: legal everywhere, and it changes nothing."""
-        framer = self._framer
-        end = framer.at + len(PING)
+        framer, limits = self._framer, self._limits
         if (
             framer.text.startswith(PING, framer.at)
             and framer.is_between_frames
             and self._enabled
-            and len(PING) <= self._limits.event_bytes
+            and len(PING) <= limits.event_bytes
+            and limits.depth > 0
         ):
-            framer.place = framer.offset
-            framer.at = end
-            if end == len(framer.text):
-                framer.room = framer.room_after
-            framer.frames += 1
+            framer.take(len(PING))
             self.taken += 1
             return PingEvent()
         return None
@@ -314,7 +313,8 @@ class FastPath:
             return None
         prefix, suffix = raw[: begun.end()], rest[2]
         # Whether the string is the text and nothing else, the plain path knows best: it reads the
-        # same frame with another one, which is no longer, so that no limit is in its way.
+        # same frame with another one. That is no longer and stays in its line, so that the frame is
+        # a frame again, and no limit is in its way.
         other = "x" if getattr(event.delta, TEXTS[delta]) != "x" else "y"
         framer = Framer(self._limits)
         framer.receive(prefix + other.encode() + suffix + b"}\n\n")

@@ -214,6 +214,7 @@ class StreamMachine:
         """The message as of the event just taken, None before message_start. Immutable.
 
         Cost: nothing while nobody looks; else the blocks that grew since the last look are joined.
+        A text grows in place where the snapshot before was let go, and is copied where it is kept.
         """
         return self._fold.snapshot()
 

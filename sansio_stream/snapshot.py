@@ -189,14 +189,14 @@ class GrowingBlock:
         self.input_text = input_text
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
         self.latest: ContentBlock | None = start if is_stopped else None
-        # What makes the next block as long as only what has grown grows; and how much that is.
+        # What makes the next block as long as only what has grown grows; and what that is.
         self._mold: Mold[Any] | None = None
-        self._varied = 0
+        self._varied: tuple[str, ...] = ()
         self._grows_input = input_text is not None and not isinstance(start, UnknownBlock)
 
     def fragments_of(self, member: str) -> list[str]:
         """Return the list that a text which is added to this member is added to: always the same
-        one, until the block has stopped.
+        one, until the block has stopped. To ask for it begins it, with the text that was sent.
         """
         if member == "input":
             assert self.input_text is not None, "a block that it fits has an input"
@@ -241,13 +241,14 @@ class GrowingBlock:
         if self._grows_input and self.input_text is not None:
             grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
         block: ContentBlock
-        if self._mold is not None and len(grown) == self._varied:
+        varied = tuple(grown)
+        if self._mold is not None and varied == self._varied:
             block = self._mold.cast(*grown.values())
         else:
             block = self._changed(grown)
             if not self.is_stopped:
                 # As long as nothing else changes, the next block is a copy with other texts.
-                self._mold, self._varied = Mold(block, *grown), len(grown)
+                self._mold, self._varied = Mold(block, *varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
         self.latest = block

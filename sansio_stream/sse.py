@@ -97,7 +97,7 @@ class Framer:
             whole lines only where CRs end them or a limit is near.
         base: where the text begins in the body.
         at: where in the text goes on what was not taken. Who recognises a whole frame there may
-            take it, by moving `at` behind it and setting `place`.
+            `take` it.
         held: what follows the text: a frame or a line that has begun.
         room: how long `held` may become where somebody adds to it what ends no line; 0 as long as
             something waits, or what comes must be looked at.
@@ -278,6 +278,14 @@ class Framer:
             )
         self.is_between_frames = self._start is None and not self._faults
         return None
+
+    def take(self, size: int) -> None:
+        """Note that a whole frame with data was taken, by who has recognised it in the text."""
+        self.place = self.offset
+        self.at += size
+        self.frames += 1
+        if self.at == len(self.text):
+            self.room = self.room_after
 
     def settle(self) -> bool:
         """Return whether nothing waits to be looked at: then there is room for more to be held."""

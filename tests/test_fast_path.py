@@ -231,6 +231,10 @@ LAYOUTS: Final = (
     with_data(HEAD + b'"delta":{"type":"<type>","<member>" :\t"<string>"}<padding>}'),
     with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}<padding>} '),
     with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}}}'),
+    # What looks like a text in a comment, with an escape that would leave the line.
+    API.replace(b"data: ", b': "text":"\\\rdata: '),
+    API.replace(b"data: ", b': "text":"\\\rdata: ').replace(b'"index"', b'\rdata: "index"'),
+    API.replace(b"data: ", b'id: "text":"\\\rdata: '),
 )
 """With `<index>` and the like where something differs. Legal ones first, then what is nearly so."""
 
@@ -776,3 +780,10 @@ def test_a_piece_of_a_frame_gives_an_iterator_that_is_empty_and_stays_so() -> No
     assert [list(piece) for piece in pieces[:-1]] == [[] for _ in pieces[:-1]]
     assert len(list(pieces[-1])) == 1
     assert [list(piece) for piece in pieces] == [[] for _ in pieces]
+
+
+def test_a_ping_is_as_deep_as_a_payload_is() -> None:
+    for depth in (0, 1):
+        assert_nothing_tells(
+            [b'event: ping\ndata: {"type": "ping"}\n\n'], limits=Limits(depth=depth)
+        )
