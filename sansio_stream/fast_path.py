@@ -279,14 +279,16 @@ class FastPath:
             event: what was applied.
             frame: where it came from, if there was nothing to say against it.
         """
+        if not self._enabled:
+            return
         if isinstance(event, ContentBlockDeltaEvent):
-            if frame is not None and self._patience and self._enabled:
+            if frame is not None and self._patience:
                 self._patience -= 1
                 self._route = self._learned(event, self._framer.bytes_of(frame))
         elif not isinstance(event, PingEvent):
             self._patience = PATIENCE
             self._route = None
-            if isinstance(event, ContentBlockStartEvent) and self._enabled:
+            if isinstance(event, ContentBlockStartEvent):
                 self._route = self._expected(event)
 
     def forget(self) -> None:

@@ -48,7 +48,7 @@ from .reading import (
     read_payload,
 )
 from .snapshot import Fold
-from .sse import Frame, Framer
+from .sse import CR, LF, Frame, Framer
 from .transitions import Action, State
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamMachine"]
 
-CR, LF = b"\r\n"
 NOTHING: Final[Iterator[Any]] = iter(())
 """What is returned where nothing can be whole: an iterator that never has anything."""
 
@@ -188,7 +187,7 @@ class StreamMachine:
         called where an exception is being handled: after a fatal error it does not raise it again,
         there is just nothing left.
         """
-        return iter(()) if self._fatal is not None else self._end(exc)
+        return NOTHING if self._fatal is not None else self._end(exc)
 
     def _end(self, exc: BaseException | None) -> Iterator[MessageStreamEvent]:
         if not self._ended:

@@ -366,7 +366,7 @@ class Fold:
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with that index as of now, or None."""
         block = self._newest.get(index)
-        return None if block is None else block.latest or block.block()
+        return None if block is None else block.block()
 
     def growing(self, index: int) -> GrowingBlock:
         """Return what the newest block with that index, which must be there, is made from."""
@@ -519,10 +519,11 @@ class Fold:
         self._message = amended(message, **changes) if changes else message
         # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
         # kept. Decoded when somebody looks: they are merged in the size of what was said.
-        sent = event.usage.to_dict()
         mute = mistyped(event.usage)
         counts = {
-            name: value for name, value in sent.items() if value is not None and name not in mute
+            name: value
+            for name, value in event.usage.to_dict().items()
+            if value is not None and name not in mute
         }
         if counts:
             self._usage = self._usage or message.usage.to_dict()
