@@ -16,6 +16,7 @@ The rooms, in reading order, which is the order of their imports:
     fast_path     the commonest frames, recognised whole; may be switched off
     machine       facade: StreamMachine
     encode        events -> bytes
+    request       parameters -> HTTP request; response -> go on, or an error; retries
     capture       captured byte logs
 """
 
@@ -28,6 +29,12 @@ from .events import *
 from .machine import *
 from .message import *
 from .partial_json import *
+from .request.body import *
+from .request.building import *
+from .request.headers import *
+from .request.params import *
+from .request.responses import *
+from .request.retries import *
 from .sse import *
 from .tool_input import *
 from .transitions import *

@@ -4,14 +4,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, assert_type
 
 from sansio_stream import (
+    BODY_NEEDED,
+    NOT_GIVEN,
     APIError,
     APIStatusError,
+    BodyNeeded,
     Citation,
     ContentBlock,
     ContentBlockDelta,
     ContentBlockStopEvent,
     ErrorDetail,
     ErrorEvent,
+    Headers,
     IncompleteMessageError,
     InputError,
     InputState,
@@ -24,11 +28,13 @@ from sansio_stream import (
     MessageStopEvent,
     MessageStreamEvent,
     NotAnEventStreamError,
+    NotGiven,
     OverloadedError,
     PingEvent,
     ProtocolError,
     RawContentBlockDeltaEvent,
     RawMessageStreamEvent,
+    Request,
     ServerSentEvent,
     SSEDecoder,
     State,
@@ -43,13 +49,17 @@ from sansio_stream import (
     Violation,
     ViolationCode,
     block_from_dict,
+    build_request,
+    check_response,
     encode_event,
     encode_sse,
     equivalent_status,
     event_from_dict,
     is_event_stream,
     message_from_dict,
+    retry_delay,
     status_error,
+    to_param,
 )
 
 
@@ -175,6 +185,35 @@ def event_streams(chunk: bytes | bytearray | memoryview) -> None:
         assert_type(event.data, str)
         assert_type(event.id, str)
         assert_type(event.retry, int | None)
+
+
+def requests(params: dict[str, Any], extra: Mapping[str, str | None]) -> None:
+    request = build_request(params, api_key=None, betas=["a"], headers=extra, query=[("a", "b")])
+    assert_type(request, Request)
+    assert_type(request.headers, dict[str, str])
+    assert_type(request.body, bytes)
+    assert_type(request.target, str)
+
+
+def parameters(message: Message, block: ContentBlock, system: str | NotGiven = NOT_GIVEN) -> None:
+    assert_type(to_param(message), dict[str, Any])
+    assert_type(to_param(message, "drop"), dict[str, Any])
+    assert_type(to_param(block), dict[str, Any])
+    assert_type(to_param(block, broken_input="wrap"), dict[str, Any])
+    assert_type(to_param(block, "drop"), dict[str, Any] | None)
+    if system is not NOT_GIVEN:
+        assert_type(system, str)
+
+
+def responses(status: int, headers: Headers, body: bytes) -> None:
+    answer = check_response(status, headers)
+    assert_type(answer, APIError | BodyNeeded | None)
+    if answer is BODY_NEEDED:
+        answer = check_response(status, headers, body)
+    assert_type(answer, APIError | None)
+    if answer is not None:
+        assert_type(retry_delay(0, answer, 0.5), float | None)
+    assert_type(headers["request-id"], str)
 
 
 def exceptions(machine: StreamMachine) -> None:

@@ -32,7 +32,8 @@ Imports nothing of ours.
 Every exception can be pickled and copied: its message is its only positional argument, everything
 else is a keyword with a default. Beside the tree only RuntimeError (a call out of order), TypeError
 (a wrong argument) and ValueError leave the library: the latter from what encodes and parses alone
-(`encode_event`, `encode_sse`, `CaptureWriter`; `CaptureError` and `InvalidJSONError` are such).
+(`encode_event`, `encode_sse`, `build_request`, `to_param`, `CaptureWriter`; `CaptureError` and
+`InvalidJSONError` are such).
 """
 
 from .exceptions import *

@@ -1,0 +1,131 @@
+"""Building: parameters, keys and an address in, an HTTP request out. Knows no connection and no
+environment: keys are handed in.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from .body import body_of
+from .headers import Headers, headers_of, pairs_of
+
+__all__ = ["Request", "build_request"]
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for people: some gateways want their key in the query."""
+    path, mark, _ = url.partition("?")
+    return repr(f"{path}?…" if mark else path)
+
+
+def shown_headers(headers: dict[str, str]) -> str:
+    """Return headers for people, without credentials."""
+    return repr(Headers(headers))
+
+
+def shown_size(body: bytes) -> str:
+    """Return how long a body is: it may be megabytes, and whose they are nobody has asked."""
+    return f"<{len(body)} bytes>"
+
+
+@attrs.frozen(unsafe_hash=False)
+class Request:
+    """One HTTP request. Its `repr` shows neither credentials nor the body.
+
+    Attributes:
+        method: "POST".
+        url: absolute, in ASCII.
+        headers: by lower-case names. What belongs to a connection (`host`, `content-length`,
+            `accept-encoding`) is for the HTTP client to add.
+        body: JSON in UTF-8.
+    """
+
+    method: str
+    url: str = attrs.field(repr=shown_url)
+    headers: dict[str, str] = attrs.field(repr=shown_headers)
+    body: bytes = attrs.field(repr=shown_size)
+
+    @property
+    def target(self) -> str:
+        """What stands in the request line: the path and the query of the URL."""
+        _scheme, _, _host, *path = self.url.split("/")
+        return "/" + "/".join(path)
+
+
+def build_request(
+    params: Mapping[str, Any],
+    *,
+    base_url: str = "https://api.anthropic.com",
+    api_key: str | None = None,
+    auth_token: str | None = None,
+    api_version: str = "2023-06-01",
+    betas: Iterable[str] = (),
+    headers: Mapping[str, str | None] | Iterable[tuple[str, str | None]] = (),
+    query: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+) -> Request:
+    """Return the request that asks for the stream of one message.
+
+    A `Message` or a content block of ours may stand wherever JSON may, and is written as `to_param`
+    writes it; a list in which our blocks stand is trimmed like a message's content. Tuples are
+    written as lists. Everything else goes as it is, unknown parameters included, and nothing that
+    was handed in is changed.
+
+    Args:
+        params: the members of the body. `stream` is always true; a member that is `NOT_GIVEN` is
+            left out, here and in every object inside; None is sent as null.
+        base_url: `/v1/messages` is added to it; it may have a path.
+        api_key: sent as `x-api-key`.
+        auth_token: sent as `authorization: Bearer`.
+        api_version: sent as `anthropic-version`.
+        betas: sent as `anthropic-beta`, if there are any.
+        headers: win over all others; the last of a name counts, and None removes it.
+        query: added to the URL, percent-encoded.
+
+    Raises:
+        ValueError: for what cannot be sent: a number that JSON cannot hold and what `to_param`
+            refuses, with the path as "messages.1.content.0"; what is nested too deep, or inside
+            itself; a base_url that is no `http(s)://host[:port][/path]`; a header that HTTP cannot
+            hold. No header's value and no URL is quoted.
+        TypeError: for what is no JSON, with its path.
+    """
+    return Request(
+        "POST",
+        url_of(base_url, query),
+        headers_of(
+            ("accept", "text/event-stream"),
+            ("anthropic-beta", (betas if isinstance(betas, str) else ",".join(betas)) or None),
+            ("anthropic-version", api_version),
+            ("authorization", None if auth_token is None else f"Bearer {auth_token}"),
+            ("content-type", "application/json"),
+            ("x-api-key", api_key),
+            *pairs_of(headers),
+        ),
+        body_of(params),
+    )
+
+
+BASE_URL: Final = re.compile(
+    r"(?i:https?)://(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~-]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/[^?#\\\x00-\x20\x7f-\U0010ffff]*)?"
+)
+
+
+def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
+    """Return the URL of the endpoint."""
+    base = BASE_URL.fullmatch(base_url)
+    if base is None or int(base["port"] or 0) > 65535:
+        raise ValueError(
+            "base_url must be http(s)://host[:port][/path] in ASCII,"
+            " without credentials, query or fragment"
+        )
+    pairs = [f"{percent_encoded(name)}={percent_encoded(value)}" for name, value in pairs_of(query)]
+    url = base_url.rstrip("/") + "/v1/messages"
+    return f"{url}?{'&'.join(pairs)}" if pairs else url
+
+
+def percent_encoded(text: str) -> str:
+    """Return text that may stand anywhere in a URL: RFC 3986's unreserved characters stay."""
+    encoded = re.sub(rb"[^A-Za-z0-9._~-]", lambda byte: b"%%%02X" % ord(byte[0]), text.encode())
+    return encoded.decode()
