@@ -1,8 +1,29 @@
 """Adapters: where the bytes of a stream come from. The protocol is in `sansio_stream`.
 
-Importing this package imports no HTTP library; each adapter is a module of its own.
+Importing this package imports no HTTP library; each adapter is a module of its own, and so are
+the rooms they stand on, in reading order:
+
+    _timeout      how long to wait for what
+    _concurrency  waiting in asyncio or trio
+    _recording    a body into a file, while it comes
+    _feed         all of a stream but its loop
+    _bridge       the loops: MessageStream and AsyncMessageStream
+    _client       what all clients share: parameters, retries, errors
+    _http11       HTTP/1.1 for those who have a connection only
+    httpx  aiohttp  trio  sockets
+
 The exceptions are those of `sansio_stream.errors`, unchanged, so one `except` serves both packages.
 """
 
-from sansio_stream.errors.exceptions import *  # noqa: F403
-from sansio_stream.errors.exceptions import __all__ as __all__
+from sansio_stream.errors.exceptions import *
+from sansio_stream.errors.violations import *
+from sansio_stream.request import NOT_GIVEN as NOT_GIVEN
+
+from ._bridge import *
+from ._client import *
+from ._feed import (
+    Response as Response,
+    StreamOptions as StreamOptions,
+    map_system_error as map_system_error,
+)
+from ._timeout import *

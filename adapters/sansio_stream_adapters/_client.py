@@ -1,0 +1,398 @@
+"""What all clients share: parameters in, an open stream out; settings, retries, errors.
+
+Knows no HTTP library: an adapter's client says how one request is sent (`send`), what its
+library's exceptions mean (`map_error`), and how long its library waits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
+
+from attrs import frozen
+
+from sansio_stream.errors import APIError
+from sansio_stream.events import MessageStreamEvent
+from sansio_stream.request import NOT_GIVEN, NotGiven, Request, build_request, retry_delay
+
+from ._bridge import (
+    AsyncMessageStream,
+    AsyncReply,
+    AsyncStream,
+    MessageStream,
+    Reply,
+    Stream,
+    StreamOptions,
+)
+from ._concurrency import sleep
+from ._recording import Recorder
+from ._timeout import Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from sansio_stream.errors import Limits
+
+    from ._recording import RecordTo
+
+__all__ = [
+    "AsyncBaseClient",
+    "AsyncMessageStreamManager",
+    "BaseClient",
+    "ClientSettings",
+    "MessageStreamManager",
+]
+
+AnyStream = TypeVar("AnyStream", bound="Stream[MessageStreamEvent]")
+AnyAsyncStream = TypeVar("AnyAsyncStream", bound="AsyncStream[MessageStreamEvent]")
+
+
+@frozen
+class Call:
+    """One call of `stream` or `create`: what is sent, and how it is gone about."""
+
+    request: Request
+    timeouts: Timeout
+    max_retries: int
+    recorder: Recorder | None
+    options: StreamOptions
+
+
+class ClientSettings(TypedDict, total=False):
+    """What every client can be made with.
+
+    Attributes:
+        api_key: sent as `x-api-key`.
+        auth_token: sent as `authorization: Bearer`. Where neither is given, the environment's
+            ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are; where that has none, nothing is sent.
+        base_url: without `/v1/messages`; by default ANTHROPIC_BASE_URL, or the API.
+        timeout: a `Timeout`, a number of seconds, None for ever, or an `httpx.Timeout`.
+        max_retries: how often a request is sent again before its stream opens; never afterwards.
+        default_headers: sent with each request. A value of None leaves a header out.
+        api_version: `anthropic-version`.
+    """
+
+    api_key: str | None
+    auth_token: str | None
+    base_url: str | None
+    timeout: Any
+    max_retries: int
+    default_headers: Mapping[str, str | None] | None
+    api_version: str
+
+
+class Settings(ABC):
+    """A client's settings; see `ClientSettings`. Nothing is opened before the first request."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        auth_token: str | None = None,
+        base_url: str | None = None,
+        timeout: Any = NOT_GIVEN,
+        max_retries: int = 2,
+        default_headers: Mapping[str, str | None] | None = None,
+        api_version: str = "2023-06-01",
+    ) -> None:
+        environment = os.environ.get
+        if api_key is None and auth_token is None:
+            api_key = environment("ANTHROPIC_API_KEY") or None
+            auth_token = environment("ANTHROPIC_AUTH_TOKEN") or None
+        self.base_url = base_url or environment("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
+        self.timeout = Timeout() if isinstance(timeout, NotGiven) else Timeout.of(timeout)
+        self.max_retries = max_retries
+        self._api_key = api_key
+        self._auth_token = auth_token
+        self._headers = dict(default_headers or {})
+        self._api_version = api_version
+
+    def prepare(
+        self,
+        *,
+        timeout: Any = NOT_GIVEN,
+        max_retries: int | NotGiven = NOT_GIVEN,
+        extra_headers: Mapping[str, str | None] | None = None,
+        extra_query: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        betas: Sequence[str] | NotGiven = NOT_GIVEN,
+        record_to: RecordTo | None = None,
+        strict: bool = False,
+        limits: Limits | None = None,
+        **params: Any,
+    ) -> Call:
+        """Sort what belongs to the call from what belongs to the body."""
+        request = build_request(
+            {**params, **(extra_body or {})},
+            base_url=self.base_url,
+            api_key=self._api_key,
+            auth_token=self._auth_token,
+            api_version=self._api_version,
+            betas=() if isinstance(betas, NotGiven) else betas,
+            headers={**self._headers, **(extra_headers or {})},
+            query=extra_query or {},
+        )
+        waits = self.timeout if isinstance(timeout, NotGiven) else Timeout.of(timeout)
+        recorder = None if record_to is None else Recorder(record_to, json.loads(request.body))
+        return Call(
+            request,
+            waits.gap,
+            self.max_retries if isinstance(max_retries, NotGiven) else max_retries,
+            recorder,
+            {"record_to": recorder, "strict": strict, "limits": limits, "idle": waits.idle},
+        )
+
+    def _delay_after(self, exc: Exception, attempt: int, call: Call) -> float:
+        """Return the seconds until the request is sent again; raise if it is not."""
+        failure = exc if isinstance(exc, APIError) else self.map_error(exc)
+        if failure is None:
+            raise exc  # a mistake of the caller's, or ours
+        delay = None
+        if attempt < call.max_retries:
+            delay = retry_delay(attempt, failure, random.random())  # noqa: S311  (no secret)
+        if delay is not None:
+            return delay
+        if failure is exc:
+            raise exc
+        raise failure from exc
+
+    @staticmethod
+    @abstractmethod
+    def map_error(exc: Exception) -> APIError | None:
+        """Return one of our exceptions for the library's; None for what it does not raise."""
+
+
+def demand_stream(stream: object) -> None:
+    """Raise TypeError unless it is True."""
+    if stream is not True:
+        raise TypeError(
+            "only streams are made here: use create(stream=True), or"
+            " messages.stream(...).get_final_message() for the whole message"
+        )
+
+
+# Synchronous.
+
+
+class BaseClient(Settings):
+    """A synchronous client; see `Settings`. Also a context manager that closes."""
+
+    @property
+    def messages(self) -> Messages:
+        """`messages.stream(...)` and `messages.create(stream=True, ...)`."""
+        return Messages(self)
+
+    @property
+    def beta(self) -> Beta[Messages]:
+        """The same as `beta.messages`, with `betas=[...]`."""
+        return Beta(self.messages)
+
+    @abstractmethod
+    def send(self, request: Request, timeouts: Timeout) -> Reply:
+        """Send the request once, and return what came when the head is there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what the client has opened itself."""
+
+    def open_stream(self, call: Call, kind: Callable[..., AnyStream]) -> AnyStream:
+        """Return an open stream. What may be sent again is, as often as the call allows."""
+        attempt = 0
+        while True:
+            if call.recorder is not None:
+                call.recorder.sent()
+            try:
+                reply = self.send(call.request, call.timeouts)
+                return kind(**reply, **call.options).open()
+            except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
+                delay = self._delay_after(exc, attempt, call)
+            time.sleep(delay)
+            attempt += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Messages:
+    """What a synchronous client has as `messages`."""
+
+    def __init__(self, client: BaseClient) -> None:
+        self._client = client
+
+    def stream(
+        self, *, model: str, max_tokens: int, messages: Iterable[Any], **params: Any
+    ) -> MessageStreamManager:
+        """Return a context manager that sends the request and gives a `MessageStream`.
+
+        Args:
+            model: goes into the body,
+            max_tokens: and so does this,
+            messages: and this,
+            params: and all of these but `timeout`, `max_retries` (of this call), `extra_headers`,
+                `extra_query`, `extra_body`, `betas` (a list), `record_to`, `strict` and `limits`
+                (see `StreamOptions`). NOT_GIVEN is dropped, None is sent as null.
+
+        Raises:
+            ValueError: for what cannot be sent, at the call.
+            APIError: from entering the context. What may be sent again has been by then.
+        """
+        call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
+        return MessageStreamManager(lambda: self._client.open_stream(call, MessageStream))
+
+    def create(
+        self,
+        *,
+        model: str,
+        max_tokens: int,
+        messages: Iterable[Any],
+        stream: bool = False,
+        **params: Any,
+    ) -> Stream[MessageStreamEvent]:
+        """Send the request, and return the events alone; arguments and errors as for `stream`.
+
+        TypeError without `stream=True`.
+        """
+        demand_stream(stream)
+        call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
+        return self._client.open_stream(call, Stream[MessageStreamEvent])
+
+
+class MessageStreamManager:
+    """Sends the request when it is entered, closes the stream when it is left. Works once."""
+
+    def __init__(self, open_stream: Callable[[], MessageStream]) -> None:
+        self._open_stream: Callable[[], MessageStream] | None = open_stream
+        self._stream: MessageStream | None = None
+
+    def __enter__(self) -> MessageStream:
+        open_stream, self._open_stream = self._open_stream, None
+        if open_stream is None:
+            raise RuntimeError("entered before: another request needs another stream()")
+        self._stream = open_stream()
+        return self._stream
+
+    def __exit__(self, *exc: object) -> None:
+        if self._stream is not None:
+            self._stream.__exit__(*exc)
+
+
+# Asynchronous: the same, with `await`.
+
+
+class AsyncBaseClient(Settings):
+    """An asynchronous client; see `Settings`. Also an async context manager that closes.
+
+    It may be made anywhere; it belongs to the loop that sends its first request.
+    """
+
+    @property
+    def messages(self) -> AsyncMessages:
+        """`messages.stream(...)` and `await messages.create(stream=True, ...)`."""
+        return AsyncMessages(self)
+
+    @property
+    def beta(self) -> Beta[AsyncMessages]:
+        """The same as `beta.messages`, with `betas=[...]`."""
+        return Beta(self.messages)
+
+    @abstractmethod
+    async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
+        """Send the request once, and return what came when the head is there."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close what the client has opened itself."""
+
+    async def aclose(self) -> None:
+        """The same as `close`."""
+        await self.close()
+
+    async def open_stream(self, call: Call, kind: Callable[..., AnyAsyncStream]) -> AnyAsyncStream:
+        """Return an open stream. What may be sent again is, as often as the call allows."""
+        attempt = 0
+        while True:
+            if call.recorder is not None:
+                call.recorder.sent()
+            try:
+                reply = await self.send(call.request, call.timeouts)
+                return await kind(**reply, **call.options).open()
+            except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
+                delay = self._delay_after(exc, attempt, call)
+            await sleep(delay)
+            attempt += 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+class AsyncMessages:
+    """What an asynchronous client has as `messages`."""
+
+    def __init__(self, client: AsyncBaseClient) -> None:
+        self._client = client
+
+    def stream(
+        self, *, model: str, max_tokens: int, messages: Iterable[Any], **params: Any
+    ) -> AsyncMessageStreamManager:
+        """Return an async context manager that gives an `AsyncMessageStream`.
+
+        Arguments and errors as for `Messages.stream`.
+        """
+        call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
+        return AsyncMessageStreamManager(lambda: self._client.open_stream(call, AsyncMessageStream))
+
+    async def create(
+        self,
+        *,
+        model: str,
+        max_tokens: int,
+        messages: Iterable[Any],
+        stream: bool = False,
+        **params: Any,
+    ) -> AsyncStream[MessageStreamEvent]:
+        """Send the request, and return the events alone; arguments and errors as for `stream`.
+
+        TypeError without `stream=True`.
+        """
+        demand_stream(stream)
+        call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
+        return await self._client.open_stream(call, AsyncStream[MessageStreamEvent])
+
+
+class AsyncMessageStreamManager:
+    """Sends the request when it is entered, closes the stream when it is left. Works once."""
+
+    def __init__(self, open_stream: Callable[[], Awaitable[AsyncMessageStream]]) -> None:
+        self._open_stream: Callable[[], Awaitable[AsyncMessageStream]] | None = open_stream
+        self._stream: AsyncMessageStream | None = None
+
+    async def __aenter__(self) -> AsyncMessageStream:
+        open_stream, self._open_stream = self._open_stream, None
+        if open_stream is None:
+            raise RuntimeError("entered before: another request needs another stream()")
+        self._stream = await open_stream()
+        return self._stream
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._stream is not None:
+            await self._stream.__aexit__(*exc)
+
+
+AnyMessages = TypeVar("AnyMessages")
+
+
+@frozen
+class Beta(Generic[AnyMessages]):
+    """What a client has as `beta`: the same `messages`, which take `betas` anyway."""
+
+    messages: AnyMessages

@@ -1,0 +1,47 @@
+"""Waiting in asyncio or trio, whichever is running. Imports neither: who runs us has done so."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["at_most", "sleep", "start"]
+
+
+def running_trio() -> Any:
+    """Return the module trio if its loop runs this task, else None."""
+    trio = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+
+
+async def sleep(seconds: float) -> None:
+    """Wait so long."""
+    await (running_trio() or sys.modules["asyncio"]).sleep(seconds)
+
+
+async def at_most(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    """Do something, but give it up after so long, without an exception."""
+    trio = running_trio()
+    if trio is not None:
+        with trio.move_on_after(seconds):
+            await action()
+    else:
+        with contextlib.suppress(TimeoutError):
+            async with sys.modules["asyncio"].timeout(seconds):
+                await action()
+
+
+def start(action: Callable[[], Awaitable[None]]) -> None:
+    """Have the loop that runs now do something some time; without one nothing is done."""
+    trio = running_trio()
+    if trio is not None:
+        trio.lowlevel.spawn_system_task(action)
+        return
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None:
+        with contextlib.suppress(RuntimeError):  # no running event loop
+            asyncio.get_running_loop().create_task(action())

@@ -1,0 +1,267 @@
+"""All of a stream but its loop: what was read goes in; events, the end or an error come out.
+
+Reads nothing, waits for nothing, knows no HTTP library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
+
+from attrs import frozen
+
+from sansio_stream.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    IncompleteMessageError,
+    Verdict,
+    fresh,
+)
+from sansio_stream.events import ErrorEvent, MessageStreamEvent, PingEvent
+from sansio_stream.machine import StreamMachine
+from sansio_stream.request import BODY_NEEDED, Headers, check_response
+
+from ._recording import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sansio_stream.errors import Limits
+
+    from ._recording import RecordTo
+
+__all__ = [
+    "Feed",
+    "Head",
+    "MapError",
+    "Need",
+    "Response",
+    "StreamOptions",
+    "map_system_error",
+    "sentence",
+]
+
+MapError: TypeAlias = Callable[[Exception], "APIError | None"]
+"""What a source raised in, one of our exceptions out; None for what it does not know."""
+
+# An error's body is a sentence. More than this nobody reads, and who sends it is no API.
+REFUSAL_BYTES: Final = 65_536
+
+
+class StreamOptions(TypedDict, total=False):
+    """What a caller may ask of any stream.
+
+    Attributes:
+        record_to: a path, or a binary file, to write the answer to as it comes; `sansio-stream
+            replay` shows it. A response that is refused is not recorded: its error has its body.
+        strict: as for `StreamMachine`.
+        limits: as for `StreamMachine`.
+        idle: seconds of waiting for an event that is no ping; see `Timeout`.
+    """
+
+    record_to: RecordTo | Recorder | None
+    strict: bool
+    limits: Limits | None
+    idle: float | None
+
+
+class Head(TypedDict):
+    """What is known of a response before its body."""
+
+    status: int
+    headers: Mapping[str, str] | Iterable[tuple[str, str]]
+    response: Any
+
+
+@frozen
+class Response:
+    """The head of a response, where no HTTP library has a class for it."""
+
+    status_code: int
+    headers: Headers
+
+
+class Need(enum.Enum):
+    """What `Feed.take` has instead of an event."""
+
+    MORE = "bytes"
+    NOTHING = "nothing: it is over"
+
+
+class Feed:
+    """All of a stream but its loop: what was read goes in, what it means comes out."""
+
+    def __init__(
+        self,
+        head: Head,
+        map_error: MapError | None,
+        *,
+        record_to: RecordTo | Recorder | None = None,
+        strict: bool = False,
+        limits: Limits | None = None,
+        idle: float | None = None,
+    ) -> None:
+        self.status = head["status"]
+        self.headers = Headers(head["headers"])
+        response = head["response"]
+        self.response = Response(self.status, self.headers) if response is None else response
+        self.machine = StreamMachine(strict=strict, limits=limits)
+        self.is_undecided = False
+        self._map_error = map_error
+        self._recorder = Recorder.of(record_to)
+        self._idle = idle
+        self._waited = 0.0
+        self._refused_body = b""
+        self._events: Iterator[MessageStreamEvent] = iter(())
+        self._has_ended = False
+        self._lost: Exception | None = None
+        self._failure: APIError | None = None
+        self._decide(None)
+
+    # In.
+
+    def received(self, chunk: bytes, waited: float) -> None:
+        """Take bytes that were waited for so many seconds."""
+        if self.is_undecided:
+            self._refused_body += chunk
+            if len(self._refused_body) > REFUSAL_BYTES:
+                self._decide(self._refused_body)
+            return
+        self._waited += waited
+        if self._recorder is not None:
+            self._recorder.chunk(chunk)
+        self._events = self.machine.receive_data(chunk)
+
+    def ended(self, exc: Exception | None = None) -> None:
+        """Note that there are no more bytes; with what the source raised, if it did."""
+        self._has_ended = True
+        if self.is_undecided:
+            self._decide(self._refused_body)  # what came of it says more than how it was lost
+            return
+        self._end_recording(None if exc is None else repr(exc))
+        self._lost = exc
+        machine = self.machine
+        self._events = machine.receive_eof() if exc is None else machine.connection_lost(exc)
+
+    def closed(self) -> None:
+        """Note that nobody will read on."""
+        self._has_ended = True
+        self._end_recording("closed by the reader")
+
+    def _decide(self, body: bytes | None) -> None:
+        """Go on, refuse, or have the body read of what will be refused."""
+        answer = check_response(self.status, self.headers, body)
+        self.is_undecided = answer is BODY_NEEDED
+        if isinstance(answer, APIError):
+            self._failure = answer
+        elif self._recorder is not None and answer is None:
+            self._recorder.begin(self.status, self.headers)
+
+    def _end_recording(self, error: str | None) -> None:
+        if self._recorder is not None:
+            self._recorder.end(error)
+
+    # Out.
+
+    def take(self) -> MessageStreamEvent | Need:
+        """Return the next event, or what there is instead.
+
+        Raises what went wrong; once it has, always, and always the same.
+        """
+        if self._failure is None:
+            taken = self._next()
+            if not isinstance(taken, APIError):
+                return taken
+            self._failure = taken
+        # A copy, because one object that is raised twice grows its traceback.
+        raise fresh(self._failure) from (self._failure.__cause__ or self._failure)
+
+    def raise_if_refused(self) -> None:
+        """Raise what the head, and a body that is no stream, say; if they say anything."""
+        if self._failure is not None:
+            self.take()
+
+    def _next(self) -> MessageStreamEvent | Need | APIError:
+        if self.machine.verdict is Verdict.COMPLETE:
+            return Need.NOTHING
+        try:
+            event = next(self._events, None)
+        except APIError as error:
+            return error.with_traceback(None)
+        if event is not None and not isinstance(event, ErrorEvent):
+            if not isinstance(event, PingEvent):
+                self._waited = 0.0
+            return event
+        if self.machine.verdict is not Verdict.PENDING:
+            return self._failure_of_stream() or Need.NOTHING
+        if self._has_ended:
+            return self._in_context(IncompleteMessageError("the stream was closed before its end"))
+        if self._idle is not None and self._waited > self._idle:
+            self.ended(TimeoutError(f"no event but pings for {self._waited:.1f} s"))
+            return self._next()
+        return Need.MORE
+
+    def _failure_of_stream(self) -> APIError | None:
+        """Return what `final_message` raises, if it does, with what is known of the response."""
+        try:
+            self.machine.final_message()
+        except APIStatusError as error:
+            error.http_status = self.status
+            error.headers = dict(self.headers)
+            error.request_id = error.request_id or self.request_id
+            return error.with_traceback(None)
+        except APIError as error:
+            if self._lost is None or not isinstance(error, IncompleteMessageError):
+                return error.with_traceback(None)
+        else:
+            return None
+        return self._in_context(self._mapped(self._lost))
+
+    def _mapped(self, exc: Exception) -> APIError:
+        known = None if self._map_error is None else self._map_error(exc)
+        error = known or map_system_error(exc) or APIConnectionError(sentence(exc))
+        error.__cause__ = exc
+        return error
+
+    def _in_context(self, error: APIError) -> APIError:
+        message = self.machine.snapshot
+        error.partial_message = message
+        error.verdict = self.machine.verdict
+        error.content_emitted = message is not None and message.content != ()
+        return error
+
+    def finish(self) -> None:
+        """Look at what came behind the end, for the violations in it."""
+        with contextlib.suppress(APIError):
+            for _ in self._events:
+                pass
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the message is there, and the end of the body is not."""
+        return self.machine.verdict is Verdict.COMPLETE and not self._has_ended
+
+    def lingers_below(self, limit: int) -> bool:
+        """Whether it lingers, and not so many bytes have been received."""
+        return self.lingers and self.machine.bytes_received < limit
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for the request."""
+        return self.headers.get("request-id")
+
+
+def sentence(exc: Exception) -> str:
+    """Return what to say of a foreign exception; many of them have no words of their own."""
+    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+
+
+def map_system_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of the system's (sockets, TLS, DNS); None for another."""
+    if isinstance(exc, TimeoutError):
+        return APITimeoutError(sentence(exc))
+    return APIConnectionError(sentence(exc)) if isinstance(exc, OSError) else None

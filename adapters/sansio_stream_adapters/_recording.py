@@ -1,0 +1,94 @@
+"""Recording: the chunks of a body into a file, as they come. Knows no HTTP and no messages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from sansio_stream.capture import CaptureHeader, CaptureWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+__all__ = ["RecordTo", "Recorder"]
+
+RecordTo: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
+"""Where a recording goes: a path, which is written anew, or a binary file, which stays open."""
+
+
+class Recorder:
+    """One recording. Each line is handed to the system as it is made, so that a crash leaves all of
+    them; the format is that of `sansio_stream.capture`, and no credential is in it.
+
+    A path that cannot be written raises OSError here, before anything is sent. A write that fails
+    later ends the recording with a RuntimeWarning and lets the stream go on: an answer is worth
+    more than its log.
+    """
+
+    def __init__(self, target: RecordTo, request: Mapping[str, Any] | None = None) -> None:
+        self._target = target
+        self._request = request
+        self._file: IO[bytes] | None = None
+        self._writer: CaptureWriter | None = None
+        self._start = time.monotonic()
+        if isinstance(target, str | os.PathLike):
+            with Path(target).open("ab"):
+                pass
+
+    @staticmethod
+    def of(target: RecordTo | Recorder | None) -> Recorder | None:
+        """Return a recorder for a path or a file; what is one or None is returned as it is."""
+        return target if target is None or isinstance(target, Recorder) else Recorder(target)
+
+    def sent(self) -> None:
+        """Note that the request is being sent now: times count from here."""
+        self._start = time.monotonic()
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Write the header, once an answer is there that is worth recording."""
+        header = CaptureHeader(status=status, headers=headers, request=self._request)
+        self._writer = CaptureWriter(header)
+        target = self._target
+        with self._warning():
+            if isinstance(target, str | os.PathLike):
+                self._file = Path(target).open("wb")  # noqa: SIM115  (it stays open)
+            else:
+                self._file = target
+        self._write(self._writer.begin())
+
+    def chunk(self, data: bytes) -> None:
+        """Write the line of a chunk."""
+        if self._writer is not None and self._file is not None:
+            self._write(self._writer.chunk(data, self._now()))
+
+    def end(self, error: str | None = None) -> None:
+        """Write how the body ended, if that is not written yet, and let the file go."""
+        if self._writer is not None and self._file is not None:
+            self._write(self._writer.end(self._now(), error))
+            self._let_go()
+
+    def _now(self) -> float:
+        return time.monotonic() - self._start
+
+    def _write(self, lines: bytes) -> None:
+        if self._file is not None:
+            with self._warning():
+                self._file.write(lines)
+                self._file.flush()
+
+    @contextlib.contextmanager
+    def _warning(self) -> Generator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: somebody has closed the file
+            self._let_go()
+            warnings.warn(f"the recording stops here: {error}", RuntimeWarning, stacklevel=3)
+
+    def _let_go(self) -> None:
+        file, self._file = self._file, None
+        if file is not None and file is not self._target:
+            file.close()

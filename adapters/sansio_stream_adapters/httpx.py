@@ -1,0 +1,168 @@
+"""httpx and httpx2: a response of theirs in, a stream out; and clients that send the request.
+
+Works with whichever of the two is installed, or with the client that is passed in, as it is: its
+pool, proxies, redirects, HTTP/2 and content-decoding are its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import socket
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, Unpack
+
+from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError
+
+from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
+from ._client import AsyncBaseClient, BaseClient, ClientSettings
+from ._concurrency import start
+from ._feed import map_system_error, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sansio_stream.request import Request
+
+    from ._timeout import Timeout
+
+__all__ = ["AsyncClient", "Client", "from_async_response", "from_response"]
+
+LIBRARIES = ("httpx", "httpx2")
+
+
+def from_response(response: Any, **options: Unpack[StreamOptions]) -> MessageStream:
+    """Return the stream of a response that was got with `stream=True`, and is not read yet."""
+    return MessageStream(**reply_of(response), **options)
+
+
+def from_async_response(response: Any, **options: Unpack[StreamOptions]) -> AsyncMessageStream:
+    """Return the stream of a response that an AsyncClient got with `stream=True`."""
+    return AsyncMessageStream(**async_reply_of(response), **options)
+
+
+class Client(BaseClient):
+    """A client on `httpx.Client`; `http_client` is one of yours, which stays open.
+
+    Its own pool is closed by `close`, or when the client is dropped.
+    """
+
+    def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
+        super().__init__(**settings)
+        self._http = http_client or library().Client()
+        self._owns = None if http_client else weakref.finalize(self, self._http.close)
+
+    def send(self, request: Request, timeouts: Timeout) -> Reply:
+        """Send the request once; the body is read later."""
+        return reply_of(self._http.send(built(self._http, request, timeouts), stream=True))
+
+    def close(self) -> None:
+        """Close the pool, if it is ours."""
+        if self._owns is not None:
+            self._owns()
+
+    @staticmethod
+    def map_error(exc: Exception) -> APIError | None:
+        """As `map_error` of this module."""
+        return map_error(exc)
+
+
+class AsyncClient(AsyncBaseClient):
+    """A client on `httpx.AsyncClient`, in asyncio or trio; `http_client` is one of yours.
+
+    Its own pool is closed by `close`; when the client is dropped, by the loop that runs then.
+    """
+
+    def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
+        super().__init__(**settings)
+        self._http = http_client or library().AsyncClient()
+        self._owns = None if http_client else weakref.finalize(self, start, self._http.aclose)
+
+    async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
+        """Send the request once; the body is read later."""
+        sent = built(self._http, request, timeouts)
+        return async_reply_of(await self._http.send(sent, stream=True))
+
+    async def close(self) -> None:
+        """Close the pool, if it is ours."""
+        if self._owns is not None and self._owns.detach():
+            await self._http.aclose()
+
+    @staticmethod
+    def map_error(exc: Exception) -> APIError | None:
+        """As `map_error` of this module."""
+        return map_error(exc)
+
+
+def library() -> Any:
+    """Return httpx, or httpx2 where only that is installed."""
+    for name in LIBRARIES:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module(name)
+    raise ModuleNotFoundError("neither httpx nor httpx2 is installed", name="httpx")
+
+
+def built(http: Any, request: Request, timeouts: Timeout) -> Any:
+    """Return the library's request. Headers go in bytes, because of a str it takes ASCII only."""
+    return http.build_request(
+        request.method,
+        request.url,
+        headers=[
+            (name.encode(), value.encode("latin-1")) for name, value in request.headers.items()
+        ],
+        content=request.body,
+        timeout=(timeouts.connect, timeouts.read, timeouts.write, timeouts.pool),
+    )
+
+
+def reply_of(response: Any) -> Reply:
+    """Return what a stream is made of."""
+    return {
+        "chunks": response.iter_bytes(),
+        "status": response.status_code,
+        "headers": response.headers.multi_items(),
+        "response": response,
+        "close": response.close,
+        "abort": abort_of(response),
+        "map_error": map_error,
+    }
+
+
+def async_reply_of(response: Any) -> AsyncReply:
+    """Return what an async stream is made of."""
+    return {
+        "chunks": response.aiter_bytes(),
+        "status": response.status_code,
+        "headers": response.headers.multi_items(),
+        "response": response,
+        "close": response.aclose,
+        "map_error": map_error,
+    }
+
+
+def abort_of(response: Any) -> Callable[[], None] | None:
+    """Return what wakes a read of the response, None where other streams share its connection."""
+    connection = response.extensions.get("network_stream")
+    if connection is None or response.http_version == "HTTP/2":
+        return None
+
+    def abort() -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            # Not the method of an SSLSocket: that takes the TLS away from under a read.
+            socket.socket.shutdown(connection.get_extra_info("socket"), socket.SHUT_RDWR)
+
+    return abort
+
+
+def map_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of httpx, httpx2, or of the system under them."""
+    for name in LIBRARIES:
+        httpx = sys.modules.get(name)
+        if httpx is None:
+            continue
+        if isinstance(exc, httpx.TimeoutException):
+            return APITimeoutError(sentence(exc))
+        if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
+            return APIConnectionError(sentence(exc))
+    return map_system_error(exc)

@@ -1,0 +1,924 @@
+"""The loops over any iterable of bytes: what comes out, what is raised, what is closed."""
+
+import asyncio
+import gc
+import io
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+from sansio_stream import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    BadRequestError,
+    ErrorEvent,
+    IncompleteMessageError,
+    InternalServerError,
+    LimitError,
+    Limits,
+    Message,
+    MessageStreamEvent,
+    NotAnEventStreamError,
+    OverloadedError,
+    ProtocolError,
+    StreamMachine,
+    Verdict,
+    encode_stream,
+    message_from_dict,
+    parse_capture,
+)
+from sansio_stream.testing import (
+    AsyncByteSource,
+    ByteSource,
+    FaultyStream,
+    cuts,
+    faults,
+    scripts,
+    wire,
+)
+from sansio_stream_adapters import AsyncMessageStream, AsyncStream, MessageStream, Stream, _bridge
+from wire import (
+    HELLO,
+    OVERLOADED,
+    PING,
+    block_start,
+    block_stop,
+    body,
+    json_piece,
+    message_delta,
+    message_start,
+    text,
+    tool_start,
+)
+
+HELLO_BODY: Final = body(*HELLO)
+CUT_BODY: Final = body(*HELLO[:4])
+SSE: Final = {"content-type": "text/event-stream", "request-id": "req_1"}
+JSON: Final = {"content-type": "application/json"}
+
+
+@attrs.frozen
+class Outcome:
+    """What somebody sees who reads a stream to its end, and then asks for the message."""
+
+    events: tuple[MessageStreamEvent, ...]
+    error: APIError | None
+    verdict: Verdict
+    message: Message | None
+    closed: int
+
+
+# Both bridges are told the same things. What follows hides which of them it is.
+
+
+class Sync:
+    """Reads with `MessageStream`."""
+
+    name = "sync"
+
+    def __init__(self, steps: Sequence[Any], **arguments: Any) -> None:
+        self.closed = 0
+        self.source = ByteSource(steps)
+        self.stream = MessageStream(self.source, close=self._close, **arguments)
+
+    def _close(self) -> None:
+        self.closed += 1
+
+    def next(self) -> MessageStreamEvent | None:
+        return next(self.stream, None)
+
+    def drain(self, events: list[MessageStreamEvent]) -> None:
+        for event in self.stream:
+            events.append(event)  # noqa: PERF402  (what came before an error counts)
+
+    def until_done(self) -> None:
+        self.stream.until_done()
+
+    def texts(self) -> list[str]:
+        return list(self.stream.text_stream)
+
+    def first_text(self) -> str:
+        return next(self.stream.text_stream)
+
+    def message(self) -> Message:
+        return self.stream.get_final_message()
+
+    def text(self) -> str:
+        return self.stream.get_final_text()
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def leave(self) -> None:
+        with self.stream:
+            pass
+
+    def open(self) -> None:
+        assert self.stream.open() is self.stream
+
+
+class Async:
+    """Reads with `AsyncMessageStream`, each step in an event loop of its own."""
+
+    name = "async"
+
+    def __init__(self, steps: Sequence[Any], **arguments: Any) -> None:
+        self.closed = 0
+        self.source = AsyncByteSource([awaited(step) for step in steps])
+        self.stream = AsyncMessageStream(self.source, close=self._close, **arguments)
+
+    async def _close(self) -> None:
+        self.closed += 1
+
+    def next(self) -> MessageStreamEvent | None:
+        async def step() -> MessageStreamEvent | None:
+            return await anext(self.stream, None)
+
+        return asyncio.run(step())
+
+    def drain(self, events: list[MessageStreamEvent]) -> None:
+        async def step() -> None:
+            async for event in self.stream:
+                events.append(event)  # noqa: PERF401  (what came before an error counts)
+
+        asyncio.run(step())
+
+    def until_done(self) -> None:
+        asyncio.run(self.stream.until_done())
+
+    def texts(self) -> list[str]:
+        async def step() -> list[str]:
+            return [piece async for piece in self.stream.text_stream]
+
+        return asyncio.run(step())
+
+    def first_text(self) -> str:
+        async def step() -> str:
+            return await anext(self.stream.text_stream)
+
+        return asyncio.run(step())
+
+    def message(self) -> Message:
+        return asyncio.run(self.stream.get_final_message())
+
+    def text(self) -> str:
+        return asyncio.run(self.stream.get_final_text())
+
+    def close(self) -> None:
+        asyncio.run(self.stream.close())
+
+    def leave(self) -> None:
+        async def step() -> None:
+            async with self.stream:
+                pass
+
+        asyncio.run(step())
+
+    def open(self) -> None:
+        async def step() -> None:
+            assert await self.stream.open() is self.stream
+
+        asyncio.run(step())
+
+
+def awaited(step: Any) -> Any:
+    """A step of a script, for the asynchronous source: a function becomes a coroutine function."""
+    if isinstance(step, (bytes, BaseException, type)):
+        return step
+
+    async def call() -> None:
+        step()
+
+    return call
+
+
+Reader = type[Sync] | type[Async]
+
+
+@pytest.fixture(params=[Sync, Async], ids=lambda reader: reader.name)
+def reader(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def read(reader: Reader, steps: Sequence[Any], **arguments: Any) -> Outcome:
+    it = reader(steps, **arguments)
+    events: list[MessageStreamEvent] = []
+    error: APIError | None = None
+    try:
+        it.drain(events)
+    except APIError as raised:
+        error = raised
+    return Outcome(tuple(events), error, it.stream.verdict, it.stream.snapshot, it.closed)
+
+
+# The happy path.
+
+
+def test_events_come_as_the_machine_gives_them_and_iteration_ends(reader: Reader) -> None:
+    machine = StreamMachine()
+    expected = (*machine.receive_data(HELLO_BODY), *machine.receive_eof())
+    outcome = read(reader, [HELLO_BODY])
+    assert outcome.events == expected
+    assert outcome.error is None
+    assert outcome.verdict is Verdict.COMPLETE
+    assert outcome.message == machine.final_message()
+    assert outcome.closed == 1
+
+
+def test_the_texts_the_message_and_its_text_share_one_position(reader: Reader) -> None:
+    it = reader([HELLO_BODY])
+    assert it.first_text() == "Hel"
+    assert it.texts() == ["lo, wörld 🎉"]
+    assert it.texts() == []
+    assert it.text() == "Hello, wörld 🎉"
+    assert it.message() is it.stream.snapshot
+
+
+def test_text_that_comes_whole_is_in_the_text_stream_and_empty_text_is_not(reader: Reader) -> None:
+    start = message_start(
+        content=[{"type": "text", "text": "one "}, {"type": "text", "text": "two "}]
+    )
+    block = block_start(2, {"type": "text", "text": "three "})
+    stream = body(
+        start, block, text(2, ""), text(2, "four"), block_stop(2), message_delta(), HELLO[-1]
+    )
+    it = reader([stream])
+    assert it.texts() == ["one two ", "three ", "four"]
+    assert it.text() == "one two three four"
+
+
+def test_what_was_taken_can_be_looked_at_while_it_grows(reader: Reader) -> None:
+    it = reader([HELLO_BODY[:-10], HELLO_BODY[-10:]], headers=SSE)
+    with pytest.raises(RuntimeError, match="no message_start"):
+        _ = it.stream.current_message_snapshot
+    assert it.first_text() == "Hel"
+    block = it.stream.block(0)
+    assert block is not None
+    assert block.type == "text"
+    assert block.text == "Hel"
+    assert it.stream.current_message_snapshot.content[0] == block
+    assert it.stream.verdict is Verdict.PENDING
+    assert it.stream.request_id == "req_1"
+    assert it.stream.violations == ()
+    assert "OPEN" in repr(it.stream)
+
+
+def test_without_a_response_of_a_library_there_is_a_plain_one(reader: Reader) -> None:
+    response = reader([b""], status=200, headers={"Request-ID": "req_2"}).stream.response
+    assert response.status_code == 200
+    assert response.headers["request-id"] == "req_2"
+    assert reader([b""], response="theirs").stream.response == "theirs"
+
+
+def test_no_text_is_an_empty_text(reader: Reader) -> None:
+    stream = body(
+        message_start(), tool_start(0), block_stop(0), message_delta("tool_use"), HELLO[-1]
+    )
+    assert reader([stream]).text() == ""
+
+
+def test_a_stream_is_read_when_it_is_left_and_its_message_works_outside(reader: Reader) -> None:
+    it = reader([HELLO_BODY])
+    it.until_done()
+    it.leave()
+    assert it.message().stop_reason == "end_turn"
+    assert it.closed == 1
+
+
+def test_the_bare_stream_is_the_events_alone() -> None:
+    stream = Stream[MessageStreamEvent]([HELLO_BODY])
+    with stream as entered:
+        assert entered is stream
+        assert [event.type for event in stream][-1] == "message_stop"
+    assert not hasattr(stream, "text_stream")
+
+    async def main() -> None:
+        stream = AsyncStream[MessageStreamEvent](AsyncByteSource([HELLO_BODY]))
+        async with stream as entered:
+            assert entered is stream
+            assert [event.type async for event in stream][-1] == "message_stop"
+
+    asyncio.run(main())
+
+
+# The end.
+
+
+@pytest.mark.parametrize("ending", [[], [ConnectionResetError("gone")]], ids=["eof", "reset"])
+def test_a_cut_raises_after_all_that_came_and_raises_again(
+    reader: Reader, ending: list[Any]
+) -> None:
+    it = reader([CUT_BODY, *ending])
+    assert taken_until_error(it)[-1] == "content_block_delta"
+    kind = APIConnectionError if ending else IncompleteMessageError
+    for _ in range(2):
+        with pytest.raises(kind) as caught:
+            it.message()
+        error = caught.value
+        assert type(error) is kind
+        assert error.verdict is Verdict.TRUNCATED
+        assert error.partial_message == it.stream.snapshot
+        assert error.content_emitted
+        if ending:
+            assert error.__cause__ is ending[0]
+            assert str(error) == "ConnectionResetError: gone"
+    with pytest.raises(kind):
+        it.next()
+    assert it.closed == 1
+
+
+def taken_until_error(it: Any) -> list[str]:
+    """The types of the events that come before an error does."""
+    events: list[MessageStreamEvent] = []
+    with pytest.raises(APIError):
+        it.drain(events)
+    return [event.type for event in events]
+
+
+def test_what_a_source_raises_is_mapped_or_else_is_a_lost_connection(reader: Reader) -> None:
+    class TheirError(Exception):
+        pass
+
+    outcome = read(reader, [CUT_BODY, TimeoutError()])
+    assert type(outcome.error) is APITimeoutError
+    assert str(outcome.error) == "TimeoutError"
+    outcome = read(reader, [CUT_BODY, TheirError("bad day")])
+    assert type(outcome.error) is APIConnectionError
+    assert str(outcome.error) == "TheirError: bad day"
+    outcome = read(reader, [TheirError()], map_error=lambda _: APITimeoutError("theirs"))
+    assert type(outcome.error) is APITimeoutError
+    assert outcome.error.verdict is Verdict.EMPTY
+    assert not outcome.error.content_emitted
+
+
+def test_a_stream_that_lacks_only_message_stop_ends_quietly_unless_it_is_strict(
+    reader: Reader,
+) -> None:
+    for ending in ([], [TimeoutError("read")], [ConnectionResetError()]):
+        steps = [body(*HELLO[:-1]), *ending]
+        outcome = read(reader, steps)
+        assert outcome.error is None
+        assert outcome.verdict is Verdict.UNTERMINATED
+        assert reader(steps).message().stop_reason == "end_turn"
+        error = read(reader, steps, strict=True).error
+        assert isinstance(error, APIConnectionError)
+        assert isinstance(error, IncompleteMessageError) == (not ending)
+
+
+def test_an_error_of_the_server_is_raised_in_its_place(reader: Reader) -> None:
+    outcome = read(reader, [CUT_BODY + body(OVERLOADED)], status=202, headers=SSE)
+    assert not any(isinstance(event, ErrorEvent) for event in outcome.events)
+    error = outcome.error
+    assert isinstance(error, OverloadedError)
+    assert (error.status_code, error.http_status) == (529, 202)
+    assert error.request_id == "req_1"
+    assert error.headers["content-type"] == "text/event-stream"
+    assert error.partial_message == outcome.message
+    assert error.content_emitted
+    own = {**OVERLOADED, "request_id": "req_of_the_event"}
+    error = read(reader, [body(own)], headers=SSE).error
+    assert isinstance(error, OverloadedError)
+    assert error.request_id == "req_of_the_event"
+    assert not error.content_emitted
+
+
+def test_a_broken_protocol_is_raised_even_where_the_connection_is_lost_as_well(
+    reader: Reader,
+) -> None:
+    broken = CUT_BODY + b"event: content_block_delta\ndata: {\n\n"
+    error = read(reader, [broken, ConnectionResetError()]).error
+    assert isinstance(error, ProtocolError)
+    assert error.byte_offset == len(CUT_BODY)
+    error = read(reader, [HELLO_BODY], limits=Limits(event_bytes=60)).error
+    assert isinstance(error, LimitError)
+
+
+def test_options_reach_the_machine(reader: Reader) -> None:
+    strict = read(reader, [body(PING, *HELLO, PING).replace(b"event: ping\n", b"")], strict=True)
+    assert isinstance(strict.error, ProtocolError)
+    tool = body(message_start(), tool_start(0), json_piece(0, '{"a": 1'), block_stop(0))
+    it = reader([tool])
+    for _ in range(4):
+        it.next()
+    block = it.stream.block(0)
+    assert block is not None
+    assert block.type == "tool_use"
+    assert block.input_state == "invalid"
+
+
+@given(st.data())
+def test_a_legal_stream_comes_out_of_both_bridges_as_out_of_the_machine(
+    data: st.DataObject,
+) -> None:
+    chunks = data.draw(cuts(data.draw(wire(data.draw(scripts())))))
+    machine = StreamMachine()
+    events = [event for chunk in chunks for event in machine.receive_data(chunk)]
+    while events[-1].type != "message_stop":  # what may stand behind it ends no message
+        events.pop()
+    for reader in (Sync, Async):
+        outcome = read(reader, chunks)
+        assert outcome.error is None
+        assert list(outcome.events) == events
+        assert outcome.verdict is Verdict.COMPLETE
+        assert outcome.message == machine.final_message()
+        assert outcome.closed == 1
+
+
+@given(faults())
+def test_a_faulty_stream_ends_in_both_bridges_as_in_the_machine(stream: FaultyStream) -> None:
+    machine = StreamMachine()
+    failure: APIError | None = None
+    try:
+        for chunk in stream.chunks:
+            list(machine.receive_data(chunk))
+        lost = stream.exception
+        list(machine.receive_eof() if lost is None else machine.connection_lost(lost))
+        machine.final_message()
+    except APIError as error:
+        failure = error
+    steps = [*stream.chunks, *([] if stream.exception is None else [stream.exception])]
+    for reader in (Sync, Async):
+        outcome = read(reader, steps)
+        assert outcome.verdict is machine.verdict
+        assert outcome.message == machine.snapshot
+        assert outcome.closed == 1
+        if stream.exception is None or not isinstance(failure, IncompleteMessageError):
+            assert type(outcome.error) is type(failure)
+            assert str(outcome.error) == str(failure)
+        else:
+            assert isinstance(outcome.error, APIConnectionError)
+            assert outcome.error.__cause__ is stream.exception
+
+
+# Behind message_stop.
+
+
+def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool(
+    reader: Reader,
+) -> None:
+    it = reader([HELLO_BODY, body(message_start("msg_2")), b""])
+    it.until_done()
+    assert [str(violation.code) for violation in it.stream.violations] == ["second_message"]
+    assert it.message().id == "msg_1"
+    assert it.source.delivered == len(HELLO_BODY + body(message_start("msg_2")))
+    assert it.closed == 1
+
+
+def test_what_is_wrong_behind_message_stop_spoils_nothing(reader: Reader) -> None:
+    for rest in (b"event: message_start\ndata: {\n\n", ConnectionResetError()):
+        outcome = read(reader, [HELLO_BODY, rest, HELLO_BODY])
+        assert outcome.error is None
+        assert outcome.verdict is Verdict.COMPLETE
+        assert outcome.closed == 1
+
+
+def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
+    reader: Reader,
+) -> None:
+    comment = b":" + 1000 * b"." + b"\n"
+    it = reader([HELLO_BODY, *([comment] * 1000)])
+    it.until_done()
+    assert it.source.delivered < len(HELLO_BODY) + 70_000
+    assert it.closed == 1
+
+
+def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    if reader is Sync:
+        aborted = threading.Event()
+        it = Sync([HELLO_BODY, lambda: aborted.wait(10)], abort=aborted.set)
+        it.until_done()
+        assert aborted.is_set()
+        assert it.closed == 1
+        return
+
+    async def main() -> None:
+        source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
+        stream = AsyncMessageStream(source)
+        await stream.until_done()
+        assert source.closed
+
+    asyncio.run(main())
+
+
+def test_without_a_way_to_wake_it_a_source_that_drips_is_left_after_some_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.0)
+    it = Sync([HELLO_BODY, *([body(PING)] * 100)])
+    it.until_done()
+    assert it.source.delivered < len(HELLO_BODY + body(PING) * 100)
+    assert it.closed == 1
+
+
+# Refused.
+
+
+def test_a_status_that_is_no_success_raises_its_error_with_the_body_it_came_with(
+    reader: Reader,
+) -> None:
+    failed = b'{"type":"error","error":{"type":"invalid_request_error","message":"No such model"}}'
+    it = reader([failed[:20], failed[20:]], status=400, headers={**JSON, "request-id": "req_3"})
+    with pytest.raises(BadRequestError, match="No such model") as caught:
+        it.next()
+    assert (caught.value.status_code, caught.value.http_status) == (400, 400)
+    assert caught.value.type == "invalid_request_error"
+    assert caught.value.request_id == "req_3"
+    assert it.closed == 1
+    with pytest.raises(BadRequestError):
+        it.message()
+
+
+def test_what_came_of_an_errors_body_is_enough(reader: Reader) -> None:
+    outcome = read(reader, [b"upstream ", ConnectionResetError()], status=500)
+    assert isinstance(outcome.error, InternalServerError)
+    assert outcome.error.body == "upstream "
+    endless = [b"x" * 10_000] * 1000
+    it = reader(endless, status=500)
+    with pytest.raises(InternalServerError):
+        it.next()
+    assert it.source.delivered < 100_000
+
+
+def test_a_head_that_says_it_is_no_stream_is_refused_at_once(reader: Reader) -> None:
+    outcome = read(reader, [b'{"id": "msg_1"}'], headers=JSON)
+    assert isinstance(outcome.error, NotAnEventStreamError)
+    assert outcome.error.raw == '{"id": "msg_1"}'
+    assert outcome.events == ()
+
+
+def test_open_raises_what_the_head_says_and_reads_nothing_of_a_stream(reader: Reader) -> None:
+    it = reader([HELLO_BODY], headers=SSE)
+    it.open()
+    assert it.source.delivered == 0
+    refused = reader([b"no"], status=503)
+    with pytest.raises(APIStatusError):
+        refused.open()
+    assert refused.closed == 1
+
+
+# Closing.
+
+
+def test_a_stream_that_is_closed_gives_what_had_come_and_then_says_so(reader: Reader) -> None:
+    it = reader([CUT_BODY, HELLO_BODY[len(CUT_BODY) :]])
+    it.next()
+    it.close()
+    it.close()
+    assert taken_until_error(it) == [payload["type"] for payload in HELLO[1:4]]
+    with pytest.raises(IncompleteMessageError, match="closed before its end") as caught:
+        it.message()
+    assert caught.value.verdict is Verdict.PENDING
+    assert caught.value.partial_message == it.stream.snapshot
+    assert it.closed == 1
+
+
+def test_a_message_that_had_come_whole_is_there_after_a_break(reader: Reader) -> None:
+    it = reader([HELLO_BODY, b""])
+    it.next()
+    it.leave()
+    assert it.text() == "Hello, wörld 🎉"
+    assert it.stream.verdict is Verdict.COMPLETE
+
+
+def test_an_exception_of_close_is_nobodys_business(reader: Reader) -> None:
+    it: Any = reader([HELLO_BODY])
+    it.closed = "not a number"
+    it.until_done()
+    it.close()
+
+
+def test_without_close_the_chunks_are_closed() -> None:
+    source = ByteSource([CUT_BODY])
+    with MessageStream(source) as stream:
+        next(stream)
+    assert source.closed
+    list(MessageStream([HELLO_BODY]))  # a list has no close
+
+    async def main() -> None:
+        closed = False
+
+        async def chunks() -> AsyncIterator[bytes]:
+            nonlocal closed
+            try:
+                yield CUT_BODY
+                yield CUT_BODY
+            finally:
+                closed = True
+
+        async with AsyncMessageStream(chunks()) as stream:
+            await anext(stream)
+        assert closed
+
+    asyncio.run(main())
+
+
+def test_closing_from_another_thread_wakes_the_reader() -> None:
+    woken, waiting = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        assert woken.wait(10)
+
+    it = Sync([CUT_BODY, wait, body(PING), HELLO_BODY], abort=woken.set)
+
+    def close() -> None:
+        waiting.wait(10)
+        it.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with pytest.raises(IncompleteMessageError, match="closed before its end"):
+        it.until_done()
+    closer.join()
+    assert it.closed == 1
+    assert it.source.delivered == len(CUT_BODY + body(PING))
+    assert it.stream.verdict is Verdict.PENDING
+
+
+@pytest.mark.parametrize("wakes", [OSError("shut down"), None], ids=["raises", "ends"])
+def test_however_a_read_ends_that_was_closed_it_was_closed(wakes: Exception | None) -> None:
+    it: Sync
+    steps = [CUT_BODY, lambda: it.close(), *([] if wakes is None else [wakes])]  # noqa: PLW0108
+    it = Sync(steps)
+    with pytest.raises(IncompleteMessageError, match="closed before its end"):
+        it.until_done()
+    assert it.closed == 1
+    assert it.stream.verdict is Verdict.PENDING
+
+
+def test_another_task_may_close_while_one_reads() -> None:
+    async def main() -> None:
+        waiting, gone = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            waiting.set()
+            await gone.wait()
+            raise OSError("closed under me")
+
+        async def close() -> None:
+            gone.set()
+
+        stream = AsyncMessageStream(AsyncByteSource([CUT_BODY, wait]), close=close)
+        reading = asyncio.create_task(stream.until_done())
+        await waiting.wait()
+        await stream.close()
+        with pytest.raises(IncompleteMessageError, match="closed before its end"):
+            await reading
+
+    asyncio.run(main())
+
+
+def test_an_interruption_closes_and_leaves_the_snapshot(reader: Reader) -> None:
+    it = reader([CUT_BODY, KeyboardInterrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        it.until_done()
+    assert it.closed == 1
+    assert it.stream.verdict is Verdict.PENDING
+    assert it.stream.current_message_snapshot.content
+    with pytest.raises(IncompleteMessageError):
+        it.next()
+
+
+def test_an_interruption_while_it_opens_closes(reader: Reader) -> None:
+    it = reader([KeyboardInterrupt()], status=500)
+    with pytest.raises(KeyboardInterrupt):
+        it.open()
+    assert it.closed == 1
+
+
+def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
+    async def main() -> None:
+        closed = asyncio.Event()
+
+        async def close() -> None:
+            closed.set()
+
+        source = AsyncByteSource([CUT_BODY, asyncio.Event().wait])
+        stream = AsyncMessageStream(source, close=close)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await stream.until_done()
+        assert closed.is_set()
+        assert stream.current_message_snapshot.content
+        assert stream.verdict is Verdict.PENDING
+
+    asyncio.run(main())
+
+
+def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+
+    async def main() -> None:
+        source = AsyncByteSource([HELLO_BODY, trio.sleep_forever])
+        stream = AsyncMessageStream(source)
+        await stream.until_done()
+        assert source.closed
+        source = AsyncByteSource([CUT_BODY, trio.sleep_forever])
+        stream = AsyncMessageStream(source)
+        with trio.move_on_after(0.02) as scope:
+            await stream.until_done()
+        assert scope.cancelled_caught
+        assert source.closed
+        assert stream.current_message_snapshot.content
+
+    trio.run(main)
+
+
+# Waiting.
+
+
+class Clock:
+    """A clock that somebody else moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def waits(clock: Clock, seconds: float) -> Callable[[], None]:
+    def wait() -> None:
+        clock.now += seconds
+
+    return wait
+
+
+def test_pings_do_not_mask_a_generation_that_is_dead(reader: Reader, clock: Clock) -> None:
+    pings = [waits(clock, 4), body(PING)] * 5
+    it = reader([CUT_BODY, *pings, HELLO_BODY[len(CUT_BODY) :]], idle=10)
+    with pytest.raises(APITimeoutError, match="no event but pings for 12") as caught:
+        it.message()
+    assert caught.value.verdict is Verdict.TRUNCATED
+    assert caught.value.partial_message == it.stream.snapshot
+    assert it.closed == 1
+    assert reader([CUT_BODY, *pings, HELLO_BODY[len(CUT_BODY) :]]).message()
+
+
+def test_any_other_event_is_a_sign_of_life(reader: Reader, clock: Clock) -> None:
+    steps: list[Any] = []
+    for payload in HELLO:
+        steps += [waits(clock, 9), body(payload)]
+    assert reader(steps, idle=10).message()
+
+
+def test_only_waiting_counts_and_not_what_the_reader_does_meanwhile(
+    reader: Reader, clock: Clock
+) -> None:
+    it = reader([CUT_BODY, body(PING), HELLO_BODY[len(CUT_BODY) :]], idle=10)
+    while (event := it.next()) is not None and event.type != "ping":
+        clock.now += 1000
+    assert it.message()
+
+
+def test_pings_behind_a_stop_reason_end_as_unterminated(reader: Reader, clock: Clock) -> None:
+    steps = [body(*HELLO[:-1]), *([waits(clock, 4), body(PING)] * 5)]
+    outcome = read(reader, steps, idle=10)
+    assert outcome.error is None
+    assert outcome.verdict is Verdict.UNTERMINATED
+
+
+# Recording.
+
+
+def test_a_recording_has_the_chunks_their_times_and_the_end(
+    reader: Reader, clock: Clock, tmp_path: Path
+) -> None:
+    path = tmp_path / "answer.capture.jsonl"
+    chunks = [HELLO_BODY[:50], HELLO_BODY[50:]]
+    steps = [waits(clock, 0.5), chunks[0], waits(clock, 0.25), chunks[1], waits(clock, 0.125)]
+    headers = {**SSE, "x-api-key": "secret", "set-cookie": "secret"}
+    read(reader, steps, record_to=path, headers=headers)
+    assert b"secret" not in path.read_bytes()
+    capture = parse_capture(path.read_bytes())
+    assert capture.header.status == 200
+    assert capture.header.headers == SSE
+    assert [(chunk.at, chunk.data) for chunk in capture.chunks] == [
+        (0.5, chunks[0]),
+        (0.75, chunks[1]),
+    ]
+    assert capture.end is not None
+    assert (capture.end.at, capture.end.error) == (0.875, None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "error"),
+    [
+        ([ConnectionResetError("gone")], "ConnectionResetError('gone')"),
+        ([KeyboardInterrupt()], "closed by the reader"),
+    ],
+)
+def test_a_recording_says_how_the_stream_was_lost(
+    reader: Reader, ending: list[Any], error: str
+) -> None:
+    file = io.BytesIO()
+    it = reader([CUT_BODY, *ending], record_to=file)
+    with pytest.raises((APIError, KeyboardInterrupt)):
+        it.until_done()
+    capture = parse_capture(file.getvalue())
+    assert capture.body == CUT_BODY
+    assert capture.end is not None
+    assert capture.end.error == error
+    assert not file.closed
+
+
+def test_each_chunk_is_in_the_file_before_its_first_event(reader: Reader, tmp_path: Path) -> None:
+    path = tmp_path / "answer.capture.jsonl"
+    it = reader([CUT_BODY, HELLO_BODY[len(CUT_BODY) :]], record_to=str(path))
+    it.next()
+    capture = parse_capture(path.read_bytes())
+    assert capture.body == CUT_BODY
+    assert capture.end is None
+    it.close()
+
+
+def test_a_refused_response_is_not_recorded(reader: Reader, tmp_path: Path) -> None:
+    path = tmp_path / "answer.capture.jsonl"
+    path.write_bytes(b"an older one")
+    read(reader, [b"no"], status=500, record_to=path)
+    assert path.read_bytes() == b"an older one"
+
+
+def test_a_path_that_cannot_be_written_is_said_at_once(reader: Reader, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="missing"):
+        reader([HELLO_BODY], record_to=tmp_path / "missing" / "x.jsonl")
+
+
+def test_a_recording_that_fails_warns_and_the_stream_goes_on(reader: Reader) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if b"message_start" in data:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    with pytest.warns(RuntimeWarning, match="the recording stops here: .*No space left"):
+        outcome = read(reader, [HELLO_BODY[:5], HELLO_BODY[5:], b""], record_to=Full())
+    assert outcome.error is None
+    assert outcome.verdict is Verdict.COMPLETE
+    closed = io.BytesIO()
+    closed.close()
+    with pytest.warns(RuntimeWarning, match="closed file"):
+        assert read(reader, [HELLO_BODY], record_to=closed).error is None
+
+
+# Nothing is left behind.
+
+
+def test_a_stream_that_failed_keeps_no_frames_of_who_read_it() -> None:
+    class Big:
+        pass
+
+    def use() -> "Sync":
+        big = Big()
+        it = Sync([CUT_BODY])
+        with pytest.raises(IncompleteMessageError):
+            it.until_done()
+        assert big
+        return it
+
+    it = use()
+    assert not [each for each in gc.get_objects() if isinstance(each, Big)]
+    assert it.stream.snapshot is not None
+
+
+def test_a_dropped_stream_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MessageStream([HELLO_BODY]).close()
+        next(MessageStream([HELLO_BODY]))
+        gc.collect()
+
+
+def test_many_streams_of_one_message_fold_to_it(reader: Reader) -> None:
+    message = message_from_dict(
+        {"id": "msg_1", "content": [{"type": "text", "text": "Hi."}], "stop_reason": "end_turn"}
+    )
+    stream = encode_stream(message)
+    for _ in range(20):
+        assert reader([stream]).message().content == message.content
+
+
+def test_chunks_that_are_no_bytes_are_a_mistake_of_the_caller() -> None:
+    chunks: Any = ["text"]
+    with pytest.raises(TypeError, match="bytes"):
+        next(MessageStream(chunks))
