@@ -1,25 +1,52 @@
 """What holds for every test: hypothesis profiles, and the account of the shared data."""
 
+import importlib.util
 import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 import shared_data
+from servers import example_server, http2_example_server, raw_server, tls
+
+__all__ = ["example_server", "http2_example_server", "raw_server", "tls"]
+
+
+class Missing:
+    """Skips a test, or a module of them, that imports what is not installed, and says what that is.
+
+    Asked last, for what nobody else has found. The libraries of the adapters are not here: to do
+    without one of them is a thing that is tested.
+    """
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> None:
+        if name in {"click", "hypothesis", "rich"}:
+            raise pytest.skip.Exception(f"{name} is not installed", allow_module_level=True)
+
 
 # No deadlines: a loaded machine is slow, and what must not be slow is tested by counting work.
 # `quick` is for what another run has proved already (the same tests on another Python, under
 # coverage), `dev` for between two edits, `ci` repeats exactly, `deep` is for an evening
 # (`make deep`).
-settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
-settings.register_profile("dev", deadline=None, max_examples=40)
-settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
-settings.register_profile(
-    "deep", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev")
-)
+if importlib.util.find_spec("hypothesis"):
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
+    settings.register_profile("dev", deadline=None, max_examples=40)
+    settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+    settings.register_profile(
+        "deep", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile(
+        os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev")
+    )
+
+
+sys.meta_path.append(Missing())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

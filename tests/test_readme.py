@@ -66,6 +66,8 @@ def test_every_console_block_does_what_it_shows(block: Block, reader: Path) -> N
 
 def _run(command: Command, previous: int) -> int:
     """Run it in a shell that takes `previous` for the status of the command before."""
+    for library in ("click", "rich"):
+        pytest.importorskip(library, reason=f"the command needs {library}")
     done = subprocess.run(
         ["sh", "-c", f"(exit {previous}); {command.line}"],
         capture_output=True,

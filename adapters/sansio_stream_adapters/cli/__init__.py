@@ -1,4 +1,4 @@
-"""The command `sansio-stream`: captured streams in, something to watch out. Knows no network.
+"""The command `sansio-stream`: captured streams in, something to watch or a server of them out.
 
 The only place of the project that reads files, clocks and terminals. Its rooms, in reading order:
 
@@ -9,6 +9,9 @@ The only place of the project that reads files, clocks and terminals. Its rooms,
     _show     the live view
     _trace    one line per frame, for the person who asks why
     _summary  the table at the end
+    _faults   what can go wrong with an answer
+    _serve    an ASGI application that answers with captures
+    _uvicorn  the server that runs it
     _command  options and exit statuses
 """
 
@@ -22,13 +25,15 @@ def main() -> NoReturn:
     """Run the command with the arguments of the process, and exit with its status."""
     try:
         from ._command import run  # noqa: PLC0415 - what it needs may be missing
+
+        status = run()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in {"click", "rich"}:
+        if missing not in {"click", "rich", "uvicorn"}:
             raise
         print(
             f"sansio-stream: {missing} is missing: pip install 'sansio-stream[cli]'",
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.exit(run())
+    sys.exit(status)

@@ -1,4 +1,4 @@
-"""Options in, exit statuses out: which file is shown how.
+"""Options in, exit statuses out: which file is shown how, or served.
 
 0 is a message to rely on, 1 none, 2 a file or an option that cannot be used, 130 an interruption.
 """
@@ -10,6 +10,7 @@ import io
 import math
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +24,9 @@ from rich.text import Text
 from sansio_stream.capture import Capture, parse_capture
 
 from ._cut import recut, sizes_from
+from ._faults import FAULTS
 from ._replay import Pace, Replay
+from ._serve import App, Recording
 from ._show import Show
 from ._summary import Summary
 from ._text import one_line, printable, to_json
@@ -134,7 +137,7 @@ def version() -> str:
     version(), "-V", "--version", prog_name="sansio-stream", message="%(prog)s %(version)s"
 )
 def command() -> None:
-    """Look at streams of the Anthropic Messages API."""
+    """Look at streams of the Anthropic Messages API, and serve them."""
 
 
 EPILOG: Final = """\
@@ -222,6 +225,79 @@ def replay(
     ctx.exit(max(statuses))
 
 
+SERVE_EPILOG: Final = """\
+\b
+Examples:
+  sansio-stream serve examples/*.capture.jsonl
+  sansio-stream serve --port 0 --speed max text.sse
+  sansio-stream serve --fault ping-stall examples/text.capture.jsonl
+
+The file that answers is the one whose name, up to the first dot, is the request's `model`; else one
+that was recorded with this model; else each in turn. Requests must have `"stream": true`.
+A request may ask for a fault of its own by the header `x-fault`.
+
+\b
+Faults:
+""" + "\n".join(f"  {fault.name:18}{fault.sentence}" for fault in FAULTS.values())
+
+
+@command.command(epilog=SERVE_EPILOG)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=Path)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Where to listen; 0 is any port that is free.",
+)
+@click.option(
+    "--speed",
+    callback=read_speed,
+    default="1",
+    show_default=True,
+    metavar="N|max",
+    help="Times as fast as recorded.",
+)
+@click.option(
+    "--fault",
+    type=click.Choice(list(FAULTS)),
+    metavar="NAME",
+    help="What goes wrong with each answer; see below.",
+)
+def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault: str | None) -> int:
+    """Answer POST /v1/messages with captured streams, at their own pace.
+
+    For trying a client without a key. FILE is of any kind that `replay` reads.
+    """
+    from ._uvicorn import server_of  # noqa: PLC0415 - replaying does without it
+
+    recordings: list[Recording] = []
+    for path in files:
+        try:
+            recordings.append(Recording.read(path))
+        except (OSError, ValueError) as error:
+            complain(f"{path}: {reason_of(error)}")
+            return UNUSABLE
+    app = App(
+        recordings, speed=speed, fault=fault, log=lambda line: click.echo(one_line(line, 500))
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        complain(f"{host}, port {port}: {error.strerror}")
+        return UNUSABLE
+    with listening:
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"Serving at http://{shown}:{listening.getsockname()[1]}; Ctrl-C ends it.")
+        for recording in recordings:
+            models = ", ".join([recording.stem, *sorted(recording.models)])
+            click.echo(printable(f"  {recording.name}  for model {models}"))
+        server_of(app).run(sockets=[listening])
+    return GOOD
+
+
 # One file.
 
 
@@ -231,9 +307,7 @@ def replay_file(name: str, options: Options, console: Console) -> int:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         capture = parse_capture(data)
     except (OSError, ValueError) as error:
-        # ValueError: a CaptureError, or a name with a NUL in it.
-        reason = error.strerror if isinstance(error, OSError) else error
-        complain(f"{name}: {reason}")
+        complain(f"{name}: {reason_of(error)}")
         return UNUSABLE
     replay = Replay(capture, options.chunks(capture), strict=options.strict, pace=options.pace())
     match options.view:
@@ -249,6 +323,12 @@ def replay_file(name: str, options: Options, console: Console) -> int:
         case _:
             show(replay, console, verbose=options.verbose)
     return judge(name, replay)
+
+
+def reason_of(error: OSError | ValueError) -> object:
+    """Return why a file cannot be read."""
+    # ValueError: a CaptureError, or a name with a NUL in it.
+    return error.strerror if isinstance(error, OSError) else error
 
 
 def print_events(replay: Replay) -> None:

@@ -1,0 +1,87 @@
+"""What `sansio-stream serve` serves, the official client reads over a real connection, as we do."""
+
+from collections.abc import Iterator
+
+import anthropic
+import pytest
+from anthropic.lib.streaming import MessageStreamManager
+
+from sansio_stream import StreamMachine
+from sansio_stream_adapters.cli._serve import Recording
+from servers import EXAMPLES, app_of_examples, http_server
+
+WHOLE = ("text", "thinking-and-tool-use", "parallel-tools", "web-search-with-citations")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The base URL of a server that nobody else asks."""
+    with http_server(app_of_examples()) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[anthropic.Anthropic]:
+    """The official client, with its own connections and its own retries."""
+    with anthropic.Anthropic(api_key="x", base_url=url) as client:
+        yield client
+
+
+def streaming(
+    client: anthropic.Anthropic, model: str, fault: str | None = None
+) -> MessageStreamManager[None]:
+    """Ask for a recording, and for something to go wrong with it."""
+    return client.messages.stream(
+        model=model,
+        max_tokens=1024,
+        messages=[{"role": "user", "content": "Hello"}],
+        extra_headers={"x-fault": fault} if fault else {},
+    )
+
+
+def folded(model: str) -> StreamMachine:
+    """The same recording, read by us."""
+    machine = StreamMachine()
+    body = Recording.read(EXAMPLES / f"{model}.capture.jsonl").capture.body
+    for _ in (*machine.receive_data(body), *machine.receive_eof()):
+        pass
+    return machine
+
+
+def without_nulls(value: object) -> object:
+    """What both write, whether or not they write what is absent."""
+    match value:
+        case dict():
+            return {name: without_nulls(each) for name, each in value.items() if each is not None}
+        case list():
+            return [without_nulls(each) for each in value]
+        case _:
+            return value
+
+
+@pytest.mark.parametrize("model", WHOLE)
+@pytest.mark.parametrize("fault", [None, "gzip", "drip", "429-once", "redirect"])
+def test_the_official_client_reads_what_is_served(
+    client: anthropic.Anthropic, model: str, fault: str | None
+) -> None:
+    ours = folded(model).final_message()
+    with streaming(client, model, fault) as stream:
+        text = "".join(stream.text_stream)
+        theirs = stream.get_final_message()
+    assert text == "".join(block.text for block in ours.content if block.type == "text")
+    assert without_nulls(theirs.to_dict()) == without_nulls(ours.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("401", anthropic.AuthenticationError),
+        ("404", anthropic.NotFoundError),
+        ("error-in-stream", anthropic.APIStatusError),
+    ],
+)
+def test_the_official_client_knows_the_failures(
+    client: anthropic.Anthropic, fault: str, error: type[anthropic.APIStatusError]
+) -> None:
+    with pytest.raises(error), streaming(client, "text", fault) as stream:
+        stream.until_done()

@@ -1,0 +1,136 @@
+"""What the pages show of clients and adapters runs against a real server."""
+
+import inspect
+from typing import Any, Final
+
+import pytest
+
+import sansio_stream_adapters
+from documentation import Block, blocks
+from sansio_stream import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    InternalServerError,
+    NotAnEventStreamError,
+    OverloadedError,
+    RateLimitError,
+    Verdict,
+)
+from sansio_stream_adapters import Reply, Stream
+from sansio_stream_adapters.cli._serve import Recording
+from servers import EXAMPLES
+from shared_data import REPOSITORY
+
+SERVED: Final = "http://127.0.0.1:8080"
+ASK: Final[dict[str, Any]] = {
+    "model": "text",
+    "max_tokens": 64,
+    "messages": [{"role": "user", "content": "Why is the sea salty?"}],
+}
+
+
+def block_with(page: str, text: str) -> Block:
+    """The one python block of a page that has a text in it."""
+    path = REPOSITORY / page
+    (found,) = [
+        block for block in blocks(path) if block.language == "python" and text in block.code
+    ]
+    return found
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/clients.md"])
+def test_the_client_of_a_page_prints_the_answer_of_a_server(
+    page: str, example_server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("httpx", reason="the client stands on httpx")
+    code = block_with(page, SERVED).code.replace(SERVED, example_server)
+    names: dict[str, Any] = {}
+    exec(compile(code, page, "exec"), names)  # noqa: S102 - the point of the test
+    names["client"].close()
+    printed = capsys.readouterr().out
+    assert names["message"].content[0].text in printed
+    assert names["message"].stop_reason in printed
+
+
+# The adapter of docs/adapters.md.
+
+
+@pytest.fixture
+def adapter() -> Any:
+    """The module that the page shows."""
+    pytest.importorskip("urllib3", reason="the page's adapter stands on urllib3")
+    block = block_with("docs/adapters.md", "class Client")
+    names: dict[str, Any] = {}
+    exec(compile(block.code, "adapters.md", "exec"), names)  # noqa: S102 - the point of the test
+    return names["Client"]
+
+
+def test_the_adapter_of_the_page_is_short() -> None:
+    block = block_with("docs/adapters.md", "class Client")
+    assert len([line for line in block.code.splitlines() if line.strip()]) < 40
+
+
+def test_the_adapter_of_the_page_reads_answers(adapter: Any, example_server: str) -> None:
+    with adapter(base_url=example_server) as client:
+        for model in ("text", "thinking-and-tool-use", "parallel-tools"):
+            with client.messages.stream(**{**ASK, "model": model}) as stream:
+                message = stream.get_final_message()
+            assert stream.verdict is Verdict.COMPLETE
+            body = Recording.read(EXAMPLES / f"{model}.capture.jsonl").capture.body
+            assert message == list_of(body)
+            assert stream.response.status == 200
+            assert stream.request_id
+
+
+def list_of(body: bytes) -> Any:
+    return sansio_stream_adapters.MessageStream([body]).get_final_message()
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("drip", None),
+        ("gzip", None),
+        ("429-once", None),
+        ("no-message-stop", None),
+        ("cut", APIConnectionError),
+        ("reset", APIConnectionError),
+        ("stall", APITimeoutError),
+        ("429", RateLimitError),
+        ("500-empty", InternalServerError),
+        ("html-200", NotAnEventStreamError),
+        ("error-in-stream", OverloadedError),
+    ],
+)
+def test_the_adapter_of_the_page_survives_what_the_server_does(
+    adapter: Any, example_server: str, fault: str, expected: type[APIError] | None
+) -> None:
+    with adapter(base_url=example_server, timeout=0.5) as client:
+        retries = {"max_retries": 1 if fault == "429-once" else 0}
+        manager = client.messages.stream(**ASK, **retries, extra_headers={"x-fault": fault})
+        if expected is None:
+            with manager as stream:
+                assert stream.get_final_text().startswith("Rivers")
+            return
+        with pytest.raises(expected) as caught, manager as stream:
+            stream.until_done()
+        assert type(caught.value) is expected
+
+
+def test_the_adapter_of_the_page_maps_what_urllib3_raises(adapter: Any) -> None:
+    with (
+        adapter(base_url="http://127.0.0.1:1", max_retries=0) as client,
+        pytest.raises(APIConnectionError) as caught,
+        client.messages.stream(**ASK),
+    ):
+        pass
+    assert type(caught.value.__cause__).__module__.startswith("urllib3")
+
+
+def test_the_page_names_what_a_reply_is_made_of() -> None:
+    page = (REPOSITORY / "docs" / "adapters.md").read_text("utf-8")
+    arguments = inspect.signature(Stream.__init__).parameters.keys() - {"self", "chunks", "options"}
+    for name in arguments | {"record_to", "strict", "limits", "idle"}:
+        assert f"`{name}`" in page
+    assert Reply.__required_keys__ == arguments | {"chunks"}

@@ -1,0 +1,696 @@
+"""What is served are the captured bytes; each fault does what its sentence says and no more."""
+
+import asyncio
+import http.client
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+import pytest
+
+from sansio_stream import parse_capture
+from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
+from sansio_stream_adapters.cli._faults import FAULTS, PING, Answer, End, failure
+from sansio_stream_adapters.cli._serve import App, Player, Recording, Request
+from servers import (
+    EXAMPLES,
+    Do,
+    RawServer,
+    Sleep,
+    app_of_examples,
+    chunk,
+    head,
+    http_server,
+    listening,
+    port_of,
+    response,
+)
+from shared_data import REPOSITORY
+from wire import HELLO, MESSAGE_STOP, body, in_bytes, message_start
+
+PATHS: Final = sorted(EXAMPLES.glob("*.capture.jsonl"))
+TEXT: Final = Recording.read(EXAMPLES / "text.capture.jsonl").capture.body
+
+
+# A reader from the standard library.
+
+
+@attrs.frozen
+class Seen:
+    """A response as it was seen, and how it ended; `pieces` are the chunks of its body."""
+
+    status: int | None
+    headers: dict[str, str]
+    pieces: list[bytes]
+    ended: str
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+@contextmanager
+def connected(url: str, timeout: float = 10) -> Iterator[http.client.HTTPConnection]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    with closing(connection):
+        yield connection
+
+
+def see(
+    url: str,
+    parameters: Any = None,
+    headers: dict[str, str] | None = None,
+    *,
+    path: str = "/v1/messages",
+    method: str = "POST",
+    timeout: float = 10,
+    at_most: float = math.inf,
+) -> Seen:
+    """Ask, and read until the end, until nothing comes within `timeout`, or `at_most` bytes."""
+    if parameters is None:
+        parameters = {"model": "text", "stream": True}
+    sent = parameters if isinstance(parameters, bytes) else json.dumps(parameters).encode()
+    with connected(url, timeout) as connection:
+        connection.request(method, path, sent, headers or {})
+        try:
+            answer = connection.getresponse()
+        except TimeoutError:
+            return Seen(None, {}, [], "open")
+        except http.client.RemoteDisconnected:
+            return Seen(None, {}, [], "closed")
+        pieces: list[bytes] = []
+        with answer:
+            ended = read(answer, pieces, at_most)
+        names = {name.lower(): value for name, value in answer.getheaders()}
+        return Seen(answer.status, names, pieces, ended)
+
+
+def read(answer: http.client.HTTPResponse, pieces: list[bytes], at_most: float) -> str:
+    try:
+        while piece := answer.read1(65536):
+            pieces.append(piece)
+            if sum(map(len, pieces)) > at_most:
+                return "open"
+    except TimeoutError:
+        return "open"
+    except http.client.IncompleteRead:
+        return "closed"
+    except ConnectionResetError:
+        return "reset"
+    return "whole"
+
+
+# What is served.
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_an_example_is_served_byte_for_byte(path: Path, example_server: str) -> None:
+    recorded = parse_capture(path.read_bytes())
+    seen = see(example_server, {"model": path.name.partition(".")[0], "stream": True})
+    assert seen.body == recorded.body
+    assert seen.status == recorded.header.status
+    assert recorded.header.headers.items() <= seen.headers.items()
+    assert recorded.end is not None
+    assert seen.ended == ("whole" if recorded.end.error is None else "closed")
+
+
+def test_a_connection_is_used_again(example_server: str) -> None:
+    with connected(example_server) as connection:
+        for _ in range(2):
+            connection.request("POST", "/v1/messages", b'{"stream": true, "model": "text"}')
+            used = connection.sock
+            with connection.getresponse() as answer:
+                assert answer.read() == TEXT
+            assert connection.sock is used
+
+
+@pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/proxy/anthropic/v1/messages"])
+def test_a_prefix_and_a_query_do_not_matter(path: str, example_server: str) -> None:
+    assert see(example_server, path=path).body == TEXT
+
+
+# Which file answers; what is refused. Without a server.
+
+
+def recording(name: str, asked: str | None = None, answered: str | None = None) -> Recording:
+    """A file whose request and whose answer name a model, or neither."""
+    request = None if asked is None else {"model": asked}
+    data = b"" if answered is None else body(message_start(model=answered))
+    writer = CaptureWriter(CaptureHeader(status=200, request=request))
+    return recorded_in(name, writer.chunk(data, 0) + writer.end(1))
+
+
+def recorded_in(name: str, data: bytes) -> Recording:
+    class File:
+        """A path without a file."""
+
+        def __init__(self) -> None:
+            self.name = name
+
+        def read_bytes(self) -> bytes:
+            return data
+
+    path: Any = File()
+    return Recording.read(path)
+
+
+def asking(model: object = "any", **others: Any) -> Request:
+    request = Request(
+        method="POST",
+        path="/v1/messages",
+        target="/v1/messages",
+        headers={},
+        body=json.dumps({"model": model, "stream": True}).encode(),
+    )
+    return attrs.evolve(request, **others)
+
+
+@contextmanager
+def logging_app(*recordings: Recording, **options: Any) -> Iterator[tuple[App, list[str]]]:
+    lines: list[str] = []
+    yield App(recordings, log=lines.append, **options), lines
+
+
+def chosen(app: tuple[App, list[str]], *models: object) -> list[str]:
+    for model in models:
+        app[0].answer(asking(model))
+    return [line.rpartition(" -> ")[2] for line in app[1]]
+
+
+def test_the_stem_of_a_file_is_asked_for_as_a_model() -> None:
+    files = [recording("a.x.jsonl", "b"), recording("b.jsonl", "a")]
+    with logging_app(*files) as app:
+        assert chosen(app, "a", "b", "b") == ["a.x.jsonl", "b.jsonl", "b.jsonl"]
+
+
+def test_a_recorded_model_is_that_of_the_request_or_of_the_answer() -> None:
+    files = [recording("1.sse", "alias", "model-1"), recording("2.sse", None, "model-2")]
+    with logging_app(*files) as app:
+        assert chosen(app, "alias", "model-2", "model-1") == ["1.sse", "2.sse", "1.sse"]
+
+
+def test_files_that_fit_take_turns_for_each_model() -> None:
+    files = [recording("1", "m"), recording("2", "n"), recording("3", "m")]
+    with logging_app(*files) as app:
+        models = ["m", "other", "m", None, "m", 7, "n", "another"]
+        assert chosen(app, *models) == ["1", "1", "3", "2", "1", "3", "2", "1"]
+
+
+def test_a_body_that_breaks_the_protocol_is_served_all_the_same() -> None:
+    broken = recorded_in("broken.sse", b"event: message_start\ndata: {\n\n")
+    with logging_app(broken) as (app, _):
+        assert app.answer(asking()).body == b"event: message_start\ndata: {\n\n"
+
+
+def test_a_recording_that_was_cut_itself_is_served_as_a_connection_that_broke() -> None:
+    writer = CaptureWriter(CaptureHeader(status=200))
+    with logging_app(recorded_in("cut", writer.chunk(b"data", 0))) as (app, _):
+        assert app.answer(asking()).end is End.CLOSED
+
+
+def test_status_and_headers_are_those_of_the_capture() -> None:
+    writer = CaptureWriter(CaptureHeader(status=529, headers={"Content-Type": "a/b"}))
+    with logging_app(recorded_in("529", writer.end(1))) as (app, _):
+        answer = app.answer(asking())
+    assert answer.status == 529
+    assert answer.headers["content-type"] == "a/b"
+
+
+def test_there_is_always_a_request_id() -> None:
+    with logging_app(recording("1")) as (app, _):
+        answers = [app.answer(asking()), app.answer(asking(method="GET"))]
+    assert [each.headers["request-id"] for each in answers] == ["req_served_1", "req_served_2"]
+    assert json.loads(answers[1].body)["request_id"] == "req_served_2"
+
+
+REFUSED: Final[dict[str, tuple[dict[str, Any], int, str]]] = {
+    "another path": ({"path": "/v1/messages/count_tokens"}, 404, "only /v1/messages"),
+    "another method": ({"method": "GET"}, 405, "takes POST only"),
+    "no JSON": ({"body": b"{"}, 400, "not JSON"),
+    "deep JSON": ({"body": b"[" * 100_000}, 400, "not JSON"),
+    "no object": ({"body": b"[]"}, 400, "only streams"),
+    "no stream": ({"body": b'{"model": "a"}'}, 400, "only streams"),
+    "half a stream": ({"body": b'{"stream": 1}'}, 400, "only streams"),
+    "no such fault": ({"headers": {"x-fault": "none"}}, 400, "none of cut, "),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_request_for_a_stream_is_refused_in_the_shape_of_the_api(what: str) -> None:
+    request, status, said = REFUSED[what]
+    with logging_app(recording("1")) as (app, lines):
+        answer = app.answer(asking(**request))
+    assert answer.status == status
+    assert answer.headers["content-type"] == "application/json"
+    error = json.loads(answer.body)["error"]
+    assert error["type"] == ("not_found_error" if status == 404 else "invalid_request_error")
+    assert said in error["message"]
+    assert lines[0].endswith(f" -> {status}")
+
+
+def test_a_refusal_comes_over_the_wire(example_server: str) -> None:
+    seen = see(example_server, b"", method="GET")
+    assert (seen.status, seen.headers["allow"], seen.ended) == (405, "POST", "whole")
+
+
+def test_the_log_says_what_was_asked_for_and_what_came() -> None:
+    with logging_app(recording("1.sse", "m"), fault="cut") as (app, lines):
+        app.answer(asking("m", target="/v1/messages?beta=true"))
+        app.answer(asking("m", headers={"x-fault": "529"}))
+    assert lines == [
+        "POST /v1/messages?beta=true model=m -> 1.sse, cut",
+        "POST /v1/messages model=m -> 1.sse, 529",
+    ]
+
+
+# Timing. No test measures time: the player tells how long it would wait.
+
+
+@attrs.frozen
+class Patient(Player):
+    """Waits for nothing, and notes it; the client goes away instead of the wait number `leaves`."""
+
+    waits: list[float | None]
+    leaves: float = math.inf
+
+    async def is_gone_within(self, seconds: float | None) -> bool:
+        self.waits.append(seconds)
+        return len(self.waits) > self.leaves
+
+
+def played(
+    answer: Answer, speed: float = 1, leaves: float = math.inf
+) -> tuple[list[float | None], list[bytes]]:
+    """How long the player waited, and which bodies it sent."""
+    sent: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b"head"))
+
+    async def receive() -> Any:
+        raise AssertionError("nobody asks")
+
+    waits: list[float | None] = []
+    player = Patient(receive, send, None, speed, waits, leaves)
+    asyncio.run(player.play(answer))
+    return waits, sent
+
+
+TIMED: Final = Answer(
+    status=200, headers={}, chunks=(Chunk(100, b"a"), Chunk(200, b"b"), Chunk(None, b"c"))
+)
+
+
+@pytest.mark.parametrize("speed", [0.5, 1, 4])
+def test_chunks_come_when_they_came(speed: float) -> None:
+    waits, sent = played(TIMED, speed)
+    assert waits == [pytest.approx(at / speed, abs=10) for at in (100, 200)]
+    assert sent == [b"head", b"a", b"b", b"c", b""]
+
+
+def test_at_full_speed_nothing_is_waited_for() -> None:
+    assert played(TIMED, math.inf) == ([], [b"head", b"a", b"b", b"c", b""])
+
+
+def test_nothing_is_sent_to_a_client_that_has_gone() -> None:
+    assert played(TIMED, leaves=1)[1] == [b"head", b"a"]
+    assert played(attrs.evolve(TIMED, head_after=1), leaves=0)[1] == []
+    pings = attrs.evolve(TIMED, chunks=(), end=End.PINGS)
+    assert played(pings, leaves=2) == ([0.1] * 3, [b"head", PING, PING])
+
+
+def test_the_end_has_its_time_too() -> None:
+    with logging_app(recording("1", "m", "m")) as (app, _):
+        assert app.answer(asking()).chunks[-1] == Chunk(1.0, b"")
+
+
+# Faults. What each does to the example `text`, as far as one can see it.
+
+
+FRAMES: Final = [frame + b"\n\n" for frame in TEXT.split(b"\n\n")[:-1]]
+HALF: Final = b"".join(FRAMES[: len(FRAMES) // 2])
+
+
+def is_half(seen: Seen) -> bool:
+    return seen.body == HALF
+
+
+def is_whole(seen: Seen) -> bool:
+    return seen.body == TEXT
+
+
+def is_empty(seen: Seen) -> bool:
+    return seen.body == b""
+
+
+def has_error(kind: str) -> Callable[[Seen], bool]:
+    def check(seen: Seen) -> bool:
+        parsed = json.loads(seen.body)
+        return (
+            parsed["type"] == "error"
+            and parsed["error"]["type"] == kind
+            and parsed["request_id"] == seen.headers["request-id"]
+            and seen.headers["content-type"] == "application/json"
+        )
+
+    return check
+
+
+def is_html(seen: Seen) -> bool:
+    return b"<h1>" in seen.body and seen.headers["content-type"].startswith("text/html")
+
+
+def before_pings(seen: Seen) -> Seen:
+    stream = seen.body
+    while stream.endswith(PING):
+        stream = stream.removesuffix(PING)
+    assert stream != seen.body
+    return attrs.evolve(seen, pieces=[stream])
+
+
+def ends_in_an_error(seen: Seen) -> bool:
+    stream, found, error = seen.body.rpartition(b"event: error\n")
+    return bool(found) and b"overloaded_error" in error and stream == HALF
+
+
+# The status, how it ends, and what else can be seen.
+EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
+    "cut": (200, "closed", is_half),
+    "cut-in-frame": (
+        200,
+        "closed",
+        lambda seen: (
+            HALF < seen.body < HALF + FRAMES[len(FRAMES) // 2] and TEXT.startswith(seen.body)
+        ),
+    ),
+    "reset": (200, "reset", is_half),
+    "truncated": (200, "closed", is_whole),
+    "stall": (200, "open", is_half),
+    "ping-stall": (200, "open", lambda seen: is_half(before_pings(seen))),
+    "stays-open": (200, "open", is_whole),
+    "stays-open-pings": (200, "open", lambda seen: is_whole(before_pings(seen))),
+    "no-head": (None, "closed", is_empty),
+    "slow-head": (None, "open", is_empty),
+    "drip": (200, "whole", lambda seen: seen.pieces == in_bytes(TEXT)),
+    "gzip": (
+        200,
+        "whole",
+        lambda seen: (
+            zlib.decompress(seen.body, wbits=31) == TEXT
+            and seen.headers["content-encoding"] == "gzip"
+        ),
+    ),
+    "error-first": (200, "whole", lambda seen: seen.body.startswith(b"event: error\n")),
+    "error-in-stream": (200, "whole", ends_in_an_error),
+    "no-message-stop": (
+        200,
+        "whole",
+        lambda seen: seen.body == b"".join(FRAMES[:-1]) and b"message_stop" in FRAMES[-1],
+    ),
+    "html-200": (200, "whole", is_html),
+    "json-200": (200, "whole", lambda seen: json.loads(seen.body)["type"] == "message"),
+    "empty-200": (200, "whole", is_empty),
+    "400": (400, "whole", has_error("invalid_request_error")),
+    "401": (401, "whole", has_error("authentication_error")),
+    "402": (402, "whole", has_error("billing_error")),
+    "403": (403, "whole", has_error("permission_error")),
+    "404": (404, "whole", has_error("not_found_error")),
+    "409": (409, "whole", has_error("conflict_error")),
+    "413": (413, "whole", has_error("request_too_large")),
+    "429": (
+        429,
+        "whole",
+        lambda seen: has_error("rate_limit_error")(seen) and seen.headers["retry-after"] == "1",
+    ),
+    "429-once": (429, "whole", lambda seen: seen.headers["retry-after-ms"] == "20"),
+    "500": (500, "whole", has_error("api_error")),
+    "500-empty": (500, "whole", is_empty),
+    "503-html": (503, "whole", is_html),
+    "504": (504, "whole", has_error("timeout_error")),
+    "529": (529, "whole", has_error("overloaded_error")),
+    "529-once": (529, "whole", lambda seen: seen.headers["retry-after-ms"] == "20"),
+    "redirect": (307, "whole", is_empty),
+}
+
+
+def test_every_fault_has_its_expectation() -> None:
+    assert list(EXPECTED) == list(FAULTS)
+
+
+@pytest.fixture(scope="module")
+def faulty_server() -> Iterator[str]:
+    """A server of one's own, because some faults count the requests."""
+    with http_server(app_of_examples()) as url:
+        yield url
+
+
+@pytest.mark.parametrize("fault", EXPECTED)
+def test_a_fault_does_what_it_says(fault: str, faulty_server: str) -> None:
+    status, ended, is_so = EXPECTED[fault]
+    before = {"ping-stall": len(HALF), "stays-open-pings": len(TEXT)}
+    seen = see(
+        faulty_server,
+        headers={"x-fault": fault, "accept-encoding": "gzip"},
+        timeout=0.3 if ended == "open" and fault not in before else 10,
+        at_most=before.get(fault, math.inf),
+    )
+    assert (seen.status, seen.ended) == (status, ended)
+    assert is_so(seen)
+
+
+@pytest.mark.parametrize("fault", ["429-once", "529-once"])
+def test_who_asks_again_is_served(fault: str) -> None:
+    with logging_app(recording("1")) as (app, _):
+        statuses = [app.answer(asking(headers={"x-fault": fault})).status for _ in range(4)]
+    assert statuses == [int(fault[:3]), 200, int(fault[:3]), 200]
+
+
+def test_a_redirect_leads_to_the_answer(example_server: str) -> None:
+    headers = {"x-fault": "redirect"}
+    seen = see(example_server, headers=headers, path="/v1/messages?beta=true")
+    location = seen.headers["location"]
+    assert location.endswith("/v1/messages?beta=true")
+    assert is_whole(see(example_server, headers=headers, path=location))
+
+
+def test_what_is_not_accepted_is_not_compressed(example_server: str) -> None:
+    seen = see(example_server, headers={"x-fault": "gzip"})
+    assert is_whole(seen)
+    assert "content-encoding" not in seen.headers
+
+
+def test_the_fault_of_a_request_comes_before_that_of_the_server() -> None:
+    with http_server(app_of_examples(fault="529")) as url:
+        assert see(url).status == 529
+        assert see(url, headers={"x-fault": "401"}).status == 401
+
+
+ADDING: Final = {"gzip", "error-first", "error-in-stream", "html-200", "json-200"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("data", [b"", b"rubbish", body(MESSAGE_STOP), body(*HELLO)])
+def test_no_fault_needs_a_body_of_a_kind(fault: str, data: bytes) -> None:
+    with logging_app(recorded_in("1.sse", data)) as (app, _):
+        answer = app.answer(asking(headers={"x-fault": fault}))
+    assert answer.status in {EXPECTED[fault][0], 200, None}
+    assert answer.status != 200 or fault in ADDING or data.startswith(answer.body)
+
+
+def test_half_a_stream_keeps_its_times() -> None:
+    writer = CaptureWriter(CaptureHeader(status=200))
+    data = body(*HELLO)
+    lines = [writer.chunk(data[at : at + 50], at) for at in range(0, len(data), 50)]
+    with logging_app(recorded_in("1", b"".join([*lines, writer.end(10**6)]))) as (app, _):
+        answer = app.answer(asking(headers={"x-fault": "cut-in-frame"}))
+    for number, piece in enumerate(answer.chunks):
+        assert piece.at == number * 50
+        assert len(piece.data) == 50 or piece is answer.chunks[-1]
+    assert answer.body == data[: len(answer.body)]
+
+
+def test_names_of_headers_are_those_of_http() -> None:
+    blank = Answer(status=None, headers={"request-id": "r"}, chunks=())
+    assert failure(blank, 429, "a", "b", retry_after_ms="1").headers["retry-after-ms"] == "1"
+
+
+# The page.
+
+
+def test_the_page_has_every_fault_with_its_sentence() -> None:
+    page = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(fault.name, fault.sentence) for fault in FAULTS.values()]
+
+
+# The command.
+
+COMMAND: Final = [sys.executable, "-m", "sansio_stream_adapters.cli", "serve"]
+
+
+@contextmanager
+def command(*args: str, python: list[str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Run `sansio-stream serve`; what is left of it is ended."""
+    for module in ("click", "rich"):
+        pytest.importorskip(module, reason="the command needs it")
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
+    process = subprocess.Popen(
+        [*(COMMAND if python is None else python), *args],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def url_in(process: "subprocess.Popen[str]") -> str:
+    pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
+    assert process.stdout is not None
+    found = re.search(r"http://\S+\d", process.stdout.readline())
+    assert found is not None
+    return found[0]
+
+
+def test_the_command_serves_until_it_is_interrupted() -> None:
+    files = [str(EXAMPLES / f"{name}.capture.jsonl") for name in ("text", "overloaded")]
+    with command("--port", "0", "--speed", "max", *files) as process:
+        url = url_in(process)
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in files] == [
+            "  text.capture.jsonl  for model text, claude-sonnet-5\n",
+            "  overloaded.capture.jsonl  for model overloaded, claude-sonnet-5\n",
+        ]
+        assert is_whole(see(url, {"model": "text\n\x1b[1m", "stream": True}))
+        assert see(url, headers={"x-fault": "529"}).status == 529
+        process.send_signal(signal.SIGINT)
+        shown, said = process.communicate()
+    assert process.returncode == 130
+    assert said.strip() == ""
+    assert shown.splitlines() == [
+        "POST /v1/messages model=text ␛[1m -> text.capture.jsonl",
+        "POST /v1/messages model=text -> text.capture.jsonl, 529",
+    ]
+
+
+def test_an_interruption_waits_for_no_answer() -> None:
+    path = str(EXAMPLES / "text.capture.jsonl")
+    with (
+        command("--port", "0", "--speed", "max", "--fault", "stall", path) as process,
+        connected(url_in(process)) as connection,
+    ):
+        connection.request("POST", "/v1/messages", b'{"stream": true}')
+        with connection.getresponse() as answer:
+            assert answer.read1(10) == TEXT[:10]
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=10)
+            assert read(answer, [], math.inf) in {"closed", "reset"}
+    assert process.returncode == 130
+    assert said.strip() == ""
+
+
+def test_what_cannot_be_served_is_status_2(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(b'{"sansio_stream_capture": 1}\nrubbish\n{"at": 1, "end": "eof"}\n')
+    text_file = str(EXAMPLES / "text.capture.jsonl")
+    with listening() as taken:
+        port = str(port_of(taken))
+        for args, reason in (
+            ([str(tmp_path / "missing")], "missing: No such file or directory"),
+            ([str(damaged)], "damaged: line 2: not JSON"),
+            (["--port", port, text_file], f"127.0.0.1, port {port}: "),
+            (["--fault", "none", text_file], "'none' is not one of"),
+            (["--speed", "0", text_file], "a number above 0"),
+            ([], "Missing argument"),
+        ):
+            with command(*args) as process:
+                shown, said = process.communicate()
+            assert (process.returncode, shown) == (2, "")
+            assert reason in said
+
+
+def test_without_uvicorn_the_command_says_how_to_get_it() -> None:
+    path = str(EXAMPLES / "text.capture.jsonl")
+    hide = "import sys; sys.modules['uvicorn'] = None"
+    code = f"{hide}; from sansio_stream_adapters.cli import main; main()"
+    with command("serve", path, python=[sys.executable, "-c", code]) as process:
+        _, said = process.communicate()
+    assert process.returncode == 2
+    assert said == "sansio-stream: uvicorn is missing: pip install 'sansio-stream[cli]'\n"
+    with command("replay", path, python=[sys.executable, "-c", code]) as process:
+        process.communicate()
+    assert process.returncode == 0
+
+
+def test_the_help_names_every_fault() -> None:
+    with command("--help") as process:
+        shown, _ = process.communicate()
+    assert re.findall(r"^    ([a-z0-9-]+)  +\S.*\.$", shown, re.MULTILINE) == list(FAULTS)
+
+
+# The other servers, which the tests of the adapters stand on.
+
+
+def test_http2_is_served(http2_example_server: str, tls: Any) -> None:
+    httpx = pytest.importorskip("httpx", reason="reads HTTP/2")
+    pytest.importorskip("h2", reason="reads HTTP/2")
+    parameters = {"model": "text", "stream": True}
+    with httpx.Client(http2=True, verify=tls.client, base_url=http2_example_server) as client:
+        answer = client.post("/v1/messages", json=parameters)
+        assert (answer.http_version, answer.content) == ("HTTP/2", TEXT)
+        with pytest.raises(httpx.RemoteProtocolError, match="StreamReset"):
+            client.post("/v1/messages", json=parameters, headers={"x-fault": "cut"})
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_a_script_is_followed_and_what_came_is_kept(
+    raw_server: Callable[..., RawServer], secure: bool, request: pytest.FixtureRequest
+) -> None:
+    tls = request.getfixturevalue("tls") if secure else None
+    hello = response(body(*HELLO))
+    server = raw_server([hello], [head(), chunk(b"abc"), Sleep(0.01), Do.CLOSE], tls=tls)
+    with socket.create_connection(("127.0.0.1", server.port)) as plain:
+        wrapped = tls.client.wrap_socket(plain, server_hostname="127.0.0.1") if tls else plain
+        with wrapped as sock:
+            sock.sendall(b"POST /a HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+            received = b""
+            while len(received) < len(hello):
+                received += sock.recv(65536)
+            sock.sendall(b"GET /b HTTP/1.1\r\n\r\n")
+            while piece := sock.recv(65536):
+                received += piece
+    assert received == hello + head() + b"3\r\nabc\r\n"
+    server.wait_until_closed()
+    first, second = server.requests
+    assert (first.line, first.json, first.connection) == ("POST /a HTTP/1.1", {}, 1)
+    assert (second.line, second.body, second.connection) == ("GET /b HTTP/1.1", b"", 1)
+    assert server.closed_by_client == 0
+
+
+def test_a_reset_is_a_reset_and_a_client_that_goes_is_noticed(
+    raw_server: Callable[..., RawServer],
+) -> None:
+    server = raw_server([head(), Sleep(0.05), Do.RESET], [head(), Do.WAIT])
+    assert see(server.url).ended == "reset"
+    assert see(server.url, timeout=0.1).ended == "open"
+    server.wait_until_closed(2)
+    assert server.closed_by_client == 1
