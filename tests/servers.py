@@ -155,6 +155,47 @@ def http2_server(app: Any, tls: TLS) -> Iterator[str]:
             thread.join()
 
 
+@contextmanager
+def aiohttp_server(body: bytes) -> Iterator[str]:
+    """Answer every POST with a body, in pieces, by aiohttp's own server; the value is its URL."""
+    web = pytest.importorskip("aiohttp.web", reason="aiohttp serves what is read here")
+
+    async def answer(request: Any) -> Any:
+        await request.read()
+        stream = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        stream.enable_compression()  # if the client asks for it
+        await stream.prepare(request)
+        for at in range(0, len(body), 1000):
+            await stream.write(body[at : at + 1000])
+        return stream
+
+    sock = listening()
+    url = f"http://127.0.0.1:{port_of(sock)}"
+    started = threading.Event()
+    stopping: list[Callable[[], object]] = []
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        stopping.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
+        app = web.Application()
+        app.router.add_post("/{path:.*}", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=asyncio.run, args=[main()])
+    thread.start()
+    try:
+        assert started.wait(PATIENCE)
+        yield url
+    finally:
+        stopping[0]()
+        thread.join()
+
+
 # Scripts on bare sockets.
 
 

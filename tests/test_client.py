@@ -5,6 +5,8 @@ import inspect
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -506,3 +508,11 @@ def test_both_kinds_of_client_take_the_same_words() -> None:
 def test_the_environment_is_read_by_clients_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})
     assert SyncClient(Desk(GOOD)).base_url == "https://api.anthropic.com"
+
+
+def test_importing_the_adapters_imports_no_http_library_and_no_event_loop() -> None:
+    code = "import sys, sansio_stream_adapters; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert not loaded & {"aiohttp", "anyio", "asyncio", "h11", "httpx", "httpx2", "trio"}
+    assert not loaded & {"http", "socket", "ssl", "click", "rich", "hypothesis"}

@@ -19,7 +19,6 @@ from typing import (
     Self,
     TypeVar,
     Unpack,
-    cast,
 )
 
 from sansio_stream.events import (
@@ -206,7 +205,7 @@ class Stream(Looking, Generic[Event]):
         if event is Need.NOTHING:
             self._release()
             raise StopIteration
-        return cast("Event", event)
+        return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     def open(self) -> Self:
         """Return the stream, once its head is known to be that of a stream; else raise."""
@@ -359,7 +358,7 @@ class AsyncStream(Looking, Generic[Event]):
         if event is Need.NOTHING:
             await self._release()
             raise StopAsyncIteration
-        return cast("Event", event)
+        return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     async def open(self) -> Self:
         """Return the stream, once its head is known to be that of a stream; else raise."""
@@ -405,11 +404,11 @@ class AsyncStream(Looking, Generic[Event]):
         if self._feed.lingers:
             await at_most(LINGER_SECONDS, self._linger)
         self._feed.closed()
+        close, self._close = self._close, None
         # An async generator that is left in the middle must be told: nobody else may close it for
         # us. It cannot be told while another task reads; closing the response will end that read.
         aclose = None if self._is_reading else getattr(self._chunks, "aclose", None)
-        close, self._close = self._close, None
-        for let_go in (aclose, close):
+        for let_go in (close, aclose):
             if let_go is not None:
                 with contextlib.suppress(Exception):  # nothing hangs on it any more
                     await let_go()

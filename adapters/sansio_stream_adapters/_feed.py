@@ -5,9 +5,8 @@ Reads nothing, waits for nothing, knows no HTTP library.
 
 from __future__ import annotations
 
-import contextlib
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 
 from attrs import frozen
@@ -21,14 +20,20 @@ from sansio_stream.errors import (
     Verdict,
     fresh,
 )
-from sansio_stream.events import ErrorEvent, MessageStreamEvent, PingEvent
+from sansio_stream.events import (
+    ContentBlockDeltaEvent,
+    ErrorEvent,
+    MessageStopEvent,
+    MessageStreamEvent,
+    PingEvent,
+)
 from sansio_stream.machine import StreamMachine
 from sansio_stream.request import BODY_NEEDED, Headers, check_response
 
 from ._recording import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from sansio_stream.errors import Limits
 
@@ -47,6 +52,8 @@ __all__ = [
 
 MapError: TypeAlias = Callable[[Exception], "APIError | None"]
 """What a source raised in, one of our exceptions out; None for what it does not know."""
+
+NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
 
 # An error's body is a sentence. More than this nobody reads, and who sends it is no API.
 REFUSAL_BYTES: Final = 65_536
@@ -116,7 +123,7 @@ class Feed:
         self._idle = idle
         self._waited = 0.0
         self._refused_body = b""
-        self._events: Iterator[MessageStreamEvent] = iter(())
+        self._events = NO_EVENTS
         self._has_ended = False
         self._lost: Exception | None = None
         self._failure: APIError | None = None
@@ -134,7 +141,8 @@ class Feed:
         self._waited += waited
         if self._recorder is not None:
             self._recorder.chunk(chunk)
-        self._events = self.machine.receive_data(chunk)
+        events = self.machine.receive_data(chunk)
+        self._events = NO_EVENTS if self.machine.verdict is Verdict.COMPLETE else events
 
     def ended(self, exc: Exception | None = None) -> None:
         """Note that there are no more bytes; with what the source raised, if it did."""
@@ -172,37 +180,46 @@ class Feed:
 
         Raises what went wrong; once it has, always, and always the same.
         """
-        if self._failure is None:
-            taken = self._next()
-            if not isinstance(taken, APIError):
-                return taken
-            self._failure = taken
+        event: MessageStreamEvent | None = None
+        try:
+            event = next(self._events, None)
+        except APIError as error:
+            self._failure = self._failure or error.with_traceback(None)
+        if isinstance(event, ContentBlockDeltaEvent):
+            # Nearly all of them; what is asked of the others costs as much as the rest of the loop.
+            self._waited = 0.0
+            return event
+        taken = self._judged(event)
+        if not isinstance(taken, APIError):
+            return taken
+        self._failure = taken
         # A copy, because one object that is raised twice grows its traceback.
-        raise fresh(self._failure) from (self._failure.__cause__ or self._failure)
+        raise fresh(taken) from (taken.__cause__ or taken)
 
     def raise_if_refused(self) -> None:
         """Raise what the head, and a body that is no stream, say; if they say anything."""
         if self._failure is not None:
             self.take()
 
-    def _next(self) -> MessageStreamEvent | Need | APIError:
-        if self.machine.verdict is Verdict.COMPLETE:
-            return Need.NOTHING
-        try:
-            event = next(self._events, None)
-        except APIError as error:
-            return error.with_traceback(None)
+    def _judged(self, event: MessageStreamEvent | None) -> MessageStreamEvent | Need | APIError:
+        if self._failure is not None:
+            return self._failure
         if event is not None and not isinstance(event, ErrorEvent):
+            if isinstance(event, MessageStopEvent):
+                self._events = NO_EVENTS  # what stands behind it is not for the reader
             if not isinstance(event, PingEvent):
                 self._waited = 0.0
             return event
-        if self.machine.verdict is not Verdict.PENDING:
+        verdict = self.machine.verdict
+        if verdict is Verdict.COMPLETE:
+            return Need.NOTHING
+        if verdict is not Verdict.PENDING:
             return self._failure_of_stream() or Need.NOTHING
         if self._has_ended:
             return self._in_context(IncompleteMessageError("the stream was closed before its end"))
         if self._idle is not None and self._waited > self._idle:
             self.ended(TimeoutError(f"no event but pings for {self._waited:.1f} s"))
-            return self._next()
+            return self.take()
         return Need.MORE
 
     def _failure_of_stream(self) -> APIError | None:
@@ -236,9 +253,7 @@ class Feed:
 
     def finish(self) -> None:
         """Look at what came behind the end, for the violations in it."""
-        with contextlib.suppress(APIError):
-            for _ in self._events:
-                pass
+        self.machine.final_message()
 
     @property
     def lingers(self) -> bool:
@@ -256,8 +271,11 @@ class Feed:
 
 
 def sentence(exc: Exception) -> str:
-    """Return what to say of a foreign exception; many of them have no words of their own."""
-    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    """Return what to say of a foreign exception: its words, or those of its nearest cause."""
+    told: BaseException | None = exc
+    while told is not None and not str(told):
+        told = told.__cause__ or told.__context__
+    return type(exc).__name__ if told is None else f"{type(exc).__name__}: {told}"
 
 
 def map_system_error(exc: Exception) -> APIError | None:

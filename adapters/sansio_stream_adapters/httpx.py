@@ -131,12 +131,22 @@ def reply_of(response: Any) -> Reply:
 
 def async_reply_of(response: Any) -> AsyncReply:
     """Return what an async stream is made of."""
+    chunks = response.aiter_bytes()
+
+    async def close() -> None:
+        await response.aclose()
+        if response.http_version != "HTTP/2":
+            # The read fails now, and its exception ends all of httpx's nested generators. Those
+            # that are left in the middle trio warns of. Over HTTP/2 it might wait instead.
+            async for _ in chunks:
+                pass
+
     return {
-        "chunks": response.aiter_bytes(),
+        "chunks": chunks,
         "status": response.status_code,
         "headers": response.headers.multi_items(),
         "response": response,
-        "close": response.aclose,
+        "close": close,
         "map_error": map_error,
     }
 
