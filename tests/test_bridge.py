@@ -512,6 +512,18 @@ def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
     asyncio.run(main())
 
 
+def test_where_there_can_be_no_thread_the_end_is_read_without_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    it = Sync([HELLO_BODY, body(PING)], abort=lambda: None)
+    it.until_done()
+    assert it.source.delivered == len(HELLO_BODY + body(PING))
+
+
 def test_without_a_way_to_wake_it_a_source_that_drips_is_left_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

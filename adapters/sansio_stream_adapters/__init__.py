@@ -4,7 +4,7 @@ Importing this package imports no HTTP library; each adapter is a module of its 
 the rooms they stand on, in reading order:
 
     _timeout      how long to wait for what
-    _concurrency  waiting in asyncio or trio
+    _concurrency  waiting with an end, in a thread, asyncio or trio
     _recording    a body into a file, while it comes
     _feed         all of a stream but its loop
     _bridge       the loops: MessageStream and AsyncMessageStream

@@ -8,7 +8,6 @@ an object that may be dropped, closed or cancelled at any time, and its snapshot
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import (
@@ -30,7 +29,7 @@ from sansio_stream.events import (
 )
 from sansio_stream.message import TextBlock
 
-from ._concurrency import at_most
+from ._concurrency import alarm, at_most
 from ._feed import Feed, Head, MapError, Need, Response, StreamOptions
 
 if TYPE_CHECKING:
@@ -267,13 +266,9 @@ class Stream(Looking, Generic[Event]):
         limit = self._feed.machine.bytes_received + LINGER_BYTES
         until = time.monotonic() + LINGER_SECONDS
         # Nothing else bounds the wait of a blocking read, whose timeout is the library's.
-        alarm = None if self._abort is None else threading.Timer(LINGER_SECONDS, self._abort)
-        if alarm is not None:
-            alarm.start()
-        while self._feed.lingers_below(limit) and time.monotonic() < until:
-            self._read()
-        if alarm is not None:
-            alarm.cancel()
+        with alarm(LINGER_SECONDS, self._abort):
+            while self._feed.lingers_below(limit) and time.monotonic() < until:
+                self._read()
         self._feed.finish()
 
     def __enter__(self) -> Self:

@@ -1,15 +1,38 @@
-"""Waiting in asyncio or trio, whichever is running. Imports neither: who runs us has done so."""
+"""Waiting with an end: in a thread, in asyncio or in trio, whichever is running.
+
+Imports neither of the loops: who runs us has done so.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
 
-__all__ = ["at_most", "sleep", "start"]
+__all__ = ["alarm", "at_most", "sleep", "start"]
+
+
+@contextlib.contextmanager
+def alarm(seconds: float, wake: Callable[[], object] | None) -> Generator[None]:
+    """Call `wake` from another thread if the block is not left after so long.
+
+    Where there can be no other thread, and without `wake`, nothing is called.
+    """
+    if wake is None:
+        yield
+        return
+    timer = threading.Timer(seconds, wake)
+    timer.daemon = True
+    with contextlib.suppress(RuntimeError):
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def running_trio() -> Any:
