@@ -275,6 +275,8 @@ class RawServer(socketserver.ThreadingTCPServer):
     on leaving, whatever is still open is closed, and what went wrong in a thread is raised.
     """
 
+    request_queue_size = 128  # with the default of 5, twenty clients at once lose a second
+
     def __init__(self, *scripts: Script, tls: TLS | None = None) -> None:
         super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
         self.port = port_of(self.socket)

@@ -1,0 +1,200 @@
+"""HTTP/1.1 for those who have a connection only: received bytes in; a head, then a body out.
+
+One request on one connection, by h11. Reads nothing, waits for nothing, knows no sockets. There is
+no pool behind it, so the server is told to close the connection; redirects are not followed, and
+nothing is decompressed: the server is told so, too, and what is compressed all the same is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+import h11
+from attrs import evolve, frozen
+
+from sansio_stream.errors import APIConnectionError, APIError, NotAnEventStreamError, Verdict
+from sansio_stream.request import Headers, Request, check_response
+
+from ._feed import map_system_error, sentence
+from ._timeout import Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from ._feed import Head, MapError, StreamOptions
+
+__all__ = [
+    "ALREADY_SENT",
+    "DEFAULT_TIMEOUT",
+    "PIECE_BYTES",
+    "Exchange",
+    "Origin",
+    "map_error",
+    "mapped",
+    "waits_of",
+]
+
+PIECE_BYTES: Final = 65_536
+"""How much is sent, or received, at once: each piece of a long request has its own timeout."""
+
+DEFAULT_TIMEOUT: Final = Timeout()
+
+ALREADY_SENT: Final = Request("POST", "http://somewhere/", {}, b"")
+"""Stands for a request that somebody else has written."""
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+# What the two ends of a connection tell each other of it, and what we cannot do.
+OURS_TO_SAY: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+@frozen
+class Origin:
+    """Where a request goes.
+
+    Attributes:
+        is_secure: whether by TLS.
+        host: a name, or an address without brackets.
+        port: the scheme's own, where the URL names none.
+        authority: host and port as the header `host` has them: without the scheme's own port.
+    """
+
+    is_secure: bool
+    host: str
+    port: int
+    authority: str
+
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        """Return where a request goes. Raises ValueError for brackets without an IPv6 address."""
+        url = urlsplit(request.url)
+        default = DEFAULT_PORTS[url.scheme]
+        return cls(
+            url.scheme == "https",
+            url.hostname or "",
+            default if url.port is None else url.port,
+            url.netloc.removesuffix(f":{default}"),
+        )
+
+
+class Exchange:
+    """One request and its response: bytes to send; then received bytes in, head and body out.
+
+    Cost: one pass over the bytes, and a copy.
+    """
+
+    def __init__(self, request: Request = ALREADY_SENT) -> None:
+        self._connection = h11.Connection(h11.CLIENT)
+        headers = {
+            "host": Origin.of(request).authority,
+            **{name: value for name, value in request.headers.items() if name not in OURS_TO_SAY},
+            "accept-encoding": "identity",
+            "connection": "close",
+            "content-length": str(len(request.body)),
+        }
+        events = (
+            h11.Request(
+                method=request.method,
+                target=request.target,
+                headers=[
+                    (name.encode(), value.encode("latin-1")) for name, value in headers.items()
+                ],
+            ),
+            h11.Data(data=request.body),
+            h11.EndOfMessage(),
+        )
+        self._to_send = b"".join(self._connection.send(event) or b"" for event in events)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return the request as it is to be sent, in pieces."""
+        for at in range(0, len(self._to_send), PIECE_BYTES):
+            yield self._to_send[at : at + PIECE_BYTES]
+
+    def received(self, data: bytes | bytearray) -> None:
+        """Take what was received; b"" is the end of it."""
+        self._connection.receive_data(bytes(data))
+
+    def head(self) -> Head | None:
+        """Return the head of the response; None: receive more. Informational ones are skipped.
+
+        Raises:
+            h11.RemoteProtocolError: for what is no HTTP/1.1, or longer than h11 will hold.
+            ConnectionError: where the connection ended before a response.
+            APIError: for a body with a content-encoding: an `APIStatusError` if the status is no
+                success, and else a `NotAnEventStreamError`, because asking again would not help.
+        """
+        if self._connection.trailing_data == (b"", True):
+            raise ConnectionError("the connection was closed before a response came")
+        event = self._connection.next_event()
+        while isinstance(event, h11.InformationalResponse):
+            event = self._connection.next_event()
+        if not isinstance(event, h11.Response):
+            return None
+        headers = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
+        refuse_encoded(event.status_code, headers)
+        return {"status": event.status_code, "headers": headers, "response": None}
+
+    def chunk(self) -> bytes | None:
+        """Return the next bytes of the body; b"" once it has ended; None: receive more.
+
+        A body that says neither how long it is nor where it ends, ends with the connection.
+        Raises h11.RemoteProtocolError where the body breaks its promise of either.
+        """
+        if self._connection.their_state in (h11.DONE, h11.MUST_CLOSE):
+            return b""
+        event = self._connection.next_event()
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        return b"" if isinstance(event, h11.EndOfMessage) else None
+
+
+def refuse_encoded(status: int, headers: list[tuple[str, str]]) -> None:
+    """Raise an APIError if the body is compressed, or otherwise not what it stands for."""
+    encoding = Headers(headers).get("content-encoding", "")
+    if encoding.strip().lower() in ("", "identity"):
+        return
+    refusal = f"the body has the content-encoding {encoding[:80]!r}, which was not asked for"
+    failure = check_response(status, headers, refusal.encode())
+    if isinstance(failure, APIError):
+        raise failure
+    raise NotAnEventStreamError(f"HTTP {status}: {refusal}", verdict=Verdict.NOT_AN_EVENT_STREAM)
+
+
+def map_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of h11, or of the system; a UnicodeError is a host's name."""
+    if isinstance(exc, (h11.ProtocolError, UnicodeError)):
+        return APIConnectionError(sentence(exc))
+    return map_system_error(exc)
+
+
+@contextlib.contextmanager
+def mapped(map_error: MapError) -> Generator[None]:
+    """Raise one of our exceptions in the place of what it is known for."""
+    try:
+        yield
+    except Exception as exc:
+        failure = map_error(exc)
+        if failure is None:
+            raise
+        raise failure from exc
+
+
+def waits_of(timeout: Any, options: StreamOptions) -> Timeout:
+    """Return the timeouts of a stream; `idle` may be in either, and is then in both."""
+    timeouts = Timeout.of(timeout)
+    options["idle"] = options.get("idle", timeouts.idle)
+    return evolve(timeouts, idle=options["idle"]).gap

@@ -1,0 +1,148 @@
+"""Blocking sockets: a connected one in, a stream out; and a client that connects by itself.
+
+HTTP/1.1 by h11, TLS by `ssl`, and nothing more: each request has a connection of its own, there are
+no proxies, and redirects are not followed. Compressed answers are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+from ._bridge import MessageStream, Reply, StreamOptions
+from ._client import BaseClient, ClientSettings
+from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, map_error, mapped, waits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sansio_stream.errors import APIError
+    from sansio_stream.request import Request
+
+    from ._timeout import Timeout
+
+__all__ = ["Client", "from_socket"]
+
+Found = TypeVar("Found")
+
+
+def from_socket(
+    sock: socket.socket, *, timeout: Any = DEFAULT_TIMEOUT, **options: Unpack[StreamOptions]
+) -> MessageStream:
+    """Return the stream of a socket on which a request was just written; its head is read here.
+
+    The socket is the stream's from now on: it is closed with the stream, and if this raises.
+    Of `timeout`, which is like a client's, `read` and `idle` count. Raises APIError.
+    """
+    try:
+        read = waits_of(timeout, options).read
+        with mapped(map_error):
+            reply = reply_of(sock, Exchange(), read)
+        return MessageStream(**reply, **options)
+    except BaseException:
+        sock.close()
+        raise
+
+
+class Client(BaseClient):
+    """A client on sockets; `ssl_context` says whom it trusts, by default whom the system does.
+
+    There is nothing to close but its streams. Looking up a name has no timeout, and each of its
+    addresses has `connect` for itself: that is how `socket.create_connection` is.
+    """
+
+    def __init__(
+        self, *, ssl_context: ssl.SSLContext | None = None, **settings: Unpack[ClientSettings]
+    ) -> None:
+        super().__init__(**settings)
+        self._ssl_context = ssl_context or ssl.create_default_context()
+
+    def send(self, request: Request, timeouts: Timeout) -> Reply:
+        """Connect, send the request, and read the head; the body is read later."""
+        exchange = Exchange(request)
+        sock = connected(Origin.of(request), self._ssl_context, timeouts.connect)
+        try:
+            sock.settimeout(timeouts.write)
+            # Who answers before all is sent, and closes, may have said why: a 413, say.
+            with contextlib.suppress(ConnectionError):
+                for piece in exchange.pieces():
+                    sock.sendall(piece)
+            return reply_of(sock, exchange, timeouts.read)
+        except BaseException:
+            sock.close()
+            raise
+
+    def close(self) -> None:
+        """Do nothing: connections belong to their streams."""
+
+    @staticmethod
+    def map_error(exc: Exception) -> APIError | None:
+        """Return our exception for one of h11, or of the system."""
+        return map_error(exc)
+
+
+def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) -> socket.socket:
+    """Return a socket that is connected, with TLS where that is asked for."""
+    since = time.monotonic()
+    sock = socket.create_connection((origin.host, origin.port), timeout)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if origin.is_secure:
+            sock = context.wrap_socket(
+                sock,
+                server_hostname=origin.host,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,  # a cut is no end, not even of a body without a length
+            )
+            if timeout is not None:
+                left = timeout - (time.monotonic() - since)
+                sock.settimeout(max(left, 0.001))  # 0 would be for non-blocking sockets
+            sock.do_handshake()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Body(Iterator[bytes]):
+    """The body as it comes."""
+
+    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+        self._sock = sock
+        self._exchange = exchange
+
+    def __next__(self) -> bytes:
+        chunk = self.receive(self._exchange.chunk)
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+    def receive(self, look: Callable[[], Found | None]) -> Found:
+        """Receive until what is looked for is there."""
+        while (found := look()) is None:
+            self._exchange.received(self._sock.recv(PIECE_BYTES))
+        return found
+
+
+def reply_of(sock: socket.socket, exchange: Exchange, read: float | None) -> Reply:
+    """Read the head, and return what a stream is made of."""
+    sock.settimeout(read)
+    body = Body(sock, exchange)
+    head = body.receive(exchange.head)
+
+    def abort() -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            # Not the method of an SSLSocket: that takes the TLS away from under a read.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    return {
+        **head,
+        "chunks": body,
+        "close": sock.close,
+        "abort": abort,
+        "map_error": map_error,
+    }

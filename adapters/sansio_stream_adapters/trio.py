@@ -1,0 +1,169 @@
+"""trio: a stream of its bytes in, a stream of a message out; and a client that connects by itself.
+
+HTTP/1.1 by h11, TLS by trio, and nothing more: each request has a connection of its own, there are
+no proxies, and redirects are not followed. Compressed answers are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import ssl
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+
+import trio
+
+from sansio_stream.errors import APIConnectionError, APITimeoutError
+
+from . import _http11
+from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
+from ._client import AsyncBaseClient, ClientSettings
+from ._feed import sentence
+from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, mapped, waits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from sansio_stream.errors import APIError
+    from sansio_stream.request import Request
+
+    from ._timeout import Timeout
+
+__all__ = ["AsyncClient", "from_stream"]
+
+Found = TypeVar("Found")
+
+
+async def from_stream(
+    stream: trio.abc.Stream,
+    *,
+    timeout: Any = DEFAULT_TIMEOUT,  # noqa: ASYNC109  (it holds for each read to come)
+    **options: Unpack[StreamOptions],
+) -> AsyncMessageStream:
+    """Return the stream of a trio stream on which a request was just written; reads its head.
+
+    The connection is the stream's from now on: it is closed with the stream, and if this raises.
+    Of `timeout`, which is like a client's, `read` and `idle` count. Raises APIError.
+    """
+    try:
+        read = waits_of(timeout, options).read
+        with mapped(map_error):
+            reply = await reply_of(stream, Exchange(), read)
+        return AsyncMessageStream(**reply, **options)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
+class AsyncClient(AsyncBaseClient):
+    """A client on trio; `ssl_context` says whom it trusts, by default whom the system does.
+
+    There is nothing to close but its streams.
+    """
+
+    def __init__(
+        self, *, ssl_context: ssl.SSLContext | None = None, **settings: Unpack[ClientSettings]
+    ) -> None:
+        super().__init__(**settings)
+        self._ssl_context = ssl_context or ssl.create_default_context()
+
+    async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
+        """Connect, send the request, and read the head; the body is read later."""
+        exchange = Exchange(request)
+        with within(timeouts.connect):
+            stream = await connected(Origin.of(request), self._ssl_context)
+        try:
+            # Who answers before all is sent, and closes, may have said why: a 413, say.
+            with contextlib.suppress(trio.BrokenResourceError):
+                for piece in exchange.pieces():
+                    with within(timeouts.write):
+                        await stream.send_all(piece)
+            return await reply_of(stream, exchange, timeouts.read)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+
+    async def close(self) -> None:
+        """Do nothing: connections belong to their streams."""
+
+    @staticmethod
+    def map_error(exc: Exception) -> APIError | None:
+        """As `map_error` of this module."""
+        return map_error(exc)
+
+
+class Body(AsyncIterator[bytes]):
+    """The body as it comes. No scope stays open between two reads."""
+
+    def __init__(self, stream: trio.abc.Stream, exchange: Exchange, timeout: float | None) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self._timeout = timeout
+
+    async def __anext__(self) -> bytes:
+        chunk = await self.receive(self._exchange.chunk)
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def receive(self, look: Callable[[], Found | None]) -> Found:
+        """Receive until what is looked for is there."""
+        while (found := look()) is None:
+            with within(self._timeout):
+                self._exchange.received(await self._stream.receive_some(PIECE_BYTES))
+        return found
+
+
+async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | None) -> AsyncReply:
+    """Read the head, and return what a stream is made of."""
+    body = Body(stream, exchange, read)
+    head = await body.receive(exchange.head)
+    return {
+        **head,
+        "chunks": body,
+        # Gracefully, TLS would send something, which can hang, and which a cancellation stops.
+        "close": partial(trio.aclose_forcefully, stream),
+        "map_error": map_error,
+    }
+
+
+async def connected(origin: Origin, context: ssl.SSLContext) -> trio.abc.Stream:
+    """Return a stream that is connected, with TLS where that is asked for."""
+    stream = await trio.open_tcp_stream(origin.host, origin.port)
+    if not origin.is_secure:
+        return stream
+    # Not `https_compatible`: that takes a cut for the end of a body without a length.
+    secured = trio.SSLStream(stream, context, server_hostname=origin.host)
+    try:
+        await secured.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secured
+
+
+def within(seconds: float | None) -> AbstractContextManager[object]:
+    """Raise trio.TooSlowError after so long; None waits for ever."""
+    return trio.fail_after(math.inf if seconds is None else seconds)
+
+
+def map_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of trio, h11, or of the system; for a group, if it is of those.
+
+    What trio says of TLS is in the exception's cause.
+    """
+    if isinstance(exc, trio.TooSlowError):
+        return APITimeoutError("it took too long")
+    if isinstance(exc, (trio.BrokenResourceError, trio.ClosedResourceError)):
+        cause = exc.__cause__
+        told = cause if not str(exc) and isinstance(cause, Exception) else exc
+        return APIConnectionError(sentence(told))
+    if isinstance(exc, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", exc)
+        return (
+            APIConnectionError(sentence(group)) if all(map(map_error, group.exceptions)) else None
+        )
+    return _http11.map_error(exc)

@@ -1,0 +1,329 @@
+"""HTTP/1.1 without a connection: what is sent, and what received bytes mean, cut anywhere."""
+
+import ssl
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+import attrs
+import pytest
+from hypothesis import given, strategies as st
+
+pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 where there is a connection only")
+
+import h11
+
+from sansio_stream.errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    NotAnEventStreamError,
+    OverloadedError,
+    Verdict,
+)
+from sansio_stream.request import Request, build_request, retry_delay
+from sansio_stream_adapters import Timeout
+from sansio_stream_adapters._feed import Head, StreamOptions
+from sansio_stream_adapters._http11 import (
+    PIECE_BYTES,
+    Exchange,
+    Origin,
+    map_error,
+    mapped,
+    waits_of,
+)
+from servers import chunk, head, response
+from wire import HELLO, at_random, body, in_bytes
+
+STREAM = body(*HELLO)
+EVENTS = {"content-type": "text/event-stream"}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HINTS = head(103, {"link": "</style.css>; rel=preload"})
+CHUNKED = head() + b"".join(chunk(each) for each in at_random(STREAM) if each)
+
+Found = TypeVar("Found")
+
+
+def read(received: Iterable[bytes]) -> tuple[Head, bytes]:
+    """Read a response to its end, whatever comes behind that."""
+    exchange = Exchange()
+    pieces = iter(received)
+
+    def until(look: Callable[[], Found | None]) -> Found:
+        while (found := look()) is None:
+            exchange.received(next(pieces))
+        return found
+
+    its_head = until(exchange.head)
+    chunks: list[bytes] = []
+    while piece := until(exchange.chunk):
+        chunks.append(piece)
+    assert {type(each) for each in chunks} <= {bytes}
+    assert exchange.chunk() == exchange.chunk() == b""
+    return its_head, b"".join(chunks)
+
+
+# What is sent.
+
+
+def sent(request: Request) -> bytes:
+    return b"".join(Exchange(request).pieces())
+
+
+def test_a_request_is_written_as_http_1_1_has_it() -> None:
+    request = build_request(
+        {"model": "m"}, base_url="http://example.com/proxy", api_key="k", query={"a": "b"}
+    )
+    assert sent(request) == (
+        b"POST /proxy/v1/messages?a=b HTTP/1.1\r\n"
+        b"host: example.com\r\n"
+        b"accept: text/event-stream\r\n"
+        b"anthropic-version: 2023-06-01\r\n"
+        b"content-type: application/json\r\n"
+        b"x-api-key: k\r\n"
+        b"accept-encoding: identity\r\n"
+        b"connection: close\r\n"
+        b"content-length: %d\r\n"
+        b"\r\n"
+        b"%b" % (len(request.body), request.body)
+    )
+
+
+@pytest.mark.parametrize(
+    ("base_url", "origin"),
+    [
+        ("https://api.anthropic.com", Origin(True, "api.anthropic.com", 443, "api.anthropic.com")),
+        ("http://localhost/", Origin(False, "localhost", 80, "localhost")),
+        ("http://localhost:80/a", Origin(False, "localhost", 80, "localhost")),
+        ("http://localhost:443", Origin(False, "localhost", 443, "localhost:443")),
+        ("HTTPS://127.0.0.1:443", Origin(True, "127.0.0.1", 443, "127.0.0.1")),
+        ("http://[::1]:8080/a:b", Origin(False, "::1", 8080, "[::1]:8080")),
+        ("https://[2001:db8::443]", Origin(True, "2001:db8::443", 443, "[2001:db8::443]")),
+        ("http://localhost:0", Origin(False, "localhost", 0, "localhost:0")),
+    ],
+)
+def test_the_host_is_named_without_the_scheme_s_own_port(base_url: str, origin: Origin) -> None:
+    request = build_request({}, base_url=base_url)
+    assert Origin.of(request) == origin
+    assert f"\r\nhost: {origin.authority}\r\n".encode() in sent(request)
+
+
+def test_a_host_of_the_caller_s_is_sent_once() -> None:
+    request = build_request({}, base_url="http://127.0.0.1:1", headers={"Host": "example.com"})
+    assert sent(request).count(b"host: example.com\r\n") == 1
+    assert b"127.0.0.1" not in sent(request)
+
+
+def test_what_belongs_to_the_connection_is_ours_to_say() -> None:
+    headers = {
+        "accept-encoding": "gzip, br",
+        "connection": "keep-alive, upgrade",
+        "content-length": "7",
+        "transfer-encoding": "chunked",
+        "upgrade": "h2c",
+    }
+    assert sent(build_request({}, headers=headers)) == sent(build_request({}))
+
+
+def test_latin_1_in_a_header_is_sent_as_it_is() -> None:
+    assert "x-name: Zoë\r\n".encode("latin-1") in sent(build_request({}, headers={"x-name": "Zoë"}))
+
+
+@pytest.mark.parametrize("size", [0, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 1])
+def test_a_long_request_is_sent_in_pieces(size: int) -> None:
+    request = attrs.evolve(build_request({}), body=b"x" * size)
+    pieces = list(Exchange(request).pieces())
+    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    assert b"".join(pieces).partition(b"\r\n\r\n")[2] == request.body
+
+
+# What is received.
+
+WHOLE = {
+    "content-length": [response(STREAM)],
+    "chunked": [CHUNKED + chunk(b"")],
+    "chunk extensions and trailers": [
+        head() + b"%x;a=b\r\n%b\r\n0\r\nx-took: 7\r\n\r\n" % (len(STREAM), STREAM)
+    ],
+    "neither, so until the connection ends": [head(headers=EVENTS) + STREAM, b""],
+    "HTTP/1.0": [(head(headers=EVENTS) + STREAM).replace(b"HTTP/1.1", b"HTTP/1.0"), b""],
+    "informational responses first": [CONTINUE + HINTS + CONTINUE + response(STREAM)],
+    "something behind it": [response(STREAM) + b"HTTP/1.1 200 OK\r\n"],
+}
+CUTS: dict[str, Callable[[bytes], list[bytes]]] = {
+    "whole": lambda data: [data],
+    "byte by byte": in_bytes,
+    **{f"at random, {seed}": partial(at_random, seed=seed) for seed in range(5)},
+}
+
+
+def received(pieces: list[bytes], how: str) -> list[bytes]:
+    """Cut what comes before the end of the connection, which is an empty piece."""
+    return [part for part in CUTS[how](pieces[0]) if part] + pieces[1:]
+
+
+@pytest.mark.parametrize("pieces", WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize("how", CUTS)
+def test_a_response_is_the_same_however_it_is_cut(pieces: list[bytes], how: str) -> None:
+    its_head, its_body = read(received(pieces, how))
+    assert its_head["status"] == 200
+    assert ("content-type", "text/event-stream") in list(its_head["headers"])
+    assert its_body == STREAM
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_response_without_a_body_ends_with_its_head(status: int) -> None:
+    assert read([head(status, EVENTS)])[1] == b""
+
+
+def test_headers_that_come_twice_are_both_there() -> None:
+    exchange = Exchange()
+    exchange.received(b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: Zo\xeb\r\n\r\n")
+    assert exchange.head() == {
+        "status": 200,
+        "headers": [("x-a", "1"), ("x-a", "Zoë")],
+        "response": None,
+    }
+
+
+def test_thousands_of_informational_responses_are_skipped() -> None:
+    assert read([CONTINUE * 5_000 + response(STREAM)])[1] == STREAM
+
+
+BROKEN = {
+    "nothing": b"",
+    "nothing behind an informational response": CONTINUE,
+    "half a head": head()[:-2],
+    "no HTTP": b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
+    "binary": b"\x15\x03\x01\x00\x02\x02\x16",
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n",
+    "a head without end": b"HTTP/1.1 200 OK\r\n" + b"x-filler: 0123456789\r\n" * 50_000,
+    "an endless length": head(headers={"content-length": "9" * 5_000}),
+    "a negative length": head(headers={"content-length": "-1"}),
+    "two lengths": head(headers={"content-length": "1, 2"}),
+    "a transfer-encoding beside chunked": head(headers={"transfer-encoding": "gzip, chunked"}),
+    "short of its length": response(STREAM)[:-1],
+    "no last chunk": CHUNKED,
+    "half a chunk": CHUNKED[:-3],
+    "a size that is no number": CHUNKED + b"size\r\n",
+    "a chunk longer than its size": CHUNKED.replace(b"\r\n\r\n", b"\r\n\r\n1\r\nxyz\r\n", 1),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("how", CUTS)
+def test_what_breaks_the_framing_is_an_error_of_the_connection(data: bytes, how: str) -> None:
+    with pytest.raises(APIConnectionError), mapped(map_error):
+        read([*received([data], how), b""])
+
+
+@given(st.sampled_from(["content-length", "chunked"]), st.floats(0, 1, exclude_max=True))
+def test_a_body_that_is_cut_never_just_ends(name: str, share: float) -> None:
+    data = WHOLE[name][0]
+    with pytest.raises(APIConnectionError), mapped(map_error):
+        read([data[: int(share * len(data))], b""])
+
+
+@given(st.data())
+def test_no_bytes_raise_anything_but_our_exceptions(data: st.DataObject) -> None:
+    changed = bytearray(data.draw(st.sampled_from([*WHOLE.values()]))[0])
+    for _ in range(data.draw(st.integers(1, 5))):
+        changed[data.draw(st.integers(0, min(200, len(changed) - 1)))] = data.draw(
+            st.integers(0, 255) | st.sampled_from(b"\r\n:0123456789")
+        )
+    try:
+        with mapped(map_error):
+            read([*in_bytes(bytes(changed)), b""])
+    except APIError:
+        pass
+    except StopIteration:
+        pytest.fail("the end of the connection was not enough")
+
+
+# Encoded bodies.
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "GZIP", "identity, gzip", "utf-8"])
+def test_an_encoded_stream_is_refused_for_good(encoding: str) -> None:
+    exchange = Exchange()
+    exchange.received(head(headers={**EVENTS, "Content-Encoding": encoding}))
+    with pytest.raises(NotAnEventStreamError, match=r"HTTP 200: .* content-encoding") as caught:
+        exchange.head()
+    assert encoding in str(caught.value)
+    assert caught.value.verdict is Verdict.NOT_AN_EVENT_STREAM
+    assert retry_delay(0, caught.value, 0) is None
+
+
+def test_an_encoded_error_still_has_its_status() -> None:
+    exchange = Exchange()
+    exchange.received(head(529, {"content-encoding": "gzip", "retry-after": "3"}))
+    with pytest.raises(OverloadedError, match=r"HTTP 529: .*'gzip'") as caught:
+        exchange.head()
+    assert caught.value.http_status == 529
+    assert caught.value.headers["retry-after"] == "3"
+    assert retry_delay(0, caught.value, 0) == 3
+
+
+def test_an_encoded_redirect_still_says_where_to() -> None:
+    exchange = Exchange()
+    exchange.received(head(307, {"content-encoding": "gzip", "location": "/there"}))
+    with pytest.raises(APIStatusError, match="HTTP 307 points to /there"):
+        exchange.head()
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_identity_is_no_encoding(encoding: str) -> None:
+    data = head(headers={**EVENTS, "content-encoding": encoding, "content-length": "2"}) + b"ok"
+    assert read([data])[1] == b"ok"
+
+
+# Exceptions and timeouts.
+
+
+@pytest.mark.parametrize(
+    "exc",
+    [
+        h11.RemoteProtocolError("no HTTP"),
+        h11.LocalProtocolError("a header that is none"),
+        UnicodeError("label too long"),
+        ConnectionResetError(104, "reset"),
+        ssl.SSLCertVerificationError("who is that?"),
+    ],
+)
+def test_foreign_exceptions_are_mapped_to_ours(exc: Exception) -> None:
+    with pytest.raises(APIConnectionError, match=type(exc).__name__) as caught, mapped(map_error):
+        raise exc
+    assert caught.value.__cause__ is exc
+    assert not isinstance(caught.value, APITimeoutError)
+
+
+def test_a_timeout_of_the_system_is_ours() -> None:
+    with pytest.raises(APITimeoutError, match="timed out"), mapped(map_error):
+        raise TimeoutError("timed out")
+
+
+@pytest.mark.parametrize("exc", [TypeError("no bytes"), OverloadedError("busy")])
+def test_mistakes_and_our_own_exceptions_go_through(exc: Exception) -> None:
+    with pytest.raises(type(exc)) as caught, mapped(map_error):
+        raise exc
+    assert caught.value is exc
+
+
+@pytest.mark.parametrize(
+    ("timeout", "options", "read_gap", "idle"),
+    [
+        (Timeout(), {}, 600.0, None),
+        (3, {}, 3, None),
+        (None, {}, None, None),
+        (None, {"idle": 5.0}, 5.0, 5.0),
+        (Timeout(idle=5.0), {}, 5.0, 5.0),
+        (Timeout(idle=5.0, read=2.0), {"idle": None}, 2.0, None),
+        (Timeout(idle=5.0), {"idle": 7.0}, 7.0, 7.0),
+    ],
+)
+def test_idle_may_be_a_timeout_or_an_option(
+    timeout: object, options: StreamOptions, read_gap: float | None, idle: float | None
+) -> None:
+    assert waits_of(timeout, options).read == read_gap
+    assert options.get("idle", "missing") == idle

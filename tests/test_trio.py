@@ -1,0 +1,506 @@
+"""trio: what is special to it. What all adapters share is in `test_adapters`."""
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("trio", reason="trio runs what is tested here")
+pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 on trio's streams")
+
+import h11
+import trio
+import trio.testing
+
+from sansio_stream.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    ContentTooLargeError,
+    IncompleteMessageError,
+    NotAnEventStreamError,
+    RateLimitError,
+    Verdict,
+)
+from sansio_stream_adapters import Timeout
+from sansio_stream_adapters.trio import AsyncClient, from_stream, map_error
+from servers import PATIENCE, TLS, Do, RawServer, Sleep, chunk, head, listening, port_of, response
+from wire import HELLO, PING, body, message_start
+
+Start = Callable[..., RawServer]
+
+EVENTS = {"content-type": "text/event-stream"}
+STREAM = body(*HELLO)
+BEGUN = head() + chunk(body(message_start(), PING))
+"""The beginning of an answer, which is two events."""
+TEXT = "Hello, wörld \N{PARTY POPPER}"
+ASKED: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
+
+
+def client_of(url: str, **settings: Any) -> AsyncClient:
+    settings = {"max_retries": 0, "timeout": PATIENCE, **settings}
+    return AsyncClient(base_url=url, **settings)
+
+
+def text_from(url: str, *, system: str = "", **settings: Any) -> str:
+    async def main() -> str:
+        async with (
+            client_of(url, **settings) as client,
+            client.messages.stream(**ASKED, system=system) as stream,
+        ):
+            return await stream.get_final_text()
+
+    return trio.run(main)
+
+
+def in_trio(main: Callable[[], Awaitable[None]]) -> None:
+    """Run it, by a clock that jumps where all wait for it."""
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+# Requests and responses.
+
+
+def test_each_request_has_a_connection_of_its_own(raw_server: Start) -> None:
+    server = raw_server([response(STREAM)])
+
+    async def main() -> None:
+        async with client_of(server.url) as client:
+            for _ in range(2):
+                async with client.messages.stream(**ASKED) as stream:
+                    assert await stream.get_final_text() == TEXT
+                    assert stream.response.status_code == 200
+                    assert stream.response.headers["Content-Type"] == "text/event-stream"
+
+    trio.run(main)
+    server.wait_until_closed(2)
+    assert [received.connection for received in server.requests] == [1, 2]
+    for received in server.requests:
+        assert received.line == "POST /v1/messages HTTP/1.1"
+        assert received.headers["accept-encoding"] == "identity"
+        assert received.json == {**ASKED, "stream": True}
+
+
+def test_a_long_request_arrives_whole(raw_server: Start) -> None:
+    server = raw_server([response(STREAM)])
+    long = "wörd " * 500_000
+    assert text_from(server.url, system=long) == TEXT
+    assert server.requests[0].json["system"] == long
+
+
+def test_informational_responses_are_skipped(raw_server: Start) -> None:
+    server = raw_server([b"HTTP/1.1 100 Continue\r\n\r\n", head(103, {}), response(STREAM)])
+    assert text_from(server.url) == TEXT
+
+
+def test_an_encoded_body_is_refused_and_not_asked_for_again(raw_server: Start) -> None:
+    headers = {**EVENTS, "content-encoding": "gzip"}
+    server = raw_server([response(b"\x1f\x8b", headers=headers)])
+    with pytest.raises(NotAnEventStreamError, match="'gzip'"):
+        text_from(server.url, max_retries=2)
+    server.wait_until_closed()
+    assert len(server.requests) == 1
+
+
+def test_redirects_are_not_followed(raw_server: Start) -> None:
+    server = raw_server([response(b"", 307, {"location": "/elsewhere"})])
+    with pytest.raises(APIStatusError, match="/elsewhere, which was not followed"):
+        text_from(server.url)
+    server.wait_until_closed()
+    assert len(server.requests) == 1
+
+
+def test_a_body_without_a_length_ends_with_the_connection(raw_server: Start) -> None:
+    assert text_from(raw_server([head(headers=EVENTS) + STREAM, Do.CLOSE]).url) == TEXT
+
+
+def test_twenty_streams_at_once(raw_server: Start) -> None:
+    halves = STREAM[:500], STREAM[500:]
+    server = raw_server([head(), chunk(halves[0]), Sleep(0.1), chunk(halves[1]), chunk(b"")])
+    texts: list[str] = []
+
+    async def main() -> None:
+        client = client_of(server.url)
+
+        async def text() -> None:
+            async with client.messages.stream(**ASKED) as stream:
+                texts.append(await stream.get_final_text())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(text)
+
+    trio.run(main)
+    assert texts == [TEXT] * 20
+    server.wait_until_closed(20)
+
+
+# Connections that cannot be made.
+
+
+def nobody() -> str:
+    """A URL where nobody listens."""
+    with listening() as sock:
+        return f"http://127.0.0.1:{port_of(sock)}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param(nobody(), id="nobody listens"),
+        pytest.param(nobody().replace("127.0.0.1", "localhost"), id="at either address"),
+        pytest.param("http://invalid.", id="no such name"),
+        pytest.param("http://a..b", id="no name at all"),
+        pytest.param(f"http://{'a' * 64}.invalid", id="a label too long"),
+    ],
+)
+def test_a_connection_that_cannot_be_made_is_an_error_of_ours(url: str) -> None:
+    with pytest.raises(APIConnectionError) as caught:
+        text_from(url)
+    assert not isinstance(caught.value, APITimeoutError)
+    assert isinstance(caught.value.__cause__, OSError | UnicodeError)
+
+
+# Timeouts. None of these servers accepts: the system does, and nobody reads.
+
+
+def test_the_timeout_of_connecting_includes_tls() -> None:
+    with listening() as listener, pytest.raises(APITimeoutError):
+        text_from(f"https://127.0.0.1:{port_of(listener)}", timeout=Timeout(connect=0.1))
+
+
+def test_the_timeout_of_writing() -> None:
+    with listening() as listener:
+        url = f"http://127.0.0.1:{port_of(listener)}"
+        with pytest.raises(APITimeoutError):
+            text_from(url, system="x" * 20_000_000, timeout=Timeout(write=0.1))
+
+
+def test_the_timeout_of_reading_holds_for_the_head() -> None:
+    with listening() as listener, pytest.raises(APITimeoutError):
+        text_from(f"http://127.0.0.1:{port_of(listener)}", timeout=Timeout(read=0.1))
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_timeout_of_reading_holds_for_the_body(
+    raw_server: Start, tls: TLS, secure: bool
+) -> None:
+    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+    with pytest.raises(APITimeoutError) as caught:
+        text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=0.1))
+    assert caught.value.verdict is Verdict.TRUNCATED
+    server.wait_until_closed()
+
+
+def test_a_timeout_of_the_caller_s_stays_the_caller_s(raw_server: Start) -> None:
+    server = raw_server([BEGUN, Do.WAIT])
+
+    async def main() -> None:
+        async with client_of(server.url).messages.stream(**ASKED) as stream:
+            with trio.fail_after(0.1):
+                await stream.until_done()
+
+    with pytest.raises(trio.TooSlowError):
+        trio.run(main)
+    server.wait_until_closed()
+
+
+# TLS.
+
+
+def test_a_stream_by_tls(raw_server: Start, tls: TLS) -> None:
+    server = raw_server([head() + chunk(STREAM) + chunk(b""), Do.DROP], tls=tls)
+    assert text_from(server.url, ssl_context=tls.client) == TEXT
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(raw_server: Start, tls: TLS) -> None:
+    server = raw_server([response(STREAM)], tls=tls)
+    with pytest.raises(APIConnectionError, match="certificate verify failed"):
+        text_from(server.url)
+    server.wait_until_closed()
+    assert server.requests == []
+
+
+def test_a_certificate_of_another_host_is_refused(raw_server: Start, tls: TLS) -> None:
+    server = raw_server([response(STREAM)], tls=tls)
+    with pytest.raises(APIConnectionError, match=r"not valid for '127\.1'"):
+        text_from(server.url.replace("127.0.0.1", "127.1"), ssl_context=tls.client)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(Do.CLOSE, "began and was cut"), (Do.DROP, "SSLEOFError")],
+    ids=["close", "drop"],
+)
+def test_tls_tells_the_end_of_a_body_from_a_cut(
+    raw_server: Start, tls: TLS, step: Do, said: str
+) -> None:
+    server = raw_server([head(headers=EVENTS) + body(*HELLO[:3]), step], tls=tls)
+    with pytest.raises(APIConnectionError, match=said) as caught:
+        text_from(server.url, ssl_context=tls.client)
+    assert isinstance(caught.value, IncompleteMessageError) is (step is Do.CLOSE)
+    assert caught.value.verdict is Verdict.TRUNCATED
+
+
+# Cancelling and closing.
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_cancelled_stream_is_readable_and_its_connection_closed(
+    raw_server: Start, tls: TLS, secure: bool
+) -> None:
+    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+
+    async def main() -> None:
+        client = client_of(server.url, ssl_context=tls.client)
+        async with client.messages.stream(**ASKED) as stream:
+            with trio.move_on_after(0.2) as scope:
+                await stream.until_done()
+            assert scope.cancelled_caught
+            assert stream.current_message_snapshot.id == "msg_1"
+            await trio.to_thread.run_sync(server.wait_until_closed)
+
+    trio.run(main)
+
+
+def test_a_cancelled_request_leaves_no_connection_open(raw_server: Start) -> None:
+    server = raw_server([Do.WAIT])
+
+    async def main() -> None:
+        with trio.move_on_after(0.2) as scope:
+            await client_of(server.url).messages.create(**ASKED, stream=True)
+        assert scope.cancelled_caught
+        await trio.to_thread.run_sync(server.wait_until_closed)
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_closing_works_while_cancelled(raw_server: Start, tls: TLS, secure: bool) -> None:
+    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+
+    async def main() -> None:
+        client = client_of(server.url, ssl_context=tls.client)
+        stream = await client.messages.create(**ASKED, stream=True)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await stream.close()
+        await trio.to_thread.run_sync(server.wait_until_closed)
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_another_task_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
+    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+
+    async def main() -> None:
+        client = client_of(server.url, ssl_context=tls.client)
+        async with client.messages.stream(**ASKED) as stream, trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                # Were it not woken, a timeout would end the read after a while, and say so.
+                with pytest.raises(IncompleteMessageError, match="closed before its end"):
+                    await stream.until_done()
+
+            nursery.start_soon(read)
+            await trio.sleep(0.1)
+            await stream.close()
+        assert stream.current_message_snapshot.id == "msg_1"
+
+    trio.run(main)
+    server.wait_until_closed()
+
+
+def test_closing_does_not_wait_for_a_peer_that_does_not_read(tls: TLS) -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.lockstep_stream_pair()  # whoever sends waits for who receives
+        ours_by_tls = trio.SSLStream(ours, tls.client, server_hostname="localhost")
+        theirs_by_tls = trio.SSLStream(theirs, tls.server, server_side=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(theirs_by_tls.send_all, BEGUN)
+            stream = await from_stream(ours_by_tls)
+        with trio.fail_after(1):
+            await stream.close()
+
+    in_trio(main)
+
+
+# Streams of the caller's.
+
+
+def test_a_stream_on_which_the_request_was_written() -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(response(STREAM))
+        async with await from_stream(ours, strict=True) as stream:
+            assert stream.response.status_code == 200
+            assert await stream.get_final_text() == TEXT
+        assert await theirs.receive_some(1) == b""
+
+    in_trio(main)
+
+
+def test_a_stream_of_the_caller_s_is_closed_with_ours() -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(BEGUN)
+        async with await from_stream(ours) as stream:
+            await anext(stream)
+        assert await theirs.receive_some(1) == b""
+        assert stream.snapshot is not None
+
+    in_trio(main)
+
+
+def test_a_refusal_is_raised_by_the_first_read() -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(response(b'{"error": {"message": "slowly"}}', 429))
+        async with await from_stream(ours) as stream:
+            with pytest.raises(RateLimitError, match="slowly"):
+                await anext(stream)
+
+    in_trio(main)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(3, 3), (Timeout(read=4), 4), (Timeout(idle=5), 5), (Timeout(), 600)],
+    ids=["seconds", "read", "idle", "default"],
+)
+@pytest.mark.parametrize("begun", [b"", BEGUN], ids=["head", "body"])
+def test_a_stream_of_the_caller_s_has_timeouts(begun: bytes, timeout: Any, seconds: float) -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        if begun:
+            await theirs.send_all(begun)
+        since = trio.current_time()
+        with pytest.raises(APITimeoutError):
+            await (await from_stream(ours, timeout=timeout)).until_done()
+        assert trio.current_time() - since == pytest.approx(seconds)
+        assert await theirs.receive_some(1) == b""
+
+    in_trio(main)
+
+
+def test_a_stream_that_speaks_no_http_is_closed() -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(b"220 smtp.example.com ready\r\n\r\n")
+        with pytest.raises(APIConnectionError, match="RemoteProtocolError"):
+            await from_stream(ours)
+        assert await theirs.receive_some(1) == b""
+
+    in_trio(main)
+
+
+@pytest.mark.parametrize("options", [{"timeout": "soon"}, {"record_to": Path("/")}])
+def test_mistakes_are_not_mapped_but_close_the_stream(options: Any) -> None:
+    async def main() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        await theirs.send_all(BEGUN)
+        with pytest.raises((TypeError, OSError)):
+            await from_stream(ours, **options)
+        assert await theirs.receive_some(1) == b""
+
+    in_trio(main)
+
+
+# Whatever is raised inside.
+
+
+class FakeStream(trio.abc.Stream):
+    """A stream that does what it is told: gives bytes, or raises."""
+
+    def __init__(self, *steps: bytes | Exception, sending: Exception | None = None) -> None:
+        self.steps = iter(steps)
+        self.sending = sending
+        self.is_closed = False
+
+    async def send_all(self, data: object) -> None:  # noqa: ARG002
+        if self.sending is not None:
+            raise self.sending
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise NotImplementedError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002
+        step = next(self.steps)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+BY_TLS = trio.BrokenResourceError()
+BY_TLS.__cause__ = ssl.SSLEOFError(8, "it was cut")
+
+FOREIGN = [
+    pytest.param(exc, said, id=said)
+    for exc, said in [
+        (trio.BrokenResourceError("it is broken"), "BrokenResourceError: it is broken"),
+        (BY_TLS, "SSLEOFError"),
+        (trio.ClosedResourceError(), "ClosedResourceError"),
+        (trio.TooSlowError(), "it took too long"),
+        (OSError("it is broken"), "OSError"),
+        (ConnectionResetError("it was reset"), "ConnectionResetError"),
+        (TimeoutError("it took too long"), "TimeoutError"),
+        (socket.gaierror("who is that?"), "gaierror"),
+        (ssl.SSLCertVerificationError("it is not him"), "SSLCertVerificationError"),
+        (UnicodeError("it is no name"), "UnicodeError"),
+        (h11.RemoteProtocolError("it is no HTTP"), "RemoteProtocolError"),
+        (h11.LocalProtocolError("we speak no HTTP"), "LocalProtocolError"),
+        (ExceptionGroup("both", [OSError("one"), trio.BrokenResourceError()]), "ExceptionGroup"),
+    ]
+]
+
+
+@pytest.mark.parametrize(("exc", "said"), FOREIGN)
+@pytest.mark.parametrize("where", ["connecting", "sending", "head", "body"])
+def test_no_foreign_exception_escapes(where: str, exc: Exception, said: str) -> None:
+    stream = {
+        "connecting": FakeStream(),
+        # Who cannot be written to may still be read from; not here.
+        "sending": FakeStream(exc, sending=exc),
+        "head": FakeStream(b"HTTP/1.1 200", exc),
+        "body": FakeStream(BEGUN, exc),
+    }[where]
+    connecting = mock.patch(
+        "sansio_stream_adapters.trio.connected",
+        return_value=stream,
+        side_effect=exc if where == "connecting" else None,
+    )
+    with connecting, pytest.raises(APIConnectionError, match=said) as caught:
+        text_from("http://127.0.0.1")
+    assert caught.value.__cause__ is not None
+    is_timeout = isinstance(exc, TimeoutError | trio.TooSlowError)
+    assert isinstance(caught.value, APITimeoutError) is is_timeout
+    assert stream.is_closed is (where != "connecting")
+
+
+@pytest.mark.parametrize(
+    "exc", [TypeError("of ours"), ExceptionGroup("mixed", [OSError(), TypeError("of ours")])]
+)
+def test_mistakes_are_not_mapped(exc: Exception) -> None:
+    assert map_error(exc) is None
+    stream = FakeStream(exc)
+    connecting = mock.patch("sansio_stream_adapters.trio.connected", return_value=stream)
+    with connecting, pytest.raises(type(exc)):
+        text_from("http://127.0.0.1")
+    assert stream.is_closed
+
+
+def test_a_refusal_that_comes_before_the_whole_request_is_read() -> None:
+    stream = FakeStream(response(b"{}", 413), sending=trio.BrokenResourceError())
+    connecting = mock.patch("sansio_stream_adapters.trio.connected", return_value=stream)
+    with connecting, pytest.raises(ContentTooLargeError):
+        text_from("http://127.0.0.1")
+    assert stream.is_closed
