@@ -893,6 +893,14 @@ def test_a_recording_that_fails_warns_and_the_stream_goes_on(reader: Reader) -> 
         assert read(reader, [HELLO_BODY], record_to=closed).error is None
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_warns_and_the_stream_goes_on(reader: Reader) -> None:
+    with pytest.warns(RuntimeWarning, match="the recording stops here: .*No space left"):
+        outcome = read(reader, [HELLO_BODY], record_to="/dev/full")
+    assert outcome.error is None
+    assert outcome.verdict is Verdict.COMPLETE
+
+
 # Nothing is left behind.
 
 

@@ -28,6 +28,7 @@ from sansio_stream_adapters.cli._json import Layout
 from sansio_stream_adapters.cli._replay import Pace, Replay
 from sansio_stream_adapters.cli._show import Show, Writer
 from sansio_stream_adapters.cli._text import one_line, printable, to_json
+from sansio_stream_adapters.cli._views import view_of
 from wire import (
     HELLO,
     MESSAGE_STOP,
@@ -463,9 +464,12 @@ def on_terminal(
         highlight=False,
         _environ={},
     )
-    _command.show(
-        Replay(recorded := parse_capture(data), recorded.chunks), console, verbose=verbose
-    )
+    played = Replay(recorded := parse_capture(data), recorded.chunks)
+    view = view_of("show", played, console, verbose=verbose)
+    view.begin()
+    for moment in played.moments():
+        view.see(moment)
+    view.end()
     return COLOURS.sub("", file.getvalue()) if not colour else file.getvalue()
 
 
@@ -1234,7 +1238,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(start: Start, module: s
 
 def test_what_else_is_missing_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "sansio_stream_adapters.cli._command")
-    monkeypatch.setitem(sys.modules, "sansio_stream_adapters.cli._trace", None)
+    monkeypatch.setitem(sys.modules, "sansio_stream_adapters.cli._views", None)
     monkeypatch.delattr(cli, "_command")
     with pytest.raises(ModuleNotFoundError):
         cli.main()

@@ -91,4 +91,5 @@ class Recorder:
     def _let_go(self) -> None:
         file, self._file = self._file, None
         if file is not None and file is not self._target:
-            file.close()
+            with contextlib.suppress(OSError):  # it would write again what could not be written
+                file.close()

@@ -4,11 +4,13 @@ The only place of the project that reads files, clocks and terminals. Its rooms,
 
     _text     what may be shown: no control characters, no lone surrogates
     _cut      the body cut in other places
-    _replay   a capture fed to a machine at its own pace; what came of each frame
+    _replay   a body fed to a machine, a capture at its own pace; what came of each frame
     _json     a growing JSON text laid out while it comes
     _show     the live view
     _trace    one line per frame, for the person who asks why
     _summary  the table at the end
+    _views    these and plainer ones, one of which is chosen; the exit status
+    _record   a request sent, its answer shown and kept
     _faults   what can go wrong with an answer
     _serve    an ASGI application that answers with captures
     _uvicorn  the server that runs it

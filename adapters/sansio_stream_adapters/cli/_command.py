@@ -1,4 +1,4 @@
-"""Options in, exit statuses out: which file is shown how, or served.
+"""Options in, exit statuses out: which file is shown how, or served; `record` is a room beside.
 
 0 is a message to rely on, 1 none, 2 a file or an option that cannot be used, 130 an interruption.
 """
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 import click
-from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
@@ -25,21 +24,31 @@ from sansio_stream.capture import Capture, parse_capture
 
 from ._cut import recut, sizes_from
 from ._faults import FAULTS
+from ._record import record
 from ._replay import Pace, Replay
 from ._serve import App, Recording
-from ._show import Show
-from ._summary import Summary
-from ._text import one_line, printable, to_json
-from ._trace import Trace
+from ._text import one_line, printable
+from ._views import (
+    GOOD,
+    INTERRUPTED,
+    UNUSABLE,
+    complain,
+    console_of_stdout,
+    judge,
+    reason_of,
+    view_of,
+    view_options,
+    wanted_view,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
+
     from sansio_stream.capture import Chunk
 
 __all__ = ["command", "run"]
-
-GOOD, BAD, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 
 def run() -> int:
@@ -137,8 +146,10 @@ def version() -> str:
     version(), "-V", "--version", prog_name="sansio-stream", message="%(prog)s %(version)s"
 )
 def command() -> None:
-    """Look at streams of the Anthropic Messages API, and serve them."""
+    """Look at streams of the Anthropic Messages API, record them, and serve them."""
 
+
+command.add_command(record)
 
 EPILOG: Final = """\
 \b
@@ -164,12 +175,6 @@ Of several files the worst status counts.
 @command.command(epilog=EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    help="Show pings, signatures, unknown things and violations in line.",
-)
-@click.option(
     "--speed",
     callback=read_speed,
     metavar="N|max",
@@ -182,11 +187,7 @@ Of several files the worst status counts.
     help="Cut the body into other chunks; the events must be the same.",
 )
 @click.option("--strict", is_flag=True, help="Make every violation fatal.")
-@click.option("--events", is_flag=True, help="Print the events, one JSON object a line.")
-@click.option(
-    "--message", is_flag=True, help="Print the final message as JSON, or what there is of it."
-)
-@click.option("--trace", is_flag=True, help="Print one line per frame, and what was wrong with it.")
+@view_options
 @click.pass_context
 def replay(
     ctx: click.Context,
@@ -206,15 +207,9 @@ def replay(
     prints it), one JSON payload a line, or - for standard input. By default the answer is shown
     as it grows, and then a table sums it up.
     """
-    chosen = [
-        name
-        for name, is_set in (("events", events), ("message", message), ("trace", trace))
-        if is_set
-    ]
-    if len(chosen) > 1:
-        raise click.UsageError("--events, --message and --trace exclude one another")
-    options = Options(chosen[0] if chosen else "show", verbose, speed, cut, strict)
-    console = Console(markup=False, emoji=False, highlight=False)
+    view = wanted_view(events=events, message=message, trace=trace)
+    options = Options(view, verbose, speed, cut, strict)
+    console = console_of_stdout()
     statuses: list[int] = []
     for number, name in enumerate(files):
         if len(files) > 1 and options.view in {"show", "trace"}:
@@ -310,66 +305,9 @@ def replay_file(name: str, options: Options, console: Console) -> int:
         complain(f"{name}: {reason_of(error)}")
         return UNUSABLE
     replay = Replay(capture, options.chunks(capture), strict=options.strict, pace=options.pace())
-    match options.view:
-        case "events":
-            print_events(replay)
-        case "message":
-            for _ in replay.moments():
-                pass
-            snapshot = replay.machine.snapshot
-            click.echo(to_json(None if snapshot is None else snapshot.to_dict(), indent=2))
-        case "trace":
-            print_trace(replay, console)
-        case _:
-            show(replay, console, verbose=options.verbose)
-    return judge(name, replay)
-
-
-def reason_of(error: OSError | ValueError) -> object:
-    """Return why a file cannot be read."""
-    # ValueError: a CaptureError, or a name with a NUL in it.
-    return error.strerror if isinstance(error, OSError) else error
-
-
-def print_events(replay: Replay) -> None:
-    for moment in replay.moments():
-        if moment.event is not None:
-            click.echo(to_json(moment.event.to_dict()))
-
-
-def print_trace(replay: Replay, console: Console) -> None:
-    trace = Trace(console, replay.capture.body)
-    trace.begin()
-    for moment in replay.moments():
-        trace.see(moment)
-    trace.end(replay.machine)
-
-
-def show(replay: Replay, console: Console, *, verbose: bool) -> None:
-    status = replay.capture.header.status
-    if status is not None and not 200 <= status < 300:
-        console.print(Text(f"  HTTP {status}", style="bold red"))
-    view = Show(console, verbose=verbose)
-    summary = Summary()
+    view = view_of(options.view, replay, console, verbose=options.verbose)
+    view.begin()
     for moment in replay.moments():
         view.see(moment)
-        summary.see(moment)
     view.end()
-    console.print()
-    console.print(summary.table(replay))
-
-
-def judge(name: str, replay: Replay) -> int:
-    failure = replay.failure
-    if failure is not None:
-        status = replay.capture.header.status
-        http = "" if status is None or 200 <= status < 300 else f"HTTP {status}, "
-        complain(f"{name}: {http}{replay.machine.verdict.name}: {failure}")
-        return BAD
-    for remark in replay.remarks:
-        complain(f"{name}: {remark}")
-    return GOOD
-
-
-def complain(sentence: str) -> None:
-    click.echo(f"sansio-stream: {printable(sentence)}", err=True)
+    return judge(name, replay)

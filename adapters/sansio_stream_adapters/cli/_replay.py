@@ -1,6 +1,6 @@
-"""Replaying: a capture in, what came of each of its frames out. Knows no terminal.
+"""Reading: the chunks of a body in, what came of each of its frames out. Knows no terminal.
 
-The clock is here, and asked for nothing but the pace.
+A replay reads a capture at its own pace; the clock is here for nothing else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sansio_stream.transitions import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sansio_stream.capture import Capture, CaptureEnd, Chunk
+    from sansio_stream.capture import Capture, CaptureEnd, CaptureHeader, Chunk
 
-__all__ = ["Moment", "Pace", "Replay"]
+__all__ = ["Moment", "Pace", "Reading", "Replay"]
 
 # time.sleep refuses some 292 years, and a file may ask for more.
 LONGEST_WAIT: Final = 1e6
@@ -91,63 +91,51 @@ class LostConnection(Exception):  # noqa: N818 - the name is not shown
         return str(self)
 
 
-class Replay:
-    """One capture and the machine that is fed with it.
+class Reading:
+    """One body and the machine that is fed with it: each chunk, then how it ended.
 
     Args:
-        capture: the file.
-        chunks: its body, cut in the recorded places or in others.
+        header: what was known before the body.
+        body: all of it, or one that grows by each chunk before that is fed.
         strict: as for the machine.
-        pace: None for as fast as it goes.
     """
 
     def __init__(
-        self,
-        capture: Capture,
-        chunks: Iterable[Chunk],
-        *,
-        strict: bool = False,
-        pace: Pace | None = None,
+        self, header: CaptureHeader, body: bytes | bytearray, *, strict: bool = False
     ) -> None:
-        self.capture = capture
+        self.header = header
+        self.body = body
         self.machine = StreamMachine(strict=strict)
         self.chunks_fed = 0
         # The fatal error. `machine.error` may be what the server had sent before it.
         self.broken: ProtocolError | None = None
-        self._chunks = chunks
+        self._end: CaptureEnd | None = None
         self._strict = strict
-        self._pace = pace
         self._at: float | None = None
         self._violations_seen = 0
         self._last_number = 0
 
-    # Playing.
+    # Feeding. What is returned has to be taken before the next call.
 
-    def moments(self) -> Iterator[Moment]:
-        """Feed the machine, and return what comes of each frame; `machine` is as of this moment."""
-        for chunk in self._chunks:
-            self._turn_to(chunk)
-            yield from self._take(self.machine.receive_data(chunk.data))
-            if self.broken is not None:
-                return
+    def feed(self, chunk: Chunk) -> Iterator[Moment]:
+        """Return what comes of each frame; `machine` is as of this moment. Nothing, once broken."""
+        if self.broken is not None:
+            return iter(())
+        self.chunks_fed += 1
+        self._at = chunk.at
+        return self._take(self.machine.receive_data(chunk.data))
+
+    def finish(self, end: CaptureEnd | None) -> Iterator[Moment]:
+        """Take note of the end, None where the recording has none, and return what is left."""
+        self._end = end
+        if self.broken is not None:
+            return iter(())
         lost = self.lost
-        end = self.capture.end
-        if end is not None:
-            self._wait(end)
-        yield from self._take(
+        return self._take(
             self.machine.receive_eof()
             if lost is None
             else self.machine.connection_lost(LostConnection(lost))
         )
-
-    def _turn_to(self, chunk: Chunk) -> None:
-        self._wait(chunk)
-        self.chunks_fed += 1
-        self._at = chunk.at
-
-    def _wait(self, until: Chunk | CaptureEnd) -> None:
-        if self._pace is not None:
-            self._pace.wait_until(until.at)
 
     def _take(self, events: Iterator[MessageStreamEvent]) -> Iterator[Moment]:
         machine = self.machine
@@ -219,10 +207,10 @@ class Replay:
 
     @property
     def lost(self) -> str | None:
-        """How the recorded connection was lost, None where the body ended by itself."""
-        if self.capture.end is None:
+        """How the connection was lost, None where the body ended by itself."""
+        if self._end is None:
             return "the recording itself was cut here"
-        return self.capture.end.error
+        return self._end.error
 
     @property
     def failure(self) -> str | None:
@@ -253,6 +241,46 @@ class Replay:
         if self.lost is not None:
             said.append(f"the connection was lost: {self.lost}")
         return tuple(said)
+
+
+class Replay(Reading):
+    """The reading of a capture, at its own pace.
+
+    Args:
+        capture: the file.
+        chunks: its body, cut in the recorded places or in others.
+        strict: as for the machine.
+        pace: None for as fast as it goes.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        chunks: Iterable[Chunk],
+        *,
+        strict: bool = False,
+        pace: Pace | None = None,
+    ) -> None:
+        super().__init__(capture.header, capture.body, strict=strict)
+        self._recorded_end = capture.end
+        self._chunks = chunks
+        self._pace = pace
+
+    def moments(self) -> Iterator[Moment]:
+        """Return what comes of each frame; `machine` is as of this moment."""
+        for chunk in self._chunks:
+            self._wait(chunk)
+            yield from self.feed(chunk)
+            if self.broken is not None:
+                break
+        end = self._recorded_end
+        if end is not None and self.broken is None:
+            self._wait(end)
+        yield from self.finish(end)
+
+    def _wait(self, until: Chunk | CaptureEnd) -> None:
+        if self._pace is not None:
+            self._pace.wait_until(until.at)
 
 
 @attrs.frozen

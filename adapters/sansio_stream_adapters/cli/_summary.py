@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.message import Message
 
-    from ._replay import Moment, Replay
+    from ._replay import Moment, Reading
 
 __all__ = ["Summary"]
 
@@ -30,7 +30,7 @@ STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yel
 
 
 class Summary:
-    """What a replay came to; show it every moment, then ask for the table."""
+    """What a stream came to; show it every moment, then ask for the table."""
 
     def __init__(self) -> None:
         self._codes: Counter[str] = Counter()
@@ -45,34 +45,34 @@ class Summary:
             if self._first is None:
                 self._first = moment.at
 
-    def table(self, replay: Replay) -> Table:
-        """Return the table of a replay that is over."""
+    def table(self, reading: Reading) -> Table:
+        """Return the table of a reading that is over."""
         table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
-        for name, text, style in self._rows(replay):
+        for name, text, style in self._rows(reading):
             table.add_row(name, Text(printable(text), style=style))
         return table
 
-    def _rows(self, replay: Replay) -> Iterator[tuple[str, str, str]]:
-        machine = replay.machine
+    def _rows(self, reading: Reading) -> Iterator[tuple[str, str, str]]:
+        machine = reading.machine
         verdict = machine.verdict
         style = STYLES.get(verdict, "bold red")
         yield "verdict", f"{verdict.name}: {verdict.value}", style
-        failure = replay.failure
+        failure = reading.failure
         if failure is not None and failure != verdict.value:
             yield "reason", failure.removeprefix(f"{verdict.value}: "), "red"
         elif failure is None:
-            for remark in replay.remarks:
+            for remark in reading.remarks:
                 yield "remark", remark, TROUBLED
-        header = replay.capture.header
+        header = reading.header
         if header.status is not None:
             request_id = header.headers.get("request-id", "")
             ok = 200 <= header.status < 300
             yield "HTTP", f"{header.status}  {request_id}".strip(), "" if ok else "bold red"
         if machine.snapshot is not None:
             yield from self._message_rows(machine.snapshot)
-        yield "received", received(replay), ""
+        yield "received", received(reading), ""
         violations = ", ".join(f"{count} {code}" for code, count in self._codes.most_common())
         more = machine.violation_count - self._codes.total()
         if more:
@@ -113,12 +113,12 @@ class Summary:
         yield "timing", timing, ""
 
 
-def received(replay: Replay) -> str:
-    machine = replay.machine
+def received(reading: Reading) -> str:
+    machine = reading.machine
     parts = (
         (machine.events_taken, "event"),
         (machine.bytes_received, "byte"),
-        (replay.chunks_fed, "chunk"),
+        (reading.chunks_fed, "chunk"),
     )
     return ", ".join(f"{count:,} {word}{'s' * (count != 1)}" for count, word in parts)
 

@@ -60,9 +60,9 @@ class Line:
 
 
 class Trace:
-    """The trace of one stream whose bytes are `body`."""
+    """The trace of one stream whose bytes are `body`, which may grow."""
 
-    def __init__(self, console: Console, body: bytes) -> None:
+    def __init__(self, console: Console, body: bytes | bytearray) -> None:
         self._console = console
         self._body = body
         self._width = max(
@@ -143,7 +143,7 @@ class Trace:
         if offset is None:
             return []
         blank = BLANK_LINE.search(self._body, offset)
-        frame = self._body[offset : blank.start() if blank else None]
+        frame = bytes(self._body[offset : blank.start() if blank else None])
         if offset == 0:
             frame = frame.removeprefix(BOM)
         return [line_of(raw) for raw in frame.splitlines()]
