@@ -10,6 +10,9 @@ RUN  := $(BIN)/python -m
 # Only folders that are there: some come into being as the project grows.
 CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz examples docs .ci)
 
+# Tests that no branch of the core needs, and that wait for servers.
+WITH_SERVERS := adapters aiohttp cli client_pages clients_table record serve sockets trio
+
 # How long `make fuzz` and `make deep` may run.
 SECONDS := 600
 
@@ -23,10 +26,10 @@ demo: $(VENV)/demo.stamp  ## replay a recorded stream: what a first look at the 
 	@$(BIN)/sansio-stream replay examples/thinking-and-tool-use.capture.jsonl
 
 test: $(VENV)/dev.stamp  ## run the tests
-	@$(RUN) pytest
+	@$(RUN) pytest --numprocesses auto --maxprocesses 4
 
 coverage: $(VENV)/dev.stamp  ## run the tests and demand every branch of the core
-	@$(RUN) coverage run -m pytest --quiet
+	@$(RUN) coverage run -m pytest --quiet $(WITH_SERVERS:%=--ignore=tests/test_%.py)
 	@$(RUN) coverage report
 
 check: lint types contracts  ## lint, format, types, import contracts

@@ -86,7 +86,7 @@ def test(wheel: Path, python: str, folder: Path, *constraints: str) -> None:
     where = "import {0}; assert {0}.__file__.startswith({1!r}), {0}.__file__"
     for package in PACKAGES:
         run(installed, "-c", where.format(package, str(folder / "venv")), cwd=checkout)
-    run(installed, "-m", "pytest", "--quiet", "-x", cwd=checkout)
+    run(installed, "-m", "pytest", "--quiet", "-x", "--numprocesses", "2", cwd=checkout)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,20 @@ if importlib.util.find_spec("hypothesis"):
 
 
 sys.meta_path.append(Missing())
+
+
+# With pytest-xdist each process counts for itself; what it has counted it hands over at its end.
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    handed_over = getattr(session.config, "workeroutput", None)
+    if handed_over is not None:
+        handed_over["counts"] = shared_data.counts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    shared_data.add(getattr(node, "workeroutput", {}).get("counts", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
@@ -66,7 +66,8 @@ def captures(suffix: str = ".sse") -> list[CapturedBody]:
 
 
 # Counting. By data file and test function: [rows run, rows skipped].
-_counts: dict[tuple[str, str], list[int]] = {}
+Counts: TypeAlias = dict[tuple[str, str], list[int]]
+_counts: Counts = {}
 
 
 def ran(name: str, rows: int = 1, *, skipped: int = 0) -> None:
@@ -75,9 +76,20 @@ def ran(name: str, rows: int = 1, *, skipped: int = 0) -> None:
     A parametrized test notes its one row, a looping one all of them; the counts add up.
     """
     test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" (")[0].partition("[")[0]
-    count = _counts.setdefault((name, test), [0, 0])
-    count[0] += rows
-    count[1] += skipped
+    add({(name, test): [rows, skipped]})
+
+
+def counts() -> Counts:
+    """What was counted in this process."""
+    return _counts
+
+
+def add(counted: Counts) -> None:
+    """Add what was counted in another process."""
+    for key, (rows, skipped) in counted.items():
+        count = _counts.setdefault(key, [0, 0])
+        count[0] += rows
+        count[1] += skipped
 
 
 def account() -> list[str]:
