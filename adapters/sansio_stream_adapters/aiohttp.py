@@ -35,6 +35,13 @@ def from_response(
     return AsyncMessageStream(**reply_of(response), **options)
 
 
+def map_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of aiohttp, or of the system under it."""
+    if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
+        return APIConnectionError(sentence(exc))
+    return map_system_error(exc)
+
+
 class AsyncClient(AsyncBaseClient):
     """A client on `aiohttp.ClientSession`; `http_client` is one of yours, which stays open.
 
@@ -76,10 +83,7 @@ class AsyncClient(AsyncBaseClient):
         if self._session is not None and self._owns is not None and self._owns.detach():
             await self._session.close()
 
-    @staticmethod
-    def map_error(exc: Exception) -> APIError | None:
-        """As `map_error` of this module."""
-        return map_error(exc)
+    map_error = staticmethod(map_error)
 
 
 def client_timeout(timeouts: Timeout) -> aiohttp.ClientTimeout:
@@ -136,10 +140,3 @@ class Chunks(AsyncIterator[bytes]):
         if not chunk:
             raise StopAsyncIteration
         return chunk
-
-
-def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of aiohttp, or of the system under it."""
-    if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
-        return APIConnectionError(sentence(exc))
-    return map_system_error(exc)

@@ -42,6 +42,19 @@ def from_async_response(response: Any, **options: Unpack[StreamOptions]) -> Asyn
     return AsyncMessageStream(**async_reply_of(response), **options)
 
 
+def map_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of httpx, httpx2, or of the system under them."""
+    for name in LIBRARIES:
+        httpx = sys.modules.get(name)
+        if httpx is None:
+            continue
+        if isinstance(exc, httpx.TimeoutException):
+            return APITimeoutError(sentence(exc))
+        if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
+            return APIConnectionError(sentence(exc))
+    return map_system_error(exc)
+
+
 class Client(BaseClient):
     """A client on `httpx.Client`; `http_client` is one of yours, which stays open.
 
@@ -62,10 +75,7 @@ class Client(BaseClient):
         if self._owns is not None:
             self._owns()
 
-    @staticmethod
-    def map_error(exc: Exception) -> APIError | None:
-        """As `map_error` of this module."""
-        return map_error(exc)
+    map_error = staticmethod(map_error)
 
 
 class AsyncClient(AsyncBaseClient):
@@ -89,10 +99,7 @@ class AsyncClient(AsyncBaseClient):
         if self._owns is not None and self._owns.detach():
             await self._http.aclose()
 
-    @staticmethod
-    def map_error(exc: Exception) -> APIError | None:
-        """As `map_error` of this module."""
-        return map_error(exc)
+    map_error = staticmethod(map_error)
 
 
 def library() -> Any:
@@ -163,16 +170,3 @@ def abort_of(response: Any) -> Callable[[], None] | None:
             socket.socket.shutdown(connection.get_extra_info("socket"), socket.SHUT_RDWR)
 
     return abort
-
-
-def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of httpx, httpx2, or of the system under them."""
-    for name in LIBRARIES:
-        httpx = sys.modules.get(name)
-        if httpx is None:
-            continue
-        if isinstance(exc, httpx.TimeoutException):
-            return APITimeoutError(sentence(exc))
-        if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
-            return APIConnectionError(sentence(exc))
-    return map_system_error(exc)

@@ -20,7 +20,6 @@ from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, map_error, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sansio_stream.errors import APIError
     from sansio_stream.request import Request
 
     from ._timeout import Timeout
@@ -79,10 +78,7 @@ class Client(BaseClient):
     def close(self) -> None:
         """Do nothing: connections belong to their streams."""
 
-    @staticmethod
-    def map_error(exc: Exception) -> APIError | None:
-        """Return our exception for one of h11, or of the system."""
-        return map_error(exc)
+    map_error = staticmethod(map_error)
 
 
 def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) -> socket.socket:

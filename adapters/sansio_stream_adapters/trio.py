@@ -58,6 +58,25 @@ async def from_stream(
         raise
 
 
+def map_error(exc: Exception) -> APIError | None:
+    """Return our exception for one of trio, h11, or of the system; for a group, if it is of those.
+
+    What trio says of TLS is in the exception's cause.
+    """
+    if isinstance(exc, trio.TooSlowError):
+        return APITimeoutError("it took too long")
+    if isinstance(exc, (trio.BrokenResourceError, trio.ClosedResourceError)):
+        cause = exc.__cause__
+        told = cause if not str(exc) and isinstance(cause, Exception) else exc
+        return APIConnectionError(sentence(told))
+    if isinstance(exc, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", exc)
+        return (
+            APIConnectionError(sentence(group)) if all(map(map_error, group.exceptions)) else None
+        )
+    return _http11.map_error(exc)
+
+
 class AsyncClient(AsyncBaseClient):
     """A client on trio; `ssl_context` says whom it trusts, by default whom the system does.
 
@@ -89,10 +108,7 @@ class AsyncClient(AsyncBaseClient):
     async def close(self) -> None:
         """Do nothing: connections belong to their streams."""
 
-    @staticmethod
-    def map_error(exc: Exception) -> APIError | None:
-        """As `map_error` of this module."""
-        return map_error(exc)
+    map_error = staticmethod(map_error)
 
 
 class Body(AsyncIterator[bytes]):
@@ -148,22 +164,3 @@ async def connected(origin: Origin, context: ssl.SSLContext) -> trio.abc.Stream:
 def within(seconds: float | None) -> AbstractContextManager[object]:
     """Raise trio.TooSlowError after so long; None waits for ever."""
     return trio.fail_after(math.inf if seconds is None else seconds)
-
-
-def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of trio, h11, or of the system; for a group, if it is of those.
-
-    What trio says of TLS is in the exception's cause.
-    """
-    if isinstance(exc, trio.TooSlowError):
-        return APITimeoutError("it took too long")
-    if isinstance(exc, (trio.BrokenResourceError, trio.ClosedResourceError)):
-        cause = exc.__cause__
-        told = cause if not str(exc) and isinstance(cause, Exception) else exc
-        return APIConnectionError(sentence(told))
-    if isinstance(exc, ExceptionGroup):
-        group = cast("ExceptionGroup[Exception]", exc)
-        return (
-            APIConnectionError(sentence(group)) if all(map(map_error, group.exceptions)) else None
-        )
-    return _http11.map_error(exc)
