@@ -78,15 +78,18 @@ def _without_credentials(request: Mapping[str, Any] | None) -> dict[str, Any] | 
         return None
     kept = dict(request)
     if isinstance(kept.get("mcp_servers"), list | tuple):
-        # Their tokens are the one credential that travels in a request's body.
-        kept["mcp_servers"] = [_without_token(server) for server in kept["mcp_servers"]]
+        # Here are the only credentials that travel in a request's body.
+        kept["mcp_servers"] = [_without_keys(server) for server in kept["mcp_servers"]]
     return kept
 
 
-def _without_token(server: Any) -> Any:
+def _without_keys(server: Any) -> Any:
     match server:
         case {"authorization_token": _, **others}:
-            return others
+            return _without_keys(others)
+        case {"url": str(url), **others}:
+            # https://user:password@host/path?key=... becomes https://host/path
+            return {**others, "url": re.sub("//[^/?]*@", "//", url.partition("?")[0], count=1)}
         case _:
             return server
 
@@ -97,7 +100,8 @@ class CaptureHeader:
 
     Of the response's `headers` it keeps, under lower-case names, content-type, request-id,
     x-amzn-requestid, cf-ray, retry-after, retry-after-ms, x-should-retry, anthropic-ratelimit-*.
-    `request` is the request's body, without the `authorization_token` of its `mcp_servers`.
+    `request` is the request's body; its `mcp_servers` come without their `authorization_token`,
+    and with URLs without user and query.
     """
 
     version: int = field(default=1, init=False)

@@ -1390,8 +1390,11 @@ def exceptions_of(name: str) -> list[Exception]:
         kind
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
+        if not name.startswith("_")
         # h11 has it to be caught, and refuses to make one.
-        if not name.startswith("_") and kind.__module__ + name != "h11._utilProtocolError"
+        and kind.__module__ + name != "h11._utilProtocolError"
+        # A hook of the caller's raises it, and it is an error of the API; see below.
+        and name != "HTTPStatusError"
     }
     return [made(kind) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
 
@@ -1480,13 +1483,31 @@ async def test_no_exception_of_its_own_libraries_comes_out_of_a_request(adapter:
 
 
 @driven
-async def test_a_mistake_in_a_library_is_not_called_a_broken_connection(adapter: Adapter) -> None:
+async def test_what_nobody_knows_is_one_of_our_exceptions_and_not_tried_again(
+    adapter: Adapter,
+) -> None:
     client = adapter.make(max_retries=2)
     sends = type(getattr(client, "sync", client))
     with (
         mock.patch.object(sends, "send", side_effect=ZeroDivisionError) as send,
-        pytest.raises(ZeroDivisionError),
+        pytest.raises(APIConnectionError, match="ZeroDivisionError"),
     ):
         await client.messages.create(**ask(), stream=True)
     assert send.call_count == 1
     await client.close()
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_hook_that_raises_for_the_status_raises_the_error_of_that_status(
+    library: str, raw_server: RawServers
+) -> None:
+    httpx = pytest.importorskip(library, reason=f"the hook is one of {library}")
+    adapters = importlib.import_module("sansio_stream_adapters.httpx")
+    server = raw_server([response(b"{}", 400, {"request-id": "req_1"})])
+    hooks = {"response": [lambda answer: answer.raise_for_status()]}
+    with httpx.Client(event_hooks=hooks) as theirs:
+        client = adapters.Client(base_url=server.url, http_client=theirs)
+        with pytest.raises(BadRequestError) as caught:
+            client.messages.create(**ask(), stream=True)
+    assert caught.value.request_id == "req_1"
+    assert len(server.requests) == 1

@@ -462,10 +462,15 @@ def test_a_faulty_stream_ends_in_both_bridges_as_in_the_machine(stream: FaultySt
 # Behind message_stop.
 
 
+def waking(reader: Reader) -> dict[str, Any]:
+    """What a source has whose waiting reads can be woken; asynchronous ones always can."""
+    return {"abort": lambda: None} if reader is Sync else {}
+
+
 def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool(
     reader: Reader,
 ) -> None:
-    it = reader([HELLO_BODY, body(message_start("msg_2")), b""])
+    it = reader([HELLO_BODY, body(message_start("msg_2")), b""], **waking(reader))
     it.until_done()
     assert [str(violation.code) for violation in it.stream.violations] == ["second_message"]
     assert it.message().id == "msg_1"
@@ -475,7 +480,7 @@ def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool
 
 def test_what_is_wrong_behind_message_stop_spoils_nothing(reader: Reader) -> None:
     for rest in (b"event: message_start\ndata: {\n\n", ConnectionResetError()):
-        outcome = read(reader, [HELLO_BODY, rest, HELLO_BODY])
+        outcome = read(reader, [HELLO_BODY, rest, HELLO_BODY], **waking(reader))
         assert outcome.error is None
         assert outcome.verdict is Verdict.COMPLETE
         assert outcome.closed == 1
@@ -485,7 +490,7 @@ def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
     reader: Reader,
 ) -> None:
     comment = b":" + 1000 * b"." + b"\n"
-    it = reader([HELLO_BODY, *([comment] * 1000)])
+    it = reader([HELLO_BODY, *([comment] * 1000)], **waking(reader))
     it.until_done()
     assert it.source.delivered < len(HELLO_BODY) + 70_000
     assert it.closed == 1
@@ -524,14 +529,44 @@ def test_where_there_can_be_no_thread_the_end_is_read_without_one(
     assert it.source.delivered == len(HELLO_BODY + body(PING))
 
 
-def test_without_a_way_to_wake_it_a_source_that_drips_is_left_after_some_time(
+def test_a_source_that_drips_behind_message_stop_is_left_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.0)
-    it = Sync([HELLO_BODY, *([body(PING)] * 100)])
+    it = Sync([HELLO_BODY, *([body(PING)] * 100)], abort=lambda: None)
     it.until_done()
     assert it.source.delivered < len(HELLO_BODY + body(PING) * 100)
     assert it.closed == 1
+
+
+def test_what_cannot_be_woken_is_not_waited_for() -> None:
+    it = Sync([HELLO_BODY, b"behind it"])
+    it.until_done()
+    assert it.source.delivered == len(HELLO_BODY)
+    assert it.closed == 1
+
+
+def test_an_interruption_while_the_end_is_read_closes(reader: Reader) -> None:
+    file = io.BytesIO()
+    it = reader([HELLO_BODY, KeyboardInterrupt()], record_to=file, **waking(reader))
+    with pytest.raises(KeyboardInterrupt):
+        it.until_done()
+    assert it.closed == 1
+    assert parse_capture(file.getvalue()).end is not None
+    assert it.message().stop_reason == "end_turn"
+
+
+def test_a_cancellation_while_the_end_is_read_closes() -> None:
+    async def main() -> None:
+        source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
+        stream = AsyncMessageStream(source)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await stream.until_done()
+        assert source.closed
+        assert stream.verdict is Verdict.COMPLETE
+
+    asyncio.run(main())
 
 
 # Refused.
@@ -820,7 +855,7 @@ def test_a_recording_has_the_chunks_their_times_and_the_end(
     chunks = [HELLO_BODY[:50], HELLO_BODY[50:]]
     steps = [waits(clock, 0.5), chunks[0], waits(clock, 0.25), chunks[1], waits(clock, 0.125)]
     headers = {**SSE, "x-api-key": "secret", "set-cookie": "secret"}
-    read(reader, steps, record_to=path, headers=headers)
+    read(reader, steps, record_to=path, headers=headers, **waking(reader))
     assert b"secret" not in path.read_bytes()
     capture = parse_capture(path.read_bytes())
     assert capture.header.status == 200
@@ -874,6 +909,34 @@ def test_a_refused_response_is_not_recorded(reader: Reader, tmp_path: Path) -> N
 def test_a_path_that_cannot_be_written_is_said_at_once(reader: Reader, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         reader([HELLO_BODY], record_to=tmp_path / "missing" / "x.jsonl")
+
+
+@pytest.mark.parametrize("target", [io.StringIO(), 3, object()], ids=["text", "int", "object"])
+def test_what_no_recording_can_be_written_to_is_said_at_once(reader: Reader, target: Any) -> None:
+    with pytest.raises(TypeError, match="a path or a binary file is needed, not"):
+        reader([HELLO_BODY], record_to=target)
+
+
+def test_two_may_close_a_recorded_stream_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "answer.capture.jsonl"
+    for _ in range(50):
+        started = threading.Barrier(3)
+        it = Sync([CUT_BODY, *([body(PING)] * 50)], record_to=path, abort=lambda: None)
+
+        def close(it: Sync = it, started: threading.Barrier = started) -> None:
+            started.wait(10)
+            it.close()
+
+        closers = [threading.Thread(target=close) for _ in range(2)]
+        for closer in closers:
+            closer.start()
+        started.wait(10)
+        with pytest.raises(IncompleteMessageError):
+            it.until_done()
+        for closer in closers:
+            closer.join()
+        assert it.closed == 1
+        assert parse_capture(path.read_bytes()).end is not None
 
 
 def test_a_recording_that_fails_warns_and_the_stream_goes_on(reader: Reader) -> None:

@@ -237,6 +237,13 @@ def test_the_tokens_of_mcp_servers_are_not_kept(sequence: Any) -> None:
     assert servers[0] == server | token  # the caller's own is left alone
 
 
+def test_the_keys_in_the_urls_of_mcp_servers_are_not_kept() -> None:
+    url = "https://user:secret@mcp.example/a@b?key=secret"
+    request = {"mcp_servers": [{"url": url, "authorization_token": "secret", "name": "notes"}]}
+    kept = CaptureHeader(request=request).request
+    assert kept == {"mcp_servers": [{"url": "https://mcp.example/a@b", "name": "notes"}]}
+
+
 # Damage
 
 

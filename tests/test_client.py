@@ -258,6 +258,15 @@ def test_settings_and_what_a_call_adds_reach_the_request(caller: Caller) -> None
     assert json.loads(request.body)["speed"] == "fast"
 
 
+def test_options_may_be_none_or_not_given(caller: Caller) -> None:
+    nothing = dict.fromkeys(("extra_headers", "extra_query", "extra_body", "betas", "record_to"))
+    desk, _ = caller.ask(GOOD, **nothing)
+    assert json.loads(desk.requests[0].body) == {**ASK, "stream": True}
+    not_given = dict.fromkeys(("betas", "record_to", "timeout", "max_retries"), NOT_GIVEN)
+    desk, _ = caller.ask(GOOD, **not_given)
+    assert json.loads(desk.requests[0].body) == {**ASK, "stream": True}
+
+
 def test_credentials_come_from_the_environment_unless_one_is_given(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,9 +380,13 @@ def test_a_stream_that_has_opened_is_never_sent_again(caller: Caller, slept: lis
     assert slept == []
 
 
-def test_a_mistake_that_is_nobody_elses_is_raised_as_it_is(caller: Caller) -> None:
-    with pytest.raises(KeyError):
-        caller.ask(KeyError("a bug"), GOOD)
+def test_what_no_adapter_knows_is_one_of_ours_too_and_not_tried_again(caller: Caller) -> None:
+    unknown = KeyError("a bug")
+    desk = Desk(unknown, GOOD)
+    with pytest.raises(APIConnectionError, match="KeyError: 'a bug'") as caught:
+        caller.read(caller.client(desk).messages.stream(**ASK))
+    assert caught.value.__cause__ is unknown
+    assert len(desk.requests) == 1
 
 
 # Timeouts.
@@ -390,6 +403,11 @@ def test_a_timeout_is_the_calls_or_else_the_clients(caller: Caller) -> None:
         Timeout(connect=1, read=3, idle=3),
         Timeout(None, None, None, None),
     ]
+    desk = Desk(GOOD)
+    client = caller.client(desk, timeout=Timeout(idle=90))
+    caller.read(client.messages.stream(**ASK, timeout=30))
+    caller.read(client.messages.stream(**ASK, timeout=Timeout(read=30)))
+    assert [timeouts.idle for timeouts in desk.timeouts] == [90, None]
     assert caller.client(desk).timeout == Timeout(5, 600, 600, 600)
 
 
@@ -400,16 +418,16 @@ def test_a_timeout_is_made_of_what_is_like_one() -> None:
     assert Timeout.of(mine) is mine
     with pytest.raises(TypeError, match="not str"):
         Timeout.of("5")
-    for wrong in (0, -1, True, "5", float("nan")):
+    for wrong in (0, -1, True, "5", float("nan"), float("inf"), 1e10):
         with pytest.raises(ValueError, match="read: seconds above 0"):
             Timeout(read=wrong)  # type: ignore[arg-type]  # what is tested
 
 
 def test_silence_is_no_content_either() -> None:
-    assert Timeout(read=5, idle=9).gap == Timeout(read=5, idle=9)
-    assert Timeout(read=600, idle=9).gap == Timeout(read=9, idle=9)
-    assert Timeout(read=None, idle=9).gap == Timeout(read=9, idle=9)
-    assert Timeout(read=None).gap == Timeout(read=None)
+    assert Timeout(read=5, idle=9).tightened == Timeout(read=5, idle=9)
+    assert Timeout(read=600, idle=9).tightened == Timeout(read=9, idle=9)
+    assert Timeout(read=None, idle=9).tightened == Timeout(read=9, idle=9)
+    assert Timeout(read=None).tightened == Timeout(read=None)
 
 
 def test_the_idle_timeout_reaches_the_stream(

@@ -160,6 +160,25 @@ def test_no_repr_shows_a_credential(name: str) -> None:
     assert request.headers[name.lower()] == KEY
 
 
+def test_a_gateways_key_is_not_shown_whatever_its_header_is_called() -> None:
+    request = build_request({}, headers={"x-gateway-secret": KEY, "user-agent": "mine"})
+    assert KEY not in repr(request)
+    assert "'user-agent': 'mine'" in repr(request)
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "te"])
+def test_how_the_body_is_framed_is_not_the_callers_to_say(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the header '{name}' is for the HTTP client to say"):
+        build_request({}, headers={name: "5"})
+    build_request({}, headers={name: None})
+
+
+def test_a_query_is_made_of_strings() -> None:
+    query: Any = {"a": 1}
+    with pytest.raises(TypeError, match="str is needed, not int"):
+        build_request({}, query=query)
+
+
 # Where a request goes.
 
 
@@ -198,6 +217,8 @@ def test_a_base_url_may_have_a_port_and_a_path(base_url: str, url: str, target: 
 @pytest.mark.parametrize(
     "base_url",
     [
+        "http://a..b",
+        f"http://{64 * 'a'}.example",
         "",
         "api.anthropic.com",
         "ftp://host",
@@ -979,3 +1000,10 @@ def test_a_delay_of_a_response_is_that_of_its_headers() -> None:
     bad = check_response(400, {}, body)
     assert isinstance(bad, BadRequestError)
     assert retry_delay(0, bad, 0.9) is None
+
+
+def test_a_redirect_is_named_without_its_query() -> None:
+    failure = check_response(307, {"location": "https://other.example/v1?key=SECRET"})
+    assert isinstance(failure, APIError)
+    assert "https://other.example/v1, which was not followed" in str(failure)
+    assert "SECRET" not in str(failure)

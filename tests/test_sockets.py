@@ -160,8 +160,7 @@ def nobody() -> str:
     [
         pytest.param(nobody(), id="nobody listens"),
         pytest.param("http://invalid.", id="no such name"),
-        pytest.param("http://a..b", id="no name at all"),
-        pytest.param(f"http://{'a' * 64}.invalid", id="a label too long"),
+        pytest.param("http://xn--.invalid", id="no name at all"),
     ],
 )
 def test_a_connection_that_cannot_be_made_is_an_error_of_ours(url: str) -> None:
@@ -489,7 +488,7 @@ def test_no_foreign_exception_escapes(where: str, exc: Exception) -> None:
 
 
 @pytest.mark.parametrize("where", ["connecting", "sending", "head"])
-def test_mistakes_are_not_mapped(where: str) -> None:
+def test_even_a_mistake_comes_out_as_one_of_our_exceptions(where: str) -> None:
     mistake: Any = TypeError("of ours")
     sock = FakeSocket(mistake, sending=mistake if where == "sending" else None)
     connecting = mock.patch(
@@ -497,8 +496,9 @@ def test_mistakes_are_not_mapped(where: str) -> None:
         return_value=sock,
         side_effect=mistake if where == "connecting" else None,
     )
-    with connecting, pytest.raises(TypeError, match="of ours"):
+    with connecting, pytest.raises(APIConnectionError, match="TypeError: of ours") as caught:
         text_from("http://127.0.0.1")
+    assert caught.value.__cause__ is mistake
     assert sock.is_closed is (where != "connecting")
 
 

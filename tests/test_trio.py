@@ -154,8 +154,7 @@ def nobody() -> str:
         pytest.param(nobody(), id="nobody listens"),
         pytest.param(nobody().replace("127.0.0.1", "localhost"), id="at either address"),
         pytest.param("http://invalid.", id="no such name"),
-        pytest.param("http://a..b", id="no name at all"),
-        pytest.param(f"http://{'a' * 64}.invalid", id="a label too long"),
+        pytest.param("http://xn--.invalid", id="no name at all"),
     ],
 )
 def test_a_connection_that_cannot_be_made_is_an_error_of_ours(url: str) -> None:
@@ -428,7 +427,7 @@ class FakeStream(trio.abc.Stream):
             raise self.sending
 
     async def wait_send_all_might_not_block(self) -> None:
-        raise NotImplementedError
+        await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002
         step = next(self.steps)
@@ -489,12 +488,13 @@ def test_no_foreign_exception_escapes(where: str, exc: Exception, said: str) -> 
 @pytest.mark.parametrize(
     "exc", [TypeError("of ours"), ExceptionGroup("mixed", [OSError(), TypeError("of ours")])]
 )
-def test_mistakes_are_not_mapped(exc: Exception) -> None:
+def test_even_a_mistake_comes_out_as_one_of_our_exceptions(exc: Exception) -> None:
     assert map_error(exc) is None
     stream = FakeStream(exc)
     connecting = mock.patch("sansio_stream_adapters.trio.connected", return_value=stream)
-    with connecting, pytest.raises(type(exc)):
+    with connecting, pytest.raises(APIConnectionError, match=type(exc).__name__) as caught:
         text_from("http://127.0.0.1")
+    assert caught.value.__cause__ is exc
     assert stream.is_closed
 
 

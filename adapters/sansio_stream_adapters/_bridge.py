@@ -8,6 +8,7 @@ an object that may be dropped, closed or cancelled at any time, and its snapshot
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import (
@@ -92,7 +93,7 @@ def joined_text(message: Message) -> str:
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
-class Looking:
+class StreamView:
     """What both streams show without reading on."""
 
     _feed: Feed
@@ -126,7 +127,7 @@ class Looking:
         return f"<{type(self).__name__} of {self._feed.machine!r}>"
 
 
-class MessageLooking(Looking):
+class MessageStreamView(StreamView):
     """What both message streams show beside that."""
 
     @property
@@ -145,7 +146,7 @@ class MessageLooking(Looking):
 # Synchronous.
 
 
-class Stream(Looking, Generic[Event]):
+class Stream(StreamView, Generic[Event]):
     """The events of one response, in the order they came; also a context manager that closes.
 
     Iteration ends behind `message_stop`; it raises at anything else that ends the stream, an error
@@ -158,8 +159,8 @@ class Stream(Looking, Generic[Event]):
         response: the HTTP library's response, for `stream.response`.
         close: gives the connection back or closes it; called once. Without it, `chunks.close`.
         abort: wakes a read that is waiting, from any thread; may be called at any time. Without
-            it only the source's own timeout bounds the wait for a body that does not end behind
-            `message_stop`.
+            it nothing is read behind `message_stop`, because a body that does not end there would
+            be waited for.
         map_error: makes one of our exceptions of what `chunks` raises. What it returns None for is
             an APITimeoutError if it is a TimeoutError, and else an APIConnectionError.
         options: see `StreamOptions`.
@@ -186,10 +187,11 @@ class Stream(Looking, Generic[Event]):
         self._chunks = iter(chunks)
         self._close: Callable[[], object] | None = close or getattr(self._chunks, "close", None)
         self._abort = abort
-        # Read and written by whoever closes, too, which may be another thread or a signal handler:
-        # each side writes its own flag before it looks at the other's, so no lock is needed.
+        # Whoever closes may be another thread or a signal handler. Each side writes its own flag
+        # before it looks at the other's; where both let go, the lock makes it one, and never waits.
         self._is_reading = False
         self._is_closing = False
+        self._is_held = threading.Lock()
 
     def __iter__(self) -> Self:
         return self
@@ -201,7 +203,7 @@ class Stream(Looking, Generic[Event]):
         except BaseException:
             self._release()
             raise
-        if event is Need.NOTHING:
+        if event is Need.OVER:
             self._release()
             raise StopIteration
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
@@ -224,18 +226,21 @@ class Stream(Looking, Generic[Event]):
         failure: Exception | None = None
         chunk: bytes | None = None
         try:
-            if not self._is_closing:
-                chunk = next(self._chunks, None)
-        except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
-            failure = exc
+            try:
+                if not self._is_closing:
+                    chunk = next(self._chunks, None)
+            except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
+                failure = exc
+            if chunk is not None:
+                self._feed.received(chunk, time.monotonic() - since)
+            elif self._is_closing:
+                self._feed.closed()
+            else:
+                self._feed.ended(failure)
         finally:
             self._is_reading = False
-        if chunk is not None:
-            self._feed.received(chunk, time.monotonic() - since)
-        elif self._is_closing:
-            self._feed.closed()
-        else:
-            self._feed.ended(failure)
+        if self._is_closing:
+            self._release()
 
     def close(self) -> None:
         """Close the response. What has come can still be taken, then iteration raises.
@@ -244,24 +249,27 @@ class Stream(Looking, Generic[Event]):
         where the adapter can (sockets, HTTP/1.1), else the read ends with the next bytes or its
         timeout. The reader then closes. A second call does nothing.
         """
-        self._is_closing = True
+        was_closing, self._is_closing = self._is_closing, True
         if not self._is_reading:
             self._release()
-        elif self._abort is not None:
+        elif self._abort is not None and not was_closing:
             self._abort()
 
     def _release(self) -> None:
-        """Let the connection go: for another request where the body was read to its end."""
-        self._linger()
-        self._feed.closed()
-        close, self._close = self._close, None
-        if close is not None:
-            with contextlib.suppress(Exception):  # nothing hangs on it any more
-                close()
+        """Let the connection go, once: for another request, where its body was read to the end."""
+        if not self._is_held.acquire(blocking=False):
+            return
+        try:
+            self._linger()
+        finally:
+            self._feed.closed()
+            if self._close is not None:
+                with contextlib.suppress(Exception):  # nothing hangs on it any more
+                    self._close()
 
     def _linger(self) -> None:
         """Read the end of the body behind `message_stop`, within small bounds."""
-        if not self._feed.lingers:
+        if self._abort is None or not self._feed.lingers:
             return
         limit = self._feed.machine.bytes_received + LINGER_BYTES
         until = time.monotonic() + LINGER_SECONDS
@@ -269,7 +277,7 @@ class Stream(Looking, Generic[Event]):
         with alarm(LINGER_SECONDS, self._abort):
             while self._feed.lingers_below(limit) and time.monotonic() < until:
                 self._read()
-        self._feed.finish()
+        self._feed.take_trailing()
 
     def __enter__(self) -> Self:
         return self
@@ -278,7 +286,7 @@ class Stream(Looking, Generic[Event]):
         self._release()
 
 
-class MessageStream(Stream[MessageStreamEvent], MessageLooking):
+class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
     """A stream with the message in mind.
 
         for text in MessageStream(chunks).text_stream: ...
@@ -315,7 +323,7 @@ class MessageStream(Stream[MessageStreamEvent], MessageLooking):
 # Asynchronous: the same steps. What reads is awaited, what looks is not.
 
 
-class AsyncStream(Looking, Generic[Event]):
+class AsyncStream(StreamView, Generic[Event]):
     """As `Stream`, for an async iterable of bytes, in asyncio or trio.
 
     `close` is awaited, belongs to the loop that reads, and needs no `abort`. A cancelled read has
@@ -350,7 +358,7 @@ class AsyncStream(Looking, Generic[Event]):
         except BaseException:
             await self._release()
             raise
-        if event is Need.NOTHING:
+        if event is Need.OVER:
             await self._release()
             raise StopAsyncIteration
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
@@ -396,23 +404,32 @@ class AsyncStream(Looking, Generic[Event]):
     aclose = close
 
     async def _release(self) -> None:
-        if self._feed.lingers:
-            await at_most(LINGER_SECONDS, self._linger)
-        self._feed.closed()
-        close, self._close = self._close, None
-        # An async generator that is left in the middle must be told: nobody else may close it for
-        # us. It cannot be told while another task reads; closing the response will end that read.
-        aclose = None if self._is_reading else getattr(self._chunks, "aclose", None)
-        for let_go in (close, aclose):
-            if let_go is not None:
-                with contextlib.suppress(Exception):  # nothing hangs on it any more
-                    await let_go()
+        """Let the connection go; see `Stream`. It goes, too, where this is cancelled."""
+        try:
+            if self._feed.lingers:
+                await at_most(LINGER_SECONDS, self._linger)
+        finally:
+            self._feed.closed()
+            # An async generator that is left in the middle must be told: nobody else may close it.
+            # It cannot be told while another task reads; closing the response will end that read.
+            aclose = None if self._is_reading else getattr(self._chunks, "aclose", None)
+            close, self._close = self._close, None
+            try:
+                await self._quietly(close)
+            finally:
+                await self._quietly(aclose)
+
+    @staticmethod
+    async def _quietly(let_go: Callable[[], Awaitable[object]] | None) -> None:
+        if let_go is not None:
+            with contextlib.suppress(Exception):  # nothing hangs on it any more
+                await let_go()
 
     async def _linger(self) -> None:
         limit = self._feed.machine.bytes_received + LINGER_BYTES
         while self._feed.lingers_below(limit):
             await self._read()
-        self._feed.finish()
+        self._feed.take_trailing()
 
     async def __aenter__(self) -> Self:
         return self
@@ -421,7 +438,7 @@ class AsyncStream(Looking, Generic[Event]):
         await self._release()
 
 
-class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageLooking):
+class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
     """As `MessageStream`; what reads is a coroutine, what looks is a plain property."""
 
     @property

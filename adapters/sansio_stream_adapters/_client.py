@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
 
 from attrs import frozen
 
-from sansio_stream.errors import APIError
+from sansio_stream.errors import APIConnectionError, APIError
 from sansio_stream.events import MessageStreamEvent
 from sansio_stream.request import NOT_GIVEN, NotGiven, Request, build_request, retry_delay
 
@@ -29,11 +29,12 @@ from ._bridge import (
     StreamOptions,
 )
 from ._concurrency import sleep
+from ._feed import sentence
 from ._recording import Recorder
 from ._timeout import Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sansio_stream.errors import Limits
 
@@ -117,10 +118,10 @@ class Settings(ABC):
         timeout: Any = NOT_GIVEN,
         max_retries: int | NotGiven = NOT_GIVEN,
         extra_headers: Mapping[str, str | None] | None = None,
-        extra_query: Mapping[str, Any] | None = None,
+        extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
-        betas: Sequence[str] | NotGiven = NOT_GIVEN,
-        record_to: RecordTo | None = None,
+        betas: Sequence[str] | NotGiven | None = NOT_GIVEN,
+        record_to: RecordTo | NotGiven | None = None,
         strict: bool = False,
         limits: Limits | None = None,
         **params: Any,
@@ -132,38 +133,38 @@ class Settings(ABC):
             api_key=self._api_key,
             auth_token=self._auth_token,
             api_version=self._api_version,
-            betas=() if isinstance(betas, NotGiven) else betas,
+            betas=betas or (),
             headers={**self._headers, **(extra_headers or {})},
             query=extra_query or {},
         )
-        waits = self.timeout if isinstance(timeout, NotGiven) else Timeout.of(timeout)
-        recorder = None if record_to is None else Recorder(record_to, json.loads(request.body))
+        timeouts = self.timeout
+        if not isinstance(timeout, NotGiven):
+            timeouts = Timeout.of(timeout, idle=timeouts.idle)
+        recorder = Recorder(record_to, json.loads(request.body)) if record_to else None
         return Call(
             request,
-            waits.gap,
+            timeouts.tightened,
             self.max_retries if isinstance(max_retries, NotGiven) else max_retries,
             recorder,
-            {"record_to": recorder, "strict": strict, "limits": limits, "idle": waits.idle},
+            {"strict": strict, "limits": limits, "idle": timeouts.idle},
         )
 
     def _delay_after(self, exc: Exception, attempt: int, call: Call) -> float:
-        """Return the seconds until the request is sent again; raise if it is not."""
+        """Return the seconds until the request is sent again; raise one of ours if it is not."""
         failure = exc if isinstance(exc, APIError) else self.map_error(exc)
-        if failure is None:
-            raise exc  # a mistake of the caller's, or ours
-        delay = None
-        if attempt < call.max_retries:
+        if failure is not None and attempt < call.max_retries:
             delay = retry_delay(attempt, failure, random.random())  # noqa: S311  (no secret)
-        if delay is not None:
-            return delay
+            if delay is not None:
+                return delay
         if failure is exc:
             raise exc
-        raise failure from exc
+        # What nobody knows is nobody's to raise either, and hardly better the next time.
+        raise failure or APIConnectionError(sentence(exc)) from exc
 
     @staticmethod
     @abstractmethod
     def map_error(exc: Exception) -> APIError | None:
-        """Return one of our exceptions for the library's; None for what it does not raise."""
+        """Return one of our exceptions for the library's; None for one that is not known."""
 
 
 def demand_stream(stream: object) -> None:
@@ -207,7 +208,7 @@ class BaseClient(Settings):
                 call.recorder.sent()
             try:
                 reply = self.send(call.request, call.timeouts)
-                return kind(**reply, **call.options).open()
+                return kind(**reply, **call.options, record_to=call.recorder).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
                 delay = self._delay_after(exc, attempt, call)
             time.sleep(delay)
@@ -227,7 +228,7 @@ class Messages:
         self._client = client
 
     def stream(
-        self, *, model: str, max_tokens: int, messages: Iterable[Any], **params: Any
+        self, *, model: str, max_tokens: int, messages: Sequence[Any], **params: Any
     ) -> MessageStreamManager:
         """Return a context manager that sends the request and gives a `MessageStream`.
 
@@ -251,7 +252,7 @@ class Messages:
         *,
         model: str,
         max_tokens: int,
-        messages: Iterable[Any],
+        messages: Sequence[Any],
         stream: bool = False,
         **params: Any,
     ) -> Stream[MessageStreamEvent]:
@@ -322,7 +323,7 @@ class AsyncBaseClient(Settings):
                 call.recorder.sent()
             try:
                 reply = await self.send(call.request, call.timeouts)
-                return await kind(**reply, **call.options).open()
+                return await kind(**reply, **call.options, record_to=call.recorder).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
                 delay = self._delay_after(exc, attempt, call)
             await sleep(delay)
@@ -342,7 +343,7 @@ class AsyncMessages:
         self._client = client
 
     def stream(
-        self, *, model: str, max_tokens: int, messages: Iterable[Any], **params: Any
+        self, *, model: str, max_tokens: int, messages: Sequence[Any], **params: Any
     ) -> AsyncMessageStreamManager:
         """Return an async context manager that gives an `AsyncMessageStream`.
 
@@ -356,7 +357,7 @@ class AsyncMessages:
         *,
         model: str,
         max_tokens: int,
-        messages: Iterable[Any],
+        messages: Sequence[Any],
         stream: bool = False,
         **params: Any,
     ) -> AsyncStream[MessageStreamEvent]:

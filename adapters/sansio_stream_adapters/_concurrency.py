@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-__all__ = ["alarm", "at_most", "sleep", "start"]
+__all__ = ["alarm", "at_most", "sleep", "start_soon"]
 
 
 @contextlib.contextmanager
@@ -38,7 +38,11 @@ def alarm(seconds: float, wake: Callable[[], object] | None) -> Generator[None]:
 def running_trio() -> Any:
     """Return the module trio if its loop runs this task, else None."""
     trio = sys.modules.get("trio")
-    return trio if trio is not None and trio.lowlevel.in_trio_run() else None
+    if trio is not None:
+        with contextlib.suppress(RuntimeError):  # "must be called from async context"
+            trio.lowlevel.current_task()
+            return trio
+    return None
 
 
 async def sleep(seconds: float) -> None:
@@ -58,7 +62,7 @@ async def at_most(seconds: float, action: Callable[[], Awaitable[None]]) -> None
                 await action()
 
 
-def start(action: Callable[[], Awaitable[None]]) -> None:
+def start_soon(action: Callable[[], Awaitable[None]]) -> None:
     """Have the loop that runs now do something some time; without one nothing is done."""
     trio = running_trio()
     if trio is not None:

@@ -96,7 +96,7 @@ class Need(enum.Enum):
     """What `Feed.take` has instead of an event."""
 
     MORE = "bytes"
-    NOTHING = "nothing: it is over"
+    OVER = "nothing: the stream has ended"
 
 
 class Feed:
@@ -135,8 +135,8 @@ class Feed:
         """Take bytes that were waited for so many seconds."""
         if self.is_undecided:
             self._refused_body += chunk
-            if len(self._refused_body) > REFUSAL_BYTES:
-                self._decide(self._refused_body)
+            if len(self._refused_body) >= REFUSAL_BYTES:
+                self._decide(self._refused_body[:REFUSAL_BYTES])
             return
         self._waited += waited
         if self._recorder is not None:
@@ -158,7 +158,9 @@ class Feed:
     def closed(self) -> None:
         """Note that nobody will read on."""
         self._has_ended = True
-        self._end_recording("closed by the reader")
+        # Behind message_stop nothing is missing.
+        is_whole = self.machine.verdict is Verdict.COMPLETE
+        self._end_recording(None if is_whole else "closed by the reader")
 
     def _decide(self, body: bytes | None) -> None:
         """Go on, refuse, or have the body read of what will be refused."""
@@ -189,41 +191,35 @@ class Feed:
             # Nearly all of them; what is asked of the others costs as much as the rest of the loop.
             self._waited = 0.0
             return event
-        taken = self._judged(event)
-        if not isinstance(taken, APIError):
-            return taken
-        self._failure = taken
-        # A copy, because one object that is raised twice grows its traceback.
-        raise fresh(taken) from (taken.__cause__ or taken)
+        if event is None or isinstance(event, ErrorEvent) or self._failure is not None:
+            return self._without_event()
+        if isinstance(event, MessageStopEvent):
+            self._events = NO_EVENTS  # what stands behind it is not for the reader
+        if not isinstance(event, PingEvent):
+            self._waited = 0.0
+        return event
 
     def raise_if_refused(self) -> None:
         """Raise what the head, and a body that is no stream, say; if they say anything."""
         if self._failure is not None:
             self.take()
 
-    def _judged(self, event: MessageStreamEvent | None) -> MessageStreamEvent | Need | APIError:
-        if self._failure is not None:
-            return self._failure
-        if event is not None and not isinstance(event, ErrorEvent):
-            if isinstance(event, MessageStopEvent):
-                self._events = NO_EVENTS  # what stands behind it is not for the reader
-            if not isinstance(event, PingEvent):
-                self._waited = 0.0
-            return event
-        verdict = self.machine.verdict
-        if verdict is Verdict.COMPLETE:
-            return Need.NOTHING
-        if verdict is not Verdict.PENDING:
-            return self._failure_of_stream() or Need.NOTHING
-        if self._has_ended:
-            return self._in_context(IncompleteMessageError("the stream was closed before its end"))
-        if self._idle is not None and self._waited > self._idle:
+    def _without_event(self) -> MessageStreamEvent | Need:
+        """Return whether there will be more; raise if something went wrong."""
+        is_open = self.machine.verdict is Verdict.PENDING and not self._has_ended
+        if is_open and self._failure is None:
+            if self._idle is None or self._waited <= self._idle:
+                return Need.MORE
             self.ended(TimeoutError(f"no event but pings for {self._waited:.1f} s"))
             return self.take()
-        return Need.MORE
+        self._failure = self._failure or self._failure_of_stream()
+        if self._failure is None:
+            return Need.OVER
+        # A copy, because one object that is raised twice grows its traceback.
+        raise fresh(self._failure) from (self._failure.__cause__ or self._failure)
 
     def _failure_of_stream(self) -> APIError | None:
-        """Return what `final_message` raises, if it does, with what is known of the response."""
+        """Return what `final_message` raises, if it does, with what else is known."""
         try:
             self.machine.final_message()
         except APIStatusError as error:
@@ -231,12 +227,16 @@ class Feed:
             error.headers = dict(self.headers)
             error.request_id = error.request_id or self.request_id
             return error.with_traceback(None)
+        except IncompleteMessageError as error:
+            if self._lost is not None:
+                return self._in_context(self._mapped(self._lost))
+            if error.verdict is Verdict.PENDING:
+                closed = IncompleteMessageError("the stream was closed before its end")
+                return self._in_context(closed)
+            return error.with_traceback(None)
         except APIError as error:
-            if self._lost is None or not isinstance(error, IncompleteMessageError):
-                return error.with_traceback(None)
-        else:
-            return None
-        return self._in_context(self._mapped(self._lost))
+            return error.with_traceback(None)
+        return None
 
     def _mapped(self, exc: Exception) -> APIError:
         known = None if self._map_error is None else self._map_error(exc)
@@ -251,7 +251,7 @@ class Feed:
         error.content_emitted = message is not None and message.content != ()
         return error
 
-    def finish(self) -> None:
+    def take_trailing(self) -> None:
         """Look at what came behind the end, for the violations in it."""
         self.machine.final_message()
 

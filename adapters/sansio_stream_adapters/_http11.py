@@ -46,21 +46,6 @@ ALREADY_SENT: Final = Request("POST", "http://somewhere/", {}, b"")
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-# What the two ends of a connection tell each other of it, and what we cannot do.
-OURS_TO_SAY: Final = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "content-length",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
 
 @frozen
 class Origin:
@@ -101,7 +86,8 @@ class Exchange:
         self._connection = h11.Connection(h11.CLIENT)
         headers = {
             "host": Origin.of(request).authority,
-            **{name: value for name, value in request.headers.items() if name not in OURS_TO_SAY},
+            "user-agent": "sansio-stream",
+            **request.headers,
             "accept-encoding": "identity",
             "connection": "close",
             "content-length": str(len(request.body)),
@@ -197,4 +183,4 @@ def waits_of(timeout: Any, options: StreamOptions) -> Timeout:
     """Return the timeouts of a stream; `idle` may be in either, and is then in both."""
     timeouts = Timeout.of(timeout)
     options["idle"] = options.get("idle", timeouts.idle)
-    return evolve(timeouts, idle=options["idle"]).gap
+    return evolve(timeouts, idle=options["idle"]).tightened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
 import warnings
@@ -20,13 +21,20 @@ RecordTo: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 """Where a recording goes: a path, which is written anew, or a binary file, which stays open."""
 
 
+def demand_binary(file: object) -> None:
+    """Raise TypeError for what is no binary file: later it would cost an answer."""
+    if isinstance(file, io.TextIOBase) or not hasattr(file, "write"):
+        kind = type(file).__name__
+        raise TypeError(f"record_to: a path or a binary file is needed, not {kind}")
+
+
 class Recorder:
     """One recording. Each line is handed to the system as it is made, so that a crash leaves all of
     them; the format is that of `sansio_stream.capture`, and no credential is in it.
 
-    A path that cannot be written raises OSError here, before anything is sent. A write that fails
-    later ends the recording with a RuntimeWarning and lets the stream go on: an answer is worth
-    more than its log.
+    A path that cannot be written raises OSError here, before anything is sent, and what is neither
+    a path nor a binary file raises TypeError. A write that fails later ends the recording with a
+    RuntimeWarning and lets the stream go on: an answer is worth more than its log.
     """
 
     def __init__(self, target: RecordTo, request: Mapping[str, Any] | None = None) -> None:
@@ -38,6 +46,8 @@ class Recorder:
         if isinstance(target, str | os.PathLike):
             with Path(target).open("ab"):
                 pass
+        else:
+            demand_binary(target)
 
     @staticmethod
     def of(target: RecordTo | Recorder | None) -> Recorder | None:
@@ -62,23 +72,27 @@ class Recorder:
 
     def chunk(self, data: bytes) -> None:
         """Write the line of a chunk."""
-        if self._writer is not None and self._file is not None:
-            self._write(self._writer.chunk(data, self._now()))
+        writer = self._writer
+        if writer is not None and self._file is not None:
+            self._write(writer.chunk(data, self._now()))
 
     def end(self, error: str | None = None) -> None:
         """Write how the body ended, if that is not written yet, and let the file go."""
-        if self._writer is not None and self._file is not None:
-            self._write(self._writer.end(self._now(), error))
+        # Taken first: whoever closes a stream may do so while its reader ends.
+        writer, self._writer = self._writer, None
+        if writer is not None and self._file is not None:
+            self._write(writer.end(self._now(), error))
             self._let_go()
 
     def _now(self) -> float:
         return time.monotonic() - self._start
 
     def _write(self, lines: bytes) -> None:
-        if self._file is not None:
+        file = self._file
+        if file is not None:
             with self._warning():
-                self._file.write(lines)
-                self._file.flush()
+                file.write(lines)
+                file.flush()
 
     @contextlib.contextmanager
     def _warning(self) -> Generator[None]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from attrs import evolve, field, frozen
 
 __all__ = ["Timeout"]
 
 
-def _positive(_: Any, attribute: Any, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{attribute.name}: seconds above 0 or None, not {value!r}")
+LONGEST: Final = 1e8
+"""Three years; much more than that the system's own calls refuse."""
+
+
+def _positive(_: Any, attribute: Any, value: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 < value <= LONGEST):
+        raise ValueError(f"{attribute.name}: seconds above 0, at most 1e8, or None, not {value!r}")
 
 
 @frozen
@@ -29,7 +32,7 @@ class Timeout:
             a generation that is dead behind them shows here. Only time that was spent waiting
             counts, and it is looked at when bytes come, so it may be noticed a gap of `read` late.
 
-    Raises ValueError for what is not a number above 0.
+    Raises ValueError for anything else.
     """
 
     connect: float | None = field(default=5.0, validator=_positive)
@@ -39,21 +42,22 @@ class Timeout:
     idle: float | None = field(default=None, validator=_positive)
 
     @classmethod
-    def of(cls, value: Any) -> Self:
-        """Return a Timeout for a Timeout, a number for all but `idle`, None, or what is like one.
+    def of(cls, value: Any, *, idle: float | None = None) -> Self:
+        """Return a Timeout for a Timeout, which is returned as it is, or for one that says nothing
+        of `idle`: a number for all else, None, or an `httpx.Timeout`.
 
-        An `httpx.Timeout` is: it has `connect`, `read`, `write` and `pool`. TypeError for the rest.
+        Raises TypeError for anything that has not `connect`, `read`, `write` and `pool`.
         """
         if isinstance(value, cls):
             return value
         if value is None or isinstance(value, int | float):
-            return cls(value, value, value, value)
+            return cls(value, value, value, value, idle)
         if all(hasattr(value, name) for name in ("connect", "read", "write", "pool")):
-            return cls(value.connect, value.read, value.write, value.pool)
+            return cls(value.connect, value.read, value.write, value.pool, idle)
         raise TypeError(f"a Timeout, a number or None is needed, not {type(value).__name__}")
 
     @property
-    def gap(self) -> Self:
+    def tightened(self) -> Self:
         """The same, with a `read` that is not above `idle`: silence is no content either."""
         if self.idle is None or (self.read is not None and self.read <= self.idle):
             return self

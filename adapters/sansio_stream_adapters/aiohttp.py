@@ -7,17 +7,19 @@ its own. Redirects are not followed.
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import aiohttp
+from yarl import URL
 
 from sansio_stream.errors import APIConnectionError, APIError
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
-from ._concurrency import start
+from ._concurrency import start_soon
 from ._feed import map_system_error, sentence
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from ._timeout import Timeout
 
 __all__ = ["AsyncClient", "from_response"]
+
+LOOK_SECONDS: Final = 2.0
+"""How long a read waits before it looks whether there is still a connection."""
 
 
 def from_response(
@@ -62,11 +67,12 @@ class AsyncClient(AsyncBaseClient):
         """Send the request once; the body is read later."""
         if self._session is None:  # aiohttp wants a running loop to make one
             self._session = aiohttp.ClientSession()
-            self._owns = weakref.finalize(self, start, self._session.close)
+            self._owns = weakref.finalize(self, start_soon, self._session.close)
         response = await self._session.request(
             request.method,
-            request.url,
+            URL(request.url, encoded=True),  # else it is written anew, with %2F as a slash
             headers=request.headers,
+            skip_auto_headers=["content-type"],
             data=request.body,
             timeout=client_timeout(timeouts),
             raise_for_status=False,
@@ -107,7 +113,7 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
         response.close()  # at the end of a body aiohttp has given the connection back already
 
     return {
-        "chunks": Chunks(response.content, read_timeout),
+        "chunks": Chunks(response, read_timeout),
         "status": response.status,
         "headers": response.headers.items(),
         "response": response,
@@ -120,12 +126,14 @@ class Chunks(AsyncIterator[bytes]):
     """The body as it comes. Better than aiohttp's iterators (3.14) where the connection breaks.
 
     Those forget what came before: of a message that is read slowly, its end. And behind a chunk
-    whose size is none they wait for ever, because aiohttp takes back its own read timeout there.
+    whose size is none, or a session that another task closes, they wait for ever: aiohttp wakes
+    nobody there, and takes back its own read timeout.
     """
 
-    def __init__(self, content: aiohttp.StreamReader, read_timeout: float | None) -> None:
-        self._content = content
-        self._read_timeout = read_timeout
+    def __init__(self, response: aiohttp.ClientResponse, read_timeout: float | None) -> None:
+        self._response = response
+        self._content = response.content
+        self._read_timeout = math.inf if read_timeout is None else read_timeout
 
     async def __anext__(self) -> bytes:
         chunk = b""
@@ -134,9 +142,22 @@ class Chunks(AsyncIterator[bytes]):
             # than aiohttp loses.
             read_nowait = getattr(self._content, "_read_nowait", None)
             chunk = b"" if read_nowait is None else read_nowait(-1)
-        if not chunk:
-            async with asyncio.timeout(self._read_timeout):
-                chunk = await self._content.readany()
+        chunk = chunk or await self._read()
         if not chunk:
             raise StopAsyncIteration
         return chunk
+
+    async def _read(self) -> bytes:
+        left = self._read_timeout
+        while True:
+            step = min(left, LOOK_SECONDS)
+            try:
+                async with asyncio.timeout(step):
+                    return await self._content.readany()
+            except TimeoutError:
+                left -= step
+                connection = self._response.connection
+                if connection is not None and connection.transport is None:
+                    raise aiohttp.ClientPayloadError("the connection is gone") from None
+                if left <= 0:
+                    raise

@@ -14,10 +14,11 @@ import weakref
 from typing import TYPE_CHECKING, Any, Unpack
 
 from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError
+from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
 from ._client import AsyncBaseClient, BaseClient, ClientSettings
-from ._concurrency import start
+from ._concurrency import start_soon
 from ._feed import map_system_error, sentence
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ def map_error(exc: Exception) -> APIError | None:
         httpx = sys.modules.get(name)
         if httpx is None:
             continue
+        if isinstance(exc, httpx.HTTPStatusError):  # by a hook of the caller's client
+            refused: Any = exc
+            response = refused.response
+            return check_response(response.status_code, response.headers.multi_items(), b"")
         if isinstance(exc, httpx.TimeoutException):
             return APITimeoutError(sentence(exc))
         if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
@@ -87,7 +92,7 @@ class AsyncClient(AsyncBaseClient):
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
         super().__init__(**settings)
         self._http = http_client or library().AsyncClient()
-        self._owns = None if http_client else weakref.finalize(self, start, self._http.aclose)
+        self._owns = None if http_client else weakref.finalize(self, start_soon, self._http.aclose)
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Send the request once; the body is read later."""
@@ -142,7 +147,7 @@ def async_reply_of(response: Any) -> AsyncReply:
 
     async def close() -> None:
         await response.aclose()
-        if response.http_version != "HTTP/2":
+        if connection_of(response) is not None:
             # The read fails now, and its exception ends all of httpx's nested generators. Those
             # that are left in the middle trio warns of. Over HTTP/2 it might wait instead.
             async for _ in chunks:
@@ -159,14 +164,22 @@ def async_reply_of(response: Any) -> AsyncReply:
 
 
 def abort_of(response: Any) -> Callable[[], None] | None:
-    """Return what wakes a read of the response, None where other streams share its connection."""
-    connection = response.extensions.get("network_stream")
-    if connection is None or response.http_version == "HTTP/2":
+    """Return what wakes a read of the response, None where there is no such thing."""
+    connection = connection_of(response)
+    if connection is None:
         return None
 
     def abort() -> None:
-        with contextlib.suppress(OSError):  # it has gone already
-            # Not the method of an SSLSocket: that takes the TLS away from under a read.
-            socket.socket.shutdown(connection.get_extra_info("socket"), socket.SHUT_RDWR)
+        # Once it is closed, the pool may have given the connection to somebody else.
+        if not response.is_closed:
+            with contextlib.suppress(OSError):  # it has gone already
+                # Not the method of an SSLSocket: that takes the TLS away from under a read.
+                socket.socket.shutdown(connection.get_extra_info("socket"), socket.SHUT_RDWR)
 
     return abort
+
+
+def connection_of(response: Any) -> Any:
+    """Return the connection, if it is one and carries this response alone, as HTTP/2's does not."""
+    connection = response.extensions.get("network_stream")
+    return None if response.http_version == "HTTP/2" else connection

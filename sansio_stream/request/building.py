@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import attrs
 
+from ..errors import demand
 from .body import body_of
-from .headers import Headers, headers_of, pairs_of
+from .headers import headers_of, pairs_of
 
 __all__ = ["Request", "build_request"]
 
@@ -20,9 +21,14 @@ def shown_url(url: str) -> str:
     return repr(f"{path}?…" if mark else path)
 
 
+SHOWN_HEADERS: Final = frozenset(
+    {"accept", "anthropic-beta", "anthropic-version", "content-type", "user-agent"}
+)
+
+
 def shown_headers(headers: dict[str, str]) -> str:
-    """Return headers for people, without credentials."""
-    return repr(Headers(headers))
+    """Return headers for people: by a list, because what a gateway calls its key nobody knows."""
+    return repr({name: headers[name] if name in SHOWN_HEADERS else "…" for name in headers})
 
 
 def shown_size(body: bytes) -> str:
@@ -37,8 +43,8 @@ class Request:
     Attributes:
         method: "POST".
         url: absolute, in ASCII.
-        headers: by lower-case names. What belongs to a connection (`host`, `content-length`,
-            `accept-encoding`) is for the HTTP client to add.
+        headers: by lower-case names. What belongs to a connection (`host`, `content-length`) is
+            for the HTTP client to add.
         body: JSON in UTF-8.
     """
 
@@ -107,8 +113,13 @@ def build_request(
 
 
 BASE_URL: Final = re.compile(
-    r"(?i:https?)://(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~-]+)(?::(?P<port>[0-9]{1,5}))?"
-    r"(?:/[^?#\\\x00-\x20\x7f-\U0010ffff]*)?"
+    r"""
+    (?i: https? ) ://
+    (?: \[ [0-9A-Fa-f:.]+ \] | [\w~-]{1,63} (?: \. [\w~-]{1,63} )* \.? )
+    (?: : (?P<port> [0-9]{1,5} ) )?
+    (?: / [^?\#\\\x00-\x20\x7f-\U0010ffff]* )?
+    """,
+    re.VERBOSE | re.ASCII,
 )
 
 
@@ -127,5 +138,6 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
 
 def percent_encoded(text: str) -> str:
     """Return text that may stand anywhere in a URL: RFC 3986's unreserved characters stay."""
+    demand(text, str)
     encoded = re.sub(rb"[^A-Za-z0-9._~-]", lambda byte: b"%%%02X" % ord(byte[0]), text.encode())
     return encoded.decode()

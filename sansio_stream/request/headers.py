@@ -23,6 +23,23 @@ CREDENTIALS: Final = frozenset(
 """Headers whose values are never shown."""
 
 
+FRAMING: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""What the two ends of a connection tell each other of it. Who forwards the headers of another
+connection would cut the body, or hang.
+"""
+
+
 class Headers(Mapping[str, str]):
     """The headers of a response: immutable, found whatever their case, in lower case when iterated.
 
@@ -76,6 +93,8 @@ def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
         headers.pop(name.lower(), None)
         if value is None:
             continue
+        if name.lower() in FRAMING:
+            raise ValueError(f"the header {name!r} is for the HTTP client to say")
         if not HEADER_VALUE.fullmatch(value):
             raise ValueError(
                 f"the value of the header {name!r} (not shown) cannot be sent: it begins or ends"

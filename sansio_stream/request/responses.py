@@ -89,7 +89,9 @@ def check_response(
         )
     event = decode(ErrorEvent, payload or {})
     if is_redirect:
-        message = f"HTTP {status} points to {excerpt(head['location'])}, which was not followed"
+        # Without its query, which may hold a key.
+        place = excerpt(head["location"].partition("?")[0])
+        message = f"HTTP {status} points to {place}, which was not followed"
     else:
         message = event.message or f"HTTP {status}: {excerpt(text.strip()) or 'no body'}"
     equivalent = equivalent_status(event.error_type, event.code or 500)
