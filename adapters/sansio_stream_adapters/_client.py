@@ -26,10 +26,9 @@ from ._bridge import (
     MessageStream,
     Reply,
     Stream,
-    StreamOptions,
 )
 from ._concurrency import sleep
-from ._feed import sentence
+from ._feed import FeedOptions, sentence
 from ._recording import Recorder
 from ._timeout import Timeout
 
@@ -60,7 +59,7 @@ class Call:
     timeouts: Timeout
     max_retries: int
     recorder: Recorder | None
-    options: StreamOptions
+    options: FeedOptions
 
 
 class ClientSettings(TypedDict, total=False):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Feed",
+    "FeedOptions",
     "Head",
     "MapError",
     "Need",
@@ -59,21 +60,29 @@ NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
 REFUSAL_BYTES: Final = 65_536
 
 
-class StreamOptions(TypedDict, total=False):
-    """What a caller may ask of any stream.
+class FeedOptions(TypedDict, total=False):
+    """What a caller may ask of the machine and of the wait for it.
 
     Attributes:
-        record_to: a path, or a binary file, to write the answer to as it comes; `sansio-stream
-            replay` shows it. A response that is refused is not recorded: its error has its body.
         strict: as for `StreamMachine`.
         limits: as for `StreamMachine`.
         idle: seconds of waiting for an event that is no ping; see `Timeout`.
     """
 
-    record_to: RecordTo | Recorder | None
     strict: bool
     limits: Limits | None
     idle: float | None
+
+
+class StreamOptions(FeedOptions, total=False):
+    """What a caller may ask of any stream; see also `FeedOptions`.
+
+    Attributes:
+        record_to: a path, or a binary file, to write the answer to as it comes; `sansio-stream
+            replay` shows it. A response that is refused is not recorded: its error has its body.
+    """
+
+    record_to: RecordTo | Recorder | None
 
 
 class Head(TypedDict):
