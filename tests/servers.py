@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from functools import partial
@@ -79,6 +79,32 @@ def http_server(app: Any) -> Iterator[str]:
         thread.join()
 
 
+Main: TypeAlias = Callable[[Callable[[], object], asyncio.Event], Coroutine[Any, Any, None]]
+
+
+@contextmanager
+def running(main: Main) -> Iterator[None]:
+    """Run a coroutine in a loop of another thread. It is given what to call when it has started,
+    and an event that is set when the block is left.
+    """
+    started = threading.Event()
+    stopping: list[Callable[[], object]] = []
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stopping.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
+        await main(started.set, stop)
+
+    thread = threading.Thread(target=asyncio.run, args=[run()])
+    thread.start()
+    try:
+        assert started.wait(PATIENCE)
+        yield
+    finally:
+        stopping[0]()
+        thread.join()
+
+
 @attrs.frozen
 class TLS:
     """A certificate for 127.0.0.1, and those who trust it."""
@@ -135,24 +161,13 @@ def http2_server(app: Any, tls: TLS) -> Iterator[str]:
     config.certfile = config.keyfile = str(tls.certificate)
     config.errorlog = None
     config.graceful_timeout = 0.1
-    started = threading.Event()
-    stopping: list[Callable[[], object]] = []
 
-    async def main() -> None:
-        stop = asyncio.Event()
-        stopping.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
-        started.set()
+    async def main(started: Callable[[], object], stop: asyncio.Event) -> None:
+        started()
         await serve(app, config, shutdown_trigger=stop.wait)
 
-    with mock.patch.object(H2Protocol, "_close_stream", reset_stream):
-        thread = threading.Thread(target=asyncio.run, args=[main()])
-        thread.start()
-        try:
-            assert started.wait(PATIENCE)
-            yield url
-        finally:
-            stopping[0]()
-            thread.join()
+    with mock.patch.object(H2Protocol, "_close_stream", reset_stream), running(main):
+        yield url
 
 
 @contextmanager
@@ -171,29 +186,19 @@ def aiohttp_server(body: bytes) -> Iterator[str]:
 
     sock = listening()
     url = f"http://127.0.0.1:{port_of(sock)}"
-    started = threading.Event()
-    stopping: list[Callable[[], object]] = []
 
-    async def main() -> None:
-        stop = asyncio.Event()
-        stopping.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
+    async def main(started: Callable[[], object], stop: asyncio.Event) -> None:
         app = web.Application()
         app.router.add_post("/{path:.*}", answer)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.SockSite(runner, sock).start()
-        started.set()
+        started()
         await stop.wait()
         await runner.cleanup()
 
-    thread = threading.Thread(target=asyncio.run, args=[main()])
-    thread.start()
-    try:
-        assert started.wait(PATIENCE)
+    with running(main):
         yield url
-    finally:
-        stopping[0]()
-        thread.join()
 
 
 # Scripts on bare sockets.

@@ -138,7 +138,7 @@ class App:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
+            raise RuntimeError(f"only http is answered, not {scope['type']}")
         request = await read_request(scope, receive)
         if request is not None:
             transport = scope.get("state", {}).get("transport")
