@@ -112,20 +112,16 @@ def build_request(
     )
 
 
-BASE_URL: Final = re.compile(
-    r"""
-    (?i: https? ) ://
-    (?: \[ [0-9A-Fa-f:.]+ \] | [\w~-]{1,63} (?: \. [\w~-]{1,63} )* \.? )
-    (?: : (?P<port> [0-9]{1,5} ) )?
-    (?: / [^?\#\\\x00-\x20\x7f-\U0010ffff]* )?
-    """,
-    re.VERBOSE | re.ASCII,
-)
+# The patterns of this package are compiled when they are first used, to keep the import short.
+BASE_URL: Final = (
+    r"(?i:https?)://(?:\[[0-9A-Fa-f:.]+\]|LABEL(?:\.LABEL)*\.?)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/[!\"$->@-\[\]-~]*)?"
+).replace("LABEL", "[0-9A-Za-z_~-]{1,63}")
 
 
 def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
     """Return the URL of the endpoint."""
-    base = BASE_URL.fullmatch(base_url)
+    base = re.fullmatch(BASE_URL, base_url)
     if base is None or int(base["port"] or 0) > 65535:
         raise ValueError(
             "base_url must be http(s)://host[:port][/path] in ASCII,"

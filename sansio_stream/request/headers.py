@@ -80,22 +80,22 @@ def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
 
 
 # RFC 9110: a token; and visible characters with blanks between them. Latin-1 is its `obs-text`.
-HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-HEADER_VALUE: Final = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
+HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+HEADER_VALUE: Final = r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?"
 
 
 def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
     """Return the headers if HTTP can hold them; the last of a name counts, and None removes it."""
     headers: dict[str, str] = {}
     for name, value in pairs:
-        if not HEADER_NAME.fullmatch(name):
+        if not re.fullmatch(HEADER_NAME, name):
             raise ValueError(f"{name!r} cannot be the name of a header")
         headers.pop(name.lower(), None)
         if value is None:
             continue
         if name.lower() in FRAMING:
             raise ValueError(f"the header {name!r} is for the HTTP client to say")
-        if not HEADER_VALUE.fullmatch(value):
+        if not re.fullmatch(HEADER_VALUE, value):
             raise ValueError(
                 f"the value of the header {name!r} (not shown) cannot be sent: it begins or ends"
                 " with a blank, or has a line end, a control or a character beyond Latin-1 in it"

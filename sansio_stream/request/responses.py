@@ -107,13 +107,13 @@ def check_response(
     )
 
 
-OTHER_CONTENT: Final = re.compile(r"[^/]+/(?:.*\+)?(?:json|xml)|text/html")
+OTHER_CONTENT: Final = r"[^/]+/(?:.*\+)?(?:json|xml)|text/html"
 
 
 def rules_out_events(content_type: str) -> bool:
     """Whether every type that the header names is another one. Proxies append theirs to a list."""
     names = [entry.partition(";")[0].strip().lower() for entry in content_type.split(",")]
-    return all(map(OTHER_CONTENT.fullmatch, names))
+    return all(re.fullmatch(OTHER_CONTENT, name) for name in names)
 
 
 def object_in(text: str) -> dict[str, Any] | None:

@@ -55,16 +55,16 @@ def is_worth_a_retry(failure: APIError) -> bool:
     )
 
 
-NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]*)?")
+NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]*)?"
 
 
 def asked_delay(headers: Headers) -> float | None:
     """Return for how many seconds the server asks, if it says so in a way that can be read."""
     milliseconds = headers.get("retry-after-ms", "")
-    if NUMBER.fullmatch(milliseconds):
+    if re.fullmatch(NUMBER, milliseconds):
         return float(milliseconds) / 1000
     after = headers.get("retry-after", "")
-    if NUMBER.fullmatch(after):
+    if re.fullmatch(NUMBER, after):
         return float(after)
     then, now = seconds_at(after), seconds_at(headers.get("date", ""))
     return None if then is None or now is None else float(then - now)
@@ -73,7 +73,7 @@ def asked_delay(headers: Headers) -> float | None:
 # RFC 9110's IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT". The year begins in March, so that the
 # leap day is its last one, and all months before have their days at fixed places.
 MONTHS: Final = ("Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb")
-DATE: Final = re.compile(
+DATE: Final = (
     rf"[A-Z][a-z]{{2}}, ([0-9]{{2}}) ({'|'.join(MONTHS)}) ([0-9]{{4}})"
     r" ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 )
@@ -81,7 +81,7 @@ DATE: Final = re.compile(
 
 def seconds_at(date: str) -> int | None:
     """Return the seconds from a fixed moment to an HTTP date, if it is one."""
-    found = DATE.fullmatch(date)
+    found = re.fullmatch(DATE, date)
     if found is None:
         return None
     day, year, hour, minute, second = map(int, found.group(1, 3, 4, 5, 6))
