@@ -3,6 +3,8 @@
 import signal
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -280,16 +282,23 @@ def test_another_thread_closes(raw_server: Start, tls: TLS, secure: bool) -> Non
 
 
 @contextmanager
-def alarm(handler: Callable[[], object]) -> Iterator[None]:
-    """Call something in a signal handler, a moment from now."""
-    if not hasattr(signal, "setitimer"):
+def alarm(handler: Callable[[], object], when: Callable[[], object]) -> Iterator[None]:
+    """Call something in a signal handler, a moment after something else has become true."""
+    if not hasattr(signal, "pthread_kill"):
         pytest.skip("there are no alarms on this system")
+
+    def ring() -> None:
+        wait_until(when, "it is time for the alarm")
+        time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
     previous = signal.signal(signal.SIGALRM, lambda *_: handler())
-    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    ringing = threading.Thread(target=ring)
+    ringing.start()
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        ringing.join()
         signal.signal(signal.SIGALRM, previous)
 
 
@@ -300,7 +309,7 @@ def test_a_signal_handler_closes(raw_server: Start, tls: TLS, secure: bool) -> N
     with client.messages.stream(**ASKED) as stream, ThreadPoolExecutor() as pool:
         closing = pool.submit(server.wait_until_closed)
         with (
-            alarm(stream.close),
+            alarm(stream.close, lambda: True),
             pytest.raises(IncompleteMessageError, match="closed before its end"),
         ):
             stream.until_done()
@@ -314,7 +323,7 @@ def test_an_interrupt_leaves_no_connection_open(raw_server: Start, script: list[
         raise KeyboardInterrupt
 
     server = raw_server(script)
-    with alarm(interrupt), pytest.raises(KeyboardInterrupt):
+    with alarm(interrupt, lambda: server.requests), pytest.raises(KeyboardInterrupt):
         text_from(server.url)
     server.wait_until_closed()
 
@@ -323,10 +332,11 @@ def test_an_interrupt_of_the_handshake_leaves_no_connection_open() -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    with listening() as listener:
-        with alarm(interrupt), pytest.raises(KeyboardInterrupt):
+    with listening() as listener, ThreadPoolExecutor() as pool:
+        accepted = pool.submit(listener.accept)
+        with alarm(interrupt, accepted.done), pytest.raises(KeyboardInterrupt):
             text_from(f"https://127.0.0.1:{port_of(listener)}")
-        sock, _ = listener.accept()
+        sock, _ = accepted.result()
         with sock:
             sock.settimeout(PATIENCE)
             while sock.recv(65536):
