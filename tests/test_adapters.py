@@ -632,7 +632,7 @@ async def test_no_cut_ends_a_stream_silently_even_if_http_does_not_see_it(
         with pytest.raises(APIConnectionError) as caught:
             await stream.until_done()
     assert isinstance(caught.value, IncompleteMessageError) is not is_seen
-    assert isinstance(caught.value.__cause__, APIError) is not is_seen
+    assert (caught.value.__cause__ is not None) is is_seen
     assert caught.value.verdict is Verdict.TRUNCATED
     assert text_of(stream.snapshot) == "Hel"
     assert len(server.requests) == 1  # an open stream is never asked for again

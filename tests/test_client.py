@@ -499,6 +499,22 @@ def test_a_manager_may_be_entered_and_left_by_hand() -> None:
     assert desk.closed == [200, 200]
 
 
+def test_a_manager_gives_the_message_at_once() -> None:
+    desk = Desk(GOOD)
+    message = SyncClient(desk).messages.stream(**ASK).get_final_message()
+    assert message.stop_reason == "end_turn"
+    assert asyncio.run(AsyncClient(desk).messages.stream(**ASK).get_final_message()) == message
+    assert desk.closed == [200, 200]
+
+
+@pytest.mark.parametrize("wrong", [-1, None, "2", 1.5])
+def test_a_number_of_retries_that_is_none_is_said_at_once(caller: Caller, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="max_retries: a whole number"):
+        caller.client(Desk(GOOD), max_retries=wrong)
+    with pytest.raises(ValueError, match="max_retries: a whole number"):
+        caller.client(Desk(GOOD)).messages.stream(**ASK, max_retries=wrong)
+
+
 def test_a_client_is_a_context_manager_that_closes_it() -> None:
     desk = Desk(GOOD)
     with SyncClient(desk) as client:

@@ -206,6 +206,10 @@ def test_a_request_says_what_the_api_needs() -> None:
         ("http://localhost", "http://localhost/v1/messages", "/v1/messages"),
         ("HTTP://[::1]:8080/", "HTTP://[::1]:8080/v1/messages", "/v1/messages"),
         ("https://h/a:b/@c/", "https://h/a:b/@c/v1/messages", "/a:b/@c/v1/messages"),
+        ("http://h/v1", "http://h/v1/messages", "/v1/messages"),
+        ("http://h/a/v1/", "http://h/a/v1/messages", "/a/v1/messages"),
+        ("http://h/v1/messages", "http://h/v1/messages", "/v1/messages"),
+        ("http://h/v10//", "http://h/v10/v1/messages", "/v10/v1/messages"),
         ("http://my_proxy:65535", "http://my_proxy:65535/v1/messages", "/v1/messages"),
     ],
 )

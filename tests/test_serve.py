@@ -607,6 +607,20 @@ def test_an_interruption_waits_for_no_answer() -> None:
     assert said.strip() == ""
 
 
+def test_clients_that_leave_early_do_not_end_the_server() -> None:
+    pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
+    path = str(EXAMPLES / "text.capture.jsonl")
+    with command("--port", "0", "--speed", "max", path) as process:
+        url = url_in(process)
+        for _ in range(40):
+            with connected(url) as leaving:
+                leaving.request("POST", "/v1/messages", b'{"stream": true}')
+                assert leaving.sock.recv(1) == b"H"
+        assert is_whole(see(url))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+
+
 def test_what_cannot_be_served_is_status_2(tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
     damaged = tmp_path / "damaged"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sansio_stream.errors import Limits
+    from sansio_stream.message import Message
 
     from ._recording import RecordTo
 
@@ -105,7 +106,7 @@ class Settings(ABC):
             auth_token = environment("ANTHROPIC_AUTH_TOKEN") or None
         self.base_url = base_url or environment("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
         self.timeout = Timeout() if isinstance(timeout, NotGiven) else Timeout.of(timeout)
-        self.max_retries = max_retries
+        self.max_retries = demand_count(max_retries)
         self._api_key = api_key
         self._auth_token = auth_token
         self._headers = dict(default_headers or {})
@@ -143,7 +144,7 @@ class Settings(ABC):
         return Call(
             request,
             timeouts.tightened,
-            self.max_retries if isinstance(max_retries, NotGiven) else max_retries,
+            self.max_retries if isinstance(max_retries, NotGiven) else demand_count(max_retries),
             recorder,
             {"strict": strict, "limits": limits, "idle": timeouts.idle},
         )
@@ -164,6 +165,13 @@ class Settings(ABC):
     @abstractmethod
     def map_error(exc: Exception) -> APIError | None:
         """Return one of our exceptions for the library's; None for one that is not known."""
+
+
+def demand_count(max_retries: Any) -> int:
+    """Return it, or raise ValueError: later it would hide what it should help against."""
+    if isinstance(max_retries, int) and max_retries >= 0:
+        return max_retries
+    raise ValueError(f"max_retries: a whole number from 0 on is needed, not {max_retries!r}")
 
 
 def demand_stream(stream: object) -> None:
@@ -188,7 +196,7 @@ class BaseClient(Settings):
 
     @property
     def beta(self) -> Beta[Messages]:
-        """The same as `beta.messages`, with `betas=[...]`."""
+        """`beta.messages` is `messages`, which takes `betas=[...]`."""
         return Beta(self.messages)
 
     @abstractmethod
@@ -282,6 +290,11 @@ class MessageStreamManager:
         if self._stream is not None:
             self._stream.__exit__(*exc)
 
+    def get_final_message(self) -> Message:
+        """Send the request, read the stream to its end and close it; return the whole message."""
+        with self as stream:
+            return stream.get_final_message()
+
 
 # Asynchronous: the same, with `await`.
 
@@ -299,7 +312,7 @@ class AsyncBaseClient(Settings):
 
     @property
     def beta(self) -> Beta[AsyncMessages]:
-        """The same as `beta.messages`, with `betas=[...]`."""
+        """`beta.messages` is `messages`, which takes `betas=[...]`."""
         return Beta(self.messages)
 
     @abstractmethod
@@ -386,6 +399,11 @@ class AsyncMessageStreamManager:
     async def __aexit__(self, *exc: object) -> None:
         if self._stream is not None:
             await self._stream.__aexit__(*exc)
+
+    async def get_final_message(self) -> Message:
+        """Send the request, read the stream to its end and close it; return the whole message."""
+        async with self as stream:
+            return await stream.get_final_message()
 
 
 AnyMessages = TypeVar("AnyMessages")

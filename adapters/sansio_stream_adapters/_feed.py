@@ -225,7 +225,7 @@ class Feed:
         if self._failure is None:
             return Need.OVER
         # A copy, because one object that is raised twice grows its traceback.
-        raise fresh(self._failure) from (self._failure.__cause__ or self._failure)
+        raise fresh(self._failure) from self._failure.__cause__
 
     def _failure_of_stream(self) -> APIError | None:
         """Return what `final_message` raises, if it does, with what else is known."""

@@ -11,7 +11,11 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
-import h11
+try:
+    import h11
+except ModuleNotFoundError as error:
+    error.add_note("pip install 'sansio-stream[sockets]'")
+    raise
 from attrs import evolve, frozen
 
 from sansio_stream.errors import APIConnectionError, APIError, NotAnEventStreamError, Verdict

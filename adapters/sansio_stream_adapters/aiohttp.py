@@ -12,7 +12,11 @@ import weakref
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, Unpack
 
-import aiohttp
+try:
+    import aiohttp
+except ModuleNotFoundError as error:
+    error.add_note("pip install 'sansio-stream[aiohttp]'")
+    raise
 from yarl import URL
 
 from sansio_stream.errors import APIConnectionError, APIError

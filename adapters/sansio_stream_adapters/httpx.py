@@ -112,7 +112,9 @@ def library() -> Any:
     for name in LIBRARIES:
         with contextlib.suppress(ModuleNotFoundError):
             return importlib.import_module(name)
-    raise ModuleNotFoundError("neither httpx nor httpx2 is installed", name="httpx")
+    error = ModuleNotFoundError("neither httpx nor httpx2 is installed", name="httpx")
+    error.add_note("pip install 'sansio-stream[httpx]'")
+    raise error
 
 
 def built(http: Any, request: Request, timeouts: Timeout) -> Any:

@@ -13,7 +13,11 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
-import trio
+try:
+    import trio
+except ModuleNotFoundError as error:
+    error.add_note("pip install 'sansio-stream[trio]'")
+    raise
 
 from sansio_stream.errors import APIConnectionError, APITimeoutError
 

@@ -81,7 +81,7 @@ def build_request(
     Args:
         params: the members of the body. `stream` is always true; a member that is `NOT_GIVEN` is
             left out, here and in every object inside; None is sent as null.
-        base_url: `/v1/messages` is added to it; it may have a path.
+        base_url: `/v1/messages` is added to it, as far as it is not there; it may have a path.
         api_key: sent as `x-api-key`.
         auth_token: sent as `authorization: Bearer`.
         api_version: sent as `anthropic-version`.
@@ -128,7 +128,8 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
             " without credentials, query or fragment"
         )
     pairs = [f"{percent_encoded(name)}={percent_encoded(value)}" for name, value in pairs_of(query)]
-    url = base_url.rstrip("/") + "/v1/messages"
+    # Some call that the base which ends in /v1, and some the whole of it.
+    url = re.sub("(/v1(/messages)?)?/*$", "/v1/messages", base_url, count=1)
     return f"{url}?{'&'.join(pairs)}" if pairs else url
 
 

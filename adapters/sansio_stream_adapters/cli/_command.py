@@ -36,6 +36,7 @@ from ._views import (
     console_of_stdout,
     judge,
     reason_of,
+    survive_broken_pipes,
     view_of,
     view_options,
     wanted_view,
@@ -54,7 +55,8 @@ __all__ = ["command", "run"]
 def run() -> int:
     """Run the command with the arguments of the process, and return its exit status."""
     if hasattr(signal, "SIGPIPE"):
-        # `| head` ends us as it ends other programs: at once, silently, by the signal.
+        # `| head` ends us as it ends other programs: at once, silently, by the signal. Commands
+        # with sockets take it back, because these would end them as well.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the shell: `>&-`
@@ -265,6 +267,7 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
 
     For trying a client without a key. FILE is of any kind that `replay` reads.
     """
+    survive_broken_pipes()
     from ._uvicorn import server_of  # noqa: PLC0415 - replaying does without it
 
     recordings: list[Recording] = []

@@ -40,6 +40,7 @@ from ._views import (
     console_of_stdout,
     judge,
     reason_of,
+    survive_broken_pipes,
     view_of,
     view_options,
     wanted_view,
@@ -233,6 +234,7 @@ def record(
     PROMPT is the one message of the user, - for standard input, which is also read if there is
     neither a PROMPT nor a --request with messages.
     """
+    survive_broken_pipes()
     wanted = wanted_view(events=events, message=message, trace=trace)
     flags = {"model": model, "max_tokens": max_tokens, "system": system}
     given = {name: value for name, value in flags.items() if value is not None}

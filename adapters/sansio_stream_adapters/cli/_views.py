@@ -5,6 +5,7 @@ Knows no files and no network: whoever reads a stream shows each moment of it to
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -30,6 +31,7 @@ __all__ = [
     "console_of_stdout",
     "judge",
     "reason_of",
+    "survive_broken_pipes",
     "view_of",
     "view_options",
     "wanted_view",
@@ -202,3 +204,9 @@ def reason_of(error: OSError | ValueError) -> object:
 def complain(sentence: str) -> None:
     """Say something on stderr."""
     click.echo(f"sansio-stream: {printable(sentence)}", err=True)
+
+
+def survive_broken_pipes() -> None:
+    """Have a write to a connection that is gone raise, instead of ending the process."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
