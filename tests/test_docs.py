@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 import sansio_stream
+import sansio_stream_adapters
 from sansio_stream import (
     CitationsDelta,
     CompactionDelta,
@@ -287,8 +288,10 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> 
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         assert target.is_relative_to(REPOSITORY), link
-        if target.is_relative_to(REPOSITORY / "sansio_stream"):  # the source, or what is installed
-            target = Path(sansio_stream.__file__).parents[1] / target.relative_to(REPOSITORY)
+        for source in (REPOSITORY, REPOSITORY / "adapters"):  # or what is installed of it
+            for package in (sansio_stream, sansio_stream_adapters):
+                if target.is_relative_to(source / package.__name__):
+                    target = Path(str(package.__file__)).parents[1] / target.relative_to(source)
         assert target.is_file(), link
         assert not anchor or anchor in anchors_of(target), link
 
