@@ -1,7 +1,8 @@
 """Build sdist and wheel once, check what is in the wheel, test it where no source is in reach.
 
 The Pythons are those of the classifiers in pyproject.toml, as far as they are on this machine: on
-PATH, or in a pyenv. On the oldest of them the oldest attrs that pyproject.toml allows is used.
+PATH, or in a pyenv. On the oldest of them the oldest attrs that pyproject.toml allows is used. The
+tests that wait for servers take as long as all others together: they are run on the newest one.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -68,7 +70,16 @@ def interpreter(version: str) -> str | None:
     return None
 
 
-def test(wheel: Path, python: str, folder: Path, *constraints: str) -> None:
+def with_servers() -> list[str]:
+    """The tests that wait for servers, as the Makefile names them."""
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^WITH_SERVERS := (.+)$", makefile, re.MULTILINE)
+    return [f"tests/test_{name}.py" for name in names.split()]
+
+
+def run_tests(
+    wheel: Path, python: str, folder: Path, *constraints: str, without: Sequence[str] = ()
+) -> None:
     """Install the wheel into a new virtual environment and run the tests where no source is."""
     run(python, "-m", "venv", folder / "venv")
     installed = folder / "venv" / "bin" / "python"
@@ -86,7 +97,8 @@ def test(wheel: Path, python: str, folder: Path, *constraints: str) -> None:
     where = "import {0}; assert {0}.__file__.startswith({1!r}), {0}.__file__"
     for package in PACKAGES:
         run(installed, "-c", where.format(package, str(folder / "venv")), cwd=checkout)
-    run(installed, "-m", "pytest", "--quiet", "-x", "--numprocesses", "2", cwd=checkout)
+    options = ["--quiet", "-x", "--numprocesses", "2", *(f"--ignore={path}" for path in without)]
+    run(installed, "-m", "pytest", *options, cwd=checkout)
 
 
 def main() -> None:
@@ -106,7 +118,8 @@ def main() -> None:
             constraints = [oldest_attrs] if version == versions[0] else []
             print(f"\nThe wheel on Python {version}", *constraints, flush=True)
             (folder / version).mkdir()
-            test(wheel, python, folder / version, *constraints)
+            without = [] if version == versions[-1] else with_servers()
+            run_tests(wheel, python, folder / version, *constraints, without=without)
 
 
 if __name__ == "__main__":
