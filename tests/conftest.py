@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -48,6 +49,10 @@ if importlib.util.find_spec("hypothesis"):
 
 
 sys.meta_path.append(Missing())
+
+# A shell that runs tests in the background has them ignore interrupts, and all that they start too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # With pytest-xdist each process counts for itself; what it has counted it hands over at its end.
