@@ -468,6 +468,11 @@ def test_a_recording_that_cannot_be_written_is_said_before_anything_is_sent(
     assert desk.requests == []
 
 
+def test_a_path_that_is_empty_is_not_taken_for_none(caller: Caller) -> None:
+    with pytest.raises(OSError, match="directory"):
+        caller.client(Desk(GOOD)).messages.stream(**ASK, record_to="")
+
+
 # Managers and clients.
 
 

@@ -166,8 +166,8 @@ class Stream(StreamView, Generic[Event]):
         options: see `StreamOptions`.
 
     Raises APIError and its subclasses only, beside what is no Exception (KeyboardInterrupt), after
-    which the connection is closed and the snapshot readable. OSError where `record_to` cannot be
-    opened.
+    which the connection is closed and the snapshot readable. When it is made, OSError where
+    `record_to` cannot be opened, and TypeError where it is neither a path nor a binary file.
     """
 
     def __init__(

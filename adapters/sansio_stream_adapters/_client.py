@@ -140,7 +140,9 @@ class Settings(ABC):
         timeouts = self.timeout
         if not isinstance(timeout, NotGiven):
             timeouts = Timeout.of(timeout, idle=timeouts.idle)
-        recorder = Recorder(record_to, json.loads(request.body)) if record_to else None
+        recorder = None
+        if record_to is not None and not isinstance(record_to, NotGiven):
+            recorder = Recorder(record_to, json.loads(request.body))
         return Call(
             request,
             timeouts.tightened,
