@@ -204,7 +204,7 @@ class StreamMachine:
 
     def _raise_if_failed(self) -> None:
         if self._fatal is not None:
-            raise fresh(self._fatal) from self._fatal
+            raise fresh(self._fatal)
 
     # Looking.
 
@@ -304,9 +304,7 @@ class StreamMachine:
         if self._verdict is Verdict.ERRORED and self._error_event is not None:
             return self._with_context(status_error_of(self._error_event))
         if self._verdict is Verdict.BROKEN and self._fatal is not None:
-            error = fresh(self._fatal)
-            error.__cause__ = self._fatal
-            return error
+            return fresh(self._fatal)
         if self._verdict is Verdict.NOT_AN_EVENT_STREAM:
             head = self._framer.head
             return self._with_context(

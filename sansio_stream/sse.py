@@ -614,7 +614,7 @@ class SSEDecoder:
 
     def _raise_if_failed(self) -> None:
         if self._error is not None:
-            raise fresh(self._error) from self._error
+            raise fresh(self._error)
 
     def _take(self) -> Iterator[ServerSentEvent]:
         while True:

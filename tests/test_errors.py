@@ -255,7 +255,15 @@ def test_a_fresh_error_carries_no_traceback_of_the_first() -> None:
     assert first.value.__traceback__ is not None
     assert again.__traceback__ is None
     assert again.__cause__ is None
+    assert again.__suppress_context__
     assert vars(again) == vars(error)
+
+
+def test_a_fresh_error_has_the_cause_of_the_first() -> None:
+    cause = OSError("gone")
+    error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
+    error.__cause__ = cause
+    assert fresh(error).__cause__ is cause
 
 
 # Violations, limits

@@ -224,8 +224,7 @@ class Feed:
         self._failure = self._failure or self._failure_of_stream()
         if self._failure is None:
             return Need.OVER
-        # A copy, because one object that is raised twice grows its traceback.
-        raise fresh(self._failure) from self._failure.__cause__
+        raise fresh(self._failure)
 
     def _failure_of_stream(self) -> APIError | None:
         """Return what `final_message` raises, if it does, with what else is known."""

@@ -292,5 +292,11 @@ def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusE
 
 
 def fresh(error: AnyAPIError) -> AnyAPIError:
-    """Return a copy to raise `from error`: one object raised twice would grow its traceback."""
-    return copy.copy(error)
+    """Return a copy to raise again: one object that is raised twice would grow its traceback.
+
+    It has the cause of the first. The first is neither its cause nor its context: a traceback would
+    print the same error twice.
+    """
+    again = copy.copy(error)
+    again.__cause__ = error.__cause__  # setting it also suppresses the context
+    return again
