@@ -11,9 +11,19 @@ from typing import Any
 import pytest
 
 import shared_data
+from matrix import adapter, certificates_are_read_once, delays, nothing_is_left_open
 from servers import example_server, http2_example_server, raw_server, tls
 
-__all__ = ["example_server", "http2_example_server", "raw_server", "tls"]
+__all__ = [
+    "adapter",
+    "certificates_are_read_once",
+    "delays",
+    "example_server",
+    "http2_example_server",
+    "nothing_is_left_open",
+    "raw_server",
+    "tls",
+]
 
 
 class Missing:

@@ -5,6 +5,7 @@ that it awaits is there at once.
 """
 
 import asyncio
+import gc
 import importlib
 import inspect
 import os
@@ -14,9 +15,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import cache, partial, wraps
 from typing import Any, Final, Literal, Self, TypeVar
+from unittest import mock
 
 import attrs
 import pytest
@@ -31,11 +33,15 @@ __all__ = [
     "PROMPT",
     "Adapter",
     "Seeming",
+    "adapter",
     "ask",
+    "certificates_are_read_once",
+    "delays",
     "drive",
     "driven",
     "machine_of",
     "message_of",
+    "nothing_is_left_open",
     "send_signal",
     "text_of",
 ]
@@ -431,3 +437,47 @@ def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
         adapter.run(partial(test, adapter=adapter, **fixtures))
 
     return driven_test
+
+
+# Fixtures; `conftest` has them for all tests.
+
+
+@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    """One after the other; skipped where its library is missing."""
+    found: Adapter = request.param
+    found.require()
+    return found
+
+
+@pytest.fixture(scope="module")
+def certificates_are_read_once() -> Iterator[None]:
+    """httpx reads the system's for each client, which takes longer than most tests."""
+    with ExitStack() as stack:
+        for name in ("httpx", "httpx2"):
+            with suppress(ModuleNotFoundError):
+                default = importlib.import_module(f"{name}._transports.default")
+                once = cache(default.create_ssl_context)
+                stack.enter_context(mock.patch.object(default, "create_ssl_context", once))
+        yield
+
+
+@pytest.fixture
+def nothing_is_left_open(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """asyncio and aiohttp log what was left open, and what nobody has caught."""
+    yield
+    gc.collect(1)  # what was left open warns, which fails the test
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+@pytest.fixture
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that clients would have waited between attempts; they don't."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("sansio_stream_adapters._client.sleep", sleep)
+    monkeypatch.setattr("sansio_stream_adapters._client.time.sleep", waited.append)
+    return waited

@@ -1,6 +1,5 @@
 """Each adapter reads each answer, good or bad, as the others do: one scenario, all adapters."""
 
-import functools
 import gc
 import gzip
 import importlib
@@ -15,7 +14,6 @@ import threading
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +23,6 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from matrix import (
-    ADAPTERS,
     LESS_PATIENCE,
     PROMPT,
     Adapter,
@@ -103,51 +100,13 @@ HALF: Final = body(*HELLO[:4])
 SAID: Final = "Hello, wörld \N{PARTY POPPER}"
 
 
-@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
-def adapter(request: pytest.FixtureRequest) -> Adapter:
-    """One after the other; skipped where its library is missing."""
-    found: Adapter = request.param
-    found.require()
-    return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _certificates_are_read_once() -> Iterator[None]:
-    """httpx reads the system's for each client, which takes longer than most tests."""
-    with ExitStack() as stack:
-        for name in ("httpx", "httpx2"):
-            with suppress(ModuleNotFoundError):
-                default = importlib.import_module(f"{name}._transports.default")
-                once = functools.cache(default.create_ssl_context)
-                stack.enter_context(mock.patch.object(default, "create_ssl_context", once))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """asyncio and aiohttp log what was left open, and what nobody has caught."""
-    yield
-    gc.collect(1)  # what was left open warns, which fails the test
-    assert [record.getMessage() for record in caplog.records] == []
+pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
 
 @pytest.fixture
 def _short_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not end is left sooner than is good for connections that are far away."""
     monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", 0.05)
-
-
-@pytest.fixture
-def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that clients would have waited between attempts; they don't."""
-    waited: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waited.append(seconds)
-
-    monkeypatch.setattr("sansio_stream_adapters._client.sleep", sleep)
-    monkeypatch.setattr("sansio_stream_adapters._client.time.sleep", waited.append)
-    return waited
 
 
 # What the documents show.
