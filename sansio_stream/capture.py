@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Capture",
@@ -73,25 +73,100 @@ def _recorded_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) ->
     return {name: value for name, value in lower.items() if re.fullmatch(_RECORDED_HEADERS, name)}
 
 
+# What was asked and what may be answered. It is kept as it is, because the names in it are nobody's
+# parameters: a JSON Schema may well have a property that is called `api_key`.
+_CONTENT = frozenset({"messages", "system", "input_schema", "schema"})
+
+# Members by which gateways take keys, or headers to send on. Not those that count tokens.
+_CALLED_AS_KEYS_ARE = (
+    r"(?i)api_?key|access_?key|token(?!s)|secret|passw|credential|authorization|cookie"
+    r"|(?:^|[_-])(?:key|auth|headers?)(?:$|[_-])"
+)
+
+_MCP_SERVERS = frozenset({"mcp_servers", "mcpServers"})
+
+# No known parameter nests deeper outside of the content. What does is left out: nobody has looked.
+_DEPTH = 16
+
+
 def _without_credentials(request: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if request is None:
+    return None if request is None else _harmless(dict(request), _DEPTH)
+
+
+def _harmless(value: Any, depth: int) -> Any:
+    """Return a parameter without what may be a credential."""
+    items = _items(value)
+    if items is None:
+        return value
+    if not depth:
         return None
-    kept = dict(request)
-    if isinstance(kept.get("mcp_servers"), list | tuple):
-        # Here are the only credentials that travel in a request's body.
-        kept["mcp_servers"] = [_without_keys(server) for server in kept["mcp_servers"]]
+    if not isinstance(value, dict):
+        return [_harmless(each, depth - 1) for _, each in items]
+    return {
+        name: _member(name, each, depth - 1)
+        for name, each in items
+        if not re.search(_CALLED_AS_KEYS_ARE, str(name))
+    }
+
+
+def _member(name: object, value: Any, depth: int) -> Any:
+    if name in _CONTENT:
+        return value
+    if name in _MCP_SERVERS and value is not None:
+        return list(_servers(value, depth))
+    return _harmless(value, depth)
+
+
+def _servers(value: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """Yield what may be told of each MCP server in a value, whatever contains them."""
+    match value:
+        case {"url": str()} | {"type": str(), "name": str()}:
+            yield _server(value)
+        case _:
+            for _, each in (_items(value) or ()) if depth else ():
+                yield from _servers(each, depth - 1)
+
+
+def _server(entry: Any) -> dict[str, Any]:
+    """Return the members of a server's entry that cannot be a credential."""
+    kept: dict[str, Any] = {}
+    for name, value in entry.items():
+        match name, value:
+            case "type" | "name", str():
+                kept[name] = value
+            case "url", str() if origin := re.fullmatch(_URL, value, re.DOTALL):
+                kept[name] = f"{origin['scheme']}://{origin['host']}"
+            case "tool_configuration", dict():
+                kept[name] = dict(_tool_configuration(value))
+            case _:
+                pass
     return kept
 
 
-def _without_keys(server: Any) -> Any:
-    match server:
-        case {"authorization_token": _, **others}:
-            return _without_keys(others)
-        case {"url": str(url), **others}:
-            # https://user:password@host/path?key=... becomes https://host/path
-            return {**others, "url": re.sub("//[^/?]*@", "//", url.partition("?")[0], count=1)}
-        case _:
-            return server
+def _tool_configuration(value: Any) -> Iterator[tuple[str, Any]]:
+    for name, each in value.items():
+        if name == "enabled" and isinstance(each, bool):
+            yield name, each
+        elif name == "allowed_tools":
+            yield name, [tool for _, tool in _items(each) or () if isinstance(tool, str)]
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Return what a container holds, by name or number; None for what is none."""
+    container: Any = value
+    if isinstance(value, dict):
+        members: Iterable[tuple[Any, Any]] = container.items()
+        return members
+    return enumerate(container) if isinstance(value, list | tuple) else None
+
+
+# As browsers read a URL: any number of slashes, either way round. A host is only what cannot be
+# anything else: where an `@` stands behind it, it might be a name before a password. A port goes,
+# too, because a password may begin as one does.
+_URL = (
+    r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?):[/\\]*(?:[^/\\?#@]*@)?"
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?:[/\\?#][^@]*)?"
+)
 
 
 @frozen(kw_only=True)
@@ -100,8 +175,10 @@ class CaptureHeader:
 
     Of the response's `headers` it keeps, under lower-case names, content-type, request-id,
     x-amzn-requestid, cf-ray, retry-after, retry-after-ms, x-should-retry, anthropic-ratelimit-*.
-    `request` is the request's body; its `mcp_servers` come without their `authorization_token`,
-    and with URLs without user and query.
+    `request` is the request's body. Of its `mcp_servers`, whatever contains them, it keeps `type`,
+    `name`, the scheme and the host of `url`, and `tool_configuration`, as a list. Parameters that
+    are called as keys are (`api_key`, `headers`, ...) are left out. `messages`, `system` and the
+    schemas of tools are kept as they are.
     """
 
     version: int = field(default=1, init=False)

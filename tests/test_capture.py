@@ -5,8 +5,9 @@ import json
 import pickle
 import re
 import runpy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given, strategies as st
@@ -225,23 +226,142 @@ def test_a_header_that_is_not_on_the_list_does_not_leave_a_file_either() -> None
     assert read.header.headers == {}
 
 
-@pytest.mark.parametrize("sequence", [list, tuple])
-def test_the_tokens_of_mcp_servers_are_not_kept(sequence: Any) -> None:
-    server = {"type": "url", "url": "https://mcp.example", "name": "notes"}
-    token = {"authorization_token": "secret"}
-    servers = sequence([server | token, server, "no object"])
-    request = {"model": "m", "mcp_servers": servers}
-    header = CaptureHeader(request=request)
-    assert header.request == {"model": "m", "mcp_servers": [server, server, "no object"]}
-    assert b"secret" not in CaptureWriter(header).begin()
-    assert servers[0] == server | token  # the caller's own is left alone
+# A server as the API takes it, and what of it may be told.
+TOLD: Final = {"type": "url", "url": "https://mcp.example", "name": "notes"}
+SERVER: Final = {
+    **TOLD,
+    "url": "https://user:secret@mcp.example:8443/secret?key=secret#secret",
+    "authorization_token": "secret",
+    "headers": {"authorization": "Bearer secret", "name": "secret"},
+    "env": {"type": "secret", "name": "secret", "url": "https://secret"},
+    "secret": True,
+}
+CONFIGURED: Final = {"tool_configuration": {"enabled": True, "allowed_tools": ["look", "find"]}}
 
 
-def test_the_keys_in_the_urls_of_mcp_servers_are_not_kept() -> None:
-    url = "https://user:secret@mcp.example/a@b?key=secret"
-    request = {"mcp_servers": [{"url": url, "authorization_token": "secret", "name": "notes"}]}
+@pytest.mark.parametrize(
+    "contained",
+    [
+        lambda server: {"mcp_servers": [server, "secret", server]},
+        lambda server: {"mcp_servers": (server, None, server)},
+        lambda server: {"mcp_servers": {"secret": server, "b": server}},
+        lambda server: {"mcp_servers": [[server], {"servers": {"c": [server]}}]},
+        lambda server: {"mcpServers": {"a": server, "b": {"c": server, "secret": "secret"}}},
+    ],
+    ids=["list", "tuple", "dict", "nested", "other-name"],
+)
+def test_of_mcp_servers_only_harmless_members_are_kept_whatever_contains_them(
+    contained: Callable[[Any], dict[str, Any]],
+) -> None:
+    request = contained(SERVER | CONFIGURED)
+    before = copy.deepcopy(request)
+    for given_request in (request, {"model": "m", "extra": [request]}):
+        header = CaptureHeader(request=given_request)
+        line = CaptureWriter(header).begin()
+        assert b"secret" not in line
+        assert parse_capture(line).header == header
     kept = CaptureHeader(request=request).request
-    assert kept == {"mcp_servers": [{"url": "https://mcp.example/a@b", "name": "notes"}]}
+    assert kept is not None
+    assert list(kept.values()) == [[TOLD | CONFIGURED] * 2]
+    assert request == before  # the caller's own is left alone
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    ["secret", ["secret"], {"enabled": "secret", "secret": True}, {"allowed_tools": {"secret": 1}}],
+)
+def test_of_a_tool_configuration_only_what_the_api_knows_is_kept(configuration: Any) -> None:
+    server = {"name": "a", "type": "url", "tool_configuration": configuration}
+    header = CaptureHeader(request={"mcp_servers": [server]})
+    assert b"secret" not in CaptureWriter(header).begin()
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://mcp.example", "https://mcp.example"),
+        ("HTTP://127.0.0.1:80/sse", "HTTP://127.0.0.1"),
+        ("https://[::1]:1/sse", "https://[::1]"),
+        ("https://mcp.example?secret", "https://mcp.example"),
+        ("https://mcp.example#secret", "https://mcp.example"),
+        ("https://mcp.example\\secret", "https://mcp.example"),
+        ("https://secret@mcp.example", "https://mcp.example"),
+        ("https://u:secret@mcp.example/", "https://mcp.example"),
+        ("https:/\\u:secret@mcp.example/", "https://mcp.example"),
+        ("https:u:secret@mcp.example", "https://mcp.example"),
+        ("https:////u:secret@mcp.example", "https://mcp.example"),
+        # Which part of these is the host depends on who reads them.
+        ("https://secret/x@mcp.example", None),
+        ("https://u:1/secret@mcp.example", None),
+        ("https://mcp.example/@secret", None),
+        ("https://mcp.example@secret@b", None),
+        ("https://u:secret", None),
+        ("https://secret%40mcp.example", None),
+        ("ftp://secret", None),
+        ("secret", None),
+        ("", None),
+    ],
+)
+def test_of_an_mcp_servers_url_only_scheme_and_host_are_kept(url: str, kept: str | None) -> None:
+    header = CaptureHeader(request={"mcp_servers": [{"name": "notes", "url": url}]})
+    assert b"secret" not in CaptureWriter(header).begin()
+    told = {} if kept is None else {"url": kept}
+    assert header.request == {"mcp_servers": [{"name": "notes", **told}]}
+
+
+@given(
+    st.recursive(
+        st.sampled_from(["secret", "https://u:secret@h", "https:/\\secret@h/secret"]) | st.none(),
+        lambda inside: (
+            st.lists(inside, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["url", "headers", "authorization_token", "env", "secret"]),
+                inside,
+                max_size=4,
+            )
+        ),
+    )
+)
+def test_no_shape_of_mcp_servers_brings_a_credential_into_a_file(value: Any) -> None:
+    header = CaptureHeader(request={"mcp_servers": value})
+    assert b"secret" not in CaptureWriter(header).begin()
+
+
+def test_parameters_that_are_called_as_keys_are_not_kept() -> None:
+    names = [
+        *("api_key", "apiKey", "accessKey", "key", "x-goog-key", "auth_token", "password"),
+        *("aws_secret_access_key", "vertex_credentials", "Headers", "extra_headers"),
+    ]
+    request = {"model": "m", "gateway": [dict.fromkeys(names, "secret")]}
+    header = CaptureHeader(request={**request, **dict.fromkeys(names, ("secret",))})
+    assert header.request == {"model": "m", "gateway": [{}]}
+
+
+def test_what_was_asked_is_kept_as_it_is() -> None:
+    schema = {"type": "object", "properties": {"api_key": {"type": "string"}}}
+    deep: Any = {"password": "in a prompt"}
+    for _ in range(100):
+        deep = [deep]
+    request = {
+        "model": "m",
+        "max_tokens": 5,
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "messages": [{"role": "user", "content": deep}],
+        "system": [{"type": "text", "text": "s", "headers": {}}],
+        "tools": [{"name": "look", "input_schema": schema, "cache_control": {"ttl": "5m"}}],
+        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+        "mcp_servers": None,
+    }
+    assert CaptureHeader(request=request).request == request
+
+
+def test_parameters_that_are_nested_too_deep_to_be_looked_at_are_left_out() -> None:
+    deep: Any = "secret"
+    for _ in range(900):
+        deep = {"a": deep}
+    for request in ({"odd": deep}, {"mcp_servers": deep}):
+        line = b'{"sansio_stream_capture": 1, "request": %b}\n' % json.dumps(request).encode()
+        assert b"secret" not in CaptureWriter(parse_capture(line).header).begin()
 
 
 # Damage

@@ -27,7 +27,7 @@ from sansio_stream.events import (
     MessageStreamEvent,
     PingEvent,
 )
-from sansio_stream.machine import StreamMachine
+from sansio_stream.machine import StreamMachine, shown
 from sansio_stream.request import BODY_NEEDED, Headers, check_response
 
 from ._recording import Recorder
@@ -159,7 +159,7 @@ class Feed:
         if self.is_undecided:
             self._decide(self._refused_body)  # what came of it says more than how it was lost
             return
-        self._end_recording(None if exc is None else repr(exc))
+        self._end_recording(None if exc is None else self._told(exc))
         self._lost = exc
         machine = self.machine
         self._events = machine.receive_eof() if exc is None else machine.connection_lost(exc)
@@ -245,6 +245,13 @@ class Feed:
         except APIError as error:
             return error.with_traceback(None)
         return None
+
+    def _told(self, exc: Exception) -> str:
+        """Return what a recording says of a foreign exception: ours in its place, if there is one,
+        because the library's own may show the request.
+        """
+        known = None if self._map_error is None else self._map_error(exc)
+        return shown(known or exc)
 
     def _mapped(self, exc: Exception) -> APIError:
         known = None if self._map_error is None else self._map_error(exc)

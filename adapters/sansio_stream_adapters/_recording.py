@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import time
 import warnings
@@ -33,8 +34,9 @@ class Recorder:
     them; the format is that of `sansio_stream.capture`, and no credential is in it.
 
     A path that cannot be written raises OSError here, before anything is sent, and what is neither
-    a path nor a binary file raises TypeError. A write that fails later ends the recording with a
-    RuntimeWarning and lets the stream go on: an answer is worth more than its log.
+    a path nor a binary file raises TypeError. Nothing that fails later touches the stream, because
+    an answer is worth more than its log: the recording ends with a RuntimeWarning. Where the
+    warning filters make that an error, it is logged instead.
     """
 
     def __init__(self, target: RecordTo, request: Mapping[str, Any] | None = None) -> None:
@@ -42,6 +44,7 @@ class Recorder:
         self._request = request
         self._file: IO[bytes] | None = None
         self._writer: CaptureWriter | None = None
+        self._held: list[tuple[bytes, float]] | None = []
         self._start = time.monotonic()
         if isinstance(target, str | os.PathLike):
             with Path(target).open("ab"):
@@ -55,33 +58,43 @@ class Recorder:
         return target if target is None or isinstance(target, Recorder) else Recorder(target)
 
     def sent(self) -> None:
-        """Note that the request is being sent now: times count from here."""
+        """Note that the request is being sent now: times count from here. Forget what is held."""
         self._start = time.monotonic()
+        self._held = []
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Write the header, once an answer is there that is worth recording."""
-        header = CaptureHeader(status=status, headers=headers, request=self._request)
-        self._writer = CaptureWriter(header)
-        target = self._target
-        with self._warning():
+        """Write the header, once an answer is there that is worth recording, and what was held."""
+        held, self._held = self._held, None
+        with self._apart_from_the_stream():
+            header = CaptureHeader(status=status, headers=headers, request=self._request)
+            self._writer = writer = CaptureWriter(header)
+            target = self._target
             if isinstance(target, str | os.PathLike):
                 self._file = Path(target).open("wb")  # noqa: SIM115  (it stays open)
             else:
                 self._file = target
-        self._write(self._writer.begin())
+            self._write(writer.begin())
+            for data, at in held or ():
+                self._write(writer.chunk(data, at))
 
     def chunk(self, data: bytes) -> None:
-        """Write the line of a chunk."""
+        """Write the line of a chunk. One that comes before `begin` is held until then."""
+        at = self._now()
+        if self._held is not None:
+            self._held.append((data, at))
+            return
         writer = self._writer
-        if writer is not None and self._file is not None:
-            self._write(writer.chunk(data, self._now()))
+        if writer is not None:
+            with self._apart_from_the_stream():
+                self._write(writer.chunk(data, at))
 
     def end(self, error: str | None = None) -> None:
         """Write how the body ended, if that is not written yet, and let the file go."""
         # Taken first: whoever closes a stream may do so while its reader ends.
         writer, self._writer = self._writer, None
-        if writer is not None and self._file is not None:
-            self._write(writer.end(self._now(), error))
+        if writer is not None:
+            with self._apart_from_the_stream():
+                self._write(writer.end(self._now(), error))
             self._let_go()
 
     def _now(self) -> float:
@@ -90,17 +103,22 @@ class Recorder:
     def _write(self, lines: bytes) -> None:
         file = self._file
         if file is not None:
-            with self._warning():
-                file.write(lines)
-                file.flush()
+            file.write(lines)
+            file.flush()
 
     @contextlib.contextmanager
-    def _warning(self) -> Generator[None]:
+    def _apart_from_the_stream(self) -> Generator[None]:
+        """End the recording where the block raises, and say so without raising."""
         try:
             yield
-        except (OSError, ValueError) as error:  # ValueError: somebody has closed the file
+        except Exception as error:  # noqa: BLE001  (a file that was passed in may raise anything)
+            self._writer = None
             self._let_go()
-            warnings.warn(f"the recording stops here: {error}", RuntimeWarning, stacklevel=3)
+            told = f"the recording stops here: {error}"
+            try:
+                warnings.warn(told, RuntimeWarning, stacklevel=4)
+            except Exception:  # noqa: BLE001  (-W error, or whoever shows warnings)
+                logging.getLogger(__name__).warning(told)
 
     def _let_go(self) -> None:
         file, self._file = self._file, None
