@@ -31,6 +31,7 @@ from .message import *
 from .partial_json import *
 from .request.body import *
 from .request.building import *
+from .request.first_frame import *
 from .request.headers import *
 from .request.params import *
 from .request.responses import *

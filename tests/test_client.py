@@ -372,7 +372,7 @@ def test_what_will_not_pass_is_not_tried_again(caller: Caller, slept: list[float
 
 
 def test_a_stream_that_has_opened_is_never_sent_again(caller: Caller, slept: list[float]) -> None:
-    for data in (body(OVERLOADED), body(*HELLO[:3]), b""):
+    for data in (body(PING, OVERLOADED), body(*HELLO[:3]), b""):
         desk = Desk((200, SSE, data), GOOD)
         with pytest.raises(APIError):
             caller.read(caller.client(desk).messages.stream(**ASK))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from matrix import ADAPTERS, Adapter, ask, driven, text_of
+from matrix import Adapter, ask, driven, text_of
 from sansio_stream import Verdict, parse_capture
 from sansio_stream_adapters import APIConnectionError, MessageStream
 from servers import Do, RawServer, chunk, head
@@ -21,15 +21,10 @@ WHOLE: Final = [head() + chunk(body(*HELLO)) + chunk(b""), Do.CLOSE]
 SAID: Final = "Hello, wörld \N{PARTY POPPER}"
 
 # As under `python -W error`. pytest itself is told so in pyproject.toml.
-pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
-def adapter(request: pytest.FixtureRequest) -> Adapter:
-    """One after the other; skipped where its library is missing."""
-    found: Adapter = request.param
-    found.require()
-    return found
+pytestmark = [
+    pytest.mark.filterwarnings("error"),
+    pytest.mark.usefixtures("certificates_are_read_once"),
+]
 
 
 class Failing(io.BytesIO):

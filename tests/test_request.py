@@ -49,6 +49,7 @@ from sansio_stream import (
     build_request,
     check_response,
     message_from_dict,
+    retry_after,
     retry_delay,
     status_error,
     to_param,
@@ -852,6 +853,7 @@ def test_every_recorded_failure_has_its_class_its_type_and_its_message() -> None
         asked = error.headers.get("x-should-retry")
         retried = row["status"] in (408, 409, 429) or row["status"] >= 500
         expected = retried if asked is None else asked == "true"
+        expected = expected and (retry_after(error) or 0) <= 60
         assert (retry_delay(0, error, 0.5) is not None) is expected
     shared_data.ran("captures/http_errors.jsonl", len(rows))
 
@@ -919,16 +921,16 @@ def test_delays_double_up_to_eight_seconds_less_a_quarter_by_chance(
         ({"retry_after": "7"}, 7),
         ({"Retry_After": "0.25"}, 0.25),
         ({"retry_after": "60"}, 60),
-        ({"retry_after": "60.001"}, 0.5),
-        ({"retry_after": "65"}, 0.5),
-        ({"retry_after_ms": "60001", "retry_after": "7"}, 0.5),
+        ({"retry_after": "60.001"}, None),
+        ({"retry_after": "65"}, None),
+        ({"retry_after_ms": "60001", "retry_after": "7"}, None),
         ({"retry_after": "0"}, 0.5),
         ({"retry_after": "-1"}, 0.5),
         ({"retry_after": "nan"}, 0.5),
         ({"retry_after": "inf"}, 0.5),
         ({"retry_after": "1_0"}, 0.5),
         ({"retry_after": "٣"}, 0.5),
-        ({"retry_after": 400 * "9"}, 0.5),
+        ({"retry_after": 400 * "9"}, None),
         ({"retry_after": ""}, 0.5),
         ({"retry_after": "Sun, 06 Nov 1994 08:49:37 GMT"}, 0.5),
         (
@@ -962,9 +964,40 @@ def test_delays_double_up_to_eight_seconds_less_a_quarter_by_chance(
     ],
 )
 def test_the_server_says_when_if_it_is_at_most_a_minute(
-    headers: dict[str, str], delay: float
+    headers: dict[str, str], delay: float | None
 ) -> None:
     assert retry_delay(0, failure(429, **headers), 0) == delay
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [
+        ({"retry_after": "120"}, 120),
+        ({"retry_after_ms": "120500"}, 120.5),
+        ({"retry_after": "10000000000"}, 1e10),
+        ({"retry_after": "0"}, None),
+        ({"retry_after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait_can_be_told(
+    headers: dict[str, str], asked: float | None
+) -> None:
+    assert retry_after(failure(429, **headers)) == asked
+    assert retry_after(failure(400, **headers)) == asked
+
+
+def test_nobody_else_asks_to_wait() -> None:
+    assert retry_after(APIConnectionError("refused")) is None
+
+
+@pytest.mark.parametrize("longest", [0, 1, 119.9, 120, 1e9])
+def test_a_wait_is_as_long_as_is_asked_or_there_is_none(longest: float) -> None:
+    again = failure(429, retry_after="120")
+    delay = retry_delay(0, again, 0, max_retry_after=longest)
+    assert delay == (120 if longest >= 120 else None)
+    assert retry_delay(0, failure(429), 0, max_retry_after=longest) == 0.5
+    assert retry_delay(0, failure(400, retry_after="1"), 0, max_retry_after=longest) is None
 
 
 DATES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 58)).map(  # noqa: DTZ001
@@ -986,14 +1019,16 @@ def test_every_date_is_counted_as_the_calendar_does(date: datetime, seconds: int
 
 
 @given(DATES, DATES)
-def test_dates_that_are_far_apart_ask_for_nothing(date: datetime, later: datetime) -> None:
+def test_dates_that_are_far_apart_ask_for_more_than_anybody_waits(
+    date: datetime, later: datetime
+) -> None:
     asked = (later - date).total_seconds()
     headers = {
         "date": format_datetime(date, usegmt=True),
         "retry_after": format_datetime(later, usegmt=True),
     }
     delay = retry_delay(0, failure(503, **headers), 0)
-    assert delay == (asked if 0 < asked <= 60 else 0.5)
+    assert delay == (0.5 if asked <= 0 else asked if asked <= 60 else None)
 
 
 def test_a_delay_of_a_response_is_that_of_its_headers() -> None:

@@ -209,7 +209,10 @@ class Stream(StreamView, Generic[Event]):
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     def open(self) -> Self:
-        """Return the stream, once its head is known to be that of a stream; else raise."""
+        """Return the stream, once it is known to be one; else raise.
+
+        Its head says so; with `will_retry`, its first frame.
+        """
         try:
             while self._feed.is_undecided:
                 self._read()
@@ -364,7 +367,10 @@ class AsyncStream(StreamView, Generic[Event]):
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     async def open(self) -> Self:
-        """Return the stream, once its head is known to be that of a stream; else raise."""
+        """Return the stream, once it is known to be one; else raise.
+
+        Its head says so; with `will_retry`, its first frame.
+        """
         try:
             while self._feed.is_undecided:
                 await self._read()

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from sansio_stream.errors import APIConnectionError, APIError
 from sansio_stream.events import MessageStreamEvent
-from sansio_stream.request import NOT_GIVEN, NotGiven, Request, build_request, retry_delay
+from sansio_stream.request import NOT_GIVEN, NotGiven, Request, build_request
 
+from ._attempts import Attempts, Retries
 from ._bridge import (
     AsyncMessageStream,
     AsyncReply,
@@ -28,14 +27,14 @@ from ._bridge import (
     Stream,
 )
 from ._concurrency import sleep
-from ._feed import FeedOptions, sentence
+from ._feed import FeedOptions, StreamOptions
 from ._recording import Recorder
 from ._timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from sansio_stream.errors import Limits
+    from sansio_stream.errors import APIError, Limits
     from sansio_stream.message import Message
 
     from ._recording import RecordTo
@@ -58,9 +57,14 @@ class Call:
 
     request: Request
     timeouts: Timeout
-    max_retries: int
+    retries: Retries
     recorder: Recorder | None
     options: FeedOptions
+
+    def options_of(self, attempts: Attempts) -> StreamOptions:
+        """Return what the stream of the next attempt is told."""
+        will_retry = attempts.will_retry if attempts.are_left else None
+        return {**self.options, "record_to": self.recorder, "will_retry": will_retry}
 
 
 class ClientSettings(TypedDict, total=False):
@@ -73,6 +77,9 @@ class ClientSettings(TypedDict, total=False):
         base_url: without `/v1/messages`; by default ANTHROPIC_BASE_URL, or the API.
         timeout: a `Timeout`, a number of seconds, None for ever, or an `httpx.Timeout`.
         max_retries: how often a request is sent again before its stream opens; never afterwards.
+            A stream opens with its first frame; without retries, with the head of the response.
+        max_retry_after: the longest wait before a retry, in seconds, that a server may ask for.
+            Where it asks for more, its error is raised at once, and says so.
         default_headers: sent with each request. A value of None leaves a header out.
         api_version: `anthropic-version`.
     """
@@ -82,6 +89,7 @@ class ClientSettings(TypedDict, total=False):
     base_url: str | None
     timeout: Any
     max_retries: int
+    max_retry_after: float
     default_headers: Mapping[str, str | None] | None
     api_version: str
 
@@ -97,6 +105,7 @@ class Settings(ABC):
         base_url: str | None = None,
         timeout: Any = NOT_GIVEN,
         max_retries: int = 2,
+        max_retry_after: float = 60.0,
         default_headers: Mapping[str, str | None] | None = None,
         api_version: str = "2023-06-01",
     ) -> None:
@@ -106,7 +115,7 @@ class Settings(ABC):
             auth_token = environment("ANTHROPIC_AUTH_TOKEN") or None
         self.base_url = base_url or environment("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
         self.timeout = Timeout() if isinstance(timeout, NotGiven) else Timeout.of(timeout)
-        self.max_retries = demand_count(max_retries)
+        self.retries = Retries(max_retries, max_retry_after)
         self._api_key = api_key
         self._auth_token = auth_token
         self._headers = dict(default_headers or {})
@@ -117,6 +126,7 @@ class Settings(ABC):
         *,
         timeout: Any = NOT_GIVEN,
         max_retries: int | NotGiven = NOT_GIVEN,
+        max_retry_after: float | NotGiven = NOT_GIVEN,
         extra_headers: Mapping[str, str | None] | None = None,
         extra_query: Mapping[str, str] | None = None,
         extra_body: Mapping[str, Any] | None = None,
@@ -140,40 +150,26 @@ class Settings(ABC):
         timeouts = self.timeout
         if not isinstance(timeout, NotGiven):
             timeouts = Timeout.of(timeout, idle=timeouts.idle)
+        retries = self.retries
+        if not isinstance(max_retries, NotGiven):
+            retries = evolve(retries, max_retries=max_retries)
+        if not isinstance(max_retry_after, NotGiven):
+            retries = evolve(retries, max_retry_after=max_retry_after)
         recorder = None
         if record_to is not None and not isinstance(record_to, NotGiven):
             recorder = Recorder(record_to, json.loads(request.body))
         return Call(
             request,
             timeouts.tightened,
-            self.max_retries if isinstance(max_retries, NotGiven) else demand_count(max_retries),
+            retries,
             recorder,
             {"strict": strict, "limits": limits, "idle": timeouts.idle},
         )
-
-    def _delay_after(self, exc: Exception, attempt: int, call: Call) -> float:
-        """Return the seconds until the request is sent again; raise one of ours if it is not."""
-        failure = exc if isinstance(exc, APIError) else self.map_error(exc)
-        if failure is not None and attempt < call.max_retries:
-            delay = retry_delay(attempt, failure, random.random())  # noqa: S311  (no secret)
-            if delay is not None:
-                return delay
-        if failure is exc:
-            raise exc
-        # What nobody knows is nobody's to raise either, and hardly better the next time.
-        raise failure or APIConnectionError(sentence(exc)) from exc
 
     @staticmethod
     @abstractmethod
     def map_error(exc: Exception) -> APIError | None:
         """Return one of our exceptions for the library's; None for one that is not known."""
-
-
-def demand_count(max_retries: Any) -> int:
-    """Return it, or raise ValueError: later it would hide what it should help against."""
-    if isinstance(max_retries, int) and max_retries >= 0:
-        return max_retries
-    raise ValueError(f"max_retries: a whole number from 0 on is needed, not {max_retries!r}")
 
 
 def demand_stream(stream: object) -> None:
@@ -211,17 +207,17 @@ class BaseClient(Settings):
 
     def open_stream(self, call: Call, kind: Callable[..., AnyStream]) -> AnyStream:
         """Return an open stream. What may be sent again is, as often as the call allows."""
-        attempt = 0
+        attempts = Attempts(call.retries, self.map_error)
         while True:
             if call.recorder is not None:
                 call.recorder.sent()
+            options = call.options_of(attempts)
             try:
                 reply = self.send(call.request, call.timeouts)
-                return kind(**reply, **call.options, record_to=call.recorder).open()
+                return kind(**reply, **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
-                delay = self._delay_after(exc, attempt, call)
+                delay = attempts.delay_after(exc)
             time.sleep(delay)
-            attempt += 1
 
     def __enter__(self) -> Self:
         return self
@@ -245,9 +241,10 @@ class Messages:
             model: goes into the body,
             max_tokens: and so does this,
             messages: and this,
-            params: and all of these but `timeout`, `max_retries` (of this call), `extra_headers`,
-                `extra_query`, `extra_body`, `betas` (a list), `record_to`, `strict` and `limits`
-                (see `StreamOptions`). NOT_GIVEN is dropped, None is sent as null.
+            params: and all of these but `timeout`, `max_retries` and `max_retry_after` (of this
+                call), `extra_headers`, `extra_query`, `extra_body`, `betas` (a list), `record_to`,
+                `strict` and `limits` (see `StreamOptions`). NOT_GIVEN is dropped, None is sent as
+                null.
 
         Raises:
             ValueError: for what cannot be sent, at the call.
@@ -331,17 +328,17 @@ class AsyncBaseClient(Settings):
 
     async def open_stream(self, call: Call, kind: Callable[..., AnyAsyncStream]) -> AnyAsyncStream:
         """Return an open stream. What may be sent again is, as often as the call allows."""
-        attempt = 0
+        attempts = Attempts(call.retries, self.map_error)
         while True:
             if call.recorder is not None:
                 call.recorder.sent()
+            options = call.options_of(attempts)
             try:
                 reply = await self.send(call.request, call.timeouts)
-                return await kind(**reply, **call.options, record_to=call.recorder).open()
+                return await kind(**reply, **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
-                delay = self._delay_after(exc, attempt, call)
+                delay = attempts.delay_after(exc)
             await sleep(delay)
-            attempt += 1
 
     async def __aenter__(self) -> Self:
         return self

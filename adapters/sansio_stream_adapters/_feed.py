@@ -28,7 +28,13 @@ from sansio_stream.events import (
     PingEvent,
 )
 from sansio_stream.machine import StreamMachine, shown
-from sansio_stream.request import BODY_NEEDED, Headers, check_response
+from sansio_stream.request import (
+    BODY_NEEDED,
+    BodyNeeded,
+    FirstFrame,
+    Headers,
+    check_response,
+)
 
 from ._recording import Recorder
 
@@ -54,6 +60,9 @@ __all__ = [
 MapError: TypeAlias = Callable[[Exception], "APIError | None"]
 """What a source raised in, one of our exceptions out; None for what it does not know."""
 
+WillRetry: TypeAlias = Callable[[APIStatusError], bool]
+"""An error in, whether the request that it answers will be sent again out."""
+
 NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
 
 # An error's body is a sentence. More than this nobody reads, and who sends it is no API.
@@ -67,11 +76,16 @@ class FeedOptions(TypedDict, total=False):
         strict: as for `StreamMachine`.
         limits: as for `StreamMachine`.
         idle: seconds of waiting for an event that is no ping; see `Timeout`.
+        will_retry: is asked, if the very first frame of a success is an error event, whether the
+            request will be sent again; it may be then, because nothing was given out. Where it
+            says so, `open` raises the error, and nothing is recorded. With this, `open` waits for
+            the first frame (a ping and a comment count), at most for 64 KiB.
     """
 
     strict: bool
     limits: Limits | None
     idle: float | None
+    will_retry: WillRetry | None
 
 
 class StreamOptions(FeedOptions, total=False):
@@ -120,16 +134,19 @@ class Feed:
         strict: bool = False,
         limits: Limits | None = None,
         idle: float | None = None,
+        will_retry: WillRetry | None = None,
     ) -> None:
         self.status = head["status"]
         self.headers = Headers(head["headers"])
         response = head["response"]
         self.response = Response(self.status, self.headers) if response is None else response
         self.machine = StreamMachine(strict=strict, limits=limits)
-        self.is_undecided = False
+        self.is_refusing = False
         self._map_error = map_error
         self._recorder = Recorder.of(record_to)
         self._idle = idle
+        self._will_retry = will_retry
+        self._first_frame: FirstFrame | None = None
         self._waited = 0.0
         self._refused_body = b""
         self._events = NO_EVENTS
@@ -142,7 +159,7 @@ class Feed:
 
     def received(self, chunk: bytes, waited: float) -> None:
         """Take bytes that were waited for so many seconds."""
-        if self.is_undecided:
+        if self.is_refusing:
             self._refused_body += chunk
             if len(self._refused_body) >= REFUSAL_BYTES:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
@@ -152,13 +169,19 @@ class Feed:
             self._recorder.chunk(chunk)
         events = self.machine.receive_data(chunk)
         self._events = NO_EVENTS if self.machine.verdict is Verdict.COMPLETE else events
+        if self._first_frame is not None:
+            answer = self._first_frame.receive(chunk)
+            if not isinstance(answer, BodyNeeded) or self._is_idle:
+                self._begin(answer)
 
     def ended(self, exc: Exception | None = None) -> None:
         """Note that there are no more bytes; with what the source raised, if it did."""
         self._has_ended = True
-        if self.is_undecided:
+        if self.is_refusing:
             self._decide(self._refused_body)  # what came of it says more than how it was lost
             return
+        if self._first_frame is not None:
+            self._begin(self._first_frame.end())
         self._end_recording(None if exc is None else self._told(exc))
         self._lost = exc
         machine = self.machine
@@ -167,6 +190,8 @@ class Feed:
     def closed(self) -> None:
         """Note that nobody will read on."""
         self._has_ended = True
+        if self._first_frame is not None:
+            self._begin(None)
         # Behind message_stop nothing is missing.
         is_whole = self.machine.verdict is Verdict.COMPLETE
         self._end_recording(None if is_whole else "closed by the reader")
@@ -174,10 +199,22 @@ class Feed:
     def _decide(self, body: bytes | None) -> None:
         """Go on, refuse, or have the body read of what will be refused."""
         answer = check_response(self.status, self.headers, body)
-        self.is_undecided = answer is BODY_NEEDED
+        self.is_refusing = answer is BODY_NEEDED
         if isinstance(answer, APIError):
             self._failure = answer
-        elif self._recorder is not None and answer is None:
+        elif answer is None and self._will_retry is not None:
+            self._first_frame = FirstFrame(self.status, self.headers)
+        elif answer is None:
+            self._begin(None)
+
+    def _begin(self, first: APIStatusError | BodyNeeded | None) -> None:
+        """Give the answer out, and record it; unless its first frame is an error which the request
+        is sent again for. The machine has had all bytes of the look.
+        """
+        self._first_frame = None
+        if isinstance(first, APIStatusError) and self._will_retry and self._will_retry(first):
+            self._failure = first
+        elif self._recorder is not None:
             self._recorder.begin(self.status, self.headers)
 
     def _end_recording(self, error: str | None) -> None:
@@ -185,6 +222,16 @@ class Feed:
             self._recorder.end(error)
 
     # Out.
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether bytes must come before it is known if there is a stream to give out."""
+        return self.is_refusing or self._first_frame is not None
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether content was waited for too long."""
+        return self._idle is not None and self._waited > self._idle
 
     def take(self) -> MessageStreamEvent | Need:
         """Return the next event, or what there is instead.
@@ -217,7 +264,7 @@ class Feed:
         """Return whether there will be more; raise if something went wrong."""
         is_open = self.machine.verdict is Verdict.PENDING and not self._has_ended
         if is_open and self._failure is None:
-            if self._idle is None or self._waited <= self._idle:
+            if not self._is_idle:
                 return Need.MORE
             self.ended(TimeoutError(f"no event but pings for {self._waited:.1f} s"))
             return self.take()

@@ -8,10 +8,17 @@ from typing import Final
 from ..errors import APIConnectionError, APIError, APIStatusError, IncompleteMessageError
 from .headers import Headers
 
-__all__ = ["retry_delay"]
+__all__ = ["retry_after", "retry_delay"]
 
 
-def retry_delay(attempt: int, failure: APIError, rand: float) -> float | None:
+def retry_delay(
+    attempt: int,
+    failure: APIError,
+    rand: float,
+    *,
+    max_retry_after: float = 60.0,
+    is_first_frame: bool = False,
+) -> float | None:
     """Return how many seconds to wait before trying again; None: do not.
 
     Tried again are connections that could not be made or timed out, and what the server's
@@ -20,31 +27,43 @@ def retry_delay(attempt: int, failure: APIError, rand: float) -> float | None:
     A retry is a new generation, billed anew, so of those the caller decides: `content_emitted`
     says whether one would repeat something.
 
-    The server's `retry-after-ms` or `retry-after` counts where it is over 0 and at most 60 seconds;
-    as a date it is taken relative to the response's own `date`, because there is no clock here.
-    Else it is half a second, twice as much with each attempt up to 8 seconds, and up to a quarter
-    less by chance.
+    The wait is as long as the server asks; see `retry_after`. Where that is longer than
+    `max_retry_after` it is not tried again: a server that is asked sooner refuses once more, or
+    asks for a longer wait. Where it asks for nothing the wait is half a second, twice as much with
+    each attempt up to 8 seconds, and up to a quarter less by chance.
 
     Args:
         attempt: how many retries there have been: 0, 1, ... How many there may be is yours to say.
         failure: what came of the last attempt.
         rand: a random number, at least 0 and less than 1.
+        max_retry_after: the longest wait, in seconds, that a server may ask for.
+        is_first_frame: whether the failure is an error event, inside a success, before which there
+            was nothing; see `FirstFrame`. It is judged as its status would be.
     """
-    if not is_worth_a_retry(failure):
+    if not is_worth_a_retry(failure, is_first_frame=is_first_frame):
         return None
-    if isinstance(failure, APIStatusError):
-        asked = asked_delay(Headers(failure.headers))
-        if asked is not None and 0 < asked <= 60:
-            return asked
-    return 0.5 * 2.0 ** min(attempt, 4) * (1 - 0.25 * rand)
+    asked = retry_after(failure)
+    if asked is None:
+        return 0.5 * 2.0 ** min(attempt, 4) * (1 - 0.25 * rand)
+    return asked if asked <= max_retry_after else None
 
 
-def is_worth_a_retry(failure: APIError) -> bool:
+def retry_after(failure: APIError) -> float | None:
+    """Return for how many seconds the server asks to wait; None where it asks for nothing.
+
+    That is its `retry-after-ms` or `retry-after`, where it can be read and is over 0. A date is
+    taken relative to the response's own `date`, because there is no clock here.
+    """
+    asked = asked_delay(Headers(failure.headers)) if isinstance(failure, APIStatusError) else None
+    return asked if asked is not None and asked > 0 else None
+
+
+def is_worth_a_retry(failure: APIError, *, is_first_frame: bool) -> bool:
     """Whether another attempt may bring what this one did not, and can repeat nothing."""
     if failure.content_emitted or failure.partial_message is not None:
         return False
     if isinstance(failure, APIStatusError):
-        if 200 <= failure.http_status < 300:
+        if 200 <= failure.http_status < 300 and not is_first_frame:
             return False
         said = Headers(failure.headers).get("x-should-retry")
         if said in ("true", "false"):
@@ -55,11 +74,11 @@ def is_worth_a_retry(failure: APIError) -> bool:
     )
 
 
-NUMBER: Final = r"[0-9]{1,9}(?:\.[0-9]*)?"
+NUMBER: Final = r"[0-9]+(?:\.[0-9]*)?"
 
 
 def asked_delay(headers: Headers) -> float | None:
-    """Return for how many seconds the server asks, if it says so in a way that can be read."""
+    """Return for how many seconds the headers ask, if they do so in a way that can be read."""
     milliseconds = headers.get("retry-after-ms", "")
     if re.fullmatch(NUMBER, milliseconds):
         return float(milliseconds) / 1000
