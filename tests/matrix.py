@@ -8,10 +8,8 @@ import asyncio
 import gc
 import importlib
 import inspect
-import os
 import signal
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +22,11 @@ import attrs
 import pytest
 
 from sansio_stream import Message, StreamMachine, TextBlock, parse_capture
-from sansio_stream_adapters import Stream, Timeout
-from servers import EXAMPLES, RawServer
+from sansio_stream_adapters import Stream
+from servers import EXAMPLES, PATIENCE, RawServer, interrupt, signalling, while_main_receives
 
 __all__ = [
     "ADAPTERS",
-    "LESS_PATIENCE",
     "PROMPT",
     "Adapter",
     "Seeming",
@@ -42,7 +39,6 @@ __all__ = [
     "machine_of",
     "message_of",
     "nothing_is_left_open",
-    "send_signal",
     "text_of",
 ]
 
@@ -50,11 +46,8 @@ Result = TypeVar("Result")
 
 PROMPT: Final = {"role": "user", "content": "Why is the sea salty?"}
 
-PATIENCE: Final = 20
-"""Seconds after which a scenario is given up: only a hanging one lasts so long."""
-
-LESS_PATIENCE: Final = 8
-"""The same for one step of it. Less than after how long a server of ours closes by itself."""
+PATIENCE_IN_ALL: Final = 2 * PATIENCE
+"""Seconds after which a scenario is given up: longer than one wait of it, which says more."""
 
 
 class Seeming:
@@ -165,7 +158,7 @@ class Adapter:
             limit: how many connections its pool may hold.
             settings: for the client.
         """
-        settings = {"api_key": "k", "max_retries": 0, "timeout": Timeout.of(10), **settings}
+        settings = {"api_key": "k", "max_retries": 0, "timeout": PATIENCE, **settings}
         http = self.http_client(tls, limit)
         if http is not None:
             settings["http_client"] = http
@@ -207,12 +200,12 @@ class Adapter:
     def run(self, scenario: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Run a scenario to its end."""
         if self.loop == "asyncio":
-            return asyncio.run(asyncio.wait_for(scenario(), PATIENCE))
+            return asyncio.run(asyncio.wait_for(scenario(), PATIENCE_IN_ALL))
         if self.loop == "trio":
             import trio
 
             async def in_time() -> Result:
-                with trio.fail_after(PATIENCE):
+                with trio.fail_after(PATIENCE_IN_ALL):
                     return await scenario()
 
             result: Result = trio.run(in_time)
@@ -248,9 +241,9 @@ class Adapter:
 
     async def until(self, is_true: Callable[[], object], what: str) -> None:
         """Return when something has become true elsewhere; the loop goes on meanwhile."""
-        patience = time.monotonic() + LESS_PATIENCE
+        patience = time.monotonic() + PATIENCE
         while not is_true():
-            assert time.monotonic() < patience, f"{what}: not within {LESS_PATIENCE} s"
+            assert time.monotonic() < patience, f"{what}: not within {PATIENCE} s"
             await self.sleep(0.002)
 
     async def until_closed(self, server: RawServer, connections: int = 1) -> None:
@@ -261,22 +254,30 @@ class Adapter:
         )
 
     async def interrupted(
-        self, action: Callable[[Callable[[], object]], Coroutine[Any, Any, object]]
+        self,
+        action: Callable[[Callable[[], object]], Coroutine[Any, Any, object]],
+        *,
+        once: Callable[[], object] = lambda: True,
     ) -> None:
-        """Cancel an action shortly after it has called its argument, or press Ctrl-C at it.
+        """Cancel an action, or press Ctrl-C at it, while it waits for what does not come.
 
         Returns when the interruption has come out of the action; fails if it does not.
+
+        Args:
+            action: calls its argument before it begins to wait.
+            once: becomes true while it waits.
         """
         if self.loop == "asyncio":
             waiting = asyncio.Event()
             task = asyncio.create_task(action(waiting.set))
-            await waiting.wait()
-            await asyncio.sleep(0.05)
+            await waiting.wait()  # the task goes on until it waits itself before this returns
+            await self.until(once, "it is interrupted")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
         elif self.loop == "trio":
             import trio
+            import trio.testing
 
             outcome: list[type[BaseException] | None] = [None]
 
@@ -291,19 +292,18 @@ class Adapter:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(note)
                 await trio_waiting.wait()
-                await trio.sleep(0.05)
+                await self.until(once, "it is interrupted")
+                await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
             assert outcome == [trio.Cancelled]
         else:
-            reading = threading.Event()
-            thread = threading.Thread(target=send_signal, args=[signal.SIGINT, reading])
-            thread.start()
-            try:
-                with pytest.raises(KeyboardInterrupt):
-                    await action(reading.set)
-            finally:
-                reading.set()
-                thread.join()
+            begun: list[bool] = []
+            with (
+                signalling(interrupt) as press,
+                while_main_receives(press, has_come=lambda: begun, and_then=once),
+                pytest.raises(KeyboardInterrupt),
+            ):
+                await action(lambda: begun.append(True))
 
 
 @contextmanager
@@ -311,13 +311,13 @@ def alarm_after_patience() -> Iterator[None]:
     """Fail what blocks for too long, where the system has alarms."""
 
     def give_up(*_: object) -> None:
-        pytest.fail(f"not within {PATIENCE} s")
+        pytest.fail(f"not within {PATIENCE_IN_ALL} s")
 
     if not hasattr(signal, "SIGALRM"):
         yield
         return
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(PATIENCE)
+    signal.alarm(PATIENCE_IN_ALL)
     try:
         yield
     finally:
@@ -329,15 +329,6 @@ def alarm_after_patience() -> Iterator[None]:
 def context_of_the_system() -> ssl.SSLContext:
     """The one that a client makes itself, which takes longer than most tests."""
     return ssl.create_default_context()
-
-
-def send_signal(number: signal.Signals, reading: threading.Event) -> None:
-    """Interrupt the main thread soon after it has begun to read."""
-    reading.wait()
-    time.sleep(0.1)
-    main = threading.main_thread().ident
-    if os.name == "posix" and main is not None:
-        signal.pthread_kill(main, number)
 
 
 HTTPX: Final = "sansio_stream_adapters.httpx"

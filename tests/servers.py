@@ -5,8 +5,10 @@ bare socket. What they need is imported when they are started, or the test is sk
 """
 
 import asyncio
+import inspect
 import json
 import math
+import signal
 import socket
 import socketserver
 import ssl
@@ -17,7 +19,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 from unittest import mock
@@ -25,17 +27,26 @@ from unittest import mock
 import attrs
 import pytest
 
+from sansio_stream_adapters import APITimeoutError
 from sansio_stream_adapters.cli._serve import App, Recording
 
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 
-PATIENCE: Final = 10
+PATIENCE: Final = 60
 """Seconds after which a wait is given up: only a hanging test lasts so long."""
 
 
 def listening() -> socket.socket:
     """A socket that listens on a free port, so that nobody has to wait for its server."""
     return socket.create_server(("127.0.0.1", 0))
+
+
+@contextmanager
+def nobody_listens() -> Iterator[str]:
+    """A base URL that refuses connections: its port is taken, so that no other server gets it."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{port_of(sock)}"
 
 
 def port_of(sock: socket.socket) -> int:
@@ -49,6 +60,128 @@ def wait_until(is_true: Callable[[], object], what: str) -> None:
     while not is_true():
         assert time.monotonic() < patience, f"{what}: not within {PATIENCE} s"
         time.sleep(0.001)
+
+
+# No test depends on how fast the machine is.
+
+
+class TooSoonError(Exception):
+    """A timeout was over before that had come which it was not to be about."""
+
+
+LONG_ENOUGH: Final = (0.2, 1, 5, 25)
+"""Seconds for a timeout of a test, one after the other, until one is long enough."""
+
+
+def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
+    """Give a test the `seconds` of a timeout, and more of them as long as they were too few.
+
+    A test of a timeout needs something to come before the silence: a connection, a head, half an
+    answer. On a busy machine any timeout may be over by then. The test raises TooSoonError where
+    it sees that, and an APITimeoutError that it does not expect says the same.
+    """
+
+    @wraps(test)
+    def repeated(**fixtures: Any) -> None:
+        for seconds in LONG_ENOUGH:
+            with suppress(TooSoonError, APITimeoutError):
+                test(seconds=seconds, **fixtures)
+                return
+        pytest.fail(f"a timeout of {LONG_ENOUGH[-1]} s is over too soon")
+
+    signature = inspect.signature(test)
+    parameters = [each for name, each in signature.parameters.items() if name != "seconds"]
+    repeated.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return repeated
+
+
+@contextmanager
+def while_main_receives(
+    act: Callable[[], object],
+    *,
+    has_come: Callable[[], object] = lambda: True,
+    and_then: Callable[[], object] = lambda: True,
+) -> Iterator[None]:
+    """Do something, in another thread, while the main thread waits for a socket's next bytes.
+
+    It waits, or is just about to: its last call of `recv` has begun.
+
+    Args:
+        act: what is to be done, once.
+        has_come: whether nothing more will come, so that the next call of `recv` waits.
+        and_then: becomes true while it waits.
+    """
+    receives, is_over = threading.Event(), threading.Event()
+
+    def told(receive: Callable[..., bytes]) -> Callable[..., bytes]:
+        def receive_and_tell(*args: Any) -> bytes:
+            if threading.current_thread() is threading.main_thread() and has_come():
+                receives.set()
+            return receive(*args)
+
+        return receive_and_tell
+
+    def wait_and_act() -> None:
+        wait_until(
+            lambda: is_over.is_set() or (receives.is_set() and and_then()), "the main thread waits"
+        )
+        if not is_over.is_set():
+            act()
+
+    acting = threading.Thread(target=wait_and_act)
+    with ExitStack() as stack:
+        for kind in (socket.socket, ssl.SSLSocket):
+            stack.enter_context(mock.patch.object(kind, "recv", told(kind.recv)))
+        acting.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            acting.join()
+
+
+@contextmanager
+def signalling(act: Callable[[], object]) -> Iterator[Callable[[], None]]:
+    """Have a signal do something in the main thread, once; the value sends it until that is done.
+
+    One signal is not enough: the system's call that it is to interrupt may begin behind it.
+    """
+    if not hasattr(signal, "pthread_kill"):
+        pytest.skip("signals for a thread are those of POSIX")
+    is_done = threading.Event()
+
+    def handle(*_: object) -> None:
+        if not is_done.is_set():
+            is_done.set()
+            act()
+
+    def send() -> None:
+        while not is_done.is_set():
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            is_done.wait(0.01)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        yield send
+    finally:
+        is_done.set()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def interrupt() -> None:
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def wait_until_it_waits(pid: int) -> None:
+    """Return when another process waits for what comes from outside, where the system tells.
+
+    A signal that comes before may be lost: the system's call that it is to interrupt begins behind
+    it.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        wait_until(lambda: b") S " in stat.read_bytes(), "the process waits")
 
 
 # ASGI applications.
@@ -67,6 +200,7 @@ def http_server(app: Any) -> Iterator[str]:
     from sansio_stream_adapters.cli._uvicorn import server_of
 
     server = server_of(app)
+    server.config.timeout_keep_alive = PATIENCE
     sock = listening()
     url = f"http://127.0.0.1:{port_of(sock)}"
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
@@ -221,7 +355,9 @@ class Sleep:
     seconds: float
 
 
-Step: TypeAlias = bytes | Do | Sleep
+Step: TypeAlias = bytes | Do | Sleep | threading.Event | threading.Barrier
+"""Bytes to send, what else to do, or what to wait for: until somebody sets it, or all are there."""
+
 Script: TypeAlias = Sequence[Step]
 
 
@@ -277,7 +413,8 @@ class RawServer(socketserver.ThreadingTCPServer):
     """Answers the first request by the first script, ..., and all that follow by the last one.
 
     Where a script does not close the connection, its next request is read. To be used by `with`;
-    on leaving, whatever is still open is closed, and what went wrong in a thread is raised.
+    on leaving, whatever is still open is closed, and what went wrong in a thread is raised: that
+    a client, or what a script waits for, has let it wait for too long, too.
     """
 
     request_queue_size = 128  # with the default of 5, twenty clients at once lose a second
@@ -309,6 +446,13 @@ class RawServer(socketserver.ThreadingTCPServer):
         wait_until(
             lambda: self.connections >= connections and not self._open, "connections are closed"
         )
+
+    @property
+    def threads(self) -> int:
+        """How many threads there are, one for each connection; nothing is held of ended ones."""
+        threads: Any = self._threads  # type: ignore[attr-defined]  # that of `ThreadingMixIn`
+        threads.reap()
+        return len(threads)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -346,6 +490,8 @@ class RawServer(socketserver.ThreadingTCPServer):
                     self._open.add(sock)
             if not self._stopping.is_set():
                 self._converse(sock, number)
+        except TimeoutError:
+            raise
         except OSError:  # reset, or not trusted
             self._count_client()
         finally:
@@ -369,6 +515,10 @@ class RawServer(socketserver.ThreadingTCPServer):
                         sock.sendall(step)
                     case Sleep(seconds):
                         self._stopping.wait(seconds)
+                    case threading.Event():
+                        self._wait_for(step)
+                    case threading.Barrier():
+                        step.wait(PATIENCE)
                     case Do.HALF_CLOSE:
                         sock.shutdown(socket.SHUT_WR)
                     case Do.WAIT:
@@ -380,6 +530,9 @@ class RawServer(socketserver.ThreadingTCPServer):
                         close(sock, step)
                         return
         self._count_client()
+
+    def _wait_for(self, event: threading.Event) -> None:
+        wait_until(lambda: event.is_set() or self._stopping.is_set(), "a script goes on")
 
 
 def close(sock: socket.socket, how: Do) -> None:

@@ -7,11 +7,9 @@ import io
 import json
 import math
 import os
-import signal
 import socket
 import ssl
 import threading
-import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -23,7 +21,6 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from matrix import (
-    LESS_PATIENCE,
     PROMPT,
     Adapter,
     Seeming,
@@ -31,7 +28,6 @@ from matrix import (
     driven,
     machine_of,
     message_of,
-    send_signal,
     text_of,
 )
 from sansio_stream import (
@@ -80,15 +76,20 @@ from sansio_stream_adapters import (
     UnprocessableEntityError,
 )
 from servers import (
+    PATIENCE,
     TLS,
     Do,
     RawServer,
     Script,
-    Sleep,
+    TooSoonError,
     aiohttp_server,
     chunk,
     head,
+    nobody_listens,
     response,
+    signalling,
+    while_main_receives,
+    with_seconds,
 )
 from wire import HELLO, OVERLOADED, PING, body
 
@@ -392,7 +393,7 @@ async def test_a_display_may_buffer_the_texts(adapter: Adapter, example_server: 
             if len(buffer) >= 10 or text in ".!?\n":
                 shown.append(buffer)
                 buffer = ""
-                await adapter.sleep(0.001)
+                await adapter.sleep(0)
     assert "".join([*shown, buffer]) == text_of(message_of("text"))
 
 
@@ -463,12 +464,13 @@ FAULTS: Final[dict[str, tuple[type[APIError], Verdict]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@with_seconds
 @driven
 async def test_what_goes_wrong_in_the_middle_is_raised_and_what_came_is_kept(
-    adapter: Adapter, example_server: str, fault: str
+    adapter: Adapter, example_server: str, fault: str, seconds: float
 ) -> None:
     kind, verdict = FAULTS[fault]
-    timeout = Timeout(read=0.25, idle=0.25) if "stall" in fault else Timeout()
+    timeout = Timeout(read=seconds, idle=seconds) if "stall" in fault else Timeout()
     texts: list[str] = []
 
     async def read(stream: Any) -> None:
@@ -481,6 +483,8 @@ async def test_what_goes_wrong_in_the_middle_is_raised_and_what_came_is_kept(
     ):
         with pytest.raises(kind) as first:
             await read(stream)
+        if "stall" in fault and not texts:
+            raise TooSoonError
         with pytest.raises(kind) as second:
             await stream.get_final_message()
     with pytest.raises(kind) as third:
@@ -562,34 +566,44 @@ async def test_without_message_stop_a_message_with_its_stop_reason_is_used_and_m
 
 
 STREAM: Final = {"content-type": "text/event-stream"}
-CUTS_THAT_HTTP_SEES: Final[dict[str, Script]] = {
-    "between chunks": [head() + chunk(HALF), Do.CLOSE],
-    "inside a chunk": [head() + chunk(WHOLE)[: len(HALF) + 9], Do.CLOSE],
-    "a chunk whose size is none": [head() + chunk(HALF), Sleep(0.02), b"zz\r\n", Do.WAIT],
-    "before the length": [
-        head(200, {**STREAM, "content-length": str(len(WHOLE))}) + HALF,
-        Do.CLOSE,
-    ],
-}
+
+
+def cuts_that_http_sees(has_read: threading.Event) -> dict[str, Script]:
+    """The scripts; `has_read` is to be set when the half has been read."""
+    return {
+        "between chunks": [head() + chunk(HALF), Do.CLOSE],
+        "inside a chunk": [head() + chunk(WHOLE)[: len(HALF) + 9], Do.CLOSE],
+        "a chunk whose size is none": [head() + chunk(HALF), has_read, b"zz\r\n", Do.WAIT],
+        "before the length": [
+            head(200, {**STREAM, "content-length": str(len(WHOLE))}) + HALF,
+            Do.CLOSE,
+        ],
+    }
+
+
 CUTS_THAT_HTTP_DOES_NOT_SEE: Final[dict[str, Script]] = {
     "no length at all": [head(200, STREAM) + HALF, Do.CLOSE],
     "a length, of half the message": [response(HALF)],
 }
 
 
-@pytest.mark.parametrize("cut", [*CUTS_THAT_HTTP_SEES, *CUTS_THAT_HTTP_DOES_NOT_SEE])
+@pytest.mark.parametrize(
+    "cut", [*cuts_that_http_sees(threading.Event()), *CUTS_THAT_HTTP_DOES_NOT_SEE]
+)
 @driven
 async def test_no_cut_ends_a_stream_silently_even_if_http_does_not_see_it(
     adapter: Adapter, raw_server: RawServers, cut: str
 ) -> None:
-    is_seen = cut in CUTS_THAT_HTTP_SEES
-    server = raw_server((CUTS_THAT_HTTP_SEES if is_seen else CUTS_THAT_HTTP_DOES_NOT_SEE)[cut])
+    has_read = threading.Event()
+    seen = cuts_that_http_sees(has_read)
+    is_seen = cut in seen
+    server = raw_server({**seen, **CUTS_THAT_HTTP_DOES_NOT_SEE}[cut])
     async with (
-        adapter.client(server.url, max_retries=2, timeout=0.5) as client,
+        adapter.client(server.url, max_retries=2) as client,
         client.messages.stream(**ask()) as stream,
     ):
         with pytest.raises(APIConnectionError) as caught:
-            await stream.until_done()
+            await read_to_hel_and_on(stream, has_read.set)
     assert isinstance(caught.value, IncompleteMessageError) is not is_seen
     assert (caught.value.__cause__ is not None) is is_seen
     assert caught.value.verdict is Verdict.TRUNCATED
@@ -610,12 +624,12 @@ async def test_a_slow_reader_loses_nothing_that_came_before_a_cut(
             adapter.client(server.url) as client,
             client.messages.stream(**ask()) as stream,
         ):
-            await adapter.sleep(0.05)
+            await adapter.until_closed(server)  # all has come, the cut too
             texts = ""
             try:
                 async for text in stream.text_stream:
                     texts += text
-                    await adapter.sleep(0.01)
+                    await adapter.sleep(0)
             except APIConnectionError:
                 assert said == "Hel"
         assert texts == said
@@ -627,23 +641,26 @@ async def test_a_head_that_never_comes_is_a_timeout(
 ) -> None:
     for script in ([Do.WAIT], [b"HTTP/1.1 200 OK\r\ncontent-", Do.WAIT]):
         server = raw_server(script)
-        async with adapter.client(server.url, timeout=0.1) as client:
+        async with adapter.client(server.url, timeout=Timeout(read=0.1)) as client:
             with pytest.raises(APITimeoutError):
                 await client.messages.create(**ask(), stream=True)
         await adapter.until_closed(server)
 
 
+@with_seconds
 @driven
 async def test_idle_counts_also_where_nothing_comes_at_all(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: RawServers, seconds: float
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT])
     async with (
         adapter.client(server.url) as client,
-        client.messages.stream(**ask(), timeout=Timeout(idle=0.2)) as stream,
+        client.messages.stream(**ask(), timeout=Timeout(idle=seconds)) as stream,
     ):
         with pytest.raises(APITimeoutError):
             await stream.until_done()
+        if stream.snapshot is None:
+            raise TooSoonError
         assert text_of(stream.snapshot) == "Hel"
     await adapter.until_closed(server)
 
@@ -768,9 +785,10 @@ async def test_every_status_raises_its_class_with_all_that_is_known(
         assert server.connections == 1  # the body of an error was read to its end, too
 
 
+@with_seconds
 @driven
 async def test_the_body_of_an_error_may_break_off_or_never_end(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: RawServers, seconds: float
 ) -> None:
     lengthy = head(500, {"content-type": "text/plain", "content-length": "99999999"})
     server = raw_server(
@@ -778,10 +796,13 @@ async def test_the_body_of_an_error_may_break_off_or_never_end(
         [lengthy + b"Internal", Do.WAIT],
         [lengthy + b"Internal" * 20_000, Do.WAIT],
     )
-    async with adapter.client(server.url, timeout=0.3) as client:
+    async with adapter.client(server.url, timeout=Timeout(read=seconds)) as client:
         for number in range(1, 4):
-            with pytest.raises(InternalServerError, match="Internal"):
+            with pytest.raises(InternalServerError) as caught:
                 await client.messages.create(**ask(), stream=True)
+            if not caught.value.body:
+                raise TooSoonError
+            assert "Internal" in caught.value.message
             await adapter.until_closed(server, number)
 
 
@@ -862,11 +883,10 @@ async def test_once_refused_and_then_served_is_served(
 async def test_nobody_listening_is_a_connection_error_after_all_attempts(
     adapter: Adapter, delays: list[float]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    async with adapter.client(f"http://127.0.0.1:{port}", max_retries=2) as client:
-        with pytest.raises(APIConnectionError) as caught:
-            await client.messages.create(**ask(), stream=True)
+    with nobody_listens() as url:
+        async with adapter.client(url, max_retries=2) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                await client.messages.create(**ask(), stream=True)
     assert not isinstance(caught.value, APITimeoutError)
     assert caught.value.__cause__ is not None
     assert len(delays) == 2
@@ -905,14 +925,19 @@ async def test_aiohttps_own_server_is_read_as_any_other(adapter: Adapter) -> Non
 
 @driven
 async def test_after_message_stop_the_connection_serves_the_next_request(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: RawServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", PATIENCE)
     # The end of the body comes late, behind a ping: it is waited for.
-    end = [chunk(body(PING)), Sleep(0.02), chunk(b"")]
-    server = raw_server([head() + chunk(WHOLE), Sleep(0.02), *end])
+    stopped = [threading.Event() for _ in range(3)]
+    end = [chunk(body(PING)), chunk(b"")]
+    server = raw_server(*([head() + chunk(WHOLE), event, *end] for event in stopped))
     async with adapter.client(server.url) as client:
-        for _ in range(3):
+        for event in stopped:
             async with client.messages.stream(**ask()) as stream:
+                async for taken in stream:
+                    if taken.type == "message_stop":
+                        event.set()
                 assert await stream.get_final_text() == SAID
     assert server.connections == (1 if adapter.pools else 3)
     await adapter.until_closed(server)
@@ -1013,7 +1038,7 @@ async def test_an_interrupted_request_leaves_nothing_open(
             is_about_to_wait()
             await client.messages.create(**ask(), stream=True)
 
-        await adapter.interrupted(asks)
+        await adapter.interrupted(asks, once=lambda: server.requests)
         async with client.messages.stream(**ask()) as stream:
             await stream.until_done()
     await adapter.until_closed(server)
@@ -1024,29 +1049,23 @@ async def test_an_interrupted_request_leaves_nothing_open(
 async def test_closing_from_outside_wakes_the_reader(
     adapter: Adapter, raw_server: RawServers, closer: str
 ) -> None:
-    if adapter.loop or os.name != "posix":
-        pytest.skip("an asynchronous stream belongs to its loop; the signals are POSIX")
+    if adapter.loop:
+        pytest.skip("an asynchronous stream belongs to its loop")
     server = raw_server([head() + chunk(HALF), Do.WAIT])
-    reading = threading.Event()
+    waiting: list[bool] = []
     async with (
         adapter.client(server.url, timeout=None) as client,
         client.messages.stream(**ask()) as stream,
     ):
-        before = signal.signal(signal.SIGUSR1, lambda *_: stream.sync.close())
-        wakes = (
-            threading.Timer(0.2, stream.sync.close)
-            if closer == "another thread"
-            else threading.Thread(target=send_signal, args=[signal.SIGUSR1, reading])
-        )
-        wakes.start()
-        since = time.monotonic()
-        try:
-            with pytest.raises(IncompleteMessageError, match="closed"):
-                await read_to_hel_and_on(stream, reading.set)
-        finally:
-            wakes.join()
-            signal.signal(signal.SIGUSR1, before)
-        assert time.monotonic() - since < LESS_PATIENCE  # later the server would have closed
+        close = stream.sync.close
+        with (
+            signalling(close) as send,
+            while_main_receives(
+                close if closer == "another thread" else send, has_come=lambda: waiting
+            ),
+            pytest.raises(IncompleteMessageError, match="closed"),
+        ):
+            await read_to_hel_and_on(stream, lambda: waiting.append(True))
         assert text_of(stream.snapshot) == "Hel"
         await adapter.until_closed(server)
 
@@ -1124,9 +1143,7 @@ async def test_many_streams_leak_neither_files_nor_memory(
                     assert await stream.get_final_text() == SAID
 
         async def held() -> tuple[int, int]:
-            await adapter.until(
-                lambda: server.open_connections <= adapter.pools, "connections are closed"
-            )
+            await adapter.until(lambda: server.threads <= adapter.pools, "connections are closed")
             server.requests.clear()
             gc.collect()
             return open_files(), tracemalloc.get_traced_memory()[0]
@@ -1198,7 +1215,7 @@ async def test_a_server_that_speaks_no_http_or_no_tls_is_a_connection_error(
     # The first thing that comes from a client of TLS ends in no blank line: this server hears it
     # out, and says nothing until the client gives up.
     async with adapter.client(
-        server.url.replace("http:", "https:"), tls=tls.client, timeout=0.1
+        server.url.replace("http:", "https:"), tls=tls.client, timeout=Timeout(connect=0.1)
     ) as client:
         with pytest.raises(APITimeoutError):
             await client.messages.create(**ask(), stream=True)
@@ -1208,16 +1225,17 @@ async def test_a_server_that_speaks_no_http_or_no_tls_is_a_connection_error(
 
 
 @pytest.mark.parametrize("fault", [None, "cut", "reset", "stall"])
+@with_seconds
 @driven
 async def test_http2_is_no_different(
-    adapter: Adapter, http2_example_server: str, tls: TLS, fault: str | None
+    adapter: Adapter, http2_example_server: str, tls: TLS, fault: str | None, seconds: float
 ) -> None:
     if not adapter.libraries[0].startswith("httpx"):
         pytest.skip("only httpx speaks HTTP/2")
     pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
     kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
     http = kind(verify=tls.client, http2=True)
-    timeout = Timeout(read=0.3) if fault == "stall" else Timeout()
+    timeout = Timeout(read=seconds) if fault == "stall" else Timeout()
     client = adapter.make(
         base_url=http2_example_server, http_client=http, max_retries=0, timeout=timeout
     )
@@ -1227,9 +1245,11 @@ async def test_http2_is_no_different(
             if fault is not None:
                 with pytest.raises(FAULTS[fault][0]):
                     await stream.get_final_message()
+                if fault == "stall" and stream.snapshot is None:
+                    raise TooSoonError
                 assert text_of(stream.snapshot)
         # What became of one stream is nothing to the next one on the same connection.
-        async with client.messages.stream(**ask("text")) as stream:
+        async with client.messages.stream(**ask("text"), timeout=PATIENCE) as stream:
             assert await stream.get_final_message() == message_of("text")
 
 

@@ -1,13 +1,14 @@
 """Blocking sockets: what is special to them. What all adapters share is in `test_adapters`."""
 
-import signal
+import itertools
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,20 +29,24 @@ from sansio_stream.errors import (
     RateLimitError,
     Verdict,
 )
-from sansio_stream_adapters import Timeout
+from sansio_stream_adapters import MessageStream, Timeout
 from sansio_stream_adapters.sockets import Client, from_socket
 from servers import (
     PATIENCE,
     TLS,
     Do,
     RawServer,
-    Sleep,
+    TooSoonError,
     chunk,
     head,
+    interrupt,
     listening,
+    nobody_listens,
     port_of,
     response,
-    wait_until,
+    signalling,
+    while_main_receives,
+    with_seconds,
 )
 from wire import HELLO, PING, body, message_start
 
@@ -136,7 +141,8 @@ def test_a_body_without_a_length_ends_with_the_connection(raw_server: Start) -> 
 
 def test_twenty_streams_at_once(raw_server: Start) -> None:
     halves = STREAM[:500], STREAM[500:]
-    server = raw_server([head(), chunk(halves[0]), Sleep(0.1), chunk(halves[1]), chunk(b"")])
+    all_begun = threading.Barrier(20)
+    server = raw_server([head(), chunk(halves[0]), all_begun, chunk(halves[1]), chunk(b"")])
     with client_of(server.url) as client, ThreadPoolExecutor(20) as pool:
 
         def text() -> str:
@@ -151,25 +157,29 @@ def test_twenty_streams_at_once(raw_server: Start) -> None:
 # Connections that cannot be made.
 
 
-def nobody() -> str:
-    """A URL where nobody listens."""
-    with listening() as sock:
-        return f"http://127.0.0.1:{port_of(sock)}"
+def test_where_nobody_listens_there_is_no_connection() -> None:
+    with nobody_listens() as url, pytest.raises(APIConnectionError) as caught:
+        text_from(url)
+    assert not isinstance(caught.value, APITimeoutError)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 @pytest.mark.parametrize(
-    "url",
+    "unknown",
     [
-        pytest.param(nobody(), id="nobody listens"),
-        pytest.param("http://invalid.", id="no such name"),
-        pytest.param("http://xn--.invalid", id="no name at all"),
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        UnicodeError("label empty or too long"),
     ],
+    ids=["no such name", "no name at all"],
 )
-def test_a_connection_that_cannot_be_made_is_an_error_of_ours(url: str) -> None:
-    with pytest.raises(APIConnectionError) as caught:
-        text_from(url)
+def test_a_name_that_is_no_address_is_no_connection(unknown: Exception) -> None:
+    with (
+        mock.patch.object(socket, "getaddrinfo", side_effect=unknown),
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        text_from("http://invalid.")
     assert not isinstance(caught.value, APITimeoutError)
-    assert isinstance(caught.value.__cause__, OSError | UnicodeError)
+    assert caught.value.__cause__ is unknown
 
 
 # Timeouts. None of these servers accepts: the system does, and nobody reads.
@@ -194,12 +204,15 @@ def test_the_timeout_of_reading_holds_for_the_head() -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
+@with_seconds
 def test_the_timeout_of_reading_holds_for_the_body(
-    raw_server: Start, tls: TLS, secure: bool
+    raw_server: Start, tls: TLS, secure: bool, seconds: float
 ) -> None:
     server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
     with pytest.raises(APITimeoutError) as caught:
-        text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=0.1))
+        text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=seconds))
+    if caught.value.partial_message is None:
+        raise TooSoonError
     assert caught.value.verdict is Verdict.TRUNCATED
     server.wait_until_closed()
 
@@ -261,86 +274,83 @@ def test_tls_tells_the_end_of_a_body_from_a_cut(
 # only much later a timeout would end the read.
 
 
+def shown(stream: MessageStream) -> bool:
+    """Whether the beginning of the answer was taken, behind which nothing comes."""
+    return stream.snapshot is not None
+
+
 @pytest.mark.parametrize("secure", [False, True])
 def test_another_thread_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
     server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
-    client = client_of(server.url, ssl_context=tls.client, timeout=3 * PATIENCE)
-    with client.messages.stream(**ASKED) as stream, ThreadPoolExecutor() as pool:
-        next(stream)
-        next(stream)
+    client = client_of(server.url, ssl_context=tls.client)
+    with client.messages.stream(**ASKED) as stream:
 
         def close() -> None:
-            wait_until(lambda: stream._is_reading, "the stream reads")  # nobody else knows it
             stream.close()
             server.wait_until_closed()
 
-        closing = pool.submit(close)
-        with pytest.raises(IncompleteMessageError, match="closed before its end"):
-            next(stream)
-        closing.result()
+        with (
+            while_main_receives(close, has_come=partial(shown, stream)),
+            pytest.raises(IncompleteMessageError, match="closed before its end"),
+        ):
+            stream.until_done()
     assert stream.current_message_snapshot.id == "msg_1"
-
-
-@contextmanager
-def alarm(handler: Callable[[], object], when: Callable[[], object]) -> Iterator[None]:
-    """Call something in a signal handler, a moment after something else has become true."""
-    if not hasattr(signal, "pthread_kill"):
-        pytest.skip("there are no alarms on this system")
-
-    def ring() -> None:
-        wait_until(when, "it is time for the alarm")
-        time.sleep(0.05)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
-
-    previous = signal.signal(signal.SIGALRM, lambda *_: handler())
-    ringing = threading.Thread(target=ring)
-    ringing.start()
-    try:
-        yield
-    finally:
-        ringing.join()
-        signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_signal_handler_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
     server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
-    client = client_of(server.url, ssl_context=tls.client, timeout=3 * PATIENCE)
-    with client.messages.stream(**ASKED) as stream, ThreadPoolExecutor() as pool:
-        closing = pool.submit(server.wait_until_closed)
+    client = client_of(server.url, ssl_context=tls.client)
+    with client.messages.stream(**ASKED) as stream:
         with (
-            alarm(stream.close, lambda: True),
+            signalling(stream.close) as send,
+            while_main_receives(send, has_come=partial(shown, stream)),
             pytest.raises(IncompleteMessageError, match="closed before its end"),
         ):
             stream.until_done()
-        closing.result()
+        server.wait_until_closed()
     assert stream.current_message_snapshot.id == "msg_1"
 
 
-@pytest.mark.parametrize("script", [[Do.WAIT], [BEGUN, Do.WAIT]], ids=["head", "body"])
-def test_an_interrupt_leaves_no_connection_open(raw_server: Start, script: list[Any]) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    server = raw_server(script)
-    with alarm(interrupt, lambda: server.requests), pytest.raises(KeyboardInterrupt):
+def test_an_interrupt_before_the_head_leaves_no_connection_open(raw_server: Start) -> None:
+    server = raw_server([Do.WAIT])
+    with (
+        signalling(interrupt) as send,
+        while_main_receives(send, and_then=lambda: server.requests),
+        pytest.raises(KeyboardInterrupt),
+    ):
         text_from(server.url)
     server.wait_until_closed()
 
 
-def test_an_interrupt_of_the_handshake_leaves_no_connection_open() -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
+def test_an_interrupt_in_the_body_leaves_no_connection_open(raw_server: Start) -> None:
+    server = raw_server([BEGUN, Do.WAIT])
+    with client_of(server.url) as client, client.messages.stream(**ASKED) as stream:
+        with (
+            signalling(interrupt) as send,
+            while_main_receives(send, has_come=partial(shown, stream)),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            stream.until_done()
+        server.wait_until_closed()
 
-    with listening() as listener, ThreadPoolExecutor() as pool:
-        accepted = pool.submit(listener.accept)
-        with alarm(interrupt, accepted.done), pytest.raises(KeyboardInterrupt):
-            text_from(f"https://127.0.0.1:{port_of(listener)}")
-        sock, _ = accepted.result()
+
+def test_an_interrupt_of_the_handshake_leaves_no_connection_open() -> None:
+    def accept_and_send(listener: socket.socket, send: Callable[[], None]) -> bytes:
+        sock, _ = listener.accept()
         with sock:
             sock.settimeout(PATIENCE)
+            assert sock.recv(1)  # what has said hello waits for an answer
+            send()
             while sock.recv(65536):
                 pass
+        return b"closed"
+
+    with listening() as listener, ThreadPoolExecutor() as pool, signalling(interrupt) as send:
+        accepting = pool.submit(accept_and_send, listener, send)
+        with pytest.raises(KeyboardInterrupt):
+            text_from(f"https://127.0.0.1:{port_of(listener)}")
+        assert accepting.result() == b"closed"
 
 
 # Sockets of the caller's.
@@ -396,13 +406,13 @@ def test_a_socket_of_the_caller_s_has_timeouts(pair: Pair, timeout: Any) -> None
     assert theirs.recv(1) == b""
 
 
-def test_pings_do_not_hide_that_nothing_comes(raw_server: Start) -> None:
-    pings = [chunk(body(PING)), Sleep(0.06)] * 20
-    server = raw_server([BEGUN, *pings, Do.WAIT])
-    sock = socket.create_connection(("127.0.0.1", server.port))
-    sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+def test_pings_do_not_hide_that_nothing_comes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))  # a second from look to look
+    ours, theirs = pair
+    theirs.sendall(BEGUN + chunk(body(PING)) * 20)
     with (
-        from_socket(sock, idle=0.2) as stream,
+        from_socket(ours, idle=10) as stream,
         pytest.raises(APITimeoutError, match="no event but pings"),
     ):
         stream.until_done()

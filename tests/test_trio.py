@@ -2,7 +2,9 @@
 
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,9 +28,23 @@ from sansio_stream.errors import (
     RateLimitError,
     Verdict,
 )
-from sansio_stream_adapters import Timeout
+from sansio_stream_adapters import AsyncMessageStream, Timeout
 from sansio_stream_adapters.trio import AsyncClient, from_stream, map_error
-from servers import PATIENCE, TLS, Do, RawServer, Sleep, chunk, head, listening, port_of, response
+from servers import (
+    PATIENCE,
+    TLS,
+    Do,
+    RawServer,
+    TooSoonError,
+    chunk,
+    head,
+    listening,
+    nobody_listens,
+    port_of,
+    response,
+    wait_until,
+    with_seconds,
+)
 from wire import HELLO, PING, body, message_start
 
 Start = Callable[..., RawServer]
@@ -120,7 +136,8 @@ def test_a_body_without_a_length_ends_with_the_connection(raw_server: Start) -> 
 
 def test_twenty_streams_at_once(raw_server: Start) -> None:
     halves = STREAM[:500], STREAM[500:]
-    server = raw_server([head(), chunk(halves[0]), Sleep(0.1), chunk(halves[1]), chunk(b"")])
+    all_begun = threading.Barrier(20)
+    server = raw_server([head(), chunk(halves[0]), all_begun, chunk(halves[1]), chunk(b"")])
     texts: list[str] = []
 
     async def main() -> None:
@@ -142,26 +159,30 @@ def test_twenty_streams_at_once(raw_server: Start) -> None:
 # Connections that cannot be made.
 
 
-def nobody() -> str:
-    """A URL where nobody listens."""
-    with listening() as sock:
-        return f"http://127.0.0.1:{port_of(sock)}"
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_where_nobody_listens_there_is_no_connection(host: str) -> None:
+    with nobody_listens() as url, pytest.raises(APIConnectionError) as caught:
+        text_from(url.replace("127.0.0.1", host))
+    assert not isinstance(caught.value, APITimeoutError)
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 @pytest.mark.parametrize(
-    "url",
+    "unknown",
     [
-        pytest.param(nobody(), id="nobody listens"),
-        pytest.param(nobody().replace("127.0.0.1", "localhost"), id="at either address"),
-        pytest.param("http://invalid.", id="no such name"),
-        pytest.param("http://xn--.invalid", id="no name at all"),
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        UnicodeError("label empty or too long"),
     ],
+    ids=["no such name", "no name at all"],
 )
-def test_a_connection_that_cannot_be_made_is_an_error_of_ours(url: str) -> None:
-    with pytest.raises(APIConnectionError) as caught:
-        text_from(url)
+def test_a_name_that_is_no_address_is_no_connection(unknown: Exception) -> None:
+    with (
+        mock.patch.object(socket, "getaddrinfo", side_effect=unknown),
+        pytest.raises(APIConnectionError) as caught,
+    ):
+        text_from("http://invalid.")
     assert not isinstance(caught.value, APITimeoutError)
-    assert isinstance(caught.value.__cause__, OSError | UnicodeError)
+    assert caught.value.__cause__ is unknown
 
 
 # Timeouts. None of these servers accepts: the system does, and nobody reads.
@@ -185,12 +206,15 @@ def test_the_timeout_of_reading_holds_for_the_head() -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True])
+@with_seconds
 def test_the_timeout_of_reading_holds_for_the_body(
-    raw_server: Start, tls: TLS, secure: bool
+    raw_server: Start, tls: TLS, secure: bool, seconds: float
 ) -> None:
     server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
     with pytest.raises(APITimeoutError) as caught:
-        text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=0.1))
+        text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=seconds))
+    if caught.value.partial_message is None:
+        raise TooSoonError
     assert caught.value.verdict is Verdict.TRUNCATED
     server.wait_until_closed()
 
@@ -249,6 +273,14 @@ def test_tls_tells_the_end_of_a_body_from_a_cut(
 # Cancelling and closing.
 
 
+async def until_waits(stream: AsyncMessageStream) -> None:
+    """Return when a message has begun, and whoever reads it waits for more."""
+    with trio.fail_after(PATIENCE):
+        while stream.snapshot is None:  # noqa: ASYNC110  (nobody tells)
+            await trio.sleep(0.001)
+        await trio.testing.wait_all_tasks_blocked()
+
+
 @pytest.mark.parametrize("secure", [False, True])
 def test_a_cancelled_stream_is_readable_and_its_connection_closed(
     raw_server: Start, tls: TLS, secure: bool
@@ -258,9 +290,11 @@ def test_a_cancelled_stream_is_readable_and_its_connection_closed(
     async def main() -> None:
         client = client_of(server.url, ssl_context=tls.client)
         async with client.messages.stream(**ASKED) as stream:
-            with trio.move_on_after(0.2) as scope:
-                await stream.until_done()
-            assert scope.cancelled_caught
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.until_done)
+                await until_waits(stream)
+                nursery.cancel_scope.cancel()
+            assert nursery.cancel_scope.cancelled_caught
             assert stream.current_message_snapshot.id == "msg_1"
             await trio.to_thread.run_sync(server.wait_until_closed)
 
@@ -271,9 +305,12 @@ def test_a_cancelled_request_leaves_no_connection_open(raw_server: Start) -> Non
     server = raw_server([Do.WAIT])
 
     async def main() -> None:
-        with trio.move_on_after(0.2) as scope:
-            await client_of(server.url).messages.create(**ASKED, stream=True)
-        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client_of(server.url).messages.create, **ASKED, stream=True))
+            await trio.to_thread.run_sync(wait_until, lambda: server.requests, "it is asked")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert nursery.cancel_scope.cancelled_caught
         await trio.to_thread.run_sync(server.wait_until_closed)
 
     trio.run(main)
@@ -308,7 +345,7 @@ def test_another_task_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
                     await stream.until_done()
 
             nursery.start_soon(read)
-            await trio.sleep(0.1)
+            await until_waits(stream)
             await stream.close()
         assert stream.current_message_snapshot.id == "msg_1"
 
