@@ -23,7 +23,7 @@ from sansio_stream_adapters import (
     Timeout,
 )
 from sansio_stream_adapters._feed import Feed, Need
-from servers import Do, RawServer, chunk, head, response
+from servers import Do, RawServer, TooSoonError, chunk, head, response, with_seconds
 from wire import HELLO, OVERLOADED, PING, at_random, body
 
 RawServers = Callable[..., RawServer]
@@ -206,16 +206,20 @@ async def test_with_retries_a_stream_opens_with_its_first_frame_of_any_kind(
     assert len(server.requests) == 2
 
 
+@with_seconds
 @driven
 async def test_what_fails_before_the_first_frame_is_raised_by_the_stream_and_not_retried(
-    adapter: Adapter, raw_server: RawServers, delays: list[float]
+    adapter: Adapter, raw_server: RawServers, delays: list[float], seconds: float
 ) -> None:
     server = raw_server([head() + chunk(ERROR[:20]), Do.WAIT], [head() + chunk(b"")])
     file = io.BytesIO()
-    timeout = Timeout(read=0.2)
+    delays.clear()
+    timeout = Timeout(read=seconds)
     async with adapter.client(server.url, max_retries=1, timeout=timeout) as client:
-        for kind in (APITimeoutError, IncompleteMessageError):
+        for number, kind in enumerate((APITimeoutError, IncompleteMessageError), 1):
             async with client.messages.stream(**ask(), record_to=file) as stream:
+                if len(server.requests) > number:
+                    raise TooSoonError  # the head was not there in time
                 with pytest.raises(kind):
                     await stream.until_done()
             assert parse_capture(file.getvalue()).end is not None
