@@ -308,7 +308,11 @@ class StreamMachine:
         if self._verdict is Verdict.NOT_AN_EVENT_STREAM:
             head = self._framer.head
             return self._with_context(
-                NotAnEventStreamError(f"{self._verdict.value}: {head[:80]!r}", raw=head)
+                NotAnEventStreamError(
+                    f"{self._verdict.value}: {head[:80]!r} (`check_response`, asked before with"
+                    " status and headers, says more)",
+                    raw=head,
+                )
             )
         sentence = self._verdict.value
         if self._lost is not None:

@@ -1,14 +1,30 @@
 """What went wrong is said so that a reader knows what to do: once, in one line, and by its name."""
 
+import gzip
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
 
-from sansio_stream import Limits, SSEDecoder, StreamMachine
-from sansio_stream_adapters import MessageStream, ProtocolError
-from wire import HELLO, body
+from matrix import Adapter, ask, driven
+from sansio_stream import Limits, SSEDecoder, StreamMachine, Verdict, check_response
+from sansio_stream_adapters import (
+    APIConnectionError,
+    APIStatusError,
+    IncompleteMessageError,
+    InternalServerError,
+    MessageStream,
+    NotAnEventStreamError,
+    OverloadedError,
+    ProtocolError,
+)
+from servers import RawServer, response
+from wire import HELLO, OVERLOADED, body, frame
+
+RawServers = Callable[..., RawServer]
+
+pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
 CUT_JSON: Final = b'event: content_block_delta\ndata: {"type": "content_block\n\n'
 
@@ -74,3 +90,165 @@ def test_a_latched_error_that_is_raised_while_the_first_is_handled_is_printed_on
             assert printed(caught.value).count(str(caught.value)) == 1
     else:
         pytest.fail("nothing was raised")
+
+
+# A refusal whose body is an event stream.
+
+SSE: Final = {"content-type": "text/event-stream"}
+
+
+@driven
+async def test_an_event_stream_in_a_refusal_is_read_for_its_error(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    # The last frame of the second one lacks its blank line, the third one is labelled as JSON.
+    server = raw_server(
+        [response(body(OVERLOADED), 529, SSE)],
+        [response(b": hi\n\n" + body({"type": "ping"}, OVERLOADED)[:-2], 529, SSE)],
+        [response(frame(OVERLOADED, ""), 529, {"content-type": "application/json"})],
+    )
+    async with adapter.client(server.url) as client:
+        for _ in range(3):
+            with pytest.raises(OverloadedError) as caught:
+                await client.messages.create(**ask(), stream=True)
+            error = caught.value
+            assert (error.type, str(error)) == ("overloaded_error", "Overloaded")
+            assert error.body == OVERLOADED
+
+
+@pytest.mark.parametrize(
+    "data", [body(*HELLO), b"event: error\ndata: {", b"event: error\ndata: no\n\n", b"data: \n\n"]
+)
+def test_a_refusal_without_an_error_in_its_stream_shows_its_text(data: bytes) -> None:
+    error = check_response(500, SSE, data)
+    assert type(error) is InternalServerError
+    assert error.body == data.decode()
+    assert str(error).startswith("HTTP 500: ")
+    assert "\n" not in str(error)
+
+
+# HTML.
+
+PAGE: Final = (
+    b"""<!DOCTYPE html>
+<html>
+<head><title>502 Bad Gateway</title></head>
+<body>
+<center><h1>502 Bad Gateway</h1></center>
+"""
+    + 100 * b"<!-- a padding to disable MSIE and Chrome friendly error page -->\n"
+)
+ONE_LINE: Final = "<!DOCTYPE html> <html> <head><title>502 Bad Gateway</title></head> <body>"
+
+
+@driven
+async def test_of_a_page_of_html_one_line_is_in_the_message(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    html = {"content-type": "text/html"}
+    # Some gateways put the page that they got into JSON of their own, or into an event.
+    told = {"type": "error", "error": {"type": "api_error", "message": f"Bad:\n{PAGE.decode()}"}}
+    server = raw_server(
+        [response(PAGE, 502, html)],
+        [response(PAGE, 502, SSE)],
+        [response(body(told), 502, SSE)],
+        [response(body(told))],
+        [response(b"event: error\ndata: " + b"data: ".join(PAGE.splitlines(True)) + b"\n\n")],
+    )
+    async with adapter.client(server.url) as client:
+        for _ in server._scripts:
+            with pytest.raises(APIStatusError) as caught:
+                async with client.messages.stream(**ask()) as stream:
+                    await stream.until_done()
+            assert ONE_LINE in str(caught.value)
+            assert len(str(caught.value)) < 250
+            assert len(str(caught.value).splitlines()) <= 2  # "Bad:" is a line of the server's
+            assert "friendly" in str(caught.value.body)
+
+
+def test_text_in_a_refusal_is_told_in_one_line() -> None:
+    error = check_response(503, {}, b"upstream connect error\r\n\treset: overflow\n")
+    assert str(error) == "HTTP 503: upstream connect error reset: overflow"
+
+
+# Answers without a stream.
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+@driven
+async def test_an_empty_answer_is_told_with_its_status(
+    adapter: Adapter, status: int, raw_server: RawServers
+) -> None:
+    server = raw_server([response(b"", status, SSE)])
+    async with adapter.client(server.url) as client:
+        with pytest.raises(IncompleteMessageError) as caught:
+            await client.messages.stream(**ask()).get_final_message()
+    assert str(caught.value) == f"ended without a message: HTTP {status}, no body"
+    assert caught.value.verdict is Verdict.EMPTY
+
+
+@driven
+async def test_an_answer_without_a_message_is_told_with_its_status(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    server = raw_server([response(b": hi\n\n")], [response(b"Bad\ngateway\n")])
+    async with adapter.client(server.url) as client:
+        with pytest.raises(IncompleteMessageError) as empty:
+            await client.messages.stream(**ask()).get_final_message()
+        with pytest.raises(NotAnEventStreamError) as other:
+            await client.messages.stream(**ask()).get_final_message()
+    assert str(empty.value) == "ended without a message: HTTP 200"
+    assert str(other.value) == r"the body is no event stream: HTTP 200, 'Bad\ngateway\n'"
+    assert other.value.raw == "Bad\ngateway\n"
+    assert other.value.verdict is Verdict.NOT_AN_EVENT_STREAM
+
+
+@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/html"])
+@driven
+async def test_a_content_encoding_that_nobody_decoded_is_named(
+    adapter: Adapter, status: int, content_type: str, raw_server: RawServers
+) -> None:
+    headers = {"content-type": content_type, "content-encoding": "x-unknown"}
+    server = raw_server([response(gzip.compress(body(*HELLO)), status, headers)])
+    async with adapter.client(server.url) as client:
+        with pytest.raises((NotAnEventStreamError, APIStatusError)) as caught:
+            await client.messages.stream(**ask()).get_final_message()
+    assert "the content-encoding 'x-unknown'" in str(caught.value)
+    assert "\ufffd" not in str(caught.value)
+
+
+def test_a_content_encoding_that_was_decoded_is_not_complained_of() -> None:
+    stream = MessageStream([b"<p>no</p>"], headers={"content-encoding": "gzip"})
+    with pytest.raises(NotAnEventStreamError, match="HTTP 200, '<p>no</p>'"):
+        stream.until_done()
+    error = check_response(502, {"content-encoding": "gzip"}, b"<p>no</p>")
+    assert str(error) == "HTTP 502: <p>no</p>"
+
+
+# A machine that is given what is no stream.
+
+
+@pytest.mark.parametrize("data", [b'{"type":"error","error":{"type":"overloaded_error"}}', PAGE])
+def test_a_machine_points_to_who_knows_better(data: bytes) -> None:
+    machine = StreamMachine()
+    machine.receive_data(data)
+    machine.receive_eof()
+    with pytest.raises(NotAnEventStreamError, match="`check_response`, asked before"):
+        machine.final_message()
+    # In an adapter that has been done.
+    with pytest.raises(NotAnEventStreamError) as caught:
+        MessageStream([data]).until_done()
+    assert "check_response" not in str(caught.value)
+
+
+# Foreign exceptions.
+
+
+def test_what_a_foreign_exception_says_is_one_line() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield body(*HELLO[:3])
+        raise OSError("the proxy said:\n\n  <html>\n  no")
+
+    with pytest.raises(APIConnectionError, match=r"^OSError: the proxy said: <html> no$"):
+        MessageStream(chunks()).until_done()

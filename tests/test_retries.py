@@ -399,10 +399,11 @@ def test_idle_ends_a_look_whose_first_frame_never_ends() -> None:
         idle=1.0,
         will_retry=lambda _: True,
     )
-    feed.received(b"event: err", 0.7)
-    assert feed.is_undecided
-    feed.received(b"or\n", 0.7)
-    assert not feed.is_undecided
+    looks: list[bool] = []
+    for data in (b"event: err", b"or\n"):
+        feed.received(data, 0.7)
+        looks.append(feed.is_undecided)
+    assert looks == [True, False]
     with pytest.raises(APITimeoutError, match=r"1\.4 s"):
         feed.take()
 

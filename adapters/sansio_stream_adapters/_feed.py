@@ -17,7 +17,9 @@ from sansio_stream.errors import (
     APIStatusError,
     APITimeoutError,
     IncompleteMessageError,
+    NotAnEventStreamError,
     Verdict,
+    excerpt,
     fresh,
 )
 from sansio_stream.events import (
@@ -35,6 +37,7 @@ from sansio_stream.request import (
     Headers,
     check_response,
 )
+from sansio_stream.request.responses import undecoded
 
 from ._recording import Recorder
 
@@ -288,7 +291,16 @@ class Feed:
             if error.verdict is Verdict.PENDING:
                 closed = IncompleteMessageError("the stream was closed before its end")
                 return self._in_context(closed)
+            if error.verdict is Verdict.EMPTY:
+                told = f"{error.message}: HTTP {self.status}"
+                told += "" if self.machine.bytes_received else ", no body"
+                return self._in_context(IncompleteMessageError(told))
             return error.with_traceback(None)
+        except NotAnEventStreamError as error:
+            # The machine advises to ask for what the head says; that has been done.
+            told = undecoded(self.headers, error.raw) or repr(error.raw[:80])
+            told = f"{error.verdict.value}: HTTP {self.status}, {told}"
+            return self._in_context(NotAnEventStreamError(told, raw=error.raw))
         except APIError as error:
             return error.with_traceback(None)
         return None
@@ -333,11 +345,14 @@ class Feed:
 
 
 def sentence(exc: Exception) -> str:
-    """Return what to say of a foreign exception: its words, or those of its nearest cause."""
+    """Return what to say of a foreign exception: its words, or those of its nearest cause, in one
+    line.
+    """
     told: BaseException | None = exc
     while told is not None and not str(told):
         told = told.__cause__ or told.__context__
-    return type(exc).__name__ if told is None else f"{type(exc).__name__}: {told}"
+    words = "" if told is None else excerpt(" ".join(str(told).split()))
+    return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
 
 
 def map_system_error(exc: Exception) -> APIError | None:

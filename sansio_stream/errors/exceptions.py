@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .violations import Verdict
@@ -286,9 +287,27 @@ def equivalent_status(error_type: str | None, default: int = 500) -> int:
 
 
 def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusError:
-    """Make the error of the class that belongs to `status_code`; `fields` as in APIStatusError."""
+    """Make the error of the class that belongs to `status_code`; `fields` as in APIStatusError.
+
+    Of HTML in the message one line is kept: `body` has all of it.
+    """
     fallback = InternalServerError if status_code >= 500 else APIStatusError
-    return STATUS_ERRORS.get(status_code, fallback)(message, status_code=status_code, **fields)
+    kind = STATUS_ERRORS.get(status_code, fallback)
+    return kind(with_little_html(message), status_code=status_code, **fields)
+
+
+HTML: Final = r"(?i)<(?:!doctype|html|head|body|title|center|h[1-6])\b"
+HTML_CHARACTERS: Final = 200
+
+
+def with_little_html(message: str) -> str:
+    """Return the message, with the page of HTML that it ends in as one line, cut."""
+    found = re.search(HTML, message)
+    if found is None:
+        return message
+    page = " ".join(message[found.start() :].split())
+    cut = page if len(page) <= HTML_CHARACTERS else page[: HTML_CHARACTERS - 1] + "…"
+    return message[: found.start()] + cut
 
 
 def fresh(error: AnyAPIError) -> AnyAPIError:

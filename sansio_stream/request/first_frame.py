@@ -77,7 +77,7 @@ class FirstFrame:
             end = found.start()
             if end > self._line_at:
                 self._has_lines = True
-            elif self._has_lines and held[end - 1 : end + 1] != b"\r\n":
+            elif self._has_lines and not held.startswith(b"\r\n", end - 1):
                 return self._error_in(bytes(held[:end]) + b"\n\n")
             self._line_at = self._searched = end + 1
         return None

@@ -17,6 +17,7 @@ from ..errors import (
     status_error,
 )
 from ..events import ErrorEvent, kind_of
+from ..machine import StreamMachine
 from ..partial_json import InvalidJSONError, loads
 from .headers import Headers
 
@@ -59,7 +60,8 @@ def check_response(
     `BODY_NEEDED` means: read the body, as much as you care to hold, and ask again with it. With a
     body, cut or broken as it may be, the answer is final:
 
-    * for a status that is no success, the `APIStatusError` of its class;
+    * for a status that is no success, the `APIStatusError` of its class, of which the body says
+      more in JSON or as an event stream with an error in it;
     * for a success whose head rules out an event stream (JSON, XML, HTML) and whose body is an
       error in JSON, the one of the equivalent status; `http_status` is the real one;
     * for any other such body, a `NotAnEventStreamError`.
@@ -81,9 +83,12 @@ def check_response(
         return BODY_NEEDED
     text = (body or b"").decode("utf-8-sig", "replace")
     payload = object_in(text)
+    if payload is None and not is_success:
+        payload = error_among_events(body or b"")
     if is_success and kind_of("", payload or {}) != "error":
         return NotAnEventStreamError(
-            f"{Verdict.NOT_AN_EVENT_STREAM.value} but {content_type}: {text[:80]!r}",
+            f"{Verdict.NOT_AN_EVENT_STREAM.value} but {content_type}:"
+            f" {undecoded(head, text) or repr(text[:80])}",
             raw=excerpt(text),
             verdict=Verdict.NOT_AN_EVENT_STREAM,
         )
@@ -93,7 +98,8 @@ def check_response(
         place = excerpt(head["location"].partition("?")[0])
         message = f"HTTP {status} points to {place}, which was not followed"
     else:
-        message = event.message or f"HTTP {status}: {excerpt(text.strip()) or 'no body'}"
+        told = undecoded(head, text) or excerpt(" ".join(text.split())) or "no body"
+        message = event.message or f"HTTP {status}: {told}"
     equivalent = equivalent_status(event.error_type, event.code or 500)
     return status_error(
         message,
@@ -114,6 +120,29 @@ def rules_out_events(content_type: str) -> bool:
     """Whether every type that the header names is another one. Proxies append theirs to a list."""
     names = [entry.partition(";")[0].strip().lower() for entry in content_type.split(",")]
     return all(re.fullmatch(OTHER_CONTENT, name) for name in names)
+
+
+def undecoded(head: Headers, text: str) -> str:
+    """Return what to say of a body that is still encoded: its bytes would say nothing. "" where it
+    is not, or nobody can tell.
+    """
+    encoding = head.get("content-encoding", "")
+    if encoding.strip().lower() in ("", "identity") or "\ufffd" not in text[:80]:
+        return ""
+    return f"a body with the content-encoding {encoding[:80]!r}, which was not decoded"
+
+
+def error_among_events(body: bytes) -> dict[str, Any] | None:
+    """Return the payload of the error event in a body, if it is an event stream with one in it."""
+    machine = StreamMachine()
+    machine.receive_data(body)
+    try:
+        for event in machine.receive_eof():
+            if isinstance(event, ErrorEvent) and event.raw is None:
+                return event.to_dict()
+    except APIError:
+        pass
+    return None
 
 
 def object_in(text: str) -> dict[str, Any] | None:
