@@ -210,7 +210,12 @@ def http_server(app: Any) -> Iterator[str]:
         yield url
     finally:
         server.should_exit = True
+        thread.join(PATIENCE)
+        state = server.server_state
+        left = [*state.connections, *(task.get_stack() for task in state.tasks)]
+        server.force_exit = True
         thread.join()
+    assert left == []
 
 
 Main: TypeAlias = Callable[[Callable[[], object], asyncio.Event], Coroutine[Any, Any, None]]

@@ -6,7 +6,7 @@ import io
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ from sansio_stream.testing import (
     wire,
 )
 from sansio_stream_adapters import AsyncMessageStream, AsyncStream, MessageStream, Stream, _bridge
+from servers import PATIENCE
 from wire import (
     HELLO,
     OVERLOADED,
@@ -463,7 +464,48 @@ def test_a_faulty_stream_ends_in_both_bridges_as_in_the_machine(stream: FaultySt
             assert outcome.error.__cause__ is stream.exception
 
 
-# Behind message_stop.
+class Clock:
+    """A clock that somebody else moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+class Silence:
+    """A step of a source in which nothing ever comes, so that what waits there can be cancelled."""
+
+    def __init__(self) -> None:
+        self._waits = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self._waits.set()
+        await asyncio.Event().wait()
+
+    async def cancel(self, reading: Coroutine[Any, Any, object]) -> None:
+        """Cancel a task once it waits here; returns when the cancellation has come out of it."""
+        task = asyncio.create_task(reading)
+        await self._waits.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+# Behind message_stop. A bound on the time is there only where a test sets it.
+
+
+@pytest.fixture(autouse=True)
+def _linger_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bridge, "LINGER_SECONDS", PATIENCE)
 
 
 def waking(reader: Reader) -> dict[str, Any]:
@@ -501,16 +543,25 @@ def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
 
 
 def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
-    reader: Reader, monkeypatch: pytest.MonkeyPatch
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
-    if reader is Sync:
-        aborted = threading.Event()
-        it = Sync([HELLO_BODY, lambda: aborted.wait(10)], abort=aborted.set)
-        it.until_done()
-        assert aborted.is_set()
-        assert it.closed == 1
-        return
+    aborted = threading.Event()
+
+    def wait() -> None:
+        assert aborted.wait(PATIENCE)
+        clock.now += 1  # the clock stands still until then, so that this is waited for
+
+    it = Sync([HELLO_BODY, wait, body(PING)], abort=aborted.set)
+    it.until_done()
+    assert aborted.is_set()
+    assert it.closed == 1
+
+
+def test_an_asynchronous_body_that_is_silent_there_is_left_likewise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
@@ -562,11 +613,10 @@ def test_an_interruption_while_the_end_is_read_closes(reader: Reader) -> None:
 
 def test_a_cancellation_while_the_end_is_read_closes() -> None:
     async def main() -> None:
-        source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
+        silence = Silence()
+        source = AsyncByteSource([HELLO_BODY, silence])
         stream = AsyncMessageStream(source)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await stream.until_done()
+        await silence.cancel(stream.until_done())
         assert source.closed
         assert stream.verdict is Verdict.COMPLETE
 
@@ -680,12 +730,12 @@ def test_closing_from_another_thread_wakes_the_reader() -> None:
 
     def wait() -> None:
         waiting.set()
-        assert woken.wait(10)
+        assert woken.wait(PATIENCE)
 
     it = Sync([CUT_BODY, wait, body(PING), HELLO_BODY], abort=woken.set)
 
     def close() -> None:
-        waiting.wait(10)
+        waiting.wait(PATIENCE)
         it.close()
 
     closer = threading.Thread(target=close)
@@ -756,11 +806,9 @@ def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
         async def close() -> None:
             closed.set()
 
-        source = AsyncByteSource([CUT_BODY, asyncio.Event().wait])
-        stream = AsyncMessageStream(source, close=close)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await stream.until_done()
+        silence = Silence()
+        stream = AsyncMessageStream(AsyncByteSource([CUT_BODY, silence]), close=close)
+        await silence.cancel(stream.until_done())
         assert closed.is_set()
         assert stream.current_message_snapshot.content
         assert stream.verdict is Verdict.PENDING
@@ -770,6 +818,7 @@ def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
 
 def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.MonkeyPatch) -> None:
     trio = pytest.importorskip("trio", reason="trio is not installed")
+    pytest.importorskip("trio.testing")
     monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
 
     async def main() -> None:
@@ -779,9 +828,11 @@ def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.Mon
         assert source.closed
         source = AsyncByteSource([CUT_BODY, trio.sleep_forever])
         stream = AsyncMessageStream(source)
-        with trio.move_on_after(0.02) as scope:
-            await stream.until_done()
-        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.until_done)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert nursery.cancel_scope.cancelled_caught
         assert source.closed
         assert stream.current_message_snapshot.content
 
@@ -789,23 +840,6 @@ def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.Mon
 
 
 # Waiting.
-
-
-class Clock:
-    """A clock that somebody else moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(time, "monotonic", clock)
-    return clock
 
 
 def waits(clock: Clock, seconds: float) -> Callable[[], None]:
@@ -928,13 +962,13 @@ def test_two_may_close_a_recorded_stream_at_once(tmp_path: Path) -> None:
         it = Sync([CUT_BODY, *([body(PING)] * 50)], record_to=path, abort=lambda: None)
 
         def close(it: Sync = it, started: threading.Barrier = started) -> None:
-            started.wait(10)
+            started.wait(PATIENCE)
             it.close()
 
         closers = [threading.Thread(target=close) for _ in range(2)]
         for closer in closers:
             closer.start()
-        started.wait(10)
+        started.wait(PATIENCE)
         with pytest.raises(IncompleteMessageError):
             it.until_done()
         for closer in closers:

@@ -29,6 +29,7 @@ from sansio_stream_adapters.cli._replay import Pace, Replay
 from sansio_stream_adapters.cli._show import Show, Writer
 from sansio_stream_adapters.cli._text import one_line, printable, to_json
 from sansio_stream_adapters.cli._views import view_of
+from servers import PATIENCE, wait_until_it_waits
 from wire import (
     HELLO,
     MESSAGE_STOP,
@@ -1172,8 +1173,9 @@ def test_an_interruption_ends_it_with_130(start: Start, tmp_path: Path) -> None:
     seen = b""
     while b"Hel" not in seen:
         seen += os.read(process.stdout.fileno(), 4096)
+    wait_until_it_waits(process.pid)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert said.strip() == b""
 

@@ -19,7 +19,7 @@ from sansio_stream import (
 )
 from sansio_stream_adapters import Reply, Stream
 from sansio_stream_adapters.cli._serve import Recording
-from servers import EXAMPLES
+from servers import EXAMPLES, PATIENCE
 from shared_data import REPOSITORY
 
 SERVED: Final = "http://127.0.0.1:8080"
@@ -106,7 +106,8 @@ def list_of(body: bytes) -> Any:
 def test_the_adapter_of_the_page_survives_what_the_server_does(
     adapter: Any, example_server: str, fault: str, expected: type[APIError] | None
 ) -> None:
-    with adapter(base_url=example_server, timeout=0.5) as client:
+    timeout = 0.2 if fault == "stall" else PATIENCE
+    with adapter(base_url=example_server, timeout=timeout) as client:
         retries = {"max_retries": 1 if fault == "429-once" else 0}
         manager = client.messages.stream(**ASK, **retries, extra_headers={"x-fault": fault})
         if expected is None:

@@ -28,6 +28,7 @@ from sansio_stream_adapters import (
     IncompleteMessageError,
     RateLimitError,
 )
+from servers import PATIENCE
 from shared_data import REPOSITORY, SHARED
 from test_docs import names_in, rows_of, section
 
@@ -62,7 +63,7 @@ def plain(it: Any) -> Any:
 
 @uses("Anthropic", "AsyncAnthropic")
 async def client(adapter: Adapter, url: str) -> None:
-    made = adapter.make(base_url=url, api_key="k", timeout=10.0, max_retries=0)
+    made = adapter.make(base_url=url, api_key="k", timeout=float(PATIENCE), max_retries=0)
     async with made.messages.stream(**ask()) as stream:
         await stream.until_done()
     await made.close()
@@ -262,19 +263,20 @@ async def not_given(adapter: Adapter, url: str) -> None:
 @uses("httpx.Timeout")
 async def httpx_timeout(adapter: Adapter, url: str) -> None:
     httpx = pytest.importorskip("httpx", reason="whoever passes an httpx.Timeout has httpx")
-    async with (
-        adapter.client(url, timeout=httpx.Timeout(120.0, read=0.2)) as client,
-        client.messages.stream(**ask(fault="stall")) as stream,
-    ):
-        with pytest.raises(APITimeoutError):
+    with pytest.raises(APITimeoutError):
+        async with (
+            adapter.client(url, timeout=httpx.Timeout(120.0, read=0.2)) as client,
+            client.messages.stream(**ask(fault="stall")) as stream,
+        ):
             await stream.until_done()
 
 
 async def failure_of(adapter: Adapter, url: str, fault: str) -> APIError:
     """What the documents catch."""
+    timeout = 0.2 if fault == "stall" else PATIENCE
     try:
         async with (
-            adapter.client(url, timeout=0.2) as client,
+            adapter.client(url, timeout=timeout) as client,
             client.messages.stream(**ask(fault=fault)) as stream,
         ):
             await stream.until_done()
@@ -363,7 +365,7 @@ def test_every_name_of_the_documents_is_in_the_table() -> None:
     assert names - {name for names in table() for name in names} == set()
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+@pytest.mark.usefixtures("certificates_are_read_once")
 @driven
 async def test_the_page_says_of_each_name_whether_it_works(
     adapter: Adapter, example_server: str

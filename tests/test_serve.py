@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,15 +21,18 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
+import servers
 from sansio_stream import parse_capture
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
+from sansio_stream_adapters.cli import _faults
 from sansio_stream_adapters.cli._faults import FAULTS, PING, Answer, End, failure
 from sansio_stream_adapters.cli._serve import App, Player, Recording, Request
 from servers import (
     EXAMPLES,
+    PATIENCE,
     Do,
     RawServer,
-    Sleep,
+    TooSoonError,
     app_of_examples,
     chunk,
     head,
@@ -36,6 +40,7 @@ from servers import (
     listening,
     port_of,
     response,
+    with_seconds,
 )
 from shared_data import REPOSITORY
 from wire import HELLO, MESSAGE_STOP, body, in_bytes, message_start
@@ -62,7 +67,7 @@ class Seen:
 
 
 @contextmanager
-def connected(url: str, timeout: float = 10) -> Iterator[http.client.HTTPConnection]:
+def connected(url: str, timeout: float = PATIENCE) -> Iterator[http.client.HTTPConnection]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     with closing(connection):
@@ -76,7 +81,7 @@ def see(
     *,
     path: str = "/v1/messages",
     method: str = "POST",
-    timeout: float = 10,
+    timeout: float = PATIENCE,
     at_most: float = math.inf,
 ) -> Seen:
     """Ask, and read until the end, until nothing comes within `timeout`, or `at_most` bytes."""
@@ -457,16 +462,28 @@ def faulty_server() -> Iterator[str]:
         yield url
 
 
+# What comes before the silence, and how much shows that pings do not end.
+BEFORE_SILENCE: Final = {"stall": HALF, "stays-open": TEXT, "slow-head": b""}
+UP_TO_PINGS: Final = {"ping-stall": len(HALF), "stays-open-pings": len(TEXT)}
+
+
 @pytest.mark.parametrize("fault", EXPECTED)
-def test_a_fault_does_what_it_says(fault: str, faulty_server: str) -> None:
+@with_seconds
+def test_a_fault_does_what_it_says(
+    fault: str, faulty_server: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A head that comes late must come later than it is waited for.
+    monkeypatch.setattr(_faults, "SECONDS_BEFORE_A_HEAD", PATIENCE)
     status, ended, is_so = EXPECTED[fault]
-    before = {"ping-stall": len(HALF), "stays-open-pings": len(TEXT)}
+    before = BEFORE_SILENCE.get(fault)
     seen = see(
         faulty_server,
         headers={"x-fault": fault, "accept-encoding": "gzip"},
-        timeout=0.3 if ended == "open" and fault not in before else 10,
-        at_most=before.get(fault, math.inf),
+        timeout=PATIENCE if before is None else seconds,
+        at_most=UP_TO_PINGS.get(fault, math.inf),
     )
+    if before is not None and len(seen.body) < len(before):
+        raise TooSoonError
     assert (seen.status, seen.ended) == (status, ended)
     assert is_so(seen)
 
@@ -582,7 +599,7 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
         assert is_whole(see(url, {"model": "text\n\x1b[1m", "stream": True}))
         assert see(url, headers={"x-fault": "529"}).status == 529
         process.send_signal(signal.SIGINT)
-        shown, said = process.communicate()
+        shown, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert said.strip() == ""
     assert shown.splitlines() == [
@@ -601,7 +618,7 @@ def test_an_interruption_waits_for_no_answer() -> None:
         with connection.getresponse() as answer:
             assert answer.read1(10) == TEXT[:10]
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=10)
+            _, said = process.communicate(timeout=PATIENCE)
             assert read(answer, [], math.inf) in {"closed", "reset"}
     assert process.returncode == 130
     assert said.strip() == ""
@@ -618,7 +635,7 @@ def test_clients_that_leave_early_do_not_end_the_server() -> None:
                 assert leaving.sock.recv(1) == b"H"
         assert is_whole(see(url))
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=PATIENCE)
 
 
 def test_what_cannot_be_served_is_status_2(tmp_path: Path) -> None:
@@ -681,7 +698,8 @@ def test_a_script_is_followed_and_what_came_is_kept(
 ) -> None:
     tls = request.getfixturevalue("tls") if secure else None
     hello = response(body(*HELLO))
-    server = raw_server([hello], [head(), chunk(b"abc"), Sleep(0.01), Do.CLOSE], tls=tls)
+    has_read = threading.Event()
+    server = raw_server([hello], [head(), chunk(b"abc"), has_read, Do.CLOSE], tls=tls)
     with socket.create_connection(("127.0.0.1", server.port)) as plain:
         wrapped = tls.client.wrap_socket(plain, server_hostname="127.0.0.1") if tls else plain
         with wrapped as sock:
@@ -692,6 +710,8 @@ def test_a_script_is_followed_and_what_came_is_kept(
             sock.sendall(b"GET /b HTTP/1.1\r\n\r\n")
             while piece := sock.recv(65536):
                 received += piece
+                if received.endswith(b"abc\r\n"):
+                    has_read.set()
     assert received == hello + head() + b"3\r\nabc\r\n"
     server.wait_until_closed()
     first, second = server.requests
@@ -700,11 +720,26 @@ def test_a_script_is_followed_and_what_came_is_kept(
     assert server.closed_by_client == 0
 
 
-def test_a_reset_is_a_reset_and_a_client_that_goes_is_noticed(
-    raw_server: Callable[..., RawServer],
-) -> None:
-    server = raw_server([head(), Sleep(0.05), Do.RESET], [head(), Do.WAIT])
-    assert see(server.url).ended == "reset"
-    assert see(server.url, timeout=0.1).ended == "open"
-    server.wait_until_closed(2)
+def test_a_reset_is_a_reset(raw_server: Callable[..., RawServer]) -> None:
+    has_read = threading.Event()
+    server = raw_server([head() + chunk(b"abc"), has_read, Do.RESET])
+    with connected(server.url) as connection:
+        connection.request("POST", "/", b"{}")
+        with connection.getresponse() as answer:
+            assert answer.read1(10) == b"abc"
+            has_read.set()
+            assert read(answer, [], math.inf) == "reset"
+
+
+def test_a_client_that_goes_is_noticed(raw_server: Callable[..., RawServer]) -> None:
+    server = raw_server([head() + chunk(b"abc"), Do.WAIT])
+    assert see(server.url, at_most=2).ended == "open"
+    server.wait_until_closed()
     assert server.closed_by_client == 1
+
+
+def test_a_client_that_lets_a_server_wait_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "PATIENCE", 0.01)
+    server = RawServer([head(), Do.WAIT])
+    with pytest.raises(TimeoutError), server:
+        see(server.url)

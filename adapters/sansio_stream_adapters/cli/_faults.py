@@ -130,6 +130,7 @@ def redirect(answer: Answer, asked: Asked) -> Answer:
 
 BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n){2}")
 ELSEWHERE: Final = "/elsewhere"
+SECONDS_BEFORE_A_HEAD: Final = 1
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 OVERLOADED: Final = (
     b'event: error\ndata: {"type":"error","error":'
@@ -221,7 +222,7 @@ def no_head(answer: Answer, _: Asked) -> Answer:
 
 
 def slow_head(answer: Answer, _: Asked) -> Answer:
-    return attrs.evolve(answer, head_after=1)
+    return attrs.evolve(answer, head_after=SECONDS_BEFORE_A_HEAD)
 
 
 PAGE: Final = "<!doctype html>\n<title>Bad gateway</title>\n<h1>Bad gateway</h1>\n"
