@@ -6,16 +6,21 @@ The rooms, in reading order, which is the order of their imports:
     errors        verdicts, violations, limits, the tree of exceptions
     sse           framing: bytes -> frames
     partial_json  the value of a growing JSON text
+    surrogates    characters that came in two halves
     codec         translation: one attrs class <-> one JSON object
     tool_input    the input of a tool call while it grows
     message       vocabulary: message, blocks, citations, usage
     events        vocabulary: events and deltas
+    losses        what an event carries of the message
+    payloads      payload -> event, and what was wrong with it
     reading       frame -> event, and what was wrong with it
     transitions   legality: the table of states, the rules of the index
+    blocks        fold: deltas -> a block
     snapshot      fold: events -> message
     fast_path     the commonest frames, recognised whole; may be switched off
     machine       facade: StreamMachine
     encode        events -> bytes
+    message_json  a message to JSON text and back, with what is not on the wire
     request       parameters -> HTTP request; response -> go on, or an error; retries
     capture       captured byte logs
 """
@@ -28,7 +33,9 @@ from .errors.violations import *
 from .events import *
 from .machine import *
 from .message import *
+from .message_json import *
 from .partial_json import *
+from .payloads import *
 from .request.body import *
 from .request.building import *
 from .request.first_frame import *

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from .codec import amended, decode, evolve
+from .codec import amended, decode, evolve, is_object
 from .events import (
     CitationsDelta,
     CompactionDelta,
@@ -40,6 +39,7 @@ from .message import (
     UnknownBlock,
     block_from_dict,
 )
+from .partial_json import InvalidJSONError, loads
 from .sse import encode_frame
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def message_at_its_start(message: Message) -> Message:
             stop_sequence=None,
             stop_details=None,
             container=None,
+            safeguard_results=None,
             context_management=None,
             input_transformations=None,
         )
@@ -207,6 +208,7 @@ def last_changes_of(message: Message) -> MessageDeltaEvent:
             stop_sequence=message.stop_sequence,
             stop_details=message.stop_details,
             container=message.container,
+            safeguard_results=message.safeguard_results,
         ),
         decode(MessageDeltaUsage, {} if tokens is None else {"output_tokens": tokens}),
         context_management=message.context_management,
@@ -254,10 +256,24 @@ def input_block_and_text(block: Any) -> tuple[ContentBlock, str]:
 
 
 def is_running(block: ContentBlock) -> bool:
-    """Whether the block must not stop, because its input would be taken for whole."""
-    if isinstance(block, UnknownBlock) and not block.input_json:
+    """Whether the block must not stop, because its input would be taken for whole: it is running,
+    or a piece of it was lost and what came is an object all the same.
+    """
+    if not isinstance(block, InputBlock) or block.input_state == "complete":
         return False
-    return isinstance(block, InputBlock) and block.input_state == "incomplete"
+    if block.input_state == "invalid":
+        return is_object(value_of(block))
+    return not isinstance(block, UnknownBlock) or block.input_json != ""
+
+
+def value_of(block: InputBlock) -> Any:
+    """Return the value of what came of an input; None for what is no JSON."""
+    if not block.input_json:
+        return block.partial_input
+    try:
+        return loads(block.input_json, finite=True)
+    except InvalidJSONError:
+        return None
 
 
 def without(item: Any, **members: Any) -> Any:
@@ -265,18 +281,12 @@ def without(item: Any, **members: Any) -> Any:
     return amended(item, **{name: value for name, value in members.items() if getattr(item, name)})
 
 
-BETWEEN_SURROGATES: Final = "(?<=[\ud800-\udbff])(?=[\udc00-\udfff])"
-
-
 def pieces(text: str, sizes: Iterator[int]) -> Iterator[str]:
-    """Cut a text. Two surrogates that came in two deltas must not meet: in JSON they are one
-    character.
-    """
-    for part in re.split(BETWEEN_SURROGATES, text):
-        at = 0
-        while at < len(part):
-            size = next(sizes, len(part))
-            if size < 0:
-                raise ValueError("a delta cannot have less than no characters")
-            yield part[at : at + size]
-            at += size
+    """Cut a text."""
+    at = 0
+    while at < len(text):
+        size = next(sizes, len(text))
+        if size < 0:
+            raise ValueError("a delta cannot have less than no characters")
+        yield text[at : at + size]
+        at += size

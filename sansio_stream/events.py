@@ -6,26 +6,12 @@ A new delta type is one class here, with its name in `__all__` and in `ContentBl
 most one line in the fold.
 """
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from .codec import (
-    OFF_WIRE,
-    WireObject,
-    decode,
-    evolve,
-    is_exact,
-    misfits,
-    mistyped,
-    on_wire_as,
-    plan_of,
-    wire_object,
-)
-from .errors import Limits, ViolationCode
-from .message import Citation, ContentBlock, InputBlock, Message, StopReason
-from .tool_input import ToolInput
+from .codec import OFF_WIRE, WireObject, on_wire_as, wire_object
+from .message import Citation, ContentBlock, Message, StopReason
 
 __all__ = [
     "CitationsDelta",
@@ -56,7 +42,6 @@ __all__ = [
     "ThinkingDelta",
     "UnknownDelta",
     "UnknownEvent",
-    "event_from_dict",
 ]
 
 # Deltas of a content block.
@@ -142,6 +127,7 @@ class MessageDelta(WireObject):
     stop_sequence: str | None
     stop_details: dict[str, Any] | None = None
     container: dict[str, Any] | None = None
+    safeguard_results: list[Any] | None = None
 
 
 @wire_object
@@ -336,134 +322,7 @@ RawMessageDeltaEvent: TypeAlias = MessageDeltaEvent
 RawMessageStopEvent: TypeAlias = MessageStopEvent
 RawMessageStreamEvent: TypeAlias = MessageStreamEvent
 
-# From payload to event.
-
 EVENTS: Final[dict[str, Any]] = {
     cls.type: cls for cls in get_args(MessageStreamEvent) if cls is not UnknownEvent
 }
-
-Codes: TypeAlias = tuple[ViolationCode, ...]
-
-
-def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
-    """Return the event that a payload stands for; `to_dict()` gives the payload back. Never raises.
-
-    Decided by the payload's type, else by the shape of an error; a type that has no class, or a
-    known one that lacks what it needs, gives `UnknownEvent`.
-    """
-    event, _ = event_from_payload("", payload, Limits().blocks)
-    return event
-
-
-def event_from_payload(
-    name: str, payload: Mapping[str, Any], max_blocks: int
-) -> tuple[MessageStreamEvent, Codes]:
-    """Return the event of a JSON object in a frame called `name`, and what was wrong with it."""
-    tag = payload.get("type")
-    # The two shortcuts here are taken by nearly all events, and change nothing: where name and type
-    # agree no rule says otherwise, and nothing is wrong with a delta that has what its class needs.
-    kind = name if name == tag and name in EVENTS else kind_of(name, payload)
-    codes: Codes = ()
-    if not isinstance(tag, str):
-        codes = (ViolationCode.MISSING_TYPE,)
-    elif name and name != tag:
-        codes = (ViolationCode.EVENT_NAME_MISMATCH,)
-    if kind is None:
-        return unknown_event(name, payload), codes
-    event = decode(EVENTS[kind], payload)
-    if (
-        isinstance(event, ContentBlockDeltaEvent)
-        and is_exact(event)
-        and is_exact(event.delta)
-        and 0 <= event.index < max_blocks
-    ):
-        return event, codes
-    if lacks_routing(event, max_blocks):
-        return unknown_event(name, payload), (*codes, ViolationCode.MALFORMED_EVENT)
-    match event:
-        case ContentBlockDeltaEvent(delta=delta):
-            if lacks_payload(delta):
-                event = evolve(event, delta=decode(UnknownDelta, payload["delta"]))
-                codes = (*codes, ViolationCode.MALFORMED_DELTA)
-            return event, codes
-        case ContentBlockStartEvent(content_block=InputBlock() as block):
-            started = ToolInput.started(block.to_dict().get("input"))
-            event = evolve(event, content_block=evolve(block, tool_input=started))
-        case _:
-            pass
-    parts = typed_parts_of(event)
-    if not all(map(is_exact, parts)) and any(mistyped(part) - {"input"} for part in parts):
-        # An input of another type is for its block to say: `input_state` is "invalid".
-        codes = (*codes, ViolationCode.MALFORMED_MEMBER)
-    return event, codes
-
-
-def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
-    """Return the objects inside an event whose members end in the message."""
-    match event:
-        case MessageStartEvent(message=message):
-            return message, message.usage, *message.content
-        case ContentBlockStartEvent(content_block=block):
-            return (block,)
-        case MessageDeltaEvent(delta=delta, usage=usage):
-            return event, delta, usage
-        case _:
-            return ()
-
-
-def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
-    """Return the event of data that is not a JSON object, or None where its name promises one."""
-    if name == "ping":
-        return PingEvent(raw=text)
-    if name == "error":
-        return ErrorEvent(ErrorDetail(), raw=text)
-    return None if name in EVENTS else UnknownEvent(name, raw=text)
-
-
-def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
-    """Return the type of the event, or None for an unknown one. The first fitting rule decides."""
-    tag = payload.get("type")
-    if "error" in (name, tag):
-        return "error"
-    if isinstance(tag, str):
-        if tag in EVENTS:
-            return tag
-    elif name in EVENTS:
-        return name
-    # llama.cpp and some gateways: {"error": {...}}, or {"code": 500, "message": "no slot"}
-    error = payload.get("error")
-    if isinstance(error, dict) or (isinstance(error, str) and error):
-        return "error"
-    if payload.keys() >= {"code", "message"}:
-        return "error"
-    return None
-
-
-def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
-    """Return the event that keeps everything and means nothing."""
-    event = decode(UnknownEvent, payload)
-    return evolve(event, wire_type=name) if misfits(event, "type") else event
-
-
-def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
-    """Whether a member is unusable that says where the event belongs, or what is in it."""
-    match event:
-        case MessageStartEvent():
-            return misfits(event, "message")
-        case ContentBlockStartEvent(index=index, content_block=block):
-            unusable = misfits(event, "index", "content_block") or misfits(block, "type")
-            return unusable or not 0 <= index < max_blocks
-        case ContentBlockDeltaEvent(index=index, delta=delta):
-            unusable = misfits(event, "index", "delta") or misfits(delta, "type")
-            return unusable or not 0 <= index < max_blocks
-        case ContentBlockStopEvent(index=index):
-            return misfits(event, "index") or not 0 <= index < max_blocks
-        case MessageDeltaEvent():
-            return misfits(event, "delta")
-        case _:
-            return False
-
-
-def lacks_payload(delta: ContentBlockDelta) -> bool:
-    """Whether the first member of a delta of a known type, which is its payload, is unusable."""
-    return misfits(delta, plan_of(type(delta)).members[0].wire)
+"""The class of each known event, by its type on the wire."""

@@ -31,6 +31,7 @@ import re
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, Final
 
+from .blocks import FITTING, FOLDS, joined
 from .codec import fields_of
 from .events import (
     ContentBlockDeltaEvent,
@@ -42,16 +43,17 @@ from .events import (
 )
 from .message import UnknownBlock
 from .reading import read_frame
-from .snapshot import FITTING, FOLDS, joined
 from .sse import Framer
+from .surrogates import ends_in_half
 from .transitions import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .blocks import GrowingBlock
     from .errors import Limits
     from .events import MessageStreamEvent
-    from .snapshot import Fold, GrowingBlock
+    from .snapshot import Fold
     from .sse import Frame
 
 # The deltas that are recognised, with the member that has their text; all others are None. And the
@@ -223,6 +225,8 @@ class FastPath:
                 try:
                     if BACKSLASH in raw:
                         string = scan_string(rest[0].decode(), 0)[0]
+                        if not string.isascii() and ends_in_half(string):
+                            break  # the plain path joins it with the other half
                     else:
                         string = raw.decode()
                 except ValueError:  # no UTF-8, or an escape that JSON does not have

@@ -41,9 +41,13 @@ from .events import ErrorEvent, MessageStopEvent, MessageStreamEvent
 from .fast_path import FastPath
 from .reading import (
     Payload,
+    Reading,
     fault_of,
+    holds_payloads,
     is_whole,
+    loses_by_replacement,
     measured,
+    names_content,
     read_frame,
     read_payload,
 )
@@ -115,6 +119,10 @@ class StreamMachine:
         self._fatal: ProtocolError | None = None
         self._verdict = Verdict.PENDING
         self._log = ViolationLog(self._limits)
+        # What is known of a last frame that was cut: whether it is one of a content event, and
+        # whether it holds several payloads.
+        self._content_was_cut = False
+        self._blank_lines_are_missing = False
         self._events_taken = 0
         self._event_number = 0
 
@@ -246,6 +254,14 @@ class StreamMachine:
         return self._log.count
 
     @property
+    def first_loss(self) -> Violation | None:
+        """The first violation by which content of the message was lost, or None.
+
+        Known also where `violations` was full before. With one, the verdict is never COMPLETE.
+        """
+        return self._log.first_loss
+
+    @property
     def error(self) -> ErrorEvent | ProtocolError | None:
         """What ended the stream: the server's error event or the fatal error; None for neither."""
         return self._error_event or self._fatal
@@ -282,8 +298,9 @@ class StreamMachine:
         """Return the whole message, after taking whatever was received.
 
         Raises:
-            IncompleteMessageError: the end has not been seen, the message was cut, or there is
-                none; in strict mode also where `message_stop` is missing.
+            IncompleteMessageError: the end has not been seen, the message was cut, content of it
+                was lost (`first_loss` says which), or there is none; in strict mode also where
+                `message_stop` is missing.
             APIStatusError: the server sent an error; of the class of its equivalent status.
             ProtocolError: the stream is broken: the latched error again.
             NotAnEventStreamError: the body was something else.
@@ -314,10 +331,15 @@ class StreamMachine:
                     raw=head,
                 )
             )
+        loss = self._log.first_loss if self._verdict is Verdict.DAMAGED else None
         sentence = self._verdict.value
+        if loss is not None:
+            sentence += f": {loss.code.meaning} ({place_of(loss)})"
+        elif self._blank_lines_are_missing:
+            sentence += f": {ViolationCode.MISSING_BLANK_LINE.meaning}"
         if self._lost is not None:
             sentence += f": {self._lost}"
-        return self._with_context(IncompleteMessageError(sentence))
+        return self._with_context(IncompleteMessageError(sentence, first_loss=loss))
 
     def _with_context(self, error: APIError) -> APIError:
         error.partial_message = self.snapshot
@@ -405,21 +427,47 @@ class StreamMachine:
             return self._admit(frame)
         self._event_number += 1
         self._say_at_the_end(frame.faults, frame.uncounted)
+        self._content_was_cut = names_content(frame)
         # Never fatal, even if strict: the verdict says the rest.
-        self._record(Fault(ViolationCode.CUT_FRAME, excerpt(frame.data), frame.offset))
+        codes = [ViolationCode.CUT_FRAME]
+        if holds_payloads(frame.data, self._limits):
+            self._blank_lines_are_missing = True
+            codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
+        for code in codes:
+            self._record(fault_of(frame, code))
         return None
 
     def _conclude(self) -> None:
         """The end: what is still unsaid is said, and the verdict falls."""
         self._say_at_the_end(*self._framer.take_faults())
         if self._verdict is Verdict.PENDING:
-            self._verdict = VERDICTS[self.state]
-            if self.state is State.WAITING and self._framer.is_other_content:
-                self._verdict = Verdict.NOT_AN_EVENT_STREAM
+            verdict = self._verdict_at_the_end()
+            if verdict is Verdict.UNTERMINATED:
+                end = self._framer.received or None
+                self._record(Fault(ViolationCode.MISSING_MESSAGE_STOP, "", end))
+            is_damaged = self._log.first_loss is not None and verdict in ENDED
+            self._verdict = Verdict.DAMAGED if is_damaged else verdict
+
+    def _verdict_at_the_end(self) -> Verdict:
+        """Return what the end means where nothing has been said yet, and nothing was lost."""
+        if self._is_other_content:
+            return Verdict.NOT_AN_EVENT_STREAM
+        verdict = VERDICTS[self.state]
+        if verdict is not Verdict.UNTERMINATED:
+            return verdict
+        is_whole = self._fold.is_finished and not self._content_was_cut
+        return verdict if is_whole else Verdict.TRUNCATED
+
+    @property
+    def _is_other_content(self) -> bool:
+        return self.state is State.WAITING and self._framer.is_other_content
 
     def _say_at_the_end(self, faults: tuple[Fault, ...], uncounted: int) -> None:
-        # That its lines are no fields is what the verdict says of another kind of content.
-        say = self._record if self._framer.is_other_content else self._note
+        say = self._note
+        if self._is_other_content:
+            # That its lines are no fields is what the verdict says, and no message lost them.
+            say = self._record
+            faults = tuple(fault._replace(loses_content=False) for fault in faults)
         self._say(say, faults, uncounted)
 
     def _admit(self, origin: Frame | Payload) -> MessageStreamEvent | None:
@@ -430,48 +478,81 @@ class StreamMachine:
         tolerated = self._log.count
         if isinstance(origin, Payload):
             self._framer.place = None
-            event, codes = read_payload(origin, self._limits)
+            event, flaws = read_payload(origin, self._limits)
+            loses = False
         else:
-            if origin.faults:
-                self._say(self._note, origin.faults, origin.uncounted)
-            event, codes = read_frame(origin, self._limits)
-        for code in codes:
-            self._note(fault_of(origin, code))
+            (event, flaws), loses = self._read_frame(origin)
+        for flaw in flaws:
+            loses |= self._note(fault_of(origin, *flaw))
         if event is None:
             return None
         rulings = self._fold.judge(event, origin)
         for ruling in rulings:
             if ruling.code is not None:
-                self._note(fault_of(origin, ruling.code))
+                loses |= self._note(fault_of(origin, ruling.code, ruling.loses_content))
         if rulings[-1].action is Action.SKIP:
+            if loses:
+                self._fold.lose(event)
             return None
-        event = self._fold.apply(event, rulings[0].state, origin.size)
+        is_whole = self._log.first_loss is None
+        event = self._fold.apply(event, rulings[0].state, origin.size, is_whole=is_whole)
+        if loses:
+            self._fold.lose(event)
         is_clean = self._log.count == tolerated
         frame = origin if is_clean and isinstance(origin, Frame) else None
         self._fast_path.learn(event, frame)
         if isinstance(event, MessageStopEvent):
-            self._verdict = Verdict.COMPLETE
+            self._verdict = Verdict.COMPLETE if is_whole else Verdict.DAMAGED
         elif isinstance(event, ErrorEvent):
             self._verdict = Verdict.ERRORED
             self._error_event = event
         return event
 
-    def _say(self, say: Callable[[Fault], None], faults: tuple[Fault, ...], uncounted: int) -> None:
+    def _read_frame(self, frame: Frame) -> tuple[Reading, bool]:
+        """Return what a frame stands for, and whether bytes of it that were no UTF-8 are a loss.
+        Record what the framer found wrong.
+        """
+        if not frame.faults:
+            return read_frame(frame, self._limits), False
+        faults = frame.faults
+        try:
+            reading = read_frame(frame, self._limits)
+            if frame.is_replaced and loses_by_replacement(frame, reading[0]):
+                faults = (*faults[:-1], faults[-1]._replace(loses_content=True))
+        finally:
+            # Before what is wrong with the event, and before what makes the frame unreadable.
+            loses = self._say(self._note, faults, frame.uncounted)
+        return reading, loses
+
+    def _say(self, say: Callable[[Fault], bool], faults: tuple[Fault, ...], uncounted: int) -> bool:
+        """Record faults of the framer. Return whether the event of their frame has lost content; of
+        a line that was no field nobody knows to which event it belongs.
+        """
+        loses = False
         for fault in faults:
-            say(fault)
+            if say(fault):
+                if fault.code is ViolationCode.UNKNOWN_FIELD:
+                    self._fold.lose(None)
+                else:
+                    loses = True
         # Not before: where the first one is fatal, none was tolerated.
         self._log.count += uncounted
+        return loses
 
-    def _note(self, fault: Fault) -> None:
-        """Record a violation, or in strict mode raise it."""
-        if self._strict:
+    def _note(self, fault: Fault) -> bool:
+        """Record a violation, or in strict mode raise it. Return whether content was lost by it."""
+        if self._strict and fault.code.is_fatal_if_strict:
             raise ProtocolError(
                 fault.code.meaning, code=fault.code, byte_offset=fault.offset, raw=fault.excerpt
             )
-        self._record(fault)
+        return self._record(fault)
 
-    def _record(self, fault: Fault) -> None:
+    def _record(self, fault: Fault) -> bool:
+        if fault.loses_content and self._verdict is not Verdict.PENDING:
+            # What comes behind the end of the message is not part of it.
+            fault = fault._replace(loses_content=False)
         self._log.add(fault, self.event_number)
+        return fault.loses_content
 
 
 VERDICTS: Final[dict[State, Verdict]] = {
@@ -479,7 +560,18 @@ VERDICTS: Final[dict[State, Verdict]] = {
     State.OPEN: Verdict.TRUNCATED,
     State.CLOSING: Verdict.UNTERMINATED,
 }
-"""What the end means where nothing has been said yet."""
+"""What the end means where nothing has been said yet, and nothing was lost."""
+
+ENDED: Final = (Verdict.UNTERMINATED, Verdict.EMPTY)
+"""The verdicts that an end gives, and that a loss makes DAMAGED, as it does with COMPLETE."""
+
+
+def place_of(violation: Violation) -> str:
+    """Return the words that say which violation it is, and where."""
+    place = f"{violation.code}, event {violation.event_number}"
+    if violation.byte_offset is not None:
+        place += f", byte offset {violation.byte_offset}"
+    return place
 
 
 def status_error_of(event: ErrorEvent) -> APIStatusError:

@@ -467,7 +467,8 @@ class Message(WireObject):
 
     Attributes:
         content: the blocks, ordered by their index on the wire.
-        complete: whether `message_stop` was received; compared and pickled, but not on the wire.
+        complete: whether `message_stop` was received and nothing was lost before it; compared and
+            pickled, but not on the wire.
     """
 
     type: ClassVar[Literal["message"]] = "message"
@@ -483,7 +484,13 @@ class Message(WireObject):
     context_management: dict[str, Any] | None = None
     diagnostics: dict[str, Any] | None = None
     input_transformations: list[Any] | None = None
+    safeguard_results: list[Any] | None = None
     complete: bool = attrs.field(default=False, kw_only=True, metadata=OFF_WIRE)
+
+
+def tool_input_of(block: InputBlock) -> ToolInput | None:
+    """Return what a block knows of its input beside the value, if a machine has made it."""
+    return block._tool_input  # noqa: SLF001  (this module's own)
 
 
 _decode_block = decoder(union_members(ContentBlock))
@@ -498,7 +505,8 @@ def block_from_dict(payload: Mapping[str, Any]) -> ContentBlock:
 def message_from_dict(payload: Mapping[str, Any]) -> Message:
     """Return the message that a JSON object stands for. Never raises.
 
-    As of a response that was not streamed: it is `complete` if it has a stop reason.
+    As of a response that was not streamed: it is `complete` if it has a stop reason that is not
+    empty. `message_from_json` gives back a message that a stream gave, cut or whole.
     """
     message = decode(Message, payload)
-    return amended(message, complete=message.stop_reason is not None)
+    return amended(message, complete=bool(message.stop_reason))

@@ -5,6 +5,7 @@ whatever the cuts and however often the value is read; no step recurses on the t
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
@@ -505,29 +506,54 @@ def _restore(cls: type[PartialJSON], strings: bool, max_depth: int, text: str) -
     return restored
 
 
-def loads(text: str, max_depth: int = 512) -> Any:
+def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
     """The value of a whole JSON text, at the speed of `json.loads`, by RFC 8259 only.
 
     Accepts, gives and raises what `PartialJSON.finish` does: no NaN or Infinity, no nesting beyond
-    `max_depth`, no exception but `InvalidJSONError`.
+    `max_depth`, no exception but `InvalidJSONError`. With `finite`, a number that no float holds
+    (`1E400`) is invalid, too: it would read as infinity, which no JSON can hold.
     """
     try:
-        return _decode(text, max_depth)
+        return _decode(text, max_depth, _finite_decoder if finite else _decoder)
     except (ValueError, RecursionError):
         parser = PartialJSON(max_depth=max_depth)
         parser.push(text)
-        return parser.finish()
+        value = parser.finish()
+        if finite:
+            refuse_infinity(text)
+        return value
+
+
+def refuse_infinity(text: str) -> None:
+    """Raise InvalidJSONError at the first number of a JSON text that no float holds."""
+    for token in strings_or_numbers(text):
+        number = token[1]
+        if number and not number.lstrip("-").isdigit() and math.isinf(float(number)):
+            raise InvalidJSONError("a number is too large for a float", token.start())
+
+
+strings_or_numbers: Final = re.compile(
+    r'"(?:[^"\\]|\\.)*+"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)'
+).finditer
 
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(number)
+    return value
+
+
 _decoder: Final = json.JSONDecoder(parse_constant=_refuse)
+_finite_decoder: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 _ALL_BUT_BRACKETS: Final = r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))++'
 
 
-def _decode(text: str, max_depth: int) -> Any:
+def _decode(text: str, max_depth: int, decoder: json.JSONDecoder = _decoder) -> Any:
     """`loads` in C: ValueError for whatever is wrong, RecursionError near the caller's limit."""
     if text.count("[") + text.count("{") > max_depth:
         depth = 0
@@ -535,4 +561,4 @@ def _decode(text: str, max_depth: int) -> Any:
             depth += 1 if bracket in "[{" else -1
             if depth > max_depth:
                 raise ValueError(depth)
-    return _decoder.decode(text)
+    return decoder.decode(text)

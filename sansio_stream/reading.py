@@ -6,6 +6,8 @@ Knows no order and keeps nothing.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
@@ -13,14 +15,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 import attrs
 
 from .codec import is_array, is_object
-from .errors import Fault, LimitError, Limits, ProtocolError, ViolationCode, demand, excerpt
-from .events import MessageStreamEvent, UnknownEvent, event_from_payload, event_from_text
+from .errors import Fault, Flaw, LimitError, Limits, ProtocolError, ViolationCode, demand, excerpt
+from .events import EVENTS, ErrorEvent, MessageStreamEvent, PingEvent
+from .losses import CONTENT_EVENTS, may_be_content, visible_text
 from .partial_json import InvalidJSONError, TooDeepError, loads
+from .payloads import Flaws, event_from_payload, event_from_text
 
 if TYPE_CHECKING:
     from .sse import Frame
 
-DONE_MARKER: Final = "[DONE]"
+done_marker: Final = re.compile(r'\s*(?:data:\s*)?"?\[DONE\]"?\s*', re.IGNORECASE).fullmatch
+MARKER_CHARACTERS: Final = 32
+
+OWN_NAMES: Final = frozenset(EVENTS) | {"", "message", "data"}
+"""The names under which the API, or a server that is compatible with it, sends its events. Any
+other one is a vendor's own.
+"""
+
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 @attrs.define
@@ -40,9 +52,9 @@ bytes, or characters of a payload).
 """
 
 
-def fault_of(origin: Origin, code: ViolationCode) -> Fault:
+def fault_of(origin: Origin, code: ViolationCode, loses_content: bool = False) -> Fault:
     """Return a fault of the whole frame."""
-    return Fault(code, excerpt_of(origin), origin.offset)
+    return Fault(code, excerpt_of(origin), origin.offset, loses_content)
 
 
 def excerpt_of(origin: Origin) -> str:
@@ -82,10 +94,17 @@ TOO_DEEP: Final = "an event has more than {} arrays and objects inside one anoth
 TOO_LARGE: Final = "an event is larger than {} characters"
 
 
-Reading: TypeAlias = tuple[MessageStreamEvent | None, tuple[ViolationCode, ...]]
+Reading: TypeAlias = tuple[MessageStreamEvent | None, Flaws]
 """What came of a frame: the event, None for what is no event; and what was wrong with it and is
 tolerated.
 """
+
+
+def is_done_marker(data: str) -> bool:
+    """Whether data is the end mark of another protocol: alone, quoted, or with its field's name
+    twice.
+    """
+    return len(data) <= MARKER_CHARACTERS and done_marker(data) is not None
 
 
 def read_frame(frame: Frame, limits: Limits) -> Reading:
@@ -97,8 +116,8 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
     Raises:
         ProtocolError: for what cannot be tolerated. What the framer found is not said yet.
     """
-    if frame.data == DONE_MARKER:
-        return None, (ViolationCode.DONE_MARKER,)
+    if is_done_marker(frame.data):
+        return None, (Flaw(ViolationCode.DONE_MARKER),)
     reason, position = "not a JSON object", None
     try:
         payload = loads(frame.data, limits.depth)
@@ -106,17 +125,65 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
         raise limit_error_of(frame, TOO_DEEP, "depth", limits.depth, error.position) from None
     except InvalidJSONError as error:
         payload, reason, position = None, error.reason, error.position
-    unnamed = () if frame.name else (ViolationCode.MISSING_EVENT_NAME,)
     if is_object(payload):
-        event, codes = event_from_payload(frame.name, payload, limits.blocks)
-        return event, (*unnamed, *codes)
-    text_event = event_from_text(frame.name, frame.data)
-    if text_event is None:
+        event, flaws = event_from_payload(frame.name, payload, limits.blocks)
+        return event, flaws if frame.name else (UNNAMED, *flaws)
+    return read_text(frame, reason, position, limits)
+
+
+UNNAMED: Final = Flaw(ViolationCode.MISSING_EVENT_NAME)
+
+
+def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -> Reading:
+    """Return what a frame stands for whose data is not a JSON object, for this reason."""
+    event = event_from_text(frame.name, frame.data)
+    has_many = holds_payloads(frame.data, limits)
+    if event is None:
+        if has_many:
+            reason = ViolationCode.MISSING_BLANK_LINE.meaning
         sentence = f"the data of {frame.name} cannot be read: {reason}"
         raise error_of(frame, sentence, ViolationCode.UNDECODABLE_PAYLOAD, position)
-    if isinstance(text_event, UnknownEvent):
-        return text_event, (*unnamed, ViolationCode.UNDECODABLE_PAYLOAD)
-    return text_event, unnamed
+    flaws: Flaws = () if frame.name else (UNNAMED,)
+    if isinstance(event, ErrorEvent):
+        return event, flaws
+    # A brace is a sign of a payload that was cut, glued to something, or wrapped.
+    loses = frame.name.strip().lower() in OWN_NAMES and ("{" in frame.data or "}" in frame.data)
+    if has_many:
+        flaws = (*flaws, Flaw(ViolationCode.MISSING_BLANK_LINE, loses))
+    if loses or not isinstance(event, PingEvent):
+        flaws = (*flaws, Flaw(ViolationCode.UNDECODABLE_PAYLOAD, loses))
+    return event, flaws
+
+
+def holds_payloads(data: str, limits: Limits) -> bool:
+    """Whether data has several lines that are payloads: objects with a type."""
+    count = 0
+    for line in data.split("\n") if "\n" in data else ():
+        with contextlib.suppress(InvalidJSONError):
+            value = loads(line, limits.depth)
+            count += is_object(value) and "type" in value
+        if count > 1:
+            return True
+    return False
+
+
+def names_content(frame: Frame) -> bool:
+    """Whether a frame that was cut is one of a content event, as far as can be seen: by its name,
+    which may be cut, too, or by a type in its data.
+    """
+    others = EVENTS.keys() - CONTENT_EVENTS
+    if frame.name and not any(other.startswith(frame.name) for other in others):
+        return any(name.startswith(frame.name) for name in CONTENT_EVENTS)
+    return any(f'"{name}"' in frame.data for name in CONTENT_EVENTS)
+
+
+def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None) -> bool:
+    """Whether a content event has bytes that were no UTF-8 elsewhere than in its text or thinking,
+    where U+FFFD can be seen.
+    """
+    if event is None or not may_be_content(event):
+        return False
+    return frame.data.count(REPLACEMENT) > visible_text(event).count(REPLACEMENT)
 
 
 def read_payload(payload: Payload, limits: Limits) -> Reading:
@@ -131,7 +198,7 @@ def read_payload(payload: Payload, limits: Limits) -> Reading:
 def is_whole(frame: Frame, limits: Limits) -> bool:
     """Whether a frame that lacks its end is whole all the same: a JSON object or the end mark."""
     try:
-        return frame.data == DONE_MARKER or is_object(loads(frame.data, limits.depth))
+        return is_done_marker(frame.data) or is_object(loads(frame.data, limits.depth))
     except TooDeepError:
         return True  # it exceeds a limit, whatever may follow
     except InvalidJSONError:

@@ -53,12 +53,20 @@ class ServerSentEvent:
         data: its `data` lines, joined by LF.
         id: the last event id at that moment; it persists from event to event.
         retry: the last valid `retry` inside this event, in milliseconds, or None.
+        is_named: whether the stream names the type. It tells `event: message` from no `event:`
+            line, which are the same event by the standard; so it is not compared.
     """
 
     event: str = "message"
     data: str = ""
     id: str = ""
     retry: int | None = None
+    is_named: bool = attrs.field(
+        default=attrs.Factory(lambda self: self.event != "message", takes_self=True),
+        kw_only=True,
+        eq=False,
+        repr=False,
+    )
 
 
 @attrs.define
@@ -74,6 +82,8 @@ class Frame:
         retry: as in `ServerSentEvent`.
         faults: what was wrong with it, or with lines before it that gave no frame.
         uncounted: how many more faults there were than are kept.
+        is_replaced: whether bytes of the data were no UTF-8, and U+FFFD stands for them. Then the
+            last one of the faults says so.
     """
 
     name: str
@@ -84,6 +94,7 @@ class Frame:
     retry: int | None
     faults: tuple[Fault, ...]
     uncounted: int
+    is_replaced: bool = False
 
 
 class Framer:
@@ -117,6 +128,7 @@ class Framer:
         "_id",
         "_is_closed",
         "_limits",
+        "_loss_noted",
         "_name",
         "_odd_line_seen",
         "_refused",
@@ -160,6 +172,7 @@ class Framer:
         self._retry: int | None = None
         self._faults: list[Fault] = []
         self._uncounted = 0
+        self._loss_noted = False
         self._odd_line_seen = False
         # What outlives a frame.
         self.frames = 0
@@ -383,7 +396,7 @@ class Framer:
     def take_faults(self) -> tuple[tuple[Fault, ...], int]:
         """Return the faults that no frame carried, and how many more there were; forget them."""
         faults, uncounted = tuple(self._faults), self._uncounted
-        self._faults, self._uncounted = [], 0
+        self._faults, self._uncounted, self._loss_noted = [], 0, False
         return faults, uncounted
 
     @property
@@ -447,20 +460,24 @@ class Framer:
             if b"\0" not in value:
                 self._id = value
         elif field == b"retry":
-            self._take_retry(value)
+            self._take_retry(value, self._start)
         else:
             self._odd_line_seen = True
-            self._note(ViolationCode.UNKNOWN_FIELD, content, self._start)
+            # A brace is a sign of a payload whose `data:` was damaged or left out.
+            loses = b"{" in content or b"}" in content
+            self._note(ViolationCode.UNKNOWN_FIELD, content, self._start, loses_content=loses)
         return None
 
-    def _take_retry(self, value: bytes) -> None:
+    def _take_retry(self, value: bytes, frame_start: int) -> None:
         # "If the field value consists of only ASCII digits": int() alone would take "+5", "1_000".
-        if not value.isdigit():
-            return
+        # More digits than Python converts are a ValueError, too.
         try:
-            self._retry = self.reconnection_time = int(value)
-        except ValueError:  # more digits than Python converts
-            return
+            if value.isdigit():
+                self._retry = self.reconnection_time = int(value)
+                return
+        except ValueError:
+            pass
+        self._note(ViolationCode.INVALID_RETRY, value, frame_start)
 
     def _end_of_frame(self, end: int) -> Frame | None:
         if self._data:
@@ -487,10 +504,22 @@ class Framer:
     ) -> Frame:
         self.place = start
         self.is_between_frames = True
-        name_text, data_text = self._text(name, start), self._text(data, start)
+        name_text = self._text(name, start)
+        try:
+            data_text, is_replaced = data.decode(), False
+        except UnicodeDecodeError as error:
+            data_text, is_replaced = self._replaced(data, error, start, is_kept=True), True
         faults, uncounted = self.take_faults() if self._faults else ((), 0)
         return Frame(
-            name_text, data_text, start, size, self.last_event_id, retry, faults, uncounted
+            name_text,
+            data_text,
+            start,
+            size,
+            self.last_event_id,
+            retry,
+            faults,
+            uncounted,
+            is_replaced,
         )
 
     def _forget_fields(self) -> None:
@@ -504,18 +533,35 @@ class Framer:
         try:
             return value.decode()
         except UnicodeDecodeError as error:
-            piece = value[max(0, error.start - 32) :]
-            self._note(ViolationCode.INVALID_UTF8, piece, frame_start)
-            return value.decode("utf-8", "replace")
+            return self._replaced(value, error, frame_start)
 
-    def _note(self, code: ViolationCode, piece: bytes, frame_start: int) -> None:
+    def _replaced(
+        self, value: bytes, error: UnicodeDecodeError, frame_start: int, *, is_kept: bool = False
+    ) -> str:
+        piece = value[max(0, error.start - 32) :]
+        self._note(ViolationCode.INVALID_UTF8, piece, frame_start, is_kept=is_kept)
+        return value.decode("utf-8", "replace")
+
+    def _note(
+        self,
+        code: ViolationCode,
+        piece: bytes,
+        frame_start: int,
+        *,
+        loses_content: bool = False,
+        is_kept: bool = False,
+    ) -> None:
         # Bounded, because lines that give no frame could go on for ever. One is always kept: who
-        # wants no violations to be kept may still want to know that there was one.
-        if len(self._faults) >= max(1, self._limits.violations):
+        # wants no violations to be kept may still want to know that there was one. So is the first
+        # that loses content, because the verdict depends on it.
+        is_full = len(self._faults) >= max(1, self._limits.violations)
+        is_first_loss = loses_content and not self._loss_noted
+        if is_full and not is_kept and not is_first_loss:
             self._uncounted += 1
             return
+        self._loss_noted = self._loss_noted or loses_content
         text = excerpt(piece[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"))
-        self._faults.append(Fault(code, text, frame_start))
+        self._faults.append(Fault(code, text, frame_start, loses_content))
 
     def _check_held(self) -> None:
         """Raise if the line that has begun is too long already."""
@@ -631,7 +677,13 @@ class SSEDecoder:
                     self._note(*self._framer.take_faults())
                 return
             self._note(frame.faults, frame.uncounted)
-            yield ServerSentEvent(frame.name or "message", frame.data, frame.id, frame.retry)
+            yield ServerSentEvent(
+                frame.name or "message",
+                frame.data,
+                frame.id,
+                frame.retry,
+                is_named=frame.name != "",
+            )
 
     def _note(self, faults: tuple[Fault, ...], uncounted: int) -> None:
         for fault in faults:
@@ -660,7 +712,7 @@ def encode_sse(event: ServerSentEvent) -> bytes:
     """
     if not event.event:
         raise ValueError("an event stream cannot hold an event without a type")
-    name = "" if event.event == "message" else event.event
+    name = event.event if event.is_named else ""
     return encode_frame(name, event.data, event.id, event.retry)
 
 

@@ -38,6 +38,7 @@ from .events import (
     PingEvent,
     UnknownEvent,
 )
+from .losses import carries_content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,7 @@ class Ruling:
     Attributes:
         action: apply it, skip it, or give up.
         code: what it violates, or None.
+        loses_content: whether content of the message is lost by it.
         state: the next state; None to stay.
         fatal: the name of what broke the stream, where the action is to give up; and the sentence.
     """
@@ -96,6 +98,7 @@ class Ruling:
     state: State | None = None
     fatal: str = ""
     sentence: str = ""
+    loses_content: bool = False
 
 
 def to(state: State) -> Ruling:
@@ -108,9 +111,9 @@ def apply(code: ViolationCode) -> Ruling:
     return Ruling(Action.APPLY, code)
 
 
-def skip(code: ViolationCode) -> Ruling:
+def skip(code: ViolationCode, *, loses_content: bool = False) -> Ruling:
     """Keep it out, and record the violation."""
-    return Ruling(Action.SKIP, code)
+    return Ruling(Action.SKIP, code, loses_content=loses_content)
 
 
 def fatal(name: str, sentence: str) -> Ruling:
@@ -154,6 +157,10 @@ TRANSITIONS: Final[dict[Step, tuple[Ruling | None, ...]]] = {
 # fmt: on
 
 
+LOSING: Final = (ViolationCode.BEFORE_MESSAGE_START, ViolationCode.DUPLICATE_MESSAGE_START)
+"""The cells that keep content out of a message which has not ended: what they skip is lost."""
+
+
 class Course:
     """Where one stream is: the only object whose state moves, and the only one that moves it."""
 
@@ -168,6 +175,8 @@ class Course:
         step = self._step_of(event)
         ruling = TRANSITIONS[step][STATES.index(self.state)]
         assert ruling is not None, f"{step} cannot happen in {self.state}"
+        if ruling.action is Action.SKIP and ruling.code in LOSING and carries_content(event):
+            return attrs.evolve(ruling, loses_content=True)
         return ruling
 
     def move(self, event: MessageStreamEvent, state: State | None) -> None:
@@ -187,15 +196,14 @@ class Course:
             case MessageStartEvent(message=message):
                 if message.id is not None and message.id == self.message_id:
                     return Step.MESSAGE_START_AGAIN
-                stopped = message.content and message.stop_reason is not None
+                stopped = message.content and message.stop_reason
                 return Step.MESSAGE_START_WHOLE if stopped else Step.MESSAGE_START
             case ContentBlockStartEvent():
                 return Step.BLOCK_START
             case ContentBlockStopEvent():
                 return Step.BLOCK_STOP
             case MessageDeltaEvent(delta=delta):
-                stopped = delta.stop_reason is not None
-                return Step.MESSAGE_DELTA_STOP if stopped else Step.MESSAGE_DELTA
+                return Step.MESSAGE_DELTA_STOP if delta.stop_reason else Step.MESSAGE_DELTA
             case MessageStopEvent():
                 return Step.MESSAGE_STOP
             case PingEvent():
@@ -214,7 +222,7 @@ class Course:
 
 
 def judge_block_start(
-    *, index: int, next_index: int, is_used: bool, others_open: bool
+    *, index: int, next_index: int, is_used: bool, others_open: bool, has_used_id: bool
 ) -> Iterator[Ruling]:
     """Judge a new block. A used index means a new block all the same: deltas go to the newest."""
     if is_used:
@@ -223,27 +231,50 @@ def judge_block_start(
         yield apply(ViolationCode.INDEX_NOT_NEXT)
     if others_open:
         yield apply(ViolationCode.OVERLAPPING_BLOCKS)
+    if has_used_id:
+        yield apply(ViolationCode.DUPLICATE_TOOL_USE_ID)
 
 
 def judge_block_delta(
-    *, is_known: bool, is_stopped: bool, fits: bool, signature_differs: bool
+    *,
+    is_known: bool,
+    is_stopped: bool,
+    fits: bool,
+    says_something: bool,
+    second: ViolationCode | None,
 ) -> Iterator[Ruling]:
-    """Judge a delta. Never "the last block": what has no block of its own is kept out."""
+    """Judge a delta. Never "the last block": what has no block of its own is kept out, and what it
+    says is lost.
+    """
     if not is_known:
-        yield skip(ViolationCode.UNKNOWN_INDEX)
+        yield skip(ViolationCode.UNKNOWN_INDEX, loses_content=says_something)
     elif is_stopped:
-        yield skip(ViolationCode.STOPPED_BLOCK)
+        yield skip(ViolationCode.STOPPED_BLOCK, loses_content=says_something)
     elif not fits:
-        yield skip(ViolationCode.UNFIT_DELTA)
-    elif signature_differs:
-        yield apply(ViolationCode.SECOND_SIGNATURE)
+        yield skip(ViolationCode.UNFIT_DELTA, loses_content=says_something)
+    elif second is not None:
+        yield apply(second)
 
 
 def judge_block_stop(*, is_known: bool, is_stopped: bool) -> Iterator[Ruling]:
     """Judge the end of a block."""
     return judge_block_delta(
-        is_known=is_known, is_stopped=is_stopped, fits=True, signature_differs=False
+        is_known=is_known, is_stopped=is_stopped, fits=True, says_something=False, second=None
     )
+
+
+def judge_message_start(*, has_used_id: bool) -> Iterator[Ruling]:
+    """Judge a message that came with content."""
+    if has_used_id:
+        yield apply(ViolationCode.DUPLICATE_TOOL_USE_ID)
+
+
+def judge_message_delta(*, usage_falls: bool) -> Iterator[Ruling]:
+    """Judge a change of the message. First-party counters fall where a compaction has run; then the
+    usage has `iterations`.
+    """
+    if usage_falls:
+        yield apply(ViolationCode.FALLING_USAGE)
 
 
 def judge_message_stop(

@@ -25,6 +25,11 @@ def is_spliced(file: str) -> bool:
     return "spliced" in file
 
 
+def is_damaged(file: str) -> bool:
+    """The one body that was put together by hand, with deltas for blocks that are not there."""
+    return "anthropic-code-execution-pdf-skill.1@" in file
+
+
 def check_verdict(capture: CapturedBody, outcome: Outcome) -> None:
     messages = capture.facts["events"].get("message_start", 0)
     codes = {violation.code for violation in outcome.violations}
@@ -36,7 +41,11 @@ def check_verdict(capture: CapturedBody, outcome: Outcome) -> None:
     # The manifest calls a body complete that ends in message_stop; one has a ping behind it.
     stopped = capture.facts["events"].get("message_stop", 0) > 0
     assert capture.facts["complete"] <= stopped
-    assert (outcome.verdict is Verdict.COMPLETE) == stopped
+    expected = Verdict.DAMAGED if is_damaged(capture.file) else Verdict.COMPLETE
+    assert (outcome.verdict is expected) == stopped
+    assert any(violation.loses_content for violation in outcome.violations) == is_damaged(
+        capture.file
+    )
     if messages > 1:
         assert codes & {ViolationCode.SECOND_MESSAGE, ViolationCode.DUPLICATE_MESSAGE_START}
     if outcome.snapshot is not None and outcome.verdict is Verdict.COMPLETE:

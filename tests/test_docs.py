@@ -31,8 +31,8 @@ from sansio_stream import (
     Verdict,
     ViolationCode,
 )
+from sansio_stream.blocks import FOLDS
 from sansio_stream.codec import plan_of
-from sansio_stream.snapshot import FOLDS
 from shared_data import REPOSITORY, load
 from wire import block_start, block_stop, delta, json_piece, message_start, run
 
@@ -78,14 +78,23 @@ def name_of(cell: str) -> str:
 # states.md
 
 
-@pytest.fixture(scope="module")
-def make_states() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_states", DOCS / "make_states.py")
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make_states() -> ModuleType:
+    return script("make_states")
+
+
+@pytest.fixture(scope="module")
+def make_violations() -> ModuleType:
+    return script("make_violations")
 
 
 def test_the_tables_of_states_are_those_of_the_code(make_states: ModuleType) -> None:
@@ -111,20 +120,21 @@ def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> Non
 # violations.md
 
 
-def test_every_violation_has_its_row_with_the_words_of_the_enumeration() -> None:
-    page = DOCS / "violations.md"
-    groups = (
-        "## Bytes of a frame",
-        "## From frame to event",
-        "## The order of events",
-        "## The index of a block",
-        "## The fold",
-    )
-    rows = [row for group in groups for row in rows_of(section(page, group))]
-    assert [(name_of(code), meaning, action) for code, meaning, action, _ in rows] == [
-        (code.value, code.meaning, code.action) for code in ViolationCode
-    ]
-    assert all(example for *_, example in rows)
+def test_the_tables_of_violations_are_those_of_the_code(make_violations: ModuleType) -> None:
+    page = text_of(DOCS / "violations.md")
+    assert re.findall(r"<!-- made: (\w+) -->", page) == [*make_violations.FIRST]
+    assert make_violations.made(page) == page
+    rows = [row for table in page.split("<!-- made: ")[1:] for row in rows_of(table)]
+    listed = [name_of(code) for code, *_ in rows if name_of(code) in {*ViolationCode}]
+    assert listed[: len(ViolationCode)] == [code.value for code in ViolationCode]
+
+
+def test_a_table_of_violations_that_was_changed_by_hand_is_made_anew(
+    make_violations: ModuleType,
+) -> None:
+    page = text_of(DOCS / "violations.md")
+    assert make_violations.made(page.replace("| always |", "| never |")) == page
+    assert "| always |" in page
 
 
 def test_what_is_always_fatal_is_listed_with_every_limit() -> None:

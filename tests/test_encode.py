@@ -24,7 +24,7 @@ from sansio_stream import (
     encode_event,
     event_from_dict,
 )
-from sansio_stream.events import event_from_payload, event_from_text
+from sansio_stream.payloads import event_from_payload, event_from_text
 from sansio_stream.sse import Framer
 
 

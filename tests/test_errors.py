@@ -195,6 +195,9 @@ FIELDS: dict[type[APIError], dict[str, Any]] = {
         "body": {"error": {"details": None}},
         "headers": {"retry-after": "15"},
     },
+    IncompleteMessageError: {
+        "first_loss": Violation(ViolationCode.UNFIT_DELTA, "", 3, 40, "{}", loses_content=True),
+    },
     APIError: {
         "partial_message": message_from_dict({"content": [{"type": "text", "text": "Hel"}]}),
         "verdict": Verdict.ERRORED,

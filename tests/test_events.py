@@ -27,15 +27,18 @@ from sansio_stream import (
     UnknownEvent,
     ViolationCode,
     event_from_dict,
-    events,
     message_from_dict,
 )
-from sansio_stream.events import EVENTS, event_from_payload, event_from_text, kind_of
+from sansio_stream.errors import Flaw
+from sansio_stream.events import EVENTS
 from sansio_stream.partial_json import loads
+from sansio_stream.payloads import event_from_payload, event_from_text, kind_of
+from wire import block_start
 
-MISMATCH = (ViolationCode.EVENT_NAME_MISMATCH,)
-NO_TYPE = (ViolationCode.MISSING_TYPE,)
-MALFORMED = (ViolationCode.MALFORMED_EVENT,)
+MISMATCH = (Flaw(ViolationCode.EVENT_NAME_MISMATCH),)
+NO_TYPE = (Flaw(ViolationCode.MISSING_TYPE),)
+MALFORMED = (Flaw(ViolationCode.MALFORMED_EVENT),)
+MALFORMED_LOSS = (Flaw(ViolationCode.MALFORMED_EVENT, loses_content=True),)
 
 # The unions
 
@@ -81,7 +84,7 @@ UNTYPED = {"code": "x", "message": "no slot", "request_id": "req_1"}
 
 
 @pytest.mark.parametrize(
-    ("name", "payload", "cls", "faults"),
+    ("name", "payload", "cls", "flaws"),
     [
         # 1. the frame's name is error
         ("error", {"type": "error", "error": {}}, ErrorEvent, ()),
@@ -123,11 +126,11 @@ UNTYPED = {"code": "x", "message": "no slot", "request_id": "req_1"}
     ],
 )
 def test_the_kind_of_an_event_is_decided_in_this_order(
-    name: str, payload: dict[str, Any], cls: type[Any], faults: tuple[ViolationCode, ...]
+    name: str, payload: dict[str, Any], cls: type[Any], flaws: tuple[Flaw, ...]
 ) -> None:
     event, found = event_from_payload(name, payload, 10_000)
     assert type(event) is cls
-    assert found == faults
+    assert found == flaws
     assert event.to_dict() == payload
     if not name:
         assert event_from_dict(payload) == event
@@ -200,8 +203,8 @@ DELTA = {"type": "text_delta", "text": "x"}
         {"type": "content_block_delta", "index": 0, "delta": "x"},
         {"type": "content_block_delta", "index": 0, "delta": {"text": "x"}},
         {"type": "content_block_stop"},
-        {"type": "message_delta"},
-        {"type": "message_delta", "delta": None},
+        {"type": "message_delta", "delta": "x"},
+        {"type": "message_delta", "delta": []},
         *(
             payload
             for index in (-1, 10_000, 10**30, None, True, 0.0, "0", [0])
@@ -214,11 +217,12 @@ DELTA = {"type": "text_delta", "text": "x"}
     ],
 )
 def test_a_known_event_that_lacks_what_it_needs_is_unknown(payload: dict[str, Any]) -> None:
-    event, faults = event_from_payload(payload["type"], payload, 10_000)
+    event, flaws = event_from_payload(payload["type"], payload, 10_000)
     assert isinstance(event, UnknownEvent)
     assert event.wire_type == payload["type"]
     assert event.to_dict() == payload
-    assert faults == MALFORMED
+    stops = payload["type"] == "content_block_stop"
+    assert flaws == (MALFORMED if stops else MALFORMED_LOSS)
     assert event_from_dict(payload) == event
 
 
@@ -228,11 +232,11 @@ def test_an_index_is_bounded_by_the_limit_of_blocks() -> None:
         assert type(event) is cls
 
 
-def test_both_faults_are_named() -> None:
-    _, faults = event_from_payload("message", {"type": "content_block_stop"}, 3)
-    assert faults == MISMATCH + MALFORMED
-    _, faults = event_from_payload("content_block_stop", {}, 3)
-    assert faults == NO_TYPE + MALFORMED
+def test_both_flaws_are_named() -> None:
+    _, flaws = event_from_payload("message", {"type": "content_block_stop"}, 3)
+    assert flaws == MISMATCH + MALFORMED
+    _, flaws = event_from_payload("content_block_stop", {}, 3)
+    assert flaws == NO_TYPE + MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,7 @@ def test_both_faults_are_named() -> None:
         {"type": "content_block_stop", "index": 0, "content_block": BLOCK},
         {"type": "ping", "index": "?"},
         {"type": "error", "error": {}, "message": "no slot", "index": None},
-        {"type": "message_delta", "delta": {"type": "?"}, "usage": {}, "message": 1},
+        {"type": "message_delta", "delta": {}, "usage": {}, "message": 1},
         {"type": "message_start", "message": {}, "index": "?", "delta": 1},
         # Members that say nothing about where the event belongs.
         {"type": "message_delta", "delta": {}},
@@ -255,28 +259,101 @@ def test_both_faults_are_named() -> None:
     ],
 )
 def test_members_that_do_not_belong_to_an_event_do_not_spoil_it(payload: dict[str, Any]) -> None:
-    event, faults = event_from_payload("", payload, 10_000)
+    event, flaws = event_from_payload("", payload, 10_000)
     assert event.type == payload["type"]
     assert event.to_dict() == payload
-    assert faults == ()
+    assert flaws == ()
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "loses"),
     [
-        {"type": "message_delta", "delta": {}, "usage": "x"},
-        {"type": "message_delta", "delta": {"stop_reason": 5}},
-        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": "12"}},
-        {"type": "message_start", "message": {"content": "x"}},
-        {"type": "message_start", "message": {"content": [{"type": "text", "text": 5}]}},
-        {"type": "message_start", "message": {"usage": {"input_tokens": 1.5}}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": 5}},
+        ({"type": "message_delta", "delta": {}, "usage": "x"}, False),
+        ({"type": "message_delta", "delta": {"stop_reason": 5}}, True),
+        ({"type": "message_delta", "delta": {"stop_sequence": 5}}, False),
+        ({"type": "message_delta", "delta": {}, "usage": {"output_tokens": "12"}}, False),
+        ({"type": "message_delta", "delta": {"usage": {"output_tokens": "12"}}}, False),
+        ({"type": "message_start", "message": {"content": "x"}}, True),
+        ({"type": "message_start", "message": {"content": ""}}, False),
+        ({"type": "message_start", "message": {"content": {}}}, False),
+        ({"type": "message_start", "message": {"stop_reason": 5}}, False),
+        ({"type": "message_start", "message": {"content": [{"type": "text", "text": 5}]}}, True),
+        ({"type": "message_start", "message": {"usage": {"input_tokens": 1.5}}}, False),
+        (block_start(0, {"type": "text", "text": 5}), True),
+        (block_start(0, {"type": "text", "text": []}), False),
+        (block_start(0, {"type": "text", "text": "", "citations": "x"}), True),
+        (block_start(0, {"type": "thinking", "thinking": "", "signature": {"a": 1}}), True),
+        (block_start(0, {"type": "tool_use", "id": "i", "name": 5, "input": {}}), True),
+        (block_start(0, {"type": "tool_use", "id": "i", "name": "n", "caller": "me"}), False),
     ],
 )
-def test_a_member_of_another_type_is_reported_and_kept(payload: dict[str, Any]) -> None:
-    event, faults = event_from_payload("", payload, 10_000)
+def test_a_member_of_another_type_is_reported_and_kept(
+    payload: dict[str, Any], loses: bool
+) -> None:
+    event, flaws = event_from_payload("", payload, 10_000)
     assert event.to_dict() == payload
-    assert faults == (ViolationCode.MALFORMED_MEMBER,)
+    assert flaws == (Flaw(ViolationCode.MALFORMED_MEMBER, loses),)
+
+
+@pytest.mark.parametrize("name", ["message_start", "content_block_start", "content_block_delta"])
+@pytest.mark.parametrize("payload", [{"type": "ping"}, {"type": "moon_event", "text": "x"}])
+def test_a_ping_or_an_unknown_event_under_the_name_of_a_content_event_is_a_loss(
+    name: str, payload: dict[str, Any]
+) -> None:
+    _, flaws = event_from_payload(name, payload, 10_000)
+    assert flaws == (Flaw(ViolationCode.EVENT_NAME_MISMATCH, loses_content=True),)
+
+
+@pytest.mark.parametrize("name", ["message_delta", "content_block_stop", "message_stop", "message"])
+def test_under_any_other_name_it_is_none(name: str) -> None:
+    _, flaws = event_from_payload(name, {"type": "moon_event"}, 10_000)
+    assert flaws == MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("payload", "loses"),
+    [
+        ({"index": 0, "delta": {"type": "text_delta", "text": "x"}}, True),
+        ({"type": 5, "content_block": {"type": "text"}}, True),
+        ({"type": None, "message": {"type": "message"}}, True),
+        ({"delta": {"text": "x"}}, False),
+        ({"delta": "x", "message": "x"}, False),
+        ({"choices": [{"delta": {"content": "x"}}]}, False),
+    ],
+)
+def test_what_looks_like_content_and_has_no_type_is_a_loss(
+    payload: dict[str, Any], loses: bool
+) -> None:
+    for name in ("", "message", "moon_event"):
+        event, flaws = event_from_payload(name, payload, 10_000)
+        assert isinstance(event, UnknownEvent)
+        assert flaws == (Flaw(ViolationCode.MISSING_TYPE, loses),)
+
+
+@pytest.mark.parametrize(
+    ("payload", "codes"),
+    [
+        ({}, ["missing_delta"]),
+        ({"delta": None, "usage": {"output_tokens": 1}}, ["missing_delta"]),
+        ({"delta": {"stop_reason": ""}}, ["empty_stop_reason"]),
+        ({"delta": {}, "id": "msg_2"}, ["misplaced_member"]),
+        ({"delta": {}, "stop_reason": "end_turn"}, ["misplaced_member"]),
+        ({"delta": {"type": "x"}}, ["misplaced_member"]),
+        ({"delta": {"usage": {"output_tokens": 1}}}, []),
+        ({"delta": {"usage": {"output_tokens": 1}}, "usage": {}}, ["misplaced_member"]),
+        ({"delta": {"role": None, "private": 1}, "content": None}, []),
+        ({"id": "x", "delta": None}, ["missing_delta", "misplaced_member"]),
+    ],
+)
+def test_a_message_delta_says_what_is_wrong_with_its_members(
+    payload: dict[str, Any], codes: list[str]
+) -> None:
+    payload = {"type": "message_delta", **payload}
+    event, flaws = event_from_payload("message_delta", payload, 10_000)
+    assert isinstance(event, MessageDeltaEvent)
+    assert event.to_dict() == payload
+    assert [flaw.code for flaw in flaws] == codes
+    assert not any(flaw.loses_content for flaw in flaws)
 
 
 @pytest.mark.parametrize(
@@ -291,28 +368,67 @@ def test_a_member_of_another_type_is_reported_and_kept(payload: dict[str, Any]) 
     ],
 )
 def test_a_known_delta_without_its_payload_is_unknown(kind: str, member: str) -> None:
-    for members in ({}, {member: 5}, {member: [1]}, {member: None}):
+    says_something: list[dict[str, Any]] = [{member: 5}, {member: [1]}, {"other": "x"}]
+    says_nothing: list[dict[str, Any]] = [{}, {member: None}, {"other": "", "more": []}]
+    for members in says_nothing + says_something:
         if members == {"content": None}:
             continue  # a compaction that failed
         payload = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, **members}}
-        event, faults = event_from_payload("content_block_delta", payload, 10_000)
+        event, flaws = event_from_payload("content_block_delta", payload, 10_000)
         assert isinstance(event, ContentBlockDeltaEvent)
         assert isinstance(event.delta, UnknownDelta)
         assert event.delta.wire_type == kind
         assert event.delta.extra == members
         assert event.to_dict() == payload
-        assert faults == (ViolationCode.MALFORMED_DELTA,)
+        assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA, members in says_something),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "members"),
+    [
+        ("thinking_delta", {"signature": "s"}),
+        ("thinking_delta", {"thinking": None, "signature": "s"}),
+        ("compaction_delta", {"encrypted_content": "e"}),
+    ],
+)
+def test_a_delta_that_brings_another_member_that_is_folded_needs_no_payload(
+    kind: str, members: dict[str, Any]
+) -> None:
+    payload = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, **members}}
+    event, flaws = event_from_payload("", payload, 10_000)
+    assert isinstance(event, ContentBlockDeltaEvent)
+    assert event.delta.type == kind
+    assert event.to_dict() == payload
+    assert flaws == ()
+
+
+def test_a_count_of_tokens_is_nothing_that_a_delta_says() -> None:
+    delta = {"type": "thinking_delta", "estimated_tokens": 50}
+    payload = {"type": "content_block_delta", "index": 0, "delta": delta}
+    _, flaws = event_from_payload("", payload, 10_000)
+    assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA),)
+
+
+@pytest.mark.parametrize("piece", ["{", {"a": 1}])
+def test_a_piece_of_input_in_a_delta_of_an_unknown_type_is_a_loss(piece: Any) -> None:
+    delta = {"type": "input_delta", "partial_json": piece}
+    payload = {"type": "content_block_delta", "index": 0, "delta": delta}
+    event, flaws = event_from_payload("", payload, 10_000)
+    assert event.to_dict() == payload
+    assert flaws == (Flaw(ViolationCode.UNKNOWN_INPUT_DELTA, loses_content=True),)
+    delta["partial_json"] = ""
+    assert event_from_payload("", payload, 10_000)[1] == ()
 
 
 def test_other_members_of_a_delta_do_not_spoil_it() -> None:
     delta = {"type": "thinking_delta", "thinking": "", "signature": 5, "estimated_tokens": None}
     payload = {"type": "content_block_delta", "index": 0, "delta": delta}
-    event, faults = event_from_payload("content_block_delta", payload, 10_000)
+    event, flaws = event_from_payload("content_block_delta", payload, 10_000)
     assert event.to_dict()["delta"] == delta
     assert event.type == "content_block_delta"
     assert event.delta.type == "thinking_delta"
     assert event.delta.signature is None
-    assert faults == ()
+    assert flaws == ()
 
 
 def test_a_citation_of_any_type_is_a_payload() -> None:
@@ -331,7 +447,7 @@ def test_to_find_no_fault_with_a_delta_at_a_glance_is_a_shortcut(data: st.DataOb
     name = data.draw(st.sampled_from(["content_block_delta", "", "ping", "error"]))
     quick = event_from_payload(name, payload, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events, "is_exact", lambda _: False)
+        patch.setattr("sansio_stream.payloads.is_exact", lambda _: False)
         careful = event_from_payload(name, payload, 4)
     assert quick == careful
     assert repr(quick) == repr(careful)

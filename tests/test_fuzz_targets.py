@@ -34,8 +34,9 @@ from sansio_stream import (
     StreamMachine,
     Verdict,
 )
+from sansio_stream.blocks import GrowingBlock
 from sansio_stream.errors import Fault, ViolationLog
-from sansio_stream.snapshot import Fold, GrowingBlock
+from sansio_stream.snapshot import Fold
 from sansio_stream.sse import Framer
 
 FINDINGS = Path(seeds.__file__).parent / "findings"

@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock
-from sansio_stream.snapshot import joined
+from sansio_stream.blocks import joined
 from wire import (
     MESSAGE_STOP,
     block_start,

@@ -957,7 +957,8 @@ def test_a_frame_that_was_cut_in_or_behind_its_name_is_a_cut_frame(tail: bytes) 
 def test_a_mistyped_usage_of_a_message_delta_wipes_nothing(member: str) -> None:
     sent: dict[str, Any] = {member: {} if member == "cache_creation" else "standard"}
     start = message_start(usage=sent)
-    machine, _ = run([body(start, message_delta(usage={"output_tokens": 1, member: 5}))])
+    changes = message_delta(usage={"output_tokens": 1, member: 5})
+    machine, _ = run([body(start, changes, MESSAGE_STOP)])
     assert machine.snapshot is not None
     assert machine.snapshot.usage.to_dict() == {**sent, "output_tokens": 1}
     assert [violation.code for violation in machine.violations] == ["malformed_member"]

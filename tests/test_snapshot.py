@@ -20,8 +20,8 @@ from sansio_stream import (
     Verdict,
     ViolationCode,
 )
+from sansio_stream.blocks import FITTING, FOLDS
 from sansio_stream.codec import plan_of
-from sansio_stream.snapshot import FITTING, FOLDS
 from wire import (
     MESSAGE_STOP,
     OVERLOADED,

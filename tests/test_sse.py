@@ -321,11 +321,14 @@ def test_data_after_the_end_is_a_runtime_error_and_a_second_end_is_ignored() -> 
         (b"9" * 5000, None),
     ],
 )
-def test_retry_is_taken_if_it_consists_of_ascii_digits(retry: bytes, expected: int | None) -> None:
+def test_retry_is_taken_if_it_consists_of_ascii_digits_and_else_reported(
+    retry: bytes, expected: int | None
+) -> None:
     decoder = SSEDecoder()
     (event,) = decoder.receive_data(b"retry: " + retry + b"\ndata: x\n\n")
     assert event.retry == decoder.reconnection_time == expected
-    assert decoder.violation_count == 0
+    codes = [violation.code for violation in decoder.violations]
+    assert codes == ([] if expected is not None else ["invalid_retry"])
 
 
 def test_an_invalid_retry_leaves_the_valid_one_before_it() -> None:
@@ -333,6 +336,25 @@ def test_an_invalid_retry_leaves_the_valid_one_before_it() -> None:
     taken = decoder.receive_data(b"retry: 1\nretry: x\ndata: a\n\ndata: b\n\n")
     assert [event.retry for event in taken] == [1, None]
     assert decoder.reconnection_time == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "event", "is_named"),
+    [
+        (b"", "message", False),
+        (b"event:\n", "message", False),
+        (b"event: message\n", "message", True),
+        (b"event: ping\n", "ping", True),
+    ],
+)
+def test_a_stream_that_names_its_messages_can_be_told_from_one_that_names_nothing(
+    head: bytes, event: str, is_named: bool
+) -> None:
+    (taken,) = SSEDecoder().receive_data(head + b"data: x\n\n")
+    assert (taken.event, taken.is_named) == (event, is_named)
+    assert taken == ServerSentEvent(event, "x")
+    (again,) = SSEDecoder().receive_data(encode_sse(taken))
+    assert (again.event, again.is_named) == (event, is_named)
 
 
 def test_an_id_with_nul_is_ignored_and_a_good_one_persists() -> None:

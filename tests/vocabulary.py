@@ -180,6 +180,7 @@ MESSAGE: dict[str, Any] = {
     "context_management": {"applied_edits": []},
     "diagnostics": {"cache_miss_reason": None},
     "input_transformations": [{"type": "thinking_dropped"}],
+    "safeguard_results": [{"type": "dangerous_tool_use", "status": {"type": "unsupported"}}],
 }
 
 DELTAS: list[dict[str, Any]] = [
@@ -204,6 +205,7 @@ EVENTS: list[dict[str, Any]] = [
             "stop_sequence": None,
             "stop_details": None,
             "container": {"id": "container_1"},
+            "safeguard_results": [],
         },
         "usage": {"output_tokens": 0, "input_tokens": 5, "iterations": []},
         "context_management": {"applied_edits": []},

@@ -179,6 +179,7 @@ def run(
     strict: bool = False,
     limits: Limits | None = None,
     partial_strings: bool = True,
+    fast_path: bool = True,
     look: bool = False,
     late: bool = False,
 ) -> tuple[StreamMachine, Outcome]:
@@ -186,7 +187,9 @@ def run(
 
     `look` looks at everything after each event; `late` takes the events when all was received.
     """
-    machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
+    machine = StreamMachine(
+        strict=strict, limits=limits, partial_strings=partial_strings, fast_path=fast_path
+    )
     events: list[MessageStreamEvent] = []
     moments: list[Moment] = []
 

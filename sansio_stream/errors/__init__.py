@@ -42,6 +42,7 @@ from .violations import *
 from .violations import (
     EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
     Fault as Fault,
+    Flaw as Flaw,
     ViolationLog as ViolationLog,
     demand as demand,
     excerpt as excerpt,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     # Only for annotations: an exception carries a message, it does not need to know one.
     from ..message import Message
+    from .violations import Violation
 
 __all__ = [
     "APIConnectionError",
@@ -83,7 +84,15 @@ class APITimeoutError(APIConnectionError):
 
 
 class IncompleteMessageError(APIConnectionError, RuntimeError):
-    """There is no final message: it was cut, never came, or its end has not been seen yet."""
+    """There is no final message: it was cut, lost content, never came, or has not ended yet.
+
+    Attributes:
+        first_loss: the first violation that lost content, or None; see `Violation.loses_content`.
+    """
+
+    def __init__(self, message: str, *, first_loss: Violation | None = None, **common: Any) -> None:
+        super().__init__(message, **common)
+        self.first_loss = first_loss
 
 
 class ProtocolError(APIError):

@@ -31,6 +31,7 @@ class Verdict(enum.Enum):
     PENDING = "the end has not been seen"
     COMPLETE = "message_stop was received"
     UNTERMINATED = "ended after a stop_reason, without message_stop"
+    DAMAGED = "the message ended, but content was lost on the way"
     TRUNCATED = "the message began and was cut"
     EMPTY = "ended without a message"
     ERRORED = "the server sent an error"
@@ -39,34 +40,68 @@ class Verdict(enum.Enum):
 
 
 class ViolationCode(enum.StrEnum):
-    """What was wrong and was tolerated: a stable name, its `meaning`, and the `action` taken."""
+    """What was wrong and was tolerated: a stable name, which is a `str`.
+
+    Attributes:
+        meaning: what was wrong.
+        action: what was done.
+        loss: when it means that content of the message was lost; "" for never.
+    """
 
     meaning: str
     action: str
+    loss: str
 
-    def __new__(cls, value: str, meaning: str, action: str) -> Self:
+    def __new__(cls, value: str, meaning: str, action: str, loss: str = "") -> Self:
         """Make a member that is its name as a string, and that knows what it means."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
         member.action = action
+        member.loss = loss
         return member
+
+    @property
+    def may_lose_content(self) -> bool:
+        """Whether a violation with this code can mean that content was lost.
+
+        `Violation.loses_content` says it of one violation.
+        """
+        return self.loss != ""
+
+    @property
+    def is_fatal_if_strict(self) -> bool:
+        """Whether `StreamMachine(strict=True)` raises it. The verdict says what the others mean."""
+        return self not in NEVER_FATAL
 
     # The bytes of a frame.
     INVALID_UTF8 = (
         "invalid_utf8",
         "the frame holds bytes that are not UTF-8",
         "each bad sequence is read as U+FFFD",
+        "in a content event, unless each U+FFFD stands visibly in its text or thinking",
     )
     UNKNOWN_FIELD = (
         "unknown_field",
         "a line is neither a comment nor one of event, data, id, retry",
         "the line is ignored, as the specification says; its text is quoted",
+        "if the line holds `{` or `}`",
     )
     MISSING_EVENT_NAME = (
         "missing_event_name",
         "the frame has no `event:` line",
         "the payload's type decides",
+    )
+    INVALID_RETRY = (
+        "invalid_retry",
+        "a `retry:` field holds something else than ASCII digits",
+        "the field is ignored, as the specification says",
+    )
+    MISSING_BLANK_LINE = (
+        "missing_blank_line",
+        "a frame holds several payloads: the blank lines between frames are missing",
+        "none of the payloads is read",
+        "unless the stream ended inside that frame",
     )
     UNTERMINATED_FRAME = (
         "unterminated_frame",
@@ -83,35 +118,62 @@ class ViolationCode(enum.StrEnum):
         "event_name_mismatch",
         "the `event:` line and the payload's type differ",
         "the payload's type wins, except that `event: error` is always an error",
+        "if a ping or an unknown event has the name of a content event",
     )
     MISSING_TYPE = (
         "missing_type",
         "the payload has no type",
         "the `event:` line decides, or the shape of an error",
+        "if the event is unknown, and its `delta`, `content_block` or `message` has a type",
     )
     MALFORMED_EVENT = (
         "malformed_event",
         "a known event lacks what it needs: a usable index, or an object with a type",
         "it is delivered as UnknownEvent and changes nothing",
+        "unless it is a content_block_stop",
     )
     MALFORMED_DELTA = (
         "malformed_delta",
         "a known delta lacks its payload",
         "it is delivered as UnknownDelta and kept in the block's `unfolded`",
+        "if its payload has another type, or another member says something",
+    )
+    MISSING_DELTA = (
+        "missing_delta",
+        "a message_delta has no `delta`, or null",
+        "its usage and its other members count",
+    )
+    MISPLACED_MEMBER = (
+        "misplaced_member",
+        "a message_delta has a member that belongs to the message, or to another place in it",
+        "it stays on the event and changes nothing",
+    )
+    EMPTY_STOP_REASON = (
+        "empty_stop_reason",
+        "a stop_reason is an empty string",
+        "it counts as none",
+    )
+    UNKNOWN_INPUT_DELTA = (
+        "unknown_input_delta",
+        "a delta of an unknown type has `partial_json`, a piece of a tool input",
+        "it is kept in the block's `unfolded`, and the input is invalid",
+        "always",
     )
     MALFORMED_MEMBER = (
         "malformed_member",
         "a member of the message, of its usage or of a block holds a value of another type",
         "it reads as absent, is kept as it came, and changes nothing",
+        "if it is content of a block or of the message, or the stop_reason of a message_delta",
     )
     UNDECODABLE_PAYLOAD = (
         "undecodable_payload",
-        "the data of an unknown event is not a JSON object",
-        "it is delivered as UnknownEvent with its raw text",
+        "the data of an unknown event, or of a ping, is not a JSON object",
+        "it is delivered with its raw text",
+        "if the data holds `{` or `}`, unless the name is a vendor's own",
     )
     DONE_MARKER = (
         "done_marker",
-        "`data: [DONE]`, the end mark of another protocol",
+        "`data: [DONE]` in some form, the end mark of another protocol",
         "ignored",
     )
     # The order of events.
@@ -119,11 +181,13 @@ class ViolationCode(enum.StrEnum):
         "before_message_start",
         "the event came before any message_start",
         "skipped",
+        "if the event carries content",
     )
     DUPLICATE_MESSAGE_START = (
         "duplicate_message_start",
         "a second message_start with the id of the open message",
         "skipped",
+        "if it carries content",
     )
     SECOND_MESSAGE = (
         "second_message",
@@ -155,6 +219,16 @@ class ViolationCode(enum.StrEnum):
         "message_stop came while a content block was open, and max_tokens had not cut it",
         "applied; the input of an unstopped tool call is never complete",
     )
+    MISSING_MESSAGE_STOP = (
+        "missing_message_stop",
+        "the stream ended after a stop_reason, with every block stopped, without message_stop",
+        "the verdict is UNTERMINATED",
+    )
+    FALLING_USAGE = (
+        "falling_usage",
+        "a counter of input tokens fell to 0, and no iterations explain it",
+        "applied: the last value stands",
+    )
     CONTRADICTORY_STOP_REASON = (
         "contradictory_stop_reason",
         "stop_reason is tool_use without a tool_use block, or end_turn with one",
@@ -180,23 +254,48 @@ class ViolationCode(enum.StrEnum):
         "unknown_index",
         "a delta or stop for an index at which no block started",
         "skipped",
+        "if it is a delta that carries something",
     )
     STOPPED_BLOCK = (
         "stopped_block",
         "a delta or stop for a block that was stopped",
         "skipped",
+        "if it is a delta that carries something other than the signature that the block has",
     )
     # The fold.
     UNFIT_DELTA = (
         "unfit_delta",
         "the delta's kind does not fit the block's",
         "skipped",
+        "if it carries something",
     )
     SECOND_SIGNATURE = (
         "second_signature",
         "a block got a second, different signature",
         "applied: the last one stands",
     )
+    SECOND_COMPACTION = (
+        "second_compaction",
+        "a compaction block got a second, different summary",
+        "applied: the last one stands",
+    )
+    DUPLICATE_TOOL_USE_ID = (
+        "duplicate_tool_use_id",
+        "two tool calls have the same id",
+        "applied; the API refuses such a message in a later request",
+    )
+
+
+NEVER_FATAL: Final = frozenset(
+    {
+        ViolationCode.CUT_FRAME,
+        ViolationCode.MISSING_MESSAGE_STOP,
+        ViolationCode.FALLING_USAGE,
+    }
+)
+"""What strict mode tolerates: the first two because the verdict says what they mean, the third
+because it harms nothing and is reported for billing only.
+"""
 
 
 @attrs.frozen
@@ -209,6 +308,7 @@ class Violation:
         event_number: which frame with data it was, counted from 1; 0 before the first.
         byte_offset: where its frame begins in the body; None for a payload without a frame.
         excerpt: the text that it is about, at most 1,024 characters.
+        loses_content: whether content of the message was lost; then it is never COMPLETE.
     """
 
     code: ViolationCode
@@ -216,30 +316,49 @@ class Violation:
     event_number: int
     byte_offset: int | None
     excerpt: str
+    loses_content: bool = False
+
+
+class Flaw(NamedTuple):
+    """What is wrong with an event, and whether content of the message was lost by it."""
+
+    code: ViolationCode
+    loses_content: bool = False
 
 
 class Fault(NamedTuple):
-    """A violation before it has its number: what, the text, and where its frame begins."""
+    """A violation before it has its number: what, the text, where its frame begins, and whether
+    content of the message was lost.
+    """
 
     code: ViolationCode
     excerpt: str
     offset: int | None
+    loses_content: bool = False
 
     def violation(self, event_number: int) -> Violation:
         """Return the public form."""
         sentence = f"{self.code.meaning}; {self.code.action}"
-        return Violation(self.code, sentence, event_number, self.offset, self.excerpt)
+        return Violation(
+            self.code, sentence, event_number, self.offset, self.excerpt, self.loses_content
+        )
 
 
 class ViolationLog:
-    """The violations so far: the first ones kept, the others counted."""
+    """The violations so far: the first ones kept, the others counted.
 
-    __slots__ = ("_kept", "_limit", "count")
+    Attributes:
+        count: how many there were.
+        first_loss: the first one that lost content, also where the list was full before; or None.
+    """
+
+    __slots__ = ("_kept", "_limit", "count", "first_loss")
 
     def __init__(self, limits: Limits) -> None:
         self._limit = limits.violations
         self._kept: list[Violation] = []
         self.count = 0
+        self.first_loss: Violation | None = None
 
     @property
     def kept(self) -> tuple[Violation, ...]:
@@ -249,8 +368,14 @@ class ViolationLog:
     def add(self, fault: Fault, event_number: int) -> None:
         """Record one."""
         self.count += 1
-        if len(self._kept) < self._limit:
-            self._kept.append(fault.violation(event_number))
+        has_room = len(self._kept) < self._limit
+        is_first_loss = fault.loses_content and self.first_loss is None
+        if has_room or is_first_loss:
+            violation = fault.violation(event_number)
+            if has_room:
+                self._kept.append(violation)
+            if is_first_loss:
+                self.first_loss = violation
 
 
 @attrs.frozen

@@ -16,9 +16,10 @@ from ..errors import (
     excerpt,
     status_error,
 )
-from ..events import ErrorEvent, kind_of
+from ..events import ErrorEvent
 from ..machine import StreamMachine
 from ..partial_json import InvalidJSONError, loads
+from ..payloads import kind_of
 from .headers import Headers
 
 __all__ = ["BODY_NEEDED", "BodyNeeded", "check_response"]

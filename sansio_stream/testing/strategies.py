@@ -19,9 +19,9 @@ from ..events import (
     MessageDeltaUsage,
     MessageStreamEvent,
     PingEvent,
-    event_from_dict,
 )
 from ..message import Message, message_from_dict
+from ..payloads import event_from_dict
 from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
 from .writing import BETWEEN_FRAMES, Style
 

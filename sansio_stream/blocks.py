@@ -1,0 +1,333 @@
+"""One content block while it grows: the block as it was sent, and its deltas, in; the block as of
+the last delta out.
+
+Which delta folds into which member is the table `FOLDS`: a delta fits the blocks that have its
+members.
+
+Cost: constant for each delta that nobody looks at; a block joins its fragments when somebody looks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import attrs
+
+from .codec import Mold, amended, evolve, plan_of, said_null, with_wire
+from .errors import ViolationCode
+from .events import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDelta,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+)
+from .message import ContentBlock, InputBlock, UnknownBlock
+from .surrogates import add_piece, is_high_half
+from .tool_input import GrowingText, InputError, ToolInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# How a delta changes a block: one object for each member that it touches.
+
+
+@attrs.frozen
+class Append:
+    """The delta's text is added to the block's."""
+
+    member: str
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Add a fragment; the text it begins with came in the start block."""
+        add_piece(block.fragments_of(self.member), getattr(delta, self.member))
+
+
+@attrs.frozen
+class Replace:
+    """The delta's value takes the block's place; null and "" only where they mean something.
+
+    Attributes:
+        second: the violation where the block had another value, that was not empty.
+    """
+
+    member: str
+    second: ViolationCode
+    or_null: bool = False
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Take the value over, if there is one."""
+        if self.has_value(delta):
+            block.values[self.member] = getattr(delta, self.member)
+
+    def has_value(self, delta: Any) -> bool:
+        """Whether the delta says something of this member."""
+        value = getattr(delta, self.member)
+        return bool(value) or (
+            self.or_null and (value is not None or said_null(delta, self.member))
+        )
+
+    def changes(self, block: GrowingBlock, delta: Any) -> bool:
+        """Whether the delta would replace another value."""
+        present = block.value_of(self.member)
+        return bool(present) and self.has_value(delta) and present != getattr(delta, self.member)
+
+
+@attrs.frozen
+class Collect:
+    """The delta's value is added to the block's tuple."""
+
+    member: str
+    item: str
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Add an item; absent and null mean that there are none so far."""
+        items = block.items.get(self.member)
+        if items is None:
+            items = block.items[self.member] = list(getattr(block.start, self.member) or ())
+        items.append(getattr(delta, self.item))
+
+
+@attrs.frozen
+class GrowInput:
+    """The delta is more of the JSON text of the block's input."""
+
+    member: str = "input"
+
+    def fold(self, block: GrowingBlock, delta: Any) -> None:
+        """Add a fragment."""
+        assert block.input_text is not None, "a block that it fits has an input"
+        block.input_text.append(delta.partial_json)
+
+
+SIGNATURE: Final = ViolationCode.SECOND_SIGNATURE
+COMPACTION: Final = ViolationCode.SECOND_COMPACTION
+
+# fmt: off
+FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
+    TextDelta:       (Append("text"),),
+    ThinkingDelta:   (Append("thinking"), Replace("signature", SIGNATURE)),
+    SignatureDelta:  (Replace("signature", SIGNATURE),),
+    CitationsDelta:  (Collect("citations", "citation"),),
+    CompactionDelta: (
+        Replace("content", COMPACTION, or_null=True),
+        Replace("encrypted_content", COMPACTION, or_null=True),
+    ),
+    InputJSONDelta:  (GrowInput(),),
+}
+# fmt: on
+
+
+def members_of(block: Any) -> set[str]:
+    """Return the names of what a class of blocks has."""
+    return {member.name for member in plan_of(block).members}
+
+
+FITTING: Final[dict[type, frozenset[type]]] = {
+    delta: frozenset(
+        block
+        for block in get_args(ContentBlock)
+        if block is UnknownBlock
+        or all(rule.member in members_of(block) for rule in FOLDS.get(delta, ()))
+    )
+    for delta in get_args(ContentBlockDelta)
+}
+"""The classes of blocks that a class of deltas fits: those that have all the members it touches,
+and the block that nobody knows, which takes every delta and keeps it.
+"""
+
+
+REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
+    delta: tuple(rule for rule in rules if isinstance(rule, Replace))
+    for delta, rules in FOLDS.items()
+}
+"""What a class of deltas replaces."""
+
+
+# One block.
+
+
+class GrowingBlock:
+    """A content block as of the last event: the block as it was sent, and what came since.
+
+    `latest` is the block of a snapshot as of now, None where it must be made first.
+    """
+
+    __slots__ = (
+        "_grows_input",
+        "_lost_input",
+        "_mold",
+        "_sent_input",
+        "_varied",
+        "fragments",
+        "index",
+        "input_text",
+        "is_stopped",
+        "items",
+        "latest",
+        "size",
+        "start",
+        "unfolded",
+        "values",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        start: ContentBlock,
+        input_text: GrowingText | None = None,
+        *,
+        is_stopped: bool = False,
+    ) -> None:
+        self.index = index
+        self.start = start
+        self.is_stopped = is_stopped
+        self.size = 0
+        self.fragments: dict[str, list[str]] = {}
+        self.items: dict[str, list[Any]] = {}
+        self.values: dict[str, Any] = {}
+        self.unfolded: list[ContentBlockDelta] = []
+        self.input_text = input_text
+        self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
+        # Why the input can never be complete, where a piece of it was lost.
+        self._lost_input: InputError | None = None
+        self.latest: ContentBlock | None = start if is_stopped else None
+        # What makes the next block as long as only what has grown grows; and what that is.
+        self._mold: Mold[Any] | None = None
+        self._varied: tuple[str, ...] = ()
+        self._grows_input = input_text is not None and not isinstance(start, UnknownBlock)
+
+    def fragments_of(self, member: str) -> list[str]:
+        """Return the list that a text which is added to this member is added to: always the same
+        one, until the block has stopped. To ask for it begins it, with the text that was sent.
+        """
+        if member == "input":
+            assert self.input_text is not None, "a block that it fits has an input"
+            return self.input_text.fragments
+        if member not in self.fragments:
+            # The text it begins with came in the start block.
+            fragments: list[str] = []
+            add_piece(fragments, getattr(self.start, member))
+            self.fragments[member] = fragments
+        return self.fragments[member]
+
+    def grow(self, delta: ContentBlockDelta, size: int) -> None:
+        """Fold a delta that was admitted."""
+        self.latest = self._mold = None
+        self.size += size
+        rules = FOLDS.get(type(delta), ())
+        if isinstance(self.start, UnknownBlock):
+            # Of a block that nobody knows only the input is folded; every delta is kept as well.
+            rules = tuple(rule for rule in rules if isinstance(rule, GrowInput))
+            self.unfolded.append(delta)
+        elif not rules:
+            self.unfolded.append(delta)
+        for rule in rules:
+            rule.fold(self, delta)
+
+    def stop(self) -> None:
+        """Note that nothing more comes; keep the joined texts and let go of the fragments."""
+        self.latest = self._mold = None
+        self.is_stopped = True
+        self._grows_input = False
+        if self.input_text is not None:
+            self.input_text = self.input_text.joined()
+        self.latest = self.block()
+        self.fragments = {}
+
+    def block(self) -> ContentBlock:
+        """Return the block as of now; the same object until the next change."""
+        if self.latest is not None:
+            return self.latest
+        grown: dict[str, Any] = {}
+        for member, fragments in self.fragments.items():
+            if len(fragments) > 1:  # else nothing has been added yet
+                grown[member] = joined(fragments)
+        if self._grows_input and self.input_text is not None:
+            grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
+        block: ContentBlock
+        varied = tuple(grown)
+        if self._mold is not None and varied == self._varied:
+            block = self._mold.cast(*grown.values())
+        else:
+            block = self._changed(grown)
+            if not self.is_stopped:
+                # As long as nothing else changes, the next block is a copy with other texts.
+                self._mold, self._varied = Mold(block, *varied), varied
+        if self.input_text is not None and not self._grows_input:
+            block = self._with_input(block, self.input_text)
+        self.latest = block
+        return block
+
+    def _changed(self, grown: Mapping[str, Any]) -> ContentBlock:
+        """Return the block with all that has changed."""
+        changes: dict[str, Any] = {**self.values, **grown}
+        for member, items in self.items.items():
+            changes[member] = tuple(items)
+        if self.unfolded:
+            changes["unfolded"] = tuple(self.unfolded)
+        if "tool_input" in grown:
+            changes["input"] = None
+        return amended(self.start, **changes) if changes else self.start
+
+    def lose_input(self) -> None:
+        """Note that a piece of the input was lost: it is never complete. A running block shows it
+        when it stops, one that has stopped at once.
+        """
+        if self.input_text is not None and self._lost_input is None:
+            position = len(self.input_text.text(len(self.input_text)))
+            self._lost_input = InputError(position, "a piece of the text was lost")
+            self.latest = self._mold = None
+
+    def value_of(self, member: str) -> Any:
+        """Return a member that deltas replace, as of now."""
+        return self.values.get(member) or getattr(self.start, member, None)
+
+    def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
+        """Return the violation where a delta replaces another value that the block has, or None."""
+        for rule in REPLACING.get(type(delta), ()):
+            if rule.changes(self, delta):
+                return rule.second
+        return None
+
+    def has_signature_of(self, delta: ContentBlockDelta) -> bool:
+        """Whether a delta says nothing but the signature that the block has already."""
+        return isinstance(delta, SignatureDelta) and delta.signature == self.value_of("signature")
+
+    def _with_input(self, block: ContentBlock, text: GrowingText) -> Any:
+        lost = self._lost_input
+        if isinstance(block, UnknownBlock) and not len(text) and lost is None:
+            # As it was sent, whatever it may mean by its input.
+            return evolve(block, tool_input=None) if self.is_stopped else block
+        if not self.is_stopped:
+            tool_input = ToolInput.running(text, self._sent_input)
+        elif lost is not None:
+            tool_input = ToolInput.broken(text, self._sent_input, lost)
+        else:
+            tool_input = ToolInput.stopped(text, self._sent_input)
+        if isinstance(block, UnknownBlock):
+            return evolve(with_wire(block, input=tool_input.value), tool_input=tool_input)
+        changes: dict[str, Any] = {"input": tool_input.value, "tool_input": tool_input}
+        return amended(block, **changes)
+
+
+def joined(fragments: list[str]) -> str:
+    """Return the whole text, and keep it as the second of two fragments.
+
+    CPython adds to a str in place while a local variable holds the only reference to it: to look at
+    a text after each delta, and to let go of it, costs as much as the text is long and no more.
+    Half of a surrogate pair at the end stays a fragment of its own: the other half may come.
+    """
+    if is_high_half(fragments[-1]):
+        half = fragments.pop()
+        text = "".join(fragments)
+        fragments[:] = "", text, half
+        return text + half
+    more = fragments[2:]
+    text = fragments[0] + fragments[1]
+    fragments.clear()
+    text += "".join(more)
+    fragments += "", text
+    return text

@@ -1,0 +1,270 @@
+"""From payload to event: a JSON object in, the event that it stands for and what was wrong with it
+out.
+
+Knows no frames and no order. What it finds wrong never depends on other events.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+
+from .codec import WireObject, decode, decoder, evolve, is_exact, misfits, mistyped, plan_of
+from .errors import Flaw, Limits, ViolationCode
+from .events import (
+    EVENTS,
+    ContentBlockDelta,
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    ErrorDetail,
+    ErrorEvent,
+    MessageDelta,
+    MessageDeltaEvent,
+    MessageDeltaUsage,
+    MessageStartEvent,
+    MessageStreamEvent,
+    PingEvent,
+    UnknownDelta,
+    UnknownEvent,
+)
+from .losses import CONTENT_EVENTS, NOT_CONTENT, looks_like_content, says_something
+from .message import InputBlock, Message, Usage
+from .tool_input import ToolInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["event_from_dict"]
+
+NOT_OF_THE_BLOCK: Final = frozenset({"input", "caller", "toolset_name"})
+"""The members of a block that may have another type without a loss of content. An input of another
+type is for its block to say: `input_state` is "invalid".
+"""
+
+Flaws: TypeAlias = tuple[Flaw, ...]
+
+
+def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
+    """Return the event that a payload stands for; `to_dict()` gives the payload back. Never raises.
+
+    Decided by the payload's type, else by the shape of an error; a type that has no class, or a
+    known one that lacks what it needs, gives `UnknownEvent`.
+    """
+    event, _ = event_from_payload("", payload, Limits().blocks)
+    return event
+
+
+def event_from_payload(
+    name: str, payload: Mapping[str, Any], max_blocks: int
+) -> tuple[MessageStreamEvent, Flaws]:
+    """Return the event of a JSON object in a frame called `name`, and what was wrong with it."""
+    tag = payload.get("type")
+    # The two shortcuts here are taken by nearly all events, and change nothing: where name and type
+    # agree no rule says otherwise, and nothing is wrong with a delta that has what its class needs.
+    kind = name if name == tag and name in EVENTS else kind_of(name, payload)
+    is_sure = isinstance(tag, str) and (name == tag or not name)
+    flaws = () if is_sure else flaws_of_type(name, payload, kind)
+    if kind is None:
+        return unknown_event(name, payload), flaws
+    event = decode(EVENTS[kind], payload)
+    if (
+        isinstance(event, ContentBlockDeltaEvent)
+        and is_exact(event)
+        and is_exact(event.delta)
+        and 0 <= event.index < max_blocks
+    ):
+        return event, flaws
+    if lacks_routing(event, max_blocks):
+        loses = not isinstance(event, ContentBlockStopEvent)
+        flaws = (*flaws, Flaw(ViolationCode.MALFORMED_EVENT, loses))
+        return unknown_event(name, payload), flaws
+    match event:
+        case ContentBlockDeltaEvent(delta=delta):
+            if lacks_payload(delta):
+                delta = decode(UnknownDelta, delta.to_dict())
+                event = evolve(event, delta=delta)
+                flaws = (*flaws, Flaw(ViolationCode.MALFORMED_DELTA, says_something(delta)))
+            elif isinstance(delta, UnknownDelta) and delta.extra.get("partial_json"):
+                flaws = (*flaws, Flaw(ViolationCode.UNKNOWN_INPUT_DELTA, loses_content=True))
+            return event, flaws
+        case ContentBlockStartEvent(content_block=InputBlock() as block):
+            started = ToolInput.started(block.to_dict().get("input"))
+            event = evolve(event, content_block=evolve(block, tool_input=started))
+        case MessageDeltaEvent():
+            flaws = (*flaws, *flaws_of_message_delta(event))
+        case MessageStartEvent(message=message) if message.stop_reason == "":
+            flaws = (*flaws, Flaw(ViolationCode.EMPTY_STOP_REASON))
+        case _:
+            pass
+    return event, (*flaws, *flaws_of_members(event))
+
+
+_decode_delta = decoder(get_args(ContentBlockDelta))
+
+
+def delta_from_dict(payload: Mapping[str, Any]) -> ContentBlockDelta:
+    """Return the delta that a JSON object stands for, maybe an `UnknownDelta`. Never raises."""
+    delta: ContentBlockDelta = _decode_delta(payload)
+    return decode(UnknownDelta, payload) if lacks_payload(delta) else delta
+
+
+def flaws_of_type(name: str, payload: Mapping[str, Any], kind: str | None) -> Flaws:
+    """Return what is wrong with the type of a payload in a frame called `name`.
+
+    Content is lost where a ping or an unknown event has the name of a content event, and where
+    neither name nor type tells what a payload is that looks like one.
+    """
+    if not isinstance(payload.get("type"), str):
+        loses = kind is None and looks_like_content(payload)
+        return (Flaw(ViolationCode.MISSING_TYPE, loses),)
+    loses = name in CONTENT_EVENTS and kind in (None, PingEvent.type)
+    return (Flaw(ViolationCode.EVENT_NAME_MISMATCH, loses),)
+
+
+def flaws_of_message_delta(event: MessageDeltaEvent) -> Flaws:
+    """Return what is wrong with the members of a message_delta, but for their types."""
+    flaws: Flaws = ()
+    if misfits(event, "delta"):
+        flaws = (Flaw(ViolationCode.MISSING_DELTA),)
+    if event.delta.stop_reason == "":
+        flaws = (*flaws, Flaw(ViolationCode.EMPTY_STOP_REASON))
+    if not (is_exact(event) and is_exact(event.delta)) and misplaced_members(event):
+        flaws = (*flaws, Flaw(ViolationCode.MISPLACED_MEMBER))
+    return flaws
+
+
+def misplaced_members(event: MessageDeltaEvent) -> set[str]:
+    """Return the names of members that a message has, and a message_delta not, or elsewhere.
+
+    A usage inside `delta` is none where the event itself has no usage: then it counts.
+    """
+    known = plan_of(Message).wires
+    said = [*event.extra.items(), *event.delta.extra.items()]
+    names = {name for name, value in said if name in known and value is not None}
+    if misfits(event, "usage"):
+        names.discard("usage")
+    return names
+
+
+def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
+    """Return the members of a message_delta, and of its `delta`, that have no name here."""
+    if is_exact(event) and is_exact(event.delta):
+        return {}
+    known = plan_of(Message).wires
+    said = {**event.extra, **event.delta.extra}
+    return {name: value for name, value in said.items() if name not in known and value is not None}
+
+
+def usage_of(event: MessageDeltaEvent) -> MessageDeltaUsage:
+    """Return the usage of a message_delta: the event's, or where it has none that of `delta`."""
+    inner = event.delta.extra.get("usage") if misfits(event, "usage") else None
+    return decode(MessageDeltaUsage, inner) if isinstance(inner, dict) else event.usage
+
+
+def flaws_of_members(event: MessageStreamEvent) -> Flaws:
+    """Return the flaw of members that have another type, or nothing.
+
+    Content is lost by those that have a value and are content of a block, are the content of a
+    message, or are the stop_reason of a message_delta.
+    """
+    parts = typed_parts_of(event)
+    if all(map(is_exact, parts)):
+        return ()
+    found = loses = False
+    for part in parts:
+        for member in mistyped(part) - {"input"}:
+            found = True
+            match part:
+                case Message():
+                    is_content = member == "content"
+                case MessageDelta():
+                    is_content = member == "stop_reason"
+                case MessageDeltaEvent() | MessageDeltaUsage() | Usage():
+                    is_content = False
+                case _:
+                    is_content = member not in NOT_OF_THE_BLOCK
+            loses = loses or (is_content and bool(part.to_dict()[member]))
+    return (Flaw(ViolationCode.MALFORMED_MEMBER, loses),) if found else ()
+
+
+def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
+    """Return the objects inside an event whose members end in the message."""
+    match event:
+        case MessageStartEvent(message=message):
+            return message, message.usage, *message.content
+        case ContentBlockStartEvent(content_block=block):
+            return (block,)
+        case MessageDeltaEvent(delta=delta):
+            return event, delta, usage_of(event)
+        case _:
+            return ()
+
+
+def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
+    """Return the event of data that is not a JSON object, or None where its name promises one."""
+    if name == "ping":
+        return PingEvent(raw=text)
+    if name == "error":
+        return ErrorEvent(ErrorDetail(), raw=text)
+    return None if name in EVENTS else UnknownEvent(name, raw=text)
+
+
+# Which event a payload is.
+
+
+def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
+    """Return the type of the event, or None for an unknown one. The first fitting rule decides."""
+    tag = payload.get("type")
+    if "error" in (name, tag):
+        return "error"
+    if isinstance(tag, str):
+        if tag in EVENTS:
+            return tag
+    elif name in EVENTS:
+        return name
+    # llama.cpp and some gateways: {"error": {...}}, or {"code": 500, "message": "no slot"}
+    error = payload.get("error")
+    if isinstance(error, dict) or (isinstance(error, str) and error):
+        return "error"
+    if payload.keys() >= {"code", "message"}:
+        return "error"
+    return None
+
+
+def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
+    """Return the event that keeps everything and means nothing."""
+    event = decode(UnknownEvent, payload)
+    return evolve(event, wire_type=name) if misfits(event, "type") else event
+
+
+def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
+    """Whether a member is unusable that says where the event belongs, or what is in it."""
+    match event:
+        case MessageStartEvent():
+            return misfits(event, "message")
+        case ContentBlockStartEvent(index=index, content_block=block):
+            unusable = misfits(event, "index", "content_block") or misfits(block, "type")
+            return unusable or not 0 <= index < max_blocks
+        case ContentBlockDeltaEvent(index=index, delta=delta):
+            unusable = misfits(event, "index", "delta") or misfits(delta, "type")
+            return unusable or not 0 <= index < max_blocks
+        case ContentBlockStopEvent(index=index):
+            return misfits(event, "index") or not 0 <= index < max_blocks
+        case MessageDeltaEvent():
+            return "delta" in mistyped(event)
+        case _:
+            return False
+
+
+def lacks_payload(delta: ContentBlockDelta) -> bool:
+    """Whether the first member of a delta of a known type, which is its payload, is unusable.
+
+    A delta that leaves it out may bring another one that is folded: a signature, or an encrypted
+    content.
+    """
+    payload, *others = plan_of(type(delta)).members
+    if not misfits(delta, payload.wire):
+        return False
+    if payload.wire in mistyped(delta):
+        return True
+    return not any(getattr(delta, other.name) for other in others if other.wire not in NOT_CONTENT)

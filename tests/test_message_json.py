@@ -1,0 +1,167 @@
+"""A message as JSON text and back: equal, and the same to whoever asks."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+import vocabulary
+from sansio_stream import (
+    InvalidJSONError,
+    Message,
+    ProtocolError,
+    StreamMachine,
+    ToolUseBlock,
+    UnknownBlock,
+    encode_event,
+    message_from_dict,
+    message_from_json,
+    message_to_json,
+)
+from sansio_stream.testing import faults, scripts
+from shared_data import captures, ran
+from test_machine import bodies
+from wire import block_start, body, delta, json_piece, message_start, text, tool_start
+
+
+def snapshots_of(stream: bytes) -> list[Message]:
+    machine = StreamMachine()
+    messages: list[Message] = []
+    for event in machine.receive_data(stream):
+        if event.type != "ping" and machine.snapshot is not None:
+            messages.append(message_from_json(message_to_json(machine.snapshot)))
+            assert_same(messages[-1], machine.snapshot)
+    return messages
+
+
+def assert_same(message: Message, other: Message) -> None:
+    """Whether two messages are equal, also in what equality does not ask."""
+    assert message == other
+    assert message.to_dict() == other.to_dict()
+    assert message.complete == other.complete
+    for block, original in zip(message.content, other.content, strict=True):
+        assert block == original
+        assert block.unfolded == original.unfolded
+        assert list(map(type, block.unfolded)) == list(map(type, original.unfolded))
+        for question in ("input", "input_json", "input_state", "input_error", "partial_input"):
+            assert getattr(block, question, None) == getattr(original, question, None)
+
+
+@given(scripts())
+def test_every_snapshot_of_a_legal_stream_survives(script: Any) -> None:
+    assert snapshots_of(b"".join(map(encode_event, script)))
+
+
+@given(faults())
+def test_every_snapshot_of_a_stream_with_a_fault_survives(stream: Any) -> None:
+    machine = StreamMachine()
+    try:
+        for _ in machine.receive_data(stream.data):
+            pass
+    except ProtocolError as error:
+        assert error.event_number
+    if machine.snapshot is not None:
+        again = message_from_json(message_to_json(machine.snapshot))
+        assert_same(again, machine.snapshot)
+
+
+@given(bodies())
+def test_every_snapshot_of_an_odd_stream_survives(stream: bytes) -> None:
+    try:
+        snapshots_of(stream)
+    except ProtocolError as error:
+        assert error.event_number
+
+
+@given(vocabulary.mutated(vocabulary.MESSAGE))
+def test_a_message_that_was_not_streamed_survives(payload: dict[str, Any]) -> None:
+    message = message_from_dict(payload)
+    assert_same(message_from_json(message_to_json(message)), message)
+
+
+def test_the_messages_of_the_recordings_survive() -> None:
+    for capture in captures(".sse"):
+        machine = StreamMachine()
+        try:
+            for _ in machine.receive_data(capture.body):
+                pass
+        except ProtocolError as error:
+            assert error.code == "spliced_message"
+        if machine.snapshot is not None:
+            assert_same(message_from_json(message_to_json(machine.snapshot)), machine.snapshot)
+        ran("captures/*.sse")
+
+
+def test_the_text_and_the_state_of_a_broken_input_survive() -> None:
+    stream = body(message_start(), tool_start(0), json_piece(0, '{"a": '), text(0, "lost"))
+    machine = StreamMachine()
+    list(machine.receive_data(stream + body({"type": "content_block_stop", "index": 0})))
+    assert machine.snapshot is not None
+    (call,) = message_from_json(message_to_json(machine.snapshot)).content
+    assert isinstance(call, ToolUseBlock)
+    assert (call.input, call.input_json, call.input_state) == (None, '{"a": ', "invalid")
+    assert call.input_error is not None
+    assert (call.input_error.position, call.partial_input) == (6, {})
+
+
+def test_deltas_that_no_rule_folds_survive() -> None:
+    start = block_start(0, {"type": "of_tomorrow", "input": {"kept": 1}})
+    deltas = [text(0, "a"), delta(0, "text_delta", text=5), delta(0, "glow", hue=3)]
+    machine = StreamMachine()
+    list(machine.receive_data(body(message_start(), start, *deltas, json_piece(0, "{}"))))
+    assert machine.snapshot is not None
+    (block,) = message_from_json(message_to_json(machine.snapshot)).content
+    assert isinstance(block, UnknownBlock)
+    assert [each.type for each in block.unfolded] == [
+        "text_delta",
+        "unknown",
+        "unknown",
+        "input_json_delta",
+    ]
+    assert block.partial_input == {}
+
+
+def test_a_lone_surrogate_is_written_as_an_escape() -> None:
+    message = message_from_dict({"content": [{"type": "text", "text": "\ud83d"}]})
+    written = message_to_json(message)
+    assert written.encode()
+    assert_same(message_from_json(written), message)
+
+
+def test_a_number_that_is_infinite_cannot_be_written() -> None:
+    message = message_from_dict({"private": float("inf")})
+    with pytest.raises(ValueError, match="JSON"):
+        message_to_json(message)
+
+
+@pytest.mark.parametrize("written", ["", "{", "[]", "null", "{}", '{"id": "msg_1"}'])
+def test_any_other_text_is_a_value_error(written: str) -> None:
+    with pytest.raises(ValueError, match=r"needed|character"):
+        message_from_json(written)
+    if written in ("", "{"):
+        with pytest.raises(InvalidJSONError):
+            message_from_json(written)
+
+
+@given(st.data())
+def test_a_text_that_was_damaged_is_a_value_error_or_a_message(data: st.DataObject) -> None:
+    machine = StreamMachine()
+    list(machine.receive_data(body(message_start(), tool_start(0), json_piece(0, "{"))))
+    assert machine.snapshot is not None
+    stored: Any = json.loads(message_to_json(machine.snapshot))
+    odd: Any = data.draw(st.sampled_from([None, 5, "x", [], {}, {"9": {}}, {"x": {}}, {"0": 5}]))
+    target: Any = stored
+    path = data.draw(
+        st.sampled_from([["message"], ["blocks"], ["blocks", "0"], ["blocks", "0", "input"]])
+    )
+    for name in path[:-1]:
+        target = target[name]
+    if data.draw(st.booleans()):
+        target[path[-1]] = odd
+    else:
+        del target[path[-1]]
+    try:
+        assert isinstance(message_from_json(json.dumps(stored)), Message)
+    except ValueError as error:
+        assert "damaged" in str(error)
