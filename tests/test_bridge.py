@@ -375,6 +375,66 @@ def test_a_stream_that_lacks_only_message_stop_ends_quietly_unless_it_is_strict(
         assert isinstance(error, IncompleteMessageError) == (not ending)
 
 
+# Content that was lost.
+
+LOSSY_BODY: Final = body(*HELLO[:4]) + b"data: {\n\n" + body(*HELLO[5:])
+
+
+@pytest.mark.parametrize("end", [[], [ConnectionResetError("reset")]])
+def test_a_message_that_lost_content_is_read_to_its_end_and_then_raises_what_was_lost(
+    reader: Reader, end: list[Exception]
+) -> None:
+    stream = reader([LOSSY_BODY, *end])
+    events: list[MessageStreamEvent] = []
+    for _ in range(2):
+        with pytest.raises(IncompleteMessageError, match="undecodable_payload") as caught:
+            stream.drain(events)
+        assert events[-1].type == "message_stop"
+        assert caught.value.verdict is Verdict.DAMAGED
+        assert caught.value.first_loss is not None
+        assert caught.value.first_loss.byte_offset == len(body(*HELLO[:4]))
+        assert caught.value.partial_message is not None
+        assert not caught.value.partial_message.complete
+    with pytest.raises(IncompleteMessageError, match="undecodable_payload"):
+        stream.message()
+    assert stream.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("pieces", "texts"),
+    [
+        (["a\ud83d", "\ude00b"], ["a", "\N{GRINNING FACE}b"]),
+        (["\ud83d", "", "\ude00"], ["\N{GRINNING FACE}"]),
+        (["\ud83d", "b"], ["\ud83db"]),
+        (["a\ud83d"], ["a", "\ud83d"]),
+    ],
+)
+def test_a_character_that_came_in_two_halves_is_one_piece_of_text(
+    reader: Reader, pieces: list[str], texts: list[str]
+) -> None:
+    events = [message_start(), block_start(0), *(text(0, piece) for piece in pieces)]
+    stream = reader([body(*events, block_stop(0), message_delta(), HELLO[-1])])
+    assert stream.texts() == texts
+
+
+def test_the_halves_of_blocks_that_overlap_find_each_other(reader: Reader) -> None:
+    events = [message_start(), block_start(0), block_start(1)]
+    events += [text(0, "a\ud83d"), text(1, "b\ud83e"), text(1, "\udd16"), text(0, "\ude00")]
+    ends = [block_stop(0), block_stop(1), message_delta(), HELLO[-1]]
+    assert reader([body(*events, *ends)]).texts() == [
+        "a",
+        "b",
+        "\N{ROBOT FACE}",
+        "\N{GRINNING FACE}",
+    ]
+
+
+def test_a_half_that_waits_is_not_lost_where_another_iterator_goes_on(reader: Reader) -> None:
+    events = [message_start(), block_start(0), text(0, "a\ud83d"), text(0, "\ude00")]
+    stream = reader([body(*events, block_stop(0), message_delta(), HELLO[-1])])
+    assert [stream.first_text(), stream.first_text()] == ["a", "\N{GRINNING FACE}"]
+
+
 def test_an_error_of_the_server_is_raised_in_its_place(reader: Reader) -> None:
     outcome = read(reader, [CUT_BODY + body(OVERLOADED)], status=202, headers=SSE)
     assert not any(isinstance(event, ErrorEvent) for event in outcome.events)

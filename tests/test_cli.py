@@ -110,6 +110,7 @@ def block_only(block: dict[str, Any], *deltas: dict[str, Any]) -> bytes:
 ENDS = {
     Verdict.COMPLETE: (body(*HELLO), 0),
     Verdict.UNTERMINATED: (body(*HELLO[:-1]), 0),
+    Verdict.DAMAGED: (body(*HELLO[:4]) + b"data: {\n\n" + body(*HELLO[5:]), 1),
     Verdict.TRUNCATED: (body(*HELLO[:4]), 1),
     Verdict.EMPTY: (b"", 1),
     Verdict.ERRORED: (body(*HELLO[:4], OVERLOADED), 1),

@@ -21,23 +21,19 @@ from typing import (
     Unpack,
 )
 
-from sansio_stream.events import (
-    ContentBlockDeltaEvent,
-    ContentBlockStartEvent,
-    MessageStartEvent,
-    MessageStreamEvent,
-    TextDelta,
-)
-from sansio_stream.message import TextBlock
+from sansio_stream.events import MessageStreamEvent
 
 from ._concurrency import alarm, at_most
 from ._feed import Feed, Head, MapError, Need, Response, StreamOptions
+from ._texts import joined_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
     from sansio_stream.errors import Verdict, Violation
     from sansio_stream.message import ContentBlock, Message
+
+    from ._texts import TextPieces
 
 __all__ = [
     "AsyncMessageStream",
@@ -73,24 +69,6 @@ class AsyncReply(Head):
     chunks: AsyncIterable[bytes]
     close: Callable[[], Awaitable[object]] | None
     map_error: MapError | None
-
-
-def text_of(event: MessageStreamEvent) -> str:
-    """Return the text that an event brings, be it whole at the start of a block or message."""
-    match event:
-        case ContentBlockDeltaEvent(delta=TextDelta(text=text)):
-            return text
-        case ContentBlockStartEvent(content_block=TextBlock(text=text)):
-            return text
-        case MessageStartEvent(message=message):
-            return joined_text(message)
-        case _:
-            return ""
-
-
-def joined_text(message: Message) -> str:
-    """Return the text of all text blocks."""
-    return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
 class StreamView:
@@ -301,9 +279,10 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
     def text_stream(self) -> Iterator[str]:
         """The texts, as they come; also those that came whole at the start of a block or message.
 
-        Raises at a cut or an error, as iteration does.
+        A character that came in two halves comes whole. Raises at a cut or an error, as iteration
+        does.
         """
-        return filter(None, map(text_of, self))
+        return filter(None, map(self._feed.texts.of, self))
 
     def until_done(self) -> None:
         """Read to the end. Raises as iteration does."""
@@ -450,7 +429,7 @@ class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The texts, as they come; see `MessageStream.text_stream`."""
-        return AsyncTexts(self)
+        return AsyncTexts(self, self._feed.texts)
 
     async def until_done(self) -> None:
         """Read to the end. Raises as iteration does."""
@@ -470,11 +449,12 @@ class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
 class AsyncTexts(AsyncIterator[str]):
     """The texts of a stream. Holds nothing: it may be dropped, and another goes on."""
 
-    def __init__(self, events: AsyncIterator[MessageStreamEvent]) -> None:
+    def __init__(self, events: AsyncIterator[MessageStreamEvent], texts: TextPieces) -> None:
         self._events = events
+        self._texts = texts
 
     async def __anext__(self) -> str:
         async for event in self._events:
-            if text := text_of(event):
+            if text := self._texts.of(event):
                 return text
         raise StopAsyncIteration

@@ -5,6 +5,7 @@ Reads nothing, waits for nothing, knows no HTTP library.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
@@ -38,8 +39,10 @@ from sansio_stream.request import (
     check_response,
 )
 from sansio_stream.request.responses import undecoded
+from sansio_stream.transitions import State
 
 from ._recording import Recorder
+from ._texts import TextPieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -150,6 +153,7 @@ class Feed:
         self._idle = idle
         self._will_retry = will_retry
         self._first_frame: FirstFrame | None = None
+        self.texts = TextPieces()
         self._waited = 0.0
         self._refused_body = b""
         self._events = NO_EVENTS
@@ -171,7 +175,7 @@ class Feed:
         if self._recorder is not None:
             self._recorder.chunk(chunk)
         events = self.machine.receive_data(chunk)
-        self._events = NO_EVENTS if self.machine.verdict is Verdict.COMPLETE else events
+        self._events = NO_EVENTS if self._has_stopped else events
         if self._first_frame is not None:
             answer = self._first_frame.receive(chunk)
             if not isinstance(answer, BodyNeeded) or self._is_idle:
@@ -196,8 +200,7 @@ class Feed:
         if self._first_frame is not None:
             self._begin(None)
         # Behind message_stop nothing is missing.
-        is_whole = self.machine.verdict is Verdict.COMPLETE
-        self._end_recording(None if is_whole else "closed by the reader")
+        self._end_recording(None if self._has_stopped else "closed by the reader")
 
     def _decide(self, body: bytes | None) -> None:
         """Go on, refuse, or have the body read of what will be refused."""
@@ -286,7 +289,7 @@ class Feed:
             error.request_id = error.request_id or self.request_id
             return error.with_traceback(None)
         except IncompleteMessageError as error:
-            if self._lost is not None:
+            if self._lost is not None and error.verdict is not Verdict.DAMAGED:
                 return self._in_context(self._mapped(self._lost))
             if error.verdict is Verdict.PENDING:
                 closed = IncompleteMessageError("the stream was closed before its end")
@@ -327,12 +330,18 @@ class Feed:
 
     def take_trailing(self) -> None:
         """Look at what came behind the end, for the violations in it."""
-        self.machine.final_message()
+        with contextlib.suppress(IncompleteMessageError):  # of a message that lost content
+            self.machine.final_message()
+
+    @property
+    def _has_stopped(self) -> bool:
+        """Whether message_stop was taken."""
+        return self.machine.state is State.DONE
 
     @property
     def lingers(self) -> bool:
-        """Whether the message is there, and the end of the body is not."""
-        return self.machine.verdict is Verdict.COMPLETE and not self._has_ended
+        """Whether message_stop is there, and the end of the body is not."""
+        return self._has_stopped and not self._has_ended
 
     def lingers_below(self, limit: int) -> bool:
         """Whether it lingers, and not so many bytes have been received."""

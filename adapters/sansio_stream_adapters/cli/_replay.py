@@ -235,7 +235,9 @@ class Reading:
         """What a person should know of a stream although it gave a message."""
         said: list[str] = []
         if self.machine.verdict is Verdict.UNTERMINATED:
-            said.append("message_stop is missing; the stop_reason says that the message is whole")
+            said.append(
+                "message_stop is missing; a stop_reason came, and no block was cut but by max_tokens"
+            )
         if self.broken is not None:
             said.append(f"after the message: {self.broken} ({located(self.broken)})")
         if self.lost is not None:

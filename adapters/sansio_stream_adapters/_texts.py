@@ -1,0 +1,65 @@
+"""Pieces of text: events in, the text that each brings out, whole characters only.
+
+A character that came in two halves, in two deltas of a block, is one piece: the first half waits
+for the second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sansio_stream.events import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    MessageStartEvent,
+    TextDelta,
+)
+from sansio_stream.message import TextBlock
+from sansio_stream.surrogates import is_high_half, joined_halves
+
+if TYPE_CHECKING:
+    from sansio_stream.events import MessageStreamEvent
+    from sansio_stream.message import Message
+
+__all__ = ["TextPieces", "joined_text"]
+
+
+class TextPieces:
+    """The texts of one stream, event by event. It holds the halves that wait, by block."""
+
+    __slots__ = ("_halves",)
+
+    def __init__(self) -> None:
+        self._halves: dict[int, str] = {}
+
+    def of(self, event: MessageStreamEvent) -> str:
+        """Return the text that an event brings, be it whole at the start of a block or message.
+
+        A half that waits comes with the next text of its block, or when the block stops.
+        """
+        match event:
+            case ContentBlockDeltaEvent(index=index, delta=TextDelta(text=text)):
+                return self._joined(index, text)
+            case ContentBlockStartEvent(index=index, content_block=TextBlock(text=text)):
+                return self._joined(index, text)
+            case ContentBlockStopEvent(index=index):
+                return self._halves.pop(index, "")
+            case MessageStartEvent(message=message):
+                return joined_text(message)
+            case _:
+                return ""
+
+    def _joined(self, index: int, text: str) -> str:
+        if text.isascii() and not self._halves:
+            return text
+        text = joined_halves(self._halves.pop(index, "") + text)
+        if is_high_half(text[-1:]):
+            self._halves[index] = text[-1]
+            return text[:-1]
+        return text
+
+
+def joined_text(message: Message) -> str:
+    """Return the text of all text blocks."""
+    return "".join(block.text for block in message.content if isinstance(block, TextBlock))
