@@ -1,8 +1,13 @@
 """What went wrong is said so that a reader knows what to do: once, in one line, and by its name."""
 
 import gzip
+import re
+import socket
+import ssl
+import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import pytest
@@ -12,14 +17,26 @@ from sansio_stream import Limits, SSEDecoder, StreamMachine, Verdict, check_resp
 from sansio_stream_adapters import (
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     IncompleteMessageError,
     InternalServerError,
     MessageStream,
     NotAnEventStreamError,
     OverloadedError,
     ProtocolError,
+    Timeout,
 )
-from servers import RawServer, response
+from servers import (
+    TLS,
+    Do,
+    RawServer,
+    Sleep,
+    TooSoonError,
+    chunk,
+    head,
+    response,
+    with_seconds,
+)
 from wire import HELLO, OVERLOADED, body, frame
 
 RawServers = Callable[..., RawServer]
@@ -252,3 +269,142 @@ def test_what_a_foreign_exception_says_is_one_line() -> None:
 
     with pytest.raises(APIConnectionError, match=r"^OSError: the proxy said: <html> no$"):
         MessageStream(chunks()).until_done()
+
+
+# Timeouts: of which phase, and how long.
+
+LONG: Final = 60.0
+"""Seconds that no phase of a test lasts."""
+
+
+@contextmanager
+def deaf_listener() -> Iterator[str]:
+    """Make an address that accepts nobody: its queue is full. The value is a host and a port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as sock, ExitStack() as stack:
+        address = sock.getsockname()
+        for _ in range(64):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield f"{address[0]}:{address[1]}"
+
+
+async def overdue(
+    adapter: Adapter, url: str, *, tls: ssl.SSLContext | None = None, **timeouts: float
+) -> str:
+    """What is said of a request that takes longer than a timeout; all others are long."""
+    timeout = Timeout(**{**dict.fromkeys(("connect", "read", "write", "pool"), LONG), **timeouts})
+    async with adapter.client(url, timeout=timeout, tls=tls) as client:
+        with pytest.raises(APITimeoutError) as caught:
+            await client.messages.create(**ask(), stream=True)
+    assert caught.value.__cause__ is not None
+    return str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses")
+@driven
+async def test_a_timeout_of_connecting_says_so(adapter: Adapter) -> None:
+    if adapter.name == "aiohttp":
+        pytest.skip("its requests go out in one piece")
+    with deaf_listener() as address:
+        told = await overdue(adapter, f"http://{address}", connect=0.2)
+    assert re.search(r": connect: there was no connection within 0\.2 s$", told)
+
+
+@driven
+async def test_a_timeout_of_tls_says_so_where_it_is_known(adapter: Adapter, tls: TLS) -> None:
+    if adapter.name == "aiohttp":
+        pytest.skip("its requests go out in one piece")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url = f"https://127.0.0.1:{sock.getsockname()[1]}"
+        told = await overdue(adapter, url, tls=tls.client, connect=0.5)
+    # Those that have a loop are not told by their library, whose timeout is that of both.
+    known = adapter.name in ("httpx", "httpx2", "sockets", "trio")
+    assert f": {'TLS: ' if known else 'connect: '}" in told
+    assert told.endswith(" within 0.5 s")
+
+
+@driven
+async def test_a_timeout_of_sending_says_so(adapter: Adapter) -> None:
+    if adapter.name in ("aiohttp", "httpx-trio"):
+        pytest.skip("its requests go out in one piece")
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        timeout = Timeout(connect=LONG, read=LONG, write=0.2, pool=LONG)
+        async with adapter.client(url, timeout=timeout) as client:
+            with pytest.raises(APITimeoutError) as caught:
+                await client.messages.create(**ask(system="x" * 32_000_000), stream=True)
+    assert ": send: nothing of the request was taken for 0.2 s" in str(caught.value)
+
+
+@driven
+async def test_a_timeout_of_the_head_says_so(adapter: Adapter, raw_server: RawServers) -> None:
+    if adapter.name == "aiohttp":
+        pytest.skip("its requests go out in one piece")
+    server = raw_server([Do.WAIT])
+    told = await overdue(adapter, server.url, read=0.2)
+    assert re.search(r": head: nothing of the response came for 0\.2 s$", told)
+
+
+@with_seconds
+@driven
+async def test_a_timeout_of_reading_says_so(
+    adapter: Adapter, raw_server: RawServers, seconds: float
+) -> None:
+    if adapter.name == "aiohttp":
+        pytest.skip("its requests go out in one piece")
+    server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
+    timeout = Timeout(connect=LONG, read=seconds, write=LONG, pool=LONG)
+    async with (
+        adapter.client(server.url, timeout=timeout) as client,
+        client.messages.stream(**ask()) as stream,
+    ):
+        with pytest.raises(APITimeoutError) as caught:
+            await stream.until_done()
+        if stream.snapshot is None:
+            raise TooSoonError
+    assert str(caught.value).endswith(
+        f": read: nothing more of the response came for {seconds:g} s"
+    )
+
+
+@driven
+async def test_a_timeout_of_the_pool_says_so(adapter: Adapter, raw_server: RawServers) -> None:
+    if "httpx" not in adapter.name:
+        pytest.skip("there is no pool, or its timeout is that of connecting")
+    server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
+    timeout = Timeout(connect=LONG, read=LONG, write=LONG, pool=0.2)
+    async with (
+        adapter.client(server.url, limit=1, timeout=timeout) as client,
+        client.messages.stream(**ask()),
+    ):
+        with pytest.raises(APITimeoutError, match=r": pool: no connection was free .* 0\.2 s$"):
+            await client.messages.create(**ask(), stream=True)
+
+
+@with_seconds
+@driven
+async def test_a_timeout_of_content_says_so(
+    adapter: Adapter, raw_server: RawServers, seconds: float
+) -> None:
+    pings = [chunk(body({"type": "ping"})), Sleep(seconds / 4)] * 8
+    server = raw_server([head() + chunk(body(*HELLO[:4])), *pings, Do.WAIT])
+    timeout = Timeout(connect=LONG, read=LONG, write=LONG, pool=LONG, idle=seconds)
+    async with (
+        adapter.client(server.url, timeout=timeout) as client,
+        client.messages.stream(**ask()) as stream,
+    ):
+        with pytest.raises(APITimeoutError) as caught:
+            await stream.until_done()
+        if stream.snapshot is None or " read: " in str(caught.value):
+            raise TooSoonError
+    assert re.search(r": idle: no event but pings for [0-9.]+ s$", str(caught.value))
+
+
+def test_the_systems_own_timeout_is_not_said_to_be_ours() -> None:
+    from sansio_stream_adapters.sockets import within
+
+    theirs = TimeoutError(110, "Connection timed out")
+    with pytest.raises(TimeoutError, match="Connection timed out") as caught, within("connect", 5):
+        raise theirs
+    assert caught.value is theirs

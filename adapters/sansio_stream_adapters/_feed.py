@@ -272,7 +272,7 @@ class Feed:
         if is_open and self._failure is None:
             if not self._is_idle:
                 return Need.MORE
-            self.ended(TimeoutError(f"no event but pings for {self._waited:.1f} s"))
+            self.ended(TimeoutError(f"idle: no event but pings for {self._waited:.1f} s"))
             return self.take()
         self._failure = self._failure or self._failure_of_stream()
         if self._failure is None:

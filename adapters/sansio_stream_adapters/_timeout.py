@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-__all__ = ["Timeout"]
+__all__ = ["Phase", "Timeout", "overdue"]
 
 
 LONGEST: Final = 1e8
@@ -62,3 +62,23 @@ class Timeout:
         if self.idle is None or (self.read is not None and self.read <= self.idle):
             return self
         return evolve(self, read=self.idle)
+
+
+Phase: TypeAlias = Literal["connect", "TLS", "pool", "send", "head", "read"]
+"""What is waited for, one after the other; `connect` bounds TLS as well, `read` the head."""
+
+MISSING: Final[dict[Phase, str]] = {
+    "connect": "there was no connection within",
+    "TLS": "the handshake was not done within",
+    "pool": "no connection was free within",
+    "send": "nothing of the request was taken for",
+    "head": "nothing of the response came for",
+    "read": "nothing more of the response came for",
+}
+
+
+def overdue(phase: Phase, seconds: float | None) -> str:
+    """Return what to say of a timeout: in which phase, and after how long, if that is known."""
+    if seconds is None:
+        return f"{phase}: it took too long"
+    return f"{phase}: {MISSING[phase]} {seconds:g} s"

@@ -11,7 +11,7 @@ import importlib
 import socket
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError
 from sansio_stream.request import check_response
@@ -20,17 +20,21 @@ from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, Strea
 from ._client import AsyncBaseClient, BaseClient, ClientSettings
 from ._concurrency import start_soon
 from ._feed import map_system_error, sentence
+from ._timeout import overdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sansio_stream.request import Request
 
-    from ._timeout import Timeout
+    from ._timeout import Phase, Timeout
 
 __all__ = ["AsyncClient", "Client", "from_async_response", "from_response"]
 
 LIBRARIES = ("httpx", "httpx2")
+
+PHASES: Final[dict[str, Phase]] = {"connect": "connect", "pool": "pool", "write": "send"}
+"""Of which phase a timeout is, by its name."""
 
 
 def from_response(response: Any, **options: Unpack[StreamOptions]) -> MessageStream:
@@ -43,8 +47,10 @@ def from_async_response(response: Any, **options: Unpack[StreamOptions]) -> Asyn
     return AsyncMessageStream(**async_reply_of(response), **options)
 
 
-def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of httpx, httpx2, or of the system under them."""
+def map_error(exc: Exception, awaited: Phase = "read") -> APIError | None:
+    """Return our exception for one of httpx, httpx2, or of the system under them. `awaited` is what
+    it read.
+    """
     for name in LIBRARIES:
         httpx = sys.modules.get(name)
         if httpx is None:
@@ -54,10 +60,25 @@ def map_error(exc: Exception) -> APIError | None:
             response = refused.response
             return check_response(response.status_code, response.headers.multi_items(), b"")
         if isinstance(exc, httpx.TimeoutException):
-            return APITimeoutError(sentence(exc))
+            return APITimeoutError(f"{type(exc).__name__}: {told_of_timeout(exc, awaited)}")
         if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
             return APIConnectionError(sentence(exc))
     return map_system_error(exc)
+
+
+def map_head_error(exc: Exception) -> APIError | None:
+    """The same for one that came before the head did."""
+    return map_error(exc, "head")
+
+
+def told_of_timeout(exc: Any, awaited: Phase) -> str:
+    """Return what to say of a timeout: httpx itself says little, and trio's are "Cancelled"."""
+    seconds: dict[str, float | None] = {}
+    with contextlib.suppress(RuntimeError):  # a transport of the caller's may not say of what it is
+        seconds = exc.request.extensions.get("timeout", {})
+    name = type(exc).__name__.removesuffix("Timeout").lower()
+    phase: Phase = "TLS" if "handshake" in str(exc) else PHASES.get(name, awaited)
+    return overdue(phase, seconds.get(name))
 
 
 class Client(BaseClient):
@@ -80,7 +101,7 @@ class Client(BaseClient):
         if self._owns is not None:
             self._owns()
 
-    map_error = staticmethod(map_error)
+    map_error = staticmethod(map_head_error)
 
 
 class AsyncClient(AsyncBaseClient):
@@ -104,7 +125,7 @@ class AsyncClient(AsyncBaseClient):
         if self._owns is not None and self._owns.detach():
             await self._http.aclose()
 
-    map_error = staticmethod(map_error)
+    map_error = staticmethod(map_head_error)
 
 
 def library() -> Any:

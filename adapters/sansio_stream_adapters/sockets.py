@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from ._bridge import MessageStream, Reply, StreamOptions
 from ._client import BaseClient, ClientSettings
 from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, map_error, mapped, waits_of
+from ._timeout import overdue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from sansio_stream.request import Request
 
-    from ._timeout import Timeout
+    from ._timeout import Phase, Timeout
 
 __all__ = ["Client", "from_socket"]
 
@@ -67,7 +68,7 @@ class Client(BaseClient):
         try:
             sock.settimeout(timeouts.write)
             # Who answers before all is sent, and closes, may have said why: a 413, say.
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError), within("send", timeouts.write):
                 for piece in exchange.pieces():
                     sock.sendall(piece)
             return reply_of(sock, exchange, timeouts.read)
@@ -84,7 +85,8 @@ class Client(BaseClient):
 def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) -> socket.socket:
     """Return a socket that is connected, with TLS where that is asked for."""
     since = time.monotonic()
-    sock = socket.create_connection((origin.host, origin.port), timeout)
+    with within("connect", timeout):
+        sock = socket.create_connection((origin.host, origin.port), timeout)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if origin.is_secure:
@@ -97,7 +99,8 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
             if timeout is not None:
                 left = timeout - (time.monotonic() - since)
                 sock.settimeout(max(left, 0.001))  # 0 would be for non-blocking sockets
-            sock.do_handshake()
+            with within("TLS", timeout):
+                sock.do_handshake()
     except BaseException:
         sock.close()
         raise
@@ -107,28 +110,41 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
 class Body(Iterator[bytes]):
     """The body as it comes."""
 
-    def __init__(self, sock: socket.socket, exchange: Exchange) -> None:
+    def __init__(self, sock: socket.socket, exchange: Exchange, timeout: float | None) -> None:
         self._sock = sock
         self._exchange = exchange
+        self._timeout = timeout
 
     def __next__(self) -> bytes:
-        chunk = self.receive(self._exchange.chunk)
+        chunk = self.receive("read", self._exchange.chunk)
         if not chunk:
             raise StopIteration
         return chunk
 
-    def receive(self, look: Callable[[], Found | None]) -> Found:
+    def receive(self, phase: Phase, look: Callable[[], Found | None]) -> Found:
         """Receive until what is looked for is there."""
-        while (found := look()) is None:
-            self._exchange.received(self._sock.recv(PIECE_BYTES))
+        with within(phase, self._timeout):
+            while (found := look()) is None:
+                self._exchange.received(self._sock.recv(PIECE_BYTES))
         return found
+
+
+@contextlib.contextmanager
+def within(phase: Phase, seconds: float | None) -> Generator[None]:
+    """Say of a timeout of a socket in which phase it was; it does not set it."""
+    try:
+        yield
+    except TimeoutError as exc:
+        if exc.errno is not None:  # the system's own: it gives up a connection, too
+            raise
+        raise TimeoutError(overdue(phase, seconds)) from exc
 
 
 def reply_of(sock: socket.socket, exchange: Exchange, read: float | None) -> Reply:
     """Read the head, and return what a stream is made of."""
     sock.settimeout(read)
-    body = Body(sock, exchange)
-    head = body.receive(exchange.head)
+    body = Body(sock, exchange, read)
+    head = body.receive("head", exchange.head)
 
     def abort() -> None:
         with contextlib.suppress(OSError):  # it has gone already

@@ -26,15 +26,15 @@ from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
 from ._feed import sentence
 from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, mapped, waits_of
+from ._timeout import overdue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Generator
 
     from sansio_stream.errors import APIError
     from sansio_stream.request import Request
 
-    from ._timeout import Timeout
+    from ._timeout import Phase, Timeout
 
 __all__ = ["AsyncClient", "from_stream"]
 
@@ -96,13 +96,12 @@ class AsyncClient(AsyncBaseClient):
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Connect, send the request, and read the head; the body is read later."""
         exchange = Exchange(request)
-        with within(timeouts.connect):
-            stream = await connected(Origin.of(request), self._ssl_context)
+        stream = await connected(Origin.of(request), self._ssl_context, timeouts.connect)
         try:
             # Who answers before all is sent, and closes, may have said why: a 413, say.
             with contextlib.suppress(trio.BrokenResourceError):
                 for piece in exchange.pieces():
-                    with within(timeouts.write):
+                    with within("send", timeouts.write):
                         await stream.send_all(piece)
             return await reply_of(stream, exchange, timeouts.read)
         except BaseException:
@@ -124,15 +123,15 @@ class Body(AsyncIterator[bytes]):
         self._timeout = timeout
 
     async def __anext__(self) -> bytes:
-        chunk = await self.receive(self._exchange.chunk)
+        chunk = await self.receive("read", self._exchange.chunk)
         if not chunk:
             raise StopAsyncIteration
         return chunk
 
-    async def receive(self, look: Callable[[], Found | None]) -> Found:
+    async def receive(self, phase: Phase, look: Callable[[], Found | None]) -> Found:
         """Receive until what is looked for is there."""
         while (found := look()) is None:
-            with within(self._timeout):
+            with within(phase, self._timeout):
                 self._exchange.received(await self._stream.receive_some(PIECE_BYTES))
         return found
 
@@ -140,7 +139,7 @@ class Body(AsyncIterator[bytes]):
 async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | None) -> AsyncReply:
     """Read the head, and return what a stream is made of."""
     body = Body(stream, exchange, read)
-    head = await body.receive(exchange.head)
+    head = await body.receive("head", exchange.head)
     return {
         **head,
         "chunks": body,
@@ -150,21 +149,33 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
     }
 
 
-async def connected(origin: Origin, context: ssl.SSLContext) -> trio.abc.Stream:
+async def connected(
+    origin: Origin,
+    context: ssl.SSLContext,
+    timeout: float | None,  # noqa: ASYNC109  (it says of which phase it was)
+) -> trio.abc.Stream:
     """Return a stream that is connected, with TLS where that is asked for."""
-    stream = await trio.open_tcp_stream(origin.host, origin.port)
+    since = trio.current_time()
+    with within("connect", timeout):
+        stream = await trio.open_tcp_stream(origin.host, origin.port)
     if not origin.is_secure:
         return stream
     # Not `https_compatible`: that takes a cut for the end of a body without a length.
     secured = trio.SSLStream(stream, context, server_hostname=origin.host)
     try:
-        await secured.do_handshake()
+        with within("TLS", timeout, since):
+            await secured.do_handshake()
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
     return secured
 
 
-def within(seconds: float | None) -> AbstractContextManager[object]:
-    """Raise trio.TooSlowError after so long; None waits for ever."""
-    return trio.fail_after(math.inf if seconds is None else seconds)
+@contextlib.contextmanager
+def within(phase: Phase, seconds: float | None, since: float | None = None) -> Generator[None]:
+    """Raise TimeoutError after so long, counted from now or from then; None waits for ever."""
+    start = trio.current_time() if since is None else since
+    with trio.CancelScope(deadline=start + (math.inf if seconds is None else seconds)) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimeoutError(overdue(phase, seconds))
