@@ -568,15 +568,15 @@ def _linger_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_bridge, "LINGER_SECONDS", PATIENCE)
 
 
-def waking(reader: Reader) -> dict[str, Any]:
-    """What a source has whose waiting reads can be woken; asynchronous ones always can."""
-    return {"abort": lambda: None} if reader is Sync else {}
+def pooled(reader: Reader) -> dict[str, Any]:
+    """What a source of a pool has. Its waiting reads can be woken; asynchronous ones always can."""
+    return {"is_pooled": True, **({"abort": lambda: None} if reader is Sync else {})}
 
 
 def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool(
     reader: Reader,
 ) -> None:
-    it = reader([HELLO_BODY, body(message_start("msg_2")), b""], **waking(reader))
+    it = reader([HELLO_BODY, body(message_start("msg_2")), b""], **pooled(reader))
     it.until_done()
     assert [str(violation.code) for violation in it.stream.violations] == ["second_message"]
     assert it.message().id == "msg_1"
@@ -586,7 +586,7 @@ def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool
 
 def test_what_is_wrong_behind_message_stop_spoils_nothing(reader: Reader) -> None:
     for rest in (b"event: message_start\ndata: {\n\n", ConnectionResetError()):
-        outcome = read(reader, [HELLO_BODY, rest, HELLO_BODY], **waking(reader))
+        outcome = read(reader, [HELLO_BODY, rest, HELLO_BODY], **pooled(reader))
         assert outcome.error is None
         assert outcome.verdict is Verdict.COMPLETE
         assert outcome.closed == 1
@@ -596,7 +596,7 @@ def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
     reader: Reader,
 ) -> None:
     comment = b":" + 1000 * b"." + b"\n"
-    it = reader([HELLO_BODY, *([comment] * 1000)], **waking(reader))
+    it = reader([HELLO_BODY, *([comment] * 1000)], **pooled(reader))
     it.until_done()
     assert it.source.delivered < len(HELLO_BODY) + 70_000
     assert it.closed == 1
@@ -612,7 +612,7 @@ def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
         assert aborted.wait(PATIENCE)
         clock.now += 1  # the clock stands still until then, so that this is waited for
 
-    it = Sync([HELLO_BODY, wait, body(PING)], abort=aborted.set)
+    it = Sync([HELLO_BODY, wait, body(PING)], abort=aborted.set, is_pooled=True)
     it.until_done()
     assert aborted.is_set()
     assert it.closed == 1
@@ -625,7 +625,7 @@ def test_an_asynchronous_body_that_is_silent_there_is_left_likewise(
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
-        stream = AsyncMessageStream(source)
+        stream = AsyncMessageStream(source, is_pooled=True)
         await stream.until_done()
         assert source.closed
 
@@ -639,7 +639,7 @@ def test_where_there_can_be_no_thread_the_end_is_read_without_one(
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    it = Sync([HELLO_BODY, body(PING)], abort=lambda: None)
+    it = Sync([HELLO_BODY, body(PING)], abort=lambda: None, is_pooled=True)
     it.until_done()
     assert it.source.delivered == len(HELLO_BODY + body(PING))
 
@@ -648,14 +648,31 @@ def test_a_source_that_drips_behind_message_stop_is_left_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.0)
-    it = Sync([HELLO_BODY, *([body(PING)] * 100)], abort=lambda: None)
+    it = Sync([HELLO_BODY, *([body(PING)] * 100)], abort=lambda: None, is_pooled=True)
     it.until_done()
     assert it.source.delivered < len(HELLO_BODY + body(PING) * 100)
     assert it.closed == 1
 
 
 def test_what_cannot_be_woken_is_not_waited_for() -> None:
-    it = Sync([HELLO_BODY, b"behind it"])
+    it = Sync([HELLO_BODY, b"behind it"], is_pooled=True)
+    it.until_done()
+    assert it.source.delivered == len(HELLO_BODY)
+    assert it.closed == 1
+
+
+def test_where_there_is_no_pool_nothing_is_read_behind_message_stop(reader: Reader) -> None:
+    it = reader([HELLO_BODY, b"behind it"], **{**pooled(reader), "is_pooled": False})
+    it.until_done()
+    assert it.source.delivered == len(HELLO_BODY)
+    assert it.closed == 1
+
+
+def test_nothing_is_read_behind_message_stop_where_the_connection_will_be_closed(
+    reader: Reader,
+) -> None:
+    headers = {**SSE, "Connection": "Close"}
+    it = reader([HELLO_BODY, b"behind it"], headers=headers, **pooled(reader))
     it.until_done()
     assert it.source.delivered == len(HELLO_BODY)
     assert it.closed == 1
@@ -663,7 +680,7 @@ def test_what_cannot_be_woken_is_not_waited_for() -> None:
 
 def test_an_interruption_while_the_end_is_read_closes(reader: Reader) -> None:
     file = io.BytesIO()
-    it = reader([HELLO_BODY, KeyboardInterrupt()], record_to=file, **waking(reader))
+    it = reader([HELLO_BODY, KeyboardInterrupt()], record_to=file, **pooled(reader))
     with pytest.raises(KeyboardInterrupt):
         it.until_done()
     assert it.closed == 1
@@ -675,7 +692,7 @@ def test_a_cancellation_while_the_end_is_read_closes() -> None:
     async def main() -> None:
         silence = Silence()
         source = AsyncByteSource([HELLO_BODY, silence])
-        stream = AsyncMessageStream(source)
+        stream = AsyncMessageStream(source, is_pooled=True)
         await silence.cancel(stream.until_done())
         assert source.closed
         assert stream.verdict is Verdict.COMPLETE
@@ -883,7 +900,7 @@ def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.Mon
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, trio.sleep_forever])
-        stream = AsyncMessageStream(source)
+        stream = AsyncMessageStream(source, is_pooled=True)
         await stream.until_done()
         assert source.closed
         source = AsyncByteSource([CUT_BODY, trio.sleep_forever])
@@ -953,7 +970,7 @@ def test_a_recording_has_the_chunks_their_times_and_the_end(
     chunks = [HELLO_BODY[:50], HELLO_BODY[50:]]
     steps = [waits(clock, 0.5), chunks[0], waits(clock, 0.25), chunks[1], waits(clock, 0.125)]
     headers = {**SSE, "x-api-key": "secret", "set-cookie": "secret"}
-    read(reader, steps, record_to=path, headers=headers, **waking(reader))
+    read(reader, steps, record_to=path, headers=headers, **pooled(reader))
     assert b"secret" not in path.read_bytes()
     capture = parse_capture(path.read_bytes())
     assert capture.header.status == 200

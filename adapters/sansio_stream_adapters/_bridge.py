@@ -16,6 +16,7 @@ from typing import (
     Any,
     Final,
     Generic,
+    NotRequired,
     Self,
     TypeVar,
     Unpack,
@@ -60,6 +61,7 @@ class Reply(Head):
     chunks: Iterable[bytes]
     close: Callable[[], object] | None
     abort: Callable[[], object] | None
+    is_pooled: NotRequired[bool]
     map_error: MapError | None
 
 
@@ -68,6 +70,7 @@ class AsyncReply(Head):
 
     chunks: AsyncIterable[bytes]
     close: Callable[[], Awaitable[object]] | None
+    is_pooled: NotRequired[bool]
     map_error: MapError | None
 
 
@@ -136,9 +139,10 @@ class Stream(StreamView, Generic[Event]):
         headers: of the response.
         response: the HTTP library's response, for `stream.response`.
         close: gives the connection back or closes it; called once. Without it, `chunks.close`.
-        abort: wakes a read that is waiting, from any thread; may be called at any time. Without
-            it nothing is read behind `message_stop`, because a body that does not end there would
-            be waited for.
+        abort: wakes a read that is waiting, from any thread; may be called at any time.
+        is_pooled: whether the connection serves other requests once the body is read to its end.
+            Then what stands behind `message_stop` is read, within small bounds; without `abort` it
+            is not, because nothing could end the wait for a body that does not end there.
         map_error: makes one of our exceptions of what `chunks` raises. What it returns None for is
             an APITimeoutError if it is a TimeoutError, and else an APIConnectionError.
         options: see `StreamOptions`.
@@ -157,6 +161,7 @@ class Stream(StreamView, Generic[Event]):
         response: Any = None,
         close: Callable[[], object] | None = None,
         abort: Callable[[], object] | None = None,
+        is_pooled: bool = False,
         map_error: MapError | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
@@ -165,6 +170,7 @@ class Stream(StreamView, Generic[Event]):
         self._chunks = iter(chunks)
         self._close: Callable[[], object] | None = close or getattr(self._chunks, "close", None)
         self._abort = abort
+        self._is_pooled = is_pooled
         # Whoever closes may be another thread or a signal handler. Each side writes its own flag
         # before it looks at the other's; where both let go, the lock makes it one, and never waits.
         self._is_reading = False
@@ -250,7 +256,7 @@ class Stream(StreamView, Generic[Event]):
 
     def _linger(self) -> None:
         """Read the end of the body behind `message_stop`, within small bounds."""
-        if self._abort is None or not self._feed.lingers:
+        if self._abort is None or not self._is_pooled or not self._feed.lingers:
             return
         limit = self._feed.machine.bytes_received + LINGER_BYTES
         until = time.monotonic() + LINGER_SECONDS
@@ -320,6 +326,7 @@ class AsyncStream(StreamView, Generic[Event]):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
         response: Any = None,
         close: Callable[[], Awaitable[object]] | None = None,
+        is_pooled: bool = False,
         map_error: MapError | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
@@ -327,6 +334,7 @@ class AsyncStream(StreamView, Generic[Event]):
         self._feed = Feed(head, map_error, **options)
         self._chunks = aiter(chunks)
         self._close = close
+        self._is_pooled = is_pooled
         self._is_reading = False
         self._is_closing = False
 
@@ -391,7 +399,7 @@ class AsyncStream(StreamView, Generic[Event]):
     async def _release(self) -> None:
         """Let the connection go; see `Stream`. It goes, too, where this is cancelled."""
         try:
-            if self._feed.lingers:
+            if self._is_pooled and self._feed.lingers:
                 await at_most(LINGER_SECONDS, self._linger)
         finally:
             self._feed.closed()

@@ -166,12 +166,12 @@ class Feed:
 
     def received(self, chunk: bytes, waited: float) -> None:
         """Take bytes that were waited for so many seconds."""
+        self._waited += waited
         if self.is_refusing:
             self._refused_body += chunk
-            if len(self._refused_body) >= REFUSAL_BYTES:
+            if len(self._refused_body) >= REFUSAL_BYTES or self._is_idle:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
             return
-        self._waited += waited
         if self._recorder is not None:
             self._recorder.chunk(chunk)
         events = self.machine.receive_data(chunk)
@@ -340,8 +340,12 @@ class Feed:
 
     @property
     def lingers(self) -> bool:
-        """Whether message_stop is there, and the end of the body is not."""
-        return self._has_stopped and not self._has_ended
+        """Whether message_stop is there, the end of the body is not, and behind that the connection
+        may serve another request: the server does not say that it closes it.
+        """
+        if not self._has_stopped or self._has_ended:
+            return False
+        return "close" not in self.headers.get("connection", "").lower()
 
     def lingers_below(self, limit: int) -> bool:
         """Whether it lingers, and not so many bytes have been received."""

@@ -1,16 +1,20 @@
 """aiohttp: a response of its in, a stream out; and a client that sends the request.
 
-A session that is passed in is used as it is: its pool, proxies, cookies and content-decoding are
-its own. Redirects are not followed.
+A session that is passed in is used as it is: its pool, proxies, cookies, content-decoding and the
+size of its heads are its own. Redirects are not followed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import re
 import weakref
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 try:
     import aiohttp
@@ -19,7 +23,7 @@ except ModuleNotFoundError as error:
     raise
 from yarl import URL
 
-from sansio_stream.errors import APIConnectionError, APIError
+from sansio_stream.errors import APIConnectionError, APIError, Verdict
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
@@ -36,6 +40,14 @@ __all__ = ["AsyncClient", "from_response"]
 LOOK_SECONDS: Final = 2.0
 """How long a read waits before it looks whether there is still a connection."""
 
+PIECE_BYTES: Final = 65_536
+"""How much of a request is sent at once: each piece has its own timeout."""
+
+HEAD_LINE_BYTES: Final = 102_400
+"""How long a line of a response's head may be: as long as a head of the other adapters. aiohttp's
+own 8,190 would refuse what they accept. It counts 128 lines at most, so a head has a bound, too.
+"""
+
 
 def from_response(
     response: aiohttp.ClientResponse, **options: Unpack[StreamOptions]
@@ -46,6 +58,10 @@ def from_response(
 
 def map_error(exc: Exception) -> APIError | None:
     """Return our exception for one of aiohttp, or of the system under it."""
+    if isinstance(exc, aiohttp.ClientResponseError) and not isinstance(
+        exc, aiohttp.ClientHttpProxyError
+    ):
+        return APIConnectionError(sentence(exc), verdict=Verdict.BROKEN)
     if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
         return APIConnectionError(sentence(exc))
     return map_system_error(exc)
@@ -70,22 +86,29 @@ class AsyncClient(AsyncBaseClient):
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Send the request once; the body is read later."""
         if self._session is None:  # aiohttp wants a running loop to make one
-            self._session = aiohttp.ClientSession()
+            self._session = aiohttp.ClientSession(max_field_size=HEAD_LINE_BYTES)
             self._owns = weakref.finalize(self, start_soon, self._session.close)
-        response = await self._session.request(
-            request.method,
-            URL(request.url, encoded=True),  # else it is written anew, with %2F as a slash
-            headers=request.headers,
-            skip_auto_headers=["content-type"],
-            data=request.body,
-            timeout=client_timeout(timeouts),
-            raise_for_status=False,
-            allow_redirects=False,  # to another host aiohttp would send the key as well
-        )
+        body = RequestBody(request.body, timeouts.write)
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(request.url, encoded=True),  # else it is written anew, with %2F as a slash
+                headers=request.headers,
+                skip_auto_headers=["content-type"],
+                data=body,
+                timeout=client_timeout(timeouts),
+                raise_for_status=False,
+                allow_redirects=False,  # to another host aiohttp would send the key as well
+                # Not `trust_env`: that reads netrc, too, and sends what it finds beside the key.
+                proxy=None if self._owns is None else proxy_of(request.url),
+            )
+        except BaseException:
+            body.abort()
+            raise
         reply = reply_of(response, timeouts.read)
         # aiohttp itself keeps a response that nobody holds, until the server sends or the read
         # times out.
-        weakref.finalize(reply["chunks"], response.close)
+        weakref.finalize(reply["chunks"], abort, response)
         return reply
 
     async def close(self) -> None:
@@ -97,9 +120,8 @@ class AsyncClient(AsyncBaseClient):
 
 
 def client_timeout(timeouts: Timeout) -> aiohttp.ClientTimeout:
-    """Return aiohttp's timeouts. It has none for writing; its `connect` waits for the pool, too.
-
-    Its `total` would end a long answer after five minutes.
+    """Return aiohttp's timeouts. It has none for writing: `RequestBody` has. Its `connect` waits
+    for the pool, too, and its `total` would end a long answer after five minutes.
     """
     both = (timeouts.pool, timeouts.connect)
     return aiohttp.ClientTimeout(
@@ -110,11 +132,22 @@ def client_timeout(timeouts: Timeout) -> aiohttp.ClientTimeout:
     )
 
 
+def proxy_of(url: str) -> str | None:
+    """Return the URL of the proxy that the environment names for a URL; None where NO_PROXY names
+    its host.
+    """
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
 def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None) -> AsyncReply:
     """Return what a stream is made of."""
 
     async def close() -> None:
-        response.close()  # at the end of a body aiohttp has given the connection back already
+        abort(response)  # at the end of a body aiohttp has given the connection back already
 
     return {
         "chunks": Chunks(response, read_timeout),
@@ -122,8 +155,142 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
         "headers": response.headers.items(),
         "response": response,
         "close": close,
+        "is_pooled": True,
         "map_error": map_error,
     }
+
+
+def abort(response: aiohttp.ClientResponse) -> None:
+    """Close a response, and its connection at once, if it has one still.
+
+    aiohttp closes gracefully: what is not sent yet, and the end of TLS, keep the socket open for as
+    long as the peer does not read.
+    """
+    connection = response.connection
+    transport = None if connection is None else connection.transport
+    response.close()
+    if transport is not None:
+        abort_transport(transport)
+
+
+def abort_transport(transport: asyncio.WriteTransport) -> None:
+    """Close a connection without sending anything."""
+    with contextlib.suppress(RuntimeError):  # its loop is closed
+        transport.abort()
+
+
+class RequestBody(aiohttp.Payload):
+    """The body of a request, sent in pieces, each of which must be taken within so many seconds.
+
+    aiohttp sends bytes at once and waits for ever for a peer that takes none; of more than 1 MiB it
+    warns. A body of known size goes out with a content-length.
+    """
+
+    def __init__(self, data: bytes, seconds: float | None) -> None:
+        super().__init__(data, content_type="application/json")
+        self._data = data
+        self._size = len(data)
+        self._seconds = seconds
+        self._transport: asyncio.Transport | None = None
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the text, for who wants to look at it: a middleware of the caller's session."""
+        return self._data.decode(encoding, errors)
+
+    async def write(self, writer: Any) -> None:
+        """Send all. Raises TimeoutError; the connection is closed then.
+
+        Who answers before all is sent, and closes, may have said why: a 413, say. So that is no
+        error here, and the head is read.
+        """
+        self._transport = writer.transport
+        HeadFirst.put_before(writer.protocol, writer.transport)
+        try:
+            for at in range(0, len(self._data), PIECE_BYTES):
+                # First the loop reads what has come: a write that fails drops what is not read.
+                await asyncio.sleep(0)
+                async with asyncio.timeout(self._seconds):
+                    await writer.write(self._data[at : at + PIECE_BYTES])
+                    await writer.drain()
+        except ConnectionError:
+            return
+        except BaseException:
+            self.abort()
+            raise
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:  # noqa: ARG002
+        """Send all: there is no other content-length than ours."""
+        await self.write(writer)
+
+    def abort(self) -> None:
+        """Close the connection on which the body was sent, or began to be, if there is one."""
+        if self._transport is not None:
+            abort_transport(self._transport)
+
+
+class HeadFirst(asyncio.Protocol):
+    """Hands over the head of a response before what came with it.
+
+    aiohttp parses all that has come at once, and where that breaks HTTP, behind a whole answer
+    even, it forgets the head, too: the request seems not to have been answered. This stays on its
+    connection, and looks for a head when a request is sent. It knows of HTTP where a head ends.
+    """
+
+    FINAL: Final = re.compile(rb"\s*HTTP/\d\.\d [2-9]")
+    END: Final = re.compile(rb"\n\r?\n")
+
+    def __init__(self, protocol: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        self._protocol = protocol
+        self._transport = transport
+        self._is_looking = False
+        self._first = b""
+        self._last = b""
+
+    @classmethod
+    def put_before(cls, protocol: asyncio.Protocol, transport: asyncio.Transport | None) -> None:
+        """Stand between a connection and its protocol, and look for the next head."""
+        if transport is None:
+            return
+        between = transport.get_protocol()
+        if not isinstance(between, cls):
+            between = cls(protocol, transport)
+            transport.set_protocol(between)
+        between._is_looking = True
+        between._first = between._last = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over what has come, cut behind each head up to that of the answer."""
+        while self._is_looking and data:
+            self._first = (self._first + data[:32])[:32]
+            end = self.END.search(self._last + data)
+            if end is None:
+                self._last = (self._last + data)[-3:]
+                break
+            here = end.end() - len(self._last)
+            head, data = data[:here], data[here:]
+            self._is_looking = self.FINAL.match(self._first) is None
+            self._first = self._last = b""
+            self._protocol.data_received(head)
+            if self._transport.is_closing():  # it was no head
+                return
+        if data:
+            self._protocol.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Hand over that the peer sends no more."""
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand over how the connection ended."""
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hand over that the peer does not keep up."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand over that it does again."""
+        self._protocol.resume_writing()
 
 
 class Chunks(AsyncIterator[bytes]):

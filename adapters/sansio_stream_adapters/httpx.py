@@ -11,9 +11,11 @@ import importlib
 import socket
 import sys
 import weakref
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError
+from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError, Verdict
 from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
@@ -35,6 +37,9 @@ LIBRARIES = ("httpx", "httpx2")
 
 PHASES: Final[dict[str, Phase]] = {"connect": "connect", "pool": "pool", "write": "send"}
 """Of which phase a timeout is, by its name."""
+
+PIECE_BYTES: Final = 65_536
+"""How much of a request is sent at once: each piece has its own timeout."""
 
 
 def from_response(response: Any, **options: Unpack[StreamOptions]) -> MessageStream:
@@ -62,7 +67,8 @@ def map_error(exc: Exception, awaited: Phase = "read") -> APIError | None:
         if isinstance(exc, httpx.TimeoutException):
             return APITimeoutError(f"{type(exc).__name__}: {told_of_timeout(exc, awaited)}")
         if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
-            return APIConnectionError(sentence(exc))
+            verdict = Verdict.BROKEN if is_of_h11(exc) else Verdict.PENDING
+            return APIConnectionError(sentence(exc), verdict=verdict)
     return map_system_error(exc)
 
 
@@ -79,6 +85,17 @@ def told_of_timeout(exc: Any, awaited: Phase) -> str:
     name = type(exc).__name__.removesuffix("Timeout").lower()
     phase: Phase = "TLS" if "handshake" in str(exc) else PHASES.get(name, awaited)
     return overdue(phase, seconds.get(name))
+
+
+def is_of_h11(exc: BaseException) -> bool:
+    """Whether what came is no HTTP/1.1. Of a connection that has just ended h11 is not asked."""
+    h11 = sys.modules.get("h11")
+    cause: BaseException | None = exc
+    while cause is not None and h11 is not None:
+        if isinstance(cause, h11.RemoteProtocolError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 class Client(BaseClient):
@@ -140,15 +157,59 @@ def library() -> Any:
 
 def built(http: Any, request: Request, timeouts: Timeout) -> Any:
     """Return the library's request. Headers go in bytes, because of a str it takes ASCII only."""
-    return http.build_request(
+    sent = http.build_request(
         request.method,
         request.url,
-        headers=[
-            (name.encode(), value.encode("latin-1")) for name, value in request.headers.items()
-        ],
+        headers=[(name.encode(), value.encode()) for name, value in request.headers.items()],
         content=request.body,
         timeout=(timeouts.connect, timeouts.read, timeouts.write, timeouts.pool),
     )
+    sent.stream = in_pieces(sent.stream.__class__)(request.body)
+    return sent
+
+
+@cache
+def in_pieces(stream: type[object]) -> Any:
+    """Return the class of bodies in pieces that the library takes for one of its own."""
+    return type("InPieces", (InPieces, stream), {})
+
+
+class InPieces:
+    """The body of a request, which is given in pieces.
+
+    The library's own gives all at once, and its timeout of writing holds for what it is given: a
+    long request on a slow line would be given up, although it goes on. Nor is it a generator: one
+    that is left in the middle, where sending fails, trio warns of.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        return Pieces(self._body)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return Pieces(self._body)
+
+
+class Pieces(Iterator[bytes], AsyncIterator[bytes]):
+    """The pieces of a body, for who waits and for who does not."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = 0
+
+    def __next__(self) -> bytes:
+        piece = self._body[self._at : self._at + PIECE_BYTES]
+        if not piece:
+            raise StopIteration
+        self._at += PIECE_BYTES
+        return piece
+
+    async def __anext__(self) -> bytes:
+        for piece in self:
+            return piece
+        raise StopAsyncIteration
 
 
 def reply_of(response: Any) -> Reply:
@@ -160,6 +221,7 @@ def reply_of(response: Any) -> Reply:
         "response": response,
         "close": response.close,
         "abort": abort_of(response),
+        "is_pooled": True,
         "map_error": map_error,
     }
 
@@ -182,6 +244,7 @@ def async_reply_of(response: Any) -> AsyncReply:
         "headers": response.headers.multi_items(),
         "response": response,
         "close": close,
+        "is_pooled": True,
         "map_error": map_error,
     }
 

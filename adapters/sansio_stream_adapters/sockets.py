@@ -156,5 +156,6 @@ def reply_of(sock: socket.socket, exchange: Exchange, read: float | None) -> Rep
         "chunks": body,
         "close": sock.close,
         "abort": abort,
+        "is_pooled": False,
         "map_error": map_error,
     }

@@ -145,6 +145,7 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
         "chunks": body,
         # Gracefully, TLS would send something, which can hang, and which a cancellation stops.
         "close": partial(trio.aclose_forcefully, stream),
+        "is_pooled": False,
         "map_error": map_error,
     }
 
