@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALREADY_SENT",
     "DEFAULT_TIMEOUT",
+    "HEAD_BYTES",
     "PIECE_BYTES",
     "Exchange",
     "Origin",
@@ -42,6 +43,11 @@ __all__ = [
 
 PIECE_BYTES: Final = 65_536
 """How much is sent, or received, at once: each piece of a long request has its own timeout."""
+
+HEAD_BYTES: Final = 102_400
+"""How long a head may be, and so may what stands around a chunk, however they are cut. As much as
+httpx always accepts.
+"""
 
 DEFAULT_TIMEOUT: Final = Timeout()
 
@@ -87,7 +93,9 @@ class Exchange:
     """
 
     def __init__(self, request: Request = ALREADY_SENT) -> None:
-        self._connection = h11.Connection(h11.CLIENT)
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+        self._unread = bytearray()
+        self._has_ended = False
         headers = {
             "host": Origin.of(request).authority,
             "user-agent": "sansio-stream",
@@ -100,9 +108,7 @@ class Exchange:
             h11.Request(
                 method=request.method,
                 target=request.target,
-                headers=[
-                    (name.encode(), value.encode("latin-1")) for name, value in headers.items()
-                ],
+                headers=[(name.encode(), value.encode()) for name, value in headers.items()],
             ),
             h11.Data(data=request.body),
             h11.EndOfMessage(),
@@ -116,23 +122,24 @@ class Exchange:
 
     def received(self, data: bytes | bytearray) -> None:
         """Take what was received; b"" is the end of it."""
-        self._connection.receive_data(bytes(data))
+        self._unread += data
+        self._has_ended = not data
 
     def head(self) -> Head | None:
         """Return the head of the response; None: receive more. Informational ones are skipped.
 
         Raises:
-            h11.RemoteProtocolError: for what is no HTTP/1.1, or longer than h11 will hold.
-            ConnectionError: where the connection ended before a response.
+            h11.RemoteProtocolError: for what is no HTTP/1.1, or is longer than `HEAD_BYTES`.
+            ConnectionError: where the connection ended before the head did.
             APIError: for a body with a content-encoding: an `APIStatusError` if the status is no
                 success, and else a `NotAnEventStreamError`, because asking again would not help.
         """
-        if self._connection.trailing_data == (b"", True):
-            raise ConnectionError("the connection was closed before a response came")
-        event = self._connection.next_event()
+        event = self._next_event()
         while isinstance(event, h11.InformationalResponse):
-            event = self._connection.next_event()
+            event = self._next_event()
         if not isinstance(event, h11.Response):
+            if self._has_ended:
+                raise ConnectionError("the connection was closed before a response came")
             return None
         headers = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
         refuse_encoded(event.status_code, headers)
@@ -146,10 +153,29 @@ class Exchange:
         """
         if self._connection.their_state in (h11.DONE, h11.MUST_CLOSE):
             return b""
-        event = self._connection.next_event()
+        event = self._next_event()
+        if event is h11.NEED_DATA and self._has_ended:
+            self._connection.receive_data(b"")
+            event = self._connection.next_event()
         if isinstance(event, h11.Data):
             return bytes(event.data)
         return b"" if isinstance(event, h11.EndOfMessage) else None
+
+    def _next_event(self) -> object:
+        """Return h11's next event, which may be `h11.NEED_DATA`.
+
+        h11 compares what it holds with its limit when it is asked, so that a head beyond it passes
+        if it is received at once. Given no more than the limit, it refuses what is longer always.
+        """
+        while (event := self._connection.next_event()) is h11.NEED_DATA and self._unread:
+            held = len(self._connection.trailing_data[0])
+            if held == HEAD_BYTES:
+                raise h11.RemoteProtocolError(
+                    f"a head, or what stands around a chunk, is longer than {HEAD_BYTES:,} bytes"
+                )
+            self._connection.receive_data(bytes(self._unread[: HEAD_BYTES - held]))
+            del self._unread[: HEAD_BYTES - held]
+        return event
 
 
 def refuse_encoded(status: int, headers: list[tuple[str, str]]) -> None:
@@ -166,6 +192,8 @@ def refuse_encoded(status: int, headers: list[tuple[str, str]]) -> None:
 
 def map_error(exc: Exception) -> APIError | None:
     """Return our exception for one of h11, or of the system; a UnicodeError is a host's name."""
+    if isinstance(exc, h11.RemoteProtocolError):
+        return APIConnectionError(sentence(exc), verdict=Verdict.BROKEN)
     if isinstance(exc, (h11.ProtocolError, UnicodeError)):
         return APIConnectionError(sentence(exc))
     return map_system_error(exc)

@@ -5,7 +5,13 @@ clock nor chance, and not how many attempts there may be.
 import re
 from typing import Final
 
-from ..errors import APIConnectionError, APIError, APIStatusError, IncompleteMessageError
+from ..errors import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    IncompleteMessageError,
+    Verdict,
+)
 from .headers import Headers
 
 __all__ = ["retry_after", "retry_delay"]
@@ -69,8 +75,12 @@ def is_worth_a_retry(failure: APIError, *, is_first_frame: bool) -> bool:
         if said in ("true", "false"):
             return said == "true"
         return failure.status_code in (408, 409, 429) or failure.status_code >= 500
-    return isinstance(failure, APIConnectionError) and not isinstance(
-        failure, IncompleteMessageError
+    # Of a stream that has begun, or of an answer that is no HTTP, the verdict says what became.
+    has_begun = failure.verdict is not Verdict.PENDING
+    return (
+        isinstance(failure, APIConnectionError)
+        and not isinstance(failure, IncompleteMessageError)
+        and not has_begun
     )
 
 
