@@ -271,6 +271,18 @@ def test_what_a_foreign_exception_says_is_one_line() -> None:
         MessageStream(chunks()).until_done()
 
 
+@driven
+async def test_what_is_no_http_is_not_told_like_a_status_of_the_server(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    server = raw_server([b"HTTP/1.1 abc\r\n\r\n", Do.WAIT])
+    async with adapter.client(server.url) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.messages.create(**ask(), stream=True)
+    assert "400" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # Timeouts: of which phase, and how long.
 
 LONG: Final = 60.0
@@ -304,8 +316,6 @@ async def overdue(
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses")
 @driven
 async def test_a_timeout_of_connecting_says_so(adapter: Adapter) -> None:
-    if adapter.name == "aiohttp":
-        pytest.skip("its requests go out in one piece")
     with deaf_listener() as address:
         told = await overdue(adapter, f"http://{address}", connect=0.2)
     assert re.search(r": connect: there was no connection within 0\.2 s$", told)
@@ -313,8 +323,6 @@ async def test_a_timeout_of_connecting_says_so(adapter: Adapter) -> None:
 
 @driven
 async def test_a_timeout_of_tls_says_so_where_it_is_known(adapter: Adapter, tls: TLS) -> None:
-    if adapter.name == "aiohttp":
-        pytest.skip("its requests go out in one piece")
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"https://127.0.0.1:{sock.getsockname()[1]}"
         told = await overdue(adapter, url, tls=tls.client, connect=0.5)
@@ -326,8 +334,6 @@ async def test_a_timeout_of_tls_says_so_where_it_is_known(adapter: Adapter, tls:
 
 @driven
 async def test_a_timeout_of_sending_says_so(adapter: Adapter) -> None:
-    if adapter.name in ("aiohttp", "httpx-trio"):
-        pytest.skip("its requests go out in one piece")
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         timeout = Timeout(connect=LONG, read=LONG, write=0.2, pool=LONG)
@@ -339,8 +345,6 @@ async def test_a_timeout_of_sending_says_so(adapter: Adapter) -> None:
 
 @driven
 async def test_a_timeout_of_the_head_says_so(adapter: Adapter, raw_server: RawServers) -> None:
-    if adapter.name == "aiohttp":
-        pytest.skip("its requests go out in one piece")
     server = raw_server([Do.WAIT])
     told = await overdue(adapter, server.url, read=0.2)
     assert re.search(r": head: nothing of the response came for 0\.2 s$", told)
@@ -351,8 +355,6 @@ async def test_a_timeout_of_the_head_says_so(adapter: Adapter, raw_server: RawSe
 async def test_a_timeout_of_reading_says_so(
     adapter: Adapter, raw_server: RawServers, seconds: float
 ) -> None:
-    if adapter.name == "aiohttp":
-        pytest.skip("its requests go out in one piece")
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
     timeout = Timeout(connect=LONG, read=seconds, write=LONG, pool=LONG)
     async with (

@@ -23,12 +23,13 @@ except ModuleNotFoundError as error:
     raise
 from yarl import URL
 
-from sansio_stream.errors import APIConnectionError, APIError, Verdict
+from sansio_stream.errors import APIConnectionError, APIError, Verdict, excerpt
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
 from ._concurrency import start_soon
 from ._feed import map_system_error, sentence
+from ._timeout import overdue
 
 if TYPE_CHECKING:
     from sansio_stream.request import Request
@@ -61,7 +62,10 @@ def map_error(exc: Exception) -> APIError | None:
     if isinstance(exc, aiohttp.ClientResponseError) and not isinstance(
         exc, aiohttp.ClientHttpProxyError
     ):
-        return APIConnectionError(sentence(exc), verdict=Verdict.BROKEN)
+        # Its words begin with a 400 that no server has sent.
+        words = " ".join(exc.message.split())
+        told = f"{type(exc).__name__}: what came is no HTTP/1.1: {excerpt(words)}"
+        return APIConnectionError(told, verdict=Verdict.BROKEN)
     if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
         return APIConnectionError(sentence(exc))
     return map_system_error(exc)
@@ -102,6 +106,11 @@ class AsyncClient(AsyncBaseClient):
                 # Not `trust_env`: that reads netrc, too, and sends what it finds beside the key.
                 proxy=None if self._owns is None else proxy_of(request.url),
             )
+        except aiohttp.ServerTimeoutError as exc:
+            body.abort()
+            if body.has_begun:
+                raise TimeoutError(overdue("head", timeouts.read)) from exc
+            raise TimeoutError(overdue("connect", timeouts.connect)) from exc
         except BaseException:
             body.abort()
             raise
@@ -192,6 +201,8 @@ class RequestBody(aiohttp.Payload):
         self._size = len(data)
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
+        self.has_begun = False
+        """Whether there was a connection to send it on."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the text, for who wants to look at it: a middleware of the caller's session."""
@@ -205,6 +216,7 @@ class RequestBody(aiohttp.Payload):
         """
         self._transport = writer.transport
         HeadFirst.put_before(writer.protocol, writer.transport)
+        self.has_begun = True
         try:
             for at in range(0, len(self._data), PIECE_BYTES):
                 # First the loop reads what has come: a write that fails drops what is not read.
@@ -214,6 +226,9 @@ class RequestBody(aiohttp.Payload):
                     await writer.drain()
         except ConnectionError:
             return
+        except TimeoutError as exc:
+            self.abort()
+            raise TimeoutError(overdue("send", self._seconds)) from exc
         except BaseException:
             self.abort()
             raise
@@ -304,7 +319,7 @@ class Chunks(AsyncIterator[bytes]):
     def __init__(self, response: aiohttp.ClientResponse, read_timeout: float | None) -> None:
         self._response = response
         self._content = response.content
-        self._read_timeout = math.inf if read_timeout is None else read_timeout
+        self._read_timeout = read_timeout
 
     async def __anext__(self) -> bytes:
         chunk = b""
@@ -319,16 +334,18 @@ class Chunks(AsyncIterator[bytes]):
         return chunk
 
     async def _read(self) -> bytes:
-        left = self._read_timeout
+        left = math.inf if self._read_timeout is None else self._read_timeout
         while True:
             step = min(left, LOOK_SECONDS)
             try:
                 async with asyncio.timeout(step):
                     return await self._content.readany()
-            except TimeoutError:
+            except aiohttp.ServerTimeoutError as exc:
+                raise TimeoutError(overdue("read", self._read_timeout)) from exc
+            except TimeoutError as exc:
                 left -= step
                 connection = self._response.connection
                 if connection is not None and connection.transport is None:
                     raise aiohttp.ClientPayloadError("the connection is gone") from None
                 if left <= 0:
-                    raise
+                    raise TimeoutError(overdue("read", self._read_timeout)) from exc
