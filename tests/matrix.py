@@ -22,8 +22,16 @@ import attrs
 import pytest
 
 from sansio_stream import Message, StreamMachine, TextBlock, parse_capture
-from sansio_stream_adapters import Stream
-from servers import EXAMPLES, PATIENCE, RawServer, interrupt, signalling, while_main_receives
+from sansio_stream_adapters import Stream, _client
+from servers import (
+    EXAMPLES,
+    PATIENCE,
+    RawServer,
+    interrupt,
+    replace_time,
+    signalling,
+    while_main_receives,
+)
 
 __all__ = [
     "ADAPTERS",
@@ -469,6 +477,6 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("sansio_stream_adapters._client.sleep", sleep)
-    monkeypatch.setattr("sansio_stream_adapters._client.time.sleep", waited.append)
+    monkeypatch.setattr(_client, "sleep", sleep)
+    replace_time(monkeypatch, _client, sleep=waited.append)
     return waited

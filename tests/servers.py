@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from functools import partial, wraps
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final, Self, TypeAlias
 from unittest import mock
 
@@ -93,6 +94,19 @@ def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
     parameters = [each for name, each in signature.parameters.items() if name != "seconds"]
     repeated.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return repeated
+
+
+def replace_time(
+    monkeypatch: pytest.MonkeyPatch, *modules: ModuleType, **functions: Callable[..., object]
+) -> None:
+    """Give modules of ours other functions of `time`, and them alone.
+
+    The module `time` itself is everybody's: a loop of another thread that looks at a clock of ours
+    in between may then sleep for hours.
+    """
+    replaced = SimpleNamespace(**{**vars(time), **functions})
+    for module in modules:
+        monkeypatch.setattr(module, "time", replaced)
 
 
 @contextmanager

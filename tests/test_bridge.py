@@ -4,7 +4,6 @@ import asyncio
 import gc
 import io
 import threading
-import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -45,8 +44,15 @@ from sansio_stream.testing import (
     scripts,
     wire,
 )
-from sansio_stream_adapters import AsyncMessageStream, AsyncStream, MessageStream, Stream, _bridge
-from servers import PATIENCE
+from sansio_stream_adapters import (
+    AsyncMessageStream,
+    AsyncStream,
+    MessageStream,
+    Stream,
+    _bridge,
+    _recording,
+)
+from servers import PATIENCE, replace_time
 from wire import (
     HELLO,
     OVERLOADED,
@@ -537,7 +543,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(time, "monotonic", clock)
+    replace_time(monkeypatch, _bridge, _recording, monotonic=clock)
     return clock
 
 

@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,8 +38,10 @@ from sansio_stream_adapters import (
     Reply,
     Stream,
     Timeout,
+    _bridge,
     _client,
 )
+from servers import replace_time
 from wire import HELLO, OVERLOADED, PING, body
 
 HELLO_BODY: Final = body(*HELLO)
@@ -197,7 +198,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(time, "sleep", waits.append)
+    replace_time(monkeypatch, _client, sleep=waits.append)
     monkeypatch.setattr(_client, "sleep", sleep)
     monkeypatch.setattr(random, "random", lambda: 0.0)
     for name in ("API_KEY", "AUTH_TOKEN", "BASE_URL"):
@@ -434,7 +435,7 @@ def test_the_idle_timeout_reaches_the_stream(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(0, 1_000_000, 50))
-    monkeypatch.setattr(time, "monotonic", lambda: float(next(now)))
+    replace_time(monkeypatch, _bridge, monotonic=lambda: float(next(now)))
     ping = (200, SSE, body(PING))
     with pytest.raises(APITimeoutError, match="no event but pings"):
         caller.ask(ping, timeout=Timeout(idle=20))

@@ -4,7 +4,6 @@ import itertools
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -29,7 +28,7 @@ from sansio_stream.errors import (
     RateLimitError,
     Verdict,
 )
-from sansio_stream_adapters import MessageStream, Timeout
+from sansio_stream_adapters import MessageStream, Timeout, _bridge
 from sansio_stream_adapters.sockets import Client, from_socket
 from servers import (
     PATIENCE,
@@ -43,6 +42,7 @@ from servers import (
     listening,
     nobody_listens,
     port_of,
+    replace_time,
     response,
     signalling,
     while_main_receives,
@@ -408,7 +408,8 @@ def test_a_socket_of_the_caller_s_has_timeouts(pair: Pair, timeout: Any) -> None
 
 def test_pings_do_not_hide_that_nothing_comes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()
-    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))  # a second from look to look
+    # From look to look a second passes.
+    replace_time(monkeypatch, _bridge, monotonic=lambda: next(seconds))
     ours, theirs = pair
     theirs.sendall(BEGUN + chunk(body(PING)) * 20)
     with (
