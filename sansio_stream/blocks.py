@@ -65,14 +65,16 @@ class Replace:
     def has_value(self, delta: Any) -> bool:
         """Whether the delta says something of this member."""
         value = getattr(delta, self.member)
-        return bool(value) or (
-            self.or_null and (value is not None or said_null(delta, self.member))
-        )
+        if value or not self.or_null:
+            return bool(value)
+        return value is not None or said_null(delta, self.member)
 
     def changes(self, block: GrowingBlock, delta: Any) -> bool:
         """Whether the delta would replace another value."""
+        if not self.has_value(delta):
+            return False
         present = block.value_of(self.member)
-        return bool(present) and self.has_value(delta) and present != getattr(delta, self.member)
+        return bool(present) and present != getattr(delta, self.member)
 
 
 @attrs.frozen

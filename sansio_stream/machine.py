@@ -445,7 +445,7 @@ class StreamMachine:
             if verdict is Verdict.UNTERMINATED:
                 end = self._framer.received or None
                 self._record(Fault(ViolationCode.MISSING_MESSAGE_STOP, "", end))
-            is_damaged = self._log.first_loss is not None and verdict in ENDED
+            is_damaged = self._fold.has_lost and verdict in ENDED
             self._verdict = Verdict.DAMAGED if is_damaged else verdict
 
     def _verdict_at_the_end(self) -> Verdict:
@@ -476,12 +476,14 @@ class StreamMachine:
         """
         self._event_number += 1
         tolerated = self._log.count
+        loses = False
         if isinstance(origin, Payload):
             self._framer.place = None
             event, flaws = read_payload(origin, self._limits)
-            loses = False
+        elif origin.faults:
+            (event, flaws), loses = self._read_faulty(origin)
         else:
-            (event, flaws), loses = self._read_frame(origin)
+            event, flaws = read_frame(origin, self._limits)
         for flaw in flaws:
             loses |= self._note(fault_of(origin, *flaw))
         if event is None:
@@ -494,26 +496,23 @@ class StreamMachine:
             if loses:
                 self._fold.lose(event)
             return None
-        is_whole = self._log.first_loss is None
-        event = self._fold.apply(event, rulings[0].state, origin.size, is_whole=is_whole)
+        event = self._fold.apply(event, rulings[0].state, origin.size)
         if loses:
             self._fold.lose(event)
         is_clean = self._log.count == tolerated
         frame = origin if is_clean and isinstance(origin, Frame) else None
         self._fast_path.learn(event, frame)
         if isinstance(event, MessageStopEvent):
-            self._verdict = Verdict.COMPLETE if is_whole else Verdict.DAMAGED
+            self._verdict = Verdict.DAMAGED if self._fold.has_lost else Verdict.COMPLETE
         elif isinstance(event, ErrorEvent):
             self._verdict = Verdict.ERRORED
             self._error_event = event
         return event
 
-    def _read_frame(self, frame: Frame) -> tuple[Reading, bool]:
-        """Return what a frame stands for, and whether bytes of it that were no UTF-8 are a loss.
-        Record what the framer found wrong.
+    def _read_faulty(self, frame: Frame) -> tuple[Reading, bool]:
+        """Return what a frame with faults stands for, and whether bytes of it that were no UTF-8
+        are a loss. Record the faults.
         """
-        if not frame.faults:
-            return read_frame(frame, self._limits), False
         faults = frame.faults
         try:
             reading = read_frame(frame, self._limits)

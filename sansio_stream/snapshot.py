@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 class Fold:
     """The message as of the last event that was applied.
 
-    `latest` is the snapshot as of now, None where it must be made first.
+    `latest` is the snapshot as of now, None where it must be made first; `has_lost` is whether
+    content of the message was lost.
 
     Args:
         limits: `blocks` and `block_bytes` apply, and `depth` to tool inputs.
@@ -81,6 +82,7 @@ class Fold:
         "_usage",
         "_wire_changes",
         "course",
+        "has_lost",
         "latest",
     )
 
@@ -107,6 +109,7 @@ class Fold:
         self._usage: dict[str, Any] | None = None
         self._size = 0
         self.latest: Message | None = None
+        self.has_lost = False
 
     @property
     def has_content(self) -> bool:
@@ -255,11 +258,10 @@ class Fold:
     # Folding.
 
     def apply(
-        self, event: MessageStreamEvent, state: State | None, size: int, *, is_whole: bool
+        self, event: MessageStreamEvent, state: State | None, size: int
     ) -> MessageStreamEvent:
         """Fold an event that was admitted, and move to `state`. Returns the event; a stop with what
-        it has finished. A message is complete when it stops only if it `is_whole`: if nothing was
-        lost.
+        it has finished. A message that stops is complete, unless it `has_lost` something.
         """
         if not isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)):
             self.latest = None
@@ -286,7 +288,7 @@ class Fold:
                 self._size += size
                 self._amend_message(event)
             case MessageStopEvent():
-                self._changes["complete"] = is_whole
+                self._changes["complete"] = not self.has_lost
                 event = evolve(event, message=self.snapshot())
             case _:
                 pass
@@ -300,6 +302,7 @@ class Fold:
         A piece of an input that belongs to no open block may belong to any.
         """
         self.latest = None
+        self.has_lost = True
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 block = self._newest.get(index)
