@@ -7,6 +7,8 @@ the rooms they stand on, in reading order:
     _concurrency  waiting with an end, in a thread, asyncio or trio
     _recording    a body into a file, while it comes
     _feed         all of a stream but its loop
+    _view         what a stream shows of what it has read
+    _dropped      what was dropped unclosed is closed soon
     _bridge       the loops: MessageStream and AsyncMessageStream
     _client       what all clients share: parameters, retries, errors
     _http11       HTTP/1.1 for those who have a connection only

@@ -11,28 +11,20 @@ import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Final,
-    Generic,
-    NotRequired,
-    Self,
-    TypeVar,
-    Unpack,
-)
+from typing import TYPE_CHECKING, Any, Final, Generic, NotRequired, Self, TypeVar, Unpack
 
 from sansio_stream.events import MessageStreamEvent
 
-from ._concurrency import alarm, at_most
+from ._concurrency import alarm, at_most, quietly
+from ._dropped import handing_over, in_a_thread
 from ._feed import Feed, Head, MapError, Need, Response, StreamOptions
 from ._texts import joined_text
+from ._view import MessageStreamView, StreamView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
-    from sansio_stream.errors import Verdict, Violation
-    from sansio_stream.message import ContentBlock, Message
+    from sansio_stream.message import Message
 
     from ._texts import TextPieces
 
@@ -63,6 +55,7 @@ class Reply(Head):
     abort: Callable[[], object] | None
     is_pooled: NotRequired[bool]
     map_error: MapError | None
+    owner: NotRequired[object]
 
 
 class AsyncReply(Head):
@@ -72,57 +65,17 @@ class AsyncReply(Head):
     close: Callable[[], Awaitable[object]] | None
     is_pooled: NotRequired[bool]
     map_error: MapError | None
+    owner: NotRequired[object]
 
 
-class StreamView:
-    """What both streams show without reading on."""
+OPEN_CHUNKS: Final[dict[int, object]] = {}
+"""The chunks of all streams that have an owner and are not closed, by their identity.
 
-    _feed: Feed
+A garbage collection that takes a stream and its chunks at once would end the chunks first: where it
+happens to run, and not as their library wants it.
+"""
 
-    @property
-    def response(self) -> Any:
-        """The HTTP library's response; else a `Response` with `status_code` and `headers`."""
-        return self._feed.response
-
-    @property
-    def request_id(self) -> str | None:
-        """The header `request-id`: the server's name for the request."""
-        return self._feed.request_id
-
-    @property
-    def snapshot(self) -> Message | None:
-        """The message as of the event just taken, None before message_start. Immutable."""
-        return self._feed.machine.snapshot
-
-    @property
-    def verdict(self) -> Verdict:
-        """How the stream ended; PENDING until then, and for ever if it was closed before."""
-        return self._feed.machine.verdict
-
-    @property
-    def violations(self) -> tuple[Violation, ...]:
-        """What was tolerated, as of the event just taken."""
-        return self._feed.machine.violations
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._feed.machine!r}>"
-
-
-class MessageStreamView(StreamView):
-    """What both message streams show beside that."""
-
-    @property
-    def current_message_snapshot(self) -> Message:
-        """As `snapshot`, but raises RuntimeError before message_start."""
-        message = self.snapshot
-        if message is None:
-            raise RuntimeError("no message_start has come yet")
-        return message
-
-    def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with that wire index, as of the event just taken, or None."""
-        return self._feed.machine.block(index)
-
+ANOTHER_READER: Final = "another task is reading this stream: one task, or thread, at a time"
 
 # Synchronous.
 
@@ -143,14 +96,22 @@ class Stream(StreamView, Generic[Event]):
         is_pooled: whether the connection serves other requests once the body is read to its end.
             Then what stands behind `message_stop` is read, within small bounds; without `abort` it
             is not, because nothing could end the wait for a body that does not end there.
+        owner: what the chunks come from: a client, a response. It lives until the stream is closed,
+            and so do the chunks, which must not hold the stream.
         map_error: makes one of our exceptions of what `chunks` raises. What it returns None for is
             an APITimeoutError if it is a TimeoutError, and else an APIConnectionError.
         options: see `StreamOptions`.
 
+    A stream that is dropped is closed, too: in a thread of its own, because `close` may wait for a
+    lock that whoever drops it holds.
+
     Raises APIError and its subclasses only, beside what is no Exception (KeyboardInterrupt), after
-    which the connection is closed and the snapshot readable. When it is made, OSError where
-    `record_to` cannot be opened, and TypeError where it is neither a path nor a binary file.
+    which the connection is closed and the snapshot readable; and RuntimeError from a second reader
+    while a first one reads, which goes on. When it is made, OSError where `record_to` cannot be
+    opened, and TypeError where it is neither a path nor a binary file.
     """
+
+    _is_released = True  # if `__init__` raises
 
     def __init__(
         self,
@@ -163,6 +124,7 @@ class Stream(StreamView, Generic[Event]):
         abort: Callable[[], object] | None = None,
         is_pooled: bool = False,
         map_error: MapError | None = None,
+        owner: object = None,
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
@@ -171,22 +133,31 @@ class Stream(StreamView, Generic[Event]):
         self._close: Callable[[], object] | None = close or getattr(self._chunks, "close", None)
         self._abort = abort
         self._is_pooled = is_pooled
+        self._owner = owner
+        if owner is not None:
+            OPEN_CHUNKS[id(self._chunks)] = self._chunks
+        self._turn = threading.Lock()
         # Whoever closes may be another thread or a signal handler. Each side writes its own flag
         # before it looks at the other's; where both let go, the lock makes it one, and never waits.
         self._is_reading = False
         self._is_closing = False
         self._is_held = threading.Lock()
+        self._is_released = False
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
+        if not self._turn.acquire(blocking=False):
+            raise RuntimeError(ANOTHER_READER)
         try:
             while (event := self._feed.take()) is Need.MORE:
                 self._read()
         except BaseException:
             self._release()
             raise
+        finally:
+            self._turn.release()
         if event is Need.OVER:
             self._release()
             raise StopIteration
@@ -195,8 +166,11 @@ class Stream(StreamView, Generic[Event]):
     def open(self) -> Self:
         """Return the stream, once it is known to be one; else raise.
 
-        Its head says so; with `will_retry`, its first frame.
+        Its head says so; with `will_retry`, its first frame. One that was closed before its end
+        raises, too.
         """
+        if not self._turn.acquire(blocking=False):
+            raise RuntimeError(ANOTHER_READER)
         try:
             while self._feed.is_undecided:
                 self._read()
@@ -204,6 +178,8 @@ class Stream(StreamView, Generic[Event]):
         except BaseException:
             self._release()
             raise
+        finally:
+            self._turn.release()
         return self
 
     def _read(self) -> None:
@@ -249,10 +225,13 @@ class Stream(StreamView, Generic[Event]):
         try:
             self._linger()
         finally:
+            self._is_released = True
             self._feed.closed()
             if self._close is not None:
                 with contextlib.suppress(Exception):  # nothing hangs on it any more
                     self._close()
+            self._owner = None
+            OPEN_CHUNKS.pop(id(self._chunks), None)
 
     def _linger(self) -> None:
         """Read the end of the body behind `message_stop`, within small bounds."""
@@ -270,7 +249,17 @@ class Stream(StreamView, Generic[Event]):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._release()
+        if self._feed.lingers:
+            self._release()  # the message is there, and the pool would like to have the connection
+        else:
+            self.close()
+
+    def __del__(self) -> None:
+        if not self._is_released:
+            if self._close is None:
+                self.close()
+            else:
+                in_a_thread(self.close)
 
 
 class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
@@ -315,8 +304,11 @@ class AsyncStream(StreamView, Generic[Event]):
     """As `Stream`, for an async iterable of bytes, in asyncio or trio.
 
     `close` is awaited, belongs to the loop that reads, and needs no `abort`. A cancelled read has
-    closed the connection when the cancellation comes out of it; the snapshot stays readable.
+    closed the connection when the cancellation comes out of it; the snapshot stays readable. One
+    that is dropped is closed by the loop in which it was made.
     """
+
+    _is_released = True  # if `__init__` raises
 
     def __init__(
         self,
@@ -328,6 +320,7 @@ class AsyncStream(StreamView, Generic[Event]):
         close: Callable[[], Awaitable[object]] | None = None,
         is_pooled: bool = False,
         map_error: MapError | None = None,
+        owner: object = None,
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
@@ -335,13 +328,20 @@ class AsyncStream(StreamView, Generic[Event]):
         self._chunks = aiter(chunks)
         self._close = close
         self._is_pooled = is_pooled
+        self._owner = owner
+        if owner is not None:
+            OPEN_CHUNKS[id(self._chunks)] = self._chunks
         self._is_reading = False
         self._is_closing = False
+        self._hand_over = handing_over()
+        self._is_released = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
+        if self._is_reading and not self._feed.lingers:
+            raise RuntimeError(ANOTHER_READER)
         try:
             while (event := self._feed.take()) is Need.MORE:
                 await self._read()
@@ -356,8 +356,11 @@ class AsyncStream(StreamView, Generic[Event]):
     async def open(self) -> Self:
         """Return the stream, once it is known to be one; else raise.
 
-        Its head says so; with `will_retry`, its first frame.
+        Its head says so; with `will_retry`, its first frame. One that was closed before its end
+        raises, too.
         """
+        if self._is_reading:
+            raise RuntimeError(ANOTHER_READER)
         try:
             while self._feed.is_undecided:
                 await self._read()
@@ -398,25 +401,30 @@ class AsyncStream(StreamView, Generic[Event]):
 
     async def _release(self) -> None:
         """Let the connection go; see `Stream`. It goes, too, where this is cancelled."""
+        is_to_linger = self._is_pooled and self._feed.lingers and not self._is_closing
+        if self._is_released or (is_to_linger and self._is_reading):
+            return  # another task reads the end, and lets go then
         try:
-            if self._is_pooled and self._feed.lingers:
+            if is_to_linger:
                 await at_most(LINGER_SECONDS, self._linger)
         finally:
             self._feed.closed()
-            # An async generator that is left in the middle must be told: nobody else may close it.
-            # It cannot be told while another task reads; closing the response will end that read.
-            aclose = None if self._is_reading else getattr(self._chunks, "aclose", None)
             close, self._close = self._close, None
             try:
-                await self._quietly(close)
+                await quietly(close)
             finally:
-                await self._quietly(aclose)
+                # What another task still reads comes here again: the response is closed under it.
+                if not self._is_reading:
+                    await self._release_chunks()
 
-    @staticmethod
-    async def _quietly(let_go: Callable[[], Awaitable[object]] | None) -> None:
-        if let_go is not None:
-            with contextlib.suppress(Exception):  # nothing hangs on it any more
-                await let_go()
+    async def _release_chunks(self) -> None:
+        """Tell an async generator that is left in the middle, because nobody else will."""
+        try:
+            await quietly(getattr(self._chunks, "aclose", None))
+        finally:
+            self._is_released = True
+            self._owner = None
+            OPEN_CHUNKS.pop(id(self._chunks), None)
 
     async def _linger(self) -> None:
         limit = self._feed.machine.bytes_received + LINGER_BYTES
@@ -428,7 +436,15 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._release()
+        if self._feed.lingers:
+            await self._release()
+        else:
+            await self.close()
+
+    def __del__(self) -> None:
+        if not self._is_released and not self._hand_over(self.close):
+            self._feed.closed()
+            OPEN_CHUNKS.pop(id(self._chunks), None)
 
 
 class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):

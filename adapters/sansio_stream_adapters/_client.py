@@ -214,6 +214,7 @@ class BaseClient(Settings):
             options = call.options_of(attempts)
             try:
                 reply = self.send(call.request, call.timeouts)
+                reply["owner"] = self  # who is dropped while its stream is read closes its pool
                 return kind(**reply, **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
                 delay = attempts.delay_after(exc)
@@ -335,6 +336,7 @@ class AsyncBaseClient(Settings):
             options = call.options_of(attempts)
             try:
                 reply = await self.send(call.request, call.timeouts)
+                reply["owner"] = self
                 return await kind(**reply, **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
                 delay = attempts.delay_after(exc)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+__all__ = ["Action", "alarm", "at_most", "quietly", "running_trio", "sleep"]
 
-__all__ = ["alarm", "at_most", "sleep", "start_soon"]
+Action: TypeAlias = Callable[[], Awaitable[object]]
+"""What is awaited, and whose value nobody needs."""
 
 
 @contextlib.contextmanager
@@ -50,7 +51,7 @@ async def sleep(seconds: float) -> None:
     await (running_trio() or sys.modules["asyncio"]).sleep(seconds)
 
 
-async def at_most(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+async def at_most(seconds: float, action: Action) -> None:
     """Do something, but give it up after so long, without an exception."""
     trio = running_trio()
     if trio is not None:
@@ -62,13 +63,8 @@ async def at_most(seconds: float, action: Callable[[], Awaitable[None]]) -> None
                 await action()
 
 
-def start_soon(action: Callable[[], Awaitable[None]]) -> None:
-    """Have the loop that runs now do something some time; without one nothing is done."""
-    trio = running_trio()
-    if trio is not None:
-        trio.lowlevel.spawn_system_task(action)
-        return
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is not None:
-        with contextlib.suppress(RuntimeError):  # no running event loop
-            asyncio.get_running_loop().create_task(action())
+async def quietly(action: Action | None) -> None:
+    """Do something that nothing hangs on: its exceptions are nobody's business."""
+    if action is not None:
+        with contextlib.suppress(Exception):
+            await action()

@@ -158,6 +158,7 @@ class Feed:
         self._refused_body = b""
         self._events = NO_EVENTS
         self._has_ended = False
+        self._was_left = False
         self._lost: Exception | None = None
         self._failure: APIError | None = None
         self._decide(None)
@@ -196,8 +197,11 @@ class Feed:
 
     def closed(self) -> None:
         """Note that nobody will read on."""
+        self._was_left = self._was_left or not self._has_ended
         self._has_ended = True
-        if self._first_frame is not None:
+        if self.is_refusing:
+            self._decide(self._refused_body)
+        elif self._first_frame is not None:
             self._begin(None)
         # Behind message_stop nothing is missing.
         self._end_recording(None if self._has_stopped else "closed by the reader")
@@ -262,9 +266,14 @@ class Feed:
         return event
 
     def raise_if_refused(self) -> None:
-        """Raise what the head, and a body that is no stream, say; if they say anything."""
+        """Raise what the head, and a body that is no stream, say; if they say anything.
+
+        Raise, too, if nobody has read on to the end. What has come stays to be taken.
+        """
         if self._failure is not None:
             self.take()
+        if self._was_left and self.machine.verdict is Verdict.PENDING:
+            raise self._left_before_its_end()
 
     def _without_event(self) -> MessageStreamEvent | Need:
         """Return whether there will be more; raise if something went wrong."""
@@ -292,8 +301,7 @@ class Feed:
             if self._lost is not None and error.verdict is not Verdict.DAMAGED:
                 return self._in_context(self._mapped(self._lost))
             if error.verdict is Verdict.PENDING:
-                closed = IncompleteMessageError("the stream was closed before its end")
-                return self._in_context(closed)
+                return self._left_before_its_end()
             if error.verdict is Verdict.EMPTY:
                 told = f"{error.message}: HTTP {self.status}"
                 told += "" if self.machine.bytes_received else ", no body"
@@ -314,6 +322,9 @@ class Feed:
         """
         known = None if self._map_error is None else self._map_error(exc)
         return shown(known or exc)
+
+    def _left_before_its_end(self) -> APIError:
+        return self._in_context(IncompleteMessageError("the stream was closed before its end"))
 
     def _mapped(self, exc: Exception) -> APIError:
         known = None if self._map_error is None else self._map_error(exc)

@@ -27,7 +27,7 @@ from sansio_stream.errors import APIConnectionError, APIError, Verdict, excerpt
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
-from ._concurrency import start_soon
+from ._dropped import handing_over
 from ._feed import map_system_error, sentence
 from ._timeout import overdue
 
@@ -74,7 +74,7 @@ def map_error(exc: Exception) -> APIError | None:
 class AsyncClient(AsyncBaseClient):
     """A client on `aiohttp.ClientSession`; `http_client` is one of yours, which stays open.
 
-    Its own session is closed by `close`; when the client is dropped, by the loop that runs then.
+    Its own session is closed by `close`, or by its loop when the client and its streams are dropped.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class AsyncClient(AsyncBaseClient):
         """Send the request once; the body is read later."""
         if self._session is None:  # aiohttp wants a running loop to make one
             self._session = aiohttp.ClientSession(max_field_size=HEAD_LINE_BYTES)
-            self._owns = weakref.finalize(self, start_soon, self._session.close)
+            self._owns = weakref.finalize(self, handing_over(), self._session.close)
         body = RequestBody(request.body, timeouts.write)
         try:
             response = await self._session.request(
@@ -114,11 +114,7 @@ class AsyncClient(AsyncBaseClient):
         except BaseException:
             body.abort()
             raise
-        reply = reply_of(response, timeouts.read)
-        # aiohttp itself keeps a response that nobody holds, until the server sends or the read
-        # times out.
-        weakref.finalize(reply["chunks"], abort, response)
-        return reply
+        return reply_of(response, timeouts.read)
 
     async def close(self) -> None:
         """Close the session, if it is ours."""
@@ -166,6 +162,7 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
         "close": close,
         "is_pooled": True,
         "map_error": map_error,
+        "owner": response,
     }
 
 

@@ -20,7 +20,8 @@ from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
 from ._client import AsyncBaseClient, BaseClient, ClientSettings
-from ._concurrency import start_soon
+from ._concurrency import at_most
+from ._dropped import handing_over
 from ._feed import map_system_error, sentence
 from ._timeout import overdue
 
@@ -101,7 +102,7 @@ def is_of_h11(exc: BaseException) -> bool:
 class Client(BaseClient):
     """A client on `httpx.Client`; `http_client` is one of yours, which stays open.
 
-    Its own pool is closed by `close`, or when the client is dropped.
+    Its own pool is closed by `close`, or when the client and its streams are dropped.
     """
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
@@ -124,22 +125,27 @@ class Client(BaseClient):
 class AsyncClient(AsyncBaseClient):
     """A client on `httpx.AsyncClient`, in asyncio or trio; `http_client` is one of yours.
 
-    Its own pool is closed by `close`; when the client is dropped, by the loop that runs then.
+    Its own pool is closed by `close`, or by its loop when the client and its streams are dropped.
     """
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
         super().__init__(**settings)
         self._http = http_client or library().AsyncClient()
-        self._owns = None if http_client else weakref.finalize(self, start_soon, self._http.aclose)
+        self._is_ours = not http_client
+        self._owns: weakref.finalize[..., AsyncClient] | None = None
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Send the request once; the body is read later."""
+        if self._is_ours and self._owns is None:
+            self._owns = weakref.finalize(self, handing_over(), self._http.aclose)
         sent = built(self._http, request, timeouts)
         return async_reply_of(await self._http.send(sent, stream=True))
 
     async def close(self) -> None:
         """Close the pool, if it is ours."""
-        if self._owns is not None and self._owns.detach():
+        if self._owns is not None:
+            self._owns.detach()
+        if self._is_ours:
             await self._http.aclose()
 
     map_error = staticmethod(map_head_error)
@@ -223,29 +229,35 @@ def reply_of(response: Any) -> Reply:
         "abort": abort_of(response),
         "is_pooled": True,
         "map_error": map_error,
+        "owner": response,
     }
 
 
 def async_reply_of(response: Any) -> AsyncReply:
     """Return what an async stream is made of."""
-    chunks = response.aiter_bytes()
+    raw = response.aiter_raw()
+    # The generator that decodes would make it and forget it, in the middle, where decoding fails.
+    response.aiter_raw = lambda: raw
+
+    async def read_on() -> None:
+        async for _ in raw:
+            pass
 
     async def close() -> None:
         await response.aclose()
-        if connection_of(response) is not None:
-            # The read fails now, and its exception ends all of httpx's nested generators. Those
-            # that are left in the middle trio warns of. Over HTTP/2 it might wait instead.
-            async for _ in chunks:
-                pass
+        # All of httpx's nested generators are left in the middle, of which trio warns, and which
+        # asyncio ends in tasks. What is raised in the innermost ends them all: a cancellation.
+        await at_most(0, read_on)
 
     return {
-        "chunks": chunks,
+        "chunks": response.aiter_bytes(),
         "status": response.status_code,
         "headers": response.headers.multi_items(),
         "response": response,
         "close": close,
         "is_pooled": True,
         "map_error": map_error,
+        "owner": response,
     }
 
 

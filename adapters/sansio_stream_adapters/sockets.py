@@ -158,4 +158,5 @@ def reply_of(sock: socket.socket, exchange: Exchange, read: float | None) -> Rep
         "abort": abort,
         "is_pooled": False,
         "map_error": map_error,
+        "owner": sock,
     }

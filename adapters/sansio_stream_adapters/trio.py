@@ -147,6 +147,7 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
         "close": partial(trio.aclose_forcefully, stream),
         "is_pooled": False,
         "map_error": map_error,
+        "owner": stream,
     }
 
 
