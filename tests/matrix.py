@@ -62,7 +62,7 @@ class Seeming:
     """A synchronous object of the API that seems to be its asynchronous counterpart."""
 
     AWAITED: Final = frozenset(
-        {"aclose", "close", "create", "get_final_message", "get_final_text", "until_done"}
+        {"aclose", "close", "create", "get_final_message", "get_final_text", "open", "until_done"}
     )
     LEADING_ON: Final = frozenset({"beta", "messages", "text_stream"})
 

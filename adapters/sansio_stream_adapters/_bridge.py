@@ -66,6 +66,7 @@ class AsyncReply(Head):
     is_pooled: NotRequired[bool]
     map_error: MapError | None
     owner: NotRequired[object]
+    wakes: NotRequired[bool]
 
 
 OPEN_CHUNKS: Final[dict[int, object]] = {}
@@ -303,9 +304,10 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
 class AsyncStream(StreamView, Generic[Event]):
     """As `Stream`, for an async iterable of bytes, in asyncio or trio.
 
-    `close` is awaited, belongs to the loop that reads, and needs no `abort`. A cancelled read has
-    closed the connection when the cancellation comes out of it; the snapshot stays readable. One
-    that is dropped is closed by the loop in which it was made.
+    `close` is awaited, and belongs to the loop that reads. Without `wakes` it does not end a read
+    that waits in another task, and is called only when that has ended. A cancelled read has closed
+    the connection when the cancellation comes out of it; the snapshot stays readable. A stream that
+    is dropped is closed by the loop in which it was made.
     """
 
     _is_released = True  # if `__init__` raises
@@ -321,11 +323,13 @@ class AsyncStream(StreamView, Generic[Event]):
         is_pooled: bool = False,
         map_error: MapError | None = None,
         owner: object = None,
+        wakes: bool = True,
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
         self._feed = Feed(head, map_error, **options)
         self._chunks = aiter(chunks)
+        self._wakes = wakes
         self._close = close
         self._is_pooled = is_pooled
         self._owner = owner
@@ -388,6 +392,8 @@ class AsyncStream(StreamView, Generic[Event]):
             self._feed.closed()
         else:
             self._feed.ended(failure)
+        if self._is_closing:
+            await self._release()
 
     async def close(self) -> None:
         """Close the response. What has come can still be taken, then iteration raises.
@@ -402,8 +408,8 @@ class AsyncStream(StreamView, Generic[Event]):
     async def _release(self) -> None:
         """Let the connection go; see `Stream`. It goes, too, where this is cancelled."""
         is_to_linger = self._is_pooled and self._feed.lingers and not self._is_closing
-        if self._is_released or (is_to_linger and self._is_reading):
-            return  # another task reads the end, and lets go then
+        if self._is_released or (self._is_reading and (is_to_linger or not self._wakes)):
+            return  # another task reads, and lets go then
         try:
             if is_to_linger:
                 await at_most(LINGER_SECONDS, self._linger)
@@ -413,8 +419,7 @@ class AsyncStream(StreamView, Generic[Event]):
             try:
                 await quietly(close)
             finally:
-                # What another task still reads comes here again: the response is closed under it.
-                if not self._is_reading:
+                if not self._is_reading:  # else that read ends now, and its task comes here
                     await self._release_chunks()
 
     async def _release_chunks(self) -> None:

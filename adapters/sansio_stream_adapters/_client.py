@@ -94,6 +94,12 @@ class ClientSettings(TypedDict, total=False):
     api_version: str
 
 
+def with_timeout(settings: ClientSettings, timeout: Any) -> ClientSettings:
+    """Return the settings, with a timeout where they have none."""
+    is_asked_for = not isinstance(settings.get("timeout", NOT_GIVEN), NotGiven)
+    return settings if is_asked_for else {**settings, "timeout": timeout}
+
+
 class Settings(ABC):
     """A client's settings; see `ClientSettings`. Nothing is opened before the first request."""
 

@@ -1,7 +1,7 @@
 """What was dropped unclosed is closed soon, by a thread or by its loop.
 
-Whoever drops something may be a garbage collection, which runs in any thread, under any lock that the
-thread holds just then. So nothing is closed there and then: it is handed over, without a lock.
+Whoever drops something may be a garbage collection, which runs in any thread, under any lock that
+the thread holds just then. So nothing is closed there and then: it is handed over, without a lock.
 Imports neither of the loops: who runs us has done so.
 """
 

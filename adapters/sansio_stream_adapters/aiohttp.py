@@ -18,6 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 try:
     import aiohttp
+    from aiohttp.client import DEFAULT_TIMEOUT
 except ModuleNotFoundError as error:
     error.add_note("pip install 'sansio-stream[aiohttp]'")
     raise
@@ -26,15 +27,13 @@ from yarl import URL
 from sansio_stream.errors import APIConnectionError, APIError, Verdict, excerpt
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
-from ._client import AsyncBaseClient, ClientSettings
+from ._client import AsyncBaseClient, ClientSettings, with_timeout
 from ._dropped import handing_over
 from ._feed import map_system_error, sentence
-from ._timeout import overdue
+from ._timeout import Timeout, overdue
 
 if TYPE_CHECKING:
     from sansio_stream.request import Request
-
-    from ._timeout import Timeout
 
 __all__ = ["AsyncClient", "from_response"]
 
@@ -74,7 +73,9 @@ def map_error(exc: Exception) -> APIError | None:
 class AsyncClient(AsyncBaseClient):
     """A client on `aiohttp.ClientSession`; `http_client` is one of yours, which stays open.
 
-    Its own session is closed by `close`, or by its loop when the client and its streams are dropped.
+    Timeouts of yours hold unless others are asked for, here or by a call; aiohttp's default does
+    not, which would end a long answer after five minutes.
+    Its own session is closed by `close`; by its loop, when the client and its streams are dropped.
     """
 
     def __init__(
@@ -83,6 +84,10 @@ class AsyncClient(AsyncBaseClient):
         http_client: aiohttp.ClientSession | None = None,
         **settings: Unpack[ClientSettings],
     ) -> None:
+        theirs = None if http_client is None else http_client.timeout
+        self._theirs = None if theirs == DEFAULT_TIMEOUT else theirs
+        if self._theirs is not None:
+            settings = with_timeout(settings, in_our_words(self._theirs))
         super().__init__(**settings)
         self._session = http_client
         self._owns: weakref.finalize[..., AsyncClient] | None = None
@@ -92,6 +97,9 @@ class AsyncClient(AsyncBaseClient):
         if self._session is None:  # aiohttp wants a running loop to make one
             self._session = aiohttp.ClientSession(max_field_size=HEAD_LINE_BYTES)
             self._owns = weakref.finalize(self, handing_over(), self._session.close)
+        timeout = client_timeout(timeouts)
+        if self._theirs is not None and timeouts == in_our_words(self._theirs):
+            timeout = self._theirs  # with its `total`, for which we have no word
         body = RequestBody(request.body, timeouts.write)
         try:
             response = await self._session.request(
@@ -100,7 +108,7 @@ class AsyncClient(AsyncBaseClient):
                 headers=request.headers,
                 skip_auto_headers=["content-type"],
                 data=body,
-                timeout=client_timeout(timeouts),
+                timeout=timeout,
                 raise_for_status=False,
                 allow_redirects=False,  # to another host aiohttp would send the key as well
                 # Not `trust_env`: that reads netrc, too, and sends what it finds beside the key.
@@ -122,6 +130,15 @@ class AsyncClient(AsyncBaseClient):
             await self._session.close()
 
     map_error = staticmethod(map_error)
+
+
+def in_our_words(theirs: aiohttp.ClientTimeout) -> Timeout:
+    """Return what can be said of aiohttp's timeouts in ours; its 0 is our None."""
+    return Timeout(
+        connect=theirs.sock_connect or None,
+        read=theirs.sock_read or None,
+        pool=theirs.connect or None,
+    )
 
 
 def client_timeout(timeouts: Timeout) -> aiohttp.ClientTimeout:
@@ -334,12 +351,15 @@ class Chunks(AsyncIterator[bytes]):
         left = math.inf if self._read_timeout is None else self._read_timeout
         while True:
             step = min(left, LOOK_SECONDS)
+            waiting = asyncio.timeout(step)
             try:
-                async with asyncio.timeout(step):
+                async with waiting:
                     return await self._content.readany()
             except aiohttp.ServerTimeoutError as exc:
                 raise TimeoutError(overdue("read", self._read_timeout)) from exc
             except TimeoutError as exc:
+                if not waiting.expired():
+                    raise  # aiohttp's own, by the session's `total`
                 left -= step
                 connection = self._response.connection
                 if connection is not None and connection.transport is None:

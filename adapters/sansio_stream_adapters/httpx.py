@@ -19,7 +19,7 @@ from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError, 
 from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
-from ._client import AsyncBaseClient, BaseClient, ClientSettings
+from ._client import AsyncBaseClient, BaseClient, ClientSettings, with_timeout
 from ._concurrency import at_most
 from ._dropped import handing_over
 from ._feed import map_system_error, sentence
@@ -102,11 +102,12 @@ def is_of_h11(exc: BaseException) -> bool:
 class Client(BaseClient):
     """A client on `httpx.Client`; `http_client` is one of yours, which stays open.
 
+    Timeouts of yours hold unless others are asked for, here or by a call; httpx's default does not.
     Its own pool is closed by `close`, or when the client and its streams are dropped.
     """
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
-        super().__init__(**settings)
+        super().__init__(**with_timeouts_of(http_client, settings))
         self._http = http_client or library().Client()
         self._owns = None if http_client else weakref.finalize(self, self._http.close)
 
@@ -125,11 +126,12 @@ class Client(BaseClient):
 class AsyncClient(AsyncBaseClient):
     """A client on `httpx.AsyncClient`, in asyncio or trio; `http_client` is one of yours.
 
+    Timeouts of yours hold unless others are asked for, here or by a call; httpx's default does not.
     Its own pool is closed by `close`, or by its loop when the client and its streams are dropped.
     """
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
-        super().__init__(**settings)
+        super().__init__(**with_timeouts_of(http_client, settings))
         self._http = http_client or library().AsyncClient()
         self._is_ours = not http_client
         self._owns: weakref.finalize[..., AsyncClient] | None = None
@@ -149,6 +151,17 @@ class AsyncClient(AsyncBaseClient):
             await self._http.aclose()
 
     map_error = staticmethod(map_head_error)
+
+
+def with_timeouts_of(http_client: Any, settings: ClientSettings) -> ClientSettings:
+    """Return the settings; where they have no timeout, with that of the caller's client.
+
+    Not where it is httpx's default: 5 s, chosen by nobody, would cut most answers. The official SDK
+    does the same.
+    """
+    theirs = getattr(http_client, "timeout", None)
+    is_chosen = theirs is not None and theirs != type(theirs)(5.0)
+    return with_timeout(settings, theirs) if is_chosen else settings
 
 
 def library() -> Any:
@@ -235,19 +248,11 @@ def reply_of(response: Any) -> Reply:
 
 def async_reply_of(response: Any) -> AsyncReply:
     """Return what an async stream is made of."""
-    raw = response.aiter_raw()
-    # The generator that decodes would make it and forget it, in the middle, where decoding fails.
-    response.aiter_raw = lambda: raw
-
-    async def read_on() -> None:
-        async for _ in raw:
-            pass
+    raw = Raw(response)
 
     async def close() -> None:
         await response.aclose()
-        # All of httpx's nested generators are left in the middle, of which trio warns, and which
-        # asyncio ends in tasks. What is raised in the innermost ends them all: a cancellation.
-        await at_most(0, read_on)
+        await raw.end()
 
     return {
         "chunks": response.aiter_bytes(),
@@ -258,7 +263,39 @@ def async_reply_of(response: Any) -> AsyncReply:
         "is_pooled": True,
         "map_error": map_error,
         "owner": response,
+        "wakes": connection_of(response) is not None,
     }
+
+
+class Raw(AsyncIterator[bytes]):
+    """The body before it is decoded, by httpx's generators, each of which reads another one.
+
+    Where the outermost is left, by a `break` or because decoding fails, the inner ones stay in the
+    middle: of those trio warns, and asyncio ends them some time, in tasks. So here they are held,
+    and ended from within.
+    """
+
+    def __init__(self, response: Any) -> None:
+        self._generator = response.aiter_raw()
+        response.aiter_raw = lambda: self  # for its `aiter_bytes`, which decodes
+
+    async def __anext__(self) -> bytes:
+        chunk: bytes = await anext(self._generator)
+        return chunk
+
+    async def aclose(self) -> None:
+        """Do nothing: httpx2 closes what it has left, and that ends not all of them."""
+
+    async def end(self) -> None:
+        """End all of them: what is raised in the innermost, here a cancellation, passes them all.
+
+        The response must be closed, or else a read might take bytes of another one over HTTP/2.
+        """
+        await at_most(0, self._read_on)
+
+    async def _read_on(self) -> None:
+        async for _ in self._generator:
+            pass
 
 
 def abort_of(response: Any) -> Callable[[], None] | None:
