@@ -466,7 +466,9 @@ def nothing_is_left_open(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """asyncio and aiohttp log what was left open, and what nobody has caught."""
     yield
     gc.collect(1)  # what was left open warns, which fails the test
-    assert [record.getMessage() for record in caplog.records] == []
+    main = threading.main_thread().ident  # servers run in others: what they log is their business
+    told = [record.getMessage() for record in caplog.records if record.thread == main]
+    assert told == []
 
 
 @pytest.fixture

@@ -148,6 +148,7 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
         "is_pooled": False,
         "map_error": map_error,
         "owner": stream,
+        "wakes": True,
     }
 
 
