@@ -133,6 +133,7 @@ FAULTS_WITH_A_STREAM: Final = {
 }
 
 
+@pytest.mark.usefixtures("delays")
 @pytest.mark.parametrize("fault", FAULTS_WITH_A_STREAM)
 def test_a_stream_that_goes_wrong_is_recorded_and_its_status_says_so(
     adapter: str, fault: str, example_server: str
