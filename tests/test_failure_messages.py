@@ -1,5 +1,6 @@
 """What went wrong is said so that a reader knows what to do: once, in one line, and by its name."""
 
+import asyncio
 import gzip
 import re
 import socket
@@ -8,7 +9,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 
@@ -271,18 +274,6 @@ def test_what_a_foreign_exception_says_is_one_line() -> None:
         MessageStream(chunks()).until_done()
 
 
-@driven
-async def test_what_is_no_http_is_not_told_like_a_status_of_the_server(
-    adapter: Adapter, raw_server: RawServers
-) -> None:
-    server = raw_server([b"HTTP/1.1 abc\r\n\r\n", Do.WAIT])
-    async with adapter.client(server.url) as client:
-        with pytest.raises(APIConnectionError) as caught:
-            await client.messages.create(**ask(), stream=True)
-    assert "400" not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 # Timeouts: of which phase, and how long.
 
 LONG: Final = 60.0
@@ -410,3 +401,71 @@ def test_the_systems_own_timeout_is_not_said_to_be_ours() -> None:
     with pytest.raises(TimeoutError, match="Connection timed out") as caught, within("connect", 5):
         raise theirs
     assert caught.value is theirs
+
+
+# aiohttp's parser gives each fault that it finds the status 400.
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [b"HTP/1.1 200 OK\r\n\r\n", Do.CLOSE],
+        [b"HTTP/1.1 abc OK\r\n\r\n", Do.WAIT],
+        [b"HTTP/1.1 200 OK\r\nno header\r\n\r\n", Do.CLOSE],
+        [head() + chunk(body(*HELLO[:4])) + b"zz\r\n", Do.CLOSE],
+        [head() + chunk(body(*HELLO[:4])), Do.CLOSE],
+        [head() + chunk(body(*HELLO[:4])), Do.RESET],
+    ],
+    ids=["protocol", "status", "header", "chunk", "cut", "reset"],
+)
+@driven
+async def test_an_answer_that_is_malformed_does_not_read_as_the_servers_400(
+    adapter: Adapter, script: list[Any], raw_server: RawServers
+) -> None:
+    server = raw_server(script)
+    async with adapter.client(server.url) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.messages.stream(**ask(), extra_query={"key": "secret"}).get_final_message()
+    told = str(caught.value)
+    assert "400" not in told
+    assert "\n" not in told
+    assert "secret" not in told
+    if adapter.name == "aiohttp" and caught.value.partial_message is None:
+        assert told.startswith("ClientResponseError: the answer is malformed: ")
+
+
+@with_seconds
+def test_a_read_timeout_of_the_callers_own_session_is_one_of_reading(
+    raw_server: RawServers, seconds: float
+) -> None:
+    aiohttp = pytest.importorskip("aiohttp", reason="the session is one of aiohttp")
+    from sansio_stream_adapters.aiohttp import from_response
+
+    server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
+
+    async def main() -> None:
+        timeout = aiohttp.ClientTimeout(sock_read=seconds)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            try:
+                response = await session.post(server.url)
+            except TimeoutError as exc:
+                raise TooSoonError from exc
+            stream = from_response(response)
+            with pytest.raises(APITimeoutError, match="TimeoutError: read: it took too long"):
+                await stream.until_done()
+            if stream.snapshot is None:
+                raise TooSoonError
+
+    asyncio.run(main())
+
+
+def test_a_status_that_the_callers_session_raises_for_is_the_servers() -> None:
+    aiohttp = pytest.importorskip("aiohttp", reason="the session is one of aiohttp")
+    from sansio_stream_adapters.aiohttp import map_error
+
+    raised = partial(aiohttp.ClientResponseError, mock.Mock(), ())
+    error = map_error(raised(status=529, message="Busy", headers={"retry-after": "3"}))
+    assert isinstance(error, OverloadedError)
+    assert error.headers == {"retry-after": "3"}
+    refused = aiohttp.ClientHttpProxyError(mock.Mock(), (), status=407, message="Who\nare you?")
+    assert str(map_error(refused)).endswith("Error: the proxy answered 407 Who are you?")

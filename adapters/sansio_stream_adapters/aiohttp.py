@@ -25,6 +25,7 @@ except ModuleNotFoundError as error:
 from yarl import URL
 
 from sansio_stream.errors import APIConnectionError, APIError, Verdict, excerpt
+from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings, with_timeout
@@ -58,16 +59,28 @@ def from_response(
 
 def map_error(exc: Exception) -> APIError | None:
     """Return our exception for one of aiohttp, or of the system under it."""
-    if isinstance(exc, aiohttp.ClientResponseError) and not isinstance(
-        exc, aiohttp.ClientHttpProxyError
-    ):
-        # Its words begin with a 400 that no server has sent.
-        words = " ".join(exc.message.split())
-        told = f"{type(exc).__name__}: what came is no HTTP/1.1: {excerpt(words)}"
-        return APIConnectionError(told, verdict=Verdict.BROKEN)
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        return APIConnectionError(told(exc, f"the proxy answered {exc.status} {exc.message}"))
+    if isinstance(exc, aiohttp.ClientResponseError):
+        is_of_parser = isinstance(exc.__cause__, aiohttp.http.HttpProcessingError)
+        if exc.status >= 400 and not is_of_parser:
+            # Raised by a middleware of the caller's, for an answer that it has looked at.
+            answer = check_response(exc.status, (exc.headers or {}).items(), b"")
+            return answer if isinstance(answer, APIError) else None
+        malformed = "" if "content-encoding" in exc.message else "the answer is malformed: "
+        return APIConnectionError(told(exc, malformed + exc.message), verdict=Verdict.BROKEN)
     if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
-        return APIConnectionError(sentence(exc))
+        return APIConnectionError(re.sub(PARSERS_STATUS, "", sentence(exc)))
     return map_system_error(exc)
+
+
+PARSERS_STATUS: Final = r"\b400, message[:=] ?"
+"""What stands before each fault that aiohttp's parser finds: the server has not said so."""
+
+
+def told(exc: Exception, words: str) -> str:
+    """Return what to say of an exception in one line, because its own words show the URL."""
+    return f"{type(exc).__name__}: {excerpt(' '.join(words.split()))}"
 
 
 class AsyncClient(AsyncBaseClient):
