@@ -200,7 +200,8 @@ def test_silence_is_waited_for_as_long_as_is_asked(
     end = recorded().end
     assert end is not None
     assert end.error is not None
-    assert said in end.error or "TooSlow" in end.error
+    if said not in end.error:
+        raise TooSoonError  # the gap between two pings was too long
 
 
 def test_what_comes_behind_the_message_is_recorded_and_remarked(
@@ -211,8 +212,11 @@ def test_what_comes_behind_the_message_is_recorded_and_remarked(
     server = raw_server([head() + b"".join(chunks), Do.CLOSE])
     result = record(server.url, "--adapter", adapter, "-m", "m", "Hello?")
     assert result.exit_code == 0
-    assert "after the message: the data of message_start cannot be read" in result.stderr
-    assert recorded().body == body(*HELLO) + b"".join(behind)
+    # Who has no pool to save the connection for reads nothing behind the message.
+    is_read = adapter in ("httpx", "aiohttp")
+    remark = "after the message: the data of message_start cannot be read"
+    assert (remark in result.stderr) == is_read
+    assert recorded().body == body(*HELLO) + (b"".join(behind) if is_read else b"")
     again = sansio_stream("replay", "it")
     assert (result.exit_code, result.stdout) == (again.exit_code, again.stdout)
 
