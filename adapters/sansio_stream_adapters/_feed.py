@@ -59,6 +59,7 @@ __all__ = [
     "Need",
     "Response",
     "StreamOptions",
+    "headers_in_text",
     "map_system_error",
     "sentence",
 ]
@@ -366,6 +367,19 @@ class Feed:
     def request_id(self) -> str | None:
         """The server's name for the request."""
         return self.headers.get("request-id")
+
+
+def headers_in_text(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Return headers of a response as text: UTF-8, and Latin-1 where they are not that."""
+    return [(decoded(name), decoded(value)) for name, value in raw]
+
+
+def decoded(raw: bytes) -> str:
+    """Return a header's name or value as text."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def sentence(exc: Exception) -> str:

@@ -21,7 +21,7 @@ from attrs import evolve, frozen
 from sansio_stream.errors import APIConnectionError, APIError, NotAnEventStreamError, Verdict
 from sansio_stream.request import Headers, Request, check_response
 
-from ._feed import map_system_error, sentence
+from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import Timeout
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Exchange:
             if self._has_ended:
                 raise ConnectionError("the connection was closed before a response came")
             return None
-        headers = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
+        headers = headers_in_text(event.headers)
         refuse_encoded(event.status_code, headers)
         return {"status": event.status_code, "headers": headers, "response": None}
 

@@ -30,7 +30,7 @@ from sansio_stream.request import check_response
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings, with_timeout
 from ._dropped import handing_over
-from ._feed import map_system_error, sentence
+from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import Timeout, overdue
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
     return {
         "chunks": Chunks(response, read_timeout),
         "status": response.status,
-        "headers": response.headers.items(),
+        "headers": headers_in_text(response.raw_headers),
         "response": response,
         "close": close,
         "is_pooled": True,

@@ -22,7 +22,7 @@ from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, Strea
 from ._client import AsyncBaseClient, BaseClient, ClientSettings, with_timeout
 from ._concurrency import at_most
 from ._dropped import handing_over
-from ._feed import map_system_error, sentence
+from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import overdue
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def reply_of(response: Any) -> Reply:
     return {
         "chunks": response.iter_bytes(),
         "status": response.status_code,
-        "headers": response.headers.multi_items(),
+        "headers": headers_in_text(response.headers.raw),
         "response": response,
         "close": response.close,
         "abort": abort_of(response),
@@ -257,7 +257,7 @@ def async_reply_of(response: Any) -> AsyncReply:
     return {
         "chunks": response.aiter_bytes(),
         "status": response.status_code,
-        "headers": response.headers.multi_items(),
+        "headers": headers_in_text(response.headers.raw),
         "response": response,
         "close": close,
         "is_pooled": True,
