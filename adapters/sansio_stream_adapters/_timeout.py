@@ -26,11 +26,12 @@ class Timeout:
     Attributes:
         connect: until a connection is there, TLS included.
         read: the longest gap between bytes of the answer, and until its head.
-        write: the longest gap between bytes of the request.
+        write: until the next 64 KiB of the request are taken.
         pool: until the pool has a connection to give, where there is a pool.
         idle: the longest gap between events that are no ping. Pings keep `read` content for ever;
-            a generation that is dead behind them shows here. Only time that was spent waiting
-            counts, and it is looked at when bytes come, so it may be noticed a gap of `read` late.
+            a generation that is dead behind them shows here. The body of a refusal has it in all.
+            Only time that was spent waiting counts, and it is looked at when bytes come, so it may
+            be noticed a gap of `read` late.
 
     Raises ValueError for anything else.
     """
