@@ -485,21 +485,22 @@ async def test_no_credential_of_netrc_goes_along(
     assert "authorization" not in server.requests[0].headers
 
 
-# Nothing warns.
+# Nothing warns: not as soon as there is no loop that could still close something.
 
 
-@pytest.mark.parametrize("script", [[head() + chunk(HALF), Do.WAIT], [head(), Do.WAIT]])
+@pytest.mark.parametrize("comes", [HALF, b""], ids=["half", "head"])
 @driven
 async def test_leaving_a_stream_under_tls_leaves_nothing_open(
-    adapter: Adapter, raw_server: RawServers, tls: TLS, script: list[Any]
+    adapter: Adapter, raw_server: RawServers, tls: TLS, comes: bytes
 ) -> None:
-    server = raw_server(script, tls=tls)
-    async with adapter.client(server.url, tls=tls.client) as client:
-        async with client.messages.stream(**ask()) as stream:
-            if len(script[0]) > len(head()):
-                async for _ in stream:
-                    break
-        await adapter.until_closed(server)
+    server = raw_server([head() + (chunk(comes) if comes else b""), Do.WAIT], tls=tls)
+    async with (
+        adapter.client(server.url, tls=tls.client) as client,
+        client.messages.stream(**ask()) as stream,
+    ):
+        if comes:
+            async for _ in stream:
+                break
 
 
 @driven
@@ -514,4 +515,3 @@ async def test_an_interrupted_request_under_tls_leaves_nothing_open(
             await client.messages.create(**ask(), stream=True)
 
         await adapter.interrupted(asks, once=lambda: server.requests)
-    await adapter.until(lambda: not server.open_connections, "connections are closed")
