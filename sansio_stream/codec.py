@@ -128,8 +128,12 @@ def amended(item: AnyWireObject, **changes: Any) -> AnyWireObject:
     """Return a copy with other members; what the wire had said in their place is forgotten."""
     rest = rest_of(item)
     if rest:
-        forgotten = {each.wire for each in plan_of(type(item)).members if each.name in changes}
-        changes["rest"] = {key: rest[key] for key in rest if key not in forgotten} or None
+        members = plan_of(type(item)).members
+        forgotten = {each.wire for each in members if each.name in changes and each.wire in rest}
+        # A peer may send a million members, and this is asked for each look: where nothing is
+        # forgotten, nothing is copied.
+        if forgotten:
+            changes["rest"] = {key: rest[key] for key in rest if key not in forgotten} or None
     return changed(item, changes)
 
 

@@ -239,11 +239,16 @@ class Fold:
         """Whether a counter of input tokens falls to 0 without `iterations` that explain it."""
         if usage.iterations is not None:
             return False
-        before = self._begun.usage.to_dict() if self._usage is None else self._usage
-        return any(
-            getattr(usage, name) == 0 and type(count := before.get(name)) is int and count > 0
-            for name in FALLING
-        )
+        return any(getattr(usage, name) == 0 and (self._counter(name) or 0) > 0 for name in FALLING)
+
+    def _counter(self, name: str) -> int | None:
+        """Return a counter of the usage as of now; None where none was said."""
+        if self._usage is None:
+            count: int | None = getattr(self._begun.usage, name)
+            return count
+        # What message_start had in its place may have another type.
+        said = self._usage.get(name)
+        return said if type(said) is int else None
 
     def _check_size(self, size: int, origin: Origin) -> None:
         if size + origin.size > self._limits.block_bytes:

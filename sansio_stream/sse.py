@@ -37,10 +37,14 @@ __all__ = ["SSEDecoder", "ServerSentEvent", "encode_sse", "is_event_stream"]
 
 BOM: Final = b"\xef\xbb\xbf"
 CR, LF, COLON = b"\r\n:"
+IDLE_BEGINNINGS: Final = frozenset(b":\r\n")
 KNOWN_FIELDS: Final = (b"event", b"data", b"id", b"retry")
 
 # A line and its end; and what nearly every frame is: a name if any, one line of data, a blank line.
 whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
+# Lines that mean nothing, one behind another: comments, and between frames blank lines, too.
+comments: Final = re.compile(rb"(?::[^\r\n]*+(?:\r\n|\n|\r))++").match
+idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
 usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
 
 
@@ -279,7 +283,12 @@ class Framer:
         """Return the next whole frame with data, or None for "more bytes". Raises LimitError."""
         while self.at < len(self.text) or self._has_text():
             usual = None if self._start is not None else usual_frame(self.text, self.at)
-            frame = self._take_line() if usual is None else self._take_usual_frame(usual)
+            if usual is not None:
+                frame = self._take_usual_frame(usual)
+            elif self._skip_idle_lines():
+                continue
+            else:
+                frame = self._take_line()
             if frame is not None:
                 return frame
         if self._refused:
@@ -426,6 +435,22 @@ class Framer:
         self.frames += 1
         name, data = usual.groups(b"")
         return self._frame(name, data, start, end - at)
+
+    def _skip_idle_lines(self) -> bool:
+        """Skip the comments, and between frames the blank lines, that come next, in one step.
+        Return whether there were any.
+
+        One at a time they cost 1 µs each, and 8 kB of gzip hold 8 million of them. No further than
+        the limit of an event: a line that goes beyond is for `_take_line` to refuse.
+        """
+        if self.text[self.at] not in IDLE_BEGINNINGS:
+            return False
+        lines = idle_lines if self._start is None else comments
+        limit = self._frame_start - self.base + self._limits.event_bytes
+        skipped = lines(self.text, self.at, limit)
+        if skipped is not None:
+            self.at = skipped.end()
+        return skipped is not None
 
     def _take_line(self) -> Frame | None:
         line = whole_line(self.text, self.at)

@@ -22,10 +22,12 @@ import pytest
 from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock
 from sansio_stream.blocks import joined
 from wire import (
+    HELLO,
     MESSAGE_STOP,
     block_start,
     block_stop,
     body,
+    delta,
     frame,
     in_bytes,
     json_piece,
@@ -360,3 +362,119 @@ def test_the_measure_of_memory_finds_a_look_that_copies() -> None:
         held[0] = "".join([held[0], "x"])
 
     assert memory(copying) >= len(SOME_TEXT)
+
+
+# What a peer can make us do again and again. What a step costs must not depend on how much there
+# is that it does not touch: the same steps, behind a start that is a thousand times as large.
+
+MANY: Final = {f"member_{number}": number for number in range(20_000)}
+CITATION: Final = delta(0, "citations_delta", citation={"cited_text": "x"})
+FALLBACK: Final = {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}}
+
+
+def steps_of(kind: str) -> list[dict[str, Any]]:
+    """Forty times the same event, or events, that a start of any size may be followed by."""
+    count = range(40)
+    match kind:
+        case "message_delta":
+            changes = {"stop_sequence": "###"}
+            usage = [{"output_tokens": number} for number in count]
+            return [{"type": "message_delta", "delta": changes, "usage": each} for each in usage]
+        case "message_delta without usage":
+            return [{"type": "message_delta", "delta": {}} for _ in count]
+        case "stop_details that are null":
+            return [{"type": "message_delta", "delta": {"stop_details": None}} for _ in count]
+        case "members without a name":
+            return [{"type": "message_delta", "delta": {"private": number}} for number in count]
+        case "fallback":
+            starts = (block_start(number, FALLBACK) for number in range(1, 41))
+            return [event for start in starts for event in (start, block_stop(start["index"]))]
+        case "citations":
+            return [CITATION for _ in count]
+        case _:
+            return [text(0, "x") for _ in count]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "message_delta",
+        "message_delta without usage",
+        "stop_details that are null",
+        "members without a name",
+        "fallback",
+        "citations",
+        "text",
+    ],
+)
+def test_a_step_costs_no_more_where_the_message_began_with_many_members(kind: str) -> None:
+    steps = list(map(frame, steps_of(kind)))
+
+    def work(members: dict[str, Any]) -> tuple[int, int]:
+        usage = {"input_tokens": 1, **members}
+        start = {"type": "text", "text": "", **members}
+        machine = StreamMachine()
+        first = steps_of(kind)[0]
+        begun = message_start(usage=usage, **members), block_start(0, start), first
+        list(machine.receive_data(body(*begun)))
+        return copied(lambda: [list(machine.receive_data(step)) for step in steps])
+
+    assert work(MANY) == work({})
+
+
+def copied(work: Callable[[], Any]) -> tuple[int, int]:
+    """Return how many steps Python takes in loops and comprehensions of ours while `work` runs, and
+    how many objects of a thousand members and more are made.
+    """
+    lines = 0
+    made = 0
+
+    def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
+        if "sansio_stream" not in frame.f_code.co_filename:
+            return None
+
+        def look(frame: FrameType, event: str, value: Any) -> Any:
+            nonlocal lines, made
+            lines += event == "line"
+            if event == "return" and isinstance(value, dict | list | tuple):
+                made += len(value) > 1_000
+            return look
+
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines, made
+
+
+def test_looking_at_a_block_copies_none_of_the_members_that_it_began_with() -> None:
+    def peak(members: dict[str, Any]) -> int:
+        machine = StreamMachine()
+        start = block_start(0, {"type": "text", "text": "", **members})
+        list(machine.receive_data(body(message_start(), start, CITATION)))
+        machine.block(0)
+
+        def look() -> None:
+            list(machine.receive_data(frame(CITATION)))
+            machine.block(0)
+
+        return memory(look)
+
+    # A copy of the members alone would take more than half a megabyte.
+    assert peak(MANY) - peak({}) < 100_000
+
+
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b":\n", b": hold\r\n"])
+def test_lines_that_mean_nothing_are_skipped_in_one_step(line: bytes) -> None:
+    def work(times: int, inside: bytes) -> int:
+        data = body(*HELLO[:3]) + inside + times * line + body(*HELLO[3:])
+        return calls(lambda: feed([data]))
+
+    assert work(100_000, b"") <= work(10, b"") + 10
+    if line.startswith(b":"):
+        head = b"event: ping\n"
+        assert work(100_000, head) <= work(10, head) + 10
