@@ -5,6 +5,7 @@ import gc
 import io
 import threading
 import warnings
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -52,7 +53,7 @@ from sansio_stream_adapters import (
     _bridge,
     _recording,
 )
-from servers import PATIENCE, replace_time
+from servers import PATIENCE, replace_time, wait_until
 from wire import (
     HELLO,
     OVERLOADED,
@@ -752,6 +753,33 @@ def test_open_raises_what_the_head_says_and_reads_nothing_of_a_stream(reader: Re
     assert refused.closed == 1
 
 
+def test_a_refused_response_that_was_closed_is_refused_with_what_had_come(reader: Reader) -> None:
+    refused = reader([b"no"], status=503, headers={"request-id": "req_4"})
+    refused.close()
+    for _ in range(2):
+        with pytest.raises(APIStatusError) as caught:
+            refused.open()
+        assert (caught.value.status_code, caught.value.request_id) == (503, "req_4")
+        with pytest.raises(APIStatusError):
+            refused.next()
+    assert refused.closed == 1
+    assert refused.source.delivered == 0
+
+
+def test_open_raises_on_what_was_closed_before_its_end_and_takes_nothing(reader: Reader) -> None:
+    it = reader([CUT_BODY, HELLO_BODY[len(CUT_BODY) :]], headers=SSE)
+    it.next()
+    it.close()
+    for _ in range(2):
+        with pytest.raises(IncompleteMessageError, match="closed before its end"):
+            it.open()
+    assert taken_until_error(it) == [payload["type"] for payload in HELLO[1:4]]
+    whole = reader([HELLO_BODY], headers=SSE)
+    whole.until_done()
+    whole.close()
+    whole.open()  # nothing is missing
+
+
 # Closing.
 
 
@@ -1103,6 +1131,114 @@ def test_a_stream_that_failed_keeps_no_frames_of_who_read_it() -> None:
     it = use()
     assert not [each for each in gc.get_objects() if isinstance(each, Big)]
     assert it.stream.snapshot is not None
+
+
+class Owner:
+    """Somebody whom a stream needs."""
+
+
+def test_the_owner_of_a_stream_lives_until_it_is_closed(reader: Reader) -> None:
+    for closes in ("close", "leave", "until_done"):
+        owner = Owner()
+        is_alive = weakref.ref(owner)
+        it = reader([HELLO_BODY], owner=owner)
+        del owner
+        gc.collect()
+        it.next()
+        assert is_alive() is not None
+        getattr(it, closes)()
+        gc.collect()
+        assert is_alive() is None
+
+
+@pytest.mark.parametrize("as_garbage", [False, True], ids=["at once", "as garbage"])
+def test_a_dropped_stream_is_closed_once_and_lets_its_owner_go(as_garbage: bool) -> None:
+    closed: list[int | None] = []
+    owner = Owner()
+    is_alive = weakref.ref(owner)
+    held: list[Any] = [
+        MessageStream(
+            ByteSource([CUT_BODY]),
+            close=lambda: closed.append(threading.current_thread().ident),
+            owner=owner,
+        )
+    ]
+    del owner
+    next(held[0])
+    if as_garbage:
+        held.append(held)
+    del held
+    gc.collect()
+    wait_until(lambda: closed and is_alive() is None, "the stream is closed")
+    assert len(closed) == 1
+    assert closed[0] != threading.main_thread().ident
+
+
+def test_what_is_dropped_where_there_can_be_no_thread_is_closed_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    it = Sync([CUT_BODY])
+    it.next()
+    it.stream = MessageStream([])
+    assert it.closed == 1
+
+
+def test_a_garbage_collection_under_a_lock_does_not_wait_for_it() -> None:
+    lock, is_closed = threading.Lock(), threading.Event()
+
+    def close() -> None:
+        with lock:  # as a pool does
+            is_closed.set()
+
+    held: list[Any] = [MessageStream(ByteSource([CUT_BODY]), close=close)]
+    next(held[0])
+    held.append(held)
+    with lock:
+        del held
+        gc.collect()
+        assert not is_closed.is_set()
+    assert is_closed.wait(PATIENCE)
+
+
+def test_an_asynchronous_stream_that_is_dropped_is_closed_by_its_loop() -> None:
+    async def main() -> None:
+        closed = asyncio.Event()
+
+        async def close() -> None:
+            closed.set()
+
+        async def drop() -> None:
+            await anext(AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close))
+
+        await drop()
+        await closed.wait()
+        closed.clear()
+        stream = [AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close)]
+        await asyncio.to_thread(stream.clear)  # nor does it matter where
+        await closed.wait()
+
+    asyncio.run(main())
+
+
+def test_an_asynchronous_stream_whose_loop_has_ended_ends_its_recording_all_the_same(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "answer.capture.jsonl"
+
+    async def main() -> AsyncMessageStream:
+        stream = AsyncMessageStream(AsyncByteSource([CUT_BODY]), record_to=path, owner=Owner())
+        await anext(stream)
+        return stream
+
+    stream = asyncio.run(main())
+    before = len(_bridge.OPEN_CHUNKS)
+    del stream
+    assert parse_capture(path.read_bytes()).end is not None
+    assert len(_bridge.OPEN_CHUNKS) == before - 1
 
 
 def test_a_dropped_stream_warns_of_nothing() -> None:
