@@ -1,10 +1,13 @@
 """A stream holds what it needs for as long as it needs it, and leaves nothing, on each adapter."""
 
+import _thread
 import asyncio
 import gc
 import importlib
+import operator
+import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +21,7 @@ from sansio_stream_adapters import (
     APITimeoutError,
     IncompleteMessageError,
     Timeout,
+    _bridge,
 )
 from servers import TLS, Do, RawServer, Sleep, chunk, head, response
 from wire import HELLO, body
@@ -281,6 +285,76 @@ async def test_a_second_reader_is_refused_and_the_first_one_reads_on(
 
         assert await adapter.gather(first, second) == [SAID, ""]
         assert await stream.get_final_text() == SAID
+
+
+# Many of them.
+
+
+async def mistreat(adapter: Adapter, client: Any, way: int) -> None:
+    """Open a stream, and do with it what nobody should."""
+    match way % 4:
+        case 0:
+            await client.messages.create(**ask(), stream=True)
+        case 1:
+            held: list[Any] = [await client.messages.create(**ask(), stream=True)]
+            await anext(held[0])
+            held.append(held)
+            del held
+            gc.collect()  # else some time, while requests wait for the pool
+        case 2:
+
+            async def read_on(is_about_to_wait: Callable[[], object]) -> None:
+                async for _ in await client.messages.create(**ask(), stream=True):
+                    is_about_to_wait()
+
+            await adapter.interrupted(read_on)
+        case _:
+            await read_and_leave(adapter, client.messages.stream(**ask()))
+
+
+def what_is_there(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
+    """How many streams, files, threads and tasks there are, as far as the system tells."""
+    gc.collect()
+    files = Path("/proc/self/fd")
+    living = len(tasks())
+    if adapter.loop == "trio":
+        living = importlib.import_module("trio").lowlevel.current_statistics().tasks_living
+    return (
+        len(_bridge.OPEN_CHUNKS),
+        len(list(files.iterdir())) if files.is_dir() else 0,
+        _thread._count() - server.threads,
+        living,
+    )
+
+
+@driven
+async def test_of_many_streams_nothing_is_left_whatever_was_done_with_a_third_of_them(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 60
+    first = 12
+    scripts = [[response(WHOLE)], [response(WHOLE)], UNENDING] * ((first + times) // 3)
+    server = raw_server(*scripts)
+    async with adapter.client(server.url, limit=4) as client:
+
+        async def use(numbers: Iterable[int]) -> None:
+            for number in numbers:
+                if number % 3 == 2:
+                    await mistreat(adapter, client, number // 3)
+                else:
+                    async with client.messages.stream(**ask()) as stream:
+                        assert await stream.get_final_text() == SAID
+            gc.collect()
+            await adapter.until(lambda: server.threads <= adapter.pools, "connections are closed")
+
+        await use(range(first))
+        before = what_is_there(adapter, server)
+        await use(range(first, len(scripts)))
+        await adapter.until(
+            lambda: all(map(operator.le, what_is_there(adapter, server), before)),
+            "all is as before",
+        )
+        assert len(server.requests) == len(scripts)
 
 
 # Generators of httpx, which only a loop can end.
