@@ -513,7 +513,7 @@ def test_a_manager_gives_the_message_at_once() -> None:
     assert desk.closed == [200, 200]
 
 
-@pytest.mark.parametrize("wrong", [-1, None, "2", 1.5])
+@pytest.mark.parametrize("wrong", [-1, None, "2", 1.5, True])
 def test_a_number_of_retries_that_is_none_is_said_at_once(caller: Caller, wrong: Any) -> None:
     with pytest.raises(ValueError, match="max_retries: a whole number"):
         caller.client(Desk(GOOD), max_retries=wrong)

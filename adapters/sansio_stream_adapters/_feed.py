@@ -157,6 +157,7 @@ class Feed:
         self.texts = TextPieces()
         self._waited = 0.0
         self._refused_body = b""
+        self._refusal = FirstFrame(self.status, self.headers)
         self._events = NO_EVENTS
         self._has_ended = False
         self._was_left = False
@@ -171,7 +172,9 @@ class Feed:
         self._waited += waited
         if self.is_refusing:
             self._refused_body += chunk
-            if len(self._refused_body) >= REFUSAL_BYTES or self._is_idle:
+            # A refusal that is an event stream may stay open behind its error.
+            is_told = isinstance(self._refusal.receive(chunk), APIStatusError)
+            if is_told or len(self._refused_body) >= REFUSAL_BYTES or self._is_idle:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
             return
         if self._recorder is not None:
