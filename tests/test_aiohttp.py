@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import itertools
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -14,7 +16,13 @@ from wire import HELLO, body
 
 aiohttp = pytest.importorskip("aiohttp", reason="the adapter stands on aiohttp")
 
-from sansio_stream_adapters.aiohttp import AsyncClient, client_timeout, from_response  # noqa: E402
+from sansio_stream_adapters.aiohttp import (  # noqa: E402
+    AsyncClient,
+    HeadFirst,
+    RequestBody,
+    client_timeout,
+    from_response,
+)
 
 RawServers = Callable[..., RawServer]
 WHOLE = body(*HELLO)
@@ -98,3 +106,64 @@ def test_a_response_of_yours_is_not_closed_because_its_stream_was_dropped(
             return read
 
     assert asyncio.run(main()) == WHOLE
+
+
+class Writer:
+    """What a body is written to; tells the sizes of what was written, and of waits by a 0."""
+
+    transport = protocol = None
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+
+    async def write(self, piece: bytes) -> None:
+        self.told.append(len(piece))
+
+    async def drain(self) -> None:
+        self.told.append(0)
+
+
+def test_a_request_is_written_in_pieces_and_each_is_waited_for() -> None:
+    body = RequestBody(b"x" * 150_000, 1.0)
+    writer = Writer()
+    asyncio.run(body.write(writer))
+    assert writer.told == [65_536, 0, 65_536, 0, 18_928, 0]
+    assert body.size == 150_000
+    assert body.decode() == "x" * 150_000
+
+
+class Heard(asyncio.Protocol):
+    """A protocol that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+ANSWERS = {
+    "all at once": (b"HTTP/1.1 200 OK\r\na: b\r\n\r\n", b"body\r\n\r\nmore"),
+    "behind informational heads": (CONTINUE + CONTINUE + b"HTTP/1.1 200 OK\r\n\r\n", b"body"),
+    "lines without CR": (b"HTTP/1.1 200 OK\na: b\n\n", b"body\n\nmore"),
+    "blank lines first": (b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"body"),
+    "no body": (b"HTTP/1.1 200 OK\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize(("heads", "rest"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
+def test_a_head_comes_alone_and_nothing_is_lost_however_it_is_cut(
+    heads: bytes, rest: bytes, cut: int
+) -> None:
+    heard, transport = Heard(), mock.Mock()
+    transport.is_closing.return_value = False
+    HeadFirst.put_before(heard, transport)
+    ((between,), _) = transport.set_protocol.call_args
+    data = heads + rest
+    for at in range(0, len(data), cut):
+        between.data_received(data[at : at + cut])
+    assert b"".join(heard.pieces) == data
+    ends = list(itertools.accumulate(map(len, heard.pieces)))
+    assert len(heads) in ends

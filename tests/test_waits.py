@@ -4,6 +4,7 @@ are the same to every adapter.
 
 import asyncio
 import itertools
+import json
 import socket
 import ssl
 import threading
@@ -39,6 +40,7 @@ from servers import (
     interrupt,
     listening,
     port_of,
+    read_request,
     response,
     signalling,
 )
@@ -241,6 +243,31 @@ async def test_a_refusal_that_comes_before_the_whole_request_is_read_is_heard(
         async with adapter.client(url) as client:
             with pytest.raises(ContentTooLargeError):
                 await client.messages.create(**ask(system=LARGE), stream=True)
+
+
+@driven
+async def test_httpx_is_given_a_request_in_pieces_each_of_which_has_the_timeout(
+    adapter: Adapter,
+) -> None:
+    if not adapter.libraries[0].startswith("httpx"):
+        pytest.skip("of aiohttp see test_aiohttp, of the others test_http11")
+    pieces: list[bytes] = []
+
+    def answer(request: Any) -> Any:
+        pieces.extend(request.stream)
+        return adapter.library.Response(200, headers=STREAM, content=WHOLE)
+
+    async def answer_in_a_loop(request: Any) -> Any:
+        pieces.extend([piece async for piece in request.stream])
+        return adapter.library.Response(200, headers=STREAM, content=WHOLE)
+
+    kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
+    transport = adapter.library.MockTransport(answer_in_a_loop if adapter.loop else answer)
+    client = adapter.make(http_client=kind(transport=transport), api_key="k", max_retries=0)
+    async with client.messages.stream(**ask(system="x" * 200_000)) as stream:
+        await stream.until_done()
+    assert [len(piece) for piece in pieces[:-1]] == [65_536] * 3
+    assert json.loads(b"".join(pieces))["system"] == "x" * 200_000
 
 
 # Receiving.
@@ -454,7 +481,7 @@ async def test_a_proxy_of_the_environment_is_used_but_for_hosts_that_it_excepts(
 
 
 @driven
-async def test_by_tls_the_key_is_not_shown_to_a_proxy(
+async def test_a_proxy_that_does_not_connect_is_no_answer_and_is_not_shown_the_key(
     adapter: Adapter, raw_server: RawServers, environment: pytest.MonkeyPatch
 ) -> None:
     if not adapter.pools:
@@ -467,6 +494,59 @@ async def test_by_tls_the_key_is_not_shown_to_a_proxy(
     (request,) = proxy.requests
     assert request.line.startswith("CONNECT example.com:443 ")
     assert "x-api-key" not in request.headers
+
+
+@contextmanager
+def tunnel() -> Iterator[str]:
+    """Connect one client to whom it asks for, as a proxy does for TLS; the value is its URL."""
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def connect(listener: socket.socket) -> None:
+        with suppress(OSError):  # nobody comes
+            near, _ = listener.accept()
+            near.settimeout(PATIENCE)
+            received = read_request(near, 1)
+            assert received is not None
+            host, _, port = received.line.split()[1].partition(":")
+            far = socket.create_connection((host, int(port)), PATIENCE)
+            near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+            with near, far:
+                back = threading.Thread(target=copy, args=[far, near])
+                back.start()
+                copy(near, far)
+                back.join()
+
+    with listening() as listener:
+        thread = threading.Thread(target=connect, args=[listener])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{port_of(listener)}"
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes who still accepts
+            thread.join()
+
+
+@driven
+async def test_a_stream_by_tls_through_a_proxy_is_like_any_other(
+    adapter: Adapter, raw_server: RawServers, environment: pytest.MonkeyPatch, tls: TLS
+) -> None:
+    if not adapter.pools:
+        pytest.skip("it has no proxies, says docs/clients.md")
+    server = raw_server([head() + chunk(WHOLE) + chunk(b"") + b"garbage\r\n\r\n"], tls=tls)
+    with tunnel() as url:
+        environment.setenv("HTTPS_PROXY", url)
+        async with (
+            adapter.client(server.url, tls=tls.client) as client,
+            client.messages.stream(**ask()) as stream,
+        ):
+            assert await stream.get_final_text() == SAID
+    assert server.requests[0].line == "POST /v1/messages HTTP/1.1"
 
 
 @driven

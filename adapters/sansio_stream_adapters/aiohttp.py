@@ -303,15 +303,15 @@ class HeadFirst(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand over what has come, cut behind each head up to that of the answer."""
         while self._is_looking and data:
-            self._first = (self._first + data[:32])[:32]
             end = self.END.search(self._last + data)
-            if end is None:
-                self._last = (self._last + data)[-3:]
-                break
-            here = end.end() - len(self._last)
+            here = len(data) if end is None else end.end() - len(self._last)
             head, data = data[:here], data[here:]
-            self._is_looking = self.FINAL.match(self._first) is None
-            self._first = self._last = b""
+            self._first = (self._first + head[:32])[:32]
+            if end is None:
+                self._last = (self._last + head)[-3:]
+            else:
+                self._is_looking = self.FINAL.match(self._first) is None
+                self._first = self._last = b""
             self._protocol.data_received(head)
             if self._transport.is_closing():  # it was no head
                 return
