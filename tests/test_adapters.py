@@ -1148,16 +1148,21 @@ async def test_many_streams_leak_neither_files_nor_memory(
             gc.collect()
             return open_files(), tracemalloc.get_traced_memory()[0]
 
+        grown: list[int] = []
         tracemalloc.start()
         try:
             await some(20)
             files, memory = await held()
-            await some(times)
-            files_then, memory_then = await held()
+            # A leak grows each time. Caches, and threads of other servers, do once.
+            while not grown or (grown[-1] >= 500 * times and len(grown) < 5):
+                memory_before = memory
+                await some(times)
+                files_then, memory = await held()
+                grown.append(memory - memory_before)
         finally:
             tracemalloc.stop()
     assert files_then <= files
-    assert memory_then - memory < 500 * times  # a machine alone is several times as much
+    assert min(grown) < 500 * times  # a machine alone is several times as much
 
 
 # TLS.

@@ -51,6 +51,7 @@ from sansio_stream_adapters import (
     MessageStream,
     Stream,
     _bridge,
+    _dropped,
     _recording,
 )
 from servers import PATIENCE, replace_time, wait_until
@@ -1224,6 +1225,31 @@ def test_an_asynchronous_stream_that_is_dropped_is_closed_by_its_loop() -> None:
     asyncio.run(main())
 
 
+def test_trio_closes_what_is_dropped_as_asyncio_does() -> None:
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+
+    async def main() -> None:
+        closed = trio.Event()
+
+        async def close() -> None:
+            closed.set()
+
+        async def drop() -> None:
+            await anext(AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close))
+
+        await drop()
+        await closed.wait()
+        closed = trio.Event()
+        stream = [AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close)]
+        await trio.to_thread.run_sync(stream.clear)
+        await closed.wait()
+        kept.append(AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close))
+
+    kept: list[Any] = []
+    trio.run(main)
+    kept.clear()  # its loop has ended, and nobody can close it any more
+
+
 def test_an_asynchronous_stream_whose_loop_has_ended_ends_its_recording_all_the_same(
     tmp_path: Path,
 ) -> None:
@@ -1235,10 +1261,10 @@ def test_an_asynchronous_stream_whose_loop_has_ended_ends_its_recording_all_the_
         return stream
 
     stream = asyncio.run(main())
-    before = len(_bridge.OPEN_CHUNKS)
+    before = len(_dropped.HELD)
     del stream
     assert parse_capture(path.read_bytes()).end is not None
-    assert len(_bridge.OPEN_CHUNKS) == before - 1
+    assert len(_dropped.HELD) == before - 1
 
 
 def test_a_dropped_stream_warns_of_nothing() -> None:

@@ -21,7 +21,7 @@ from sansio_stream_adapters import (
     APITimeoutError,
     IncompleteMessageError,
     Timeout,
-    _bridge,
+    _dropped,
 )
 from servers import TLS, Do, RawServer, Sleep, chunk, head, response
 from wire import HELLO, body
@@ -320,7 +320,7 @@ def what_is_there(adapter: Adapter, server: RawServer) -> tuple[int, int, int, i
     if adapter.loop == "trio":
         living = importlib.import_module("trio").lowlevel.current_statistics().tasks_living
     return (
-        len(_bridge.OPEN_CHUNKS),
+        len(_dropped.HELD),
         len(list(files.iterdir())) if files.is_dir() else 0,
         _thread._count() - server.threads,
         living,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NotRequired, Self, TypeVa
 from sansio_stream.events import MessageStreamEvent
 
 from ._concurrency import alarm, at_most, quietly
-from ._dropped import handing_over, in_a_thread
+from ._dropped import handing_over, hold, in_a_thread, let_go_of
 from ._feed import Feed, Head, MapError, Need, Response, StreamOptions
 from ._texts import joined_text
 from ._view import MessageStreamView, StreamView
@@ -68,13 +68,6 @@ class AsyncReply(Head):
     owner: NotRequired[object]
     wakes: NotRequired[bool]
 
-
-OPEN_CHUNKS: Final[dict[int, object]] = {}
-"""The chunks of all streams that have an owner and are not closed, by their identity.
-
-A garbage collection that takes a stream and its chunks at once would end the chunks first: where it
-happens to run, and not as their library wants it.
-"""
 
 ANOTHER_READER: Final = "another task is reading this stream: one task, or thread, at a time"
 
@@ -136,7 +129,7 @@ class Stream(StreamView, Generic[Event]):
         self._is_pooled = is_pooled
         self._owner = owner
         if owner is not None:
-            OPEN_CHUNKS[id(self._chunks)] = self._chunks
+            hold(self._chunks)
         self._turn = threading.Lock()
         # Whoever closes may be another thread or a signal handler. Each side writes its own flag
         # before it looks at the other's; where both let go, the lock makes it one, and never waits.
@@ -228,11 +221,13 @@ class Stream(StreamView, Generic[Event]):
         finally:
             self._is_released = True
             self._feed.closed()
-            if self._close is not None:
-                with contextlib.suppress(Exception):  # nothing hangs on it any more
-                    self._close()
-            self._owner = None
-            OPEN_CHUNKS.pop(id(self._chunks), None)
+            try:
+                if self._close is not None:
+                    with contextlib.suppress(Exception):  # nothing hangs on it any more
+                        self._close()
+            finally:
+                self._owner = None
+                let_go_of(self._chunks)
 
     def _linger(self) -> None:
         """Read the end of the body behind `message_stop`, within small bounds."""
@@ -334,7 +329,7 @@ class AsyncStream(StreamView, Generic[Event]):
         self._is_pooled = is_pooled
         self._owner = owner
         if owner is not None:
-            OPEN_CHUNKS[id(self._chunks)] = self._chunks
+            hold(self._chunks)
         self._is_reading = False
         self._is_closing = False
         self._hand_over = handing_over()
@@ -429,7 +424,7 @@ class AsyncStream(StreamView, Generic[Event]):
         finally:
             self._is_released = True
             self._owner = None
-            OPEN_CHUNKS.pop(id(self._chunks), None)
+            let_go_of(self._chunks)
 
     async def _linger(self) -> None:
         limit = self._feed.machine.bytes_received + LINGER_BYTES
@@ -449,7 +444,7 @@ class AsyncStream(StreamView, Generic[Event]):
     def __del__(self) -> None:
         if not self._is_released and not self._hand_over(self.close):
             self._feed.closed()
-            OPEN_CHUNKS.pop(id(self._chunks), None)
+            let_go_of(self._chunks)
 
 
 class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):

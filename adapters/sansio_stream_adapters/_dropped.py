@@ -16,11 +16,29 @@ from typing import Any, Final, TypeAlias
 
 from ._concurrency import Action, quietly, running_trio
 
-__all__ = ["HandOver", "handing_over", "in_a_thread"]
+__all__ = ["HandOver", "handing_over", "hold", "in_a_thread", "let_go_of"]
 
 
 HandOver: TypeAlias = Callable[[Action], bool]
 """Has something done soon, from any thread and ever after; says whether there is still a loop."""
+
+
+HELD: Final[dict[int, object]] = {}
+"""What no garbage collection may take, by its identity."""
+
+
+def hold(chunks: object) -> None:
+    """Keep the chunks of a stream until `let_go_of`, also where the stream itself is garbage.
+
+    A garbage collection takes both at once, and would end the chunks, such as a generator, before
+    anybody could close what they come from.
+    """
+    HELD[id(chunks)] = chunks
+
+
+def let_go_of(chunks: object) -> None:
+    """Keep them no longer, if they were kept."""
+    HELD.pop(id(chunks), None)
 
 
 def in_a_thread(action: Callable[[], object]) -> None:

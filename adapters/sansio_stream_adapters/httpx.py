@@ -276,6 +276,7 @@ class Raw(AsyncIterator[bytes]):
     """
 
     def __init__(self, response: Any) -> None:
+        self._response = response
         self._generator = response.aiter_raw()
         response.aiter_raw = lambda: self  # for its `aiter_bytes`, which decodes
 
@@ -291,7 +292,10 @@ class Raw(AsyncIterator[bytes]):
 
         The response must be closed, or else a read might take bytes of another one over HTTP/2.
         """
-        await at_most(0, self._read_on)
+        try:
+            await at_most(0, self._read_on)
+        finally:
+            self._response.__dict__.pop("aiter_raw", None)  # and no circle is left of us
 
     async def _read_on(self) -> None:
         async for _ in self._generator:
