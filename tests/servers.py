@@ -369,7 +369,7 @@ class Do(Enum):
 
 @attrs.frozen
 class Sleep:
-    """Do nothing for some seconds."""
+    """Do nothing for some seconds or more, so that pieces mostly come apart; no test needs it."""
 
     seconds: float
 

@@ -376,13 +376,15 @@ class Bed:
     def __init__(self) -> None:
         self.now = 100.0
         self.waits: list[float] = []
+        self.told: list[str] = []
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(round(seconds, 6))
         self.now += seconds
 
-    def pace(self, speed: float) -> Pace:
-        return Pace(speed, clock=lambda: self.now, sleep=self.sleep)
+    def pace(self, speed: float, *, tell: Callable[[str], None] | None = None) -> Pace:
+        tell = self.told.append if tell is None else tell
+        return Pace(speed, clock=lambda: self.now, sleep=self.sleep, tell=tell)
 
 
 TIMED = capture((1.0, body(*HELLO[:3])), (1.5, body(*HELLO[3:])), (1.5, b"\n"), (3.0, b"\n"))
@@ -411,10 +413,24 @@ def test_time_that_was_lost_is_made_up_for() -> None:
     assert bed.waits == [1, 0.25]
 
 
-def test_no_wait_is_longer_than_a_sleep_can_be() -> None:
+def test_a_pause_of_years_is_cut_to_a_minute_and_told_and_the_next_ones_are_as_recorded() -> None:
     bed = Bed()
-    bed.pace(1e-9).wait_until(1e9)
-    assert bed.waits == [1e6]
+    pace = bed.pace(1)
+    for at in (0, 60, 1e9, 1e9 + 2):
+        pace.wait_until(at)
+    assert bed.waits == [60, 60, 2]
+    assert bed.told == ["a pause of 999,999,940 s is cut to 60 s"]
+    slow = Bed()
+    slow.pace(1e-300).wait_until(1e9)
+    assert slow.waits == [60]
+
+
+def test_the_note_of_a_cut_pause_is_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed()
+    monkeypatch.setattr(_command, "Pace", bed.pace)
+    result = replay("-", "--speed", "1", data=capture((1e9, body(*HELLO))))
+    assert result.stderr == "sansio-stream: -: a pause of 1,000,000,000 s is cut to 60 s\n"
+    assert bed.waits == [60]
 
 
 @pytest.mark.parametrize(
@@ -1178,7 +1194,8 @@ def test_an_interruption_ends_it_with_130(start: Start, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert said.strip() == b""
+    (note,) = said.strip().splitlines()
+    assert note.endswith(b"a pause of 3,600 s is cut to 60 s")
 
 
 def test_a_terminal_is_drawn_with_colours_and_waits(start: Start, tmp_path: Path) -> None:

@@ -337,6 +337,26 @@ def test_nothing_is_sent_to_a_client_that_has_gone() -> None:
     assert played(pings, leaves=2) == ([0.1] * 3, [b"head", PING, PING])
 
 
+def test_nothing_is_sent_on_a_connection_that_is_lost() -> None:
+    class Lost:
+        """A transport whose client is gone once something was sent."""
+
+        def is_closing(self) -> bool:
+            return len(sent) > 1
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("nobody asks")
+
+    transport: Any = Lost()
+    asyncio.run(Player(receive, send, transport, math.inf).play(TIMED))
+    assert len(sent) == 2
+
+
 def test_the_end_has_its_time_too() -> None:
     with logging_app(recording("1", "m", "m")) as (app, _):
         assert app.answer(asking()).chunks[-1] == Chunk(1.0, b"")

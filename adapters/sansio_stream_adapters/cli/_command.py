@@ -27,7 +27,7 @@ from ._faults import FAULTS
 from ._record import record
 from ._replay import Pace, Replay
 from ._serve import App, Recording
-from ._text import one_line, printable
+from ._text import one_line, unbroken
 from ._views import (
     GOOD,
     INTERRUPTED,
@@ -123,12 +123,14 @@ class Options:
             return iter(capture.chunks)
         return recut(capture.chunks, sizes_from(self.cut))
 
-    def pace(self) -> Pace | None:
+    def pace(self, name: str) -> Pace | None:
         """Return how to wait; recorded timing is for eyes, unless it is asked for."""
         speed = self.speed
         if speed is None:
             speed = 1.0 if self.view == "show" and is_terminal() else math.inf
-        return None if math.isinf(speed) else Pace(speed)
+        if math.isinf(speed):
+            return None
+        return Pace(speed, tell=lambda sentence: complain(f"{name}: {sentence}"))
 
 
 def is_terminal() -> bool:
@@ -180,7 +182,8 @@ Of several files the worst status counts.
     "--speed",
     callback=read_speed,
     metavar="N|max",
-    help="Times as fast as recorded. Default: 1 on a terminal, else max.",
+    help="Times as fast as recorded, with pauses of a minute at most. Default: 1 on a terminal, else"
+    " max.",
 )
 @click.option(
     "--cut",
@@ -291,7 +294,7 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
         click.echo(f"Serving at http://{shown}:{listening.getsockname()[1]}; Ctrl-C ends it.")
         for recording in recordings:
             models = ", ".join([recording.stem, *sorted(recording.models)])
-            click.echo(printable(f"  {recording.name}  for model {models}"))
+            click.echo(unbroken(f"  {recording.name}  for model {models}", 500))
         server_of(app).run(sockets=[listening])
     return GOOD
 
@@ -307,7 +310,9 @@ def replay_file(name: str, options: Options, console: Console) -> int:
     except (OSError, ValueError) as error:
         complain(f"{name}: {reason_of(error)}")
         return UNUSABLE
-    replay = Replay(capture, options.chunks(capture), strict=options.strict, pace=options.pace())
+    replay = Replay(
+        capture, options.chunks(capture), strict=options.strict, pace=options.pace(name)
+    )
     view = view_of(options.view, replay, console, verbose=options.verbose)
     view.begin()
     for moment in replay.moments():

@@ -300,6 +300,8 @@ class Player:
 
     async def is_gone_at(self, start: float, at: float | None) -> bool:
         """Wait until it is time for what was recorded at a time; was the client gone by then?"""
+        if self.transport is not None and self.transport.is_closing():
+            return True
         if at is None or math.isinf(self.speed):
             return False
         wait = start + at / self.speed - asyncio.get_running_loop().time()

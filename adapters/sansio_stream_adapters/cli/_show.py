@@ -118,7 +118,8 @@ class Writer:
                 self._end_line()
             elif piece.isspace():
                 self._end_word()
-                self._space += piece.replace("\t", " " * 4)
+                # More than a line of spaces is as good as a line of them.
+                self._space = (self._space + piece.replace("\t", " " * 4))[:WIDEST]
             else:
                 self._grow_word(piece, style)
 
@@ -276,8 +277,9 @@ class Show:
     # Blocks.
 
     def _start(self, index: int, block: ContentBlock) -> None:
-        self._heading(index, name_of(block), style_of(block))
-        self._names[index] = name_of(block)
+        name = one_line(name_of(block), 48)
+        self._heading(index, name, style_of(block))
+        self._names[index] = name
         self._layouts[index] = Layout()
         self._citations[index] = []
         match block:

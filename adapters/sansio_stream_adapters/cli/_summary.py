@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,10 +15,10 @@ from sansio_stream.events import ContentBlockDeltaEvent
 from sansio_stream.message import MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock, UnknownBlock
 
 from ._show import type_of
-from ._text import printable
+from ._text import unbroken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sansio_stream.message import Message
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Summary"]
 
 TROUBLED: Final = "yellow"
+MOST_LINES: Final = 40
+MOST_TOKENS: Final = 10**15
+"""No answer has more; and a number of hundreds of digits cannot be divided by seconds."""
 STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yellow"}
 
 
@@ -51,66 +55,83 @@ class Summary:
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
         for name, text, style in self._rows(reading):
-            table.add_row(name, Text(printable(text), style=style))
+            table.add_row(name, Text(text, style=style))
         return table
 
     def _rows(self, reading: Reading) -> Iterator[tuple[str, str, str]]:
+        """Return names, texts and styles; of a text each line is one that is meant to be one."""
+        for name, lines, style in self._facts(reading):
+            yield name, "\n".join(map(unbroken, lines)), style
+
+    def _facts(self, reading: Reading) -> Iterator[tuple[str, list[str], str]]:
         machine = reading.machine
         verdict = machine.verdict
         style = STYLES.get(verdict, "bold red")
-        yield "verdict", f"{verdict.name}: {verdict.value}", style
+        yield "verdict", [f"{verdict.name}: {verdict.value}"], style
         failure = reading.failure
         if failure is not None and failure != verdict.value:
-            yield "reason", failure.removeprefix(f"{verdict.value}: "), "red"
+            yield "reason", [failure.removeprefix(f"{verdict.value}: ")], "red"
         elif failure is None:
             for remark in reading.remarks:
-                yield "remark", remark, TROUBLED
+                yield "remark", [remark], TROUBLED
         header = reading.header
         if header.status is not None:
             request_id = header.headers.get("request-id", "")
             ok = 200 <= header.status < 300
-            yield "HTTP", f"{header.status}  {request_id}".strip(), "" if ok else "bold red"
+            yield "HTTP", [f"{header.status}  {request_id}".strip()], "" if ok else "bold red"
         if machine.snapshot is not None:
-            yield from self._message_rows(machine.snapshot)
-        yield "received", received(reading), ""
+            yield from self._message_facts(machine.snapshot)
+        yield "received", [received(reading)], ""
         violations = ", ".join(f"{count} {code}" for code, count in self._codes.most_common())
         more = machine.violation_count - self._codes.total()
         if more:
             violations += f", {more} more"
-        yield "violations", violations or "none", TROUBLED if violations else ""
+        yield "violations", [violations or "none"], TROUBLED if violations else ""
 
-    def _message_rows(self, message: Message) -> Iterator[tuple[str, str, str]]:
-        yield "message", message.id or "without an id", ""
-        yield "model", message.model or "not said", ""
+    def _message_facts(self, message: Message) -> Iterator[tuple[str, list[str], str]]:
+        yield "message", [message.id or "without an id"], ""
+        yield "model", [message.model or "not said"], ""
         stop = message.stop_reason or "none"
         if message.stop_sequence is not None:
             stop += f" {message.stop_sequence!r}"
-        yield "stop reason", stop, ""
+        yield "stop reason", [stop], ""
         kinds = Counter(type_of(block) for block in message.content)
-        yield "blocks", ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "none", ""
-        usage = "\n".join(
-            f"{count:>7,}  {name}" for name, count in counters(message.usage.to_dict())
-        )
-        yield "usage", usage or "not said", ""
-        for index, block in enumerate(message.content):
-            if (
-                isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock, UnknownBlock))
-                and block.input_state != "complete"
-                and (block.input_json or not isinstance(block, UnknownBlock))
-            ):
-                name = type_of(block) if isinstance(block, UnknownBlock) else block.name
-                yield "input", f"{name} (content[{index}]) is {block.input_state}", "red"
+        shown = first_of(f"{count} {kind}" for kind, count in kinds.items())
+        yield "blocks", [", ".join(shown) or "none"], ""
+        usage = (f"{count:>7,}  {name}" for name, count in counters(message.usage.to_dict()))
+        yield "usage", first_of(usage) or ["not said"], ""
+        yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
         yield from self._timing(message)
 
-    def _timing(self, message: Message) -> Iterator[tuple[str, str, str]]:
+    def _timing(self, message: Message) -> Iterator[tuple[str, list[str], str]]:
         if self._first is None or self._last is None:
             return
         timing = f"first token after {self._first:.2f} s"
         # Before the end usage says only how many tokens there were at the beginning.
         tokens = None if message.stop_reason is None else message.usage.output_tokens
-        if tokens is not None and self._last > self._first:
+        if tokens is not None and self._last > self._first and tokens <= MOST_TOKENS:
             timing += f", then {tokens / (self._last - self._first):,.1f} output tokens per second"
-        yield "timing", timing, ""
+        yield "timing", [timing], ""
+
+
+def first_of(lines: Iterable[str]) -> list[str]:
+    """Return the first of some lines, and how many there are more: a table is to be looked at."""
+    every = iter(lines)
+    shown = list(itertools.islice(every, MOST_LINES))
+    more = sum(1 for _ in every)
+    return [*shown, f"{more:,} more"] if more else shown
+
+
+def unusable_inputs(message: Message) -> Iterator[str]:
+    """Return which calls have an input that cannot be used, and what is wrong with it."""
+    for index, block in enumerate(message.content):
+        if (
+            isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock, UnknownBlock))
+            and block.input_state != "complete"
+            and (block.input_json or not isinstance(block, UnknownBlock))
+        ):
+            name = type_of(block) if isinstance(block, UnknownBlock) else block.name
+            yield f"{name} (content[{index}]) is {block.input_state}"
 
 
 def received(reading: Reading) -> str:

@@ -25,7 +25,15 @@ from sansio_stream.events import (
     UnknownEvent,
 )
 
-from ._text import one_line, printable, to_json
+from ._text import (
+    CHARACTERS_IN_A_CELL,
+    ending,
+    fitting,
+    one_line,
+    printable,
+    to_json,
+    unbroken,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,15 +56,16 @@ BOM: Final = b"\xef\xbb\xbf"
 
 @attrs.frozen
 class Line:
-    """One line of a frame: its bytes without the line end, and the data that it holds, if any."""
+    """One line of a frame: its bytes without the line end, as text, and its data, if it has any."""
 
     raw: bytes
+    text: str
     data: str | None
 
     @property
     def lead(self) -> int:
         """How many characters of the line stand before its data."""
-        return len(text_of(self.raw)) - len(self.data or "")
+        return len(self.text) - len(self.data or "")
 
 
 class Trace:
@@ -65,6 +74,9 @@ class Trace:
     def __init__(self, console: Console, body: bytes | bytearray) -> None:
         self._console = console
         self._body = body
+        # The lines that were looked at last: all violations of a frame look at the same ones.
+        self._offset: int | None = None
+        self._lines: list[Line] = []
         self._width = max(
             40, console.width if console.is_terminal else max(console.width, WIDTH_OF_A_PIPE)
         )
@@ -119,29 +131,38 @@ class Trace:
         for line in lines:
             if rest is not None and line.data is not None:
                 if rest <= len(line.data):
-                    self._quote(line.raw, line.lead + rest)
+                    self._quote(line, line.lead + rest)
                     return
                 rest -= len(line.data) + 1
         self._quote(*beginning_of(lines))
 
     def _say(self, text: str, style: str) -> None:
-        for line in Text(printable(text), style).wrap(self._console, self._width - MARGIN):
-            self._print(Text.assemble(" " * MARGIN, line))
+        # Lines that go on are indented further, so that nothing said begins a line of its own.
+        indent = MARGIN
+        for line in Text(unbroken(text), style).wrap(self._console, self._width - MARGIN - 2):
+            self._print(Text.assemble(" " * indent, line))
+            indent = MARGIN + 2
 
-    def _quote(self, raw: bytes, position: int) -> None:
+    def _quote(self, line: Line, position: int) -> None:
         """Quote a line around a place in it, with a caret under the place."""
         width = self._width - MARGIN
-        text = printable(text_of(raw)).replace("\t", " ")
-        start = max(0, min(position - width // 2, len(text) - width))
-        before = ("…" if start else "") + text[start + bool(start) : position]
-        quoted = one_line_of(before + text[position:], width)
-        self._print(Text(" " * MARGIN + quoted))
+        reach = CHARACTERS_IN_A_CELL * width + 1
+        after = fitting(shown(line.text[position : position + reach]), width)
+        # What stands before the place has half of the line, or what is left of it.
+        room = max(width // 2, width - cell_len(after))
+        before = ending(shown(line.text[max(0, position - reach) : position]), room)
+        self._print(Text(" " * MARGIN + fitting(before + after, width)))
         self._print(Text(" " * (MARGIN + cell_len(before)) + "^", style="bold red"))
 
     def _lines_at(self, offset: int | None) -> list[Line]:
         """Return the lines of the frame that begins there."""
         if offset is None:
             return []
+        if offset != self._offset:
+            self._offset, self._lines = offset, self._lines_from(offset)
+        return self._lines
+
+    def _lines_from(self, offset: int) -> list[Line]:
         blank = BLANK_LINE.search(self._body, offset)
         frame = bytes(self._body[offset : blank.start() if blank else None])
         if offset == 0:
@@ -159,31 +180,29 @@ def text_of(raw: bytes) -> str:
 def line_of(raw: bytes) -> Line:
     field, _, value = raw.partition(b":")
     data = text_of(value.removeprefix(b" ")) if field == b"data" else None
-    return Line(raw, data)
+    return Line(raw, text_of(raw), data)
 
 
-def beginning_of(lines: list[Line]) -> tuple[bytes, int]:
-    return (lines[0].raw if lines else b""), 0
+def shown(text: str) -> str:
+    """Return a part of a line of which all spaces count."""
+    return printable(text).replace("\t", " ").replace("\n", " ")
 
 
-def place_of(violation: Violation, lines: list[Line]) -> tuple[bytes, int]:
+def beginning_of(lines: list[Line]) -> tuple[Line, int]:
+    return (lines[0] if lines else line_of(b"")), 0
+
+
+def place_of(violation: Violation, lines: list[Line]) -> tuple[Line, int]:
     """Return the line that a violation is about, and where in its text; else the first one."""
     for line in lines:
         if violation.code is ViolationCode.INVALID_UTF8:
             try:
                 line.raw.decode()
             except UnicodeDecodeError as error:
-                return line.raw, len(line.raw[: error.start].decode())
-        elif violation.excerpt == text_of(line.raw):
-            return line.raw, 0
+                return line, len(line.raw[: error.start].decode())
+        elif violation.excerpt == line.text:
+            return line, 0
     return beginning_of(lines)
-
-
-def one_line_of(text: str, width: int) -> str:
-    """Return a line whose spaces all count, cut at the end."""
-    while cell_len(text) > width:
-        text = text[: width - 1 - (cell_len(text[:width]) - width)] + "…"
-    return text
 
 
 def data_in(lines: list[Line]) -> str:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ._show import Show
 from ._summary import Summary
-from ._text import printable, to_json
+from ._text import to_json, unbroken
 from ._trace import Trace
 
 if TYPE_CHECKING:
@@ -202,8 +202,8 @@ def reason_of(error: OSError | ValueError) -> object:
 
 
 def complain(sentence: str) -> None:
-    """Say something on stderr."""
-    click.echo(f"sansio-stream: {printable(sentence)}", err=True)
+    """Say something on stderr, in one line."""
+    click.echo(f"sansio-stream: {unbroken(sentence)}", err=True)
 
 
 def survive_broken_pipes() -> None:

@@ -1,0 +1,295 @@
+"""The command shows whatever a file holds: safely, in bounded time, and nothing that it is not."""
+
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from click.testing import CliRunner
+from rich.cells import cell_len
+from rich.console import Console
+
+from sansio_stream.capture import CaptureHeader, CaptureWriter
+from sansio_stream_adapters.cli import _command, _uvicorn
+from sansio_stream_adapters.cli._show import Writer
+from sansio_stream_adapters.cli._text import ending, fitting, one_line, printable, to_json, unbroken
+from test_cli import VIEWS, block_only, capture, on_terminal, replay
+from test_growth import AT_MOST, calls, characters
+from wire import (
+    HELLO,
+    MESSAGE_STOP,
+    block_start,
+    block_stop,
+    body,
+    frame,
+    message_delta,
+    message_start,
+    text,
+    tool_start,
+)
+
+WIDTH_OF_A_PIPE: Final = 120
+
+# What takes two cells, none, one where it is two characters, or more together than alone.
+ODD_WIDTHS: Final = {
+    "wide": "\N{CJK UNIFIED IDEOGRAPH-754C}",
+    "combining": "\N{COMBINING ACUTE ACCENT}",
+    "accented": "e\N{COMBINING ACUTE ACCENT}",
+    "joined": "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{PERSONAL COMPUTER}",
+    "coloured": "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}",
+    "invisible": "\N{ZERO WIDTH SPACE}",
+    "plain": "x",
+}
+
+
+# Lines that are cut.
+
+
+@pytest.mark.parametrize("odd", ODD_WIDTHS.values(), ids=ODD_WIDTHS)
+@pytest.mark.parametrize("count", [1, 59, 200, 20_000])
+def test_a_trace_quotes_a_line_of_any_width_around_the_place(odd: str, count: int) -> None:
+    line = odd * count
+    for wrong in (line.encode() + b"\xff" + line.encode(), b"event: ping\ndata: {" + line.encode()):
+        data = b"data: " + wrong + b"\n\n" + body(*HELLO)
+        shown = replay("-", "--trace", data=data).stdout
+        assert max(map(cell_len, shown.splitlines())) <= WIDTH_OF_A_PIPE
+        assert any(each.strip() == "^" for each in shown.splitlines())
+
+
+def test_the_caret_of_a_trace_is_under_the_place_behind_wide_characters() -> None:
+    wide = ODD_WIDTHS["wide"]
+    for count in (1, 20, 500):
+        data = b"data: " + (wide * count).encode() + b"\xff" + b"x" * 500 + b"\n\n" + body(*HELLO)
+        lines = replay("-", "--trace", data=data).stdout.splitlines()
+        caret = next(line for line in lines if line.strip() == "^")
+        quoted = lines[lines.index(caret) - 1]
+        before = quoted.partition("\ufffd")[0]
+        assert cell_len(before) == caret.index("^")
+
+
+@pytest.mark.parametrize("odd", ODD_WIDTHS.values(), ids=ODD_WIDTHS)
+@pytest.mark.parametrize("cut", [fitting, ending, one_line, unbroken])
+def test_what_is_cut_fits_and_says_that_it_is_cut(cut: Callable[[str, int], str], odd: str) -> None:
+    for width in (1, 2, 7, 100):
+        for count in (0, 1, 3, width, 10 * width, 10_000):
+            sent = odd * count
+            shown = cut(sent, width)
+            assert cell_len(shown) <= width
+            assert len(shown) <= 8 * width + 1
+            assert "…" in shown or shown == sent or shown == printable(sent)
+
+
+# Characters that hide, or turn others round.
+
+# Signs of numbers, of verses and of abbreviation, which stand around others and are seen.
+SEEN: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2") | {
+    "\U000110bd",
+    "\U000110cd",
+}
+HIDING: Final = [
+    char
+    for char in map(chr, range(0x110000))
+    if unicodedata.category(char) in {"Cf", "Zl", "Zp"} and char not in SEEN
+]
+
+
+def test_every_format_character_is_shown_as_a_picture_and_escaped_in_json() -> None:
+    assert len(HIDING) > 140
+    for char in HIDING:
+        assert printable(f"a{char}b") == "a\ufffdb"
+        written = to_json({char: char})
+        assert written.isascii()
+        assert json.loads(written) == {char: char}
+
+
+def test_what_people_write_is_shown_as_it_is() -> None:
+    for written in (
+        "é e\u0301",
+        "界",
+        "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}",
+        "٣ שלום",
+        "\u202f\xa0x",
+    ):
+        assert printable(written) == written
+        assert json.loads(to_json(written)) == written
+        assert to_json(written) == f'"{written}"'
+
+
+# "\u202e" turns round what follows, the tag spells in characters that nobody sees.
+FORGED: Final = "\u202e\u2066\u200b\ufeff\U000e0041\u2028FORGED\nFORGED\r\nFORGED\x85\u2029"
+
+FORGED_STREAM: Final = b"".join(
+    # The lines of a frame are named as the API names them: a line that is none is one of its own.
+    frame(payload, "event" if payload["type"] == FORGED else None)
+    for payload in (
+        message_start(FORGED, model=FORGED),
+        block_start(0),
+        text(0, "\u202e\u200b"),
+        block_stop(0),
+        tool_start(1, name=FORGED),
+        {"type": FORGED},
+        block_start(2, {"type": FORGED, "content": FORGED}),
+        block_stop(2),
+        block_start(3, {"type": "fallback", "from": {"model": FORGED}, "to": {"model": FORGED}}),
+        {
+            **message_delta(FORGED),
+            "delta": {"stop_reason": FORGED, "stop_sequence": FORGED},
+            "usage": {FORGED: 1, "output_tokens": 9, "nested": {FORGED: 2}},
+        },
+    )
+)
+ERROR: Final = {"type": "error", "error": {"type": FORGED, "message": FORGED}}
+
+
+def forged_capture(data: bytes) -> bytes:
+    header = CaptureHeader(status=529, headers={"request-id": FORGED}, request={"model": FORGED})
+    writer = CaptureWriter(header)
+    return writer.begin() + writer.chunk(data, 0) + writer.end(1, FORGED)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=" ".join)
+@pytest.mark.parametrize(
+    "data", [FORGED_STREAM, FORGED_STREAM + body(ERROR), b"event: " + FORGED_STREAM]
+)
+def test_no_name_of_a_stream_hides_or_starts_a_line_of_its_own(
+    data: bytes, view: list[str]
+) -> None:
+    for sent in (data, forged_capture(data)):
+        result = replay("-", *view, data=sent)
+        for said in (result.stdout, result.stderr):
+            assert not set(HIDING) & set(said)
+            for line in re.split("[\n\v\f\r\x85\u2028\u2029]", said):
+                assert not re.match(" {,6}(│ *)?FORGED", line)
+        assert all(line.startswith("sansio-stream: ") for line in result.stderr.splitlines())
+
+
+def test_no_name_of_a_file_starts_a_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server:
+        """Serves nothing."""
+
+        def run(self, *, sockets: Any) -> None:
+            assert sockets
+
+    path = tmp_path / "a\nFORGED\u202e.sse"
+    assert replay(str(path)).stderr.count("\n") == 1
+    path.write_bytes(FORGED_STREAM)
+    monkeypatch.setattr(_uvicorn, "server_of", lambda _: Server())
+    shown = CliRunner().invoke(_command.command, ["serve", "--port", "0", str(path)]).stdout
+    assert len(shown.splitlines()) == 2
+    assert "\u202e" not in shown
+
+
+# Numbers and sizes that nobody has thought of.
+
+
+def test_a_number_of_400_digits_is_a_number() -> None:
+    huge = 10**400
+    data = body(
+        message_start(usage={"input_tokens": huge, "output_tokens": huge, "other": huge}),
+        *HELLO[1:6],
+        {**message_delta(), "usage": {"output_tokens": huge}},
+        MESSAGE_STOP,
+    )
+    for view in VIEWS:
+        for sent in (data, capture((0.5, data[:-900]), (1, data[-900:]))):
+            result = replay("-", *view, data=sent)
+            assert result.exit_code == 0
+            assert str(huge)[:50] in result.stdout or not {"--events", "--message"} & {*view}
+
+
+def test_a_block_with_an_index_of_400_digits_is_kept_out_and_crashes_nothing() -> None:
+    huge = 10**400
+    data = body(message_start(), block_start(huge), text(huge, "Hi"), block_stop(huge))
+    for view in VIEWS:
+        assert replay("-", *view, data=data).exit_code == 1
+
+
+def test_of_a_hundred_thousand_counters_the_table_has_some_and_says_how_many_more() -> None:
+    usage = {f"counter_{number}": number for number in range(100_000)}
+    data = body(message_start(usage=usage), *HELLO[1:])
+    shown = replay("-", data=data).stdout
+    assert len(shown.splitlines()) < 100
+    assert re.search(r"counter_0\b", shown)
+    assert re.search(r"\b99,9\d\d more", shown)
+
+
+def test_of_a_thousand_kinds_of_blocks_and_cut_inputs_the_table_has_some() -> None:
+    kinds = [block_start(number, {"type": f"kind_{number}"}) for number in range(1_000)]
+    cut = [tool_start(number) for number in range(1_000, 2_000)]
+    shown = replay("-", data=body(message_start(), *kinds, *cut)).stdout
+    table = shown[shown.index("verdict") :]
+    assert len(table.splitlines()) < 200
+    assert "1 kind_0, " in table
+    assert len(re.findall(r"\b9\d\d more", table)) >= 2
+
+
+def test_a_name_of_a_megabyte_is_cut_wherever_it_is_shown() -> None:
+    name = "n" * 1_000_000
+    data = body(
+        message_start(name, model=name),
+        tool_start(0, name=name),
+        block_start(1, {"type": name}),
+        {**message_delta(), "usage": {name: 1, "output_tokens": 9}},
+    )
+    for view in ([], ["-v"], ["--trace"]):
+        assert len(replay("-", *view, data=data).stdout) < 50_000
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["x", " ", "\t", "\n", *ODD_WIDTHS.values()],
+    ids=[*"x", "space", "tab", "line", *ODD_WIDTHS],
+)
+def test_a_long_word_costs_what_its_pieces_cost(word: str) -> None:
+    def stream(count: int) -> bytes:
+        return block_only({"type": "text", "text": ""}, *[text(0, word * 8)] * count)
+
+    once, twice = stream(500), stream(1_000)
+    on_terminal(once)  # widths are remembered
+    assert calls(lambda: on_terminal(twice)) <= AT_MOST * calls(lambda: on_terminal(once))
+    assert characters(lambda: on_terminal(twice)) <= AT_MOST * characters(lambda: on_terminal(once))
+
+
+def test_of_spaces_without_end_no_more_are_held_than_a_line_has() -> None:
+    writer = Writer(Console(file=io.StringIO(), force_terminal=True, _environ={}))
+    for _ in range(100):
+        writer.write(" \t" * 100)
+    assert len(writer._space) <= 100  # nobody else knows what is held
+
+
+@pytest.mark.parametrize("view", [[], ["--trace"]], ids=["show", "trace"])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(lambda count: b"junk\n" * count + body(*HELLO), id="lines that are no frame"),
+        pytest.param(
+            lambda count: b"data: {\n\n" * count + body(*HELLO), id="frames that are no JSON"
+        ),
+        pytest.param(
+            lambda count: body(
+                message_start(),
+                tool_start(0, name="n" * 20 * count),
+                tool_start(1, name="n" * 20 * count),
+                *[text(number % 2, "x") for number in range(count)],
+            ),
+            id="blocks with long names in turn",
+        ),
+        pytest.param(
+            lambda count: b"data: " + b"\xff " * count + b"\n\n" + body(*HELLO), id="one long line"
+        ),
+    ],
+)
+def test_twice_the_file_is_at_most_twice_the_work(
+    stream: Callable[[int], bytes], view: list[str]
+) -> None:
+    once, twice = stream(300), stream(600)
+    replay("-", *view, data=once)
+    for measure in (calls, characters):
+        cost = measure(lambda: replay("-", *view, data=once))
+        assert measure(lambda: replay("-", *view, data=twice)) <= AT_MOST * cost
