@@ -182,8 +182,8 @@ Of several files the worst status counts.
     "--speed",
     callback=read_speed,
     metavar="N|max",
-    help="Times as fast as recorded, with pauses of a minute at most. Default: 1 on a terminal, else"
-    " max.",
+    help="Times as fast as recorded, but for pauses of more than a minute."
+    " Default: 1 on a terminal, else max.",
 )
 @click.option(
     "--cut",
