@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pytest
 
-from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock
+from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock, Verdict
 from sansio_stream.blocks import joined
 from wire import (
     HELLO,
@@ -124,7 +124,7 @@ def feed(
                 look(machine)
     for _ in machine.receive_eof():
         pass
-    assert machine.final_message().complete
+    assert machine.verdict is (Verdict.COMPLETE if machine.first_loss is None else Verdict.DAMAGED)
 
 
 def receive(
@@ -215,7 +215,12 @@ def many_blocks(size: int) -> list[bytes]:
 
 
 def violations_all_over(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[text(7, "lost")] * size), CHUNK)
+    return sized(answer(block_start(0), *[text(7, "")] * size), CHUNK)
+
+
+def losses_all_over(size: int) -> list[bytes]:
+    lost = [text(7, "lost"), json_piece(7, "lost"), json_piece(0, "1")]
+    return sized(answer(tool_start(0), *lost * (size // len(lost))), CHUNK)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +240,7 @@ def violations_all_over(size: int) -> list[bytes]:
         (one_tool_input_of_records, 100_000),
         (many_blocks, 2_000),
         (violations_all_over, 3_000),
+        (losses_all_over, 3_000),
     ],
 )
 def test_twice_the_input_makes_at_most_twice_the_calls(
@@ -261,6 +267,7 @@ def test_twice_the_input_makes_at_most_twice_the_calls(
         (one_tool_input_of_records, 10_000),
         (many_blocks, 600),
         (violations_all_over, 900),
+        (losses_all_over, 900),
     ],
 )
 def test_twice_the_input_makes_at_most_twice_the_characters_handled(
