@@ -21,6 +21,7 @@ from sansio_stream import (
     MessageStreamEvent,
     ProtocolError,
     StreamMachine,
+    TextBlock,
     ToolUseBlock,
     UnknownEvent,
     Verdict,
@@ -244,11 +245,29 @@ def test_what_must_come_of_a_fault_comes_of_it(name: str) -> None:
         machine, codes = machine_after(stream)
         assert stream.verdict in (None, machine.verdict)
         assert stream.codes <= codes <= stream.codes | stream.may
+        # What the damage says more exactly, the fault allows.
+        assert stream.codes <= stream.fault.codes | stream.fault.may
         message = machine.snapshot
         for block in message.content if message else ():
             if isinstance(block, ToolUseBlock) and block.input_state == "complete":
                 assert block.id not in stream.broken
                 assert block.input == stream.inputs.get(str(block.id), block.input)
+
+    look()
+
+
+@pytest.mark.parametrize("name", ["halved_character", "halved_character_in_an_input"])
+def test_a_character_that_was_cut_in_two_is_one_again(name: str) -> None:
+    @settings(max_examples=EXAMPLES)
+    @given(faults(name, max_blocks=1))
+    def look(stream: FaultyStream) -> None:
+        assert rb"\ud83d" in stream.data
+        machine, _ = machine_after(stream)
+        message = machine.final_message()
+        text = "".join(block.text for block in message.content if isinstance(block, TextBlock))
+        inputs = "".join(repr(value) for value in inputs_of(message).values())
+        assert "\U0001f600" in text + inputs
+        assert "\ud83d" not in text
 
     look()
 
@@ -418,6 +437,12 @@ def test_a_truncated_stream_that_is_taken_for_whole_is_found() -> None:
 
     found = faulted(began, "missing_last_events", "empty_body")
     assert found == {"missing_last_events": "taken for whole, but it is TRUNCATED"}
+
+
+def test_a_message_that_lost_something_and_is_taken_for_whole_is_found() -> None:
+    found = faulted(end_of, "truncated_delta", "misspelt_data_field")
+    damaged = "taken for whole, but it is DAMAGED"
+    assert found == {"truncated_delta": damaged, "misspelt_data_field": damaged}
 
 
 def test_an_error_that_is_taken_for_an_answer_is_found() -> None:

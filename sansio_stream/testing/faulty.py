@@ -126,9 +126,12 @@ def faults(
         tuple(chunks),
         damage.exception,
         damage.verdict or (fault.verdicts[0] if len(fault.verdicts) == 1 else None),
-        fault.codes,
+        fault.codes.union(damage.codes),
         fault.may,
-        {id: input for id, input in inputs_of(script).items() if id not in damage.altered},
+        {
+            **{id: input for id, input in inputs_of(script).items() if id not in damage.altered},
+            **damage.inputs,
+        },
         frozenset(damage.broken),
         kept,
     )

@@ -76,7 +76,11 @@ class Style:
         fields = [f"event{colon}{name}"] if self.event_names and name else []
         lines = [f"data{colon}{line}" for line in data.split("\n")]
         fields = lines + fields if self.data_first else fields + lines
-        return self._lines(*fields, "")
+        return self.lines(*fields, "")
+
+    def lines(self, *lines: str) -> bytes:
+        """Return lines with their ends; an empty one is the end of a frame."""
+        return "".join(line + self.line_end for line in lines).encode()
 
     def data(self, payload: Mapping[str, Any]) -> str:
         """Return the JSON of a payload."""
@@ -95,10 +99,7 @@ class Style:
         return frozenset() if self.event_names else frozenset({ViolationCode.MISSING_EVENT_NAME})
 
     def _gap(self, gap: str) -> bytes:
-        return self._lines(*gap.split("\n")) if gap else b""
-
-    def _lines(self, *lines: str) -> bytes:
-        return "".join(line + self.line_end for line in lines).encode()
+        return self.lines(*gap.split("\n")) if gap else b""
 
 
 PLAIN: Final = Style()

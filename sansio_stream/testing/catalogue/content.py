@@ -7,7 +7,7 @@ import copy
 import attrs
 
 from ...errors import Verdict
-from .damage import DEEP, Damage, LegalStream, fault
+from .damage import ANY_DELTA, DEEP, Damage, LegalStream, Payload, fault
 
 # Tools.
 
@@ -29,6 +29,7 @@ def broken_tool_input(stream: LegalStream) -> Damage:
             '{"q": undefined}',
             '{"q": 1,}',
             '{"q": 1}}',
+            '{"q": 1E400}',
             '["q"]',
             '"q"',
             " ",
@@ -65,15 +66,50 @@ def max_tokens_in_a_tool_input(stream: LegalStream) -> Damage:
 
 
 @fault(
-    Verdict.COMPLETE, problem="sgl-project/sglang#24293", codes=["unfit_delta"], needs=["tool_use"]
+    Verdict.DAMAGED, problem="sgl-project/sglang#24293", codes=["unfit_delta"], needs=["tool_use"]
 )
-def unfit_delta(stream: LegalStream) -> bytes:
+def unfit_delta(stream: LegalStream) -> Damage:
     """A text delta comes inside a tool call."""
     block = stream.tool_block()
+    broken = stream.tool_id(block[0])
     stray = copy.deepcopy(stream.payloads[block[1]])
     stray["delta"] = {"type": "text_delta", "text": "stray"}
     stream.payloads.insert(block[-1], stray)
-    return stream.body()
+    return Damage(stream.body(), broken=broken)
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_delta"], needs=["tool_use"])
+def malformed_input_delta(stream: LegalStream) -> Damage:
+    """A piece of a tool's input is an object, or under another key."""
+    place = stream.telling_place("input_json_delta")
+    piece = stream.payloads[place]["delta"].pop("partial_json")
+    stream.payloads[place]["delta"] |= stream.choose(
+        [{"partial_json": {"q": piece}}, {"json": piece}, {"partial_json": None, "text": piece}]
+    )
+    return Damage(stream.body(), broken=stream.tool_id(place))
+
+
+@fault(Verdict.DAMAGED, codes=["unknown_input_delta"], needs=["tool_use"])
+def unknown_input_delta(stream: LegalStream) -> Damage:
+    """A piece of a tool's input comes in a delta of a type that nobody knows."""
+    place = stream.telling_place("input_json_delta")
+    stream.payloads[place]["delta"]["type"] = "tool_input_delta"
+    return Damage(stream.body(), broken=stream.tool_id(place))
+
+
+@fault(
+    Verdict.COMPLETE,
+    problem="HKUDS/nanobot#4442",
+    codes=["duplicate_tool_use_id"],
+    needs=["tool_use", "tool_use"],
+)
+def duplicate_tool_use_id(stream: LegalStream) -> Damage:
+    """Two calls of tools have the same id. Whose input is whose the id does not say."""
+    calls = [stream.payloads[at]["content_block"] for at in stream.tool_starts()]
+    later = stream.choose(range(1, len(calls)))
+    altered = calls[0]["id"], calls[later]["id"]
+    calls[later]["id"] = calls[0]["id"]
+    return Damage(stream.body(), altered=altered)
 
 
 @fault(
@@ -114,19 +150,71 @@ def missing_type(stream: LegalStream) -> bytes:
     return stream.body_with_frame(place, stream.style.frame(payload, name))
 
 
-@fault(Verdict.COMPLETE, codes=["malformed_delta"], needs=["text"])
-def malformed_delta(stream: LegalStream) -> bytes:
-    """A delta says nothing: its text is null, missing, or no text."""
+@fault(
+    Verdict.DAMAGED,
+    codes=["missing_event_name", "missing_type"],
+    needs=["text"],
+)
+def untyped_delta(stream: LegalStream) -> Damage:
+    """A delta has no type and no name; that it is one can be seen by its members."""
+    place = stream.telling_place(*ANY_DELTA)
+    untyped = {name: value for name, value in stream.payloads[place].items() if name != "type"}
+    frame = stream.style.frame(untyped, "")
+    return Damage(stream.body_with_frame(place, frame), broken=stream.tool_id(place))
+
+
+@fault(Verdict.DAMAGED, codes=["event_name_mismatch"], needs=["text"])
+def ping_under_a_content_name(stream: LegalStream) -> Damage:
+    """A ping, or what nobody knows, has come in the place of a delta, under the delta's name."""
+    place = stream.telling_place(*ANY_DELTA)
+    broken = stream.tool_id(place)
+    payload = {"type": stream.choose(["ping", "content_block_dleta"])}
+    name = stream.payloads[place]["type"]
+    return Damage(stream.body_with_frame(place, stream.style.frame(payload, name)), broken=broken)
+
+
+@fault(Verdict.COMPLETE, codes=["event_name_mismatch"], needs=["text"])
+def misspelt_type(stream: LegalStream) -> Damage:
+    """A delta's type is misspelt, and its name says nothing. Nobody knows what it is."""
+    place = stream.telling_place(*ANY_DELTA)
+    altered = stream.tool_id(place)
+    payload = {**stream.payloads[place], "type": "content_block_dleta"}
+    frame = stream.style.frame(payload, "message")
+    return Damage(stream.body_with_frame(place, frame), altered=altered)
+
+
+@fault(*(Verdict.COMPLETE, Verdict.DAMAGED), codes=["malformed_delta"], needs=["text"])
+def malformed_delta(stream: LegalStream) -> Damage:
+    """A delta has no text: it is null, or missing; or it is something else, or elsewhere, and so it
+    is lost.
+    """
     place = stream.telling_place("text_delta")
-    delta = {"type": "text_delta"}
-    stream.payloads[place]["delta"] = stream.choose(
-        [delta, {**delta, "text": None}, {**delta, "text": 5}]
-    )
+    empty: list[Payload] = [{}, {"text": None}, {"text": None, "value": ""}]
+    lost: list[Payload] = [{"text": 5}, {"text": ["word"]}, {"value": "word"}]
+    delta = stream.choose([*empty, *lost])
+    stream.payloads[place]["delta"] = {"type": "text_delta", **delta}
+    return Damage(stream.body(), Verdict.DAMAGED if delta in lost else Verdict.COMPLETE)
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_member"], needs=["text"])
+def mistyped_content(stream: LegalStream) -> bytes:
+    """A block starts with a text that is none."""
+    start = stream.block_around(stream.telling_place("text_delta"))[0]
+    stream.payloads[start]["content_block"]["text"] = stream.choose([5, ["word"], {"text": "word"}])
+    return stream.body()
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_event", "before_message_start"])
+def message_start_without_message(stream: LegalStream) -> bytes:
+    """message_start has no message, or something else in its place."""
+    start = stream.payloads[stream.place("message_start")]
+    del start["message"]
+    start.update(stream.choose([{}, {"message": None}, {"message": "msg_1"}]))
     return stream.body()
 
 
 @fault(
-    Verdict.COMPLETE,
+    Verdict.DAMAGED,
     codes=["malformed_event", "unknown_index"],
     may=["index_not_next"],
     needs=["text"],
@@ -148,6 +236,68 @@ def missing_usage(stream: LegalStream) -> bytes:
     return stream.body()
 
 
+@fault(Verdict.COMPLETE, problem="Oaklight/llm-rosetta#52", codes=["missing_delta"])
+def message_delta_without_delta(stream: LegalStream) -> bytes:
+    """The usage comes in a message_delta of its own, without `delta`."""
+    last = stream.last_message_delta()
+    usage = {"type": "message_delta", "usage": last.pop("usage")}
+    usage.update(stream.choose([{}, {"delta": None}]))
+    stream.payloads.insert(stream.places("message_delta")[-1] + 1, usage)
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE)
+def usage_inside_the_delta(stream: LegalStream) -> bytes:
+    """The usage stands inside of the `delta` of a message_delta."""
+    last = stream.last_message_delta()
+    last["delta"]["usage"] = last.pop("usage")
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["misplaced_member"])
+def misplaced_member(stream: LegalStream) -> bytes:
+    """A message_delta names another model, or has content, inside of `delta` or beside it."""
+    last = stream.last_message_delta()
+    members: list[Payload] = [{"model": "another"}, {"id": "msg_2"}, {"content": []}]
+    stream.choose([last, last["delta"]]).update(stream.choose(members))
+    return stream.body()
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_event", "missing_stop_reason"])
+def message_delta_of_another_type(stream: LegalStream) -> bytes:
+    """The `delta` of a message_delta is no object, and the stop reason is lost with it."""
+    stream.last_message_delta()["delta"] = stream.choose(["end_turn", 5, ["end_turn"]])
+    return stream.body()
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_member", "missing_stop_reason"])
+def mistyped_stop_reason(stream: LegalStream) -> bytes:
+    """The stop reason is no text."""
+    reason = stream.choose([1, ["end_turn"], {"type": "end_turn"}])
+    stream.last_message_delta()["delta"]["stop_reason"] = reason
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["empty_stop_reason", "missing_stop_reason"])
+def empty_stop_reason(stream: LegalStream) -> bytes:
+    """The stop reason is an empty text: there is none."""
+    stream.last_message_delta()["delta"]["stop_reason"] = ""
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["falling_usage"])
+def falling_usage(stream: LegalStream) -> bytes:
+    """A counter of input tokens goes to 0 in the end: a placeholder, and no number."""
+    counter = stream.choose(
+        ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
+    )
+    stream.payloads[stream.place("message_start")]["message"]["usage"][counter] = 15
+    for place in stream.places("message_delta"):
+        stream.payloads[place]["usage"] = {"output_tokens": 1}
+    stream.last_message_delta()["usage"][counter] = 0
+    return stream.body()
+
+
 @fault(Verdict.COMPLETE, codes=["malformed_member"])
 def mistyped_member(stream: LegalStream) -> bytes:
     """A count of tokens is a string, or true."""
@@ -160,14 +310,16 @@ def mistyped_member(stream: LegalStream) -> bytes:
 )
 def second_signature(stream: LegalStream) -> bytes:
     """A block of reasoning gets another signature than it had."""
-    place = stream.choose(
-        [
-            at
-            for at in stream.places("content_block_delta")
-            if stream.payloads[at]["delta"]["type"] == "signature_delta"
-        ]
-    )
+    place = stream.signature_place()
     second = copy.deepcopy(stream.payloads[place])
     second["delta"]["signature"] += "other"
     stream.payloads.insert(place + 1, second)
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, codes=["second_compaction"])
+def second_compaction(stream: LegalStream) -> bytes:
+    """A compaction gets another summary than it had."""
+    first = {"type": "compaction_delta", "content": "first"}
+    stream.add_block({"type": "compaction", "content": None}, first, {**first, "content": "second"})
     return stream.body()

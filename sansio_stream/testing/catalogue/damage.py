@@ -5,7 +5,7 @@ Knows no fault.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -27,6 +27,10 @@ DEEP: Final = 20_000
 
 GROWING: Final = {"text_delta": "text", "input_json_delta": "partial_json"}
 """By the type of a delta: the member that says something."""
+ANY_DELTA: Final = tuple(GROWING)
+
+OWN_NAMES: Final = ("", "message", "data")
+"""The names, beside those of events, under which compatible servers send any event; "" for none."""
 
 
 class Choose(Protocol):
@@ -61,12 +65,13 @@ class LegalStream:
         """Choose where a payload of a type is."""
         return self.choose(self.places(type))
 
-    def telling_places(self, *deltas: str) -> list[int]:
-        """Return where deltas of these types are that are not empty."""
+    def telling_places(self, *deltas: str, of: Sequence[int] | None = None) -> list[int]:
+        """Return where deltas of these types are that are not empty: all, or those of a block."""
         return [
             at
             for at in self.places("content_block_delta")
-            if (kind := self.payloads[at]["delta"]["type"]) in deltas
+            if (of is None or at in of)
+            and (kind := self.payloads[at]["delta"]["type"]) in deltas
             and self.payloads[at]["delta"][GROWING[kind]]
         ]
 
@@ -83,22 +88,42 @@ class LegalStream:
             if payload["type"].startswith("content_block_") and payload["index"] == index
         ]
 
+    def signature_place(self) -> int:
+        """Choose where the delta with a signature is."""
+        return self.choose(
+            [
+                at
+                for at in self.places("content_block_delta")
+                if self.payloads[at]["delta"]["type"] == "signature_delta"
+            ]
+        )
+
     def last_message_delta(self) -> Payload:
         """Return the payload of the last message_delta: the stop reason is in it."""
         return self.payloads[self.places("message_delta")[-1]]
 
+    def tool_starts(self) -> list[int]:
+        """Return where the calls of tools begin whose input is not empty."""
+        return [
+            at
+            for at in self.places("content_block_start")
+            if self.payloads[at]["content_block"]["type"] == "tool_use"
+            and len(self.input_text(self.block_around(at))) > 2  # more than {}
+        ]
+
     def tool_block(self) -> list[int]:
-        """Choose a call of a tool; return where its events are."""
-        return self.block_around(
-            self.choose(
-                [
-                    at
-                    for at in self.places("content_block_start")
-                    if self.payloads[at]["content_block"]["type"] == "tool_use"
-                    and len(self.input_text(self.block_around(at))) > 2  # more than {}
-                ]
-            )
-        )
+        """Choose one of them; return where its events are."""
+        return self.block_around(self.choose(self.tool_starts()))
+
+    def add_block(self, start: Payload, *deltas: Payload) -> None:
+        """Add a block behind the others, with these deltas."""
+        index = len(self.places("content_block_start"))
+        end = self.places("message_delta")[0]
+        self.payloads[end:end] = [
+            {"type": "content_block_start", "index": index, "content_block": start},
+            *({"type": "content_block_delta", "index": index, "delta": each} for each in deltas),
+            {"type": "content_block_stop", "index": index},
+        ]
 
     def input_text(self, block: Sequence[int]) -> str:
         """Return the text of a block's input."""
@@ -143,15 +168,21 @@ class LegalStream:
         """Return the body with raw bytes inside the JSON string of a text delta."""
         place = self.telling_place("text_delta")
         self.payloads[place]["delta"]["text"] = "<raw>"
-        frames = self.frames()
-        frames[place] = frames[place].replace(b"<raw>", raw)
-        return self.style.joined(frames)
+        return self.body_with_raw(place, raw)
+
+    def body_with_raw(self, place: int, raw: bytes) -> bytes:
+        """Return the body with raw bytes in the place of "<raw>" in one frame."""
+        return self.body_with_frame(place, self.frames()[place].replace(b"<raw>", raw))
 
     def body_with_frame(self, place: int, *frames: bytes) -> bytes:
         """Return the body with other frames in the place of one."""
         all_frames = self.frames()
         all_frames[place : place + 1] = frames
         return self.style.joined(all_frames)
+
+    def compact(self, payload: Payload) -> str:
+        """Return the JSON of a payload on one line, otherwise in the stream's style."""
+        return attrs.evolve(self.style, indent=False).data(payload)
 
 
 @attrs.frozen
@@ -163,6 +194,8 @@ class Damage:
         verdict: how it ends; None where the fault leaves only one way, or where nobody can know.
         broken: ids of the tool calls that must not be run: their input must be reported as broken.
         altered: ids of those whose input has become another in a way that nobody can see.
+        inputs: by id, the inputs of calls that mean something else than before.
+        codes: which of the codes that the fault may have are certainly said.
         exception: what the source of the bytes raises after them.
     """
 
@@ -170,6 +203,8 @@ class Damage:
     verdict: Verdict | None = None
     broken: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    codes: tuple[str, ...] = ()
     exception: Exception | None = None
 
 
@@ -183,7 +218,7 @@ class Fault:
         problem: a public report of it: owner/repository#number. "" for what needs none.
         verdicts: how a machine may end. Where there are several, the damage says which.
         codes: all of these are said: codes of violations, or of the error.
-        may: these may be said as well. Nothing else is.
+        may: these may be said as well; the damage says which certainly are. Nothing else is.
         needs: the types of blocks that a script must have.
         limit: the member of `Limits` that it exceeds, or "".
         damage: does it.
@@ -213,7 +248,7 @@ def fault(
     def made_of(damage: Callable[[LegalStream], Damage | bytes]) -> Fault:
         return Fault(
             name=damage.__name__,
-            description=(damage.__doc__ or "").strip(),
+            description=" ".join((damage.__doc__ or "").split()),
             problem=problem,
             verdicts=verdicts,
             codes=frozenset(codes),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Final
 
+import attrs
+
 from ...errors import Verdict, ViolationCode
-from .damage import DEEP, OVERLOADED, Damage, LegalStream, fault
+from .damage import ANY_DELTA, DEEP, OVERLOADED, OWN_NAMES, Damage, LegalStream, fault
 
 # Bytes.
 
@@ -18,6 +21,18 @@ def invalid_utf8(stream: LegalStream) -> bytes:
     """Bytes that are not UTF-8 stand inside a text."""
     bad = stream.choose([b"\xff", b"\x80", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xf5\x80"])
     return stream.body_with_text(bad)
+
+
+@fault(Verdict.DAMAGED, codes=["invalid_utf8"], needs=["tool_use"])
+def invalid_utf8_in_an_input(stream: LegalStream) -> Damage:
+    """Bytes that are not UTF-8 stand inside a string of a tool's input, and it is JSON all the
+    same.
+    """
+    block = stream.tool_block()
+    stream.set_input(block, '{"q": "<raw>"}')
+    place = stream.telling_places("input_json_delta", of=block)[0]
+    bad = stream.choose([b"\xff", b"\x80", b"\xc3", b"\xe2\x82"])
+    return Damage(stream.body_with_raw(place, bad), broken=stream.tool_id(place))
 
 
 @fault(
@@ -50,6 +65,30 @@ def lone_surrogate(stream: LegalStream) -> bytes:
     return stream.body_with_text(stream.choose([rb"\ud83d", rb"\ude00"]))
 
 
+@fault(Verdict.COMPLETE, problem="elie222/rakazo#416", needs=["text"])
+def halved_character(stream: LegalStream) -> bytes:
+    """A character is cut between two text deltas: each has the escape of a half of it."""
+    place = stream.telling_place("text_delta")
+    second = copy.deepcopy(stream.payloads[place])
+    stream.payloads[place]["delta"]["text"] += "\ud83d"
+    second["delta"]["text"] = "\ude00"
+    stream.payloads.insert(place + 1, second)
+    return stream.body()
+
+
+@fault(Verdict.COMPLETE, needs=["tool_use"])
+def halved_character_in_an_input(stream: LegalStream) -> Damage:
+    """A character of a tool's input is cut between two deltas."""
+    block = stream.tool_block()
+    stream.set_input(block, '{"q": "\ud83d')
+    second = copy.deepcopy(stream.payloads[block[1]])
+    second["delta"] = {"type": "input_json_delta", "partial_json": '\ude00"}'}
+    stream.payloads.insert(block[-1], second)
+    return Damage(
+        stream.body(), inputs={id: {"q": "\U0001f600"} for id in stream.tool_id(block[0])}
+    )
+
+
 @fault(Verdict.NOT_AN_EVENT_STREAM, codes=["unknown_field"])
 def html_body(stream: LegalStream) -> bytes:
     """A proxy's error page in the place of the stream, under HTTP 200."""
@@ -75,18 +114,172 @@ def text_in_mid_stream(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, problem="vllm-project/vllm#37510", codes=["done_marker"])
 def done_marker(stream: LegalStream) -> bytes:
-    """The end mark of another protocol follows message_stop."""
-    return stream.style.joined([*stream.frames(), stream.style.frame_of("", "[DONE]")])
+    """The end mark of another protocol follows message_stop, under any name, in some form."""
+    mark = stream.choose(["[DONE]", "[done]", '"[DONE]"', " [DONE] ", "data: [DONE]"])
+    name = stream.choose([*OWN_NAMES, "done", "message_stop"])
+    return stream.style.joined([*stream.frames(), stream.style.frame_of(name, mark)])
 
 
-@fault(Verdict.UNTERMINATED, problem="huggingface/tau#692", codes=["done_marker"])
+@fault(
+    Verdict.UNTERMINATED,
+    problem="huggingface/tau#692",
+    codes=["done_marker", "missing_message_stop"],
+)
 def done_marker_for_message_stop(stream: LegalStream) -> bytes:
     """The end mark of another protocol stands in the place of message_stop."""
     done = stream.style.frame_of("", "[DONE]")
     return stream.body_with_frame(stream.place("message_stop"), done)
 
 
+@fault(Verdict.COMPLETE, codes=["invalid_retry"])
+def bad_retry(stream: LegalStream) -> bytes:
+    """A `retry:` field holds something else than digits."""
+    retry = stream.choose(["retry: 2000x", "retry:", "retry: -1", "retry: 2.5"])
+    place = stream.choose(range(len(stream.payloads) + 1))
+    frames = stream.frames()
+    frames.insert(place, stream.style.lines(retry, ""))
+    return stream.style.joined(frames)
+
+
+@fault(Verdict.COMPLETE, codes=["undecodable_payload"], may=["missing_event_name"])
+def comment_as_data(stream: LegalStream) -> Damage:
+    """What should be a comment, or nothing, comes as the data of a frame."""
+    text = stream.choose([": OPENROUTER PROCESSING", "keep-alive", "null", "0", '""', "[]"])
+    name = stream.choose([*OWN_NAMES, "vertex_event"])
+    place = stream.choose(range(len(stream.payloads) + 1))
+    frames = stream.frames()
+    frames.insert(place, stream.style.frame_of(name, text))
+    return Damage(stream.style.joined(frames), codes=() if name else ("missing_event_name",))
+
+
+@fault(Verdict.COMPLETE, codes=["undecodable_payload"])
+def text_of_a_vendor(stream: LegalStream) -> bytes:
+    """A vendor's own event has data that is no JSON, braces and all."""
+    text = stream.choose(["{cost: 1}", '{"cost": 1', "usage={}"])
+    place = stream.choose(range(len(stream.payloads) + 1))
+    frames = stream.frames()
+    frames.insert(place, stream.style.frame_of("vertex_event", text))
+    return stream.style.joined(frames)
+
+
+# A line of a payload.
+
+
+@fault(Verdict.DAMAGED, codes=["unknown_field"], needs=["text"])
+def misspelt_data_field(stream: LegalStream) -> Damage:
+    """The line with a delta lacks its `data:`, or it is misspelt."""
+    place = stream.telling_place(*ANY_DELTA)
+    name, data = stream.payloads[place]["type"], stream.compact(stream.payloads[place])
+    field = stream.choose(["", "dat: ", "Data: ", "data : "])
+    frame = stream.style.lines(f"event: {name}", field + data, "")
+    return Damage(stream.body_with_frame(place, frame), broken=stream.tool_id(place))
+
+
+@fault(Verdict.COMPLETE, needs=["text"])
+def payload_in_a_comment(stream: LegalStream) -> Damage:
+    """A colon has come before the line with a delta: it is a comment. Nobody can see that."""
+    place = stream.telling_place(*ANY_DELTA)
+    frame = stream.style.lines(": data: " + stream.compact(stream.payloads[place]), "")
+    return Damage(stream.body_with_frame(place, frame), altered=stream.tool_id(place))
+
+
+@fault(
+    *(Verdict.BROKEN, Verdict.DAMAGED),
+    codes=["undecodable_payload"],
+    may=["missing_blank_line"],
+    needs=["text"],
+)
+def lost_blank_line(stream: LegalStream) -> Damage:
+    """The blank line behind a delta is lost, so that its frame goes on with the next one."""
+    plain = attrs.evolve(stream, style=attrs.evolve(stream.style, between=(), indent=False))
+    place = stream.telling_place(*ANY_DELTA)
+    broken = stream.tool_id(place)
+    frame = plain.style.frame(stream.payloads[place])[: -len(stream.style.line_end)]
+    body = plain.body_with_frame(place, frame)
+    # The name is that of the second; one that promises a payload is broken without it.
+    if stream.payloads[place + 1]["type"] in ("ping", "weather_report"):
+        return Damage(body, Verdict.DAMAGED, broken=broken, codes=("missing_blank_line",))
+    return Damage(body, Verdict.BROKEN, broken=broken)
+
+
 # JSON.
+
+UNREADABLE: Final = "undecodable_payload"
+UNNAMED: Final = "missing_event_name"
+
+
+def unreadable_delta(stream: LegalStream, place: int, data: str) -> Damage:
+    """Return the body with data that nobody can read in the place of a delta, under a name that
+    does not say what it is.
+    """
+    name = stream.choose(OWN_NAMES)
+    body = stream.body_with_frame(place, stream.style.frame_of(name, data))
+    return Damage(body, broken=stream.tool_id(place), codes=() if name else (UNNAMED,))
+
+
+@fault(
+    Verdict.DAMAGED,
+    problem="agentjido/req_llm#718",
+    codes=[UNREADABLE],
+    may=[UNNAMED],
+    needs=["text"],
+)
+def truncated_delta(stream: LegalStream) -> Damage:
+    """The JSON of a delta is cut, and no name says what it was."""
+    place = stream.telling_place(*ANY_DELTA)
+    data = stream.compact(stream.payloads[place])
+    return unreadable_delta(stream, place, data[: stream.choose(range(1, len(data)))])
+
+
+@fault(
+    Verdict.DAMAGED,
+    problem="rexxars/eventsource-parser#31",
+    codes=[UNREADABLE, "missing_blank_line"],
+    may=[UNNAMED],
+    needs=["text"],
+)
+def two_payloads_in_a_frame(stream: LegalStream) -> Damage:
+    """A frame holds a delta and a second payload, each on a line, and no name."""
+    place = stream.telling_place(*ANY_DELTA)
+    second = stream.choose([stream.payloads[place], {"type": "ping"}])
+    data = f"{stream.compact(stream.payloads[place])}\n{stream.compact(second)}"
+    return unreadable_delta(stream, place, data)
+
+
+@fault(Verdict.DAMAGED, codes=[UNREADABLE], may=[UNNAMED], needs=["text"])
+def wrapped_delta(stream: LegalStream) -> Damage:
+    """A delta is inside of a JSON string, or of an array, and no name says what it is."""
+    place = stream.telling_place(*ANY_DELTA)
+    data = stream.compact(stream.payloads[place])
+    return unreadable_delta(stream, place, stream.choose([json.dumps(data), f"[{data}]"]))
+
+
+@fault(Verdict.DAMAGED, codes=[UNREADABLE], may=[UNNAMED], needs=["text"])
+def glued_delta(stream: LegalStream) -> Damage:
+    """Something stands before a delta, or behind it, and no name says what it is."""
+    place = stream.telling_place(*ANY_DELTA)
+    data = stream.compact(stream.payloads[place])
+    glued = stream.choose(
+        [f"data: {data}", f"OK{data}", f"\ufeff{data}", f"{data},", f"{data}{{}}"]
+    )
+    return unreadable_delta(stream, place, glued)
+
+
+@fault(
+    Verdict.DAMAGED,
+    codes=[UNREADABLE, "overlapping_blocks"],
+    may=[UNNAMED],
+    needs=["tool_use", "tool_use"],
+)
+def damage_between_interleaved_calls(stream: LegalStream) -> Damage:
+    """A piece of an input is cut while two calls are open: it may be of either of them."""
+    first, second, *_ = stream.tool_starts()
+    broken = (*stream.tool_id(first), *stream.tool_id(second))
+    stop = stream.payloads.pop(stream.block_around(first)[-1])
+    place = stream.telling_places("input_json_delta", of=stream.block_around(second - 1))[0]
+    stream.payloads.insert(place + 1, stop)
+    damage = unreadable_delta(stream, place, stream.compact(stream.payloads[place])[:-1])
+    return attrs.evolve(damage, broken=broken)
 
 
 @fault(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import attrs
+
 from ...errors import Verdict
 from .damage import OVERLOADED, Damage, LegalStream, Payload, fault
 
@@ -20,6 +22,7 @@ CUT_OFF: Final = (
     *("cut_frame", "unterminated_frame"),
     # Of a last frame whose `event:` line is the one that was cut.
     *("event_name_mismatch", "missing_event_name"),
+    "missing_message_stop",
 )
 ENDS: Final = {
     "message_start": Verdict.TRUNCATED,
@@ -41,7 +44,8 @@ def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
         if len(stream.style.joined(frames[:count])) - behind <= cut:
             stopped = payload.get("delta", {}).get("stop_reason") is not None
             verdict = ENDS.get("stop_reason" if stopped else payload["type"], verdict)
-    return Damage(body[:cut], verdict, exception=exception)
+    codes = ("missing_message_stop",) if verdict is Verdict.UNTERMINATED else ()
+    return Damage(body[:cut], verdict, codes=codes, exception=exception)
 
 
 @fault(
@@ -60,7 +64,11 @@ def connection_reset(stream: LegalStream) -> Damage:
     return cut_off(stream, ConnectionResetError("reset by peer"))
 
 
-@fault(Verdict.UNTERMINATED, problem="esengine/DeepSeek-Reasonix#8756")
+@fault(
+    Verdict.UNTERMINATED,
+    problem="esengine/DeepSeek-Reasonix#8756",
+    codes=["missing_message_stop"],
+)
 def missing_message_stop(stream: LegalStream) -> bytes:
     """The stream ends after its stop reason, without message_stop."""
     del stream.payloads[stream.place("message_stop") :]
@@ -71,6 +79,35 @@ def missing_message_stop(stream: LegalStream) -> bytes:
 def missing_last_events(stream: LegalStream) -> bytes:
     """The stream ends after its content, without a stop reason and without message_stop."""
     del stream.payloads[stream.places("message_delta")[0] :]
+    return stream.body()
+
+
+@fault(
+    *(Verdict.TRUNCATED, Verdict.UNTERMINATED),
+    may=["missing_message_stop", "overlapping_blocks"],
+    needs=["text"],
+)
+def end_with_an_open_block(stream: LegalStream) -> Damage:
+    """The stream ends after its stop reason, and a block has no stop; max_tokens explains it for
+    the last block.
+    """
+    del stream.payloads[stream.place("message_stop") :]
+    reason = stream.choose(["pause_turn", "max_tokens"])
+    stream.last_message_delta()["delta"]["stop_reason"] = reason
+    open_block = stream.place("content_block_stop")
+    is_last = open_block == stream.places("content_block_stop")[-1]
+    del stream.payloads[open_block]
+    if reason == "max_tokens" and is_last:
+        return Damage(stream.body(), Verdict.UNTERMINATED, codes=("missing_message_stop",))
+    codes = () if is_last else ("overlapping_blocks",)
+    return Damage(stream.body(), Verdict.TRUNCATED, codes=codes)
+
+
+@fault(Verdict.TRUNCATED, codes=["empty_stop_reason"])
+def end_after_an_empty_stop_reason(stream: LegalStream) -> bytes:
+    """The stream ends after a stop reason that is an empty text, without message_stop."""
+    del stream.payloads[stream.place("message_stop") :]
+    stream.last_message_delta()["delta"]["stop_reason"] = ""
     return stream.body()
 
 
@@ -86,6 +123,13 @@ def cut_in_a_tool_input(stream: LegalStream) -> Damage:
 def missing_last_blank_line(stream: LegalStream) -> bytes:
     """The last frame lacks its blank line."""
     return stream.body()[: -len(stream.style.line_end)]
+
+
+@fault(Verdict.EMPTY, codes=["missing_blank_line", "cut_frame"])
+def lost_blank_lines(stream: LegalStream) -> bytes:
+    """A proxy has dropped all blank lines: the body is one frame without an end."""
+    style = attrs.evolve(stream.style, between=(), indent=False)
+    return b"".join(style.frame(each)[: -len(style.line_end)] for each in stream.payloads)
 
 
 @fault(Verdict.EMPTY)

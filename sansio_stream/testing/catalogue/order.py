@@ -6,12 +6,17 @@ import copy
 from typing import Final
 
 from ...errors import Verdict
-from .damage import Damage, LegalStream, fault
+from .damage import ANY_DELTA, Damage, LegalStream, fault
 
 # The order of events.
 
 
-@fault(Verdict.EMPTY, problem="BerriAI/litellm#32478", codes=["before_message_start"])
+@fault(
+    Verdict.DAMAGED,
+    problem="BerriAI/litellm#32478",
+    codes=["before_message_start"],
+    needs=["text"],
+)
 def missing_message_start(stream: LegalStream) -> bytes:
     """The stream begins with its content."""
     del stream.payloads[stream.place("message_start")]
@@ -19,7 +24,7 @@ def missing_message_start(stream: LegalStream) -> bytes:
 
 
 @fault(
-    Verdict.COMPLETE,
+    Verdict.DAMAGED,
     problem="anthropics/anthropic-sdk-python#1192",
     codes=["unknown_index"],
     may=["index_not_next"],
@@ -28,6 +33,18 @@ def missing_message_start(stream: LegalStream) -> bytes:
 def missing_block_start(stream: LegalStream) -> bytes:
     """A block's deltas come, its start never did."""
     del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[0]]
+    return stream.body()
+
+
+@fault(
+    Verdict.DAMAGED,
+    codes=["unknown_index"],
+    may=["index_not_next", "contradictory_stop_reason"],
+    needs=["tool_use"],
+)
+def missing_tool_start(stream: LegalStream) -> bytes:
+    """The deltas of a tool call come, its start never did."""
+    del stream.payloads[stream.tool_block()[0]]
     return stream.body()
 
 
@@ -50,7 +67,7 @@ def missing_stop_reason(stream: LegalStream) -> bytes:
 @fault(Verdict.COMPLETE, needs=["text"])
 def lost_delta(stream: LegalStream) -> Damage:
     """A delta is lost. Nobody can see that, except where a tool's input is no JSON any more."""
-    place = stream.telling_place("text_delta", "input_json_delta")
+    place = stream.telling_place(*ANY_DELTA)
     altered = stream.tool_id(place)
     del stream.payloads[place]
     return Damage(stream.body(), altered=altered)
@@ -59,7 +76,7 @@ def lost_delta(stream: LegalStream) -> Damage:
 @fault(Verdict.COMPLETE, needs=["text"])
 def duplicated_delta(stream: LegalStream) -> Damage:
     """A delta comes twice. Nobody can see that, except as with a lost one."""
-    place = stream.telling_place("text_delta", "input_json_delta")
+    place = stream.telling_place(*ANY_DELTA)
     stream.payloads.insert(place, stream.payloads[place])
     return Damage(stream.body(), altered=stream.tool_id(place))
 
@@ -72,17 +89,28 @@ def duplicated_message_start(stream: LegalStream) -> bytes:
     return stream.body()
 
 
+@fault(Verdict.DAMAGED, codes=["duplicate_message_start"])
+def message_start_again_with_content(stream: LegalStream) -> bytes:
+    """message_start comes again, and this time it has content."""
+    first, last = stream.place("message_start"), stream.place("message_stop")
+    again = copy.deepcopy(stream.payloads[first])
+    again["message"]["content"] = [{"type": "text", "text": "more"}]
+    stream.payloads.insert(stream.choose(range(first, last)) + 1, again)
+    return stream.body()
+
+
 @fault(
     Verdict.COMPLETE,
     codes=["index_reused", "overlapping_blocks"],
-    may=["unclosed_block"],
+    may=["unclosed_block", "duplicate_tool_use_id"],
     needs=["text"],
 )
-def duplicated_block_start(stream: LegalStream) -> bytes:
+def duplicated_block_start(stream: LegalStream) -> Damage:
     """The start of a block comes twice."""
     place = stream.place("content_block_start")
     stream.payloads.insert(place, stream.payloads[place])
-    return stream.body()
+    codes = ("duplicate_tool_use_id",) if stream.tool_id(place) else ()
+    return Damage(stream.body(), codes=codes)
 
 
 @fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["text"])
@@ -100,22 +128,31 @@ def duplicated_message_stop(stream: LegalStream) -> bytes:
     return stream.body()
 
 
-@fault(Verdict.COMPLETE, codes=["unknown_index"], needs=["text"])
+@fault(Verdict.DAMAGED, codes=["unknown_index"], needs=["text"])
 def delta_before_its_block(stream: LegalStream) -> Damage:
     """A block's start and a delta have changed places."""
-    place = stream.telling_place("text_delta", "input_json_delta")
-    altered = stream.tool_id(place)
+    place = stream.telling_place(*ANY_DELTA)
+    broken = stream.tool_id(place)
     stream.payloads.insert(stream.block_around(place)[0], stream.payloads.pop(place))
-    return Damage(stream.body(), altered=altered)
+    return Damage(stream.body(), broken=broken)
 
 
-@fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["text"])
+@fault(Verdict.DAMAGED, codes=["stopped_block"], needs=["text"])
 def delta_after_its_block(stream: LegalStream) -> Damage:
     """A block's stop and a delta have changed places."""
-    place = stream.telling_place("text_delta", "input_json_delta")
-    altered = stream.tool_id(place)
+    place = stream.telling_place(*ANY_DELTA)
+    broken = stream.tool_id(place)
     stream.payloads.insert(stream.block_around(place)[-1], stream.payloads.pop(place))
-    return Damage(stream.body(), altered=altered)
+    return Damage(stream.body(), broken=broken)
+
+
+@fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["thinking"])
+def signature_after_its_block(stream: LegalStream) -> bytes:
+    """The signature of a block comes again behind its stop: nothing is lost."""
+    place = stream.signature_place()
+    stop = stream.block_around(place)[-1]
+    stream.payloads.insert(stop + 1, stream.payloads[place])
+    return stream.body()
 
 
 @fault(Verdict.COMPLETE, codes=["after_message_stop", "missing_stop_reason"])
@@ -191,7 +228,7 @@ DROPS_A_BLOCK: Final = ("index_not_next", "contradictory_stop_reason")
 
 
 @fault(
-    Verdict.COMPLETE,
+    Verdict.DAMAGED,
     problem="anthropics/anthropic-sdk-python#1145",
     codes=["malformed_event"],
     may=DROPS_A_BLOCK,
@@ -204,13 +241,29 @@ def huge_index(stream: LegalStream) -> bytes:
     return stream.body()
 
 
-@fault(Verdict.COMPLETE, codes=["malformed_event"], may=DROPS_A_BLOCK, needs=["text"])
+UNUSABLE: Final = (-1, None, "0", 0.5, True, [0])
+"""What is no index."""
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_event"], may=DROPS_A_BLOCK, needs=["text"])
 def unusable_index(stream: LegalStream) -> bytes:
     """A block has an index that is none."""
-    index = stream.choose([-1, None, "0", 0.5, True, [0]])
+    index = stream.choose(UNUSABLE)
     for place in stream.block_around(stream.place("content_block_start")):
         stream.payloads[place]["index"] = index
     return stream.body()
+
+
+@fault(Verdict.DAMAGED, codes=["malformed_event"], needs=["text"])
+def delta_without_index(stream: LegalStream) -> Damage:
+    """A delta has no index, or one that is none."""
+    place = stream.telling_place(*ANY_DELTA)
+    broken = stream.tool_id(place)
+    index = stream.choose([*UNUSABLE, ...])
+    del stream.payloads[place]["index"]
+    if index is not ...:
+        stream.payloads[place]["index"] = index
+    return Damage(stream.body(), broken=broken)
 
 
 @fault(Verdict.COMPLETE, problem="jundot/omlx#1353", codes=["index_not_next"], needs=["text"])
@@ -240,21 +293,21 @@ def reused_index(stream: LegalStream) -> bytes:
 
 
 @fault(
-    Verdict.COMPLETE,
+    Verdict.DAMAGED,
     problem="NousResearch/hermes-agent#46016",
     codes=["unknown_index"],
     needs=["text"],
 )
 def delta_for_no_block(stream: LegalStream) -> Damage:
     """A delta has an index at which nothing began."""
-    place = stream.telling_place("text_delta", "input_json_delta")
-    altered = stream.tool_id(place)
+    place = stream.telling_place(*ANY_DELTA)
+    broken = stream.tool_id(place)
     stream.payloads[place]["index"] = 99
-    return Damage(stream.body(), altered=altered)
+    return Damage(stream.body(), broken=broken)
 
 
 @fault(
-    Verdict.COMPLETE,
+    Verdict.DAMAGED,
     problem="Wei-Shaw/sub2api#4294",
     codes=["stopped_block"],
     needs=["tool_use", "tool_use"],
@@ -263,6 +316,7 @@ def delta_for_another_block(stream: LegalStream) -> Damage:
     """A delta has the index of an earlier block."""
     places = stream.telling_places("input_json_delta")
     place = stream.choose([place for place in places if stream.payloads[place]["index"] > 0])
-    altered = stream.tool_id(place)
+    # Nobody knows of which of the two it was a piece.
+    broken = (*stream.tool_id(place), *stream.tool_id(stream.places("content_block_start")[0]))
     stream.payloads[place]["index"] = 0
-    return Damage(stream.body(), altered=altered)
+    return Damage(stream.body(), broken=broken)
