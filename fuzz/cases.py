@@ -157,6 +157,17 @@ def check_violations(kept: tuple[Violation, ...], count: int, limits: Limits) ->
     """The first violations are kept, the others counted; each quotes no more than it should."""
     assert len(kept) == min(count, limits.violations), f"{len(kept)} kept of {count} violations"
     assert all(len(violation.excerpt) <= 1024 for violation in kept), "a long excerpt"
+    for violation in kept:
+        can_lose = violation.code.may_lose_content or not violation.loses_content
+        assert can_lose, f"{violation.code} never loses content, and has"
+
+
+def check_first_loss(first: Violation | None, kept: tuple[Violation, ...], count: int) -> None:
+    """The first loss is the first violation that is one, and is known beside the bounded list."""
+    losses = [violation for violation in kept if violation.loses_content]
+    if losses or count == len(kept):
+        same("the first loss", losses[0] if losses else None, first)
+    assert first is None or first.loses_content, "the first loss is none"
 
 
 def raises(call: Callable[[], object], error: APIError) -> None:

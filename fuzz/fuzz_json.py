@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -61,6 +62,7 @@ def partial_json(data: bytes) -> None:
     whole = parsed(parser_of([text]))
     same("loads", whole.finished, finished(lambda: loads(text, depth)))
     check_against_json(text, depth, whole)
+    check_finite(text, depth, whole)
     check_death(text, whole)
 
     # Character by character, read after each and never.
@@ -125,6 +127,22 @@ def accepted(text: str) -> str | None:
 def refuse(name: str) -> object:
     """NaN and the infinities are not JSON."""
     raise ValueError(name)
+
+
+def check_finite(text: str, max_depth: int, whole: Parsed) -> None:
+    """Who wants finite numbers gets the same, but for a text with a number that no float holds."""
+    finite = finished(lambda: loads(text, max_depth, finite=True))
+    if whole.finished[0] == "value" and has_infinity(text):
+        same("the error of an infinite number", InvalidJSONError.__name__, finite[0])
+    else:
+        same("a text without infinite numbers", whole.finished, finite)
+
+
+def has_infinity(text: str) -> bool:
+    """Whether a JSON text has a number that reads as infinity."""
+    found: list[bool] = []
+    json.loads(text, parse_float=lambda number: found.append(math.isinf(float(number))))
+    return any(found)
 
 
 def depth_of(text: str) -> int:

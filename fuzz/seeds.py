@@ -103,6 +103,7 @@ def words() -> list[str]:
     names += ["sansio_stream_capture", "status", "headers", "request", "at", "base64", "end"]
     names += ["eof", "error", "mcp_servers", "authorization_token", "request-id"]
     shards = ["event: ", "data: ", "id: ", "retry: ", "data:", ":", "\n\n", "\r\n\r\n", "\r"]
+    shards += ["data: data: ", "dat: ", "event: message\n", "event: data\n", "retry: 2000x\n"]
     shards += ["[DONE]", "data: {}\n\n", ": ping\n\n", "\ufeff", "\u2028", "\0", "é", "\U0001f600"]
     shards += ["{}", "[]", "{", "}", "[", "]", '"', "\\", "\\n", "\\u", "\\ud83d", "\\ude00", '":']
     shards += ["null", "true", "false", "NaN", "Infinity", "-0", "1e5", "1e999", "0.5", "-", "E+"]

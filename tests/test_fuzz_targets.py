@@ -27,12 +27,14 @@ from cases import HEAD, MEMORY, RESTLESS, seed
 from sansio_stream import (
     CaptureError,
     CaptureWriter,
+    IncompleteMessageError,
     Limits,
     PartialJSON,
     SSEDecoder,
     State,
     StreamMachine,
     Verdict,
+    ViolationCode,
 )
 from sansio_stream.blocks import GrowingBlock
 from sansio_stream.errors import Fault, ViolationLog
@@ -164,6 +166,10 @@ def impatient(data: bytes, rows: Any = capture_room._json_lines) -> Any:
 
 # What is fed.
 HELLO = wire.body(*wire.HELLO)
+CUT_CALL = wire.body(
+    *(wire.message_start(), wire.tool_start(0), wire.json_piece(0, "{}"), wire.json_piece(7, "1")),
+    *(wire.block_stop(0), wire.message_delta("tool_use"), wire.MESSAGE_STOP),
+)
 TWO_LINES = b"data: x\r\ndata: y\r\n\r\n"
 TWO_BLOCKS = wire.body(wire.message_start(), wire.block_start(0), wire.block_start(1))
 A_CAPTURE = b'{"sansio_stream_capture": 1}\n{"at": 1, "text": "x"}\n{"at": 2, "end": "eof"}\n'
@@ -252,6 +258,31 @@ BROKEN = {
         seed(HELLO[:-60]),
         "complete without the proof",
     ),
+    "what was lost is not known": Breakage(
+        *("stream_machine", ViolationLog, "first_loss", property(lambda _: None, mute)),
+        seed(CUT_CALL),
+        "the first loss",
+    ),
+    "a loss makes nothing damaged": Breakage(
+        *("stream_machine", machine_room, "ENDED", ()),
+        seed(CUT_CALL.partition(b"event: message_stop")[0]),
+        "UNTERMINATED, and",
+    ),
+    "who is strict tolerates a loss": Breakage(
+        *("stream_machine", ViolationCode, "is_fatal_if_strict", False),
+        seed(CUT_CALL),
+        "strict, and it tolerates",
+    ),
+    "an input of which a piece was lost is whole": Breakage(
+        *("stream_machine", GrowingBlock, "lose_input", mute),
+        seed(CUT_CALL),
+        "a piece of it was lost",
+    ),
+    "an error does not name what was lost": Breakage(
+        *("stream_machine", IncompleteMessageError, "first_loss", property(lambda _: None, mute)),
+        seed(CUT_CALL),
+        "the loss that the error names",
+    ),
     "a block is shown as it was when somebody looked": Breakage(
         *("stream_machine", GrowingBlock, "grow", stale),
         seed(HELLO, *FOURTH_EVENT),
@@ -274,9 +305,14 @@ BROKEN = {
         "a machine holds",
     ),
     "NaN is taken for a number": Breakage(
-        *("partial_json", json_room, "_decoder", json.JSONDecoder()),
+        *("partial_json", json_room, "_decode", lambda text, *_: json.loads(text)),
         seed(b"[NaN]"),
         "is no JSON",
+    ),
+    "an infinite number is taken for a finite one": Breakage(
+        *("partial_json", json_room, "_finite_decoder", json.JSONDecoder()),
+        seed(b"[1e999]"),
+        "the error of an infinite number",
     ),
     "no text is ever dead": Breakage(
         *("partial_json", PartialJSON, "dead_at", property(lambda _: None)),
