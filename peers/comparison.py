@@ -49,7 +49,8 @@ class Comparison:
         ours, theirs = self._what_each_may_see(frames)
         here = read_here(ours, strings=self.strings)
         there = read_there(theirs, self.surface, strings=self.strings)
-        self._compare_endings(Ending(here, there, theirs, self.strings))
+        is_damaged = read_here(frames, strings=self.strings).verdict is Verdict.DAMAGED
+        self._compare_endings(Ending(here, there, theirs, self.strings, is_damaged))
         failures = [at for at in (here.failed_at, there.failed_at) if at is not None]
         if failures:
             at = min(failures)
@@ -95,7 +96,10 @@ class Comparison:
         return numbers
 
     def _compare_endings(self, end: Ending) -> None:
-        if end.here.verdict in {Verdict.COMPLETE, Verdict.UNTERMINATED} and not end.error:
+        whole = {Verdict.COMPLETE, Verdict.UNTERMINATED}
+        if not end.is_damaged:
+            whole.add(Verdict.DAMAGED)
+        if end.here.verdict in whole and not end.error:
             return
         for difference in ENDINGS:
             if difference(end):
@@ -134,5 +138,5 @@ def differing(here: Any, there: Any, path: tuple[str | int, ...] = ()) -> Iterat
 
 
 def repr_of(value: Any) -> str:
-    """What tells 1 from 1.0 and from True, but not orders of keys."""
-    return repr(value) if value is ABSENT else json.dumps(value, sort_keys=True)
+    """What tells 1 from 1.0 and from True, a character from its halves, but not orders of keys."""
+    return repr(value) if value is ABSENT else json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -38,6 +38,7 @@ from sansio_stream import (
     Verdict,
     ViolationCode,
 )
+from sansio_stream.codec import plan_of
 
 from . import partial_values
 from .partial_values import Shown, differences_of, parser_of, value_of_jiter
@@ -142,12 +143,15 @@ class Ending:
     Attributes:
         frames: what was read there.
         strings: whether both showed strings that were not finished.
+        is_damaged: whether content was lost here, of the stream as it came. Where something is
+            taken out of it, or gets another place, more is lost.
     """
 
     here: Here
     there: There
     frames: Frames
     strings: bool
+    is_damaged: bool
 
     @property
     def error(self) -> str:
@@ -186,10 +190,16 @@ def cut_stream(end: Ending) -> bool:
     return end.here.verdict is Verdict.TRUNCATED and not end.error
 
 
+def damaged_stream(end: Ending) -> bool:
+    """A message is returned of which something was lost."""
+    return end.here.verdict is Verdict.DAMAGED and end.is_damaged and not end.error
+
+
 def no_message(end: Ending) -> bool:
     """There was no message at all."""
-    nothing = {Verdict.EMPTY, Verdict.NOT_AN_EVENT_STREAM}
-    return end.here.verdict in nothing and end.error == "AssertionError"
+    nothing = {Verdict.EMPTY, Verdict.DAMAGED, Verdict.NOT_AN_EVENT_STREAM}
+    is_none = end.here.verdict in nothing and end.here.message is None
+    return is_none and end.error == "AssertionError"
 
 
 def error_status(end: Ending) -> bool:
@@ -300,6 +310,11 @@ def missing_usage(end: Ending) -> bool:
     )
 
 
+def missing_delta(end: Ending) -> bool:
+    """A message_delta without `delta`."""
+    return end.error == "AttributeError" and ViolationCode.MISSING_DELTA in end.codes
+
+
 def missing_block(end: Ending) -> bool:
     """A delta or stop for an index at which no block is."""
     return end.error == "IndexError" and ViolationCode.UNKNOWN_INDEX in end.codes
@@ -316,8 +331,22 @@ def malformed_event(end: Ending) -> bool:
     return end.error in {"TypeError", "AttributeError", "IndexError"} and bool(end.codes & codes)
 
 
+def mistyped_content(end: Ending) -> bool:
+    """A delta for a block that began with a text that is none."""
+    if end.error != "TypeError":
+        return False
+    index = end.sse.payload.get("index")
+    return any(
+        isinstance(event, ContentBlockStartEvent) and event.index == index
+        for take in end.here.takes
+        if ViolationCode.MALFORMED_MEMBER in take.codes
+        for event in take.events
+    )
+
+
 ENDINGS: Final = (
     cut_stream,
+    damaged_stream,
     no_message,
     error_status,
     error_text,
@@ -331,9 +360,11 @@ ENDINGS: Final = (
     broken_input,
     surrogate_in_input,
     missing_usage,
+    missing_delta,
     missing_block,
     missing_content,
     malformed_event,
+    mistyped_content,
 )
 
 # Members.
@@ -478,6 +509,45 @@ def beta_only(member: Member) -> bool:
     return False
 
 
+MESSAGE_MEMBERS: Final = set(plan_of(Message).wires) - {"safeguard_results"}
+"""What has a name in a message, here and there."""
+
+
+def unknown_member(member: Member) -> bool:
+    """A member of a message_delta that has no name there."""
+    match member.path:
+        case (str(name),) if name not in MESSAGE_MEMBERS:
+            places = [place for said in member.said for place in (said, said.get("delta") or {})]
+            is_said = any(name in place and place[name] == member.here for place in places)
+            return is_said and member.there == member.sent
+    return False
+
+
+def mistyped_text(member: Member) -> bool:
+    """A text that began as a list, to which deltas are added there."""
+    match member.path, member.sent, member.here:
+        case ("content", _, "text"), list(sent), str(text):
+            return bool(member.there == [*sent, *text])
+    return False
+
+
+def mistyped_stop_reason(member: Member) -> bool:
+    """A stop reason that is no text."""
+    if member.path != ("stop_reason",) or isinstance(member.there, str | NoneType):
+        return False
+    deltas = [said.get("delta") or {} for said in member.said]
+    return member.here is None and member.there in [delta.get("stop_reason") for delta in deltas]
+
+
+def halved_character(member: Member) -> bool:
+    """A character of a text that was cut between two deltas."""
+    match member.path, member.there:
+        case ("content", _, "text" | "thinking"), str(text):
+            joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+            return text != joined and member.here == joined
+    return False
+
+
 COUNTERS: Final = {
     "input_tokens",
     "output_tokens",
@@ -532,7 +602,7 @@ def null_stop_reason(member: Member) -> bool:
     """A stop reason that a later message_delta does not repeat."""
     match member.path:
         case ("stop_reason" | "stop_sequence" | "stop_details" as name,):
-            last = member.said[-1]["delta"]
+            last = member.said[-1].get("delta") or {}
             return member.there is None and last.get(name) is None and member.here is not None
     return False
 
@@ -543,6 +613,10 @@ MEMBERS: Final = (
     unknown_input,
     unfinished_input,
     invalid_input,
+    unknown_member,
+    mistyped_text,
+    mistyped_stop_reason,
+    halved_character,
     unknown_counter,
     mistyped_counter,
     null_output_tokens,

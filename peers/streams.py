@@ -86,6 +86,18 @@ def made() -> Iterator[Stream]:
     )
     half = (tool_start(0), json_piece(0, '{"q": "\ud83d"}'), block_stop(0))
     yield Stream("made/surrogate-in-input", message(*half, end="tool_use"))
+    yield Stream(
+        "made/halved-character", message(block_start(0), text(0, "\ud83d"), text(0, "\ude00"))
+    )
+    yield Stream(
+        "made/usage-alone",
+        (*hello[:-1], frame({"type": "message_delta", "usage": {"output_tokens": 9}}), hello[-1]),
+    )
+    for name, start in (("number", 5), ("list", ["word"])):
+        block = block_start(0, {"type": "text", "text": start})
+        yield Stream(f"made/text-is-a-{name}", message(block, text(0, "and more"), block_stop(0)))
+    number = {"type": "message_delta", "delta": {"stop_reason": 5}, "usage": {"output_tokens": 9}}
+    yield Stream("made/stop-reason-is-a-number", (*hello[:-2], frame(number), hello[-1]))
     hologram = block_start(0, {"type": "hologram", "input": {}})
     yield Stream(
         "made/unknown-block-with-input",
