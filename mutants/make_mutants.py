@@ -34,7 +34,8 @@ ROOMS: Final = {
     "sse": ("test_sse", "test_machine"),
     "partial_json": ("test_partial_json",),
     "transitions": ("test_transitions", "test_docs"),
-    "snapshot": ("test_snapshot", "test_transitions", "test_machine"),
+    "blocks": ("test_snapshot", "test_losses", "test_machine"),
+    "snapshot": ("test_snapshot", "test_losses", "test_transitions", "test_machine"),
 }
 
 # These take as long as all the others together, and no mutant is known that only they notice.
