@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Moment", "Pace", "Reading", "Replay"]
 
-LONGEST_PAUSE: Final = 60.0
-"""Seconds: a file may ask for years, and nobody would know that the command goes on at all."""
+# time.sleep refuses some 292 years, and a file may ask for more.
+LONGEST_WAIT: Final = 1e6
 
 
 class Pace:
     """Waits until it is time for what was recorded at a time; `speed` 2 is twice as fast.
 
-    The clock starts with the first wait, so that a long parse does not eat the first pause. A pause
-    of more than a minute is cut to a minute, which is told before it, and not made up for.
+    The clock starts with the first wait, so that a long parse does not eat the first pause.
     """
 
     def __init__(
@@ -40,12 +39,10 @@ class Pace:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._speed = speed
         self._clock = clock
         self._sleep = sleep
-        self._tell = tell
         self._start: float | None = None
 
     def wait_until(self, at: float | None) -> None:
@@ -56,12 +53,8 @@ class Pace:
         if self._start is None:
             self._start = now
         wait = self._start + at / self._speed - now
-        if wait > LONGEST_PAUSE:
-            self._tell(f"a pause of {wait:,.0f} s is cut to {LONGEST_PAUSE:.0f} s")
-            self._start -= wait - LONGEST_PAUSE
-            wait = LONGEST_PAUSE
         if wait > 0:
-            self._sleep(wait)
+            self._sleep(min(wait, LONGEST_WAIT))
 
 
 @attrs.frozen
@@ -243,8 +236,8 @@ class Reading:
         said: list[str] = []
         if self.machine.verdict is Verdict.UNTERMINATED:
             said.append(
-                "message_stop is missing; a stop_reason came,"
-                " and no block was cut but by max_tokens"
+                "message_stop is missing; a stop_reason came, and no block is open but one that"
+                " max_tokens has cut"
             )
         if self.broken is not None:
             said.append(f"after the message: {self.broken} ({located(self.broken)})")
