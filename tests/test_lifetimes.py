@@ -23,7 +23,7 @@ from sansio_stream_adapters import (
     Timeout,
     _dropped,
 )
-from servers import TLS, Do, RawServer, Sleep, chunk, head, response
+from servers import PATIENCE, TLS, Do, RawServer, Sleep, chunk, head, response
 from wire import HELLO, body
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
@@ -54,7 +54,7 @@ def _httpx2_is_taken_where_it_is_meant(
 
 def own(adapter: Adapter, server: RawServer) -> Any:
     """A client that has made its pool itself, and that nobody closes."""
-    return adapter.make(base_url=server.url, api_key="k", max_retries=0, timeout=Timeout.of(10))
+    return adapter.make(base_url=server.url, api_key="k", max_retries=0, timeout=PATIENCE)
 
 
 def is_reading(stream: Any) -> bool:
@@ -449,7 +449,7 @@ async def test_timeouts_that_were_asked_for_hold_all_the_same(
 ) -> None:
     server = raw_server([head() + chunk(HALF), Sleep(0.3), chunk(REST) + chunk(b"")])
     http = impatient(adapter, 0.1)
-    for settings, more in (({"timeout": 9.0}, {}), ({}, {"timeout": 9.0})):
+    for settings, more in (({"timeout": PATIENCE}, {}), ({}, {"timeout": PATIENCE})):
         client = adapter.make(base_url=server.url, http_client=http, max_retries=0, **settings)
         async with client.messages.stream(**ask(), **more) as stream:
             assert await stream.get_final_text() == SAID
