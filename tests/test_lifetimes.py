@@ -7,7 +7,7 @@ import importlib
 import operator
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,15 @@ SAID: Final = "Hello, wörld \N{PARTY POPPER}"
 SLOWLY: Final = [head() + chunk(HALF), Sleep(0.1), chunk(REST) + chunk(b"")]
 """The end comes when the head has been read for long."""
 UNENDING: Final = [head() + chunk(HALF), Do.WAIT]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collections_are_quick() -> Iterator[None]:
+    """What was there before these tests is not looked at: they collect garbage often."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
