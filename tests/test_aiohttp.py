@@ -10,7 +10,12 @@ from unittest import mock
 import pytest
 
 from matrix import ask
-from sansio_stream_adapters import APIConnectionError, OverloadedError, Timeout
+from sansio_stream_adapters import (
+    APIConnectionError,
+    APITimeoutError,
+    OverloadedError,
+    Timeout,
+)
 from servers import PATIENCE, Do, RawServer, chunk, head, response
 from wire import HELLO, body
 
@@ -106,6 +111,24 @@ def test_a_response_of_yours_is_not_closed_because_its_stream_was_dropped(
             return read
 
     assert asyncio.run(main()) == WHOLE
+
+
+def test_a_timeout_of_the_pool_says_so(raw_server: RawServers) -> None:
+    server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
+
+    async def main() -> None:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+            AsyncClient(
+                base_url=server.url, http_client=session, timeout=PATIENCE, max_retries=0
+            ) as client,
+            client.messages.stream(**ask()),
+        ):
+            timeout = Timeout(connect=0.1, pool=0.2)
+            with pytest.raises(APITimeoutError, match=r": pool: no connection .* 0\.3 s$"):
+                await client.messages.create(**ask(), timeout=timeout, stream=True)
+
+    asyncio.run(main())
 
 
 class Writer:

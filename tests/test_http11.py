@@ -26,6 +26,7 @@ from sansio_stream.request import Request, build_request, retry_delay
 from sansio_stream_adapters import Timeout
 from sansio_stream_adapters._feed import Head, StreamOptions
 from sansio_stream_adapters._http11 import (
+    HEAD_BYTES,
     PIECE_BYTES,
     Exchange,
     Origin,
@@ -186,6 +187,39 @@ def test_headers_that_come_twice_are_both_there() -> None:
 
 def test_thousands_of_informational_responses_are_skipped() -> None:
     assert read([CONTINUE * 5_000 + response(STREAM)])[1] == STREAM
+
+
+def a_head(size: int) -> bytes:
+    """A head of so many bytes."""
+    empty = head(headers={**EVENTS, "x-long": ""})
+    return head(headers={**EVENTS, "x-long": "x" * (size - len(empty))})
+
+
+LONG = [1_000, 16_384, 65_536, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 10**9]
+
+
+@pytest.mark.parametrize("cut", LONG)
+def test_a_head_is_as_long_as_it_may_be_however_it_is_cut(cut: int) -> None:
+    for before in (b"", CONTINUE, a_head(HEAD_BYTES).replace(b" 200 ", b" 103 ")):
+        data = before + a_head(HEAD_BYTES) + STREAM
+        pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
+        assert read([*pieces, b""])[1] == STREAM
+        data = before + a_head(HEAD_BYTES + 1) + STREAM
+        pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
+        with pytest.raises(h11.RemoteProtocolError, match="longer than 102,400 bytes"):
+            read([*pieces, b""])
+
+
+@pytest.mark.parametrize("cut", LONG)
+def test_what_stands_around_a_chunk_is_bounded_likewise(cut: int) -> None:
+    for too_long in (
+        b"1;" + b"x" * HEAD_BYTES + b"\r\na\r\n" + chunk(b""),
+        b"0\r\nx-long: " + b"x" * HEAD_BYTES + b"\r\n\r\n",
+    ):
+        data = CHUNKED + too_long
+        pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
+        with pytest.raises(h11.RemoteProtocolError):
+            read([*pieces, b""])
 
 
 BROKEN = {

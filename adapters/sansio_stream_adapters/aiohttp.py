@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 import re
+import time
 import weakref
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -114,6 +115,7 @@ class AsyncClient(AsyncBaseClient):
         if self._theirs is not None and timeouts == in_our_words(self._theirs):
             timeout = self._theirs  # with its `total`, for which we have no word
         body = RequestBody(request.body, timeouts.write)
+        since = time.monotonic()
         try:
             response = await self._session.request(
                 request.method,
@@ -131,6 +133,9 @@ class AsyncClient(AsyncBaseClient):
             body.abort()
             if body.has_begun:
                 raise TimeoutError(overdue("head", timeouts.read)) from exc
+            in_all = timeout.connect
+            if in_all is not None and time.monotonic() - since >= in_all:
+                raise TimeoutError(overdue("pool", in_all)) from exc
             raise TimeoutError(overdue("connect", timeouts.connect)) from exc
         except BaseException:
             body.abort()
