@@ -38,9 +38,21 @@ NOT_CONTENT: Final = frozenset({"type", "estimated_tokens"})
 """The members of a delta, or of a block, that are not content of the message."""
 
 
+def content_of(item: WireObject) -> set[str]:
+    """Return the names of the members of a delta or a block that are content, and neither empty,
+    null nor 0.
+    """
+    return {name for name, value in item.to_dict().items() if value and name not in NOT_CONTENT}
+
+
 def says_something(item: WireObject) -> bool:
-    """Whether a delta or a block has any content: members that are neither empty, null nor 0."""
-    return any(value for name, value in item.to_dict().items() if name not in NOT_CONTENT)
+    """Whether a delta or a block has any content."""
+    return content_of(item) != set()
+
+
+def has_value(value: Any) -> bool:
+    """Whether a member of another type has a value all the same: 0 and false are values."""
+    return value is not None and value not in ("", [], {})
 
 
 def carries_content(event: MessageStreamEvent) -> bool:

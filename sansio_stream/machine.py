@@ -37,17 +37,23 @@ from .errors import (
     fresh,
     status_error,
 )
-from .events import ErrorEvent, MessageStopEvent, MessageStreamEvent
+from .events import (
+    ContentBlockStartEvent,
+    ErrorEvent,
+    MessageStartEvent,
+    MessageStopEvent,
+    MessageStreamEvent,
+)
 from .fast_path import FastPath
 from .reading import (
     Payload,
     Reading,
     fault_of,
-    holds_payloads,
     is_whole,
     loses_by_replacement,
     measured,
     names_content,
+    payloads_in,
     read_frame,
     read_payload,
 )
@@ -430,7 +436,7 @@ class StreamMachine:
         self._content_was_cut = names_content(frame)
         # Never fatal, even if strict: the verdict says the rest.
         codes = [ViolationCode.CUT_FRAME]
-        if holds_payloads(frame.data, self._limits):
+        if len(payloads_in(frame.data, self._limits)) > 1:
             self._blank_lines_are_missing = True
             codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
         for code in codes:
@@ -496,8 +502,11 @@ class StreamMachine:
             if loses:
                 self._fold.lose(event)
             return None
+        # A block that begins is there to lose its input only then; one that stops must know before.
+        if loses and not isinstance(event, BEGINNINGS):
+            self._fold.lose(event)
         event = self._fold.apply(event, rulings[0].state, origin.size)
-        if loses:
+        if loses and isinstance(event, BEGINNINGS):
             self._fold.lose(event)
         is_clean = self._log.count == tolerated
         frame = origin if is_clean and isinstance(origin, Frame) else None
@@ -516,8 +525,12 @@ class StreamMachine:
         faults = frame.faults
         try:
             reading = read_frame(frame, self._limits)
-            if frame.is_replaced and loses_by_replacement(frame, reading[0]):
-                faults = (*faults[:-1], faults[-1]._replace(loses_content=True))
+            if frame.escaped and loses_by_replacement(frame, reading[0], self._limits):
+                # The data is read last, so its fault is the last one.
+                codes = [fault.code for fault in faults]
+                last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
+                lost = faults[last]._replace(loses_content=True)
+                faults = (*faults[:last], lost, *faults[last + 1 :])
         finally:
             # Before what is wrong with the event, and before what makes the frame unreadable.
             loses = self._say(self._note, faults, frame.uncounted)
@@ -553,6 +566,9 @@ class StreamMachine:
         self._log.add(fault, self.event_number)
         return fault.loses_content
 
+
+BEGINNINGS: Final = (MessageStartEvent, ContentBlockStartEvent)
+"""The events with which blocks begin."""
 
 VERDICTS: Final[dict[State, Verdict]] = {
     State.WAITING: Verdict.EMPTY,

@@ -33,8 +33,6 @@ OWN_NAMES: Final = frozenset(EVENTS) | {"", "message", "data"}
 other one is a vendor's own.
 """
 
-REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
-
 
 @attrs.define
 class Payload:
@@ -138,9 +136,9 @@ UNNAMED: Final = Flaw(ViolationCode.MISSING_EVENT_NAME)
 def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -> Reading:
     """Return what a frame stands for whose data is not a JSON object, for this reason."""
     event = event_from_text(frame.name, frame.data)
-    has_many = holds_payloads(frame.data, limits)
+    parts = payloads_in(frame.data, limits)
     if event is None:
-        if has_many:
+        if len(parts) > 1:
             reason = ViolationCode.MISSING_BLANK_LINE.meaning
         sentence = f"the data of {frame.name} cannot be read: {reason}"
         raise error_of(frame, sentence, ViolationCode.UNDECODABLE_PAYLOAD, position)
@@ -149,42 +147,54 @@ def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -
         return event, flaws
     # A brace is a sign of a payload that was cut, glued to something, or wrapped.
     loses = frame.name.strip().lower() in OWN_NAMES and ("{" in frame.data or "}" in frame.data)
-    if has_many:
-        flaws = (*flaws, Flaw(ViolationCode.MISSING_BLANK_LINE, loses))
+    if len(parts) > 1:
+        # Of several frames in one only the last name is known: a vendor's says nothing of others.
+        lost_content = loses or any(part["type"] in CONTENT_EVENTS for part in parts)
+        flaws = (*flaws, Flaw(ViolationCode.MISSING_BLANK_LINE, lost_content))
     if loses or not isinstance(event, PingEvent):
         flaws = (*flaws, Flaw(ViolationCode.UNDECODABLE_PAYLOAD, loses))
     return event, flaws
 
 
-def holds_payloads(data: str, limits: Limits) -> bool:
-    """Whether data has several lines that are payloads: objects with a type."""
-    count = 0
+def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
+    """Return the lines of data that are payloads, objects with a type, where it has many lines."""
+    found: list[dict[str, Any]] = []
     for line in data.split("\n") if "\n" in data else ():
         with contextlib.suppress(InvalidJSONError):
             value = loads(line, limits.depth)
-            count += is_object(value) and "type" in value
-        if count > 1:
-            return True
-    return False
+            if is_object(value) and isinstance(value.get("type"), str):
+                found.append(value)
+    return found
 
 
 def names_content(frame: Frame) -> bool:
     """Whether a frame that was cut is one of a content event, as far as can be seen: by its name,
     which may be cut, too, or by a type in its data.
     """
-    others = EVENTS.keys() - CONTENT_EVENTS
-    if frame.name and not any(other.startswith(frame.name) for other in others):
-        return any(name.startswith(frame.name) for name in CONTENT_EVENTS)
-    return any(f'"{name}"' in frame.data for name in CONTENT_EVENTS)
+    meant = {name for name in EVENTS if frame.name and name.startswith(frame.name)}
+    is_named = meant != set() and meant <= CONTENT_EVENTS
+    return is_named or any(f'"{name}"' in frame.data for name in CONTENT_EVENTS)
 
 
-def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None) -> bool:
+def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None, limits: Limits) -> bool:
     """Whether a content event has bytes that were no UTF-8 elsewhere than in its text or thinking,
     where U+FFFD can be seen.
     """
     if event is None or not may_be_content(event):
         return False
-    return frame.data.count(REPLACEMENT) > visible_text(event).count(REPLACEMENT)
+    # Read once more with such bytes as lone surrogates: U+FFFD may have been sent, too. Surrogates
+    # can be sent as escapes only, which are in both texts.
+    escaped, _ = event_from_payload(frame.name, loads(frame.escaped, limits.depth), limits.blocks)
+    visible = count_escaped(visible_text(escaped)) - count_escaped(visible_text(event))
+    return count_escaped(frame.escaped) > visible
+
+
+def count_escaped(text: str) -> int:
+    """Return how many bytes of a text were no UTF-8; see `Frame.escaped`."""
+    return sum(FIRST_ESCAPED <= character <= LAST_ESCAPED for character in text)
+
+
+FIRST_ESCAPED, LAST_ESCAPED = "\udc80", "\udcff"
 
 
 def read_payload(payload: Payload, limits: Limits) -> Reading:

@@ -86,8 +86,8 @@ class Frame:
         retry: as in `ServerSentEvent`.
         faults: what was wrong with it, or with lines before it that gave no frame.
         uncounted: how many more faults there were than are kept.
-        is_replaced: whether bytes of the data were no UTF-8, and U+FFFD stands for them. Then the
-            last one of the faults says so.
+        escaped: the data with each byte that is no UTF-8 as a lone surrogate, as the error handler
+            "surrogateescape" reads it; "" where all of it is UTF-8. In `data` U+FFFD stands there.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Frame:
     retry: int | None
     faults: tuple[Fault, ...]
     uncounted: int
-    is_replaced: bool = False
+    escaped: str = ""
 
 
 class Framer:
@@ -395,7 +395,9 @@ class Framer:
         begun = tail.removeprefix(BOM) if start == 0 else tail
         cut_field_name = begun != b"" and any(field.startswith(begun) for field in KNOWN_FIELDS)
         end = self.position
-        if tail and not cut_field_name:
+        # What the end has cut may go on with a number.
+        cut_number = begun.partition(b":")[::2] in {(b"retry", b""), (b"retry", b" ")}
+        if tail and not cut_field_name and not cut_number:
             self._take_content(tail, start)
         fields = (self._data or None, self._name, self._id, self._retry)
         if not cut_field_name and all(field is None for field in fields):
@@ -531,9 +533,10 @@ class Framer:
         self.is_between_frames = True
         name_text = self._text(name, start)
         try:
-            data_text, is_replaced = data.decode(), False
+            data_text, escaped = data.decode(), ""
         except UnicodeDecodeError as error:
-            data_text, is_replaced = self._replaced(data, error, start, is_kept=True), True
+            data_text = self._replaced(data, error, start, is_kept=True)
+            escaped = data.decode("utf-8", "surrogateescape")
         faults, uncounted = self.take_faults() if self._faults else ((), 0)
         return Frame(
             name_text,
@@ -544,7 +547,7 @@ class Framer:
             retry,
             faults,
             uncounted,
-            is_replaced,
+            escaped,
         )
 
     def _forget_fields(self) -> None:
