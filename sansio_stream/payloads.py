@@ -27,7 +27,7 @@ from .events import (
     UnknownDelta,
     UnknownEvent,
 )
-from .losses import CONTENT_EVENTS, NOT_CONTENT, looks_like_content, says_something
+from .losses import CONTENT_EVENTS, NOT_CONTENT, has_value, looks_like_content, says_something
 from .message import InputBlock, Message, Usage
 from .tool_input import ToolInput
 
@@ -40,6 +40,9 @@ NOT_OF_THE_BLOCK: Final = frozenset({"input", "caller", "toolset_name"})
 """The members of a block that may have another type without a loss of content. An input of another
 type is for its block to say: `input_state` is "invalid".
 """
+
+NAMES_WITH_PARTS: Final = CONTENT_EVENTS | {MessageDeltaEvent.type, ErrorEvent.type}
+"""The events that may have a `delta`, `content_block` or `message` that is an object."""
 
 Flaws: TypeAlias = tuple[Flaw, ...]
 
@@ -81,10 +84,10 @@ def event_from_payload(
     match event:
         case ContentBlockDeltaEvent(delta=delta):
             if lacks_payload(delta):
-                delta = decode(UnknownDelta, delta.to_dict())
-                event = evolve(event, delta=delta)
-                flaws = (*flaws, Flaw(ViolationCode.MALFORMED_DELTA, says_something(delta)))
-            elif isinstance(delta, UnknownDelta) and delta.extra.get("partial_json"):
+                loses = has_other_type(delta) or says_something(delta)
+                flaws = (*flaws, Flaw(ViolationCode.MALFORMED_DELTA, loses))
+                event = evolve(event, delta=decode(UnknownDelta, delta.to_dict()))
+            elif isinstance(delta, UnknownDelta) and has_value(delta.extra.get("partial_json")):
                 flaws = (*flaws, Flaw(ViolationCode.UNKNOWN_INPUT_DELTA, loses_content=True))
             return event, flaws
         case ContentBlockStartEvent(content_block=InputBlock() as block):
@@ -112,10 +115,11 @@ def flaws_of_type(name: str, payload: Mapping[str, Any], kind: str | None) -> Fl
     """Return what is wrong with the type of a payload in a frame called `name`.
 
     Content is lost where a ping or an unknown event has the name of a content event, and where
-    neither name nor type tells what a payload is that looks like one.
+    nothing tells what a payload without a type is that looks like one.
     """
     if not isinstance(payload.get("type"), str):
-        loses = kind is None and looks_like_content(payload)
+        has_place = kind in NAMES_WITH_PARTS
+        loses = not has_place and looks_like_content(payload)
         return (Flaw(ViolationCode.MISSING_TYPE, loses),)
     loses = name in CONTENT_EVENTS and kind in (None, PingEvent.type)
     return (Flaw(ViolationCode.EVENT_NAME_MISMATCH, loses),)
@@ -141,7 +145,7 @@ def misplaced_members(event: MessageDeltaEvent) -> set[str]:
     known = plan_of(Message).wires
     said = [*event.extra.items(), *event.delta.extra.items()]
     names = {name for name, value in said if name in known and value is not None}
-    if misfits(event, "usage"):
+    if misfits(event, "usage") and isinstance(event.delta.extra.get("usage"), dict):
         names.discard("usage")
     return names
 
@@ -164,8 +168,8 @@ def usage_of(event: MessageDeltaEvent) -> MessageDeltaUsage:
 def flaws_of_members(event: MessageStreamEvent) -> Flaws:
     """Return the flaw of members that have another type, or nothing.
 
-    Content is lost by those that have a value and are content of a block, are the content of a
-    message, or are the stop_reason of a message_delta.
+    Content is lost by those that have a value and are content of a block or the content of a
+    message, and by a stop_reason of a message_delta.
     """
     parts = typed_parts_of(event)
     if all(map(is_exact, parts)):
@@ -175,15 +179,16 @@ def flaws_of_members(event: MessageStreamEvent) -> Flaws:
         for member in mistyped(part) - {"input"}:
             found = True
             match part:
-                case Message():
-                    is_content = member == "content"
                 case MessageDelta():
-                    is_content = member == "stop_reason"
+                    is_lost = member == "stop_reason"
                 case MessageDeltaEvent() | MessageDeltaUsage() | Usage():
-                    is_content = False
+                    is_lost = False
+                case Message():
+                    is_lost = member == "content" and has_value(part.to_dict()[member])
                 case _:
                     is_content = member not in NOT_OF_THE_BLOCK
-            loses = loses or (is_content and bool(part.to_dict()[member]))
+                    is_lost = is_content and has_value(part.to_dict()[member])
+            loses = loses or is_lost
     return (Flaw(ViolationCode.MALFORMED_MEMBER, loses),) if found else ()
 
 
@@ -256,6 +261,13 @@ def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
             return False
 
 
+def has_other_type(delta: ContentBlockDelta) -> bool:
+    """Whether the first member of a delta of a known type, which is its payload, is there and of
+    another type.
+    """
+    return plan_of(type(delta)).members[0].wire in mistyped(delta)
+
+
 def lacks_payload(delta: ContentBlockDelta) -> bool:
     """Whether the first member of a delta of a known type, which is its payload, is unusable.
 
@@ -265,6 +277,6 @@ def lacks_payload(delta: ContentBlockDelta) -> bool:
     payload, *others = plan_of(type(delta)).members
     if not misfits(delta, payload.wire):
         return False
-    if payload.wire in mistyped(delta):
+    if has_other_type(delta):
         return True
     return not any(getattr(delta, other.name) for other in others if other.wire not in NOT_CONTENT)

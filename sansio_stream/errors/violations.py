@@ -101,7 +101,7 @@ class ViolationCode(enum.StrEnum):
         "missing_blank_line",
         "a frame holds several payloads: the blank lines between frames are missing",
         "none of the payloads is read",
-        "unless the stream ended inside that frame",
+        "unless the stream ended inside that frame; under a vendor's own name if one is content",
     )
     UNTERMINATED_FRAME = (
         "unterminated_frame",
@@ -124,7 +124,7 @@ class ViolationCode(enum.StrEnum):
         "missing_type",
         "the payload has no type",
         "the `event:` line decides, or the shape of an error",
-        "if the event is unknown, and its `delta`, `content_block` or `message` has a type",
+        "if its `delta`, `content_block` or `message` has a type, and its event has no such member",
     )
     MALFORMED_EVENT = (
         "malformed_event",
