@@ -24,9 +24,10 @@ from .events import (
     TextDelta,
     ThinkingDelta,
 )
+from .losses import content_of
 from .message import ContentBlock, InputBlock, UnknownBlock
-from .surrogates import add_piece, is_high_half
-from .tool_input import GrowingText, InputError, ToolInput
+from .surrogates import add_piece, drop_empty, is_high_half
+from .tool_input import GrowingText, InputError, ToolInput, holds_infinity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -195,11 +196,14 @@ class GrowingBlock:
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
         # Why the input can never be complete, where a piece of it was lost.
         self._lost_input: InputError | None = None
-        self.latest: ContentBlock | None = start if is_stopped else None
+        # What came whole is as it was sent, unless it holds an input that nobody could send back.
+        is_as_sent = is_stopped and not holds_infinity(self._sent_input)
+        self.latest: ContentBlock | None = start if is_as_sent else None
         # What makes the next block as long as only what has grown grows; and what that is.
         self._mold: Mold[Any] | None = None
         self._varied: tuple[str, ...] = ()
-        self._grows_input = input_text is not None and not isinstance(start, UnknownBlock)
+        is_call = input_text is not None and not isinstance(start, UnknownBlock)
+        self._grows_input = is_call and not is_stopped
 
     def fragments_of(self, member: str) -> list[str]:
         """Return the list that a text which is added to this member is added to: always the same
@@ -285,7 +289,8 @@ class GrowingBlock:
 
     def value_of(self, member: str) -> Any:
         """Return a member that deltas replace, as of now."""
-        return self.values.get(member) or getattr(self.start, member, None)
+        sent = getattr(self.start, member, None)
+        return self.values.get(member, sent)
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
         """Return the violation where a delta replaces another value that the block has, or None."""
@@ -296,12 +301,16 @@ class GrowingBlock:
 
     def has_signature_of(self, delta: ContentBlockDelta) -> bool:
         """Whether a delta says nothing but the signature that the block has already."""
-        return isinstance(delta, SignatureDelta) and delta.signature == self.value_of("signature")
+        if not isinstance(delta, (SignatureDelta, ThinkingDelta)):
+            return False
+        is_alone = content_of(delta) == {"signature"}
+        return is_alone and delta.signature == self.value_of("signature")
 
     def _with_input(self, block: ContentBlock, text: GrowingText) -> Any:
         lost = self._lost_input
-        if isinstance(block, UnknownBlock) and not len(text) and lost is None:
-            # As it was sent, whatever it may mean by its input.
+        is_as_sent = isinstance(block, UnknownBlock) and not len(text)
+        if is_as_sent and (lost is None or not self.is_stopped or self._sent_input is None):
+            # As it was sent, whatever it may mean by its input; without one none was lost.
             return evolve(block, tool_input=None) if self.is_stopped else block
         if not self.is_stopped:
             tool_input = ToolInput.running(text, self._sent_input)
@@ -322,13 +331,14 @@ def joined(fragments: list[str]) -> str:
     a text after each delta, and to let go of it, costs as much as the text is long and no more.
     Half of a surrogate pair at the end stays a fragment of its own: the other half may come.
     """
+    drop_empty(fragments)
     if is_high_half(fragments[-1]):
         half = fragments.pop()
         text = "".join(fragments)
         fragments[:] = "", text, half
         return text + half
     more = fragments[2:]
-    text = fragments[0] + fragments[1]
+    text = fragments[0] + (fragments[1] if len(fragments) > 1 else "")
     fragments.clear()
     text += "".join(more)
     fragments += "", text

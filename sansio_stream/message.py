@@ -25,7 +25,7 @@ from .codec import (
     union_members,
     wire_object,
 )
-from .tool_input import InputError, InputState, ToolInput
+from .tool_input import InputError, InputState, ToolInput, holds_infinity
 
 if TYPE_CHECKING:
     # Only for an annotation: deltas belong to the next room, blocks keep those nothing could fold.
@@ -191,7 +191,8 @@ class InputBlock(Block):
         sent = self.to_dict().get("input")
         if sent is None:
             return "incomplete"
-        return "complete" if is_object(sent) else "invalid"
+        is_whole = is_object(sent) and not holds_infinity(sent)
+        return "complete" if is_whole else "invalid"
 
     @property
     def input_error(self) -> InputError | None:

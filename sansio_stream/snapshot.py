@@ -288,7 +288,8 @@ class Fold:
                     self._changes["stop_reason"] = None
                 self._tool_ids.update(tool_ids_of(message.content))
                 for index, block in enumerate(message.content):
-                    self._add_block(GrowingBlock(index, block, is_stopped=True))
+                    text = self._new_input_text() if isinstance(block, InputBlock) else None
+                    self._add_block(GrowingBlock(index, block, text, is_stopped=True))
             case MessageDeltaEvent():
                 self._size += size
                 self._amend_message(event)
@@ -304,7 +305,8 @@ class Fold:
         """Note that content was lost: by an event, or by bytes that gave none (None). A tool input
         that may have been part of it is never complete.
 
-        A piece of an input that belongs to no open block may belong to any.
+        A piece of an input that belongs to no open block may belong to any. Of the blocks that came
+        with a message_start nobody knows which one has lost something.
         """
         self.latest = None
         self.has_lost = True
@@ -322,12 +324,17 @@ class Fold:
                 if index in self._newest:
                     self._newest[index].lose_input()
                 return
+            case MessageStartEvent(message=message):
+                # A second one is kept out, and has no block here.
+                for each in self._blocks if message is self._start else ():
+                    each.lose_input()
+                return
+            case MessageDeltaEvent():
+                return
             case UnknownEvent() if not may_hold_input(event):
                 return
-            case None | UnknownEvent() | PingEvent():
-                pass
             case _:
-                return
+                pass
         for block in self._open_inputs:
             block.lose_input()
         self._open_inputs.clear()

@@ -36,15 +36,26 @@ def joined_halves(text: str) -> str:
 def add_piece(pieces: list[str], piece: str) -> None:
     """Add a piece of a text; a pair that is cut between two pieces becomes one character.
 
-    The first half of a pair at the end of the text is always a piece of its own.
+    The first half of a pair at the end of the text is always a piece of its own; only empty pieces
+    may follow it.
     """
     if piece.isascii():
         pieces.append(piece)
         return
-    if pieces and is_high_half(pieces[-1]) and FIRST_LOW <= piece[0] <= LAST_LOW:
-        pieces.append(joined_halves(pieces.pop() + piece[0]))
-        piece = piece[1:]
+    if FIRST_LOW <= piece[0] <= LAST_LOW:
+        drop_empty(pieces)
+        if pieces and is_high_half(pieces[-1]):
+            pieces.append(joined_halves(pieces.pop() + piece[0]))
+            piece = piece[1:]
     if is_high_half(piece[-1:]) and len(piece) > 1:
         pieces.append(piece[:-1])
         piece = piece[-1]
     pieces.append(piece)
+
+
+def drop_empty(pieces: list[str]) -> None:
+    """Drop the empty pieces at the end of a text, but for its first piece: an empty delta may come
+    between two halves.
+    """
+    while len(pieces) > 1 and not pieces[-1]:
+        pieces.pop()

@@ -7,11 +7,12 @@ Cost: appending is constant; the display value, read after each fragment, is lin
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from .codec import is_object
+from .codec import is_array, is_object
 from .partial_json import InvalidJSONError, PartialJSON, loads
 from .surrogates import ends_in_half, is_high_half, joined_halves
 
@@ -118,6 +119,17 @@ def without_half(text: str) -> str:
     return text[:-1] if is_high_half(text[-1:]) else text
 
 
+def holds_infinity(value: Any) -> bool:
+    """Whether a JSON value has a number that no float holds (`1E400`), and that no JSON can."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, float) and math.isinf(each):
+            return True
+        waiting.extend(each.values() if is_object(each) else each if is_array(each) else ())
+    return False
+
+
 class ToolInput(NamedTuple):
     """One moment of a tool input, as a block of a snapshot holds it.
 
@@ -171,6 +183,9 @@ class ToolInput(NamedTuple):
                 return cls(growing, count, start, "invalid", reason)
         elif start is None:
             return cls(growing, count, start)
+        elif holds_infinity(start):
+            reason = InputError(0, "a number is too large for a float")
+            return cls(growing, count, start, "invalid", reason)
         if is_object(value):
             return cls(growing, count, start, "complete", value=value)
         return cls(growing, count, start, "invalid", InputError(0, "not a JSON object"))
