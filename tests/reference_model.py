@@ -1,313 +1,150 @@
 """A reference model: the bytes of a stream in, what a machine has to show out, as plain dicts.
 
 Obvious and slow, for a reader to check by eye against docs/states.md, docs/violations.md,
-docs/folding.md and docs/embedding.md. Knows nothing of the library but three vocabularies; of the
-limits only the bound of the wire index; no offsets, excerpts or partial inputs.
+docs/folding.md and docs/embedding.md; `reference_reading` is its first half. Knows nothing of the
+library but three vocabularies; of the limits only the bound of the wire index; no offsets, excerpts
+or partial inputs.
 """
 
-import codecs
-import json
-import re
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any
 
-from sansio_stream import Limits, Verdict, ViolationCode as Code
-
-Payload: TypeAlias = dict[str, Any]
-
-# Bytes -> frames.
-
-
-def frames_of(body: bytes, *, ended: bool) -> Iterator[Payload]:
-    """Give each frame that has data, and if the body has ended, what stands behind the last one.
-
-    A frame is its fields by name, what was wrong so far, and whether a blank line has ended it.
-    """
-    known = ("event", "data", "id", "retry")
-    *lines, rest = re.split(rb"\r\n|\r|\n", body.removeprefix(codecs.BOM_UTF8))
-    fields: dict[str, list[str]] = {}
-    invalid: set[str] = set()  # names of fields that hold what is not UTF-8
-    codes: list[Code] = []  # those of a frame without data go to the next one
-    for line, whole in [*((line, True) for line in lines), *([(rest, False)] if ended else [])]:
-        # A character that the end has cut is no character, and a name that it has cut no line.
-        text = codecs.getincrementaldecoder("utf-8")("replace").decode(line, final=whole)
-        name, colon, value = text.partition(":")
-        if whole and not text:
-            if "data" in fields:
-                codes += [Code.INVALID_UTF8 for _ in invalid]
-                yield {"fields": fields, "codes": codes, "whole": True}
-                codes = []
-            elif "id" in invalid:  # an id holds beyond its frame
-                codes.append(Code.INVALID_UTF8)
-            fields, invalid = {}, set()
-        elif not whole and not colon and any(field.startswith(text) for field in known):
-            fields |= {"cut": [text]} if text else {}
-        elif name in known:
-            if name != "data":
-                fields[name] = []
-                invalid.discard(name)
-            fields.setdefault(name, []).append(value.removeprefix(" "))
-            if name != "retry" and not line.startswith(text.encode()):
-                invalid.add(name)
-        elif name:
-            codes.append(Code.UNKNOWN_FIELD)
-    if ended and (fields or codes):
-        codes += [Code.INVALID_UTF8 for _ in invalid]
-        yield {"fields": fields, "codes": codes, "whole": False}
-
-
-# Frames -> events. The members of known objects, with the types of their values; null is any.
-
-OBJECTS: Final = list[Payload]
-MESSAGE: Final = {
-    "id": str, "role": str, "model": str, "content": OBJECTS, "stop_reason": str,
-    "stop_sequence": str, "stop_details": dict, "usage": dict, "container": dict,
-    "context_management": dict, "diagnostics": dict, "input_transformations": list,
-}  # fmt: skip
-IN_DELTA: Final = ("stop_reason", "stop_sequence", "stop_details", "container")
-BESIDE_DELTA: Final = ("context_management", "input_transformations")
-USAGE: Final = {
-    "input_tokens": int, "output_tokens": int, "cache_creation_input_tokens": int,
-    "cache_read_input_tokens": int, "cache_creation": dict, "output_tokens_details": dict,
-    "server_tool_use": dict, "service_tier": str, "inference_geo": str, "speed": str,
-    "iterations": list,
-}  # fmt: skip
-RESULTS: Final = (
-    "web_search", "web_fetch", "code_execution", "bash_code_execution",
-    "text_editor_code_execution", "tool_search", "mcp", "advisor",
-)  # fmt: skip
-BLOCKS: Final[dict[str, dict[str, Any]]] = {
-    **{f"{tool}_tool_result": {"tool_use_id": str} for tool in RESULTS},
-    "text": {"text": str, "citations": OBJECTS},
-    "thinking": {"thinking": str, "signature": str},
-    "redacted_thinking": {"data": str},
-    "tool_use": {"id": str, "name": str, "caller": dict, "toolset_name": str},
-    "server_tool_use": {"id": str, "name": str, "caller": dict},
-    "mcp_tool_use": {"id": str, "name": str, "server_name": str},
-    "web_search_tool_result": {"tool_use_id": str, "caller": dict},
-    "web_fetch_tool_result": {"tool_use_id": str, "caller": dict},
-    "mcp_tool_result": {"tool_use_id": str, "is_error": bool},
-    "mcp_tool_listing": {"mcp_server_name": str, "tools": list},
-    "container_upload": {"file_id": str},
-    "compaction": {
-        "content": str, "encrypted_content": str, "signature": str, "tool_changes": list,
-    },
-    "fallback": {"from": dict, "to": dict, "trigger": dict},
-}  # fmt: skip
-TOOLS: Final = {"tool_use", "server_tool_use", "mcp_tool_use"}
-DELTAS: Final[dict[str, tuple[str, Any, set[str]]]] = {  # its payload, and the blocks that it fits
-    "text_delta": ("text", str, {"text"}),
-    "input_json_delta": ("partial_json", str, TOOLS),
-    "thinking_delta": ("thinking", str, {"thinking"}),
-    "signature_delta": ("signature", str, {"thinking", "compaction"}),
-    "citations_delta": ("citation", dict, {"text"}),
-    "compaction_delta": ("content", str, {"compaction"}),
-}
-EVENTS: Final = {  # the object that it needs
-    "message_start": "message",
-    "content_block_start": "content_block",
-    "content_block_delta": "delta",
-    "content_block_stop": "",
-    "message_delta": "delta",
-    "message_stop": "",
-    "ping": "",
-    "error": "",
-}
-
-
-def is_a(value: Any, kind: Any) -> bool:
-    """Whether a value is of that type of JSON: true is no number."""
-    if kind is OBJECTS:
-        return type(value) is list and all(type(item) is dict for item in value)
-    return type(value) is kind
-
-
-def said(members: Payload, name: str, kind: Any, otherwise: Any) -> Any:
-    """Return a member; one of another type says nothing."""
-    return members[name] if is_a(members.get(name), kind) else otherwise
-
-
-def mistyped(members: Payload, types: dict[str, Any]) -> bool:
-    """Whether a member is neither of its type nor null."""
-    there = [name for name in types if members.get(name) is not None]
-    return any(not is_a(members[name], types[name]) for name in there)
-
-
-def json_object(text: str) -> Payload | None:
-    """Read a JSON object by the letter; None for anything else."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(constant)
-
-    try:
-        value = json.loads(text, parse_constant=refuse)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def event_of(frame: Payload) -> tuple[str, Payload, list[Code], str]:
-    """Return an event's kind and payload, what is wrong with them, and the code if it is fatal.
-
-    Where a frame gives no event, the kind is "".
-    """
-    fields, codes = frame["fields"], frame["codes"]
-    name = fields.get("event", [""])[0]
-    text = "\n".join(fields.get("data", []))
-    payload = json_object(text)
-    if not frame["whole"]:
-        if payload is None and text != "[DONE]":
-            return "", {}, codes + ([Code.CUT_FRAME] if fields else []), ""
-        codes.append(Code.UNTERMINATED_FRAME)
-    if text == "[DONE]":
-        return "", {}, [*codes, Code.DONE_MARKER], ""
-    if not name:
-        codes.append(Code.MISSING_EVENT_NAME)
-    if payload is None:
-        if name in ("ping", "error"):
-            return name, {}, codes, ""
-        if name in EVENTS:
-            return "", {}, codes, Code.UNDECODABLE_PAYLOAD
-        return "unknown", {}, [*codes, Code.UNDECODABLE_PAYLOAD], ""
-    if not is_a(payload.get("type"), str):
-        codes.append(Code.MISSING_TYPE)
-    elif name not in ("", payload["type"]):
-        codes.append(Code.EVENT_NAME_MISMATCH)
-    kind = kind_of(name, payload)
-    if is_malformed(kind, payload):
-        return "unknown", payload, [*codes, Code.MALFORMED_EVENT], ""
-    if kind == "content_block_delta" and lacks_payload(payload["delta"]):
-        codes.append(Code.MALFORMED_DELTA)
-    if has_mistyped_member(kind, payload):
-        codes.append(Code.MALFORMED_MEMBER)
-    return kind, payload, codes, ""
-
-
-def kind_of(name: str, payload: Payload) -> str:
-    """Decide by the payload's type, else by the frame's name, else by the shape of an error."""
-    tag = said(payload, "type", str, name)
-    if "error" in (name, tag):
-        return "error"
-    if tag in EVENTS:
-        return str(tag)
-    error = payload.get("error")
-    if is_a(error, dict) or (is_a(error, str) and error) or {"code", "message"} <= {*payload}:
-        return "error"
-    return "unknown"
-
-
-def is_malformed(kind: str, payload: Payload) -> bool:
-    """Whether a known event lacks a usable index, or an object with a type."""
-    of_block = kind.startswith("content_block")
-    if of_block and not 0 <= said(payload, "index", int, -1) < Limits().blocks:
-        return True
-    if not EVENTS.get(kind):
-        return False
-    needed = payload.get(EVENTS[kind])
-    return not isinstance(needed, dict) or (of_block and not is_a(needed.get("type"), str))
-
-
-def lacks_payload(delta: Payload) -> bool:
-    """Whether a known delta has no payload; that of a compaction may be null, but not absent."""
-    if delta["type"] not in DELTAS:
-        return False
-    name, kind, _ = DELTAS[delta["type"]]
-    if delta["type"] == "compaction_delta" and name in delta and delta[name] is None:
-        return False
-    return not is_a(delta.get(name), kind)
-
-
-def has_mistyped_member(kind: str, payload: Payload) -> bool:
-    """Whether a member of the message, of its usage or of a block is of another type."""
-    if kind == "message_start":
-        message = payload["message"]
-        return (
-            message.get("type") not in (None, "message")
-            or mistyped(message, MESSAGE)
-            or mistyped(said(message, "usage", dict, {}), USAGE)
-            or any(is_mistyped_block(wire) for wire in said(message, "content", OBJECTS, []))
-        )
-    if kind == "content_block_start":
-        return is_mistyped_block(payload["content_block"])
-    if kind == "message_delta":
-        return (
-            mistyped(payload["delta"], {name: MESSAGE[name] for name in IN_DELTA})
-            or mistyped(payload, {name: MESSAGE[name] for name in ("usage", *BESIDE_DELTA)})
-            or mistyped(said(payload, "usage", dict, {}), USAGE)
-        )
-    return False
-
-
-def is_mistyped_block(wire: Payload) -> bool:
-    """Whether a member of a block is of another type; of its input the block itself will tell."""
-    return mistyped(wire, {"type": str, **BLOCKS.get(said(wire, "type", str, ""), {})})
-
+from reference_reading import (
+    BESIDE_DELTA,
+    BLOCKS,
+    DELTAS,
+    IN_DELTA,
+    MESSAGE,
+    OBJECTS,
+    TOOLS,
+    USAGE,
+    Flaw,
+    Payload,
+    delta_in,
+    event_of,
+    frames_of,
+    is_a,
+    is_infinite,
+    json_object,
+    lacks_payload,
+    mistyped,
+    names_content,
+    said,
+    says_something,
+    usage_in,
+)
+from sansio_stream import Verdict, ViolationCode as Code
 
 # What is legal when.
 
 
-def judge(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Code]]:
+def judge(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Flaw]]:
     """Look an event up in the tables: "apply", "skip" or a fatal code, and the violations."""
     state = now["state"]
     if kind in ("ping", "unknown"):
         return "apply", []
     if state == "FAILED":
-        return "skip", [Code.AFTER_ERROR]
+        return "skip", [(Code.AFTER_ERROR, False)]
     if state == "DONE":
         second = kind == "message_start"
-        return "skip", [Code.SECOND_MESSAGE if second else Code.AFTER_MESSAGE_STOP]
+        return "skip", [(Code.SECOND_MESSAGE if second else Code.AFTER_MESSAGE_STOP, False)]
     if kind == "error":
         return "apply", []
     if kind == "message_start":
         return judge_message_start(now, payload)
     if state == "WAITING":
-        return "skip", [Code.BEFORE_MESSAGE_START]
+        return "skip", [(Code.BEFORE_MESSAGE_START, carries_content(kind, payload))]
     if kind == "message_delta":
-        return "apply", []
+        return "apply", [(Code.FALLING_USAGE, False)] if usage_falls(now, payload) else []
     if kind == "message_stop":
-        return "apply", codes_at_message_stop(now)
-    late = [Code.AFTER_STOP_REASON] if state == "CLOSING" else []
+        return "apply", [(code, False) for code in codes_at_message_stop(now)]
+    late = [(Code.AFTER_STOP_REASON, False)] if state == "CLOSING" else []
     if kind == "content_block_start":
-        return "apply", late + codes_of_index(now, payload["index"])
-    action, codes = judge_growth(newest(now, payload["index"]), payload.get("delta"))
-    return action, late + codes
+        return "apply", late + [(code, False) for code in codes_of_start(now, payload)]
+    action, flaws = judge_growth(newest(now, payload["index"]), payload.get("delta"))
+    return action, late + flaws
 
 
-def judge_message_start(now: Payload, payload: Payload) -> tuple[str, list[Code]]:
+def carries_content(kind: str, payload: Payload) -> bool:
+    """Whether an event says something that is lost where the event does not count."""
+    if kind == "message_start":
+        return any(map(says_something, said(payload["message"], "content", OBJECTS, [])))
+    part = {"content_block_start": "content_block", "content_block_delta": "delta"}.get(kind)
+    return part is not None and says_something(payload[part])
+
+
+def judge_message_start(now: Payload, payload: Payload) -> tuple[str, list[Flaw]]:
     """Tell the first message_start from the same again and from that of another message."""
     if now["state"] == "WAITING":
-        return "apply", []
+        ids = ids_of(said(payload["message"], "content", OBJECTS, []))
+        again = len(ids) > len({*ids})
+        return "apply", [(Code.DUPLICATE_TOOL_USE_ID, False)] if again else []
     again = said(now["message"], "id", str, None)
     if again is not None and payload["message"].get("id") == again:
-        return "skip", [Code.DUPLICATE_MESSAGE_START]
+        loses = carries_content("message_start", payload)
+        return "skip", [(Code.DUPLICATE_MESSAGE_START, loses)]
     return "spliced_message", []
 
 
-def codes_of_index(now: Payload, index: int) -> list[Code]:
-    """Compare the index of a new block with those of the blocks so far."""
+def ids_of(wires: list[Payload]) -> list[str]:
+    """Return the ids of the tool calls among these blocks; an empty one is none."""
+    ids = [said(wire, "id", str, "") for wire in wires if wire.get("type") in [*TOOLS]]
+    return [each for each in ids if each]
+
+
+def usage_falls(now: Payload, payload: Payload) -> bool:
+    """Whether a counter of input falls to 0 from more, and no iterations explain it."""
+    usage, before = usage_in(payload), said(now["message"], "usage", dict, {})
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    fallen = [said(usage, name, int, 1) == 0 < said(before, name, int, 0) for name in names]
+    return any(fallen) and not is_a(usage.get("iterations"), list)
+
+
+def codes_of_start(now: Payload, payload: Payload) -> list[Code]:
+    """Compare a new block with the blocks so far."""
     codes = []
-    used = [block["index"] for block in now["blocks"]]
+    index, used = payload["index"], [block["index"] for block in now["blocks"]]
     if index in used:
         codes.append(Code.INDEX_REUSED)
     elif index != max(used, default=-1) + 1:
         codes.append(Code.INDEX_NOT_NEXT)
     if any(block["open"] for block in now["blocks"]):
         codes.append(Code.OVERLAPPING_BLOCKS)
+    if {*ids_of([payload["content_block"]])} & {*ids_of([each["wire"] for each in now["blocks"]])}:
+        codes.append(Code.DUPLICATE_TOOL_USE_ID)
     return codes
 
 
-def judge_growth(block: Payload | None, delta: Payload | None) -> tuple[str, list[Code]]:
+def judge_growth(block: Payload | None, delta: Payload | None) -> tuple[str, list[Flaw]]:
     """Ask whether a block may grow by a delta, or without one whether it may stop."""
     if block is None:
-        return "skip", [Code.UNKNOWN_INDEX]
+        return "skip", [(Code.UNKNOWN_INDEX, delta is not None and says_something(delta))]
+    missed = delta is not None and says_something(delta) and not repeats_signature(block, delta)
     if not block["open"]:
-        return "skip", [Code.STOPPED_BLOCK]
+        return "skip", [(Code.STOPPED_BLOCK, missed)]
     if delta is None or not is_foldable(delta) or block["type"] not in BLOCKS:
         return "apply", []
     if block["type"] not in DELTAS[delta["type"]][2]:
-        return "skip", [Code.UNFIT_DELTA]
+        return "skip", [(Code.UNFIT_DELTA, missed)]
     old, new = said(block["wire"], "signature", str, ""), signature_of(delta)
-    return "apply", [Code.SECOND_SIGNATURE] if old and new and old != new else []
+    if old and new and old != new:
+        return "apply", [(Code.SECOND_SIGNATURE, False)]
+    return "apply", [(Code.SECOND_COMPACTION, False)] if replaces_summary(block, delta) else []
+
+
+def repeats_signature(block: Payload, delta: Payload) -> bool:
+    """Whether a delta says nothing but the signature that its block has."""
+    alone = not says_something({**delta, "signature": None})
+    has_one = "signature" in BLOCKS.get(block["type"], {})
+    return alone and has_one and signature_of(delta) == said(block["wire"], "signature", str, "")
+
+
+def replaces_summary(block: Payload, delta: Payload) -> bool:
+    """Whether a compaction takes the place of another one."""
+    if delta["type"] != "compaction_delta":
+        return False
+    names = [name for name in SUMMARY if name in delta and not mistyped(delta, {name: str})]
+    return any(said(block["wire"], name, str, "") not in ("", delta[name]) for name in names)
 
 
 def codes_at_message_stop(now: Payload) -> list[Code]:
@@ -325,6 +162,8 @@ def codes_at_message_stop(now: Payload) -> list[Code]:
 
 
 # The fold.
+
+SUMMARY = ("content", "encrypted_content")
 
 
 def newest(now: Payload, index: int) -> Any:
@@ -347,6 +186,8 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
     """Let an event that counts change what is to be seen."""
     if kind == "message_start":
         now["message"] = dict(payload["message"])
+        if now["message"].get("stop_reason") == "":
+            now["message"]["stop_reason"] = None
         filled = said(now["message"], "content", OBJECTS, [])
         for index, wire in enumerate(filled):
             now["blocks"].append({**new_block(index, wire), "open": False, "filled": True})
@@ -363,10 +204,12 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
         newest(now, payload["index"])["open"] = False
     elif kind == "message_delta":
         fold_message_delta(now["message"], payload)
-        if is_a(payload["delta"].get("stop_reason"), str):
+        if said(delta_in(payload), "stop_reason", str, ""):
             now["state"] = "CLOSING"
     elif kind == "message_stop":
-        now["state"], now["verdict"] = "DONE", Verdict.COMPLETE
+        now["complete"] = first_loss(now) is None
+        now["state"] = "DONE"
+        now["verdict"] = Verdict.COMPLETE if now["complete"] else Verdict.DAMAGED
     elif kind == "error":
         now["state"], now["verdict"] = "FAILED", Verdict.ERRORED
 
@@ -374,7 +217,7 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
 def new_block(index: int, wire: Payload) -> Payload:
     """Return a block as it starts."""
     block = {"index": index, "type": said(wire, "type", str, ""), "wire": dict(wire), "open": True}
-    return {**block, "filled": False, "input_json": [], "unfolded": []}
+    return {**block, "filled": False, "input_json": [], "unfolded": [], "lost": False}
 
 
 def fold_delta(block: Payload, delta: Payload) -> None:
@@ -389,24 +232,85 @@ def fold_delta(block: Payload, delta: Payload) -> None:
         wire["signature"] = delta["signature"]
     if kind in ("text_delta", "thinking_delta"):
         name = DELTAS[kind][0]
-        wire[name] = said(wire, name, str, "") + delta[name]
+        wire[name] = joined(said(wire, name, str, "") + said(delta, name, str, ""))
     elif kind == "citations_delta":
         wire["citations"] = [*said(wire, "citations", OBJECTS, []), delta["citation"]]
     elif kind == "compaction_delta":
-        for name in ("content", "encrypted_content"):
+        for name in SUMMARY:
             if name in delta and not mistyped(delta, {name: str}):
                 wire[name] = delta[name]
 
 
+def joined(text: str) -> str:
+    """Join the halves of characters that came apart."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
 def fold_message_delta(message: Payload, payload: Payload) -> None:
     """Let what was said replace what was said before."""
-    for members, names in ((payload["delta"], IN_DELTA), (payload, BESIDE_DELTA)):
-        message |= {name: members[name] for name in names if is_a(members.get(name), MESSAGE[name])}
-    if payload["delta"].get("stop_details", ...) is None:
+    inside = delta_in(payload)
+    before = {name: message[name] for name in message if name == "stop_reason"}
+    beside = {name: payload[name] for name in payload if name != "delta"}
+    for members, own in ((beside, BESIDE_DELTA), (inside, IN_DELTA)):
+        message |= {name: members[name] for name in own if is_a(members.get(name), MESSAGE[name])}
+        more = {name: members[name] for name in members if name not in {*MESSAGE, "type"}}
+        message |= {name: value for name, value in more.items() if value is not None}
+    if inside.get("stop_reason") == "":
+        del message["stop_reason"]
+        message |= before
+    if inside.get("stop_details", ...) is None:
         message["stop_details"] = None
-    for name, value in said(payload, "usage", dict, {}).items():
+    for name, value in usage_in(payload).items():
         if value is not None and not mistyped({name: value}, USAGE):
             message["usage"] = {**said(message, "usage", dict, {}), name: value}
+
+
+# What is lost.
+
+
+def first_loss(now: Payload) -> tuple[Code, int] | None:
+    """Return the first violation that has lost content, and in which frame."""
+    losses = [(code, number) for code, number, loses in now["violations"] if loses]
+    return losses[0] if losses else None
+
+
+def has_input(block: Payload) -> bool:
+    """Whether a block is a call of a tool, or may be one."""
+    return block["type"] in TOOLS or block["type"] not in BLOCKS
+
+
+def lose_open_inputs(now: Payload) -> None:
+    """Note that what was lost may be a piece of any input that is not whole yet."""
+    for block in now["blocks"]:
+        block["lost"] = block["lost"] or (block["open"] and has_input(block))
+
+
+def lose_inputs(now: Payload, kind: str, payload: Payload, name: str) -> None:
+    """Note of which inputs a piece may be lost with an event by which content was lost."""
+    if kind == "message_start":
+        for block in now["blocks"]:
+            block["lost"] = block["lost"] or has_input(block)
+    elif kind == "content_block_start":
+        block = newest(now, payload["index"])
+        block["lost"] = has_input(block)
+    elif kind == "content_block_delta":
+        block = newest(now, payload["index"])
+        if block is not None and has_input(block):
+            block["lost"] = True
+        has_owner = block is not None and block["open"] and has_input(block)
+        if not has_owner and may_be_input(payload["delta"]):
+            lose_open_inputs(now)
+    elif kind != "message_delta":
+        wire_type = said(payload, "type", str, name)
+        known = wire_type in ("message_start", "message_delta")
+        if not known and may_be_input(said(payload, "delta", dict, {})):
+            lose_open_inputs(now)
+
+
+def may_be_input(delta: Payload) -> bool:
+    """Whether nothing says that a delta is something else than a piece of an input."""
+    tag = said(delta, "type", str, "")
+    return tag not in DELTAS or tag == "input_json_delta"
 
 
 # All of it.
@@ -414,17 +318,31 @@ def fold_message_delta(message: Payload, payload: Payload) -> None:
 
 def input_of(block: Payload) -> tuple[Any, str, str]:
     """Return the input of a block, its raw text, and its state."""
-    text = "".join(block["input_json"])
-    value = json_object(text) if text else block["wire"].get("input")
-    if block["open"] or (value is None and not text):
+    text = joined("".join(block["input_json"]))
+    value = json_object(text, finite=True) if text else block["wire"].get("input")
+    if not is_shown_as_call(block) and block["lost"]:
         return None, text, "incomplete"
-    return (value, text, "complete") if is_a(value, dict) else (None, text, "invalid")
+    if block["open"] or (value is None and not text and not block["lost"]):
+        return None, text, "incomplete"
+    is_whole = is_a(value, dict) and not is_infinite(value) and not block["lost"]
+    return (value, text, "complete") if is_whole else (None, text, "invalid")
+
+
+def is_shown_as_call(block: Payload) -> bool:
+    """Whether a block is a call of a tool. One of a type that nobody knows is one if it has an
+    input.
+    """
+    has_one = block["input_json"] or block["wire"].get("input") is not None
+    return block["type"] in TOOLS or bool(has_one)
 
 
 def wire_of(block: Payload) -> Payload:
     """Return a block as it would be on the wire. What came filled is as it came."""
     called = block["type"] in TOOLS and not block["filled"]
-    streamed = {"input": input_of(block)[0]} if called or block["input_json"] else {}
+    lost = block["lost"] and not block["open"] and is_shown_as_call(block)
+    unfit = block["type"] in TOOLS and is_infinite(block["wire"].get("input"))
+    shown = called or block["input_json"] or lost or unfit
+    streamed = {"input": input_of(block)[0]} if shown else {}
     return {**block["wire"], **streamed}
 
 
@@ -443,23 +361,36 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
     It is one dict that goes on changing: look at it before the next step.
     """
     now: Payload = {"message": None, "blocks": [], "violations": [], "error": None, "event": None}
-    now |= {"state": "WAITING", "verdict": Verdict.PENDING}
+    now |= {"state": "WAITING", "verdict": Verdict.PENDING, "complete": False}
     yield now
-    number, came, odd = 0, False, False
+    number, came, odd, cut_content = 0, False, False, False
     for frame in frames_of(body, ended=ended):
         number += bool(frame["fields"])
         came = came or "data" in frame["fields"]
-        odd = odd or Code.UNKNOWN_FIELD in frame["codes"]
-        kind, payload, codes, action = event_of(frame)
+        odd = odd or Code.UNKNOWN_FIELD in dict(frame["flaws"])
+        kind, payload, flaws, action = event_of(frame)
+        cut_content = Code.CUT_FRAME in dict(flaws) and names_content(frame)
         if kind:
             action, more = judge(now, kind, payload)
-            codes += more
-        forgiven = {Code.CUT_FRAME} if came else {Code.CUT_FRAME, Code.UNKNOWN_FIELD}
-        if strict and {*codes} - forgiven:
-            action, codes = next(code for code in codes if code not in forgiven), []
-        now["violations"] += [(code, number) for code in codes]
+            flaws += more
+        forgiven = {*TOLERATED} if came else {*TOLERATED, Code.UNKNOWN_FIELD}
+        if Code.CUT_FRAME in dict(flaws):
+            forgiven.add(Code.MISSING_BLANK_LINE)
+        if strict and {code for code, _ in flaws} - forgiven:
+            action, flaws = next(code for code, _ in flaws if code not in forgiven), []
+        if now["verdict"] is not Verdict.PENDING:  # what comes behind the end is no part of it
+            flaws = [(code, False) for code, _ in flaws]
+        now["violations"] += [(code, number, loses) for code, loses in flaws]
+        if (Code.UNKNOWN_FIELD, True) in flaws:
+            lose_open_inputs(now)
+        loses = any(loses for code, loses in flaws if code is not Code.UNKNOWN_FIELD)
+        name = frame["fields"].get("event", [""])[0]
+        if loses and not kind.endswith("_start"):
+            lose_inputs(now, kind, payload, name)
         if action == "apply":
             fold(now, kind, payload)
+            if loses and kind.endswith("_start"):  # its blocks are there now
+                lose_inputs(now, kind, payload, name)
             now["event"] = payload
             yield now
         elif action not in ("skip", ""):
@@ -468,10 +399,25 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
                 now["verdict"] = Verdict.BROKEN
             break
     if ended and now["verdict"] is Verdict.PENDING:
-        now["verdict"] = {
-            "WAITING": Verdict.NOT_AN_EVENT_STREAM if odd and not came else Verdict.EMPTY,
-            "OPEN": Verdict.TRUNCATED,
-            "CLOSING": Verdict.UNTERMINATED,
-        }[now["state"]]
+        verdict = verdict_at_the_end(now, odd=odd and not came, cut_content=cut_content)
+        if verdict is Verdict.UNTERMINATED:
+            now["violations"].append((Code.MISSING_MESSAGE_STOP, number, False))
+        is_damaged = verdict in (Verdict.UNTERMINATED, Verdict.EMPTY) and first_loss(now)
+        now["verdict"] = Verdict.DAMAGED if is_damaged else verdict
     now["event"] = None
     yield now
+
+
+TOLERATED = (Code.CUT_FRAME, Code.FALLING_USAGE)
+"""What is not fatal in strict mode either, beside what is said at the end."""
+
+
+def verdict_at_the_end(now: Payload, *, odd: bool, cut_content: bool) -> Verdict:
+    """Say what the end means where no event has said it, and nothing was lost."""
+    if now["state"] == "WAITING":
+        return Verdict.NOT_AN_EVENT_STREAM if odd else Verdict.EMPTY
+    blocks = sorted(now["blocks"], key=lambda block: int(block["index"]))
+    if now["state"] == "CLOSING" and now["message"]["stop_reason"] == "max_tokens":
+        blocks = blocks[:-1]  # the block that was cut may lack its stop
+    is_whole = not any(block["open"] for block in blocks) and not cut_content
+    return Verdict.UNTERMINATED if now["state"] == "CLOSING" and is_whole else Verdict.TRUNCATED

@@ -3,8 +3,10 @@
 import base64
 import copy
 import functools
+import json
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
@@ -13,21 +15,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from reference_model import (
-    BLOCKS,
-    DELTAS,
-    EVENTS,
-    MESSAGE,
-    OBJECTS,
-    TOOLS,
-    USAGE,
-    Payload,
-    input_of,
-    message_of,
-    newest,
-    read,
-    wire_of,
-)
+from reference_model import first_loss, input_of, message_of, newest, read, wire_of
+from reference_reading import BLOCKS, DELTAS, EVENTS, MESSAGE, OBJECTS, TOOLS, USAGE, Payload
 from sansio_stream import (
     APIError,
     APIStatusError,
@@ -42,23 +31,37 @@ from sansio_stream import (
     ToolUseBlock,
     UnknownBlock,
     Verdict,
+    ViolationCode,
 )
 from sansio_stream.testing import faults
 from shared_data import captures, load, ran
 from test_machine import bodies
-from wire import MESSAGE_STOP, block_start, block_stop, frame
+from wire import (
+    MESSAGE_STOP,
+    PING,
+    block_start,
+    block_stop,
+    delta,
+    frame,
+    message_delta,
+    message_start,
+)
 
 Payloads: TypeAlias = st.SearchStrategy[Payload]
 
 # What is to be seen.
 
 INDEXES: Final = range(6)
+KNOWN: Final = {*MESSAGE, "type"}
 
 
 def shown_by_model(now: Payload) -> Payload:
     blocks = sorted(now["blocks"], key=lambda block: int(block["index"]))
+    message = message_of(now)
     return {
-        "message": message_of(now),
+        "message": message,
+        "extra": {name: value for name, value in (message or {}).items() if name not in KNOWN},
+        "complete": message is not None and now["complete"],
         "newest": {i: wire_of(block) for i in INDEXES if (block := newest(now, i))},
         "inputs": [
             input_of(block)
@@ -67,6 +70,7 @@ def shown_by_model(now: Payload) -> Payload:
         ],
         "unfolded": [block["unfolded"] for block in blocks],
         "violations": now["violations"],
+        "first loss": first_loss(now),
         "state": now["state"],
         "verdict": now["verdict"],
     }
@@ -87,10 +91,17 @@ def unfolded_in(message: Message | None) -> list[Any]:
 
 LOOKS: Final[dict[str, Callable[[StreamMachine], Any]]] = {
     "message": lambda machine: machine.snapshot and machine.snapshot.to_dict(),
+    "extra": lambda machine: machine.snapshot.extra if machine.snapshot else {},
+    "complete": lambda machine: machine.snapshot is not None and machine.snapshot.complete,
     "newest": lambda machine: {i: block.to_dict() for i in INDEXES if (block := machine.block(i))},
     "inputs": lambda machine: inputs_in(machine.snapshot),
     "unfolded": lambda machine: unfolded_in(machine.snapshot),
-    "violations": lambda machine: [(each.code, each.event_number) for each in machine.violations],
+    "violations": lambda machine: [
+        (each.code, each.event_number, each.loses_content) for each in machine.violations
+    ],
+    "first loss": lambda machine: (
+        machine.first_loss and (machine.first_loss.code, machine.first_loss.event_number)
+    ),
     "state": lambda machine: machine.state.name,
     "verdict": lambda machine: machine.verdict,
 }
@@ -117,16 +128,19 @@ def moments(body: bytes, *, ended: bool, strict: bool) -> list[tuple[Any, Payloa
 # Bodies. `bodies` is rich in wrong orders and damaged bytes; the odd ones here have every block,
 # delta and member that is known, and now and then a value of another type.
 
+HUGE: Final = 1.25e300  # written as a number that no float holds
+FILLED: Final = {"type": "text", "text": "in"}
 ANYTHING: Final = st.sampled_from(
-    [None, 0, 5, True, 1.5, "", "x", {}, {"model": "m"}, [], [{"type": "text", "text": "in"}], [5]]
+    [None, 0, 5, False, True, HUGE, "", "x", {}, {"model": "m"}, [], [FILLED], [5], {"a": HUGE}]
 )
+HALVES: Final = ("\ud83d", "\ude00", "o\ud83d", "\ude00k", "\ud83d\ud83d")
 OF_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
-    str: st.sampled_from(["", "x", '{"a": ', "1}", '{"b": 2}']),
+    str: st.sampled_from(["", "x", '{"a": ', "1}", '{"b": 2}', '{"c": 1E400}', "\ufffd", *HALVES]),
     int: st.integers(0, 3),
     bool: st.booleans(),
-    dict: st.sampled_from([{}, {"model": "m"}, {"type": "char_location", "cited_text": "c"}]),
+    dict: st.sampled_from([{}, {"model": "m"}, {"a": HUGE}, {"type": "page_location"}]),
     list: st.sampled_from([[], [5]]),
-    OBJECTS: st.sampled_from([[], [{"type": "page_location"}], [{"type": "text", "text": "in"}]]),
+    OBJECTS: st.sampled_from([[], [{"type": "page_location"}], [FILLED]]),
 }
 
 
@@ -160,7 +174,7 @@ DELTA_OF: Final = {
     kind: st.builds(
         lambda needed, others: needed | others,
         payload(kind, **{name: OF_TYPE[of_type]}),
-        members({}, name, "signature", "content", "encrypted_content"),
+        members({}, name, "signature", "content", "encrypted_content", "partial_json"),
     )
     for kind, (name, of_type, _) in {**DELTAS, "sparkle_delta": ("text", str, set())}.items()
 }
@@ -200,14 +214,22 @@ ODD_PAYLOAD: Final = st.one_of(
     payload("content_block_delta", index=INDEX, delta=DELTA),
     payload("content_block_stop", index=INDEX),
     MESSAGE_DELTA,
+    MESSAGE_START,
     st.builds(lambda parts, kind: parts | {"type": kind}, SHAPES, st.sampled_from([*EVENTS, "?"])),
     SHAPES,
 )
 
 
+LEGAL_END: Final = st.builds(
+    message_delta, st.sampled_from(["end_turn", "end_turn", "tool_use", "max_tokens", "", None])
+)
+
+
 @st.composite
 def odd_bodies(draw: st.DrawFn) -> bytes:
-    """A message whose blocks grow side by side, as far as it comes, with odd frames in between."""
+    """A message whose blocks grow side by side, as far as it comes, with odd frames in between, and
+    some that are damaged.
+    """
     kinds = draw(st.lists(st.sampled_from([*GROWTH]), min_size=1, max_size=3))
     indexes = range(len(kinds))
     blocks = [block_start(index, draw(BLOCK_OF[kinds[index]])) for index in indexes]
@@ -215,17 +237,90 @@ def odd_bodies(draw: st.DrawFn) -> bytes:
         {"type": "content_block_delta", "index": index, "delta": draw(GROWTH[kinds[index]])}
         for index in draw(st.lists(st.sampled_from(indexes), min_size=1, max_size=8))
     ]
-    ends = [*map(block_stop, indexes), draw(MESSAGE_DELTA), MESSAGE_STOP]
-    payloads = [draw(MESSAGE_START), *blocks, *deltas, *ends[: draw(st.integers(0, len(ends)))]]
-    for odd in draw(st.lists(ODD_PAYLOAD, max_size=4)):
+    ends = [*map(block_stop, indexes), draw(LEGAL_END | LEGAL_END | MESSAGE_DELTA), MESSAGE_STOP]
+    missing = draw(st.sampled_from([0, 0, 0, 0, 1, 1, 1, 2, 3]))
+    payloads = [draw(MESSAGE_START), *blocks, *deltas, *ends[: len(ends) - missing]]
+    for odd in draw(st.lists(ODD_PAYLOAD, max_size=2)):
         payloads.insert(draw(st.integers(0, len(payloads))), odd)
-    line_end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
-    return b"".join(map(framed, payloads)).replace(b"\n", line_end)
+    for place in draw(st.lists(st.sampled_from(range(len(payloads))), max_size=2)):
+        payloads[place] = draw(misspelt(payloads[place]))
+    unnamed = draw(st.sampled_from([False, False, True]))
+    frames = [framed(payload, "" if unnamed else None) for payload in payloads]
+    for place in draw(st.lists(st.sampled_from(range(len(payloads))), max_size=2)):
+        frames[place] = draw(damaged(payloads[place]))
+    for line in draw(st.lists(st.sampled_from(ODD_LINES), max_size=2)):
+        frames.insert(draw(st.integers(0, len(frames))), line)
+    body = b"".join(frames).replace(b"1.25e+300", b"1E400")
+    body = body[: len(body) - draw(st.sampled_from([0, 0, 0, 0, 1, 2, 9, 40]))]
+    return body.replace(b"\n", draw(st.sampled_from([b"\n", b"\r\n", b"\r"])))
 
 
-def framed(payload: Payload) -> bytes:
+@st.composite
+def misspelt(draw: st.DrawFn, payload: Payload) -> Payload:
+    """A payload with a member that is missing, has another name, or another value."""
+    payload = copy.deepcopy(payload)
+    within = [value for value in payload.values() if isinstance(value, dict)]
+    place = draw(st.sampled_from([payload, *within]))
+    name = draw(st.sampled_from([*place] or ["type"]))
+    value = place.pop(name, None)
+    match draw(st.sampled_from(["missing", "other name", "other value"])):
+        case "other name":
+            place[draw(st.sampled_from([f"{name}s", "json", "delta", "partial_json"]))] = value
+        case "other value":
+            place[name] = draw(ANYTHING | st.sampled_from(["0", -1, 10_000]))
+        case _:
+            pass
+    return payload
+
+
+WAYS_TO_DAMAGE: Final = (  # "{head}" is the beginning of the data, "{rest}" all but a character
+    *("{data}", "{head}", "{head}{rest}", "{head}\ndata: {rest}", "OK {data}", "null\n{data}"),
+    *("{data}\ndata: {data}", "{data}\n\ndata: {head}", "[{data}]", "{quoted}", "data: {data}"),
+    *("{data}\nevent: content_block_delta\ndata: {data}", "{data}\nid: 7\nretry: 2x"),
+    *("null", "{{}}", "sunny"),
+)
+NAMES: Final = ("", "", "message", "Message", "data", "vertex_event", "ping", *EVENTS)
+ODD_LINES: Final = (
+    *(b"data: [DONE]\n\n", b'data: "[done]"\n\n', b"data: data: [DONE]\n\n"),
+    *(b"event: ping\ndata: {\n\n", b"event: ping\ndata: alive\n\n", b"ping\n\n"),
+    *(b"retry: 2x\n", b"retry:\n\n", b"retry: 250\n", b"id: \xff\n\n"),
+    *(frame(message_start(content=[FILLED])), frame(delta(0, "sparkle_delta", partial_json="x"))),
+    *(b"event: message_start\ndata: {}\n\n", frame(PING, "content_block_start")),
+    *(frame({"type": "weather_report"}, "content_block_delta"), b": {\n"),
+    *(b'{"error": \n', b"oops\n", b"event: content_block_delta\ndata: {", b"data: null\n\n"),
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, payload: Payload) -> bytes:
+    """The frame of a payload with another name, other data, another field, or other bytes."""
+    name = draw(st.sampled_from([str(payload.get("type")), *NAMES]))
+    data = json.dumps(payload)
+    cut = draw(st.integers(1, len(data)))
+    pieces = {"head": data[:cut], "rest": data[cut + 1 :], "quoted": json.dumps(data)}
+    data = draw(st.sampled_from(WAYS_TO_DAMAGE)).format(data=data, **pieces)
+    written = (f"event: {name}\n" * bool(name) + f"data: {data}\n\n").encode()
+    at = draw(st.integers(0, len(written)))
+    field, others = draw(st.sampled_from([(b"data: ", ())] * 3 + [(b"data: ", DATA_FIELDS)]))
+    if others:
+        written = written.replace(field, draw(st.sampled_from(others)))
+    match draw(st.sampled_from(["", "", "byte", "character", "no blank line"])):
+        case "byte":
+            return written[:at] + b"\xff" + written[at:]
+        case "character":
+            return written[:at] + b"\xf0\x9f\x8e" + written[at:]
+        case "no blank line":
+            return written[:-1]
+        case _:
+            return written
+
+
+DATA_FIELDS: Final = (b"dat: ", b"data", b"", b"DATA: ", b"d\xffta: ", b": ", b"event: ")
+
+
+def framed(payload: Payload, name: str | None = None) -> bytes:
     kind = payload.get("type")
-    return frame(payload, kind if isinstance(kind, str) else "")
+    return frame(payload, (kind if isinstance(kind, str) else "") if name is None else name)
 
 
 def says_what_both_understand(body: bytes) -> bool:
@@ -240,6 +335,24 @@ FAULTY_BODIES: Final = (
     .map(lambda stream: stream.data)
     .filter(says_what_both_understand)
 )
+
+
+def test_the_bodies_end_in_every_way() -> None:
+    counts: Counter[Verdict] = Counter()
+    losses: set[str] = set()
+
+    @settings(max_examples=400, derandomize=True, database=None)
+    @given(odd_bodies())
+    def count(body: bytes) -> None:
+        *_, now = read(body, ended=True)
+        counts[now["verdict"]] += 1
+        losses.update(code for code, _, loses in now["violations"] if loses)
+
+    count()
+    ends = (Verdict.COMPLETE, Verdict.DAMAGED, Verdict.TRUNCATED, Verdict.UNTERMINATED)
+    assert min(counts[verdict] for verdict in ends) >= 10, counts
+    assert losses == {code for code in ViolationCode if code.may_lose_content}
+
 
 # Whole bodies.
 
@@ -321,6 +434,7 @@ OUTCOMES: Final[dict[Verdict, type[APIError] | None]] = {
     Verdict.PENDING: IncompleteMessageError,
     Verdict.COMPLETE: None,
     Verdict.UNTERMINATED: None,
+    Verdict.DAMAGED: IncompleteMessageError,
     Verdict.TRUNCATED: IncompleteMessageError,
     Verdict.EMPTY: IncompleteMessageError,
     Verdict.ERRORED: APIStatusError,
