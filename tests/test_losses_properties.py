@@ -1,0 +1,708 @@
+"""What was lost is never called complete: a property for each rule, over legal scripts, ways to
+write, damage and cut them, and machines that are copied on the way.
+"""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+import attrs
+import pytest
+from hypothesis import assume, given, strategies as st
+
+from sansio_stream import (
+    IncompleteMessageError,
+    Limits,
+    Message,
+    MessageStopEvent,
+    ProtocolError,
+    StreamMachine,
+    TextBlock,
+    ToolUseBlock,
+    UnknownBlock,
+    Verdict,
+    Violation,
+    ViolationCode as Code,
+)
+from sansio_stream.testing import Script, Style, cuts, scripts, styles
+from wire import (
+    MESSAGE_STOP,
+    block_start,
+    block_stop,
+    body,
+    delta,
+    json_piece,
+    message_delta,
+    message_start,
+    run,
+    text,
+    tool_start,
+)
+
+Payload: TypeAlias = dict[str, Any]
+
+# The damages. Each takes a payload of a content event, its style, and the place where text is cut;
+# it gives the bytes that stand there instead.
+
+Write: TypeAlias = Callable[[Payload, Style, float], bytes]
+
+
+@attrs.frozen
+class Damage:
+    """A way to damage one content event.
+
+    Attributes:
+        write: gives the bytes in the place of the event's frame.
+        code: by which the loss is reported.
+        kinds: the events, or the types of deltas, that can be damaged so.
+        is_fatal_if_named: whether the name of a content event above it breaks the stream.
+    """
+
+    write: Write
+    code: Code
+    kinds: tuple[str, ...]
+    is_fatal_if_named: bool = False
+
+
+PIECES: Final = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "input_json_delta": "partial_json",
+}
+STARTS: Final = ("content_block_start", "message_start")
+PARTS: Final = {
+    "content_block_delta": "delta",
+    "content_block_start": "content_block",
+    "message_start": "message",
+}
+
+
+def of_data(change: Callable[[str, float], str]) -> Write:
+    """Write the frame with other data, in one line."""
+
+    def write(payload: Payload, style: Style, where: float) -> bytes:
+        return style.frame_of(payload["type"], change(json.dumps(payload), where))
+
+    return write
+
+
+def of_payload(change: Callable[[Payload], None]) -> Write:
+    """Write the frame of a changed payload, under the old name."""
+
+    def write(payload: Payload, style: Style, _where: float) -> bytes:
+        name = payload["type"]
+        changed = copy.deepcopy(payload)
+        change(changed)
+        return style.frame(changed, name)
+
+    return write
+
+
+def piece_of(payload: Payload) -> str:
+    return PIECES[payload["delta"]["type"]]
+
+
+def cut(data: str, where: float) -> str:
+    return data[: 1 + int(where * (len(data) - 2))]
+
+
+def without(name: str) -> Callable[[Payload], None]:
+    return lambda payload: payload.pop(name)
+
+
+def setting(name: str, value: Any) -> Callable[[Payload], None]:
+    return lambda payload: payload.update({name: value})
+
+
+def in_part(change: Callable[[Payload], None]) -> Callable[[Payload], None]:
+    return lambda payload: change(payload[PARTS[payload["type"]]])
+
+
+def in_piece(change: Callable[[str], Any]) -> Callable[[Payload], None]:
+    def with_other(payload: Payload) -> None:
+        name = piece_of(payload)
+        payload["delta"][name] = change(payload["delta"][name])
+
+    return with_other
+
+
+def misspell(payload: Payload) -> None:
+    payload["delta"]["json"] = payload["delta"].pop(piece_of(payload))
+
+
+def unfit(payload: Payload) -> None:
+    is_input = payload["delta"]["type"] == "input_json_delta"
+    payload["delta"] = (
+        {"type": "text_delta", "text": "x"}
+        if is_input
+        else {"type": "input_json_delta", "partial_json": '{"a": 1}'}
+    )
+
+
+def without_field(payload: Payload, style: Style, _where: float) -> bytes:
+    return style.frame_of(payload["type"], json.dumps(payload)).replace(b"data:", b"", 1)
+
+
+def misspelt_field(payload: Payload, style: Style, _where: float) -> bytes:
+    return style.frame_of(payload["type"], json.dumps(payload)).replace(b"data:", b"dat:", 1)
+
+
+def bad_byte_in(old: bytes) -> Write:
+    def write(payload: Payload, style: Style, _where: float) -> bytes:
+        frame = style.frame_of(payload["type"], json.dumps(payload))
+        return frame.replace(old, old[:2] + b"\xff" + old[2:], 1)
+
+    return write
+
+
+def bad_byte_in_piece(payload: Payload, style: Style, _where: float) -> bytes:
+    changed = copy.deepcopy(payload)
+    in_piece(lambda piece: piece + "<bad>")(changed)
+    return style.frame_of(payload["type"], json.dumps(changed)).replace(b"<bad>", b"\xf0\x9f")
+
+
+ANY: Final = ("content_block_delta", *STARTS)
+DELTA: Final = ("content_block_delta",)
+UNREADABLE: Final = (Code.UNDECODABLE_PAYLOAD, ANY, True)
+MALFORMED: Final = Code.MALFORMED_EVENT
+
+DAMAGES: Final = {
+    "cut": Damage(of_data(cut), *UNREADABLE),
+    "glued": Damage(of_data(lambda data, _: f"OK{data}"), *UNREADABLE),
+    "doubled brace": Damage(of_data(lambda data, _: f"{data}}}"), *UNREADABLE),
+    "in an array": Damage(of_data(lambda data, _: f"[{data}]"), *UNREADABLE),
+    "in a string": Damage(of_data(lambda data, _: json.dumps(data)), *UNREADABLE),
+    "data twice": Damage(of_data(lambda data, _: f"data: {data}"), *UNREADABLE),
+    "cut between lines": Damage(
+        of_data(lambda data, where: f"{cut(data, where)}\n{data}"), *UNREADABLE
+    ),
+    "two payloads": Damage(
+        of_data(lambda data, _: f"{data}\n{data}"), Code.MISSING_BLANK_LINE, ANY, True
+    ),
+    "without its field": Damage(without_field, Code.UNKNOWN_FIELD, ANY),
+    "misspelt field": Damage(misspelt_field, Code.UNKNOWN_FIELD, ANY),
+    "without index": Damage(of_payload(without("index")), MALFORMED, ANY[:2]),
+    "index of another type": Damage(of_payload(setting("index", "0")), MALFORMED, ANY[:2]),
+    "index that is true": Damage(of_payload(setting("index", True)), MALFORMED, ANY[:2]),
+    "index below 0": Damage(of_payload(setting("index", -1)), MALFORMED, ANY[:2]),
+    "index of no block": Damage(of_payload(setting("index", 7_777)), Code.UNKNOWN_INDEX, DELTA),
+    "without its part": Damage(
+        of_payload(lambda payload: payload.pop(PARTS[payload["type"]])), MALFORMED, ANY
+    ),
+    "part of another type": Damage(
+        of_payload(lambda payload: payload.update({PARTS[payload["type"]]: 5})), MALFORMED, ANY
+    ),
+    "untyped part": Damage(of_payload(in_part(without("type"))), MALFORMED, ANY[:2]),
+    "misspelt piece": Damage(of_payload(misspell), Code.MALFORMED_DELTA, DELTA),
+    "piece as an object": Damage(
+        of_payload(in_piece(lambda piece: {"piece": piece})), Code.MALFORMED_DELTA, DELTA
+    ),
+    "piece as a number": Damage(of_payload(in_piece(lambda _: 0)), Code.MALFORMED_DELTA, DELTA),
+    "piece as an array": Damage(of_payload(in_piece(lambda _: [])), Code.MALFORMED_DELTA, DELTA),
+    "unfit": Damage(of_payload(unfit), Code.UNFIT_DELTA, DELTA),
+    "another type of input": Damage(
+        of_payload(in_part(setting("type", "tool_delta"))),
+        Code.UNKNOWN_INPUT_DELTA,
+        ("input_json_delta",),
+    ),
+    "bad byte in a member": Damage(bad_byte_in(b'"type"'), Code.INVALID_UTF8, ANY),
+    "bad byte in the input": Damage(bad_byte_in_piece, Code.INVALID_UTF8, ("input_json_delta",)),
+}
+ONLY_NAMED: Final = {
+    "taken for a ping": Damage(of_payload(setting("type", "ping")), Code.EVENT_NAME_MISMATCH, ANY),
+    "taken for another event": Damage(
+        of_payload(setting("type", "weather_report")), Code.EVENT_NAME_MISMATCH, ANY
+    ),
+}
+ONLY_UNNAMED: Final = {
+    "without type": Damage(of_payload(without("type")), Code.MISSING_TYPE, ANY),
+}
+
+# Damaged streams.
+
+
+@attrs.frozen
+class DamagedStream:
+    """A legal stream of which one content event was damaged.
+
+    Attributes:
+        data: its bytes.
+        damage: what was done.
+        style: how it is written.
+        number: which frame with data the damaged one is, or would have been.
+        offset: where it begins.
+        tool_id: of the call of which a piece was damaged, or None.
+    """
+
+    name: str
+    data: bytes
+    damage: Damage
+    style: Style
+    number: int
+    offset: int
+    tool_id: str | None
+
+    @property
+    def is_fatal(self) -> bool:
+        return self.damage.is_fatal_if_named and self.style.event_names
+
+    @property
+    def place(self) -> tuple[Code, int, int | None]:
+        return self.damage.code, self.number, self.offset
+
+
+def can_be_damaged(payload: Payload, damage: Damage) -> bool:
+    if payload["type"] != "content_block_delta":
+        return payload["type"] in damage.kinds
+    kind = payload["delta"]["type"]
+    is_piece = kind in PIECES and payload["delta"][PIECES[kind]] != ""
+    return is_piece and ("content_block_delta" in damage.kinds or kind in damage.kinds)
+
+
+@st.composite
+def damaged_streams(draw: st.DrawFn, /, **fixed: Any) -> DamagedStream:
+    """Make them in any style; frames follow each other directly, so that the place is known."""
+    style = draw(styles(between=(), **fixed))
+    damages = DAMAGES | (ONLY_NAMED if style.event_names else ONLY_UNNAMED)
+    name = draw(st.sampled_from([*damages]))
+    damage = damages[name]
+    script = draw(scripts(having=["text", "thinking", "tool_use"], max_blocks=2))
+    payloads = [event.to_dict() for event in script]
+    place = draw(
+        st.sampled_from(
+            [at for at, payload in enumerate(payloads) if can_be_damaged(payload, damage)]
+        )
+    )
+    frames = [style.frame(payload) for payload in payloads]
+    # The damage is the only violation, so no other block may have a bad byte or a loss before it.
+    frames[place] = damage.write(payloads[place], style, draw(st.floats(0, 1)))
+    data = style.joined(frames)
+    offset = len(style.joined(frames[:place])) or 3 * style.byte_order_mark
+    return DamagedStream(
+        name, data, damage, style, place + 1, offset, tool_id_of(payloads, payloads[place])
+    )
+
+
+def tool_id_of(payloads: Sequence[Payload], damaged: Payload) -> str | None:
+    """Return the id of the call of which a piece, or the start, was damaged."""
+    starts = {
+        payload["index"]: payload["content_block"]
+        for payload in payloads
+        if payload["type"] == "content_block_start"
+    }
+    block = starts.get(damaged.get("index"), {})
+    return block.get("id") if block.get("type") == "tool_use" else None
+
+
+# What a machine that is copied on the way says of them.
+
+WAYS_TO_GO_ON: Final[list[Callable[[StreamMachine], StreamMachine]]] = [
+    lambda machine: machine,
+    copy.deepcopy,
+    lambda machine: pickle.loads(pickle.dumps(machine)),
+]
+MACHINES: Final = st.fixed_dictionaries(
+    {
+        "fast_path": st.booleans(),
+        "limits": st.sampled_from([Limits(), Limits(violations=0), Limits(violations=1)]),
+    }
+)
+
+
+def feed(
+    chunks: Sequence[bytes], ways: Sequence[int], **options: Any
+) -> tuple[StreamMachine, Message | None]:
+    """Feed a machine, or a copy of it from some chunk on; return it and message_stop's message."""
+    machine, message = StreamMachine(**options), None
+    for at, chunk in enumerate(chunks):
+        for event in machine.receive_data(chunk):
+            message = event.message if isinstance(event, MessageStopEvent) else message
+        machine = WAYS_TO_GO_ON[ways[at % len(ways)]](machine)
+    for event in machine.receive_eof():
+        message = event.message if isinstance(event, MessageStopEvent) else message
+    return machine, message
+
+
+WAYS: Final = st.lists(st.integers(0, 2), min_size=1, max_size=4)
+
+
+def placed(violation: Violation | None) -> tuple[Code, int, int | None] | None:
+    if violation is None:
+        return None
+    return violation.code, violation.event_number, violation.byte_offset
+
+
+@given(st.data(), damaged_streams(), WAYS, MACHINES)
+def test_a_message_of_which_a_content_event_was_damaged_is_never_complete(
+    data: st.DataObject, stream: DamagedStream, ways: list[int], options: dict[str, Any]
+) -> None:
+    chunks = data.draw(cuts(stream.data))
+    if stream.is_fatal:
+        with pytest.raises(ProtocolError) as raised:
+            feed(chunks, ways, **options)
+        assert raised.value.verdict is Verdict.BROKEN
+        assert raised.value.code == Code.UNDECODABLE_PAYLOAD
+        assert (raised.value.event_number, raised.value.byte_offset) == stream.place[1:]
+        return
+    machine, message = feed(chunks, ways, **options)
+    assert machine.verdict is Verdict.DAMAGED
+    assert placed(machine.first_loss) == stream.place
+    assert machine.first_loss is not None
+    assert machine.first_loss.loses_content
+    assert machine.snapshot is None or not machine.snapshot.complete
+    assert message is None or (not message.complete and message == machine.snapshot)
+    with pytest.raises(IncompleteMessageError) as incomplete:
+        machine.final_message()
+    error = pickle.loads(pickle.dumps(incomplete.value))
+    assert error.verdict is Verdict.DAMAGED
+    assert error.first_loss == machine.first_loss
+    assert error.partial_message == machine.snapshot
+    assert stream.damage.code in str(error)
+
+
+@given(damaged_streams(event_names=True), st.data())
+def test_a_strict_machine_raises_where_a_lenient_one_reports_the_loss(
+    stream: DamagedStream, data: st.DataObject
+) -> None:
+    with pytest.raises(ProtocolError) as raised:
+        feed(data.draw(cuts(stream.data)), [0], strict=True)
+    error = raised.value
+    code = Code.UNDECODABLE_PAYLOAD if stream.is_fatal else stream.damage.code
+    assert (error.code, error.event_number, error.byte_offset) == (code, *stream.place[1:])
+
+
+@given(damaged_streams(), st.data(), WAYS)
+def test_an_input_of_which_a_piece_was_damaged_is_never_complete(
+    stream: DamagedStream, data: st.DataObject, ways: list[int]
+) -> None:
+    assume(stream.tool_id is not None and not stream.is_fatal)
+    machine, _ = feed(data.draw(cuts(stream.data)), ways)
+    blocks = machine.snapshot.content if machine.snapshot else ()
+    calls = [block for block in blocks if isinstance(block, ToolUseBlock)]
+    states = [block.input_state for block in calls if block.id == stream.tool_id]
+    assert "complete" not in states
+    assert [block.input for block in calls if block.id == stream.tool_id] == [None] * len(states)
+
+
+@given(scripts(having=["text"]), styles(), st.data(), WAYS, MACHINES)
+def test_a_stream_that_lost_nothing_is_complete(
+    script: Script, style: Style, data: st.DataObject, ways: list[int], options: dict[str, Any]
+) -> None:
+    body = style.body([event.to_dict() for event in script])
+    machine, message = feed(data.draw(cuts(body)), ways, **options)
+    assert machine.verdict is Verdict.COMPLETE
+    assert machine.first_loss is None
+    assert message is not None
+    assert message.complete
+    assert machine.final_message() == message
+
+
+# What comes behind the end is no part of the message.
+
+
+@given(damaged_streams(event_names=False), st.data())
+def test_what_comes_behind_message_stop_is_no_loss(
+    stream: DamagedStream, data: st.DataObject
+) -> None:
+    whole = body(message_start("msg_0"), MESSAGE_STOP)
+    frames = stream.data.removeprefix(b"\xef\xbb\xbf")
+    machine, _ = feed(data.draw(cuts(whole + frames)), [0])
+    assert machine.verdict is Verdict.COMPLETE
+    assert machine.first_loss is None
+    assert not any(violation.loses_content for violation in machine.violations)
+    assert machine.final_message().complete
+
+
+# An input that may lack a piece.
+
+
+def input_state(*payloads: Payload | bytes) -> list[str]:
+    """Run a stream of tool calls; return the state of each input."""
+    frames = [each if isinstance(each, bytes) else body(each) for each in payloads]
+    machine, _ = run([b"".join(frames)])
+    content = machine.snapshot.content if machine.snapshot else ()
+    return [each.input_state for each in content if isinstance(each, ToolUseBlock | UnknownBlock)]
+
+
+LOST_PIECE: Final = delta(0, "input_json_delta", partial_json={"a": 1})
+
+
+def test_a_lost_piece_behind_the_stop_makes_the_input_invalid_from_then_on() -> None:
+    called = (message_start(), tool_start(0), json_piece(0, '{"a": 1}'), block_stop(0))
+    assert input_state(*called) == ["complete"]
+    assert input_state(*called, json_piece(0, "2")) == ["invalid"]
+    assert input_state(*called, json_piece(0, "")) == ["complete"]
+    filled = message_start(content=[tool_start(0)["content_block"]])
+    assert input_state(filled, json_piece(0, '{"a": 1}')) == ["invalid"]
+
+
+def test_a_piece_for_nobody_makes_every_open_input_invalid_and_no_stopped_one() -> None:
+    begun = (message_start(), tool_start(0), block_stop(0), tool_start(1), tool_start(2))
+    stops = (block_stop(1), block_stop(2))
+    for lost in (
+        json_piece(7, "{"),
+        {**json_piece(1, "{"), "index": "1"},
+        {"type": "content_block_delta", "index": 1, "delta": {"partial_json": "{"}},
+        {"type": "content_block_start", "index": 3, "content_block": {"id": "toolu_3"}},
+        b"data: {\n\n",
+        b"event: ping\ndata: {\n\n",
+        b'{"type":"content_block_delta"}\n\n',
+    ):
+        assert input_state(*begun, lost) == ["complete", "incomplete", "incomplete"], lost
+        assert input_state(*begun, lost, *stops) == ["complete", "invalid", "invalid"], lost
+
+
+def test_an_unfit_delta_makes_only_the_input_of_its_own_block_invalid() -> None:
+    begun = (message_start(), tool_start(0), tool_start(1))
+    stops = (block_stop(0), block_stop(1))
+    assert input_state(*begun, text(1, "x"), *stops) == ["complete", "invalid"]
+    assert input_state(*begun, {**LOST_PIECE, "index": 1}, *stops) == ["complete", "invalid"]
+
+
+@pytest.mark.parametrize("number", ["1E400", "-1e999", "[1E400]"])
+def test_a_number_that_no_float_holds_makes_an_input_invalid(number: str) -> None:
+    value = f'{{"a": {number}}}'
+    in_text = (message_start(), tool_start(0), json_piece(0, value), block_stop(0))
+    assert input_state(*in_text) == ["invalid"]
+    in_start = body(tool_start(0, input={"a": "?"})).replace(b'"?"', number.encode())
+    assert input_state(message_start(), in_start, block_stop(0)) == ["invalid"]
+    filled = message_start(content=[tool_start(0, input={"a": "?"})["content_block"]])
+    assert input_state(body(filled).replace(b'"?"', number.encode())) == ["invalid"]
+
+
+# A stream that ends behind its stop_reason.
+
+
+@given(scripts(having=["text"], pings=False, unknown=False), styles(event_names=True), st.data())
+def test_without_message_stop_a_finished_message_is_unterminated_and_says_so(
+    script: Script, style: Style, data: st.DataObject
+) -> None:
+    payloads = [event.to_dict() for event in script]
+    last_stop = max(at for at, each in enumerate(payloads) if each["type"] == "content_block_stop")
+    del payloads[-1]
+    machine, _ = feed(data.draw(cuts(style.body(payloads))), [0, 1, 2])
+    assert machine.verdict is Verdict.UNTERMINATED
+    assert [violation.code for violation in machine.violations] == [Code.MISSING_MESSAGE_STOP]
+    assert not machine.final_message().complete
+
+    del payloads[last_stop]
+    machine, _ = feed(data.draw(cuts(style.body(payloads))), [0, 1, 2])
+    is_cut_by_max_tokens = payloads[-1]["delta"]["stop_reason"] == "max_tokens"
+    verdict = Verdict.UNTERMINATED if is_cut_by_max_tokens else Verdict.TRUNCATED
+    assert machine.verdict is verdict
+
+    payloads[-1]["delta"]["stop_reason"] = ""
+    machine, _ = feed(data.draw(cuts(style.body(payloads))), [0, 1, 2])
+    assert machine.verdict is Verdict.TRUNCATED
+    assert Code.EMPTY_STOP_REASON in [violation.code for violation in machine.violations]
+
+
+# What a message_delta says is folded.
+
+ADDED: Final = st.dictionaries(
+    st.sampled_from(["provider_metadata", "private_field", "weather"]),
+    st.none() | st.integers() | st.text(max_size=3) | st.just({"cost": 1}),
+)
+
+
+@given(ADDED, ADDED, st.integers(1, 99), st.sampled_from([{}, {"delta": None}]))
+def test_a_message_delta_is_folded_without_a_delta_and_with_members_that_nobody_knows(
+    beside: dict[str, Any], inside: dict[str, Any], tokens: int, missing: dict[str, Any]
+) -> None:
+    alone = {"type": "message_delta", **missing, **beside, "usage": {"output_tokens": tokens}}
+    ends = {"type": "message_delta", "delta": {"stop_reason": "end_turn", **inside}}
+    machine, outcome = run([body(message_start(), alone, ends, MESSAGE_STOP)])
+    message = machine.final_message()
+    assert message.usage.output_tokens == tokens
+    said = {name: value for name, value in (beside | inside).items() if value is not None}
+    kept = {name: value for name, value in beside.items() if value is not None}
+    assert message.extra == kept | {name: said[name] for name in inside if inside[name] is not None}
+    assert [violation.code for violation in outcome.violations] == [Code.MISSING_DELTA]
+
+
+# One character is one character.
+
+
+@given(st.text(st.sampled_from("a\N{PARTY POPPER}\N{PILE OF POO}é"), max_size=6), st.data())
+def test_halves_of_characters_are_joined_however_they_are_cut(
+    whole: str, data: st.DataObject
+) -> None:
+    units = whole.encode("utf-16-le")
+    halves = [
+        units[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2)
+    ]
+    places = data.draw(st.lists(st.integers(0, len(halves)), max_size=8))
+    pieces = ["".join(halves[slice(*edges)]) for edges in edges_at(places, len(halves))]
+    # As JSON keeps them apart: a pair inside one piece is one character already.
+    pieces = [joined(piece) for piece in pieces]
+    json_pieces = ['{"a": "', *pieces, '"}']
+    stream = body(
+        message_start(),
+        *(block_start(0), *(text(0, piece) for piece in pieces), block_stop(0)),
+        *(tool_start(1), *(json_piece(1, piece) for piece in json_pieces), block_stop(1)),
+        *(message_delta("tool_use"), MESSAGE_STOP),
+    )
+    for fast_path in (True, False):
+        machine, _ = feed(data.draw(cuts(stream)), [0, 1, 2], fast_path=fast_path)
+        shown, call = machine.final_message().content
+        assert isinstance(shown, TextBlock)
+        assert shown.text == whole
+        assert isinstance(call, ToolUseBlock)
+        assert call.input == {"a": whole}
+
+
+def edges_at(places: Sequence[int], end: int) -> list[tuple[int, int]]:
+    edges = [0, *sorted(places), end]
+    return list(pairwise(edges))
+
+
+def joined(piece: str) -> str:
+    return piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+# The smallest inputs: each has shown a rule broken.
+
+BEGUN: Final = body(message_start(), block_start(0))
+ENDED: Final = body(block_stop(0), message_delta(), MESSAGE_STOP)
+
+
+def losses(stream: bytes) -> list[Code]:
+    """Run a whole stream; return the codes of what lost content."""
+    _, outcome = run([stream])
+    lost = [violation.code for violation in outcome.violations if violation.loses_content]
+    assert outcome.verdict is (Verdict.DAMAGED if lost else Verdict.COMPLETE)
+    return lost
+
+
+@pytest.mark.parametrize(
+    ("raw", "lost"),
+    [
+        (b'{"type":"thinking_delta","thinking":"\\ufffd","signature":"a\xffb"}', True),
+        (b'{"type":"thinking_delta","thinking":"\xef\xbf\xbd","signature":"a\xffb"}', True),
+        (b'{"type":"thinking_delta","thinking":"\\udcff","signature":"a\xffb"}', True),
+        (b'{"type":"thinking_delta","thinking":"\xff","signature":"\\ufffd"}', False),
+        (b'{"type":"thinking_delta","thinking":"\xff","signature":"\xef\xbf\xbd"}', False),
+    ],
+)
+def test_a_replacement_character_that_was_sent_is_not_taken_for_one_that_was_not(
+    raw: bytes, lost: bool
+) -> None:
+    start = body(message_start(), block_start(0, {"type": "thinking", "thinking": ""}))
+    head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
+    assert losses(start + head + raw + b"}\n\n" + ENDED) == [Code.INVALID_UTF8] * lost
+
+
+def test_the_loss_of_a_last_frame_without_its_blank_line_has_its_own_code() -> None:
+    piece = json.dumps(json_piece(0, "<bad>")).encode().replace(b"<bad>", b"\xff")
+    stream = body(message_start(), tool_start(0)) + b"event: content_block_delta\ndata: " + piece
+    machine, _ = run([stream])
+    assert placed(machine.first_loss) == (Code.INVALID_UTF8, 3, stream.rindex(b"event:"))
+
+
+def test_payloads_of_content_are_lost_under_a_vendors_name_too() -> None:
+    lines = [json.dumps(text(0, piece)) for piece in ("a", "b")]
+    joined_frames = "event: vertex_event\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
+    assert losses(BEGUN + joined_frames.encode() + ENDED) == [Code.MISSING_BLANK_LINE]
+    assert losses(BEGUN + b"event: vertex_event\ndata: {\ndata: }x\n\n" + ENDED) == []
+
+
+@pytest.mark.parametrize("name", ["ping", "message_stop", "content_block_stop", "weather_report"])
+def test_content_without_a_type_is_lost_under_any_name_that_has_no_place_for_it(name: str) -> None:
+    untyped = {"index": 0, "delta": {"type": "text_delta", "text": "x"}}
+    frame = f"event: {name}\ndata: {json.dumps(untyped)}\n\n".encode()
+    machine, _ = run([BEGUN + frame])
+    assert placed(machine.first_loss) == (Code.MISSING_TYPE, 3, len(BEGUN))
+
+
+@pytest.mark.parametrize("head", ["", "event: data\n", "event: vertex_event\n", "event: message\n"])
+def test_a_cut_frame_that_names_content_by_its_type_leaves_nothing_unterminated(head: str) -> None:
+    ended = BEGUN + body(block_stop(0), message_delta())
+    cut_frame = head + 'data: {"type":"content_block_delta","index":1,"delta":'
+    assert run([ended + cut_frame.encode()])[1].verdict is Verdict.TRUNCATED
+    assert run([ended + head.encode()])[1].verdict is Verdict.UNTERMINATED
+
+
+@pytest.mark.parametrize("value", [0, False, 1.5, [5], {"a": 1}])
+def test_content_of_another_type_is_lost_whatever_it_is_but_empty(value: Any) -> None:
+    block = body(block_start(0, {"type": "text", "text": value}))
+    assert losses(body(message_start()) + block + ENDED) == [Code.MALFORMED_MEMBER]
+    piece = delta(0, "text_delta", text=value)
+    assert losses(BEGUN + body(piece) + ENDED) == [Code.MALFORMED_DELTA]
+    reason = {"type": "message_delta", "delta": {"stop_reason": value}}
+    assert losses(BEGUN + body(reason) + ENDED) == [Code.MALFORMED_MEMBER]
+    filled = message_start(content=value)
+    assert losses(body(filled, block_start(0)) + ENDED) == [Code.MALFORMED_MEMBER]
+
+
+def test_a_signature_that_comes_again_is_no_loss_unless_something_comes_with_it() -> None:
+    block = {"type": "thinking", "thinking": "", "signature": "s"}
+    stopped = body(message_start(), block_start(0, block), block_stop(0))
+    end = body(message_delta(), MESSAGE_STOP)
+    again = delta(0, "signature_delta", signature="s")
+    assert losses(stopped + body(again) + end) == []
+    assert losses(stopped + body(delta(0, "thinking_delta", signature="s")) + end) == []
+    more = delta(0, "thinking_delta", thinking="x", signature="s")
+    assert losses(stopped + body(more) + end) == [Code.STOPPED_BLOCK]
+    assert losses(stopped + body(delta(0, "signature_delta", signature="t")) + end) == [
+        Code.STOPPED_BLOCK
+    ]
+
+
+def codes(*payloads: Payload) -> list[Code]:
+    return [violation.code for violation in run([body(*payloads)])[1].violations]
+
+
+def test_a_counter_falls_once_and_only_from_a_number() -> None:
+    def with_usage(**usage: Any) -> Payload:
+        return {"type": "message_delta", "delta": {}, "usage": usage}
+
+    start = message_start(usage={"input_tokens": 5, "cache_read_input_tokens": "7"})
+    fall = with_usage(input_tokens=0, cache_read_input_tokens=0)
+    assert codes(start, with_usage(output_tokens=1), fall, fall) == [
+        Code.MALFORMED_MEMBER,
+        Code.FALLING_USAGE,
+    ]
+    assert codes(message_start(), with_usage(input_tokens=0, iterations=[])) == []
+
+
+def test_a_compaction_that_was_taken_back_is_not_replaced() -> None:
+    start = block_start(0, {"type": "compaction", "content": "a"})
+    summaries = [delta(0, "compaction_delta", content=value) for value in (None, "b", "b")]
+    assert codes(message_start(), start, *summaries) == [Code.SECOND_COMPACTION]
+
+
+def test_a_usage_in_delta_that_is_none_is_reported() -> None:
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "usage": 5}}
+    assert codes(message_start(), end, MESSAGE_STOP) == [Code.MISPLACED_MEMBER]
+
+
+@pytest.mark.parametrize("cut_line", [b"retry:", b"retry: ", b"retry: 2", b"retr"])
+def test_a_cut_retry_field_is_not_taken_for_a_bad_one(cut_line: bytes) -> None:
+    _, outcome = run([BEGUN + cut_line], strict=True)
+    assert outcome.error == ""
+    assert outcome.verdict is Verdict.TRUNCATED
+    assert Code.INVALID_RETRY in [v.code for v in run([BEGUN + b"retry:\n"])[0].violations]
+
+
+def test_a_block_that_nobody_knows_gets_no_input_by_a_loss() -> None:
+    hologram = block_start(0, {"type": "hologram", "frames": [1]})
+    sent = block_start(1, {"type": "hologram", "input": {"a": 1}})
+    begun = body(message_start(), hologram, sent) + b"data: {\n\n"
+    machine, _ = run([begun])
+    assert machine.snapshot is not None
+    assert [block.to_dict() for block in machine.snapshot.content] == [
+        hologram["content_block"],
+        sent["content_block"],
+    ]
+    assert input_state(begun, block_stop(0), block_stop(1)) == ["incomplete", "invalid"]
+
+
+def test_an_empty_delta_between_two_halves_does_not_part_them() -> None:
+    pieces = [text(0, piece) for piece in ("a\ud83d", "", "", "\ude00b")]
+    machine, _ = run([BEGUN + body(*pieces)], look=True)
+    block = machine.block(0)
+    assert isinstance(block, TextBlock)
+    assert block.text == "a\N{GRINNING FACE}b"
