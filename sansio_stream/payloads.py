@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["event_from_dict"]
 
-NOT_OF_THE_BLOCK: Final = frozenset({"input", "caller", "toolset_name"})
-"""The members of a block that may have another type without a loss of content. An input of another
-type is for its block to say: `input_state` is "invalid".
+HARMLESS_MEMBERS: Final = frozenset({"input", "caller", "toolset_name", "estimated_tokens"})
+"""The members of blocks and deltas that may have another type without a loss of content. An input
+of another type is for its block to say: `input_state` is "invalid".
 """
 
 NAMES_WITH_PARTS: Final = CONTENT_EVENTS | {MessageDeltaEvent.type, ErrorEvent.type}
@@ -89,7 +89,7 @@ def event_from_payload(
                 event = evolve(event, delta=decode(UnknownDelta, delta.to_dict()))
             elif isinstance(delta, UnknownDelta) and has_value(delta.extra.get("partial_json")):
                 flaws = (*flaws, Flaw(ViolationCode.UNKNOWN_INPUT_DELTA, loses_content=True))
-            return event, flaws
+            return event, (*flaws, *flaws_of_members(event))
         case ContentBlockStartEvent(content_block=InputBlock() as block):
             started = ToolInput.started(block.to_dict().get("input"))
             event = evolve(event, content_block=evolve(block, tool_input=started))
@@ -168,8 +168,8 @@ def usage_of(event: MessageDeltaEvent) -> MessageDeltaUsage:
 def flaws_of_members(event: MessageStreamEvent) -> Flaws:
     """Return the flaw of members that have another type, or nothing.
 
-    Content is lost by those that have a value and are content of a block or the content of a
-    message, and by a stop_reason of a message_delta.
+    Content is lost by those that have a value and are content of a block, of a delta, or the
+    content of a message, and by a stop_reason of a message_delta.
     """
     parts = typed_parts_of(event)
     if all(map(is_exact, parts)):
@@ -186,7 +186,7 @@ def flaws_of_members(event: MessageStreamEvent) -> Flaws:
                 case Message():
                     is_lost = member == "content" and has_value(part.to_dict()[member])
                 case _:
-                    is_content = member not in NOT_OF_THE_BLOCK
+                    is_content = member not in HARMLESS_MEMBERS
                     is_lost = is_content and has_value(part.to_dict()[member])
             loses = loses or is_lost
     return (Flaw(ViolationCode.MALFORMED_MEMBER, loses),) if found else ()
@@ -201,6 +201,8 @@ def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
             return (block,)
         case MessageDeltaEvent(delta=delta):
             return event, delta, usage_of(event)
+        case ContentBlockDeltaEvent(delta=delta):
+            return (delta,)
         case _:
             return ()
 

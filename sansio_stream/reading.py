@@ -7,6 +7,7 @@ Knows no order and keeps nothing.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import reprlib
 from collections.abc import Mapping
@@ -30,8 +31,10 @@ MARKER_CHARACTERS: Final = 32
 
 OWN_NAMES: Final = frozenset(EVENTS) | {"", "message", "data"}
 """The names under which the API, or a server that is compatible with it, sends its events. Any
-other one is a vendor's own.
+other one is a vendor's own, unless it is damaged: it holds U+FFFD.
 """
+
+REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 @attrs.define
@@ -146,7 +149,8 @@ def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -
     if isinstance(event, ErrorEvent):
         return event, flaws
     # A brace is a sign of a payload that was cut, glued to something, or wrapped.
-    loses = frame.name.strip().lower() in OWN_NAMES and ("{" in frame.data or "}" in frame.data)
+    is_own = frame.name.strip().lower() in OWN_NAMES or REPLACEMENT in frame.name
+    loses = is_own and ("{" in frame.data or "}" in frame.data)
     if len(parts) > 1:
         # Of several frames in one only the last name is known: a vendor's says nothing of others.
         lost_content = loses or any(part["type"] in CONTENT_EVENTS for part in parts)
@@ -157,14 +161,22 @@ def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -
 
 
 def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
-    """Return the lines of data that are payloads, objects with a type, where it has many lines."""
+    """Return the lines of data that are payloads, objects with a type, where it has many lines.
+
+    No more than the first `MANY_LINES` that may be one are read: a peer may send a million.
+    """
     found: list[dict[str, Any]] = []
-    for line in data.split("\n") if "\n" in data else ():
+    lines = data.split("\n") if "\n" in data else ()
+    for line in itertools.islice(filter(may_be_payload, lines), MANY_LINES):
         with contextlib.suppress(InvalidJSONError):
             value = loads(line, limits.depth)
             if is_object(value) and isinstance(value.get("type"), str):
                 found.append(value)
     return found
+
+
+MANY_LINES: Final = 100
+may_be_payload: Final = re.compile(r'\s*\{.*"type"').match
 
 
 def names_content(frame: Frame) -> bool:
@@ -191,10 +203,10 @@ def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None, limits:
 
 def count_escaped(text: str) -> int:
     """Return how many bytes of a text were no UTF-8; see `Frame.escaped`."""
-    return sum(FIRST_ESCAPED <= character <= LAST_ESCAPED for character in text)
+    return len(escaped_bytes(text))
 
 
-FIRST_ESCAPED, LAST_ESCAPED = "\udc80", "\udcff"
+escaped_bytes: Final = re.compile("[\udc80-\udcff]").findall
 
 
 def read_payload(payload: Payload, limits: Limits) -> Reading:

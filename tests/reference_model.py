@@ -400,6 +400,8 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
             break
     if ended and now["verdict"] is Verdict.PENDING:
         verdict = verdict_at_the_end(now, odd=odd and not came, cut_content=cut_content)
+        if verdict is Verdict.NOT_AN_EVENT_STREAM:  # what is no stream has lost nothing
+            now["violations"] = [(code, at, False) for code, at, _ in now["violations"]]
         if verdict is Verdict.UNTERMINATED:
             now["violations"].append((Code.MISSING_MESSAGE_STOP, number, False))
         is_damaged = verdict in (Verdict.UNTERMINATED, Verdict.EMPTY) and first_loss(now)

@@ -267,7 +267,7 @@ def flaws_of_text(kind: str, name: str, text: str) -> list[Flaw]:
     """Say what is wrong with data that is no JSON object."""
     if kind == "error":
         return []
-    own = name.strip().lower() in {*EVENTS, "", "message", "data"}  # else a vendor's own
+    own = name.strip().lower() in {*EVENTS, "", "message", "data"} or "\ufffd" in name
     loses = own and ("{" in text or "}" in text)
     several = payloads_in({"fields": {"data": text.split("\n")}})
     return [
@@ -433,6 +433,14 @@ def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
             yield from mistyped_in_block(wire)
     if kind == "content_block_start":
         yield from mistyped_in_block(payload["content_block"])
+    if kind == "content_block_delta" and not lacks_payload(payload["delta"]):
+        delta = payload["delta"]
+        other = INSTEAD.get(delta["type"], "")
+        for name in mistyped(delta, {other: str} if other else {}):
+            yield has_value(delta[name])
+        yield from [False] * (
+            delta["type"] == "thinking_delta" and bool(mistyped(delta, {"estimated_tokens": int}))
+        )
     if kind == "message_delta":
         for name in mistyped(delta_in(payload), {name: MESSAGE[name] for name in IN_DELTA}):
             yield name == "stop_reason"

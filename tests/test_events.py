@@ -420,8 +420,30 @@ def test_a_piece_of_input_in_a_delta_of_an_unknown_type_is_a_loss(piece: Any) ->
     assert event_from_payload("", payload, 10_000)[1] == ()
 
 
+@pytest.mark.parametrize(
+    ("members", "flaws"),
+    [
+        ({"signature": 5}, [True]),
+        ({"signature": ""}, []),
+        ({"signature": []}, [False]),
+        ({"estimated_tokens": "many"}, [False]),
+        ({"estimated_tokens": None, "signature": None}, []),
+    ],
+)
+def test_another_member_of_a_delta_that_has_another_type_is_a_loss_if_it_has_a_value(
+    members: dict[str, Any], flaws: list[bool]
+) -> None:
+    delta = {"type": "thinking_delta", "thinking": "hm", **members}
+    payload = {"type": "content_block_delta", "index": 0, "delta": delta}
+    event, found = event_from_payload("", payload, 10_000)
+    assert isinstance(event, ContentBlockDeltaEvent)
+    assert event.delta.type == "thinking_delta"
+    assert event.to_dict() == payload
+    assert found == tuple(Flaw(ViolationCode.MALFORMED_MEMBER, loses) for loses in flaws)
+
+
 def test_other_members_of_a_delta_do_not_spoil_it() -> None:
-    delta = {"type": "thinking_delta", "thinking": "", "signature": 5, "estimated_tokens": None}
+    delta = {"type": "thinking_delta", "thinking": "", "signature": None, "more": [5]}
     payload = {"type": "content_block_delta", "index": 0, "delta": delta}
     event, flaws = event_from_payload("content_block_delta", payload, 10_000)
     assert event.to_dict()["delta"] == delta

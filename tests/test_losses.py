@@ -148,6 +148,11 @@ def test_what_a_vendor_sends_under_a_name_of_its_own_is_no_loss(name: str) -> No
     check_loss(after_text(f"event: {name}\ndata: {PAYLOAD[:50]}\n\n".encode()), None)
 
 
+def test_a_name_that_is_damaged_is_no_vendors_own() -> None:
+    stray = b"event: content_block_d\xff\ndata: " + PAYLOAD[:50].encode() + b"\n\n"
+    check_loss(after_text(stray), "undecodable_payload")
+
+
 @pytest.mark.parametrize("data", ["null", "sunny", "5", '"x"', "[1]", "{}", ": PROCESSING"])
 @pytest.mark.parametrize("name", ["", "message", "data"])
 def test_data_that_says_nothing_is_no_loss(name: str, data: str) -> None:

@@ -161,9 +161,9 @@ class ViolationCode(enum.StrEnum):
     )
     MALFORMED_MEMBER = (
         "malformed_member",
-        "a member of the message, of its usage or of a block holds a value of another type",
+        "a member of the message, of its usage, of a block or of a delta has another type",
         "it reads as absent, is kept as it came, and changes nothing",
-        "if it is content of a block or of the message, or the stop_reason of a message_delta",
+        "if it is content of a block, a delta or the message, or a message_delta's stop_reason",
     )
     UNDECODABLE_PAYLOAD = (
         "undecodable_payload",

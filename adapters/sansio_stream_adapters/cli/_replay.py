@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Moment", "Pace", "Reading", "Replay"]
 
-# time.sleep refuses some 292 years, and a file may ask for more.
-LONGEST_WAIT: Final = 1e6
+LONGEST_PAUSE: Final = 60.0
+"""Seconds: a file may ask for years, and nobody would know that the command goes on at all."""
 
 
 class Pace:
     """Waits until it is time for what was recorded at a time; `speed` 2 is twice as fast.
 
-    The clock starts with the first wait, so that a long parse does not eat the first pause.
+    The clock starts with the first wait, so that a long parse does not eat the first pause. A pause
+    of more than a minute is cut to a minute, which is told before it, and not made up for.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Pace:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._speed = speed
         self._clock = clock
         self._sleep = sleep
+        self._tell = tell
         self._start: float | None = None
 
     def wait_until(self, at: float | None) -> None:
@@ -53,8 +56,12 @@ class Pace:
         if self._start is None:
             self._start = now
         wait = self._start + at / self._speed - now
+        if wait > LONGEST_PAUSE:
+            self._tell(f"a pause of {wait:,.0f} s is cut to {LONGEST_PAUSE:.0f} s")
+            self._start -= wait - LONGEST_PAUSE
+            wait = LONGEST_PAUSE
         if wait > 0:
-            self._sleep(min(wait, LONGEST_WAIT))
+            self._sleep(wait)
 
 
 @attrs.frozen
