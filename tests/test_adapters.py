@@ -683,8 +683,6 @@ async def test_a_compressed_body_is_decoded_or_refused(
     assert ("gzip" in accepted) is adapter.decodes
 
 
-# httpx fails in the outermost of its generators, and trio warns of the inner ones; none is open.
-@pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning")
 @driven
 async def test_a_body_that_is_not_compressed_as_it_says_is_a_broken_connection(
     adapter: Adapter, raw_server: RawServers
@@ -1105,22 +1103,6 @@ async def test_a_client_that_is_dropped_leaves_nothing_open(
     await ask_and_forget()
     gc.collect()
     await adapter.until_closed(server)
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@driven
-async def test_a_stream_that_is_dropped_is_closed_with_a_warning_at_most(
-    adapter: Adapter, raw_server: RawServers, caplog: pytest.LogCaptureFixture
-) -> None:
-    server = raw_server([head() + chunk(HALF), Do.WAIT])
-    async with adapter.client(server.url) as client:
-        stream = await client.messages.create(**ask(), stream=True)
-        async for _ in stream:
-            break
-        del stream
-        gc.collect()
-        await adapter.until_closed(server)
-    caplog.clear()  # aiohttp logs its warning, too
 
 
 def open_files() -> int:
