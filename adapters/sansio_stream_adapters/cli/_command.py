@@ -26,7 +26,7 @@ from ._cut import recut, sizes_from
 from ._faults import FAULTS
 from ._record import record
 from ._replay import Pace, Replay
-from ._serve import App, Recording
+from ._serve import App, Recording, is_loopback
 from ._text import one_line, unbroken
 from ._views import (
     GOOD,
@@ -281,7 +281,11 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
             complain(f"{path}: {reason_of(error)}")
             return UNUSABLE
     app = App(
-        recordings, speed=speed, fault=fault, log=lambda line: click.echo(one_line(line, 500))
+        recordings,
+        speed=speed,
+        fault=fault,
+        is_local=is_loopback(host),
+        log=lambda line: click.echo(one_line(line, 500)),
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

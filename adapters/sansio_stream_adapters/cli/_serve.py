@@ -8,8 +8,10 @@ into the scope's state, as `_uvicorn` does; elsewhere it just stops sending.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import math
+import re
 import socket
 import struct
 from collections import Counter, defaultdict
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from sansio_stream.capture import Capture, Chunk, parse_capture
+from sansio_stream.capture import Capture, CaptureHeader, Chunk, parse_capture
 from sansio_stream.errors import ProtocolError
 from sansio_stream.machine import StreamMachine
 
@@ -28,13 +30,22 @@ from ._faults import FAULTS, PING, Answer, Asked, End, failure
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["App", "Recording"]
+__all__ = ["App", "Recording", "is_loopback"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 PATH: Final = "/v1/messages"
+
+MOST_BYTES: Final = 32 * 2**20
+"""Of a request's body: the API takes no more either."""
+
+# What HTTP can send as the value of a header, and the statuses behind which a body comes.
+SENDABLE: Final = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\U0010ffff]*(?<![ \t])")
+STATUSES_WITH_A_BODY: Final = frozenset(range(200, 600)) - {204, 205, 304}
+
+HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 SECONDS_BETWEEN_PINGS: Final = 0.1
 
 # What was sent and not read yet is lost with some systems when the reset comes.
@@ -52,8 +63,9 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Read a file; raises OSError, or ValueError for one that is damaged."""
+        """Read a file; raises OSError, or ValueError for one that is damaged or cannot be sent."""
         capture = parse_capture(path.read_bytes())
+        demand_sendable(capture.header)
         return cls(path.name, path.name.partition(".")[0], models_of(capture), capture)
 
     def answer(self, request_id: str) -> Answer:
@@ -76,6 +88,26 @@ class Recording:
         )
 
 
+def demand_sendable(header: CaptureHeader) -> None:
+    """Raise ValueError for a head that HTTP has no way to send, and say which part of it."""
+    if header.status is not None and header.status not in STATUSES_WITH_A_BODY:
+        raise ValueError(f"the status {header.status} cannot be served: no body comes behind it")
+    for name, value in header.headers.items():
+        if SENDABLE.fullmatch(value) is None:
+            raise ValueError(f"the header {name} cannot be sent: {value!r}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine for everybody, whatever a name server says."""
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def models_of(capture: Capture) -> frozenset[str]:
     """Return the model that was asked for, and the one that answered."""
     machine = StreamMachine()
@@ -92,14 +124,14 @@ def models_of(capture: Capture) -> frozenset[str]:
 class Request:
     """A request that has come whole; `target` is the path and the query as they were sent.
 
-    The names of `headers` are in lower case.
+    The names of `headers` are in lower case; `body` is None if it is larger than 32 MiB.
     """
 
     method: str
     path: str
     target: str
     headers: dict[str, str]
-    body: bytes
+    body: bytes | None
 
 
 class App:
@@ -109,6 +141,9 @@ class App:
         recordings: at least one; where several fit a request, they take turns.
         speed: times as fast as recorded; infinity for without waiting.
         fault: the name of what goes wrong with each answer, where a request asks for nothing else.
+        is_local: whether only requests are answered whose Host is a name or an address of the
+            loopback. Else a page of the Web could ask for whatever is served here, in the browser
+            of somebody who looks at it, by a name that its owner has led to 127.0.0.1.
         log: gets a line for each request.
     """
 
@@ -118,11 +153,13 @@ class App:
         *,
         speed: float = 1.0,
         fault: str | None = None,
+        is_local: bool = False,
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._recordings = list(recordings)
         self._speed = speed
         self._fault = fault
+        self._is_local = is_local
         self._log = log
         self._requests = 0
         self._turns: Counter[str] = Counter()
@@ -173,11 +210,18 @@ class App:
 
     def _read(self, request: Request) -> tuple[str | None, str | None]:
         """Return the model and the fault that are asked for; raises RefusedError."""
+        host = HOST.fullmatch(request.headers.get("host", ""))
+        if self._is_local and not (host and is_loopback(host[1])):
+            message = "only requests for this machine are answered, by localhost or its address"
+            raise RefusedError(403, "permission_error", message)
         if not request.path.endswith(PATH):
             raise RefusedError(404, "not_found_error", f"only {PATH} is served")
         if request.method != "POST":
             message = f"{PATH} takes POST only"
             raise RefusedError(405, "invalid_request_error", message, allow="POST")
+        if request.body is None:
+            message = f"a body of more than {MOST_BYTES:,} bytes is not taken"
+            raise RefusedError(413, "request_too_large", message)
         try:
             body = json.loads(request.body)
         except (ValueError, RecursionError) as error:
@@ -221,7 +265,7 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
         if message["type"] == "http.disconnect":
             return None
         body += message.get("body", b"")
-        more = message.get("more_body", False)
+        more = message.get("more_body", False) and len(body) <= MOST_BYTES
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     return Request(
         method=scope["method"],
@@ -231,7 +275,7 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
         },
-        body=bytes(body),
+        body=bytes(body) if len(body) <= MOST_BYTES else None,
     )
 
 
