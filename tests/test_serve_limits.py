@@ -15,6 +15,7 @@ import pytest
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
 from sansio_stream_adapters.cli import _serve, _uvicorn
+from sansio_stream_adapters.cli._faults import PING
 from sansio_stream_adapters.cli._serve import Recording, is_loopback
 from servers import (
     EXAMPLES,
@@ -25,7 +26,7 @@ from servers import (
     wait_until,
     with_seconds,
 )
-from test_serve import HALF, PING, asking, command, logging_app, recording, see, url_in
+from test_serve import HALF, asking, command, logging_app, recording, see, url_in
 from wire import HELLO, body
 
 MOST: Final = 32 * 2**20
