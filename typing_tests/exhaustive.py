@@ -176,7 +176,7 @@ def verdicts(verdict: Verdict) -> bool:
             return True
         case Verdict.PENDING | Verdict.TRUNCATED | Verdict.EMPTY | Verdict.ERRORED:
             return False
-        case Verdict.BROKEN | Verdict.NOT_AN_EVENT_STREAM:
+        case Verdict.DAMAGED | Verdict.BROKEN | Verdict.NOT_AN_EVENT_STREAM:
             return False
         case _:
             assert_never(verdict)
