@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from matrix import Adapter, ask, driven, text_of
+from matrix import Adapter, Seeming, ask, driven, text_of
 from sansio_stream import Verdict
 from sansio_stream_adapters import (
     APIConnectionError,
@@ -333,8 +333,6 @@ BEGUN: Final[dict[str, Iterable[Any]]] = {
 }
 
 
-# httpx fails in the outermost of its generators, and trio warns of the inner ones; none is open.
-@pytest.mark.filterwarnings("ignore:Async generator 'http(x|core):ResourceWarning")
 @pytest.mark.parametrize("how", BEGUN)
 @driven
 async def test_a_request_is_sent_once_however_its_answer_breaks(
@@ -352,6 +350,28 @@ async def test_a_request_is_sent_once_however_its_answer_breaks(
             async with client.messages.stream(**ask()) as stream:
                 await stream.until_done()
     assert len(server.requests) == 1
+    assert delays == []
+
+
+@pytest.mark.parametrize("fault", ["cut", "reset", "error-in-stream", "no-message-stop"])
+@driven
+async def test_over_http2_a_request_is_sent_once_as_well(
+    adapter: Adapter, http2_example_server: str, tls: TLS, delays: list[float], fault: str
+) -> None:
+    if not adapter.libraries[0].startswith("httpx"):
+        pytest.skip("only httpx speaks HTTP/2")
+    pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
+    kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
+    http = kind(verify=tls.client, http2=True)
+    client = adapter.make(
+        base_url=http2_example_server, http_client=http, api_key="k", max_retries=2
+    )
+    async with Seeming(http) if not adapter.loop else http:
+        async with client.messages.stream(**ask(fault=fault)) as stream:
+            assert stream.response.http_version == "HTTP/2"
+            with suppress(APIError):
+                await stream.until_done()
+        assert stream.verdict is not Verdict.COMPLETE
     assert delays == []
 
 
