@@ -70,6 +70,7 @@ class Fold:
         "_blocks",
         "_changes",
         "_limits",
+        "_lost_indexes",
         "_mold",
         "_newest",
         "_next_index",
@@ -104,6 +105,9 @@ class Fold:
         self._open_blocks = 0
         # The open blocks whose input may still become complete.
         self._open_inputs: set[GrowingBlock] = set()
+        # The indexes for which a piece of an input was lost while no block was open there: it may
+        # belong to the one that starts there later.
+        self._lost_indexes: set[int] = set()
         self._tool_ids: set[str] = set()
         # What message_deltas have said: the usage, merged, and how much it was in bytes.
         self._usage: dict[str, Any] | None = None
@@ -305,8 +309,9 @@ class Fold:
         """Note that content was lost: by an event, or by bytes that gave none (None). A tool input
         that may have been part of it is never complete.
 
-        A piece of an input that belongs to no open block may belong to any. Of the blocks that came
-        with a message_start nobody knows which one has lost something.
+        A piece of an input that belongs to no open block may belong to any, and to the next one
+        that starts at its index. Of the blocks that came with a message_start nobody knows which
+        one has lost something.
         """
         self.latest = None
         self.has_lost = True
@@ -320,6 +325,8 @@ class Fold:
                 wire_type = delta.wire_type if isinstance(delta, UnknownDelta) else delta.type
                 if not may_be_input(wire_type):
                     return
+                if block is None or block.is_stopped:
+                    self._lost_indexes.add(index)
             case ContentBlockStartEvent(index=index):
                 if index in self._newest:
                     self._newest[index].lose_input()
@@ -344,7 +351,9 @@ class Fold:
         growing = GrowingBlock(index, block, text)
         self._add_block(growing)
         self._open_blocks += 1
-        if text is not None:
+        if text is not None and index in self._lost_indexes:
+            growing.lose_input()
+        elif text is not None:
             self._open_inputs.add(growing)
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")

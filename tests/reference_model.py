@@ -194,7 +194,10 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
         ending = filled and said(now["message"], "stop_reason", str, None) is not None
         now["state"] = "CLOSING" if ending else "OPEN"
     elif kind == "content_block_start":
-        now["blocks"].append(new_block(payload["index"], payload["content_block"]))
+        block = new_block(payload["index"], payload["content_block"])
+        # A piece that came before its block was lost, and may have been one of this input.
+        block["lost"] = has_input(block) and payload["index"] in now["lost_before"]
+        now["blocks"].append(block)
         if payload["content_block"]["type"] == "fallback":
             to = said(payload["content_block"], "to", dict, {})
             now["message"] |= {"model": to["model"]} if is_a(to.get("model"), str) else {}
@@ -300,6 +303,8 @@ def lose_inputs(now: Payload, kind: str, payload: Payload, name: str) -> None:
         has_owner = block is not None and block["open"] and has_input(block)
         if not has_owner and may_be_input(payload["delta"]):
             lose_open_inputs(now)
+            if block is None or not block["open"]:
+                now["lost_before"].add(payload["index"])
     elif kind != "message_delta":
         wire_type = said(payload, "type", str, name)
         known = wire_type in ("message_start", "message_delta")
@@ -361,6 +366,7 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
     It is one dict that goes on changing: look at it before the next step.
     """
     now: Payload = {"message": None, "blocks": [], "violations": [], "error": None, "event": None}
+    now["lost_before"] = set()
     now |= {"state": "WAITING", "verdict": Verdict.PENDING, "complete": False}
     yield now
     number, came, odd, cut_content = 0, False, False, False

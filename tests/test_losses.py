@@ -646,6 +646,17 @@ def test_a_piece_that_comes_behind_the_stop_makes_the_input_invalid_from_then_on
     assert before.content[0].to_dict()["input"] == {"a": 1}
 
 
+@pytest.mark.parametrize("before", [b"", body(tool_start(0), json_piece(0, "{}"), block_stop(0))])
+def test_a_piece_that_comes_before_its_block_makes_its_input_invalid(before: bytes) -> None:
+    head = START + before + frame(json_piece(0, '{"a": 1}'))
+    stream = head + body(
+        tool_start(0), json_piece(0, "{}"), block_stop(0), message_delta("tool_use")
+    )
+    call = in_all_ways(stream + frame(MESSAGE_STOP))[0].block(0)
+    assert isinstance(call, ToolUseBlock)
+    assert (call.input, call.input_state) == (None, "invalid")
+
+
 def test_a_piece_for_no_certain_block_harms_every_open_input_and_no_finished_one() -> None:
     stream = START + body(
         tool_start(0),
