@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from .codec import is_object
 from .events import (
     ContentBlockDelta,
     ContentBlockDeltaEvent,
@@ -71,7 +72,7 @@ def carries_content(event: MessageStreamEvent) -> bool:
 def looks_like_content(payload: Mapping[str, Any]) -> bool:
     """Whether a payload has an object with a type where content events have theirs."""
     parts = [payload.get(member) for member in ("delta", "content_block", "message")]
-    return any(isinstance(part, dict) and isinstance(part.get("type"), str) for part in parts)
+    return any(is_object(part) and isinstance(part.get("type"), str) for part in parts)
 
 
 def visible_text(event: MessageStreamEvent) -> str:
@@ -120,6 +121,6 @@ def may_hold_input(event: UnknownEvent) -> bool:
     any but a message_start, a message_delta, and a delta whose type says that it is something else.
     """
     delta = event.extra.get("delta")
-    if isinstance(delta, dict) and not may_be_input(delta.get("type")):
+    if is_object(delta) and not may_be_input(delta.get("type")):
         return False
     return event.wire_type not in (MessageStartEvent.type, MessageDeltaEvent.type)

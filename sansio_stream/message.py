@@ -489,9 +489,10 @@ class Message(WireObject):
     complete: bool = attrs.field(default=False, kw_only=True, metadata=OFF_WIRE)
 
 
-def tool_input_of(block: InputBlock) -> ToolInput | None:
-    """Return what a block knows of its input beside the value, if a machine has made it."""
-    return block._tool_input  # noqa: SLF001  (this module's own)
+def tool_input_of(block: Any) -> ToolInput | None:
+    """Return what an `InputBlock` knows of its input beside the value, if a machine has made it."""
+    tool_input: ToolInput | None = block._tool_input  # noqa: SLF001  (this module's own)
+    return tool_input
 
 
 _decode_block = decoder(union_members(ContentBlock))

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
-from .codec import WireObject, decode, decoder, evolve, is_exact, misfits, mistyped, plan_of
+from .codec import (
+    WireObject,
+    decode,
+    decoder,
+    evolve,
+    is_exact,
+    is_object,
+    misfits,
+    mistyped,
+    plan_of,
+)
 from .errors import Flaw, Limits, ViolationCode
 from .events import (
     EVENTS,
@@ -162,7 +172,7 @@ def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
 def usage_of(event: MessageDeltaEvent) -> MessageDeltaUsage:
     """Return the usage of a message_delta: the event's, or where it has none that of `delta`."""
     inner = event.delta.extra.get("usage") if misfits(event, "usage") else None
-    return decode(MessageDeltaUsage, inner) if isinstance(inner, dict) else event.usage
+    return decode(MessageDeltaUsage, inner) if is_object(inner) else event.usage
 
 
 def flaws_of_members(event: MessageStreamEvent) -> Flaws:
