@@ -239,10 +239,11 @@ async def test_a_call_that_is_interrupted_before_the_first_frame_leaves_no_conne
     async with adapter.client(server.url, max_retries=2) as client:
 
         async def call(looking: Callable[[], object]) -> None:
-            def receive(feed: Feed, *args: Any) -> None:
-                received(feed, *args)
+            def receive(feed: Feed, *args: Any) -> int:
+                count = received(feed, *args)
                 assert feed.is_undecided
                 looking()
+                return count
 
             with mock.patch.object(Feed, "received", receive):
                 await client.messages.create(**ask(), stream=True)

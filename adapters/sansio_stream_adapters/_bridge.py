@@ -10,23 +10,28 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NotRequired, Self, TypeVar, Unpack
 
 from sansio_stream.events import MessageStreamEvent
 
-from ._concurrency import alarm, at_most, quietly
+from ._concurrency import alarm, at_most, quietly, sleep
 from ._dropped import handing_over, hold, in_a_thread, let_go_of
-from ._feed import Feed, Head, MapError, Need, Response, StreamOptions
-from ._texts import joined_text
+from ._feed import PIECE_BYTES, Feed, Head, MapError, Need, Response, StreamOptions
+from ._texts import AsyncTexts, joined_text
 from ._view import MessageStreamView, StreamView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+        Mapping,
+    )
 
     from sansio_stream.message import Message
-
-    from ._texts import TextPieces
 
 __all__ = [
     "AsyncMessageStream",
@@ -45,6 +50,9 @@ Event = TypeVar("Event")
 # makes us wait longer, gets the connection closed instead of having it used again.
 LINGER_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 1.0
+
+READ_COST: Final = 256
+"""A read costs at least as much as so many bytes, however few it brings (about 60 µs, CPython)."""
 
 
 class Reply(Head):
@@ -177,18 +185,23 @@ class Stream(StreamView, Generic[Event]):
         return self
 
     def _read(self) -> None:
-        """Read once, and tell the feed what came: bytes, the end, or an exception."""
+        """Read once, and tell the feed what came: bytes, the end, or an exception.
+
+        Where a chunk has pieces left, have the feed take the next one instead.
+        """
         self._is_reading = True
         since = time.monotonic()
         failure: Exception | None = None
         chunk: bytes | None = None
         try:
             try:
-                if not self._is_closing:
+                if not (self._is_closing or self._feed.has_pieces):
                     chunk = next(self._chunks, None)
             except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
                 failure = exc
-            if chunk is not None:
+            if self._feed.has_pieces:
+                self._feed.go_on()
+            elif chunk is not None:
                 self._feed.received(chunk, time.monotonic() - since)
             elif self._is_closing:
                 self._feed.closed()
@@ -332,6 +345,7 @@ class AsyncStream(StreamView, Generic[Event]):
             hold(self._chunks)
         self._is_reading = False
         self._is_closing = False
+        self._unyielded = 0
         self._hand_over = handing_over()
         self._is_released = False
 
@@ -370,19 +384,29 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def _read(self) -> None:
+        """As `Stream` does; after each 64 KiB other tasks run, and a cancellation is raised.
+
+        A source may have its chunks ready, and then awaiting them lets nobody else run.
+        """
         self._is_reading = True
         since = time.monotonic()
         failure: Exception | None = None
         chunk: bytes | None = None
         try:
-            if not self._is_closing:
+            if self._unyielded >= PIECE_BYTES:
+                self._unyielded = 0
+                await sleep(0)
+                since = time.monotonic()  # what others do meanwhile is no wait for content
+            if not (self._is_closing or self._feed.has_pieces):
                 chunk = await anext(self._chunks, None)
         except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
             failure = exc
         finally:
             self._is_reading = False
-        if chunk is not None:
-            self._feed.received(chunk, time.monotonic() - since)
+        if self._feed.has_pieces:
+            self._unyielded += self._feed.go_on()
+        elif chunk is not None:
+            self._unyielded += READ_COST + self._feed.received(chunk, time.monotonic() - since)
         elif self._is_closing:
             self._feed.closed()
         else:
@@ -468,17 +492,3 @@ class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
     async def get_final_text(self) -> str:
         """As `get_final_message`, but only the text of all text blocks; "" if there are none."""
         return joined_text(await self.get_final_message())
-
-
-class AsyncTexts(AsyncIterator[str]):
-    """The texts of a stream. Holds nothing: it may be dropped, and another goes on."""
-
-    def __init__(self, events: AsyncIterator[MessageStreamEvent], texts: TextPieces) -> None:
-        self._events = events
-        self._texts = texts
-
-    async def __anext__(self) -> str:
-        async for event in self._events:
-            if text := self._texts.of(event):
-                return text
-        raise StopAsyncIteration

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from ._recording import RecordTo
 
 __all__ = [
+    "PIECE_BYTES",
     "Feed",
     "FeedOptions",
     "Head",
@@ -74,6 +75,9 @@ NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
 
 # An error's body is a sentence. More than this nobody reads, and who sends it is no API.
 REFUSAL_BYTES: Final = 65_536
+
+PIECE_BYTES: Final = 65_536
+"""How much of a chunk the machine is given at once. A chunk may have megabytes without an event."""
 
 
 class FeedOptions(TypedDict, total=False):
@@ -125,7 +129,7 @@ class Response:
 class Need(enum.Enum):
     """What `Feed.take` has instead of an event."""
 
-    MORE = "bytes"
+    MORE = "bytes, or the next piece of a chunk"
     OVER = "nothing: the stream has ended"
 
 
@@ -156,6 +160,9 @@ class Feed:
         self._first_frame: FirstFrame | None = None
         self.texts = TextPieces()
         self._waited = 0.0
+        # Of a chunk that is given to the machine in pieces: all of it, and where the next begins.
+        self._chunk = b""
+        self._piece_at = 0
         self._refused_body = b""
         self._refusal = FirstFrame(self.status, self.headers)
         self._events = NO_EVENTS
@@ -167,9 +174,40 @@ class Feed:
 
     # In.
 
-    def received(self, chunk: bytes, waited: float) -> None:
-        """Take bytes that were waited for so many seconds."""
+    def received(self, chunk: bytes, waited: float) -> int:
+        """Take bytes that were waited for so many seconds; return how many were worked on.
+
+        Of a chunk above `PIECE_BYTES` these are the first; see `go_on`.
+        """
         self._waited += waited
+        if self._recorder is not None and not self.is_refusing:
+            self._recorder.chunk(chunk)
+        if len(chunk) <= PIECE_BYTES:
+            self._receive(chunk)
+            return len(chunk)
+        self._chunk = chunk if type(chunk) is bytes else bytes(memoryview(chunk))
+        self._piece_at = 0
+        return self.go_on()
+
+    @property
+    def has_pieces(self) -> bool:
+        """Whether a chunk was received that is not worked on to its end."""
+        return self._piece_at < len(self._chunk)
+
+    def go_on(self) -> int:
+        """Take the next piece of a chunk that has pieces; return how many bytes that were.
+
+        It costs what as many received bytes cost, and so nobody who calls this does more at once.
+        """
+        piece = self._chunk[self._piece_at : self._piece_at + PIECE_BYTES]
+        self._piece_at += len(piece)
+        if not self.has_pieces:
+            self._chunk = b""
+            self._piece_at = 0
+        self._receive(piece)
+        return len(piece)
+
+    def _receive(self, chunk: bytes) -> None:
         if self.is_refusing:
             self._refused_body += chunk
             # A refusal that is an event stream may stay open behind its error.
@@ -177,8 +215,6 @@ class Feed:
             if is_told or len(self._refused_body) >= REFUSAL_BYTES or self._is_idle:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
             return
-        if self._recorder is not None:
-            self._recorder.chunk(chunk)
         events = self.machine.receive_data(chunk)
         self._events = NO_EVENTS if self._has_stopped else events
         if self._first_frame is not None:
@@ -281,8 +317,12 @@ class Feed:
 
     def _without_event(self) -> MessageStreamEvent | Need:
         """Return whether there will be more; raise if something went wrong."""
-        is_open = self.machine.verdict is Verdict.PENDING and not self._has_ended
-        if is_open and self._failure is None:
+        is_open = self.machine.verdict is Verdict.PENDING and self._failure is None
+        # What has come is looked at first, also where it was waited for too long, or nobody reads
+        # on. Behind the end of the message it is not: as if it came in another read.
+        if is_open and self.has_pieces:
+            return Need.MORE
+        if is_open and not self._has_ended:
             if not self._is_idle:
                 return Need.MORE
             self.ended(TimeoutError(f"idle: no event but pings for {self._waited:.1f} s"))

@@ -6,6 +6,7 @@ for the second.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from sansio_stream.events import (
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sansio_stream.events import MessageStreamEvent
     from sansio_stream.message import Message
 
-__all__ = ["TextPieces", "joined_text"]
+__all__ = ["AsyncTexts", "TextPieces", "joined_text"]
 
 
 class TextPieces:
@@ -63,3 +64,17 @@ class TextPieces:
 def joined_text(message: Message) -> str:
     """Return the text of all text blocks."""
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
+
+
+class AsyncTexts(AsyncIterator[str]):
+    """The texts of a stream. Holds nothing: it may be dropped, and another goes on."""
+
+    def __init__(self, events: AsyncIterator[MessageStreamEvent], texts: TextPieces) -> None:
+        self._events = events
+        self._texts = texts
+
+    async def __anext__(self) -> str:
+        async for event in self._events:
+            if text := self._texts.of(event):
+                return text
+        raise StopAsyncIteration
