@@ -137,6 +137,12 @@ def test_every_verdict_of_an_end_has_a_status() -> None:
     assert {*ENDS, Verdict.PENDING} == set(Verdict)
 
 
+def test_a_trace_says_which_violation_lost_content() -> None:
+    result = replay("-", "--trace", data=ENDS[Verdict.DAMAGED][0])
+    (lost,) = (part for part in result.stdout.split("! ") if "content was lost" in part)
+    assert lost.startswith("undecodable_payload")
+
+
 def test_the_reason_says_what_the_server_sent() -> None:
     result = replay("-", data=ENDS[Verdict.ERRORED][0])
     assert "overloaded_error: Overloaded" in result.stderr

@@ -119,7 +119,9 @@ class Trace:
         self._print(Text(f"\n{machine.verdict.name}: {machine.verdict.value}", style="bold"))
 
     def _violation(self, violation: Violation, offset: int | None, lines: list[Line]) -> None:
-        self._say(f"! {violation.code}: {violation.message}", "yellow")
+        lost = violation.loses_content
+        sentence = f"! {violation.code}: {violation.message}{'; content was lost' if lost else ''}"
+        self._say(sentence, "bold red" if lost else "yellow")
         if violation.byte_offset != offset:
             # Lines before the frame, between blank lines of their own.
             lines = self._lines_at(violation.byte_offset)
