@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
+import stat
 import time
 import warnings
 from pathlib import Path
@@ -16,10 +18,59 @@ from sansio_stream.capture import CaptureHeader, CaptureWriter
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["RecordTo", "Recorder"]
+__all__ = ["RecordTo", "Recorder", "make_private", "open_private"]
 
 RecordTo: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
-"""Where a recording goes: a path, which is written anew, or a binary file, which stays open."""
+"""Where a recording goes: a path of a file that is not there yet, or is empty, or a binary file,
+which stays open."""
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file for its owner alone, and return its descriptor; an `opener` for `open`.
+
+    A recording holds prompts and answers. An empty file gets the mode 0600; one that has something
+    in it keeps its own until somebody empties it.
+
+    Raises OSError as `os.open` does, and for a symbolic link, which may lead to what somebody else
+    has chosen, and for what is no regular file: a FIFO, say, on which the first write may wait for
+    ever.
+    """
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | careful, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a symbolic link is not followed", path) from None
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "not a regular file", path) from None
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if not status.st_size:
+        make_private(descriptor)
+    return descriptor
+
+
+def make_private(descriptor: int) -> None:
+    """Let nobody but the owner read a file, where the system has such modes."""
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):  # it is somebody else's, who may read it anyhow
+            os.fchmod(descriptor, 0o600)
+
+
+def open_blank(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a file to write to, in which there is nothing; see `open_private`.
+
+    Raises FileExistsError for one that has something in it: another answer was worth recording.
+    """
+    file = open(Path(path), "ab", opener=open_private)  # noqa: SIM115  (it stays open)
+    if os.fstat(file.fileno()).st_size:
+        file.close()
+        told = "it exists; to replace it, pass a file that is open for writing"
+        raise FileExistsError(errno.EEXIST, told, str(path))
+    return file
 
 
 def demand_binary(file: object) -> None:
@@ -33,10 +84,10 @@ class Recorder:
     """One recording. Each line is handed to the system as it is made, so that a crash leaves all of
     them; the format is that of `sansio_stream.capture`, and no credential is in it.
 
-    A path that cannot be written raises OSError here, before anything is sent, and what is neither
-    a path nor a binary file raises TypeError. Nothing that fails later touches the stream, because
-    an answer is worth more than its log: the recording ends with a RuntimeWarning. Where the
-    warning filters make that an error, it is logged instead.
+    A path that cannot be written raises OSError here, before anything is sent: FileExistsError for
+    a file that is not empty. What is neither a path nor a binary file raises TypeError. Nothing
+    that fails later touches the stream, because an answer is worth more than its log: the recording
+    ends with a RuntimeWarning. Where the warning filters make that an error, it is logged instead.
     """
 
     def __init__(self, target: RecordTo, request: Mapping[str, Any] | None = None) -> None:
@@ -47,8 +98,7 @@ class Recorder:
         self._held: list[tuple[bytes, float]] | None = []
         self._start = time.monotonic()
         if isinstance(target, str | os.PathLike):
-            with Path(target).open("ab"):
-                pass
+            open_blank(target).close()
         else:
             demand_binary(target)
 
@@ -70,7 +120,7 @@ class Recorder:
             self._writer = writer = CaptureWriter(header)
             target = self._target
             if isinstance(target, str | os.PathLike):
-                self._file = Path(target).open("wb")  # noqa: SIM115  (it stays open)
+                self._file = open_blank(target)
             else:
                 self._file = target
             self._write(writer.begin())

@@ -28,6 +28,7 @@ from sansio_stream.errors import APIError, APIStatusError
 from sansio_stream.request.headers import CREDENTIALS
 
 from .._client import AsyncBaseClient, BaseClient, ClientSettings
+from .._recording import make_private, open_private
 from .._timeout import Timeout
 from ._replay import Reading
 from ._text import one_line
@@ -358,7 +359,7 @@ class Tape(io.FileIO):
         self._is_new = not path.exists()
         self._is_blank = True
         self._unseen: deque[bytes] = deque()
-        super().__init__(path, "a" if replace else "x")
+        super().__init__(path, "a" if replace else "x", opener=open_private)
 
     def write(self, lines: ReadableBuffer, /) -> int:
         """Take whole lines."""
@@ -374,6 +375,7 @@ class Tape(io.FileIO):
 
     def _write_all(self, data: bytes) -> None:
         if self._is_blank and os.fstat(self.fileno()).st_size:
+            make_private(self.fileno())
             self.truncate(0)
         self._is_blank = False
         while data:
