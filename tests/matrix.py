@@ -118,7 +118,6 @@ class Adapter:
         column: its place in the table of docs/clients.md.
         libraries: what has to be installed; the first one is what `http_client` belongs to.
         loop: what runs it.
-        decodes: whether a compressed body is asked for, and read.
         pools: whether a connection is used for one request after another.
     """
 
@@ -127,7 +126,6 @@ class Adapter:
     column: str
     libraries: tuple[str, ...]
     loop: Literal["", "asyncio", "trio"] = ""
-    decodes: bool = True
     pools: bool = True
 
     # What is imported, when it is needed.
@@ -360,7 +358,6 @@ ADAPTERS: Final = (
         module_name="sansio_stream_adapters.sockets",
         column="`sockets.Client`",
         libraries=("h11",),
-        decodes=False,
         pools=False,
     ),
     Adapter(
@@ -397,7 +394,6 @@ ADAPTERS: Final = (
         column="`trio.AsyncClient`",
         libraries=("trio", "h11"),
         loop="trio",
-        decodes=False,
         pools=False,
     ),
 )

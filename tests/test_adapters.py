@@ -3,6 +3,7 @@
 import gc
 import gzip
 import importlib
+import inspect
 import io
 import json
 import math
@@ -11,6 +12,7 @@ import socket
 import ssl
 import threading
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -99,6 +101,11 @@ WHOLE: Final = body(*HELLO)
 HALF: Final = body(*HELLO[:4])
 """Up to the text "Hel"."""
 SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+
+
+def encoded(name: str, content_type: str = "text/event-stream") -> dict[str, str]:
+    """The headers of a body with a content-encoding."""
+    return {"content-type": content_type, "content-encoding": name}
 
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
@@ -666,31 +673,96 @@ async def test_idle_counts_also_where_nothing_comes_at_all(
 
 
 @driven
-async def test_a_compressed_body_is_decoded_or_refused(
+async def test_a_compressed_body_is_asked_for_and_decoded(
     adapter: Adapter, raw_server: RawServers
 ) -> None:
-    headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
-    server = raw_server([response(gzip.compress(WHOLE), headers=headers)])
+    bodies = {"gzip": gzip.compress(WHOLE), "deflate": zlib.compress(WHOLE), "identity": WHOLE}
+    server = raw_server(
+        *([response(sent, headers=encoded(name))] for name, sent in bodies.items()),
+        [head(headers={**encoded("gzip"), "transfer-encoding": "chunked"})]
+        + [chunk(bytes([byte])) for byte in bodies["gzip"]]
+        + [chunk(b"")],
+    )
     async with adapter.client(server.url) as client:
-        if adapter.decodes:
+        for _ in range(4):
             async with client.messages.stream(**ask()) as stream:
                 assert await stream.get_final_text() == SAID
-        else:
-            with pytest.raises(APIError, match="gzip"):
-                async with client.messages.stream(**ask()) as stream:
-                    await stream.until_done()
-    accepted = server.requests[0].headers.get("accept-encoding", "")
-    assert ("gzip" in accepted) is adapter.decodes
+    assert {sent.headers["accept-encoding"] for sent in server.requests} == {"gzip, deflate"}
+
+
+@driven
+async def test_what_is_accepted_is_the_caller_s_to_say(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    server = raw_server([response(WHOLE)])
+    async with adapter.client(server.url) as client:
+        asked = ask(extra_headers={"Accept-Encoding": "identity"})
+        async with client.messages.stream(**asked) as stream:
+            await stream.until_done()
+    assert server.requests[0].headers["accept-encoding"] == "identity"
+    assert server.requests[0].head.lower().count(b"accept-encoding") == 1
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "x-unknown"])
+@driven
+async def test_what_is_not_decoded_is_refused_by_its_head_and_not_asked_for_again(
+    adapter: Adapter, raw_server: RawServers, encoding: str
+) -> None:
+    server = raw_server(
+        [head(headers={**encoded(encoding), "transfer-encoding": "chunked"}), Do.WAIT],
+        [head(413, {**encoded(encoding), "transfer-encoding": "chunked"}), Do.WAIT],
+    )
+    async with adapter.client(server.url, max_retries=2) as client:
+        with pytest.raises(NotAnEventStreamError, match=f"content-encoding '{encoding}'"):
+            await client.messages.create(**ask(), stream=True)
+        with pytest.raises(ContentTooLargeError, match=f"content-encoding '{encoding}'"):
+            await client.messages.create(**ask(), stream=True)
+    await adapter.until_closed(server, 2)
+    assert len(server.requests) == 2
+
+
+@driven
+async def test_a_compressed_refusal_is_read(adapter: Adapter, raw_server: RawServers) -> None:
+    said = b'{"type":"error","error":{"type":"api_error","message":"no"}}'
+    server = raw_server([response(gzip.compress(said), 500, encoded("gzip", "application/json"))])
+    async with adapter.client(server.url) as client:
+        with pytest.raises(InternalServerError, match="no") as caught:
+            await client.messages.create(**ask(), stream=True)
+    assert caught.value.body == json.loads(said)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@driven
+async def test_a_body_that_unpacks_to_very_much_holds_what_an_ordinary_one_does(
+    adapter: Adapter, raw_server: RawServers, status: int
+) -> None:
+    line = b":" * 1023 + b"\n"
+    bomb, ordinary = gzip.compress(line * 2**15), gzip.compress(line * 2**11, compresslevel=0)
+    sent = [response(each, status, encoded("gzip")) for each in (ordinary, ordinary, bomb)]
+    server = raw_server(*([each] for each in sent))
+    peaks: list[int] = []
+    async with adapter.client(server.url) as client:
+        for _ in sent:
+            tracemalloc.start()
+            try:
+                with pytest.raises((LimitError, InternalServerError)):
+                    async with client.messages.stream(
+                        **ask(limits=Limits(total_bytes=2**20))
+                    ) as stream:
+                        await stream.until_done()
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+    assert peaks[2] < 3 * peaks[1]
 
 
 @driven
 async def test_a_body_that_is_not_compressed_as_it_says_is_a_broken_connection(
     adapter: Adapter, raw_server: RawServers
 ) -> None:
-    headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
-    server = raw_server([response(WHOLE, headers=headers)])
+    server = raw_server([response(WHOLE, headers=encoded("gzip"))])
     async with adapter.client(server.url) as client:
-        with pytest.raises(APIError):
+        with pytest.raises(APIConnectionError, match="the body is no gzip"):
             async with client.messages.stream(**ask()) as stream:
                 await stream.until_done()
 
@@ -1293,11 +1365,12 @@ async def test_a_response_that_was_got_elsewhere_is_a_stream(
 ) -> None:
     if not adapter.pools:
         pytest.skip("tested with the connection, which is given in place of a response")
-    server = raw_server([response(WHOLE)], [response(b"", 529, {})])
+    packed = response(gzip.compress(WHOLE), headers=encoded("gzip"))
+    server = raw_server([response(WHOLE)], [response(b"", 529, {})], [packed])
     async with adapter.client(server.url, limit=1) as client:
         http = getattr(client, "sync", client)
         library_client = getattr(http, "_http", None) or http._session
-        for is_refused in (False, True):
+        for is_refused in (False, True, False):
             got = await response_of(adapter, library_client, f"{server.url}/v1/messages")
             stream = stream_of(adapter, got)
             assert stream.response is got
@@ -1323,6 +1396,31 @@ def stream_of(adapter: Adapter, got: Any) -> Any:
         return adapter.module.from_async_response(got)
     stream = adapter.module.from_response(got)
     return stream if adapter.loop else Seeming(stream)
+
+
+@driven
+async def test_a_response_that_a_hook_has_read_is_taken_as_the_library_has_decoded_it(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    if not adapter.module_name.endswith("httpx"):
+        pytest.skip("hooks that may read a response are httpx's")
+
+    async def read_async(answer: Any) -> None:
+        await answer.aread()
+
+    def read(answer: Any) -> None:
+        answer.read()
+
+    server = raw_server([response(gzip.compress(WHOLE), headers=encoded("gzip"))])
+    http = (adapter.library.AsyncClient if adapter.loop else adapter.library.Client)(
+        event_hooks={"response": [read_async if adapter.loop else read]}
+    )
+    client = adapter.make(base_url=server.url, api_key="k", max_retries=0, http_client=http)
+    async with client.messages.stream(**ask()) as stream:
+        assert await stream.get_final_text() == SAID
+    closed = http.aclose() if adapter.loop else http.close()
+    if inspect.isawaitable(closed):
+        await closed
 
 
 # No exception but ours.

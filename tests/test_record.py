@@ -443,7 +443,7 @@ def test_without_being_told_it_takes_the_first_that_is_installed(
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, f"sansio_stream_adapters.{name}", raising=False)
     assert record(server.url, "-m", "m", "Hello?").exit_code == 0
-    assert "accept-encoding: identity" in server.requests[0].head.decode().lower()
+    assert "accept-encoding: gzip, deflate" in server.requests[0].head.decode().lower()
     result = record(server.url, "--adapter", "aiohttp", "-m", "m", "Hello?")
     assert result.exit_code == 2
     assert "aiohttp is missing: pip install 'sansio-stream[aiohttp]'" in result.stderr

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NotRequired, Self, TypeVa
 from sansio_stream.events import MessageStreamEvent
 
 from ._concurrency import alarm, at_most, quietly, sleep
+from ._decoding import decoded, decoded_async
 from ._dropped import handing_over, hold, in_a_thread, let_go_of
 from ._feed import PIECE_BYTES, Feed, Head, MapError, Need, Response, StreamOptions
 from ._texts import AsyncTexts, joined_text
@@ -62,6 +63,7 @@ class Reply(Head):
     close: Callable[[], object] | None
     abort: Callable[[], object] | None
     is_pooled: NotRequired[bool]
+    is_raw: NotRequired[bool]
     map_error: MapError | None
     owner: NotRequired[object]
 
@@ -72,6 +74,7 @@ class AsyncReply(Head):
     chunks: AsyncIterable[bytes]
     close: Callable[[], Awaitable[object]] | None
     is_pooled: NotRequired[bool]
+    is_raw: NotRequired[bool]
     map_error: MapError | None
     owner: NotRequired[object]
     wakes: NotRequired[bool]
@@ -89,7 +92,7 @@ class Stream(StreamView, Generic[Event]):
     of the server and a cut included, so it never just ends. What raised once is raised ever after.
 
     Args:
-        chunks: the body, after content-decoding; cut anywhere.
+        chunks: the body, after content-decoding unless `is_raw`; cut anywhere.
         status: of the response. One that is not 2xx raises its APIStatusError from the first read.
         headers: of the response.
         response: the HTTP library's response, for `stream.response`.
@@ -98,6 +101,7 @@ class Stream(StreamView, Generic[Event]):
         is_pooled: whether the connection serves other requests once the body is read to its end.
             Then what stands behind `message_stop` is read, within small bounds; without `abort` it
             is not, because nothing could end the wait for a body that does not end there.
+        is_raw: whether chunks are as `content-encoding` says: gzip or deflate, once; else refused.
         owner: what the chunks come from: a client, a response. It lives until the stream is closed,
             and so do the chunks, which must not hold the stream.
         map_error: makes one of our exceptions of what `chunks` raises. What it returns None for is
@@ -125,13 +129,14 @@ class Stream(StreamView, Generic[Event]):
         close: Callable[[], object] | None = None,
         abort: Callable[[], object] | None = None,
         is_pooled: bool = False,
+        is_raw: bool = False,
         map_error: MapError | None = None,
         owner: object = None,
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
-        self._feed = Feed(head, map_error, **options)
-        self._chunks = iter(chunks)
+        self._feed = Feed(head, map_error, is_raw=is_raw, **options)
+        self._chunks = decoded(iter(chunks), self._feed.decoder)
         self._close: Callable[[], object] | None = close or getattr(self._chunks, "close", None)
         self._abort = abort
         self._is_pooled = is_pooled
@@ -329,14 +334,15 @@ class AsyncStream(StreamView, Generic[Event]):
         response: Any = None,
         close: Callable[[], Awaitable[object]] | None = None,
         is_pooled: bool = False,
+        is_raw: bool = False,
         map_error: MapError | None = None,
         owner: object = None,
         wakes: bool = True,
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
-        self._feed = Feed(head, map_error, **options)
-        self._chunks = aiter(chunks)
+        self._feed = Feed(head, map_error, is_raw=is_raw, **options)
+        self._chunks = decoded_async(aiter(chunks), self._feed.decoder)
         self._wakes = wakes
         self._close = close
         self._is_pooled = is_pooled

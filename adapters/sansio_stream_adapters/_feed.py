@@ -41,6 +41,7 @@ from sansio_stream.request import (
 from sansio_stream.request.responses import undecoded
 from sansio_stream.transitions import State
 
+from ._decoding import Decoder, UnknownEncodingError
 from ._recording import Recorder
 from ._texts import TextPieces
 
@@ -141,6 +142,7 @@ class Feed:
         head: Head,
         map_error: MapError | None,
         *,
+        is_raw: bool = False,
         record_to: RecordTo | Recorder | None = None,
         strict: bool = False,
         limits: Limits | None = None,
@@ -170,7 +172,12 @@ class Feed:
         self._was_left = False
         self._lost: Exception | None = None
         self._failure: APIError | None = None
-        self._decide(None)
+        self.decoder: Decoder | None = None
+        try:
+            self.decoder = Decoder.of(self.headers.get("content-encoding", "")) if is_raw else None
+            self._decide(None)
+        except UnknownEncodingError as exc:
+            self._failure = self._refused(str(exc))
 
     # In.
 
@@ -180,7 +187,7 @@ class Feed:
         Of a chunk above `PIECE_BYTES` these are the first; see `go_on`.
         """
         self._waited += waited
-        if self._recorder is not None and not self.is_refusing:
+        if self._recorder is not None and chunk and not self.is_refusing:
             self._recorder.chunk(chunk)
         if len(chunk) <= PIECE_BYTES:
             self._receive(chunk)
@@ -256,6 +263,14 @@ class Feed:
             self._first_frame = FirstFrame(self.status, self.headers)
         elif answer is None:
             self._begin(None)
+
+    def _refused(self, told: str) -> APIError:
+        """Return the error for a body that cannot be read, and is not."""
+        answer = check_response(self.status, self.headers, told.encode())
+        if isinstance(answer, APIStatusError):
+            return answer
+        told = f"HTTP {self.status}: {told}"
+        return NotAnEventStreamError(told, verdict=Verdict.NOT_AN_EVENT_STREAM)
 
     def _begin(self, first: APIStatusError | BodyNeeded | None) -> None:
         """Give the answer out, and record it; unless its first frame is an error which the request

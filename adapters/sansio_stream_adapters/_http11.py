@@ -1,8 +1,8 @@
 """HTTP/1.1 for those who have a connection only: received bytes in; a head, then a body out.
 
 One request on one connection, by h11. Reads nothing, waits for nothing, knows no sockets. There is
-no pool behind it, so the server is told to close the connection; redirects are not followed, and
-nothing is decompressed: the server is told so, too, and what is compressed all the same is refused.
+no pool behind it, so the server is told to close the connection; redirects are not followed. The
+body comes as it was sent, compressed where it is.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ except ModuleNotFoundError as error:
     raise
 from attrs import evolve, frozen
 
-from sansio_stream.errors import APIConnectionError, APIError, NotAnEventStreamError, Verdict
-from sansio_stream.request import Headers, Request, check_response
+from sansio_stream.errors import APIConnectionError, APIError, Verdict
+from sansio_stream.request import Request
 
+from ._decoding import OFFERED
 from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import Timeout
 
@@ -99,8 +100,8 @@ class Exchange:
         headers = {
             "host": Origin.of(request).authority,
             "user-agent": "sansio-stream",
+            "accept-encoding": OFFERED,
             **request.headers,
-            "accept-encoding": "identity",
             "connection": "close",
             "content-length": str(len(request.body)),
         }
@@ -131,8 +132,6 @@ class Exchange:
         Raises:
             h11.RemoteProtocolError: for what is no HTTP/1.1, or is longer than `HEAD_BYTES`.
             ConnectionError: where the connection ended before the head did.
-            APIError: for a body with a content-encoding: an `APIStatusError` if the status is no
-                success, and else a `NotAnEventStreamError`, because asking again would not help.
         """
         event = self._next_event()
         while isinstance(event, h11.InformationalResponse):
@@ -142,7 +141,6 @@ class Exchange:
                 raise ConnectionError("the connection was closed before a response came")
             return None
         headers = headers_in_text(event.headers)
-        refuse_encoded(event.status_code, headers)
         return {"status": event.status_code, "headers": headers, "response": None}
 
     def chunk(self) -> bytes | None:
@@ -176,18 +174,6 @@ class Exchange:
             self._connection.receive_data(bytes(self._unread[: HEAD_BYTES - held]))
             del self._unread[: HEAD_BYTES - held]
         return event
-
-
-def refuse_encoded(status: int, headers: list[tuple[str, str]]) -> None:
-    """Raise an APIError if the body is compressed, or otherwise not what it stands for."""
-    encoding = Headers(headers).get("content-encoding", "")
-    if encoding.strip().lower() in ("", "identity"):
-        return
-    refusal = f"the body has the content-encoding {encoding[:80]!r}, which was not asked for"
-    failure = check_response(status, headers, refusal.encode())
-    if isinstance(failure, APIError):
-        raise failure
-    raise NotAnEventStreamError(f"HTTP {status}: {refusal}", verdict=Verdict.NOT_AN_EVENT_STREAM)
 
 
 def map_error(exc: Exception) -> APIError | None:

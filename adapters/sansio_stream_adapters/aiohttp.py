@@ -1,7 +1,7 @@
 """aiohttp: a response of its in, a stream out; and a client that sends the request.
 
-A session that is passed in is used as it is: its pool, proxies, cookies, content-decoding and the
-size of its heads are its own. Redirects are not followed.
+A session that is passed in is used as it is: its pool, proxies, cookies and the size of its heads
+are its own. Redirects are not followed. Bodies that a client asked for are decoded here, in pieces.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings, with_timeout
+from ._decoding import OFFERED
 from ._dropped import handing_over
 from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import Timeout, overdue
@@ -120,10 +121,11 @@ class AsyncClient(AsyncBaseClient):
             response = await self._session.request(
                 request.method,
                 URL(request.url, encoded=True),  # else it is written anew, with %2F as a slash
-                headers=request.headers,
+                headers={"accept-encoding": OFFERED, **request.headers},
                 skip_auto_headers=["content-type"],
                 data=body,
                 timeout=timeout,
+                auto_decompress=False,  # it decodes layer upon layer, and each chunk whole
                 raise_for_status=False,
                 allow_redirects=False,  # to another host aiohttp would send the key as well
                 # Not `trust_env`: that reads netrc, too, and sends what it finds beside the key.
@@ -140,7 +142,7 @@ class AsyncClient(AsyncBaseClient):
         except BaseException:
             body.abort()
             raise
-        return reply_of(response, timeouts.read)
+        return {**reply_of(response, timeouts.read), "is_raw": True}
 
     async def close(self) -> None:
         """Close the session, if it is ours."""

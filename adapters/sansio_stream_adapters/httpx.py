@@ -1,7 +1,7 @@
 """httpx and httpx2: a response of theirs in, a stream out; and clients that send the request.
 
 Works with whichever of the two is installed, or with the client that is passed in, as it is: its
-pool, proxies, redirects, HTTP/2 and content-decoding are its own.
+pool, proxies, redirects and HTTP/2 are its own. Bodies are decoded here, in pieces.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sansio_stream.request import check_response
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
 from ._client import AsyncBaseClient, BaseClient, ClientSettings, with_timeout
 from ._concurrency import at_most
+from ._decoding import OFFERED
 from ._dropped import handing_over
 from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import overdue
@@ -176,10 +177,11 @@ def library() -> Any:
 
 def built(http: Any, request: Request, timeouts: Timeout) -> Any:
     """Return the library's request. Headers go in bytes, because of a str it takes ASCII only."""
+    headers = {"accept-encoding": OFFERED, **request.headers}
     sent = http.build_request(
         request.method,
         request.url,
-        headers=[(name.encode(), value.encode()) for name, value in request.headers.items()],
+        headers=[(name.encode(), value.encode()) for name, value in headers.items()],
         content=request.body,
         timeout=(timeouts.connect, timeouts.read, timeouts.write, timeouts.pool),
     )
@@ -233,14 +235,16 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
 
 def reply_of(response: Any) -> Reply:
     """Return what a stream is made of."""
+    is_raw = not is_read(response)
     return {
-        "chunks": response.iter_bytes(),
+        "chunks": response.iter_raw() if is_raw else response.iter_bytes(PIECE_BYTES),
         "status": response.status_code,
         "headers": headers_in_text(response.headers.raw),
         "response": response,
         "close": response.close,
         "abort": abort_of(response),
         "is_pooled": True,
+        "is_raw": is_raw,
         "map_error": map_error,
         "owner": response,
     }
@@ -248,37 +252,45 @@ def reply_of(response: Any) -> Reply:
 
 def async_reply_of(response: Any) -> AsyncReply:
     """Return what an async stream is made of."""
-    raw = Raw(response)
+    raw = None if is_read(response) else Raw(response.aiter_raw())
 
     async def close() -> None:
         await response.aclose()
-        await raw.end()
+        if raw is not None:
+            await raw.end()
 
     return {
-        "chunks": response.aiter_bytes(),
+        "chunks": response.aiter_bytes(PIECE_BYTES) if raw is None else raw,
         "status": response.status_code,
         "headers": headers_in_text(response.headers.raw),
         "response": response,
         "close": close,
         "is_pooled": True,
+        "is_raw": raw is not None,
         "map_error": map_error,
         "owner": response,
         "wakes": connection_of(response) is not None,
     }
 
 
-class Raw(AsyncIterator[bytes]):
-    """The body before it is decoded, by httpx's generators, each of which reads another one.
+def is_read(response: Any) -> bool:
+    """Whether somebody has read the body already, such as a hook of the caller's client. Then the
+    library has decoded it, and holds it whole.
+    """
+    with contextlib.suppress(RuntimeError):  # httpx.ResponseNotRead, or httpx2's
+        return response.content is not None
+    return False
 
-    Where the outermost is left, by a `break` or because decoding fails, the inner ones stay in the
-    middle: of those trio warns, and asyncio ends them some time, in tasks. So here they are held,
-    and ended from within.
+
+class Raw(AsyncIterator[bytes]):
+    """The body as it was sent, by httpx's generators, each of which reads another one.
+
+    Where the outermost is left, by a `break`, the inner ones stay in the middle: of those trio
+    warns, and asyncio ends them some time, in tasks. So here they are held, and ended from within.
     """
 
-    def __init__(self, response: Any) -> None:
-        self._response = response
-        self._generator = response.aiter_raw()
-        response.aiter_raw = lambda: self  # for its `aiter_bytes`, which decodes
+    def __init__(self, generator: AsyncIterator[bytes]) -> None:
+        self._generator = generator
 
     async def __anext__(self) -> bytes:
         chunk: bytes = await anext(self._generator)
@@ -292,10 +304,7 @@ class Raw(AsyncIterator[bytes]):
 
         The response must be closed, or else a read might take bytes of another one over HTTP/2.
         """
-        try:
-            await at_most(0, self._read_on)
-        finally:
-            self._response.__dict__.pop("aiter_raw", None)  # and no circle is left of us
+        await at_most(0, self._read_on)
 
     async def _read_on(self) -> None:
         async for _ in self._generator:

@@ -1,7 +1,7 @@
 """Blocking sockets: a connected one in, a stream out; and a client that connects by itself.
 
 HTTP/1.1 by h11, TLS by `ssl`, and nothing more: each request has a connection of its own, there are
-no proxies, and redirects are not followed. Compressed answers are refused.
+no proxies, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -157,6 +157,7 @@ def reply_of(sock: socket.socket, exchange: Exchange, read: float | None) -> Rep
         "close": sock.close,
         "abort": abort,
         "is_pooled": False,
+        "is_raw": True,
         "map_error": map_error,
         "owner": sock,
     }

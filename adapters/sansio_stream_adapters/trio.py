@@ -1,7 +1,7 @@
 """trio: a stream of its bytes in, a stream of a message out; and a client that connects by itself.
 
 HTTP/1.1 by h11, TLS by trio, and nothing more: each request has a connection of its own, there are
-no proxies, and redirects are not followed. Compressed answers are refused.
+no proxies, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
         # Gracefully, TLS would send something, which can hang, and which a cancellation stops.
         "close": partial(trio.aclose_forcefully, stream),
         "is_pooled": False,
+        "is_raw": True,
         "map_error": map_error,
         "owner": stream,
         "wakes": True,
