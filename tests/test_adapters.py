@@ -287,7 +287,7 @@ async def test_every_parameter_arrives_in_the_body_but_those_of_the_call(
             metadata=None,
             tools=NOT_GIVEN,
             unheard_of={"yes": True},
-            timeout=5.0,
+            timeout=float(PATIENCE),
             max_retries=1,
             strict=True,
             record_to=tmp_path / "recording",
@@ -477,7 +477,7 @@ async def test_what_goes_wrong_in_the_middle_is_raised_and_what_came_is_kept(
     adapter: Adapter, example_server: str, fault: str, seconds: float
 ) -> None:
     kind, verdict = FAULTS[fault]
-    timeout = Timeout(read=seconds, idle=seconds) if "stall" in fault else Timeout()
+    timeout = Timeout(read=seconds, idle=seconds) if "stall" in fault else PATIENCE
     texts: list[str] = []
 
     async def read(stream: Any) -> None:
@@ -1294,7 +1294,7 @@ async def test_http2_is_no_different(
     pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
     kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
     http = kind(verify=tls.client, http2=True)
-    timeout = Timeout(read=seconds) if fault == "stall" else Timeout()
+    timeout = Timeout(read=seconds) if fault == "stall" else PATIENCE
     client = adapter.make(
         base_url=http2_example_server, http_client=http, max_retries=0, timeout=timeout
     )
