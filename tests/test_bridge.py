@@ -964,7 +964,7 @@ def waits(clock: Clock, seconds: float) -> Callable[[], None]:
 def test_pings_do_not_mask_a_generation_that_is_dead(reader: Reader, clock: Clock) -> None:
     pings = [waits(clock, 4), body(PING)] * 5
     it = reader([CUT_BODY, *pings, HELLO_BODY[len(CUT_BODY) :]], idle=10)
-    with pytest.raises(APITimeoutError, match="no event but pings for 12") as caught:
+    with pytest.raises(APITimeoutError, match="no content for 12") as caught:
         it.message()
     assert caught.value.verdict is Verdict.TRUNCATED
     assert caught.value.partial_message == it.stream.snapshot

@@ -437,7 +437,7 @@ def test_the_idle_timeout_reaches_the_stream(
     now = iter(range(0, 1_000_000, 50))
     replace_time(monkeypatch, _bridge, monotonic=lambda: float(next(now)))
     ping = (200, SSE, body(PING))
-    with pytest.raises(APITimeoutError, match="no event but pings"):
+    with pytest.raises(APITimeoutError, match="no content"):
         caller.ask(ping, timeout=Timeout(idle=20))
 
 

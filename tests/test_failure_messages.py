@@ -408,7 +408,7 @@ async def test_a_timeout_of_content_says_so(
             await stream.until_done()
         if stream.snapshot is None or " read: " in str(caught.value):
             raise TooSoonError
-    assert re.search(r": idle: no event but pings for [0-9.]+ s$", str(caught.value))
+    assert re.search(r": idle: no content for [0-9.]+ s$", str(caught.value))
 
 
 def test_the_systems_own_timeout_is_not_said_to_be_ours() -> None:

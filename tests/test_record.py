@@ -186,7 +186,7 @@ def test_a_server_that_is_not_there_is_status_1(adapter: str) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "option", "said"),
-    [("stall", "--timeout", "Timeout"), ("ping-stall", "--idle", "no event but pings for")],
+    [("stall", "--timeout", "Timeout"), ("ping-stall", "--idle", "no content for")],
 )
 @with_seconds
 def test_silence_is_waited_for_as_long_as_is_asked(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sansio_stream.errors import APIStatusError
 
     from ._feed import MapError
+    from ._timeout import Deadline
 
 __all__ = ["Attempts", "Retries"]
 
@@ -53,9 +54,12 @@ class Retries:
 class Attempts:
     """The attempts of one call: how many there were, and whether there is another."""
 
-    def __init__(self, retries: Retries, map_error: MapError) -> None:
+    def __init__(
+        self, retries: Retries, map_error: MapError, deadline: Deadline | None = None
+    ) -> None:
         self._retries = retries
         self._map_error = map_error
+        self._deadline = deadline
         self._count = 0
         self._is_first_frame = False
 
@@ -75,6 +79,9 @@ class Attempts:
     def delay_after(self, exc: Exception) -> float:
         """Return the seconds until the request is sent again; raise one of ours if it is not."""
         is_first_frame, self._is_first_frame = self._is_first_frame, False
+        deadline = self._deadline
+        if deadline is not None and deadline.is_over and not isinstance(exc, APIError):
+            exc = caused(deadline.error("head"), exc)
         failure = exc if isinstance(exc, APIError) else self._map_error(exc)
         if failure is None:
             # What nobody knows is nobody's to raise either, and hardly better the next time.
@@ -88,7 +95,8 @@ class Attempts:
                 max_retry_after=longest,
                 is_first_frame=is_first_frame,
             )
-            if delay is not None:
+            # A wait that reaches the deadline would end in less than what is known now.
+            if delay is not None and (deadline is None or delay < deadline.left):
                 self._count += 1
                 return delay
         asked = retry_after(failure) or 0
@@ -97,6 +105,12 @@ class Attempts:
         if isinstance(exc, APIError):
             raise failure
         raise failure from exc
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    """Return an exception, with what it came from."""
+    error.__cause__ = cause
+    return error
 
 
 def told(failure: APIError, asked: float, longest: float) -> APIError:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Generic, NotRequired, Self, TypeVar, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, Unpack
 
 from sansio_stream.events import MessageStreamEvent
 
-from ._concurrency import alarm, at_most, quietly, sleep
+from ._concurrency import alarm, at_most, in_time, quietly, sleep, timer
 from ._decoding import decoded, decoded_async
 from ._dropped import handing_over, hold, in_a_thread, let_go_of
 from ._feed import PIECE_BYTES, Feed, Head, MapError, Need, Response, StreamOptions
+from ._reply import AsyncReply, Reply
 from ._texts import AsyncTexts, joined_text
 from ._view import MessageStreamView, StreamView
 
@@ -54,30 +56,6 @@ LINGER_SECONDS: Final = 1.0
 
 READ_COST: Final = 256
 """A read costs at least as much as so many bytes, however few it brings (about 60 µs, CPython)."""
-
-
-class Reply(Head):
-    """What an adapter knows when the head has come: what a `Stream` is made of."""
-
-    chunks: Iterable[bytes]
-    close: Callable[[], object] | None
-    abort: Callable[[], object] | None
-    is_pooled: NotRequired[bool]
-    is_raw: NotRequired[bool]
-    map_error: MapError | None
-    owner: NotRequired[object]
-
-
-class AsyncReply(Head):
-    """What an `AsyncStream` is made of."""
-
-    chunks: AsyncIterable[bytes]
-    close: Callable[[], Awaitable[object]] | None
-    is_pooled: NotRequired[bool]
-    is_raw: NotRequired[bool]
-    map_error: MapError | None
-    owner: NotRequired[object]
-    wakes: NotRequired[bool]
 
 
 ANOTHER_READER: Final = "another task is reading this stream: one task, or thread, at a time"
@@ -149,6 +127,8 @@ class Stream(StreamView, Generic[Event]):
         self._is_reading = False
         self._is_closing = False
         self._is_held = threading.Lock()
+        deadline = self._feed.deadline
+        self._alarm = None if deadline is None or abort is None else timer(deadline.left, abort)
         self._is_released = False
 
     def __iter__(self) -> Self:
@@ -237,6 +217,8 @@ class Stream(StreamView, Generic[Event]):
         try:
             self._linger()
         finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
             self._is_released = True
             self._feed.closed()
             try:
@@ -404,7 +386,8 @@ class AsyncStream(StreamView, Generic[Event]):
                 await sleep(0)
                 since = time.monotonic()  # what others do meanwhile is no wait for content
             if not (self._is_closing or self._feed.has_pieces):
-                chunk = await anext(self._chunks, None)
+                following = partial(anext, self._chunks, None)
+                chunk = await in_time(self._feed.deadline, "stream", following)
         except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
             failure = exc
         finally:

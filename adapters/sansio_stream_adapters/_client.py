@@ -10,6 +10,7 @@ import json
 import os
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
 
 from attrs import evolve, frozen
@@ -26,10 +27,10 @@ from ._bridge import (
     Reply,
     Stream,
 )
-from ._concurrency import sleep
+from ._concurrency import in_time, sleep
 from ._feed import FeedOptions, StreamOptions
 from ._recording import Recorder
-from ._timeout import Timeout
+from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -61,10 +62,14 @@ class Call:
     recorder: Recorder | None
     options: FeedOptions
 
-    def options_of(self, attempts: Attempts) -> StreamOptions:
+    def options_of(self, attempts: Attempts, deadline: Deadline | None) -> StreamOptions:
         """Return what the stream of the next attempt is told."""
-        will_retry = attempts.will_retry if attempts.are_left else None
-        return {**self.options, "record_to": self.recorder, "will_retry": will_retry}
+        return {
+            **self.options,
+            "record_to": self.recorder,
+            "will_retry": attempts.will_retry if attempts.are_left else None,
+            "total": deadline,
+        }
 
 
 class ClientSettings(TypedDict, total=False):
@@ -155,7 +160,7 @@ class Settings(ABC):
         )
         timeouts = self.timeout
         if not isinstance(timeout, NotGiven):
-            timeouts = Timeout.of(timeout, idle=timeouts.idle)
+            timeouts = Timeout.of(timeout, idle=timeouts.idle, total=timeouts.total)
         retries = self.retries
         if not isinstance(max_retries, NotGiven):
             retries = evolve(retries, max_retries=max_retries)
@@ -213,13 +218,14 @@ class BaseClient(Settings):
 
     def open_stream(self, call: Call, kind: Callable[..., AnyStream]) -> AnyStream:
         """Return an open stream. What may be sent again is, as often as the call allows."""
-        attempts = Attempts(call.retries, self.map_error)
+        deadline = Deadline.of(call.timeouts.total)
+        attempts = Attempts(call.retries, self.map_error, deadline)
         while True:
             if call.recorder is not None:
                 call.recorder.sent()
-            options = call.options_of(attempts)
+            options = call.options_of(attempts, deadline)
             try:
-                reply = self.send(call.request, call.timeouts)
+                reply = self.send(call.request, call.timeouts.within(deadline))
                 reply["owner"] = self  # who is dropped while its stream is read closes its pool
                 return kind(**reply, **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
@@ -335,13 +341,15 @@ class AsyncBaseClient(Settings):
 
     async def open_stream(self, call: Call, kind: Callable[..., AnyAsyncStream]) -> AnyAsyncStream:
         """Return an open stream. What may be sent again is, as often as the call allows."""
-        attempts = Attempts(call.retries, self.map_error)
+        deadline = Deadline.of(call.timeouts.total)
+        attempts = Attempts(call.retries, self.map_error, deadline)
         while True:
             if call.recorder is not None:
                 call.recorder.sent()
-            options = call.options_of(attempts)
+            options = call.options_of(attempts, deadline)
             try:
-                reply = await self.send(call.request, call.timeouts)
+                send = partial(self.send, call.request, call.timeouts)
+                reply = await in_time(deadline, "head", send)
                 reply["owner"] = self
                 return await kind(**reply, **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)

@@ -9,9 +9,14 @@ import contextlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-__all__ = ["Action", "alarm", "at_most", "quietly", "running_trio", "sleep"]
+if TYPE_CHECKING:
+    from ._timeout import Deadline
+
+__all__ = ["Action", "alarm", "at_most", "in_time", "quietly", "running_trio", "sleep", "timer"]
+
+Result = TypeVar("Result")
 
 Action: TypeAlias = Callable[[], Awaitable[object]]
 """What is awaited, and whose value nobody needs."""
@@ -26,14 +31,23 @@ def alarm(seconds: float, wake: Callable[[], object] | None) -> Generator[None]:
     if wake is None:
         yield
         return
-    timer = threading.Timer(seconds, wake)
-    timer.daemon = True
-    with contextlib.suppress(RuntimeError):
-        timer.start()
+    running = timer(seconds, wake)
     try:
         yield
     finally:
-        timer.cancel()
+        running.cancel()
+
+
+def timer(seconds: float, wake: Callable[[], object]) -> threading.Timer:
+    """Call `wake` from another thread after so long, unless what is returned is cancelled before.
+
+    Where there can be no other thread, it is not called.
+    """
+    running = threading.Timer(seconds, wake)
+    running.daemon = True
+    with contextlib.suppress(RuntimeError):
+        running.start()
+    return running
 
 
 def running_trio() -> Any:
@@ -61,6 +75,29 @@ async def at_most(seconds: float, action: Action) -> None:
         with contextlib.suppress(TimeoutError):
             async with sys.modules["asyncio"].timeout(seconds):
                 await action()
+
+
+async def in_time(
+    deadline: Deadline | None,
+    what: Literal["head", "stream"],
+    action: Callable[[], Awaitable[Result]],
+) -> Result:
+    """Return what an action does; raise the deadline's TimeoutError if it is over before."""
+    if deadline is None:
+        return await action()
+    trio = running_trio()
+    if trio is not None:
+        with trio.move_on_after(deadline.left):
+            return await action()
+        raise deadline.error(what)
+    waiting = sys.modules["asyncio"].timeout(deadline.left)
+    try:
+        async with waiting:
+            return await action()
+    except TimeoutError as exc:
+        if not waiting.expired():
+            raise  # of the action itself
+        raise deadline.error(what) from exc
 
 
 async def quietly(action: Action | None) -> None:

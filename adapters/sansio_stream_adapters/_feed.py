@@ -29,6 +29,7 @@ from sansio_stream.events import (
     MessageStopEvent,
     MessageStreamEvent,
     PingEvent,
+    UnknownEvent,
 )
 from sansio_stream.machine import StreamMachine, shown
 from sansio_stream.request import (
@@ -41,9 +42,11 @@ from sansio_stream.request import (
 from sansio_stream.request.responses import undecoded
 from sansio_stream.transitions import State
 
+from ._content import brings_content
 from ._decoding import Decoder, UnknownEncodingError
 from ._recording import Recorder
 from ._texts import TextPieces
+from ._timeout import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,7 +90,7 @@ class FeedOptions(TypedDict, total=False):
     Attributes:
         strict: as for `StreamMachine`.
         limits: as for `StreamMachine`.
-        idle: seconds of waiting for an event that is no ping; see `Timeout`.
+        idle: seconds of waiting for an event that brings content; see `Timeout`.
         will_retry: is asked, if the very first frame of a success is an error event, whether the
             request will be sent again; it may be then, because nothing was given out. Where it
             says so, `open` raises the error, and nothing is recorded. With this, `open` waits for
@@ -104,10 +107,13 @@ class StreamOptions(FeedOptions, total=False):
     """What a caller may ask of any stream; see also `FeedOptions`.
 
     Attributes:
+        total: seconds from when the stream is made to its end, or a deadline that runs already.
+            It is looked at after each read, and where a read can be ended, it ends it.
         record_to: a path, or a binary file, to write the answer to as it comes; `sansio-stream
             replay` shows it. A response that is refused is not recorded: its error has its body.
     """
 
+    total: float | Deadline | None
     record_to: RecordTo | Recorder | None
 
 
@@ -147,6 +153,7 @@ class Feed:
         strict: bool = False,
         limits: Limits | None = None,
         idle: float | None = None,
+        total: float | Deadline | None = None,
         will_retry: WillRetry | None = None,
     ) -> None:
         self.status = head["status"]
@@ -158,6 +165,7 @@ class Feed:
         self._map_error = map_error
         self._recorder = Recorder.of(record_to)
         self._idle = idle
+        self.deadline = Deadline.of(total)
         self._will_retry = will_retry
         self._first_frame: FirstFrame | None = None
         self.texts = TextPieces()
@@ -219,14 +227,14 @@ class Feed:
             self._refused_body += chunk
             # A refusal that is an event stream may stay open behind its error.
             is_told = isinstance(self._refusal.receive(chunk), APIStatusError)
-            if is_told or len(self._refused_body) >= REFUSAL_BYTES or self._is_idle:
+            if is_told or len(self._refused_body) >= REFUSAL_BYTES or self._overdue:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
             return
         events = self.machine.receive_data(chunk)
         self._events = NO_EVENTS if self._has_stopped else events
         if self._first_frame is not None:
             answer = self._first_frame.receive(chunk)
-            if not isinstance(answer, BodyNeeded) or self._is_idle:
+            if not isinstance(answer, BodyNeeded) or self._overdue:
                 self._begin(answer)
 
     def ended(self, exc: Exception | None = None) -> None:
@@ -237,6 +245,8 @@ class Feed:
             return
         if self._first_frame is not None:
             self._begin(self._first_frame.end())
+        if self._is_over and self.deadline is not None:
+            exc = self.deadline.error("stream")  # what ends a read then is our doing
         self._end_recording(None if exc is None else self._told(exc))
         self._lost = exc
         machine = self.machine
@@ -294,9 +304,18 @@ class Feed:
         return self.is_refusing or self._first_frame is not None
 
     @property
-    def _is_idle(self) -> bool:
-        """Whether content was waited for too long."""
-        return self._idle is not None and self._waited > self._idle
+    def _is_over(self) -> bool:
+        """Whether there is a deadline, and it has passed."""
+        return self.deadline is not None and self.deadline.is_over
+
+    @property
+    def _overdue(self) -> TimeoutError | None:
+        """What to raise of a wait that was too long, for content or for the end."""
+        if self.deadline is not None and self.deadline.is_over:
+            return self.deadline.error("stream")
+        if self._idle is not None and self._waited > self._idle:
+            return TimeoutError(f"idle: no content for {self._waited:.1f} s")
+        return None
 
     def take(self) -> MessageStreamEvent | Need:
         """Return the next event, or what there is instead.
@@ -310,13 +329,14 @@ class Feed:
             self._failure = self._failure or error.with_traceback(None)
         if isinstance(event, ContentBlockDeltaEvent):
             # Nearly all of them; what is asked of the others costs as much as the rest of the loop.
-            self._waited = 0.0
+            if self._idle is not None and brings_content(event):
+                self._waited = 0.0
             return event
         if event is None or isinstance(event, ErrorEvent) or self._failure is not None:
             return self._without_event()
         if isinstance(event, MessageStopEvent):
             self._events = NO_EVENTS  # what stands behind it is not for the reader
-        if not isinstance(event, PingEvent):
+        if not isinstance(event, (PingEvent, UnknownEvent)):
             self._waited = 0.0
         return event
 
@@ -335,12 +355,13 @@ class Feed:
         is_open = self.machine.verdict is Verdict.PENDING and self._failure is None
         # What has come is looked at first, also where it was waited for too long, or nobody reads
         # on. Behind the end of the message it is not: as if it came in another read.
-        if is_open and self.has_pieces:
+        if is_open and self.has_pieces and not self._is_over:
             return Need.MORE
         if is_open and not self._has_ended:
-            if not self._is_idle:
+            overdue = self._overdue
+            if overdue is None:
                 return Need.MORE
-            self.ended(TimeoutError(f"idle: no event but pings for {self._waited:.1f} s"))
+            self.ended(overdue)
             return self.take()
         self._failure = self._failure or self._failure_of_stream()
         if self._failure is None:

@@ -23,7 +23,7 @@ from sansio_stream.request import Request
 
 from ._decoding import OFFERED
 from ._feed import headers_in_text, map_system_error, sentence
-from ._timeout import Timeout
+from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -198,7 +198,11 @@ def mapped(map_error: MapError) -> Generator[None]:
 
 
 def waits_of(timeout: Any, options: StreamOptions) -> Timeout:
-    """Return the timeouts of a stream; `idle` may be in either, and is then in both."""
+    """Return the timeouts of a stream; `idle` and `total` may be in either.
+
+    `idle` is then in both, and of `total` the deadline, which runs from now, is in the options.
+    """
     timeouts = Timeout.of(timeout)
     options["idle"] = options.get("idle", timeouts.idle)
+    options["total"] = Deadline.of(options.get("total", timeouts.total))
     return evolve(timeouts, idle=options["idle"]).tightened

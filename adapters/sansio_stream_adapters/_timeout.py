@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-__all__ = ["Phase", "Timeout", "overdue"]
+__all__ = ["Deadline", "Phase", "Timeout", "overdue"]
 
 
 LONGEST: Final = 1e8
@@ -28,10 +29,13 @@ class Timeout:
         read: the longest gap between bytes of the answer, and until its head.
         write: until the next 64 KiB of the request are taken.
         pool: until the pool has a connection to give, where there is a pool.
-        idle: the longest gap between events that are no ping. Pings keep `read` content for ever;
-            a generation that is dead behind them shows here. The body of a refusal has it in all.
+        idle: the longest gap between events that bring content: no pings, no unknown events and no
+            empty deltas. Those keep `read` content for ever; a generation that is dead behind them
+            shows here. The body of a refusal has it in all.
             Only time that was spent waiting counts, and it is looked at when bytes come, so it may
             be noticed a gap of `read` late.
+        total: from the call to the end of its stream: all attempts, the waits between them, and
+            what the reader does between two events.
 
     Raises ValueError for anything else.
     """
@@ -41,28 +45,77 @@ class Timeout:
     write: float | None = field(default=600.0, validator=_positive)
     pool: float | None = field(default=600.0, validator=_positive)
     idle: float | None = field(default=None, validator=_positive)
+    total: float | None = field(default=None, validator=_positive)
 
     @classmethod
-    def of(cls, value: Any, *, idle: float | None = None) -> Self:
+    def of(cls, value: Any, *, idle: float | None = None, total: float | None = None) -> Self:
         """Return a Timeout for a Timeout, which is returned as it is, or for one that says nothing
-        of `idle`: a number for all else, None, or an `httpx.Timeout`.
+        of `idle` and `total`: a number for all else, None, or an `httpx.Timeout`.
 
         Raises TypeError for anything that has not `connect`, `read`, `write` and `pool`.
         """
         if isinstance(value, cls):
             return value
         if value is None or isinstance(value, int | float):
-            return cls(value, value, value, value, idle)
+            return cls(value, value, value, value, idle, total)
         if all(hasattr(value, name) for name in ("connect", "read", "write", "pool")):
-            return cls(value.connect, value.read, value.write, value.pool, idle)
+            return cls(value.connect, value.read, value.write, value.pool, idle, total)
         raise TypeError(f"a Timeout, a number or None is needed, not {type(value).__name__}")
 
     @property
     def tightened(self) -> Self:
         """The same, with a `read` that is not above `idle`: silence is no content either."""
-        if self.idle is None or (self.read is not None and self.read <= self.idle):
+        read = shorter(self.read, self.idle)
+        return self if read == self.read else evolve(self, read=read)
+
+    def within(self, deadline: Deadline | None) -> Self:
+        """Return the same, with no wait that is longer than what is left until a deadline."""
+        if deadline is None:
             return self
-        return evolve(self, read=self.idle)
+        left = max(deadline.left, SHORTEST)
+        waits = {name: shorter(getattr(self, name), left) for name in WAITS}
+        return evolve(self, **waits, total=left)
+
+
+WAITS: Final = ("connect", "read", "write", "pool")
+
+SHORTEST: Final = 0.001
+"""What libraries are told where no time is left: 0 means other things to them."""
+
+
+def shorter(seconds: float | None, other: float | None) -> float | None:
+    """Return the shorter of two waits; None is for ever."""
+    if seconds is None or other is None:
+        return other if seconds is None else seconds
+    return min(seconds, other)
+
+
+class Deadline:
+    """When all waiting for one answer ends: so many seconds after this was made."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends = time.monotonic() + seconds
+
+    @classmethod
+    def of(cls, total: float | Deadline | None) -> Deadline | None:
+        """Return the deadline for so many seconds from now; one that runs already as it is."""
+        return cls(total) if isinstance(total, int | float) else total
+
+    @property
+    def left(self) -> float:
+        """The seconds until then, 0 if it is over."""
+        return max(self._ends - time.monotonic(), 0.0)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing may be waited for any more."""
+        return time.monotonic() >= self._ends
+
+    def error(self, what: Literal["head", "stream"]) -> TimeoutError:
+        """Return what to raise when it is over, by what was waited for."""
+        lacks = "the head had not come" if what == "head" else "the stream had not ended"
+        return TimeoutError(f"total: {lacks} within {self._seconds:g} s")
 
 
 Phase: TypeAlias = Literal["connect", "TLS", "pool", "send", "head", "read"]

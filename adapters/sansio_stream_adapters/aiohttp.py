@@ -114,7 +114,7 @@ class AsyncClient(AsyncBaseClient):
             self._owns = weakref.finalize(self, handing_over(), self._session.close)
         timeout = client_timeout(timeouts)
         if self._theirs is not None and timeouts == in_our_words(self._theirs):
-            timeout = self._theirs  # with its `total`, for which we have no word
+            timeout = self._theirs  # with its `total`, which counts for each attempt anew
         body = RequestBody(request.body, timeouts.write)
         since = time.monotonic()
         try:

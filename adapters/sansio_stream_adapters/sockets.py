@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from ._bridge import MessageStream, Reply, StreamOptions
 from ._client import BaseClient, ClientSettings
 from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, map_error, mapped, waits_of
-from ._timeout import overdue
+from ._timeout import SHORTEST, Deadline, overdue, shorter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -36,12 +36,12 @@ def from_socket(
     """Return the stream of a socket on which a request was just written; its head is read here.
 
     The socket is the stream's from now on: it is closed with the stream, and if this raises.
-    Of `timeout`, which is like a client's, `read` and `idle` count. Raises APIError.
+    Of `timeout`, which is like a client's, `read`, `idle` and `total` count. Raises APIError.
     """
     try:
         read = waits_of(timeout, options).read
         with mapped(map_error):
-            reply = reply_of(sock, Exchange(), read)
+            reply = reply_of(sock, Exchange(), read, Deadline.of(options.get("total")))
         return MessageStream(**reply, **options)
     except BaseException:
         sock.close()
@@ -64,14 +64,15 @@ class Client(BaseClient):
     def send(self, request: Request, timeouts: Timeout) -> Reply:
         """Connect, send the request, and read the head; the body is read later."""
         exchange = Exchange(request)
+        deadline = Deadline.of(timeouts.total)
         sock = connected(Origin.of(request), self._ssl_context, timeouts.connect)
         try:
-            sock.settimeout(timeouts.write)
             # Who answers before all is sent, and closes, may have said why: a 413, say.
-            with contextlib.suppress(ConnectionError), within("send", timeouts.write):
+            with contextlib.suppress(ConnectionError), within("send", timeouts.write, deadline):
                 for piece in exchange.pieces():
+                    sock.settimeout(left_of(timeouts.write, deadline))
                     sock.sendall(piece)
-            return reply_of(sock, exchange, timeouts.read)
+            return reply_of(sock, exchange, timeouts.read, deadline)
         except BaseException:
             sock.close()
             raise
@@ -110,10 +111,17 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
 class Body(Iterator[bytes]):
     """The body as it comes."""
 
-    def __init__(self, sock: socket.socket, exchange: Exchange, timeout: float | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        exchange: Exchange,
+        timeout: float | None,
+        deadline: Deadline | None,
+    ) -> None:
         self._sock = sock
         self._exchange = exchange
         self._timeout = timeout
+        self._deadline = deadline
 
     def __next__(self) -> bytes:
         chunk = self.receive("read", self._exchange.chunk)
@@ -123,27 +131,46 @@ class Body(Iterator[bytes]):
 
     def receive(self, phase: Phase, look: Callable[[], Found | None]) -> Found:
         """Receive until what is looked for is there."""
-        with within(phase, self._timeout):
+        with within(phase, self._timeout, self._deadline):
             while (found := look()) is None:
+                if self._deadline is not None:
+                    self._sock.settimeout(left_of(self._timeout, self._deadline))
                 self._exchange.received(self._sock.recv(PIECE_BYTES))
         return found
 
 
+def left_of(seconds: float | None, deadline: Deadline | None) -> float | None:
+    """Return how long a socket may wait. Raises TimeoutError where the deadline is over."""
+    if deadline is None:
+        return seconds
+    if deadline.is_over:
+        raise TimeoutError
+    return shorter(seconds, max(deadline.left, SHORTEST))
+
+
 @contextlib.contextmanager
-def within(phase: Phase, seconds: float | None) -> Generator[None]:
-    """Say of a timeout of a socket in which phase it was; it does not set it."""
+def within(
+    phase: Phase, seconds: float | None, deadline: Deadline | None = None
+) -> Generator[None]:
+    """Say of a timeout of a socket in which phase it was, or that the deadline is over; it does not
+    set it.
+    """
     try:
         yield
     except TimeoutError as exc:
         if exc.errno is not None:  # the system's own: it gives up a connection, too
             raise
+        if deadline is not None and deadline.is_over:
+            raise deadline.error("stream" if phase == "read" else "head") from exc
         raise TimeoutError(overdue(phase, seconds)) from exc
 
 
-def reply_of(sock: socket.socket, exchange: Exchange, read: float | None) -> Reply:
+def reply_of(
+    sock: socket.socket, exchange: Exchange, read: float | None, deadline: Deadline | None
+) -> Reply:
     """Read the head, and return what a stream is made of."""
     sock.settimeout(read)
-    body = Body(sock, exchange, read)
+    body = Body(sock, exchange, read, deadline)
     head = body.receive("head", exchange.head)
 
     def abort() -> None:

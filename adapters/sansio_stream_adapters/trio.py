@@ -24,9 +24,10 @@ from sansio_stream.errors import APIConnectionError, APITimeoutError
 from . import _http11
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
+from ._concurrency import in_time
 from ._feed import sentence
 from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, mapped, waits_of
-from ._timeout import overdue
+from ._timeout import Deadline, overdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -50,12 +51,13 @@ async def from_stream(
     """Return the stream of a trio stream on which a request was just written; reads its head.
 
     The connection is the stream's from now on: it is closed with the stream, and if this raises.
-    Of `timeout`, which is like a client's, `read` and `idle` count. Raises APIError.
+    Of `timeout`, which is like a client's, `read`, `idle` and `total` count. Raises APIError.
     """
     try:
         read = waits_of(timeout, options).read
         with mapped(map_error):
-            reply = await reply_of(stream, Exchange(), read)
+            head = partial(reply_of, stream, Exchange(), read)
+            reply = await in_time(Deadline.of(options.get("total")), "head", head)
         return AsyncMessageStream(**reply, **options)
     except BaseException:
         await trio.aclose_forcefully(stream)

@@ -184,7 +184,7 @@ Exit status:
     type=float,
     callback=read_seconds,
     metavar="SECONDS",
-    help="The longest wait for an event that is no ping.",
+    help="The longest wait for an event that brings content.",
 )
 @click.option(
     "--max-retries",

@@ -1,0 +1,38 @@
+"""What an adapter hands over when the head of a response has come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NotRequired
+
+from ._feed import Head
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+
+    from ._feed import MapError
+
+__all__ = ["AsyncReply", "Reply"]
+
+
+class Reply(Head):
+    """What an adapter knows when the head has come: what a `Stream` is made of."""
+
+    chunks: Iterable[bytes]
+    close: Callable[[], object] | None
+    abort: Callable[[], object] | None
+    is_pooled: NotRequired[bool]
+    is_raw: NotRequired[bool]
+    map_error: MapError | None
+    owner: NotRequired[object]
+
+
+class AsyncReply(Head):
+    """What an `AsyncStream` is made of."""
+
+    chunks: AsyncIterable[bytes]
+    close: Callable[[], Awaitable[object]] | None
+    is_pooled: NotRequired[bool]
+    is_raw: NotRequired[bool]
+    map_error: MapError | None
+    owner: NotRequired[object]
+    wakes: NotRequired[bool]
