@@ -12,7 +12,8 @@ CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz 
 
 # Tests that no branch of the core needs, and that wait for servers. Nor does any need `growth`, which
 # counts calls and is slow under coverage.
-WITH_SERVERS := adapters aiohttp cli client_pages clients_table record serve sockets trio waits
+WITH_SERVERS := adapters aiohttp cli client_pages clients_table hostile_files no_pool record \
+  recording_files serve serve_limits sockets trio waits
 
 # How long `make fuzz` and `make deep` may run.
 SECONDS := 600

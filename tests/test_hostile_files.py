@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
-from sansio_stream_adapters.cli import _command, _uvicorn
+from sansio_stream_adapters.cli import _command
 from sansio_stream_adapters.cli._show import Writer
 from sansio_stream_adapters.cli._text import ending, fitting, one_line, printable, to_json, unbroken
 from test_cli import VIEWS, block_only, capture, on_terminal, replay
@@ -170,6 +170,9 @@ def test_no_name_of_a_stream_hides_or_starts_a_line_of_its_own(
 def test_no_name_of_a_file_starts_a_line_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
+    from sansio_stream_adapters.cli import _uvicorn
+
     class Server:
         """Serves nothing."""
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import pytest
 
+pytest.importorskip("uvicorn", reason="uvicorn serves what is read here")
+
 from sansio_stream.capture import CaptureHeader, CaptureWriter
 from sansio_stream_adapters.cli import _serve, _uvicorn
 from sansio_stream_adapters.cli._faults import PING

@@ -20,12 +20,10 @@ import h11
 
 from sansio_stream.errors import (
     APIConnectionError,
-    APIStatusError,
     APITimeoutError,
     ContentTooLargeError,
     IncompleteMessageError,
     RateLimitError,
-    Verdict,
 )
 from sansio_stream_adapters import MessageStream, Timeout, _bridge
 from sansio_stream_adapters.sockets import Client, from_socket
@@ -34,24 +32,20 @@ from servers import (
     TLS,
     Do,
     RawServer,
-    TooSoonError,
     chunk,
     head,
     interrupt,
     listening,
-    nobody_listens,
     port_of,
     replace_time,
     response,
     signalling,
     while_main_receives,
-    with_seconds,
 )
 from wire import HELLO, PING, body, message_start
 
 Start = Callable[..., RawServer]
 
-EVENTS = {"content-type": "text/event-stream"}
 STREAM = body(*HELLO)
 BEGUN = head() + chunk(body(message_start(), PING))
 """The beginning of an answer, which is two events."""
@@ -88,27 +82,6 @@ def test_each_request_has_a_connection_of_its_own(raw_server: Start) -> None:
         assert received.json == {**ASKED, "stream": True}
 
 
-def test_a_long_request_arrives_whole(raw_server: Start) -> None:
-    server = raw_server([response(STREAM)])
-    long = "wörd " * 500_000
-    with client_of(server.url) as client, client.messages.stream(**ASKED, system=long) as stream:
-        assert stream.get_final_text() == TEXT
-    assert server.requests[0].json["system"] == long
-
-
-def test_informational_responses_are_skipped(raw_server: Start) -> None:
-    server = raw_server([b"HTTP/1.1 100 Continue\r\n\r\n", head(103, {}), response(STREAM)])
-    assert text_from(server.url) == TEXT
-
-
-def test_redirects_are_not_followed(raw_server: Start) -> None:
-    server = raw_server([response(b"", 307, {"location": "/elsewhere"})])
-    with pytest.raises(APIStatusError, match="/elsewhere, which was not followed"):
-        text_from(server.url)
-    server.wait_until_closed()
-    assert len(server.requests) == 1
-
-
 def test_a_refusal_that_comes_before_the_whole_request_is_read() -> None:
     def refuse(listener: socket.socket) -> None:
         sock, _ = listener.accept()
@@ -123,10 +96,6 @@ def test_a_refusal_that_comes_before_the_whole_request_is_read() -> None:
         with pytest.raises(ContentTooLargeError):
             client.messages.create(**ASKED, system="x" * 20_000_000, stream=True)
         refusal.result()
-
-
-def test_a_body_without_a_length_ends_with_the_connection(raw_server: Start) -> None:
-    assert text_from(raw_server([head(headers=EVENTS) + STREAM, Do.CLOSE]).url) == TEXT
 
 
 def test_twenty_streams_at_once(raw_server: Start) -> None:
@@ -144,91 +113,7 @@ def test_twenty_streams_at_once(raw_server: Start) -> None:
     server.wait_until_closed(20)
 
 
-# Connections that cannot be made.
-
-
-def test_where_nobody_listens_there_is_no_connection() -> None:
-    with nobody_listens() as url, pytest.raises(APIConnectionError) as caught:
-        text_from(url)
-    assert not isinstance(caught.value, APITimeoutError)
-    assert isinstance(caught.value.__cause__, OSError)
-
-
-@pytest.mark.parametrize(
-    "unknown",
-    [
-        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
-        UnicodeError("label empty or too long"),
-    ],
-    ids=["no such name", "no name at all"],
-)
-def test_a_name_that_is_no_address_is_no_connection(unknown: Exception) -> None:
-    with (
-        mock.patch.object(socket, "getaddrinfo", side_effect=unknown),
-        pytest.raises(APIConnectionError) as caught,
-    ):
-        text_from("http://invalid.")
-    assert not isinstance(caught.value, APITimeoutError)
-    assert caught.value.__cause__ is unknown
-
-
-# Timeouts. None of these servers accepts: the system does, and nobody reads.
-
-
-def test_the_timeout_of_connecting_includes_tls() -> None:
-    with listening() as listener, pytest.raises(APITimeoutError):
-        text_from(f"https://127.0.0.1:{port_of(listener)}", timeout=Timeout(connect=0.1))
-
-
-def test_the_timeout_of_writing() -> None:
-    with listening() as listener:
-        url = f"http://127.0.0.1:{port_of(listener)}"
-        client = client_of(url, timeout=Timeout(write=0.1))
-        with pytest.raises(APITimeoutError):
-            client.messages.create(**ASKED, system="x" * 20_000_000, stream=True)
-
-
-def test_the_timeout_of_reading_holds_for_the_head() -> None:
-    with listening() as listener, pytest.raises(APITimeoutError):
-        text_from(f"http://127.0.0.1:{port_of(listener)}", timeout=Timeout(read=0.1))
-
-
-@pytest.mark.parametrize("secure", [False, True])
-@with_seconds
-def test_the_timeout_of_reading_holds_for_the_body(
-    raw_server: Start, tls: TLS, secure: bool, seconds: float
-) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
-    with pytest.raises(APITimeoutError) as caught:
-        text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=seconds))
-    if caught.value.partial_message is None:
-        raise TooSoonError
-    assert caught.value.verdict is Verdict.TRUNCATED
-    server.wait_until_closed()
-
-
 # TLS.
-
-
-def test_a_stream_by_tls(raw_server: Start, tls: TLS) -> None:
-    server = raw_server([head() + chunk(STREAM) + chunk(b""), Do.DROP], tls=tls)
-    assert text_from(server.url, ssl_context=tls.client) == TEXT
-
-
-def test_a_certificate_that_nobody_vouches_for_is_refused(raw_server: Start, tls: TLS) -> None:
-    server = raw_server([response(STREAM)], tls=tls)
-    with pytest.raises(APIConnectionError, match="certificate verify failed") as caught:
-        text_from(server.url)
-    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
-    server.wait_until_closed()
-    assert server.requests == []
-
-
-def test_a_certificate_of_another_host_is_refused(raw_server: Start, tls: TLS) -> None:
-    server = raw_server([response(STREAM)], tls=tls)
-    with pytest.raises(APIConnectionError, match=r"not valid for '127\.1'"):
-        text_from(server.url.replace("127.0.0.1", "127.1"), ssl_context=tls.client)
-    assert server.requests == []
 
 
 def test_a_server_without_tls_is_refused() -> None:
@@ -243,21 +128,6 @@ def test_a_server_without_tls_is_refused() -> None:
         with pytest.raises(APIConnectionError, match="SSL"):
             text_from(f"https://127.0.0.1:{port_of(listener)}")
         answering.result()
-
-
-@pytest.mark.parametrize(
-    ("step", "said"),
-    [(Do.CLOSE, "began and was cut"), (Do.DROP, "SSLEOFError")],
-    ids=["close", "drop"],
-)
-def test_tls_tells_the_end_of_a_body_from_a_cut(
-    raw_server: Start, tls: TLS, step: Do, said: str
-) -> None:
-    server = raw_server([head(headers=EVENTS) + body(*HELLO[:3]), step], tls=tls)
-    with pytest.raises(APIConnectionError, match=said) as caught:
-        text_from(server.url, ssl_context=tls.client)
-    assert isinstance(caught.value, IncompleteMessageError) is (step is Do.CLOSE)
-    assert caught.value.verdict is Verdict.TRUNCATED
 
 
 # Closing wakes who reads. Were it not so, the server would wait in vain for the connection's end;
