@@ -1423,6 +1423,23 @@ async def test_a_response_that_a_hook_has_read_is_taken_as_the_library_has_decod
         await closed
 
 
+@driven
+async def test_a_pool_of_ours_keeps_no_cookies_and_sends_the_caller_s(
+    adapter: Adapter, raw_server: RawServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if adapter.module_name.endswith("httpx"):
+        monkeypatch.setattr(adapter.module, "LIBRARIES", adapter.libraries[:1])
+    given = {"content-type": "text/event-stream", "set-cookie": "a=1; path=/; max-age=999"}
+    server = raw_server(*([response(WHOLE, headers=given)] for _ in range(3)))
+    # Of an address, aiohttp keeps no cookies anyway.
+    url = server.url.replace("127.0.0.1", "localhost")
+    async with adapter.make(base_url=url, api_key="k", max_retries=0, timeout=PATIENCE) as client:
+        for own in ({}, {}, {"cookie": "b=2"}):
+            async with client.messages.stream(**ask(extra_headers=own)) as stream:
+                await stream.until_done()
+    assert [sent.headers.get("cookie") for sent in server.requests] == [None, None, "b=2"]
+
+
 # No exception but ours.
 
 SOURCES: Final = ("httpx", "httpx2", "aiohttp", "trio", "h11", "h2.exceptions", "ssl", "socket")

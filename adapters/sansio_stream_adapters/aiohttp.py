@@ -110,7 +110,9 @@ class AsyncClient(AsyncBaseClient):
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Send the request once; the body is read later."""
         if self._session is None:  # aiohttp wants a running loop to make one
-            self._session = aiohttp.ClientSession(max_field_size=HEAD_LINE_BYTES)
+            self._session = aiohttp.ClientSession(
+                max_field_size=HEAD_LINE_BYTES, cookie_jar=aiohttp.DummyCookieJar()
+            )
             self._owns = weakref.finalize(self, handing_over(), self._session.close)
         timeout = client_timeout(timeouts)
         if self._theirs is not None and timeouts == in_our_words(self._theirs):

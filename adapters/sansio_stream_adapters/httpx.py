@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError, Verdict
@@ -109,7 +110,7 @@ class Client(BaseClient):
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
         super().__init__(**with_timeouts_of(http_client, settings))
-        self._http = http_client or library().Client()
+        self._http = http_client or library().Client(cookies=no_cookies())
         self._owns = None if http_client else weakref.finalize(self, self._http.close)
 
     def send(self, request: Request, timeouts: Timeout) -> Reply:
@@ -133,7 +134,7 @@ class AsyncClient(AsyncBaseClient):
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
         super().__init__(**with_timeouts_of(http_client, settings))
-        self._http = http_client or library().AsyncClient()
+        self._http = http_client or library().AsyncClient(cookies=no_cookies())
         self._is_ours = not http_client
         self._owns: weakref.finalize[..., AsyncClient] | None = None
 
@@ -173,6 +174,11 @@ def library() -> Any:
     error = ModuleNotFoundError("neither httpx nor httpx2 is installed", name="httpx")
     error.add_note("pip install 'sansio-stream[httpx]'")
     raise error
+
+
+def no_cookies() -> CookieJar:
+    """Return a jar that keeps nothing: what a server sets would be sent with all later requests."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def built(http: Any, request: Request, timeouts: Timeout) -> Any:
