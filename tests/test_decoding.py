@@ -15,6 +15,7 @@ from sansio_stream import Verdict, retry_delay
 from sansio_stream_adapters import (
     APIConnectionError,
     APIStatusError,
+    APITimeoutError,
     AsyncMessageStream,
     LimitError,
     Limits,
@@ -24,15 +25,18 @@ from sansio_stream_adapters import (
 )
 from sansio_stream_adapters._decoding import (
     PIECE_BYTES,
-    Decoded,
+    STEP_COST,
     Decoder,
     DecodingError,
     UnknownEncodingError,
 )
-from wire import HELLO, body
+from sansio_stream_adapters._feed import Feed, Need
+from wire import HELLO, body, text
 
 WHOLE: Final = body(*HELLO)
 SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+
+GZIP: Final = {"content-encoding": "gzip"}
 
 BITS: Final = {"gzip": 31, "zlib": 15, "bare": -15}
 """How zlib calls what `gzip` and the two kinds of `deflate` are."""
@@ -58,9 +62,12 @@ def decoder_of(kind: str) -> Decoder:
 def pieces_of(decoder: Decoder, chunks: list[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         decoder.receive(chunk)
-        while piece := decoder.piece():
-            yield piece
-    decoder.end()
+        while decoder.has_more:
+            if piece := decoder.piece():
+                yield piece
+    missing = decoder.end()
+    if missing is not None:
+        raise missing
 
 
 def cut(data: bytes, at: list[int]) -> list[bytes]:
@@ -168,7 +175,7 @@ def raw(encoding: str = "gzip", **settings: Any) -> dict[str, Any]:
 
 
 def test_without_being_told_a_stream_takes_chunks_for_decoded() -> None:
-    assert MessageStream([WHOLE], headers=raw()["headers"]).get_final_text() == SAID
+    assert MessageStream([WHOLE], headers=GZIP).get_final_text() == SAID
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
@@ -217,11 +224,28 @@ def test_of_a_body_that_breaks_what_came_before_is_kept() -> None:
         MessageStream([data], **raw()).until_done()
 
 
-def test_chunks_that_bring_nothing_out_are_heard_of() -> None:
+def test_chunks_that_bring_nothing_out_count_as_waiting() -> None:
     packer = zlib.compressobj(wbits=31)
-    sent = [packer.compress(b"a"), *(packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))]
-    pieces = Decoded(iter([*sent, b"", packer.flush()]), decoder_of("gzip"))
-    assert list(pieces) == [b"", b"a", b"", b"", b""]
+    sent = [packer.compress(b":"), *(packer.flush(zlib.Z_FULL_FLUSH) for _ in range(3))]
+    feed = Feed({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True, idle=1.0)
+    for data in sent[:3]:
+        feed.received(data, 0.3)
+        assert feed.take() is Need.MORE
+    feed.received(sent[3], 0.3)
+    with pytest.raises(APITimeoutError, match="idle"):
+        feed.take()
+
+
+def test_what_has_come_can_be_taken_after_closing_however_much_comes_out() -> None:
+    many = body(*HELLO[:3], *[text(0, "y" * 200)] * 2_000, *HELLO[-3:])
+    assert len(many) > 4 * PIECE_BYTES
+    data = gzip.compress(many)
+    expected = list(MessageStream([data], **raw()))
+    stream = MessageStream(iter([data]), **raw())
+    first = next(stream)
+    stream.close()
+    assert [first, *stream] == expected
+    assert stream.verdict is Verdict.COMPLETE
 
 
 def test_closing_reaches_what_the_chunks_come_from() -> None:
@@ -248,6 +272,22 @@ def test_closing_reaches_what_the_chunks_come_from() -> None:
 
     drive(leave())
     assert ended == ["sync", "async"]
+
+
+def test_members_that_bring_nothing_out_let_other_tasks_run() -> None:
+    """The loop runs others after so many steps, not after so many bytes that come out."""
+    decoder = decoder_of("gzip")
+    members = 500
+    decoder.receive(gzip.compress(b"") * members)
+    steps = 0
+    while decoder.has_more:
+        assert decoder.piece() == b""
+        steps += 1
+    assert steps >= members
+    feed = Feed({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
+    assert feed.received(gzip.compress(b"") * members, 0.0) >= STEP_COST
+    assert feed.has_pieces
+    assert feed.go_on() >= STEP_COST
 
 
 # Bombs. Each is 32 MiB, and a few kilobytes as it is sent.

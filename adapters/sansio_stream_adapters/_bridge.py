@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, Unpack
 from sansio_stream.events import MessageStreamEvent
 
 from ._concurrency import alarm, at_most, in_time, quietly, sleep, timer
-from ._decoding import decoded, decoded_async
 from ._dropped import handing_over, hold, in_a_thread, let_go_of
 from ._feed import PIECE_BYTES, Feed, Head, MapError, Need, Response, StreamOptions
 from ._reply import AsyncReply, Reply
@@ -114,7 +113,7 @@ class Stream(StreamView, Generic[Event]):
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
         self._feed = Feed(head, map_error, is_raw=is_raw, **options)
-        self._chunks = decoded(iter(chunks), self._feed.decoder)
+        self._chunks = iter(chunks)
         self._close: Callable[[], object] | None = close or getattr(self._chunks, "close", None)
         self._abort = abort
         self._is_pooled = is_pooled
@@ -324,7 +323,7 @@ class AsyncStream(StreamView, Generic[Event]):
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
         self._feed = Feed(head, map_error, is_raw=is_raw, **options)
-        self._chunks = decoded_async(aiter(chunks), self._feed.decoder)
+        self._chunks = aiter(chunks)
         self._wakes = wakes
         self._close = close
         self._is_pooled = is_pooled

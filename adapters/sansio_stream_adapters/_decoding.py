@@ -8,7 +8,6 @@ decoded, and never more than `PIECE_BYTES` at once.
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from sansio_stream.errors import excerpt
@@ -16,18 +15,22 @@ from sansio_stream.errors import excerpt
 __all__ = [
     "OFFERED",
     "PIECE_BYTES",
+    "STEP_COST",
     "Decoder",
     "DecodingError",
     "UnknownEncodingError",
-    "decoded",
-    "decoded_async",
 ]
 
 OFFERED: Final = "gzip, deflate"
 """What a request accepts. Not br and zstd: of their libraries only some can bound a piece."""
 
 PIECE_BYTES: Final = 65_536
-"""How much comes out at once."""
+"""How much comes out at once, and how much of any chunk the machine is given at once: a chunk may
+have megabytes without an event.
+"""
+
+STEP_COST: Final = 256
+"""A step costs at least as much as so many bytes (about 30 µs, CPython), whatever comes out."""
 
 GIVEN_BYTES: Final = 4_096
 """How much is given to zlib at once: it copies what it leaves, with each piece and each member."""
@@ -84,44 +87,55 @@ class Decoder:
         self._at = 0
 
     def piece(self) -> bytes:
-        """Return what comes next, at most `PIECE_BYTES`; b"" where more must be received first.
+        """Return what comes next, at most `PIECE_BYTES`; b"" where this step brings nothing out.
 
+        A step takes `GIVEN_BYTES` at most, or one member: no call works for long, whatever came.
         Raises DecodingError, where the encoding breaks and ever after. What is before that comes
         out, however it was cut.
         """
         if self._failure is not None:
-            raise self._failure
-        while self._is_full or self._at < len(self._data):
-            given = self._data[self._at : self._at + GIVEN_BYTES]
-            inflate = self._inflate
-            if inflate is None:
-                padding = len(given) - len(given.lstrip(b"\0")) if self._has_begun else 0
-                if padding:
-                    self._at += padding
-                    continue
-                inflate = self._inflate = self._begin(given)
-            before = inflate.copy()
-            try:
-                piece: bytes = inflate.decompress(given, PIECE_BYTES)
-            except zlib.error as exc:
-                self._failure = DecodingError(f"the body is no {self._format}: {excerpt(str(exc))}")
-                piece = decoded_up_to_the_fault(before, given)
-                if not piece:
-                    raise self._failure from exc
-                return piece
-            self._at += len(given) - len(inflate.unused_data or inflate.unconsumed_tail)
-            # Where a piece is full, zlib may hold more without having left any input.
-            self._is_full = len(piece) == PIECE_BYTES and not inflate.eof
-            if inflate.eof:
-                self._inflate = None
-            if piece:
-                return piece
-        return b""
+            raise self._failed(self._failure)
+        given = self._data[self._at : self._at + GIVEN_BYTES]
+        inflate = self._inflate
+        if inflate is None:
+            padding = len(given) - len(given.lstrip(b"\0")) if self._has_begun else 0
+            if padding or not given:
+                self._at += padding
+                return b""
+            inflate = self._inflate = self._begin(given)
+        before = inflate.copy()
+        try:
+            piece: bytes = inflate.decompress(given, PIECE_BYTES)
+        except zlib.error as exc:
+            self._failure = DecodingError(f"the body is no {self._format}: {excerpt(str(exc))}")
+            piece = decoded_up_to_the_fault(before, given)
+            if not piece:
+                raise self._failed(self._failure) from exc
+            return piece
+        self._at += len(given) - len(inflate.unused_data or inflate.unconsumed_tail)
+        # Where a piece is full, zlib may hold more without having left any input.
+        self._is_full = len(piece) == PIECE_BYTES and not inflate.eof
+        if inflate.eof:
+            self._inflate = None
+        return piece
 
-    def end(self) -> None:
-        """Note that nothing else will be received. Raises DecodingError if something is missing."""
-        if self._inflate is not None:
-            raise DecodingError(f"the body ended before its {self._format} did")
+    @property
+    def has_more(self) -> bool:
+        """Whether something was received that is not decoded; it may bring nothing out."""
+        return self._is_full or self._at < len(self._data)
+
+    def _failed(self, failure: DecodingError) -> DecodingError:
+        """Return what is to be raised; nothing is decoded behind it."""
+        self._data = b""
+        self._at = 0
+        self._is_full = False
+        return failure
+
+    def end(self) -> DecodingError | None:
+        """Return what is wrong if nothing else will be received; None if nothing is missing."""
+        if self._inflate is None:
+            return None
+        return DecodingError(f"the body ended before its {self._format} did")
 
     def _begin(self, given: bytes) -> Any:
         """Begin with the first, or the next, member of a gzip, or with the only one of a deflate.
@@ -133,7 +147,8 @@ class Decoder:
         if self._format == "gzip":
             bits = GZIP
         elif self._has_begun:
-            raise DecodingError("something stands behind the end of the deflate")
+            self._failure = DecodingError("something stands behind the end of the deflate")
+            raise self._failed(self._failure)
         else:
             bits = ZLIB if given[0] & 0x0F == 8 else RAW
         self._has_begun = True
@@ -151,65 +166,3 @@ def decoded_up_to_the_fault(inflate: Any, given: bytes) -> bytes:
     except zlib.error:
         pass
     return bytes(out)
-
-
-def decoded(chunks: Iterator[bytes], decoder: Decoder | None) -> Iterator[bytes]:
-    """Return chunks, decoded in pieces; without a decoder they are returned as they are."""
-    return chunks if decoder is None else Decoded(chunks, decoder)
-
-
-def decoded_async(chunks: AsyncIterator[bytes], decoder: Decoder | None) -> AsyncIterator[bytes]:
-    """Return the same for async chunks."""
-    return chunks if decoder is None else AsyncDecoded(chunks, decoder)
-
-
-class Decoded(Iterator[bytes]):
-    """The pieces of chunks. A chunk that brings nothing out is b"": whoever waits hears of it."""
-
-    def __init__(self, chunks: Iterator[bytes], decoder: Decoder) -> None:
-        self._chunks = chunks
-        self._decoder = decoder
-
-    def __next__(self) -> bytes:
-        piece = self._decoder.piece()
-        if piece:
-            return piece
-        try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            self._decoder.end()
-            raise
-        self._decoder.receive(chunk)
-        return self._decoder.piece()
-
-    def close(self) -> None:
-        """Close what the chunks come from, if that can be closed."""
-        close = getattr(self._chunks, "close", None)
-        if close is not None:
-            close()
-
-
-class AsyncDecoded(AsyncIterator[bytes]):
-    """The same for async chunks."""
-
-    def __init__(self, chunks: AsyncIterator[bytes], decoder: Decoder) -> None:
-        self._chunks = chunks
-        self._decoder = decoder
-
-    async def __anext__(self) -> bytes:
-        piece = self._decoder.piece()
-        if piece:
-            return piece
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self._decoder.end()
-            raise
-        self._decoder.receive(chunk)
-        return self._decoder.piece()
-
-    async def aclose(self) -> None:
-        """Close what the chunks come from, if that can be closed."""
-        close = getattr(self._chunks, "aclose", None)
-        if close is not None:
-            await close()

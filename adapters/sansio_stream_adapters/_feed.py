@@ -43,7 +43,7 @@ from sansio_stream.request.responses import undecoded
 from sansio_stream.transitions import State
 
 from ._content import brings_content
-from ._decoding import Decoder, UnknownEncodingError
+from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
 from ._recording import Recorder
 from ._texts import TextPieces
 from ._timeout import Deadline
@@ -79,9 +79,6 @@ NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
 
 # An error's body is a sentence. More than this nobody reads, and who sends it is no API.
 REFUSAL_BYTES: Final = 65_536
-
-PIECE_BYTES: Final = 65_536
-"""How much of a chunk the machine is given at once. A chunk may have megabytes without an event."""
 
 
 class FeedOptions(TypedDict, total=False):
@@ -180,9 +177,10 @@ class Feed:
         self._was_left = False
         self._lost: Exception | None = None
         self._failure: APIError | None = None
-        self.decoder: Decoder | None = None
+        self._decoder: Decoder | None = None
         try:
-            self.decoder = Decoder.of(self.headers.get("content-encoding", "")) if is_raw else None
+            if is_raw:
+                self._decoder = Decoder.of(self.headers.get("content-encoding", ""))
             self._decide(None)
         except UnknownEncodingError as exc:
             self._failure = self._refused(str(exc))
@@ -195,7 +193,10 @@ class Feed:
         Of a chunk above `PIECE_BYTES` these are the first; see `go_on`.
         """
         self._waited += waited
-        if self._recorder is not None and chunk and not self.is_refusing:
+        if self._decoder is not None:
+            self._decoder.receive(chunk)
+            return self.go_on()
+        if self._recorder is not None and not self.is_refusing:
             self._recorder.chunk(chunk)
         if len(chunk) <= PIECE_BYTES:
             self._receive(chunk)
@@ -207,6 +208,8 @@ class Feed:
     @property
     def has_pieces(self) -> bool:
         """Whether a chunk was received that is not worked on to its end."""
+        if self._decoder is not None:
+            return self._decoder.has_more
         return self._piece_at < len(self._chunk)
 
     def go_on(self) -> int:
@@ -214,6 +217,8 @@ class Feed:
 
         It costs what as many received bytes cost, and so nobody who calls this does more at once.
         """
+        if self._decoder is not None:
+            return self._decode_on(self._decoder)
         piece = self._chunk[self._piece_at : self._piece_at + PIECE_BYTES]
         self._piece_at += len(piece)
         if not self.has_pieces:
@@ -221,6 +226,18 @@ class Feed:
             self._piece_at = 0
         self._receive(piece)
         return len(piece)
+
+    def _decode_on(self, decoder: Decoder) -> int:
+        """Take what comes next out of an encoded chunk; where that is nothing, it is work, too."""
+        try:
+            piece = decoder.piece()
+        except DecodingError as exc:
+            self.ended(exc)
+            return STEP_COST
+        if self._recorder is not None and piece and not self.is_refusing:
+            self._recorder.chunk(piece)
+        self._receive(piece)
+        return STEP_COST + len(piece)
 
     def _receive(self, chunk: bytes) -> None:
         if self.is_refusing:
@@ -240,6 +257,8 @@ class Feed:
     def ended(self, exc: Exception | None = None) -> None:
         """Note that there are no more bytes; with what the source raised, if it did."""
         self._has_ended = True
+        if exc is None and self._decoder is not None:
+            exc = self._decoder.end()
         if self.is_refusing:
             self._decide(self._refused_body)  # what came of it says more than how it was lost
             return
