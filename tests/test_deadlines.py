@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from matrix import Adapter, ask, driven, text_of
-from sansio_stream import APITimeoutError, Verdict
+from sansio_stream import APIConnectionError, APITimeoutError, Verdict
 from sansio_stream_adapters import (
     AsyncMessageStream,
     InternalServerError,
@@ -92,6 +92,25 @@ async def test_a_head_that_does_not_end_is_given_up_at_the_deadline(
     await adapter.until(lambda: not server.open_connections, "connections are closed")
     assert len(server.requests) <= 1
     assert delays == []
+
+
+@pytest.mark.parametrize("count", [20, 21])
+@driven
+async def test_without_a_pool_twenty_interim_answers_are_read_and_no_more(
+    adapter: Adapter, raw_server: RawServers, count: int
+) -> None:
+    if adapter.pools:
+        pytest.skip("this is the library's: `total` bounds it")
+    server = raw_server([count * b"HTTP/1.1 103 Early Hints\r\n\r\n" + response(HALF + REST)])
+    async with adapter.client(server.url, max_retries=2) as client:
+        if count == 20:
+            async with client.messages.stream(**ask()) as stream:
+                assert await stream.get_final_text()
+        else:
+            with pytest.raises(APIConnectionError, match="more than 20 interim") as caught:
+                await client.messages.create(**ask(), stream=True)
+            assert caught.value.verdict is Verdict.BROKEN
+    assert len(server.requests) == 1
 
 
 @driven

@@ -181,8 +181,16 @@ def test_headers_that_come_twice_are_both_there() -> None:
     }
 
 
-def test_thousands_of_informational_responses_are_skipped() -> None:
-    assert read([CONTINUE * 5_000 + response(STREAM)])[1] == STREAM
+def test_twenty_informational_responses_are_skipped_and_no_more_however_they_are_cut() -> None:
+    for count in (20, 21, 5_000):
+        data = CONTINUE * count + response(STREAM)
+        for size in (10, len(data)):
+            pieces = [data[at : at + size] for at in range(0, len(data), size)]
+            if count == 20:
+                assert read(pieces)[1] == STREAM
+            else:
+                with pytest.raises(h11.RemoteProtocolError, match="more than 20 interim"):
+                    read(pieces)
 
 
 def a_head(size: int) -> bytes:

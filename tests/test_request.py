@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import time
 import types
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -1046,3 +1047,31 @@ def test_a_redirect_is_named_without_its_query() -> None:
     assert isinstance(failure, APIError)
     assert "https://other.example/v1, which was not followed" in str(failure)
     assert "SECRET" not in str(failure)
+
+
+@pytest.mark.parametrize("name", ["api_key", "auth_token"])
+def test_a_key_in_bytes_is_refused_by_its_name_and_not_shown(name: str) -> None:
+    keys: dict[str, Any] = {name: b"secret"}
+    with pytest.raises(TypeError, match=f"^{name}: a str or None is needed, not bytes$"):
+        build_request({}, **keys)
+
+
+def test_a_header_in_bytes_is_refused_by_its_name_and_not_shown() -> None:
+    headers: Any = {"x-own": b"secret"}
+    with pytest.raises(TypeError, match=r"^the header 'x-own': a str is needed, not bytes$"):
+        build_request({}, headers=headers)
+
+
+def test_a_base_url_of_many_slashes_costs_what_its_length_costs() -> None:
+    def cost(path: str) -> float:
+        since = time.process_time()
+        url = build_request({}, base_url=f"https://h/{path}x/").url
+        assert url == f"https://h/{path}x/v1/messages"
+        return time.process_time() - since
+
+    # In a pattern each slash was a new start: some thousand times the cost of letters.
+    assert cost(20_000 * "/") < 100 * max(cost(20_000 * "a"), 1e-4)
+
+
+def test_a_host_that_is_named_v1_is_no_path() -> None:
+    assert build_request({}, base_url="https://v1").url == "https://v1/v1/messages"

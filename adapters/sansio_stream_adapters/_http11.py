@@ -50,6 +50,11 @@ HEAD_BYTES: Final = 102_400
 httpx always accepts.
 """
 
+INTERIM_COUNT: Final = 20
+"""How many interim responses (1xx) may come before the answer: an honest server sends one or two,
+and each of them restarts the wait for the head.
+"""
+
 DEFAULT_TIMEOUT: Final = Timeout()
 
 ALREADY_SENT: Final = Request("POST", "http://somewhere/", {}, b"")
@@ -97,6 +102,7 @@ class Exchange:
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         self._unread = bytearray()
         self._has_ended = False
+        self._interim_count = 0
         headers = {
             "host": Origin.of(request).authority,
             "user-agent": "sansio-stream",
@@ -130,11 +136,17 @@ class Exchange:
         """Return the head of the response; None: receive more. Informational ones are skipped.
 
         Raises:
-            h11.RemoteProtocolError: for what is no HTTP/1.1, or is longer than `HEAD_BYTES`.
+            h11.RemoteProtocolError: for what is no HTTP/1.1, or is longer than `HEAD_BYTES`, and
+                for more than `INTERIM_COUNT` informational ones.
             ConnectionError: where the connection ended before the head did.
         """
         event = self._next_event()
         while isinstance(event, h11.InformationalResponse):
+            self._interim_count += 1
+            if self._interim_count > INTERIM_COUNT:
+                raise h11.RemoteProtocolError(
+                    f"more than {INTERIM_COUNT} interim responses came, and no answer"
+                )
             event = self._next_event()
         if not isinstance(event, h11.Response):
             if self._has_ended:

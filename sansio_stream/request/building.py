@@ -94,8 +94,14 @@ def build_request(
             refuses, with the path as "messages.1.content.0"; what is nested too deep, or inside
             itself; a base_url that is no `http(s)://host[:port][/path]`; a header that HTTP cannot
             hold. No header's value and no URL is quoted.
-        TypeError: for what is no JSON, with its path.
+        TypeError: for what is no JSON, with its path; for a key, or a header's value, that is no
+            str.
     """
+    keys: dict[str, object] = {"api_key": api_key, "auth_token": auth_token}
+    for name, key in keys.items():
+        if not isinstance(key, str | None):
+            # `f"Bearer {key}"` would send the repr of bytes.
+            raise TypeError(f"{name}: a str or None is needed, not {type(key).__name__}")
     return Request(
         "POST",
         url_of(base_url, query),
@@ -128,8 +134,14 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
             " without credentials, query or fragment"
         )
     pairs = [f"{percent_encoded(name)}={percent_encoded(value)}" for name, value in pairs_of(query)]
-    # Some call that the base which ends in /v1, and some the whole of it.
-    url = re.sub("(/v1(/messages)?)?/*$", "/v1/messages", base_url, count=1)
+    scheme, _, rest = base_url.partition("://")
+    host, slash, path = rest.partition("/")
+    # Some call that the base which ends in /v1, and some the whole of it. No pattern that ends in
+    # `/*$`: it would look at the rest from each of many slashes.
+    path = f"{slash}{path}".rstrip("/")
+    given = "/v1/messages" if path.endswith("/v1/messages") else "/v1"
+    path = path.removesuffix(given)
+    url = f"{scheme}://{host}{path}/v1/messages"
     return f"{url}?{'&'.join(pairs)}" if pairs else url
 
 

@@ -84,6 +84,12 @@ HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 HEADER_VALUE: Final = r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?"
 
 
+def demand_text(name: str, value: object) -> None:
+    """Raise TypeError, which names the header and shows no value, for what is no str."""
+    if not isinstance(value, str):
+        raise TypeError(f"the header {name!r}: a str is needed, not {type(value).__name__}")
+
+
 def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
     """Return the headers if HTTP can hold them; the last of a name counts, and None removes it."""
     headers: dict[str, str] = {}
@@ -93,6 +99,7 @@ def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
         headers.pop(name.lower(), None)
         if value is None:
             continue
+        demand_text(name, value)
         if name.lower() in FRAMING:
             raise ValueError(f"the header {name!r} is for the HTTP client to say")
         if not re.fullmatch(HEADER_VALUE, value):
