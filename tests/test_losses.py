@@ -202,7 +202,20 @@ def test_a_lossy_line_is_known_behind_any_number_of_others() -> None:
     assert (quiet.verdict, quiet.first_loss) == (Verdict.DAMAGED, machine.first_loss)
 
 
+def test_a_payload_that_is_lost_has_no_offset() -> None:
+    machine = StreamMachine()
+    for payload in (*HELLO[:3], text(7, "lost"), *HELLO[3:]):
+        list(machine.receive_event(payload))
+    with pytest.raises(IncompleteMessageError, match=r"\(unknown_index, event 4\)"):
+        machine.final_message()
+
+
 # Blank lines that are missing.
+
+
+def test_lines_that_are_objects_of_no_type_are_no_payloads() -> None:
+    stray = b'data: {"type": 5}\ndata: {"type": null}\n\n'
+    check_loss(after_text(stray), "undecodable_payload")
 
 
 def test_a_frame_with_several_payloads_is_called_so_where_its_name_promises_one() -> None:

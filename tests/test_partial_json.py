@@ -538,11 +538,12 @@ def test_no_depth_ends_in_a_recursion_error() -> None:
     assert value == 1
 
 
-def test_a_caller_near_the_recursion_limit_gets_its_value() -> None:
+@pytest.mark.parametrize("finite", [False, True])
+def test_a_caller_near_the_recursion_limit_gets_its_value(finite: bool) -> None:
     text = "[" * 400 + "]" * 400
 
     def deeper(frames: int) -> Any:
-        return deeper(frames - 1) if frames else loads(text)
+        return deeper(frames - 1) if frames else loads(text, finite=finite)
 
     value = deeper(sys.getrecursionlimit() - len(inspect.stack(0)) - 100)
     for _ in range(399):

@@ -1,10 +1,11 @@
 """The testing kit: what it makes is what it says, and its checks find what they are for."""
 
 import asyncio
+import copy
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 import attrs
@@ -37,7 +38,9 @@ from sansio_stream.testing import (
     AsyncStep,
     ByteSource,
     CheckError,
+    Damage,
     FaultyStream,
+    LegalStream,
     Script,
     Step,
     Style,
@@ -632,3 +635,29 @@ def test_hypothesis_is_imported_when_a_strategy_is_used_and_not_before() -> None
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "verdict"),
+    [
+        ("end_with_an_open_block", {"max_tokens"}, Verdict.UNTERMINATED),
+        ("end_with_an_open_block", {"pause_turn"}, Verdict.TRUNCATED),
+        ("lost_blank_line", {"ping"}, Verdict.DAMAGED),
+        ("lost_blank_line", set(), Verdict.BROKEN),
+    ],
+)
+def test_a_fault_that_can_end_in_two_ways_ends_in_each(
+    name: str, options: set[str], verdict: Verdict
+) -> None:
+    payloads = [copy.deepcopy(payload) for payload in HELLO if payload["type"] != "ping"]
+    if "ping" in options:
+        payloads.insert(4, {"type": "ping"})  # behind the last delta
+
+    def choose(among: Sequence[Any]) -> Any:
+        wanted = [option for option in among if isinstance(option, str) and option in options]
+        return wanted[0] if wanted else among[-1]
+
+    damage = FAULTS[name].damage(LegalStream(payloads, PLAIN, Limits(), choose))
+    assert isinstance(damage, Damage)
+    assert damage.verdict is verdict
+    assert run([damage.data])[1].verdict is verdict
