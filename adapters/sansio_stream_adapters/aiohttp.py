@@ -189,9 +189,14 @@ def proxy_of(url: str) -> str | None:
 
 def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None) -> AsyncReply:
     """Return what a stream is made of."""
+    transport = transport_of(response)
 
     async def close() -> None:
-        abort(response)  # at the end of a body aiohttp has given the connection back already
+        abort(response)
+        # At the end of a body aiohttp has given the connection back already, or closes it in its
+        # own time, where something came behind the body: under TLS longer than the loop may run.
+        if transport is not None and transport.is_closing():
+            abort_transport(transport)
 
     return {
         "chunks": Chunks(response, read_timeout),
@@ -211,11 +216,16 @@ def abort(response: aiohttp.ClientResponse) -> None:
     aiohttp closes gracefully: what is not sent yet, and the end of TLS, keep the socket open for as
     long as the peer does not read.
     """
-    connection = response.connection
-    transport = None if connection is None else connection.transport
+    transport = transport_of(response)
     response.close()
     if transport is not None:
         abort_transport(transport)
+
+
+def transport_of(response: aiohttp.ClientResponse) -> asyncio.Transport | None:
+    """Return the connection of a response; None where it has been given back."""
+    connection = response.connection
+    return None if connection is None else connection.transport
 
 
 def abort_transport(transport: asyncio.WriteTransport) -> None:
