@@ -51,17 +51,17 @@ def frames_of(body: bytes, *, ended: bool) -> Iterator[Payload]:
             fields, marked, invalid = {}, [], set()
         elif not whole and not colon and any(field.startswith(text) for field in known):
             fields |= {"cut": [text]} if text else {}
+        elif name == "retry":
+            if value.isascii() and value.isdigit():
+                fields[name] = [value]
+            elif whole or value:  # what the end has cut may go on with a digit
+                flaws.append((Code.INVALID_RETRY, False))
         elif name in known:
             if name != "data":
                 fields[name] = []
                 invalid.discard(name)
             fields.setdefault(name, []).append(value)
-            if name == "retry":
-                # What the end has cut may go on with a digit.
-                is_number = value.isascii() and value.isdigit()
-                if not is_number and (whole or value):
-                    flaws.append((Code.INVALID_RETRY, False))
-            elif not line.startswith(text.encode()):
+            if not line.startswith(text.encode()):
                 invalid.add(name)
             if name == "data":
                 marked.append(with_marks(line, whole=whole).partition(":")[2].removeprefix(" "))

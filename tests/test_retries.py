@@ -305,10 +305,10 @@ def test_a_look_finds_the_error_that_a_machine_gives_first_and_nothing_else(
     is_error = first is not None and first.type == "error"
     if answer is None:
         lines = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        before, _, _ = lines.lstrip(b"\n").partition(b"\n\n")
+        before, blank, _ = lines.lstrip(b"\n").partition(b"\n\n")
         has_comment = any(line.startswith(b":") for line in before.split(b"\n"))
         machine = StreamMachine()
-        machine.receive_data(before + b"\n\n")
+        machine.receive_data(before + blank)
         event = next(machine.receive_eof(), None)
         assert has_comment or event is None or event.type != "error"
     else:
