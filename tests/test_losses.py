@@ -458,6 +458,12 @@ def test_bytes_that_are_no_utf8_are_a_loss_where_nobody_sees_them(
         assert "invalid_utf8" in {each.code for each in run([stream])[1].violations}
 
 
+def test_bytes_that_are_no_utf8_in_a_text_that_came_with_the_message_can_be_seen() -> None:
+    start = frame(message_start(content=[{"type": "text", "text": "<>"}]))
+    check_loss(start.replace(b"<>", b"\xff") + END, None)
+    check_loss(start.replace(b"claude-test-1", b"claude-\xff") + END, "invalid_utf8")
+
+
 def test_a_name_that_is_no_utf8_harms_no_text() -> None:
     stream = after_text(frame(text(0, "not "), "content_<>").replace(b"<>", b"\xff"))
     check_loss(stream, None)

@@ -1075,3 +1075,17 @@ def test_a_base_url_of_many_slashes_costs_what_its_length_costs() -> None:
 
 def test_a_host_that_is_named_v1_is_no_path() -> None:
     assert build_request({}, base_url="https://v1").url == "https://v1/v1/messages"
+
+
+def test_a_refusal_that_nobody_has_decoded_names_its_encoding() -> None:
+    error = check_response(500, {"content-encoding": "br"}, b"\x8b\xff\x80")
+    assert isinstance(error, InternalServerError)
+    assert error.message == "HTTP 500: a body with the content-encoding 'br', which was not decoded"
+
+
+def test_a_refusal_whose_events_break_the_protocol_is_told_by_its_status() -> None:
+    body = b"event: message_start\ndata: {\n\n"
+    error = check_response(529, {"content-type": "text/event-stream"}, body)
+    assert isinstance(error, OverloadedError)
+    assert error.type is None
+    assert "HTTP 529" in error.message
