@@ -524,8 +524,12 @@ def test_a_number_of_retries_that_is_none_is_said_at_once(caller: Caller, wrong:
 def test_a_client_is_a_context_manager_that_closes_it() -> None:
     desk = Desk(GOOD)
     with SyncClient(desk) as client:
-        assert isinstance(client.messages.create(stream=True, **ASK), Stream)
-    assert desk.closed[-1] == 0
+        stream = client.messages.create(stream=True, **ASK)
+        assert isinstance(stream, Stream)
+        assert desk.closed == []
+    assert desk.closed == [0]
+    stream.close()
+    assert desk.closed == [0, 200]
 
     async def main() -> None:
         async with AsyncClient(desk):
@@ -533,7 +537,7 @@ def test_a_client_is_a_context_manager_that_closes_it() -> None:
         await AsyncClient(desk).aclose()
 
     asyncio.run(main())
-    assert desk.closed[-2:] == [0, 0]
+    assert desk.closed == [0, 200, 0, 0]
 
 
 def test_both_kinds_of_client_take_the_same_words() -> None:
