@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .codec import decode, evolve, is_array, is_object
 from .encode import encode_json
+from .errors import printable
 from .message import InputBlock, Message, tool_input_of
 from .partial_json import loads
 from .payloads import delta_from_dict
@@ -63,7 +64,8 @@ def message_from_json(text: str) -> Message:
         # Not by `amended`: what the wire had in the place of `content` stays.
         return evolve(message, content=tuple(content), complete=stored["complete"] is True)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"a message that was stored is damaged: {error!r}") from error
+        flaw = printable(repr(error))
+        raise ValueError(f"a message that was stored is damaged: {flaw}") from error
 
 
 def off_wire(block: ContentBlock) -> dict[str, Any]:

@@ -1,14 +1,26 @@
 """The exceptions: a closed tree, drawn as it is; pickled and copied with all they know."""
 
 import copy
+import json
 import pickle
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pytest
 
 import sansio_stream.errors as room
+from sansio_stream import (
+    ErrorEvent,
+    StreamMachine,
+    block_from_dict,
+    build_request,
+    check_response,
+    message_from_dict,
+    message_from_json,
+    parse_capture,
+    to_param,
+)
 from sansio_stream.errors import (
     EXCERPT_CHARACTERS,
     APIConnectionError,
@@ -46,9 +58,12 @@ from sansio_stream.errors import (
     exceptions,
     excerpt,
     fresh,
+    printable,
     status_error,
 )
-from sansio_stream.message import message_from_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The tree
 
@@ -267,6 +282,92 @@ def test_a_fresh_error_has_the_cause_of_the_first() -> None:
     error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
     error.__cause__ = cause
     assert fresh(error).__cause__ is cause
+
+
+# What is shown
+
+HIDDEN: Final = "\x00\x07\x1b[2J\x7f\x85\n\r\t\u200b\u202e\u2066\u2028\u2029\ufeff\ud800\U000e0041"
+
+
+@pytest.mark.parametrize("cls", tree(APIError))
+def test_what_an_exception_shows_is_one_line_in_which_no_character_hides(
+    cls: type[APIError],
+) -> None:
+    error = cls(f"it said {HIDDEN} and more")
+    assert str(error) == error.message == error.args[0]
+    assert str(error).isprintable()
+    assert str(error).startswith(r"it said \x00\x07\x1b[2J\x7f\x85\n\r\t\u200b\u202e")
+    assert str(error).endswith(r"\ufeff\ud800\U000e0041 and more")
+
+
+@pytest.mark.parametrize("cls", tree(APIError))
+@pytest.mark.parametrize("character", ["x", "\x1b", "\U000e0041"])
+def test_what_an_exception_shows_is_bounded_and_is_the_same_again(
+    cls: type[APIError], character: str
+) -> None:
+    error = cls(character * 1_000_000)
+    assert len(str(error)) == EXCERPT_CHARACTERS
+    assert str(error).endswith("…")
+    for other in (fresh(error), pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+        assert str(other) == str(error)
+
+
+def test_an_error_of_the_server_is_kept_as_it_was_sent_and_shown_without_what_hides() -> None:
+    sent = f"{HIDDEN}{5000 * 'x'}"
+    payload = {"type": "error", "error": {"type": "api_error", "message": sent}}
+    body = json.dumps(payload).encode()
+    answer = check_response(500, {}, body)
+    machine = StreamMachine()
+    machine.receive_data(b"event: error\ndata: " + body + b"\n\n")
+    (event,) = machine.receive_eof()
+    assert isinstance(event, ErrorEvent)
+    assert event.message == sent
+    with pytest.raises(APIStatusError) as raised:
+        machine.final_message()
+    for error in (answer, raised.value):
+        assert isinstance(error, APIStatusError)
+        assert error.body == payload
+        assert str(error) == printable(sent)
+        assert str(error).isprintable()
+        assert len(str(error)) == EXCERPT_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        check_response(200, {"content-type": f"application/json; {HIDDEN}{'x' * 5000}"}, b"[]"),
+        check_response(302, {"location": f"/{HIDDEN}{'x' * 5000}"}),
+        check_response(500, {}, HIDDEN.encode("utf-8", "replace") * 1000),
+    ],
+)
+def test_what_heads_and_bodies_say_is_shown_without_what_hides(answer: Any) -> None:
+    assert isinstance(answer, APIError)
+    assert str(answer).isprintable()
+    assert len(str(answer)) <= EXCERPT_CHARACTERS
+    assert str(answer).endswith(("[]'", ", which was not followed", "…"))
+
+
+def test_what_people_write_is_shown_as_it_is() -> None:
+    for written in ("é e\u0301", "界", "٣ שלום", "\u202f\xa0x\u3000", r"C:\new\x1b"):
+        assert printable(written) == written
+
+
+def test_errors_about_files_and_blocks_show_no_more_and_no_less() -> None:
+    name = HIDDEN + "x" * 5000
+    stored = {"format": "sansio-stream message", "version": 1, "message": {}, "blocks": {name: 1}}
+    block = block_from_dict({"type": "tool_use", "id": name, "name": "f", "input": []})
+    calls: list[Callable[[], object]] = [
+        lambda: parse_capture(b'{"sansio_stream_capture": %b}\n' % (b"9" * 4000)),
+        lambda: message_from_json(json.dumps({**stored, "blocks": {name: 1}})),
+        lambda: to_param(block),
+        lambda: build_request({"messages": [{"content": [block]}]}),
+        lambda: build_request({name: float("nan")}),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError) as raised:  # noqa: PT011  (what it says is tested below)
+            call()
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 1200
 
 
 # Violations, limits

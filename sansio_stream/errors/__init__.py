@@ -30,20 +30,25 @@ Imports nothing of ours.
                └── OverloadedError         529
 
 Every exception can be pickled and copied: its message is its only positional argument, everything
-else is a keyword with a default. Beside the tree only RuntimeError (a call out of order), TypeError
-(a wrong argument) and ValueError leave the library: the latter from what encodes and parses alone
-(`encode_event`, `encode_sse`, `build_request`, `to_param`, `CaptureWriter`; `CaptureError` and
-`InvalidJSONError` are such).
+else is a keyword with a default. A message is one line of at most 1,024 characters, in which no
+character hides, whatever a peer has sent; what was sent is in the other attributes.
+
+Beside the tree only RuntimeError (a call out of order), TypeError (a wrong argument) and ValueError
+leave the library: the latter from what encodes and parses alone (`encode_event`, `encode_sse`,
+`build_request`, `to_param`, `CaptureWriter`; `CaptureError` and `InvalidJSONError` are such).
 """
 
 from .exceptions import *
 from .exceptions import fresh as fresh
+from .printing import (
+    EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
+    excerpt as excerpt,
+    printable as printable,
+)
 from .violations import *
 from .violations import (
-    EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
     Fault as Fault,
     Flaw as Flaw,
     ViolationLog as ViolationLog,
     demand as demand,
-    excerpt as excerpt,
 )

@@ -6,6 +6,7 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from .printing import excerpt, printable
 from .violations import Verdict
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class APIError(Exception):
     """The base of everything that reports a stream which gave no usable answer.
 
     Attributes:
-        message: the sentence; also `str(error)`.
+        message: the sentence; also `str(error)`. Of what it quotes, characters that are not seen
+            stand there as escapes; it is cut at 1,024 characters.
         partial_message: the snapshot at the moment of the error, or None before message_start.
         verdict: the verdict at that moment.
         content_emitted: whether a content block was delivered. If not, a retry repeats nothing.
@@ -68,8 +70,9 @@ class APIError(Exception):
         verdict: Verdict = Verdict.PENDING,
         content_emitted: bool = False,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        # Here, so that no sentence of ours can forget it.
+        self.message = printable(message)
+        super().__init__(self.message)
         self.partial_message = partial_message
         self.verdict = verdict
         self.content_emitted = content_emitted
@@ -315,8 +318,7 @@ def with_little_html(message: str) -> str:
     if found is None:
         return message
     page = " ".join(message[found.start() :].split())
-    cut = page if len(page) <= HTML_CHARACTERS else page[: HTML_CHARACTERS - 1] + "…"
-    return message[: found.start()] + cut
+    return message[: found.start()] + excerpt(page, HTML_CHARACTERS)
 
 
 def fresh(error: AnyAPIError) -> AnyAPIError:

@@ -14,16 +14,6 @@ __all__ = [
     "ViolationCode",
 ]
 
-EXCERPT_CHARACTERS: Final = 1024
-"""Bound of every quoted piece of the stream: enough to see what it was, not to fill a log."""
-
-
-def excerpt(text: str) -> str:
-    """Return `text`, or if it is longer than `EXCERPT_CHARACTERS` its beginning and a mark."""
-    if len(text) <= EXCERPT_CHARACTERS:
-        return text
-    return text[: EXCERPT_CHARACTERS - 1] + "…"
-
 
 class Verdict(enum.Enum):
     """How a stream ended. Once it is not PENDING it never changes."""

@@ -3,9 +3,10 @@ says why, out. Knows neither the other parameters nor HTTP.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args, overload
 
 from ..encode import encode_json
+from ..errors import printable
 from ..events import InputJSONDelta
 from ..message import (
     Block,
@@ -26,6 +27,9 @@ BrokenInput: TypeAlias = Literal["raise", "drop", "wrap"]
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where in the parameters something stands: ("messages", 1, "content", 0)."""
+
+NAME_CHARACTERS: Final = 200
+"""How much of a name is shown in a sentence: those of blocks and of their members are a peer's."""
 
 
 @overload
@@ -114,20 +118,21 @@ def block_param(block: Block, broken_input: BrokenInput, path: Path) -> dict[str
         return {**block.to_dict(), "input": {"INVALID_JSON": raw_input(block)}}
     written = block.to_dict()
     name = " ".join(str(written[key]) for key in ("type", "id") if written.get(key) is not None)
+    name = printable(name, NAME_CHARACTERS)
     place = f"{named(path)}: " if path else ""
-    raise ValueError(f"{place}the block {name!r} is refused: {flaw} (`to_param` has policies)")
+    raise ValueError(f"{place}the block '{name}' is refused: {flaw} (`to_param` has policies)")
 
 
 def named(path: Path) -> str:
     """Return a path as the API's own errors write it."""
-    return ".".join(map(str, path))
+    return printable(".".join(map(str, path)), NAME_CHARACTERS)
 
 
 def flaw_of(block: Block) -> str:
     """Return why a block cannot be sent as it is, or ""."""
     lost = lost_deltas(block)
     if lost:
-        return f"nobody knows what its {lost[0]!r} changed"
+        return f"nobody knows what its '{printable(lost[0], NAME_CHARACTERS)}' changed"
     if isinstance(block, InputBlock) and has_input(block) and block.input_state != "complete":
         return f"its input is {block.input_state}"
     return ""

@@ -14,6 +14,7 @@ from ..errors import (
     Verdict,
     equivalent_status,
     excerpt,
+    printable,
     status_error,
 )
 from ..events import ErrorEvent
@@ -88,7 +89,7 @@ def check_response(
         payload = error_among_events(body or b"")
     if is_success and kind_of("", payload or {}) != "error":
         return NotAnEventStreamError(
-            f"{Verdict.NOT_AN_EVENT_STREAM.value} but {content_type}:"
+            f"{Verdict.NOT_AN_EVENT_STREAM.value} but {printable(content_type, 100)}:"
             f" {undecoded(head, text) or repr(text[:80])}",
             raw=excerpt(text),
             verdict=Verdict.NOT_AN_EVENT_STREAM,
@@ -96,7 +97,7 @@ def check_response(
     event = decode(ErrorEvent, payload or {})
     if is_redirect:
         # Without its query, which may hold a key.
-        place = excerpt(head["location"].partition("?")[0])
+        place = printable(head["location"].partition("?")[0], PLACE_CHARACTERS)
         message = f"HTTP {status} points to {place}, which was not followed"
     else:
         told = undecoded(head, text) or excerpt(" ".join(text.split())) or "no body"
@@ -113,6 +114,9 @@ def check_response(
         verdict=Verdict.ERRORED,
     )
 
+
+PLACE_CHARACTERS: Final = 500
+"""How much of a place is quoted, so that the sentence around it is not cut."""
 
 OTHER_CONTENT: Final = r"[^/]+/(?:.*\+)?(?:json|xml)|text/html"
 
