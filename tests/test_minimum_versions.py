@@ -1,0 +1,61 @@
+"""pyproject.toml says which versions users may have, and why; the oldest ones are tested."""
+
+import re
+import runpy
+import tomllib
+from typing import Any, Final
+
+import pytest
+
+from shared_data import REPOSITORY
+
+TEXT: Final = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+PROJECT: Final = tomllib.loads(TEXT)
+INSTALLED: Final[list[str]] = [
+    *PROJECT["project"]["dependencies"],
+    *(each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra),
+]
+"""What users install."""
+
+SCRIPT: Final[dict[str, Any]] = runpy.run_path(str(REPOSITORY / ".ci" / "minimum_versions.py"))
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """The lower bounds, by name, without extras."""
+    pairs = (re.sub(r"\[.*\]", "", each).partition(">=") for each in requirements)
+    return {name: version for name, _, version in pairs}
+
+
+@pytest.mark.parametrize("requirement", sorted(set(INSTALLED)))
+def test_why_a_bound_is_there_stands_beside_it(requirement: str) -> None:
+    lines = TEXT.splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith(f'  "{requirement}",'))
+    assert "#" in lines[at] or lines[at - 1].startswith("  # ")
+
+
+def test_the_constraints_are_the_lower_bounds_of_all_that_users_install() -> None:
+    expected = [f"{name}=={version}" for name, version in bounds(INSTALLED).items()]
+    assert SCRIPT["constraints"]() == expected
+    assert "aiohttp==3.14.4" in expected
+
+
+@pytest.mark.parametrize(
+    ("requirements", "flaw"),
+    [
+        (["h11"], "'h11' has not the form name>=version"),
+        (["h11==0.16"], "'h11==0.16' has not"),
+        (["h11>=0.16,<1"], "has not the form"),
+        (["h11>=0.16", "h11>=0.14"], "h11 has two lower bounds: 0.16 and 0.14"),
+    ],
+)
+def test_what_has_no_bound_or_two_of_them_is_refused(requirements: list[str], flaw: str) -> None:
+    with pytest.raises(ValueError, match=flaw):
+        SCRIPT["minimum_versions"](requirements)
+
+
+def test_the_tests_need_no_older_version_than_users_may_have() -> None:
+    tested = bounds([each for each in PROJECT["dependency-groups"]["test"] if ">=" in each])
+    installed = bounds(INSTALLED)
+    both = tested.keys() & installed.keys()
+    assert len(both) > 5
+    assert {name: tested[name] for name in both} == {name: installed[name] for name in both}
