@@ -24,12 +24,12 @@ import pytest
 
 from sansio_stream import Message, StreamMachine, TextBlock, parse_capture
 from sansio_stream_adapters import Stream, _client
+from sansio_stream_adapters._opening import Opening
 from servers import (
     EXAMPLES,
     PATIENCE,
     RawServer,
     interrupt,
-    replace_time,
     signalling,
     while_main_receives,
 )
@@ -477,5 +477,5 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waited.append(seconds)
 
     monkeypatch.setattr(_client, "sleep", sleep)
-    replace_time(monkeypatch, _client, sleep=waited.append)
+    monkeypatch.setattr(Opening, "wait", lambda _, seconds: waited.append(seconds))
     return waited

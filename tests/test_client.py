@@ -41,6 +41,7 @@ from sansio_stream_adapters import (
     _bridge,
     _client,
 )
+from sansio_stream_adapters._opening import Opening
 from servers import replace_time
 from wire import HELLO, OVERLOADED, PING, body
 
@@ -198,7 +199,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    replace_time(monkeypatch, _client, sleep=waits.append)
+    monkeypatch.setattr(Opening, "wait", lambda _, seconds: waits.append(seconds))
     monkeypatch.setattr(_client, "sleep", sleep)
     monkeypatch.setattr(random, "random", lambda: 0.0)
     for name in ("API_KEY", "AUTH_TOKEN", "BASE_URL"):

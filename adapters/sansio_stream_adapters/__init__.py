@@ -9,6 +9,7 @@ the rooms they stand on, in reading order:
     _feed         all of a stream but its loop
     _view         what a stream shows of what it has read
     _dropped      what was dropped unclosed is closed soon
+    _opening      a call whose stream is not there yet can be closed, too
     _bridge       the loops: MessageStream and AsyncMessageStream
     _client       what all clients share: parameters, retries, errors
     _http11       HTTP/1.1 for those who have a connection only

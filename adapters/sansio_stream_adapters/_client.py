@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypedDict, TypeVar
@@ -29,6 +28,7 @@ from ._bridge import (
 )
 from ._concurrency import in_time, sleep
 from ._feed import FeedOptions, StreamOptions
+from ._opening import AsyncOpening, Opening
 from ._recording import Recorder
 from ._timeout import Deadline, Timeout
 
@@ -216,21 +216,33 @@ class BaseClient(Settings):
     def close(self) -> None:
         """Close what the client has opened itself."""
 
-    def open_stream(self, call: Call, kind: Callable[..., AnyStream]) -> AnyStream:
-        """Return an open stream. What may be sent again is, as often as the call allows."""
+    def open_stream(
+        self, call: Call, kind: Callable[..., AnyStream], opening: Opening | None = None
+    ) -> AnyStream:
+        """Return an open stream. What may be sent again is, as often as the call allows.
+
+        Raises APIError; IncompleteMessageError where `opening` is closed meanwhile.
+        """
+        opening = opening or Opening()
         deadline = Deadline.of(call.timeouts.total)
         attempts = Attempts(call.retries, self.map_error, deadline)
         while True:
+            opening.raise_if_closed()
             if call.recorder is not None:
                 call.recorder.sent()
             options = call.options_of(attempts, deadline)
             try:
-                reply = self.send(call.request, call.timeouts.within(deadline))
+                with opening.as_current():
+                    reply = self.send(call.request, call.timeouts.within(deadline))
                 reply["owner"] = self  # who is dropped while its stream is read closes its pool
-                return kind(**reply, **options).open()
+                stream = kind(**reply, **options)
+                opening.wakes(stream.close)
+                return stream.open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
-                delay = attempts.delay_after(exc)
-            time.sleep(delay)
+                delay = 0.0 if opening.is_closed else attempts.delay_after(exc)
+            finally:
+                opening.wakes(None)  # nobody's business: a stream that is dropped must go at once
+            opening.wait(delay)
 
     def __enter__(self) -> Self:
         return self
@@ -264,7 +276,7 @@ class Messages:
             APIError: from entering the context. What may be sent again has been by then.
         """
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
-        return MessageStreamManager(lambda: self._client.open_stream(call, MessageStream))
+        return MessageStreamManager(partial(self._client.open_stream, call, MessageStream))
 
     def create(
         self,
@@ -285,22 +297,41 @@ class Messages:
 
 
 class MessageStreamManager:
-    """Sends the request when it is entered, closes the stream when it is left. Works once."""
+    """Sends the request when it is entered, closes the stream when it is left. Works once.
 
-    def __init__(self, open_stream: Callable[[], MessageStream]) -> None:
-        self._open_stream: Callable[[], MessageStream] | None = open_stream
+    Another thread, or a signal handler, may leave or `close` it while it is being entered.
+    """
+
+    def __init__(self, open_stream: Callable[[Opening], MessageStream]) -> None:
+        self._open_stream: Callable[[Opening], MessageStream] | None = open_stream
+        self._opening = Opening()
         self._stream: MessageStream | None = None
 
     def __enter__(self) -> MessageStream:
         open_stream, self._open_stream = self._open_stream, None
         if open_stream is None:
             raise RuntimeError("entered before: another request needs another stream()")
-        self._stream = open_stream()
+        self._stream = open_stream(self._opening)
+        if self._opening.is_closed:  # in the last moment
+            self._stream.close()
         return self._stream
 
     def __exit__(self, *exc: object) -> None:
         if self._stream is not None:
             self._stream.__exit__(*exc)
+        elif self._open_stream is None:  # it is being entered
+            self._opening.close()
+
+    def close(self) -> None:
+        """Close the stream, or have who waits for it raise IncompleteMessageError.
+
+        May be called from another thread or a signal handler. A wait for the head is ended at once
+        where the adapter can (sockets, httpx over HTTP/1.1); a connection that is being made, else
+        the head, comes first, or its timeout does. A second call does nothing.
+        """
+        self._opening.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def get_final_message(self) -> Message:
         """Send the request, read the stream to its end and close it; return the whole message."""
@@ -377,7 +408,9 @@ class AsyncMessages:
         Arguments and errors as for `Messages.stream`.
         """
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
-        return AsyncMessageStreamManager(lambda: self._client.open_stream(call, AsyncMessageStream))
+        return AsyncMessageStreamManager(
+            partial(self._client.open_stream, call, AsyncMessageStream)
+        )
 
     async def create(
         self,
@@ -398,22 +431,41 @@ class AsyncMessages:
 
 
 class AsyncMessageStreamManager:
-    """Sends the request when it is entered, closes the stream when it is left. Works once."""
+    """Sends the request when it is entered, closes the stream when it is left. Works once.
+
+    Another task of its loop may leave or `close` it while it is being entered.
+    """
 
     def __init__(self, open_stream: Callable[[], Awaitable[AsyncMessageStream]]) -> None:
         self._open_stream: Callable[[], Awaitable[AsyncMessageStream]] | None = open_stream
+        self._opening = AsyncOpening()
         self._stream: AsyncMessageStream | None = None
 
     async def __aenter__(self) -> AsyncMessageStream:
         open_stream, self._open_stream = self._open_stream, None
         if open_stream is None:
             raise RuntimeError("entered before: another request needs another stream()")
-        self._stream = await open_stream()
+        self._stream = await self._opening.run(open_stream)
+        if self._opening.is_closed:  # in the last moment
+            await self._stream.close()
         return self._stream
 
     async def __aexit__(self, *exc: object) -> None:
         if self._stream is not None:
             await self._stream.__aexit__(*exc)
+        elif self._open_stream is None:  # it is being entered
+            self._opening.close()
+
+    async def close(self) -> None:
+        """Close the stream, or have who waits for it raise IncompleteMessageError at once.
+
+        A second call does nothing.
+        """
+        self._opening.close()
+        if self._stream is not None:
+            await self._stream.close()
+
+    aclose = close
 
     async def get_final_message(self) -> Message:
         """Send the request, read the stream to its end and close it; return the whole message."""

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from ._recording import RecordTo
 
 __all__ = [
+    "LEFT",
     "PIECE_BYTES",
     "Feed",
     "FeedOptions",
@@ -76,6 +77,9 @@ WillRetry: TypeAlias = Callable[[APIStatusError], bool]
 """An error in, whether the request that it answers will be sent again out."""
 
 NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
+
+LEFT: Final = "the stream was closed before its end"
+"""What is told to whoever waits for a stream that somebody else has closed."""
 
 # An error's body is a sentence. More than this nobody reads, and who sends it is no API.
 REFUSAL_BYTES: Final = 65_536
@@ -423,7 +427,7 @@ class Feed:
         return shown(known or exc)
 
     def _left_before_its_end(self) -> APIError:
-        return self._in_context(IncompleteMessageError("the stream was closed before its end"))
+        return self._in_context(IncompleteMessageError(LEFT))
 
     def _mapped(self, exc: Exception) -> APIError:
         known = None if self._map_error is None else self._map_error(exc)

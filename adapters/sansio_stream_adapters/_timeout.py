@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-__all__ = ["Deadline", "Phase", "Timeout", "overdue"]
+__all__ = ["Deadline", "Phase", "Timeout", "left_of", "overdue"]
 
 
 LONGEST: Final = 1e8
@@ -116,6 +116,15 @@ class Deadline:
         """Return what to raise when it is over, by what was waited for."""
         lacks = "the head had not come" if what == "head" else "the stream had not ended"
         return TimeoutError(f"total: {lacks} within {self._seconds:g} s")
+
+
+def left_of(seconds: float | None, deadline: Deadline | None) -> float | None:
+    """Return how long a single wait may be. Raises TimeoutError where the deadline is over."""
+    if deadline is None:
+        return seconds
+    if deadline.is_over:
+        raise TimeoutError
+    return shorter(seconds, max(deadline.left, SHORTEST))
 
 
 Phase: TypeAlias = Literal["connect", "TLS", "pool", "send", "head", "read"]

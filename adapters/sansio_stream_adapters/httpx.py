@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import socket
 import sys
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +24,7 @@ from ._concurrency import at_most
 from ._decoding import OFFERED
 from ._dropped import handing_over
 from ._feed import headers_in_text, map_system_error, sentence
+from ._httpcore import Watch, shut_down
 from ._timeout import overdue
 
 if TYPE_CHECKING:
@@ -115,7 +115,11 @@ class Client(BaseClient):
 
     def send(self, request: Request, timeouts: Timeout) -> Reply:
         """Send the request once; the body is read later."""
-        return reply_of(self._http.send(built(self._http, request, timeouts), stream=True))
+        watch = Watch(timeouts)
+        sent = built(self._http, request, timeouts, trace=watch)
+        with watch.on():
+            response = self._http.send(sent, stream=True)
+        return reply_of(response)
 
     def close(self) -> None:
         """Close the pool, if it is ours."""
@@ -181,7 +185,7 @@ def no_cookies() -> CookieJar:
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
-def built(http: Any, request: Request, timeouts: Timeout) -> Any:
+def built(http: Any, request: Request, timeouts: Timeout, **extensions: Any) -> Any:
     """Return the library's request. Headers go in bytes, because of a str it takes ASCII only."""
     headers = {"accept-encoding": OFFERED, **request.headers}
     sent = http.build_request(
@@ -190,6 +194,7 @@ def built(http: Any, request: Request, timeouts: Timeout) -> Any:
         headers=[(name.encode(), value.encode()) for name, value in headers.items()],
         content=request.body,
         timeout=(timeouts.connect, timeouts.read, timeouts.write, timeouts.pool),
+        extensions=extensions,
     )
     sent.stream = in_pieces(sent.stream.__class__)(request.body)
     return sent
@@ -326,9 +331,7 @@ def abort_of(response: Any) -> Callable[[], None] | None:
     def abort() -> None:
         # Once it is closed, the pool may have given the connection to somebody else.
         if not response.is_closed:
-            with contextlib.suppress(OSError):  # it has gone already
-                # Not the method of an SSLSocket: that takes the TLS away from under a read.
-                socket.socket.shutdown(connection.get_extra_info("socket"), socket.SHUT_RDWR)
+            shut_down(connection)
 
     return abort
 

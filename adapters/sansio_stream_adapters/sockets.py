@@ -11,12 +11,14 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ._bridge import MessageStream, Reply, StreamOptions
 from ._client import BaseClient, ClientSettings
 from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, map_error, mapped, waits_of
-from ._timeout import SHORTEST, Deadline, overdue, shorter
+from ._opening import current_opening
+from ._timeout import Deadline, left_of, overdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -86,9 +88,11 @@ class Client(BaseClient):
 def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) -> socket.socket:
     """Return a socket that is connected, with TLS where that is asked for."""
     since = time.monotonic()
+    opening = current_opening()
     with within("connect", timeout):
         sock = socket.create_connection((origin.host, origin.port), timeout)
     try:
+        opening.wakes(partial(shut_down, sock))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if origin.is_secure:
             sock = context.wrap_socket(
@@ -97,6 +101,7 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,  # a cut is no end, not even of a body without a length
             )
+            opening.wakes(partial(shut_down, sock))
             if timeout is not None:
                 left = timeout - (time.monotonic() - since)
                 sock.settimeout(max(left, 0.001))  # 0 would be for non-blocking sockets
@@ -106,6 +111,13 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
         sock.close()
         raise
     return sock
+
+
+def shut_down(sock: socket.socket) -> None:
+    """End what is waited for on a socket, from any thread."""
+    with contextlib.suppress(OSError):  # it has gone already
+        # Not the method of an SSLSocket: that takes the TLS away from under a read.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class Body(Iterator[bytes]):
@@ -139,15 +151,6 @@ class Body(Iterator[bytes]):
         return found
 
 
-def left_of(seconds: float | None, deadline: Deadline | None) -> float | None:
-    """Return how long a socket may wait. Raises TimeoutError where the deadline is over."""
-    if deadline is None:
-        return seconds
-    if deadline.is_over:
-        raise TimeoutError
-    return shorter(seconds, max(deadline.left, SHORTEST))
-
-
 @contextlib.contextmanager
 def within(
     phase: Phase, seconds: float | None, deadline: Deadline | None = None
@@ -172,17 +175,11 @@ def reply_of(
     sock.settimeout(read)
     body = Body(sock, exchange, read, deadline)
     head = body.receive("head", exchange.head)
-
-    def abort() -> None:
-        with contextlib.suppress(OSError):  # it has gone already
-            # Not the method of an SSLSocket: that takes the TLS away from under a read.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
     return {
         **head,
         "chunks": body,
         "close": sock.close,
-        "abort": abort,
+        "abort": partial(shut_down, sock),
         "is_pooled": False,
         "is_raw": True,
         "map_error": map_error,
