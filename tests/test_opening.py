@@ -76,7 +76,9 @@ async def test_who_closes_wakes_who_waits_for_it(
 
 
 @driven
-async def test_who_closes_wakes_who_waits_over_tls(adapter: Adapter, raw_server: RawServers, tls: TLS) -> None:
+async def test_who_closes_wakes_who_waits_over_tls(
+    adapter: Adapter, raw_server: RawServers, tls: TLS
+) -> None:
     server = raw_server([Do.WAIT], tls=tls)
     async with adapter.client(server.url, tls=tls.client, timeout=None, max_retries=2) as client:
         manager = client.messages.stream(**ask())

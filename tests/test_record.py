@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from documentation import blocks, commands, shows
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
-from sansio_stream_adapters.cli import _command, _record
+from sansio_stream_adapters.cli import _command, _record, _tape
 from servers import (
     PATIENCE,
     Do,
@@ -204,6 +204,38 @@ def test_silence_is_waited_for_as_long_as_is_asked(
         raise TooSoonError  # the gap between two pings was too long
 
 
+@with_seconds
+def test_all_of_it_takes_no_longer_than_is_asked(
+    adapter: str, example_server: str, *, seconds: float
+) -> None:
+    asked = ("--adapter", adapter, "-m", "text", "--header", "x-fault: ping-stall", "--force")
+    result = record(example_server, *asked, "--total", str(seconds), "Hello?")
+    assert result.exit_code == 1
+    if "TRUNCATED" not in result.stderr:
+        raise TooSoonError
+    end = recorded().end
+    assert end is not None
+    assert end.error is not None
+    assert f"total: the stream had not ended within {seconds:g} s" in end.error
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x-api-key", "Cookie", "X-Auth-Token", "apikey", "Ocp-Apim-Subscription-Key"),
+        *("Proxy-Authorization", "x-my-secret", "X-PASSWORD", "x-amz-security-token"),
+        *("cf-access-client-secret", "x-db-passwd", "x-credential"),
+    ],
+)
+def test_a_header_that_may_be_a_credential_is_refused_and_not_shown(name: str) -> None:
+    result = record("http://127.0.0.1:1", "-m", "m", "--header", f"{name}: pssst", "Hello?")
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert f"{name.lower()}: a command line is no place for credentials" in said
+    assert "set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send it from Python" in said
+    assert "pssst" not in said
+
+
 def test_what_comes_behind_the_message_is_recorded_and_remarked(
     adapter: str, raw_server: Callable[..., RawServer]
 ) -> None:
@@ -332,6 +364,7 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
         (["-m", "m", "--base-url", "nowhere", "Hello?"], "base_url must be http"),
         (["-m", "m", "--timeout", "1e5", "Hello?"], "more than a day"),
         (["-m", "m", "--idle", "nan", "Hello?"], "nan is not above 0"),
+        (["-m", "m", "--total", "0", "Hello?"], "0.0 is not above 0"),
         (["-m", "m", "--max-retries", "-1", "Hello?"], "--max-retries"),
         (["-m", "m", "--adapter", "urllib", "Hello?"], "--adapter"),
         (["-m", "m", "--events", "--trace", "Hello?"], "exclude one another"),
@@ -418,7 +451,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_answer_and_what_was_written_
             room[0] -= written
             return written
 
-    class Tape(_record.Tape, Disk):
+    class Tape(_tape.Tape, Disk):
         pass
 
     monkeypatch.setattr(_record, "Tape", Tape)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import io
 import json
-import os
 import shlex
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -28,9 +25,9 @@ from sansio_stream.errors import APIError, APIStatusError
 from sansio_stream.request.headers import CREDENTIALS
 
 from .._client import AsyncBaseClient, BaseClient, ClientSettings
-from .._recording import make_private, open_private
 from .._timeout import Timeout
 from ._replay import Reading
+from ._tape import Tape
 from ._text import one_line
 from ._views import (
     BAD,
@@ -48,10 +45,6 @@ from ._views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from _typeshed import ReadableBuffer
-
     from .._client import AsyncMessageStreamManager, MessageStreamManager
 
 __all__ = ["record"]
@@ -71,6 +64,11 @@ LIBRARIES: Final = frozenset({"httpx", "aiohttp", "trio", "h11"})
 
 DEFAULT_MAX_TOKENS: Final = 1024
 LONGEST_WAIT: Final = 86_400
+
+OF_CREDENTIALS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
+"""What is in the name of a header that may be one. It finds others as well: who sends `x-tokenizer`
+can do so from Python, and a key that was shown cannot be taken back.
+"""
 
 # In front of any line it makes a capture of its own.
 FIRST_LINE: Final = b'{"sansio_stream_capture": 1}\n'
@@ -108,10 +106,11 @@ def read_headers(_: click.Context, __: click.Parameter, values: tuple[str, ...])
         name = name.strip().lower()
         if not (name and colon):
             raise click.BadParameter("a header is 'name: value'")
-        if name in CREDENTIALS:
+        if name in CREDENTIALS or any(part in name for part in OF_CREDENTIALS):
             raise click.BadParameter(
-                f"{name}: a command line is no place for credentials, which others can list:"
-                " set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN"
+                f"{one_line(name, 60)}: a command line is no place for credentials, which others"
+                " can list: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send it from Python,"
+                " by default_headers of a client"
             )
         headers[name] = value.strip()
     return headers
@@ -187,6 +186,13 @@ Exit status:
     help="The longest wait for an event that brings content.",
 )
 @click.option(
+    "--total",
+    type=float,
+    callback=read_seconds,
+    metavar="SECONDS",
+    help="The longest time for all of it: every attempt, and the answer to its end.",
+)
+@click.option(
     "--max-retries",
     type=click.IntRange(min=0),
     default=2,
@@ -222,6 +228,7 @@ def record(
     adapter: str | None,
     timeout: float | None,
     idle: float | None,
+    total: float | None,
     max_retries: int,
     headers: dict[str, str],
     betas: tuple[str, ...],
@@ -245,7 +252,7 @@ def record(
         adapter,
         {
             "base_url": base_url,
-            "timeout": attrs.evolve(waits, idle=idle),
+            "timeout": attrs.evolve(waits, idle=idle, total=total),
             "max_retries": max_retries,
             "default_headers": headers,
         },
@@ -343,55 +350,6 @@ def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyCli
 
 
 # The answer.
-
-
-class Tape(io.FileIO):
-    """The file of a recording; what is written to it is kept until somebody has looked at it.
-
-    An older file is replaced when there is something to write, and a new one on which nothing was
-    written does not stay. Where no more can be written, the file stays readable up to there.
-    """
-
-    def __init__(self, path: Path, *, replace: bool) -> None:
-        """Raise OSError for a file that cannot be written, FileExistsError unless replaced."""
-        self.path = path
-        self.failure: OSError | None = None
-        self._is_new = not path.exists()
-        self._is_blank = True
-        self._unseen: deque[bytes] = deque()
-        super().__init__(path, "a" if replace else "x", opener=open_private)
-
-    def write(self, lines: ReadableBuffer, /) -> int:
-        """Take whole lines."""
-        taken = bytes(lines)
-        self._unseen.append(taken)
-        # Once it has failed, nothing more: what follows half a line would damage the file.
-        if self.failure is None:
-            try:
-                self._write_all(taken)
-            except OSError as error:
-                self.failure = error
-        return len(taken)
-
-    def _write_all(self, data: bytes) -> None:
-        if self._is_blank and os.fstat(self.fileno()).st_size:
-            make_private(self.fileno())
-            self.truncate(0)
-        self._is_blank = False
-        while data:
-            data = data[super().write(data) :]
-
-    def unseen(self) -> Iterator[bytes]:
-        """Return what was written and not returned yet."""
-        while self._unseen:
-            yield self._unseen.popleft()
-
-    def close(self) -> None:
-        """Close it."""
-        is_unused = not self.closed and self._is_new and not os.fstat(self.fileno()).st_size
-        super().close()
-        if is_unused:
-            self.path.unlink()
 
 
 class Screen:
