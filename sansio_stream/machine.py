@@ -486,7 +486,7 @@ class StreamMachine:
         if isinstance(origin, Payload):
             self._framer.place = None
             event, flaws = read_payload(origin, self._limits)
-        elif origin.faults:
+        elif origin.faults or origin.uncounted:
             (event, flaws), loses = self._read_faulty(origin)
         else:
             event, flaws = read_frame(origin, self._limits)
