@@ -40,6 +40,7 @@ from .events import (
     PingEvent,
     TextDelta,
     ThinkingDelta,
+    UnknownEvent,
 )
 from .message import UnknownBlock
 from .reading import read_frame
@@ -92,8 +93,8 @@ MANY_FRAGMENTS: Final = 256
 """
 
 PATIENCE: Final = 4
-"""How often it is worth trying to learn the layout of deltas, until an event comes that is neither
-delta nor ping: each try costs as much as the plain path of two deltas.
+"""How often it is worth trying to learn the layout of deltas, until an event comes that changes
+more than a block: each try costs as much as the plain path of two deltas.
 """
 
 
@@ -289,7 +290,7 @@ class FastPath:
             if frame is not None and self._patience:
                 self._patience -= 1
                 self._route = self._learned(event, self._framer.bytes_of(frame))
-        elif not isinstance(event, PingEvent):
+        elif not isinstance(event, (PingEvent, UnknownEvent)):
             self._patience = PATIENCE
             self._route = None
             if isinstance(event, ContentBlockStartEvent):

@@ -100,6 +100,8 @@ def text_of(block: ContentBlock) -> str:
 def may_be_content(event: MessageStreamEvent) -> bool:
     """Whether an event is one that carries content, or looks like one and has another type."""
     if isinstance(event, UnknownEvent):
+        if event.raw is not None:
+            return False
         return event.wire_type in CONTENT_EVENTS or looks_like_content(event.to_dict())
     return event.type in CONTENT_EVENTS
 

@@ -490,14 +490,14 @@ class StreamMachine:
             (event, flaws), loses = self._read_faulty(origin)
         else:
             event, flaws = read_frame(origin, self._limits)
-        for flaw in flaws:
-            loses |= self._note(fault_of(origin, *flaw))
+        for code, loses_content in flaws:
+            loses |= self._note_of(origin, code, loses_content)
         if event is None:
             return None
         rulings = self._fold.judge(event, origin)
         for ruling in rulings:
             if ruling.code is not None:
-                loses |= self._note(fault_of(origin, ruling.code, ruling.loses_content))
+                loses |= self._note_of(origin, ruling.code, ruling.loses_content)
         if rulings[-1].action is Action.SKIP:
             if loses:
                 self._fold.lose(event)
@@ -550,6 +550,15 @@ class StreamMachine:
         # Not before: where the first one is fatal, none was tolerated.
         self._log.count += uncounted
         return loses
+
+    def _note_of(self, origin: Frame | Payload, code: ViolationCode, loses_content: bool) -> bool:
+        """Record a violation of a whole frame, as `_note` does. Where nobody keeps it, it costs no
+        excerpt.
+        """
+        if self._strict or self._log.keeps_one_more(loses_content=loses_content):
+            return self._note(fault_of(origin, code, loses_content))
+        self._log.count += 1
+        return loses_content and self._verdict is Verdict.PENDING
 
     def _note(self, fault: Fault) -> bool:
         """Record a violation, or in strict mode raise it. Return whether content was lost by it."""

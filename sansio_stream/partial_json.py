@@ -524,6 +524,33 @@ def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
         return value
 
 
+def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
+    """The object that `loads` makes of a text; None where it makes something else, or raises.
+
+    Cost: that of `json.loads`, also for what is no JSON: the place where it goes wrong, which takes
+    ten times as long to find, is not asked for. Raises TooDeepError where `loads` does.
+    """
+    if not _nests_deeper(text, max_depth):
+        begun = _begins_object(text)
+        if begun is None:
+            return None
+        try:
+            value, end = _scan_once(text, begun.end() - 1)
+        except (ValueError, StopIteration):
+            return None
+        except RecursionError:
+            pass  # near the caller's limit: the other parser needs no recursion
+        else:
+            return value if end == len(text) or _ends_here(text, end) else None
+    try:
+        found: dict[str, Any] = loads(text, max_depth)
+    except TooDeepError:
+        raise
+    except InvalidJSONError:
+        return None
+    return found
+
+
 def refuse_infinity(text: str) -> None:
     """Raise InvalidJSONError at the first number of a JSON text that no float holds."""
     for token in strings_or_numbers(text):
@@ -550,15 +577,26 @@ def _finite(number: str) -> float:
 
 _decoder: Final = json.JSONDecoder(parse_constant=_refuse)
 _finite_decoder: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+# As `json` has it, in C: a text and where a value begins in it -> the value, and its end.
+_scan_once: Final = vars(_decoder)["scan_once"]
+_begins_object: Final = re.compile(r"[ \t\n\r]*+\{").match
+_ends_here: Final = re.compile(r"[ \t\n\r]*+\Z").match
 _ALL_BUT_BRACKETS: Final = r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))++'
 
 
 def _decode(text: str, max_depth: int, decoder: json.JSONDecoder = _decoder) -> Any:
     """`loads` in C: ValueError for whatever is wrong, RecursionError near the caller's limit."""
+    if _nests_deeper(text, max_depth):
+        raise ValueError(max_depth)
+    return decoder.decode(text)
+
+
+def _nests_deeper(text: str, max_depth: int) -> bool:
+    """Whether the brackets of a text do, whatever else is wrong with it."""
     if text.count("[") + text.count("{") > max_depth:
         depth = 0
         for bracket in re.sub(_ALL_BUT_BRACKETS, "", text):
             depth += 1 if bracket in "[{" else -1
             if depth > max_depth:
-                raise ValueError(depth)
-    return decoder.decode(text)
+                return True
+    return False

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import attrs
 
-from .codec import is_array, is_object
+from .codec import is_array
 from .errors import Fault, Flaw, LimitError, Limits, ProtocolError, ViolationCode, demand, excerpt
 from .events import EVENTS, ErrorEvent, MessageStreamEvent, PingEvent
 from .losses import CONTENT_EVENTS, may_be_content, visible_text
-from .partial_json import InvalidJSONError, TooDeepError, loads
+from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
 from .payloads import Flaws, event_from_payload, event_from_text
 
 if TYPE_CHECKING:
@@ -120,27 +120,25 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
     """
     if len(frame.data) <= MARKER_CHARACTERS and is_done_marker(frame.data):
         return None, (Flaw(ViolationCode.DONE_MARKER),)
-    reason, position = "not a JSON object", None
     try:
-        payload = loads(frame.data, limits.depth)
+        payload = object_in(frame.data, limits.depth)
     except TooDeepError as error:
         raise limit_error_of(frame, TOO_DEEP, "depth", limits.depth, error.position) from None
-    except InvalidJSONError as error:
-        payload, reason, position = None, error.reason, error.position
-    if is_object(payload):
-        event, flaws = event_from_payload(frame.name, payload, limits.blocks)
-        return event, flaws if frame.name else (UNNAMED, *flaws)
-    return read_text(frame, reason, position, limits)
+    if payload is None:
+        return read_text(frame, limits)
+    event, flaws = event_from_payload(frame.name, payload, limits.blocks)
+    return event, flaws if frame.name else (UNNAMED, *flaws)
 
 
 UNNAMED: Final = Flaw(ViolationCode.MISSING_EVENT_NAME)
 
 
-def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -> Reading:
-    """Return what a frame stands for whose data is not a JSON object, for this reason."""
+def read_text(frame: Frame, limits: Limits) -> Reading:
+    """Return what a frame stands for whose data is not a JSON object."""
     event = event_from_text(frame.name, frame.data)
     parts = payloads_in(frame.data, limits)
     if event is None:
+        reason, position = reason_against(frame.data, limits)
         if len(parts) > 1:
             reason = ViolationCode.MISSING_BLANK_LINE.meaning
         sentence = f"the data of {frame.name} cannot be read: {reason}"
@@ -149,8 +147,7 @@ def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -
     if isinstance(event, ErrorEvent):
         return event, flaws
     # A brace is a sign of a payload that was cut, glued to something, or wrapped.
-    is_own = frame.name.strip().lower() in OWN_NAMES or REPLACEMENT in frame.name
-    loses = is_own and ("{" in frame.data or "}" in frame.data)
+    loses = ("{" in frame.data or "}" in frame.data) and is_own_name(frame.name)
     if len(parts) > 1:
         # Of several frames in one only the last name is known: a vendor's says nothing of others.
         lost_content = loses or any(part["type"] in CONTENT_EVENTS for part in parts)
@@ -158,6 +155,24 @@ def read_text(frame: Frame, reason: str, position: int | None, limits: Limits) -
     if loses or not isinstance(event, PingEvent):
         flaws = (*flaws, Flaw(ViolationCode.UNDECODABLE_PAYLOAD, loses))
     return event, flaws
+
+
+def is_own_name(name: str) -> bool:
+    """Whether a frame with that name is the API's, or may be, because the name is damaged."""
+    return name.strip().lower() in OWN_NAMES or REPLACEMENT in name
+
+
+def reason_against(data: str, limits: Limits) -> tuple[str, int | None]:
+    """Return why data is not a JSON object, and where it goes wrong if it is no JSON.
+
+    Asked once in a stream, which ends with it: to find the place takes ten times as long as to see
+    that there is one.
+    """
+    try:
+        loads(data, limits.depth)
+    except InvalidJSONError as error:
+        return error.reason, error.position
+    return "not a JSON object", None
 
 
 def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
@@ -168,9 +183,9 @@ def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     lines = data.split("\n") if "\n" in data else ()
     for line in itertools.islice(filter(may_be_payload, lines), MANY_LINES):
-        with contextlib.suppress(InvalidJSONError):
-            value = loads(line, limits.depth)
-            if is_object(value) and isinstance(value.get("type"), str):
+        with contextlib.suppress(TooDeepError):
+            value = object_in(line, limits.depth)
+            if value is not None and isinstance(value.get("type"), str):
                 found.append(value)
     return found
 
@@ -221,11 +236,9 @@ def read_payload(payload: Payload, limits: Limits) -> Reading:
 def is_whole(frame: Frame, limits: Limits) -> bool:
     """Whether a frame that lacks its end is whole all the same: a JSON object or the end mark."""
     try:
-        return is_done_marker(frame.data) or is_object(loads(frame.data, limits.depth))
+        return is_done_marker(frame.data) or object_in(frame.data, limits.depth) is not None
     except TooDeepError:
         return True  # it exceeds a limit, whatever may follow
-    except InvalidJSONError:
-        return False
 
 
 def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:

@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from .message import Message
 
 
+APART: Final = (PingEvent, ErrorEvent, UnknownEvent)
+"""The events that change nothing of the message."""
+
+
 class Fold:
     """The message as of the last event that was applied.
 
@@ -179,7 +183,7 @@ class Fold:
         ruling = self.course.judge(event)
         if ruling.action is Action.FAIL:
             raise error_of(origin, ruling.sentence, ruling.fatal)
-        if ruling.action is Action.SKIP:
+        if ruling.action is Action.SKIP or isinstance(event, APART):
             return (ruling,)
         return (ruling, *self._judge_content(event, origin))
 
@@ -272,10 +276,12 @@ class Fold:
         """Fold an event that was admitted, and move to `state`. Returns the event; a stop with what
         it has finished. A message that stops is complete, unless it `has_lost` something.
         """
-        if not isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)):
-            self.latest = None
-            if not isinstance(event, ContentBlockDeltaEvent):
-                self._mold = None
+        if isinstance(event, APART):
+            self.course.move(event, state)
+            return event
+        self.latest = None
+        if not isinstance(event, ContentBlockDeltaEvent):
+            self._mold = None
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._newest[index].grow(delta, size)
@@ -300,8 +306,6 @@ class Fold:
             case MessageStopEvent():
                 self._changes["complete"] = not self.has_lost
                 event = evolve(event, message=self.snapshot())
-            case _:
-                pass
         self.course.move(event, state)
         return event
 

@@ -38,7 +38,7 @@ __all__ = ["SSEDecoder", "ServerSentEvent", "encode_sse", "is_event_stream"]
 BOM: Final = b"\xef\xbb\xbf"
 CR, LF, COLON = b"\r\n:"
 IDLE_BEGINNINGS: Final = frozenset(b":\r\n")
-KNOWN_FIELDS: Final = (b"event", b"data", b"id", b"retry")
+KNOWN_FIELDS: Final = frozenset({b"event", b"data", b"id", b"retry"})
 
 LINES_AT_ONCE: Final = 16_384
 """How many bytes of lines are taken in one step. More would only make the list of them longer."""
@@ -52,6 +52,7 @@ idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
 # its field, its value. "If value starts with a U+0020 SPACE character, remove it from value."
 frame_lines: Final = re.compile(rb"((?:[^\r\n]++(?:\r\n|\n|\r))++)(\r\n|\n|\r)?+").match
 fields_of: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
+any_brace: Final = re.compile(rb"[{}]").search
 usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
 
 
@@ -138,13 +139,13 @@ class Framer:
         "_head",
         "_id",
         "_is_closed",
-        "_kept",
         "_limits",
         "_loss_noted",
         "_name",
         "_odd_line_seen",
         "_refused",
         "_retry",
+        "_room_for_faults",
         "_start",
         "_uncounted",
         "_unread",
@@ -184,7 +185,10 @@ class Framer:
         self._retry: int | None = None
         self._faults: list[Fault] = []
         self._uncounted = 0
-        self._kept = 0
+        # How many more faults are kept. Bounded in all, because who is told keeps no more, and
+        # because lines that give no frame could go on for ever. One is always kept: who wants no
+        # violations to be kept may still want to know that there was one.
+        self._room_for_faults = max(1, limits.violations)
         self._loss_noted = False
         self._odd_line_seen = False
         # What outlives a frame.
@@ -307,9 +311,7 @@ class Framer:
                 maximum=self._limits.total_bytes or 0,
                 byte_offset=self.position,
             )
-        self.is_between_frames = (
-            self._start is None and not self._faults and not self._uncounted
-        )
+        self.is_between_frames = self._start is None and not self._faults and not self._uncounted
         return None
 
     def take(self, size: int) -> None:
@@ -480,11 +482,7 @@ class Framer:
             return self._take_line()
         self._start = frame_start
         self.at = lines.end()
-        for content, field, value in fields_of(lines[1]):
-            if field == b"data":
-                self._data.append(value)
-            elif field:  # else it is a comment
-                self._take_field(field, value, content)
+        self._take_fields(fields_of(lines[1]), frame_start)
         if lines[2]:
             return self._end_of_frame(self.base + lines.start(2) + 1)
         if self.text.endswith(b"\r", 0, self.at) and self.text.startswith(b"\n", self.at):
@@ -512,29 +510,50 @@ class Framer:
         if self._start is None:
             self._start = start
         field, _, value = content.partition(b":")
-        value = value.removeprefix(b" ")
-        if field == b"data":
-            self._data.append(value)
-        else:
-            self._take_field(field, value, content)
+        self._take_fields([(content, field, value.removeprefix(b" "))], self._start)
         return None
 
-    def _take_field(self, field: bytes, value: bytes, content: bytes) -> None:
-        """Interpret a line of a frame that is neither data nor a comment."""
-        assert self._start is not None, "it belongs to a frame"
-        if field == b"event":
-            self._name = value
-        elif field == b"id":
-            # "If the field value does not contain U+0000 NULL, set the last event ID buffer [...]."
-            if b"\0" not in value:
-                self._id = value
-        elif field == b"retry":
-            self._take_retry(value, self._start)
-        else:
-            self._odd_line_seen = True
-            # A brace is a sign of a payload whose `data:` was damaged or left out.
-            loses = b"{" in content or b"}" in content
-            self._note(ViolationCode.UNKNOWN_FIELD, content, self._start, loses_content=loses)
+    def _take_fields(self, lines: list[tuple[bytes, bytes, bytes]], frame_start: int) -> None:
+        """Interpret lines: all of a line, its field, "" for a comment, and its value."""
+        unknown: list[bytes] = []
+        for content, field, value in lines:
+            if field == b"data":
+                self._data.append(value)
+            elif field not in KNOWN_FIELDS:
+                if field:
+                    unknown.append(content)
+            elif field == b"event":
+                self._name = value
+            elif field == b"id":
+                # "If the field value does not contain U+0000 NULL, set the last event ID buffer"
+                if b"\0" not in value:
+                    self._id = value
+            else:
+                if unknown:  # faults are noted in their order
+                    self._note_unknown(unknown, frame_start)
+                    unknown = []
+                self._take_retry(value, frame_start)
+        if unknown:
+            self._note_unknown(unknown, frame_start)
+
+    def _note_unknown(self, lines: list[bytes], frame_start: int) -> None:
+        """Note lines that are no fields; those that nobody wants to be told of only count."""
+        self._odd_line_seen = True
+        told = lines[: self._room_for_faults]
+        rest = lines[len(told) :]
+        for line in told:
+            self._note_line(line, frame_start)
+        if rest and not self._loss_noted:
+            joined = b"\n".join(rest)
+            brace = any_brace(joined)
+            if brace:
+                self._note_line(rest.pop(joined.count(b"\n", 0, brace.start())), frame_start)
+        self._uncounted += len(rest)
+
+    def _note_line(self, line: bytes, frame_start: int) -> None:
+        # A brace is a sign of a payload whose `data:` was damaged or left out.
+        loses = any_brace(line) is not None
+        self._note(ViolationCode.UNKNOWN_FIELD, line, frame_start, loses_content=loses)
 
     def _take_retry(self, value: bytes, frame_start: int) -> None:
         # "If the field value consists of only ASCII digits": int() alone would take "+5", "1_000".
@@ -620,15 +639,12 @@ class Framer:
         loses_content: bool = False,
         is_kept: bool = False,
     ) -> None:
-        # Bounded in all, because who is told keeps no more; and because lines that give no frame
-        # could go on for ever. One is always kept: who wants no violations to be kept may still
-        # want to know that there was one. So is the first of a frame that loses content, because
-        # the verdict depends on it.
+        # The first of a frame that loses content is always kept, because the verdict depends on it.
         is_first_loss = loses_content and not self._loss_noted
-        if self._kept >= max(1, self._limits.violations) and not is_kept and not is_first_loss:
+        if not self._room_for_faults and not is_kept and not is_first_loss:
             self._uncounted += 1
             return
-        self._kept += 1
+        self._room_for_faults -= self._room_for_faults > 0
         self._loss_noted = self._loss_noted or loses_content
         text = excerpt(piece[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"))
         self._faults.append(Fault(code, text, frame_start, loses_content))

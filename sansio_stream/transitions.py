@@ -21,7 +21,7 @@ reference's section 2.2.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -157,6 +157,17 @@ TRANSITIONS: Final[dict[Step, tuple[Ruling | None, ...]]] = {
 # fmt: on
 
 
+STEPS: Final[dict[type[MessageStreamEvent], Step]] = {
+    ContentBlockStartEvent: Step.BLOCK_START,
+    ContentBlockDeltaEvent: Step.BLOCK_DELTA,
+    ContentBlockStopEvent: Step.BLOCK_STOP,
+    MessageStopEvent: Step.MESSAGE_STOP,
+    PingEvent: Step.PING,
+    ErrorEvent: Step.ERROR,
+    UnknownEvent: Step.UNKNOWN,
+}
+"""What the events mean for which it never depends on what they hold."""
+
 LOSING: Final = (ViolationCode.BEFORE_MESSAGE_START, ViolationCode.DUPLICATE_MESSAGE_START)
 """The cells that keep content out of a message which has not ended: what they skip is lost."""
 
@@ -191,29 +202,15 @@ class Course:
 
     def _step_of(self, event: MessageStreamEvent) -> Step:
         match event:
-            case ContentBlockDeltaEvent():
-                return Step.BLOCK_DELTA
             case MessageStartEvent(message=message):
                 if message.id is not None and message.id == self.message_id:
                     return Step.MESSAGE_START_AGAIN
                 stopped = message.content and message.stop_reason
                 return Step.MESSAGE_START_WHOLE if stopped else Step.MESSAGE_START
-            case ContentBlockStartEvent():
-                return Step.BLOCK_START
-            case ContentBlockStopEvent():
-                return Step.BLOCK_STOP
             case MessageDeltaEvent(delta=delta):
                 return Step.MESSAGE_DELTA_STOP if delta.stop_reason else Step.MESSAGE_DELTA
-            case MessageStopEvent():
-                return Step.MESSAGE_STOP
-            case PingEvent():
-                return Step.PING
-            case ErrorEvent():
-                return Step.ERROR
-            case UnknownEvent():
-                return Step.UNKNOWN
             case _:
-                assert_never(event)
+                return STEPS[type(event)]
 
 
 # The rules of the index: what the table cannot say, because it depends on which blocks there are.

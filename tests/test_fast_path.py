@@ -712,6 +712,9 @@ def test_the_plain_path_says_that_a_limit_is_exceeded(on_plain_path: list[str]) 
     assert len(on_plain_path) == 1
 
 
+CHANGE: Final = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}}
+
+
 def test_learning_is_given_up_until_something_else_comes(
     monkeypatch: pytest.MonkeyPatch, on_plain_path: list[str]
 ) -> None:
@@ -731,7 +734,7 @@ def test_learning_is_given_up_until_something_else_comes(
                 deltas_of(machine, delta_in(layout, f"word {count}"))
         assert 10 <= len(on_plain_path) <= 20
         assert tries == fast_path_room.PATIENCE
-        list(machine.receive_data(frame({"type": "weather_report"})))
+        list(machine.receive_data(frame(CHANGE)))
         tries = 0
 
 
@@ -740,8 +743,7 @@ def test_learning_is_given_up_until_something_else_comes(
     [
         block_stop(1),
         block_start(2),
-        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}},
-        {"type": "weather_report"},
+        CHANGE,
     ],
     ids=lambda payload: payload["type"],
 )
@@ -757,6 +759,31 @@ def test_what_was_learned_is_forgotten_where_it_may_have_changed(
     for _ in range(10):
         deltas_of(machine, delta_in(SORTED, "word"))
     assert len(on_plain_path) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        frame({"type": "weather_report"}),
+        frame({"type": "ping", "x": 1}),
+        b"data: x\n\n",
+        b'data: {"\xff"}\n\n',
+        b"a line that is no field\n\n",
+    ],
+)
+def test_what_was_learned_stays_where_nothing_of_the_message_changes(
+    on_plain_path: list[str], other: bytes
+) -> None:
+    machine = begun(TEXT)
+    for _ in range(2):
+        deltas_of(machine, delta_in(SORTED, "word"))
+    list(machine.receive_data(other))
+    # The faults of a line that no frame holds are told with the next one, on the plain path.
+    deltas_of(machine, delta_in(SORTED, "word"))
+    on_plain_path.clear()
+    for _ in range(10):
+        deltas_of(machine, delta_in(SORTED, "word"))
+    assert on_plain_path == []
 
 
 def test_a_new_block_of_the_same_index_gets_its_own_deltas(on_plain_path: list[str]) -> None:

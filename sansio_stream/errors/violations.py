@@ -355,17 +355,20 @@ class ViolationLog:
         """The first ones, as many as the limit says."""
         return tuple(self._kept)
 
+    def keeps_one_more(self, *, loses_content: bool) -> bool:
+        """Whether another one would be kept, and not only counted."""
+        return len(self._kept) < self._limit or (loses_content and self.first_loss is None)
+
     def add(self, fault: Fault, event_number: int) -> None:
         """Record one."""
         self.count += 1
-        has_room = len(self._kept) < self._limit
-        is_first_loss = fault.loses_content and self.first_loss is None
-        if has_room or is_first_loss:
-            violation = fault.violation(event_number)
-            if has_room:
-                self._kept.append(violation)
-            if is_first_loss:
-                self.first_loss = violation
+        if not self.keeps_one_more(loses_content=fault.loses_content):
+            return
+        violation = fault.violation(event_number)
+        if len(self._kept) < self._limit:
+            self._kept.append(violation)
+        if fault.loses_content and self.first_loss is None:
+            self.first_loss = violation
 
 
 @attrs.frozen
