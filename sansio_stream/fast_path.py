@@ -205,21 +205,28 @@ class FastPath:
             take_other: the plain path: takes the next event, whatever it is; None if nothing is
                 left.
         """
-        framer, fold = self._framer, self._fold
-        event_bytes, block_bytes = self._limits.event_bytes, self._limits.block_bytes
-        if self._route is not None and len(self._route.text) > MANY_FRAGMENTS:
-            joined(self._route.text)
+        framer = self._framer
+        fold = self._fold
+        event_bytes = self._limits.event_bytes
+        block_bytes = self._limits.block_bytes
+        route = self._route
+        if route is not None and len(route.text) > MANY_FRAGMENTS:
+            joined(route.text)
         while True:
             # Left at the first doubt. Nothing is kept from one event to the next: another iterator
             # may have gone on.
             while (route := self._route) is not None and framer.is_between_frames:
-                text, at, prefix = framer.text, framer.at, route.prefix
+                text = framer.text
+                at = framer.at
+                prefix = route.prefix
                 if not text.startswith(prefix, at):
                     break
                 rest = route.rest(text, at + len(prefix))
                 if rest is None or (route.suffix is not None and rest[2] != route.suffix):
                     break
-                end, raw, block = rest.end(), rest[1], route.block
+                end = rest.end()
+                raw = rest[1]
+                block = route.block
                 size = block.size + end - at
                 if end - at > event_bytes or size > block_bytes:
                     break

@@ -157,11 +157,10 @@ class StreamMachine:
                 held += data
                 if len(held) <= room:
                     return NOTHING
-                framer.leave_no_room()
-            else:
-                framer.receive(data)
-                if framer.room:
-                    return NOTHING
+                del held[len(held) - len(data) :]
+            framer.receive(data)
+            if framer.room:
+                return NOTHING
             return self._fast_path.events(self._next_of_plain_path)
         demand(data, bytes, bytearray, memoryview)
         self._refuse_if_over("data")
@@ -169,7 +168,7 @@ class StreamMachine:
             self._inbox.append(bytes(data))
             return self._take()
         framer.receive(bytes(data))
-        return self._take()
+        return NOTHING if framer.room else self._take()
 
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
         """Take one payload that a source hands out as a mapping; return an iterator of the events.
@@ -404,6 +403,7 @@ class StreamMachine:
         match received:
             case bytes():
                 self._framer.receive(received)
+                self._framer.leave_no_room()  # for who comes in before what waits here
                 return None
             case Payload():
                 return self._admit(received)

@@ -122,8 +122,8 @@ class Framer:
         at: where in the text goes on what was not taken. Who recognises a whole frame there may
             `take` it.
         held: what follows the text: a frame or a line that has begun.
-        room: how long `held` may become where somebody adds to it what ends no line; 0 as long as
-            something waits, or what comes must be looked at.
+        room: how long `held` may become where somebody adds to it what ends no line, before limits
+            must be looked at; 0 as long as something waits, or what comes must be looked at.
         room_after: what becomes of it for who takes the last frame of the text.
         is_between_frames: whether nothing that was interpreted waits for the next frame.
         frames: how many frames with data it has given.
@@ -139,6 +139,7 @@ class Framer:
         "_head",
         "_id",
         "_is_closed",
+        "_is_in_lines",
         "_limits",
         "_loss_noted",
         "_name",
@@ -176,6 +177,8 @@ class Framer:
         self._unread = 0
         self._refused = 0
         self._is_closed = False
+        # Whether what ends a line must be looked at line by line.
+        self._is_in_lines = False
         self._head = bytearray()
         # The fields of the frame so far, and the offset of the first.
         self._start: int | None = None
@@ -201,22 +204,23 @@ class Framer:
 
     def receive(self, data: bytes) -> None:
         """Add bytes. Looks for the last place where something is whole, and no further."""
-        room = self.room
-        if room and CR not in data:
+        room = self.room - len(data)
+        if room > 0 and CR not in data and not self._is_in_lines:
             # As it is while a model writes: nothing waits, and a chunk is a frame, or a part of it.
             if data.endswith(b"\n\n") and not self.held:
                 # Without the two calls below a frame costs a tenth less.
                 self.base += len(self.text)
                 self.text = data
                 self.at = 0
-                self.room, self.room_after = 0, room
+                self.room = 0
+                self.room_after = room
                 return
-            self._add_frames(data)
-            if len(self.held) > room:
-                self.room = room = 0
-            if self.at < len(self.text):
-                self.room, self.room_after = 0, room
-            return
+            held = len(self.held)
+            if held <= room:
+                self._add_frames(data)
+                if self.at < len(self.text):
+                    self.room, self.room_after = 0, room - held + len(self.held)
+                return
         self.leave_no_room()
         total = self._limits.total_bytes
         if total is not None and self.position + len(data) > total:
@@ -228,6 +232,8 @@ class Framer:
             self._head += data[: EXCERPT_CHARACTERS - len(self._head)]
         if self.at == len(self.text) and not self._chunks:
             self._add(data)
+            if self.at == len(self.text):
+                self.settle()
         else:
             self._chunks.append(data)
             self._unread += len(data)
@@ -241,10 +247,12 @@ class Framer:
             self._set_text(b"")
             self.base += 1
             data = data[1:]
-        if self._start is None and CR not in data:
-            self._add_frames(data)
-        else:
+        if self._start is not None or CR in data:
             self._add_lines(data)
+            if self._start is None and not self.text.strip(b"\r\n") and self._limits.event_bytes:
+                self.at = len(self.text)  # blank lines between frames
+        else:
+            self._add_frames(data)
 
     def _add_frames(self, data: bytes) -> None:
         held = self.held
@@ -323,18 +331,18 @@ class Framer:
             self.room = self.room_after
 
     def settle(self) -> bool:
-        """Return whether nothing waits to be looked at: then there is room for more to be held."""
-        if (
-            self.at == len(self.text)
-            and not self._chunks
-            and self._start is None
-            and self.frames
-            and not self._is_closed
-            and self._limits.total_bytes is None
-            and not self.text.endswith(b"\r")
-            and len(self.held) <= self._limits.event_bytes
-        ):
-            self.room = self._limits.event_bytes
+        """Return whether nothing waits to be looked at: then there is room for more to be held.
+
+        No more than the limits leave: of the event, and of the total.
+        """
+        if self.at == len(self.text) and not self._chunks and self.frames and not self._is_closed:
+            room = self._limits.event_bytes - (self.offset - self._frame_start)
+            total = self._limits.total_bytes
+            if total is not None:
+                room = min(room, total - self.offset)
+            if len(self.held) <= room and not self._refused:
+                self.room = room
+                self._is_in_lines = self._start is not None or self.text.endswith(b"\r")
         return self.room > 0
 
     def leave_no_room(self) -> None:

@@ -745,10 +745,9 @@ def frames_of(
     said: list[Any] = []
     try:
         for chunk in chunks:
-            if framer.room and b"\n" not in chunk and b"\r" not in chunk:
+            fits = len(framer.held) + len(chunk) <= framer.room
+            if fits and b"\n" not in chunk and b"\r" not in chunk:
                 framer.held += chunk
-                if len(framer.held) > framer.room:
-                    framer.room = 0
             else:
                 framer.receive(chunk)
             if not framer.room:
@@ -780,21 +779,25 @@ def test_a_framer_that_settles_between_frames_says_the_same(
 def test_a_framer_has_room_where_nothing_waits_and_a_frame_has_come() -> None:
     framer = Framer(Limits(event_bytes=20))
     assert not framer.settle()
-    for chunk, gives, has_room in (
-        (b"data: x", 0, False),
-        (b"\n\n", 1, True),
-        (b"data: y", 0, True),
-        (b"\n", 0, True),
-        (b"\ndata: z", 1, True),
-        (b"\n\ndata: z\n\n", 2, True),
-        (b"data: z\r", 0, False),
-        (b"\r", 1, False),
-        (b": c\n\n", 0, True),
+    for chunk, gives, room in (
+        (b"data: x", 0, 0),
+        (b"\n\n", 1, 20),
+        (b"data: y", 0, 20),
+        (b"\n", 0, 20),
+        (b"\ndata: z", 1, 20),
+        (b"\n\ndata: z\n\n", 2, 20),
+        # Where lines are looked at as they come, what has come of a frame takes of its room.
+        (b"data: z\r", 0, 12),
+        (b"data", 0, 12),
+        (b"\r", 0, 7),
+        (b"\r", 1, 20),
+        (b"\n", 0, 20),
+        (b": c\n\n", 0, 20),
     ):
         framer.receive(chunk)
         assert len(list(iter(framer.next_frame, None))) == gives
-        assert framer.settle() is has_room
-        assert framer.room == 20 * has_room
+        assert framer.settle() is (room > 0)
+        assert framer.room == room
     framer.close()
     assert not framer.settle()
     assert framer.room == 0
@@ -817,13 +820,14 @@ def test_a_framer_that_has_room_knows_where_frames_begin() -> None:
 def test_who_takes_the_last_frame_himself_finds_in_room_after_what_becomes_of_the_room(
     frames: bytes, begun: bytes
 ) -> None:
-    framer = Framer(Limits(event_bytes=20))
+    framer = Framer(Limits(event_bytes=60))
     framer.receive(b"data: 0\n\n")
     assert framer.next_frame() is not None
     assert framer.settle()
     framer.receive(frames + begun)
     assert (framer.text, bytes(framer.held)) == (frames, begun)
-    assert (framer.room, framer.room_after) == (0, 20)
+    # What was received since somebody looked at the limits takes of the room.
+    assert (framer.room, framer.room_after) == (0, 60 - len(frames))
     framer.leave_no_room()
     assert framer.room_after == 0
 
@@ -831,20 +835,21 @@ def test_who_takes_the_last_frame_himself_finds_in_room_after_what_becomes_of_th
 @pytest.mark.parametrize(
     ("chunk", "room", "room_after"),
     [
-        (b"data: y", 20, 20),
-        (b"data: y\ndata: z", 20, 20),
-        (b"data: y\n" + b"data: 45678\n", 20, 20),
-        (b"data: y\n\n" + b"data: y\ndata: 45678\n", 0, 20),
-        (b"data: y\n\n" + b"data: y\ndata: 456789\n", 0, 0),
+        (b"data: y", 60, 0),
+        (b"data: y\ndata: z", 60, 0),
+        (b"data: y\n" + b"data: 45678\n", 60, 0),
+        (b"data: y\n\n" + b"data: y\ndata: 45678\n", 0, 51),
+        (b"data: y\n\n" + b"data: " + 45 * b"y", 0, 0),
     ],
 )
 def test_room_is_there_until_a_frame_is_whole_and_up_to_the_limit(
     chunk: bytes, room: int, room_after: int
 ) -> None:
-    framer = Framer(Limits(event_bytes=20))
+    framer = Framer(Limits(event_bytes=60))
     for _ in range(2):
         framer.receive(b"data: x\n\n")
         assert framer.next_frame() is not None
+        framer.leave_no_room()
         assert framer.settle()
     framer.receive(chunk)
     assert (framer.room, framer.room_after) == (room, room_after)
@@ -897,11 +902,25 @@ def test_a_framer_is_between_frames_where_nothing_interpreted_waits_for_one() ->
         assert framer.is_between_frames is is_between
 
 
-def test_a_framer_whose_body_is_bounded_has_no_room() -> None:
-    framer = Framer(Limits(total_bytes=1_000))
-    framer.receive(b"data: x\n\n")
-    assert framer.next_frame() is not None
+def test_a_framer_whose_body_is_bounded_has_as_much_room_as_the_body_may_be_longer() -> None:
+    framer = Framer(Limits(total_bytes=30, event_bytes=20))
+    for chunk, room in (
+        (b"data: x\n\n", 20),
+        (b"data: x\n\n", 12),
+        (b"data: x", 12),
+        (b"\n\n", 3),
+        (b"abc", 3),
+    ):
+        framer.receive(chunk)
+        while framer.next_frame():
+            pass
+        assert framer.settle()
+        assert framer.room == room
+    framer.receive(b"d")
+    assert (framer.room, bytes(framer.held), framer.received) == (0, b"abc", 31)
     assert not framer.settle()
+    with pytest.raises(LimitError, match="larger than 30 bytes"):
+        framer.next_frame()
 
 
 @pytest.mark.parametrize(
