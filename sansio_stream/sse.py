@@ -170,8 +170,8 @@ class Framer:
         self.text = b""
         self.at = 0
         self.held = bytearray()
-        self.room = 0
-        self.room_after = 0
+        self.room: int = 0
+        self.room_after: int = 0
         self.is_between_frames = True
         self._chunks: deque[bytes] = deque()
         self._unread = 0
@@ -428,8 +428,6 @@ class Framer:
 
     def take_faults(self) -> tuple[tuple[Fault, ...], int]:
         """Return the faults that no frame carried, and how many more there were; forget them."""
-        if not self._faults and not self._uncounted:
-            return (), 0
         faults, uncounted = tuple(self._faults), self._uncounted
         self._faults, self._uncounted, self._loss_noted = [], 0, False
         return faults, uncounted
@@ -605,7 +603,8 @@ class Framer:
         except UnicodeDecodeError as error:
             data_text = self._replaced(data, error, start, is_kept=True)
             escaped = data.decode("utf-8", "surrogateescape")
-        faults, uncounted = self.take_faults()
+        has_faults = self._faults or self._uncounted
+        faults, uncounted = self.take_faults() if has_faults else ((), 0)
         return Frame(
             name_text,
             data_text,

@@ -779,7 +779,7 @@ def test_a_framer_that_settles_between_frames_says_the_same(
 def test_a_framer_has_room_where_nothing_waits_and_a_frame_has_come() -> None:
     framer = Framer(Limits(event_bytes=20))
     assert not framer.settle()
-    for chunk, gives, room in (
+    for chunk, gives, left in (
         (b"data: x", 0, 0),
         (b"\n\n", 1, 20),
         (b"data: y", 0, 20),
@@ -796,8 +796,8 @@ def test_a_framer_has_room_where_nothing_waits_and_a_frame_has_come() -> None:
     ):
         framer.receive(chunk)
         assert len(list(iter(framer.next_frame, None))) == gives
-        assert framer.settle() is (room > 0)
-        assert framer.room == room
+        assert framer.settle() is (left > 0)
+        assert framer.room == left
     framer.close()
     assert not framer.settle()
     assert framer.room == 0
@@ -904,7 +904,7 @@ def test_a_framer_is_between_frames_where_nothing_interpreted_waits_for_one() ->
 
 def test_a_framer_whose_body_is_bounded_has_as_much_room_as_the_body_may_be_longer() -> None:
     framer = Framer(Limits(total_bytes=30, event_bytes=20))
-    for chunk, room in (
+    for chunk, left in (
         (b"data: x\n\n", 20),
         (b"data: x\n\n", 12),
         (b"data: x", 12),
@@ -915,7 +915,7 @@ def test_a_framer_whose_body_is_bounded_has_as_much_room_as_the_body_may_be_long
         while framer.next_frame():
             pass
         assert framer.settle()
-        assert framer.room == room
+        assert framer.room == left
     framer.receive(b"d")
     assert (framer.room, bytes(framer.held), framer.received) == (0, b"abc", 31)
     assert not framer.settle()
