@@ -1530,9 +1530,16 @@ async def test_no_exception_of_a_library_comes_out_of_a_stream(
         for _ in range(2):
             with pytest.raises(APIConnectionError) as caught:
                 await stream.until_done()
-            assert caught.value.__cause__ is exception
+            assert_cause(caught.value, exception)
             assert str(caught.value)
         assert text_of(stream.snapshot) == "Hel"
+
+
+def assert_cause(error: APIConnectionError, exception: Exception) -> None:
+    """The cause is what was raised; of aiohttp, what may hold the request comes as a copy."""
+    cause = error.__cause__
+    is_of_aiohttp = type(exception).__module__.startswith("aiohttp")
+    assert cause is exception or (is_of_aiohttp and type(cause) is type(exception))
 
 
 @driven
@@ -1550,7 +1557,7 @@ async def test_no_exception_of_its_own_libraries_comes_out_of_a_request(adapter:
                 pytest.raises(APIConnectionError) as caught,
             ):
                 await client.messages.create(**ask(), stream=True)
-            assert caught.value.__cause__ is exception
+            assert_cause(caught.value, exception)
             is_timeout = isinstance(exception, TimeoutError) or type(exception).__name__ in {
                 "ConnectTimeout",
                 "PoolTimeout",

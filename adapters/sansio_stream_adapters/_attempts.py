@@ -83,11 +83,14 @@ class Attempts:
         if deadline is not None and deadline.is_over and not isinstance(exc, APIError):
             exc = caused(deadline.error("head"), exc)
         failure = exc if isinstance(exc, APIError) else self._map_error(exc)
-        if failure is None:
-            # What nobody knows is nobody's to raise either, and hardly better the next time.
-            raise APIConnectionError(sentence(exc)) from exc
+        # What nobody knows is nobody's to raise either, and hardly better the next time.
+        is_known = failure is not None
+        failure = failure or APIConnectionError(sentence(exc))
+        if failure is not exc:
+            failure.__cause__ = failure.__cause__ or exc
+        del exc  # this frame will be in the traceback, and it may show the request
         longest = self._retries.max_retry_after
-        if self.are_left:
+        if self.are_left and is_known:
             delay = retry_delay(
                 self._count,
                 failure,
@@ -100,11 +103,7 @@ class Attempts:
                 self._count += 1
                 return delay
         asked = retry_after(failure) or 0
-        if asked > longest:
-            failure = told(failure, asked, longest)
-        if isinstance(exc, APIError):
-            raise failure
-        raise failure from exc
+        raise told(failure, asked, longest) if asked > longest else failure
 
 
 def caused(error: Exception, cause: Exception) -> Exception:

@@ -148,16 +148,20 @@ class Settings(ABC):
         **params: Any,
     ) -> Call:
         """Sort what belongs to the call from what belongs to the body."""
-        request = build_request(
-            {**params, **(extra_body or {})},
-            base_url=self.base_url,
-            api_key=self._api_key,
-            auth_token=self._auth_token,
-            api_version=self._api_version,
-            betas=betas or (),
-            headers={**self._headers, **(extra_headers or {})},
-            query=extra_query or {},
-        )
+        try:
+            request = build_request(
+                {**params, **(extra_body or {})},
+                base_url=self.base_url,
+                api_key=self._api_key,
+                auth_token=self._auth_token,
+                api_version=self._api_version,
+                betas=betas or (),
+                headers={**self._headers, **(extra_headers or {})},
+                query=extra_query or {},
+            )
+        except (TypeError, ValueError) as error:
+            # Its words say what and where; the frames behind it have the key as an argument.
+            raise error.with_traceback(None) from None
         timeouts = self.timeout
         if not isinstance(timeout, NotGiven):
             timeouts = Timeout.of(timeout, idle=timeouts.idle, total=timeouts.total)
@@ -233,16 +237,24 @@ class BaseClient(Settings):
             options = call.options_of(attempts, deadline)
             try:
                 with opening.as_current():
-                    reply = self.send(call.request, call.timeouts.within(deadline))
-                reply["owner"] = self  # who is dropped while its stream is read closes its pool
-                stream = kind(**reply, **options)
+                    stream = kind(**self._sent(call, deadline), **options)
                 opening.wakes(stream.close)
                 return stream.open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
-                delay = 0.0 if opening.is_closed else attempts.delay_after(exc)
+                failure = exc
             finally:
                 opening.wakes(None)  # nobody's business: a stream that is dropped must go at once
+            # Out here, so that what is raised has no other context than its cause.
+            try:
+                delay = 0.0 if opening.is_closed else attempts.delay_after(failure)
+            finally:
+                del failure
             opening.wait(delay)
+
+    def _sent(self, call: Call, deadline: Deadline | None) -> Reply:
+        reply = self.send(call.request, call.timeouts.within(deadline))
+        reply["owner"] = self  # who is dropped while its stream is read closes its pool
+        return reply
 
     def __enter__(self) -> Self:
         return self
@@ -379,13 +391,20 @@ class AsyncBaseClient(Settings):
                 call.recorder.sent()
             options = call.options_of(attempts, deadline)
             try:
-                send = partial(self.send, call.request, call.timeouts)
-                reply = await in_time(deadline, "head", send)
-                reply["owner"] = self
-                return await kind(**reply, **options).open()
+                return await kind(**await self._sent(call, deadline), **options).open()
             except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
-                delay = attempts.delay_after(exc)
+                failure = exc
+            try:
+                delay = attempts.delay_after(failure)
+            finally:
+                del failure
             await sleep(delay)
+
+    async def _sent(self, call: Call, deadline: Deadline | None) -> AsyncReply:
+        send = partial(self.send, call.request, call.timeouts)
+        reply = await in_time(deadline, "head", send)
+        reply["owner"] = self
+        return reply
 
     async def __aenter__(self) -> Self:
         return self

@@ -71,7 +71,9 @@ __all__ = [
 ]
 
 MapError: TypeAlias = Callable[[Exception], "APIError | None"]
-"""What a source raised in, one of our exceptions out; None for what it does not know."""
+"""What a source raised in, one of our exceptions out; None for what it does not know. What was
+raised becomes its cause, unless it has another one already, which shows less.
+"""
 
 WillRetry: TypeAlias = Callable[[APIStatusError], bool]
 """An error in, whether the request that it answers will be sent again out."""
@@ -432,7 +434,7 @@ class Feed:
     def _mapped(self, exc: Exception) -> APIError:
         known = None if self._map_error is None else self._map_error(exc)
         error = known or map_system_error(exc) or APIConnectionError(sentence(exc))
-        error.__cause__ = exc
+        error.__cause__ = error.__cause__ or exc
         return error
 
     def _in_context(self, error: APIError) -> APIError:

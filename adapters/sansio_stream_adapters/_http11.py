@@ -26,7 +26,7 @@ from ._feed import headers_in_text, map_system_error, sentence
 from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from ._feed import Head, MapError, StreamOptions
 
@@ -121,11 +121,19 @@ class Exchange:
             h11.EndOfMessage(),
         )
         self._to_send = b"".join(self._connection.send(event) or b"" for event in events)
+        self._sent = 0
 
-    def pieces(self) -> Iterator[bytes]:
-        """Return the request as it is to be sent, in pieces."""
-        for at in range(0, len(self._to_send), PIECE_BYTES):
-            yield self._to_send[at : at + PIECE_BYTES]
+    @property
+    def has_pieces(self) -> bool:
+        """Whether something of the request is still to be sent."""
+        return self._sent < len(self._to_send)
+
+    def piece(self) -> bytes:
+        """Return what is to be sent next. To be handed on at once: a variable that holds it would
+        be in the traceback of what fails, with the key.
+        """
+        self._sent += PIECE_BYTES
+        return self._to_send[self._sent - PIECE_BYTES : self._sent]
 
     def received(self, data: bytes | bytearray) -> None:
         """Take what was received; b"" is the end of it."""

@@ -88,7 +88,10 @@ class Watched(NetworkStream):
         """As the stream itself does."""
         watch = WATCHING.get(None)
         left = timeout if watch is None else watch.left_for(self, timeout)
-        super().write(buffer, left)
+        # A variable that holds it would be in the traceback of what fails, with the key.
+        held = [buffer]
+        del buffer
+        super().write(held.pop(), left)
 
     def start_tls(
         self,

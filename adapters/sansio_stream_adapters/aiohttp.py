@@ -23,6 +23,7 @@ try:
 except ModuleNotFoundError as error:
     error.add_note("pip install 'sansio-stream[aiohttp]'")
     raise
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from sansio_stream.errors import APIConnectionError, APIError, Verdict, excerpt
@@ -60,7 +61,19 @@ def from_response(
 
 
 def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of aiohttp, or of the system under it."""
+    """Return our exception for one of aiohttp, or of the system under it.
+
+    aiohttp's own may hold the URL, the headers of the request and the password of a proxy, and show
+    them. Of those the cause is a copy without.
+    """
+    error = known_error(exc)
+    if error is not None:
+        error.__cause__ = without_request(exc)
+    return error
+
+
+def known_error(exc: Exception) -> APIError | None:
+    """Return our exception, in words that show nothing of the request."""
     if isinstance(exc, aiohttp.ClientHttpProxyError):
         return APIConnectionError(told(exc, f"the proxy answered {exc.status} {exc.message}"))
     if isinstance(exc, aiohttp.ClientResponseError):
@@ -71,9 +84,31 @@ def map_error(exc: Exception) -> APIError | None:
             return answer if isinstance(answer, APIError) else None
         malformed = "" if "content-encoding" in exc.message else "the answer is malformed: "
         return APIConnectionError(told(exc, malformed + exc.message), verdict=Verdict.BROKEN)
+    if isinstance(exc, aiohttp.InvalidURL):
+        return APIConnectionError(told(exc, "the URL cannot be used"))
     if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
         return APIConnectionError(re.sub(PARSERS_STATUS, "", sentence(exc)))
     return map_system_error(exc)
+
+
+def without_request(exc: Exception) -> Exception:
+    """Return an exception as it is, but for what aiohttp's hold of the request and the proxy."""
+    copy: Exception
+    if isinstance(exc, aiohttp.ClientResponseError):
+        copy = type(exc)(NO_REQUEST, (), status=exc.status, message=exc.message)
+    elif isinstance(exc, aiohttp.ClientConnectorError) and exc.args[0].proxy is not None:
+        key = exc.args[0]._replace(proxy=None, proxy_auth=None)
+        copy = type(exc)(key, *exc.args[1:])
+    elif isinstance(exc, aiohttp.InvalidURL):
+        copy = type(exc)("a URL", exc.description)
+    else:
+        return exc
+    copy.__cause__ = exc.__cause__
+    return copy.with_traceback(exc.__traceback__)
+
+
+NOTHING: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+NO_REQUEST: Final = aiohttp.RequestInfo(URL(), "POST", NOTHING, URL())
 
 
 PARSERS_STATUS: Final = r"\b400, message[:=] ?"

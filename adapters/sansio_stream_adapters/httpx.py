@@ -116,10 +116,11 @@ class Client(BaseClient):
     def send(self, request: Request, timeouts: Timeout) -> Reply:
         """Send the request once; the body is read later."""
         watch = Watch(timeouts)
-        sent = built(self._http, request, timeouts, trace=watch)
         with watch.on():
-            response = self._http.send(sent, stream=True)
-        return reply_of(response)
+            # No variable of ours holds what shows the URL or the key: it would be in the traceback.
+            return reply_of(
+                self._http.send(built(self._http, request, timeouts, trace=watch), stream=True)
+            )
 
     def close(self) -> None:
         """Close the pool, if it is ours."""
@@ -146,8 +147,9 @@ class AsyncClient(AsyncBaseClient):
         """Send the request once; the body is read later."""
         if self._is_ours and self._owns is None:
             self._owns = weakref.finalize(self, handing_over(), self._http.aclose)
-        sent = built(self._http, request, timeouts)
-        return async_reply_of(await self._http.send(sent, stream=True))
+        return async_reply_of(
+            await self._http.send(built(self._http, request, timeouts), stream=True)
+        )
 
     async def close(self) -> None:
         """Close the pool, if it is ours."""
@@ -187,11 +189,13 @@ def no_cookies() -> CookieJar:
 
 def built(http: Any, request: Request, timeouts: Timeout, **extensions: Any) -> Any:
     """Return the library's request. Headers go in bytes, because of a str it takes ASCII only."""
-    headers = {"accept-encoding": OFFERED, **request.headers}
     sent = http.build_request(
         request.method,
         request.url,
-        headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+        headers=[
+            (name.encode(), value.encode())
+            for name, value in {"accept-encoding": OFFERED, **request.headers}.items()
+        ],
         content=request.body,
         timeout=(timeouts.connect, timeouts.read, timeouts.write, timeouts.pool),
         extensions=extensions,

@@ -71,9 +71,9 @@ class Client(BaseClient):
         try:
             # Who answers before all is sent, and closes, may have said why: a 413, say.
             with contextlib.suppress(ConnectionError), within("send", timeouts.write, deadline):
-                for piece in exchange.pieces():
+                while exchange.has_pieces:
                     sock.settimeout(left_of(timeouts.write, deadline))
-                    sock.sendall(piece)
+                    sock.sendall(exchange.piece())
             return reply_of(sock, exchange, timeouts.read, deadline)
         except BaseException:
             sock.close()

@@ -102,9 +102,9 @@ class AsyncClient(AsyncBaseClient):
         try:
             # Who answers before all is sent, and closes, may have said why: a 413, say.
             with contextlib.suppress(trio.BrokenResourceError):
-                for piece in exchange.pieces():
+                while exchange.has_pieces:
                     with within("send", timeouts.write):
-                        await stream.send_all(piece)
+                        await stream.send_all(exchange.piece())
             return await reply_of(stream, exchange, timeouts.read)
         except BaseException:
             await trio.aclose_forcefully(stream)
