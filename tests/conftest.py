@@ -42,14 +42,14 @@ class Missing:
 
 # No deadlines: a loaded machine is slow, and what must not be slow is tested by counting work.
 # `quick` is for what another run has proved already (the same tests on another Python, under
-# coverage), `dev` for between two edits, `ci` repeats exactly, `deep` is for an evening
-# (`make deep`).
+# coverage), `dev` for between two edits: the suite takes less than three minutes on two idle cores.
+# `ci` repeats exactly, `deep` is for an evening (`make deep`).
 if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
 
     settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
-    settings.register_profile("dev", deadline=None, max_examples=40)
-    settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+    settings.register_profile("dev", deadline=None, max_examples=25)
+    settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
     settings.register_profile(
         "deep", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
     )

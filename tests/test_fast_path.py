@@ -459,6 +459,7 @@ def test_whatever_goes_wrong_nothing_tells(
     assert_nothing_tells(faulty.chunks, strict=strict, takings=takings, limits=faulty.limits)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"])
 def test_at_every_byte_of_a_delta_nothing_tells_that_it_is_another_one(layout: bytes) -> None:
     before = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
@@ -503,7 +504,8 @@ def test_at_the_exact_limits_nothing_tells() -> None:
         for strings in (["", "", ""], ["word", "a longer one", r"\u00e9"]):
             deltas = [delta_in(layout, each) for each in strings]
             start: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
-            for size in range(len(deltas[0]) - 2, sum(map(len, deltas)) + 3):
+            ends = itertools.accumulate(map(len, deltas))
+            for size in sorted({end + more for end in ends for more in range(-2, 4)}):
                 for limits in (
                     Limits(event_bytes=size),
                     Limits(block_bytes=size),

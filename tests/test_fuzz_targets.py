@@ -41,6 +41,8 @@ from sansio_stream.errors import Fault, ViolationLog
 from sansio_stream.snapshot import Fold
 from sansio_stream.sse import Framer
 
+pytestmark = pytest.mark.exhaustive
+
 FINDINGS = Path(seeds.__file__).parent / "findings"
 
 EACH_TARGET = pytest.mark.parametrize("target", targets.TARGETS)

@@ -253,7 +253,7 @@ def test_a_long_word_costs_what_its_pieces_cost(word: str) -> None:
     def stream(count: int) -> bytes:
         return block_only({"type": "text", "text": ""}, *[text(0, word * 8)] * count)
 
-    once, twice = stream(500), stream(1_000)
+    once, twice = stream(150), stream(300)
     on_terminal(once)  # widths are remembered
     assert calls(lambda: on_terminal(twice)) <= AT_MOST * calls(lambda: on_terminal(once))
     assert characters(lambda: on_terminal(twice)) <= AT_MOST * characters(lambda: on_terminal(once))
@@ -291,7 +291,7 @@ def test_of_spaces_without_end_no_more_are_held_than_a_line_has() -> None:
 def test_twice_the_file_is_at_most_twice_the_work(
     stream: Callable[[int], bytes], view: list[str]
 ) -> None:
-    once, twice = stream(300), stream(600)
+    once, twice = stream(100), stream(200)
     replay("-", *view, data=once)
     for measure in (calls, characters):
         cost = measure(lambda: replay("-", *view, data=once))

@@ -686,6 +686,7 @@ def ways_to_cut(text: str, seed: int) -> Iterator[list[str]]:
     yield cut(text, random.choices(range(len(text) + 1), k=random.randrange(1, 20)))
 
 
+@pytest.mark.exhaustive
 @BOTH_MODES
 def test_the_recorded_rows_show_and_die_as_expected(partial_strings: bool) -> None:
     name = "expect_partial_trailing_strings" if partial_strings else "expect_partial"
@@ -709,6 +710,7 @@ def test_the_recorded_rows_show_and_die_as_expected(partial_strings: bool) -> No
     shared_data.ran(VECTORS, len(recorded) - bytes_only)
 
 
+@pytest.mark.exhaustive
 def test_the_recorded_rows_finish_as_json_loads_does() -> None:
     recorded = shared_data.load(VECTORS)
     bytes_only = 0
@@ -799,6 +801,7 @@ GROWING: dict[str, Callable[[int], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("strings", [True, False])
 @pytest.mark.parametrize("kind", GROWING)
 def test_twice_the_text_is_at_most_twice_the_work(kind: str, strings: bool) -> None:
@@ -809,6 +812,7 @@ def test_twice_the_text_is_at_most_twice_the_work(kind: str, strings: bool) -> N
         assert (four - two) <= 20 * (len(text(400)) - len(text(200)))
 
 
+@pytest.mark.exhaustive
 def test_each_character_of_a_cut_token_is_handed_out_a_bounded_number_of_times() -> None:
     for text in (
         '{"text": "' + "a" * 4_000_000,

@@ -47,6 +47,8 @@ from wire import (
     message_start,
 )
 
+pytestmark = pytest.mark.exhaustive
+
 Payloads: TypeAlias = st.SearchStrategy[Payload]
 
 # What is to be seen.

@@ -801,6 +801,29 @@ def test_a_body_of_any_kind_gives_an_error_that_can_be_read(
     assert (error.type, error.request_id) == (None, None)
 
 
+def test_a_refusal_that_is_an_event_stream_has_the_error_in_it() -> None:
+    body = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
+    error = check_response(500, {"content-type": "text/event-stream"}, body)
+    assert isinstance(error, APIStatusError)
+    assert error.type == "overloaded_error"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"event: ping\ndata: {}\n\n", id="no error"),
+        pytest.param(b"event: message_start\ndata: {\n\n", id="broken"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_a_refusal_that_is_an_event_stream_without_an_error_is_told_by_its_status(
+    body: bytes,
+) -> None:
+    error = check_response(500, {"content-type": "text/event-stream"}, body)
+    assert isinstance(error, InternalServerError)
+    assert error.type is None
+
+
 def test_the_header_names_the_request_before_the_body_does() -> None:
     body = b'{"type":"error","error":{"type":"api_error"},"request_id":"req_body"}'
     in_body = check_response(500, {}, body)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import pytest
 from hypothesis import settings
 
 from documentation import blocks
@@ -83,6 +84,7 @@ def assert_listed(listed: list[str], consume: Any, **how: Any) -> None:
     assert set(found(consume, others, examples=examples, **how)) <= {"nothing"}
 
 
+@pytest.mark.exhaustive
 def test_the_list_of_the_naive_reader_is_what_the_kit_finds_in_it() -> None:
     code = next(block for block in blocks(PAGE) if "def naive_read" in block.code)
     page: dict[str, Any] = {}
