@@ -4,6 +4,7 @@ Turns of the loop are counted, never time.
 """
 
 import asyncio
+import gzip
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -208,12 +209,41 @@ def test_what_stands_in_a_chunk_that_was_waited_for_too_long_is_given_out_first(
     assert MessageStream([COMMENTS + HELLO_BODY], idle=10).get_final_text() == SAID
 
 
-def test_a_recording_has_a_big_chunk_as_it_came() -> None:
-    file = io.BytesIO()
-    MessageStream([WHOLE[:100], WHOLE[100:]], record_to=file, headers=SSE).until_done()
+class Lines(io.BytesIO):
+    """A file that knows how long what was written at once was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def write(self, data: Any, /) -> int:
+        self.lengths.append(len(data))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("headers", [SSE, {**SSE, "content-encoding": "gzip"}])
+def test_a_recording_has_a_big_chunk_in_pieces(headers: dict[str, str]) -> None:
+    file = Lines()
+    is_raw = "content-encoding" in headers
+    chunks = [gzip.compress(WHOLE)] if is_raw else [WHOLE[:100], WHOLE[100:]]
+    MessageStream(chunks, record_to=file, headers=headers, is_raw=is_raw).until_done()
     capture = parse_capture(file.getvalue())
     assert capture.body == WHOLE
-    assert len(capture.chunks) == 2
+    assert max(len(each.data) for each in capture.chunks) <= PIECE_BYTES
+    assert max(file.lengths) < 2 * PIECE_BYTES
+
+
+def test_while_a_big_chunk_is_recorded_other_tasks_run(runs: Callable[..., None]) -> None:
+    file = Lines()
+    written: list[int] = []
+
+    async def read() -> None:
+        await AsyncMessageStream(AsyncByteSource([WHOLE]), record_to=file).until_done()
+
+    runs(read, lambda: written.append(len(file.lengths)))
+    assert parse_capture(file.getvalue()).body == WHOLE
+    in_a_turn = [later - now for now, later in itertools.pairwise(written)]
+    assert max(in_a_turn) <= 4
 
 
 def test_what_is_no_bytes_is_a_type_error_however_long_it_is() -> None:

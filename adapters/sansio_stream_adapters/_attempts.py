@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from sansio_stream.errors import APIConnectionError, APIError, fresh
+from sansio_stream.errors import (
+    EXCERPT_CHARACTERS,
+    APIConnectionError,
+    APIError,
+    excerpt,
+    fresh,
+)
 from sansio_stream.request import retry_after, retry_delay
 
 from ._feed import sentence
@@ -115,6 +121,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
 def told(failure: APIError, asked: float, longest: float) -> APIError:
     """Return the failure, with the wait that the server asked for in its message."""
     error = fresh(failure)
-    error.message += f" (the server asks to wait {asked:g} s; max_retry_after allows {longest:g} s)"
+    waits = f" (the server asks to wait {asked:g} s; max_retry_after allows {longest:g} s)"
+    error.message = excerpt(failure.message, EXCERPT_CHARACTERS - len(waits)) + waits
     error.args = (error.message,)
     return error

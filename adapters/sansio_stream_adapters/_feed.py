@@ -65,7 +65,6 @@ __all__ = [
     "Need",
     "Response",
     "StreamOptions",
-    "headers_in_text",
     "map_system_error",
     "sentence",
 ]
@@ -202,8 +201,6 @@ class Feed:
         if self._decoder is not None:
             self._decoder.receive(chunk)
             return self.go_on()
-        if self._recorder is not None and not self.is_refusing:
-            self._recorder.chunk(chunk)
         if len(chunk) <= PIECE_BYTES:
             self._receive(chunk)
             return len(chunk)
@@ -240,12 +237,11 @@ class Feed:
         except DecodingError as exc:
             self.ended(exc)
             return STEP_COST
-        if self._recorder is not None and piece and not self.is_refusing:
-            self._recorder.chunk(piece)
         self._receive(piece)
         return STEP_COST + len(piece)
 
     def _receive(self, chunk: bytes) -> None:
+        """Take at most a piece, and record it."""
         if self.is_refusing:
             self._refused_body += chunk
             # A refusal that is an event stream may stay open behind its error.
@@ -253,6 +249,8 @@ class Feed:
             if is_told or len(self._refused_body) >= REFUSAL_BYTES or self._overdue:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
             return
+        if self._recorder is not None and chunk:
+            self._recorder.chunk(chunk)
         events = self.machine.receive_data(chunk)
         self._events = NO_EVENTS if self._has_stopped else events
         if self._first_frame is not None:
@@ -471,19 +469,6 @@ class Feed:
     def request_id(self) -> str | None:
         """The server's name for the request."""
         return self.headers.get("request-id")
-
-
-def headers_in_text(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Return headers of a response as text: UTF-8, and Latin-1 where they are not that."""
-    return [(decoded(name), decoded(value)) for name, value in raw]
-
-
-def decoded(raw: bytes) -> str:
-    """Return a header's name or value as text."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
 
 
 def sentence(exc: Exception) -> str:

@@ -22,7 +22,8 @@ from sansio_stream.errors import APIConnectionError, APIError, Verdict
 from sansio_stream.request import Request
 
 from ._decoding import OFFERED
-from ._feed import headers_in_text, map_system_error, sentence
+from ._feed import map_system_error, sentence
+from ._reply import headers_in_text
 from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:

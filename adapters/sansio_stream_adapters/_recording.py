@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
+from sansio_stream.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -164,7 +165,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  (a file that was passed in may raise anything)
             self._writer = None
             self._let_go()
-            told = f"the recording stops here: {error}"
+            told = f"the recording stops here: {printable(str(error))}"
             try:
                 warnings.warn(told, RuntimeWarning, stacklevel=4)
             except Exception:  # noqa: BLE001  (-W error, or whoever shows warnings)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ._feed import MapError
 
-__all__ = ["AsyncReply", "Reply"]
+__all__ = ["AsyncReply", "Reply", "headers_in_text"]
 
 
 class Reply(Head):
@@ -36,3 +36,16 @@ class AsyncReply(Head):
     map_error: MapError | None
     owner: NotRequired[object]
     wakes: NotRequired[bool]
+
+
+def headers_in_text(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Return headers of a response as text: UTF-8, and Latin-1 where they are not that."""
+    return [(decoded(name), decoded(value)) for name, value in raw]
+
+
+def decoded(raw: bytes) -> str:
+    """Return a header's name or value as text."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

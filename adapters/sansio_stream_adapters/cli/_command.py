@@ -69,6 +69,7 @@ def run() -> int:
         status = command.main(prog_name="sansio-stream", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
+        vars(error)["message"] = unbroken(error.message)  # it quotes arguments, which may hold all
         error.show()
         return error.exit_code
     except click.Abort:
