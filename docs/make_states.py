@@ -1,15 +1,16 @@
 """The table of states in, the tables of states.md out. Knows no rule that `transitions` does not.
 
 `python docs/make_states.py` writes them into the page; a test compares.
-"""  # noqa: INP001 - a script
+"""
 
-import re
 from pathlib import Path
 from typing import Final
 
+import tables
 from sansio_stream.errors import Verdict
 from sansio_stream.machine import VERDICTS
 from sansio_stream.transitions import STATES, TRANSITIONS, Action, Ruling, State
+from tables import table
 
 PAGE: Final = Path(__file__).with_name("states.md")
 
@@ -18,14 +19,6 @@ DECIDED: Final = {
     State.FAILED: (Verdict.ERRORED, Verdict.BROKEN),
 }
 """The states that have their verdict before the end comes."""
-
-_MADE = re.compile(r"(?<=<!-- made: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
-
-
-def table(*rows: tuple[str, ...]) -> str:
-    """Return the rows as a Markdown table; the first is its head."""
-    head, *body = (f"| {' | '.join(row)} |\n" for row in rows)
-    return head + "| --- " * len(rows[0]) + "|\n" + "".join(body)
 
 
 def words(ruling: Ruling | None, state: State) -> str:
@@ -68,10 +61,12 @@ def ends() -> str:
     )
 
 
+TABLES: Final = {make.__name__: make for make in (states, steps, ends)}
+
+
 def made(page: str) -> str:
     """Return the page with its tables made anew."""
-    tables = {make.__name__: make for make in (states, steps, ends)}
-    return _MADE.sub(lambda part: f"{part[1]} -->\n\n{tables[part[1]]()}\n", page)
+    return tables.made(page, lambda name: TABLES[name]())
 
 
 if __name__ == "__main__":

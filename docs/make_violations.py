@@ -2,13 +2,14 @@
 enumeration; here are only the examples.
 
 `python docs/make_violations.py` writes the tables into the page; a test compares.
-"""  # noqa: INP001 - a script
+"""
 
-import re
 from pathlib import Path
 from typing import Final
 
+import tables
 from sansio_stream import ViolationCode
+from tables import table
 
 PAGE: Final = Path(__file__).with_name("violations.md")
 
@@ -113,8 +114,6 @@ EXAMPLES: Final = {
     ),
 }
 
-_MADE = re.compile(r"(?<=<!-- made: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
-
 
 def codes_of(table: str) -> list[ViolationCode]:
     """Return the codes of a table."""
@@ -124,20 +123,17 @@ def codes_of(table: str) -> list[ViolationCode]:
     return codes[begins[place] : begins[place + 1]]
 
 
-def row_of(code: ViolationCode) -> str:
+HEAD: Final = ("code", "meaning", "what we do", "content is lost", "for example")
+
+
+def row_of(code: ViolationCode) -> tuple[str, ...]:
     """Return the row of a code."""
-    cells = (f"`{code}`", code.meaning, code.action, code.loss or "never", EXAMPLES[code])
-    return f"| {' | '.join(cells)} |\n"
+    return (f"`{code}`", code.meaning, code.action, code.loss or "never", EXAMPLES[code])
 
 
 def made(page: str) -> str:
     """Return the page with its tables made anew."""
-    head = "| code | meaning | what we do | content is lost | for example |\n"
-    rule = "| --- " * 5 + "|\n"
-    return _MADE.sub(
-        lambda part: f"{part[1]} -->\n\n{head}{rule}{''.join(map(row_of, codes_of(part[1])))}\n",
-        page,
-    )
+    return tables.made(page, lambda name: table(HEAD, *map(row_of, codes_of(name))))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ The rooms, in reading order, which is the order of their imports:
     message_json  a message to JSON text and back, with what is not on the wire
     request       parameters -> HTTP request; response -> go on, or an error; retries
     capture       captured byte logs
+    report        what became of a stream, as a row
+    observer      a response that somebody else reads -> its report
 """
 
 from .capture import *
@@ -34,8 +36,10 @@ from .events import *
 from .machine import *
 from .message import *
 from .message_json import *
+from .observer import *
 from .partial_json import *
 from .payloads import *
+from .report import *
 from .request.body import *
 from .request.building import *
 from .request.first_frame import *

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from .codec import is_object
 from .events import (
+    CitationsDelta,
+    CompactionDelta,
     ContentBlockDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -18,6 +20,7 @@ from .events import (
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStreamEvent,
+    SignatureDelta,
     TextDelta,
     ThinkingDelta,
     UnknownDelta,
@@ -67,6 +70,24 @@ def carries_content(event: MessageStreamEvent) -> bool:
             return says_something(delta)
         case _:
             return False
+
+
+def brings_content(event: ContentBlockDeltaEvent) -> bool:
+    """Whether a delta is neither empty nor unknown: whether the model has gone on."""
+    delta = event.delta
+    return any(getattr(delta, name) for name in PROGRESS.get(type(delta), ()))
+
+
+PROGRESS: Final[dict[type, tuple[str, ...]]] = {
+    TextDelta: ("text",),
+    InputJSONDelta: ("partial_json",),
+    # Of thinking that is not shown, a server says only how much there is.
+    ThinkingDelta: ("thinking", "signature", "estimated_tokens"),
+    SignatureDelta: ("signature",),
+    CitationsDelta: ("citation",),
+    CompactionDelta: ("content", "encrypted_content"),
+}
+"""In which attributes of a delta there may be content, by its class."""
 
 
 def looks_like_content(payload: Mapping[str, Any]) -> bool:

@@ -1,16 +1,17 @@
 """The pages say what the code says: tables are compared, cases are run, links lead somewhere."""
 
 import base64
-import importlib.util
 import json
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final, get_args
 
 import attrs
 import pytest
 
+import make_reports
+import make_states
+import make_violations
 import sansio_stream
 import sansio_stream_adapters
 from sansio_stream import (
@@ -22,6 +23,7 @@ from sansio_stream import (
     Limits,
     MessageDelta,
     MessageDeltaEvent,
+    Report,
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
@@ -78,33 +80,14 @@ def name_of(cell: str) -> str:
 # states.md
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def make_states() -> ModuleType:
-    return script("make_states")
-
-
-@pytest.fixture(scope="module")
-def make_violations() -> ModuleType:
-    return script("make_violations")
-
-
-def test_the_tables_of_states_are_those_of_the_code(make_states: ModuleType) -> None:
+def test_the_tables_of_states_are_those_of_the_code() -> None:
     page = text_of(DOCS / "states.md")
     assert re.findall(r"<!-- made: (\w+) -->", page) == ["states", "steps", "ends"]
     assert page.count("<!-- end -->") == 3
     assert make_states.made(page) == page
 
 
-def test_a_table_of_states_that_was_changed_by_hand_is_made_anew(make_states: ModuleType) -> None:
+def test_a_table_of_states_that_was_changed_by_hand_is_made_anew() -> None:
     page = text_of(DOCS / "states.md")
     assert make_states.made(page.replace("| cannot happen |", "| can happen |")) == page
     assert "| cannot happen |" in page
@@ -120,7 +103,7 @@ def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> Non
 # violations.md
 
 
-def test_the_tables_of_violations_are_those_of_the_code(make_violations: ModuleType) -> None:
+def test_the_tables_of_violations_are_those_of_the_code() -> None:
     page = text_of(DOCS / "violations.md")
     assert re.findall(r"<!-- made: (\w+) -->", page) == [*make_violations.FIRST]
     assert make_violations.made(page) == page
@@ -129,12 +112,22 @@ def test_the_tables_of_violations_are_those_of_the_code(make_violations: ModuleT
     assert listed[: len(ViolationCode)] == [code.value for code in ViolationCode]
 
 
-def test_a_table_of_violations_that_was_changed_by_hand_is_made_anew(
-    make_violations: ModuleType,
-) -> None:
+def test_a_table_of_violations_that_was_changed_by_hand_is_made_anew() -> None:
     page = text_of(DOCS / "violations.md")
     assert make_violations.made(page.replace("| always |", "| never |")) == page
     assert "| always |" in page
+
+
+# reports.md
+
+
+def test_the_table_of_reports_is_that_of_the_code() -> None:
+    page = text_of(DOCS / "reports.md")
+    assert make_reports.made(page) == page
+    listed = [name_of(name) for name, *_ in rows_of(page)]
+    assert listed == [each.name for each in attrs.fields(Report)]
+    assert make_reports.made(page.replace("| `bytes` | `int` |", "| `bytes` | `float` |")) == page
+    assert "| `bytes` | `int` |" in page
 
 
 def test_what_is_always_fatal_is_listed_with_every_limit() -> None:

@@ -31,6 +31,7 @@ from sansio_stream.events import (
     PingEvent,
     UnknownEvent,
 )
+from sansio_stream.losses import brings_content
 from sansio_stream.machine import StreamMachine, shown
 from sansio_stream.request import (
     BODY_NEEDED,
@@ -42,7 +43,6 @@ from sansio_stream.request import (
 from sansio_stream.request.responses import undecoded
 from sansio_stream.transitions import State
 
-from ._content import brings_content
 from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
 from ._recording import Recorder
 from ._texts import TextPieces

@@ -48,6 +48,7 @@ from sansio_stream.message import (
     ToolUseBlock,
     UnknownBlock,
 )
+from sansio_stream.report import type_of
 
 from ._json import Layout, Role
 from ._text import one_line, printable, to_json
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
     from ._replay import Moment
 
-__all__ = ["Show", "type_of"]
+__all__ = ["Show"]
 
 # Longer lines are hard to read; in shorter ones there is no room for words.
 WIDEST: Final = 100
@@ -360,11 +361,6 @@ class Show:
 
     def _aside(self, text: str, style: str) -> None:
         self._writer.line(text, style)
-
-
-def type_of(block: ContentBlock) -> str:
-    """Return the type of a block as the wire has it."""
-    return block.wire_type if isinstance(block, UnknownBlock) else block.type
 
 
 def name_of(block: ContentBlock) -> str:

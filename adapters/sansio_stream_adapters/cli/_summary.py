@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.table import Table
@@ -13,8 +13,8 @@ from rich.text import Text
 from sansio_stream.errors import Verdict
 from sansio_stream.events import ContentBlockDeltaEvent
 from sansio_stream.message import MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock, UnknownBlock
+from sansio_stream.report import counters, type_of
 
-from ._show import type_of
 from ._text import unbroken
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Summary:
         kinds = Counter(type_of(block) for block in message.content)
         shown = first_of(f"{count} {kind}" for kind, count in kinds.items())
         yield "blocks", [", ".join(shown) or "none"], ""
-        usage = (f"{count:>7,}  {name}" for name, count in counters(message.usage.to_dict()))
+        usage = (f"{count:>7,}  {name}" for name, count in counters(message.usage))
         yield "usage", first_of(usage) or ["not said"], ""
         yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
         yield from self._timing(message)
@@ -142,12 +142,3 @@ def received(reading: Reading) -> str:
         (reading.chunks_fed, "chunk"),
     )
     return ", ".join(f"{count:,} {word}{'s' * (count != 1)}" for count, word in parts)
-
-
-def counters(usage: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    """Return every number that usage holds, those of nested objects by their path."""
-    for name, value in usage.items():
-        if isinstance(value, dict):
-            yield from counters(cast("dict[str, Any]", value), f"{prefix}{name}.")
-        elif isinstance(value, int) and not isinstance(value, bool):
-            yield f"{prefix}{name}", value
