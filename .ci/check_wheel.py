@@ -28,7 +28,8 @@ PACKAGES = {"sansio_stream": ".", "sansio_stream_adapters": "adapters"}
 # What the tests need beside the installed packages. Not the packages.
 WITH_THE_TESTS = (
     *(".ci", "tests", "benchmarks", "docs", "examples", "fuzz", "mutants", "peers", "typing_tests"),
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "pyproject.toml"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "SECURITY.md"),
+    "pyproject.toml",
 )
 
 # Of the tests that wait for servers, those that are about files and about our own limits. They take

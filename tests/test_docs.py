@@ -100,6 +100,36 @@ def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> Non
     assert [code for code in of_order if f"`{code}`" not in page] == []
 
 
+# what-a-peer-can-make-you-hold.md
+
+
+@pytest.fixture(scope="module")
+def make_limits() -> ModuleType:
+    for library in ("aiohttp", "click", "h11", "rich", "uvicorn"):
+        pytest.importorskip(library, reason=f"a limit stands in a module that needs {library}")
+    return script("make_limits")
+
+
+def test_the_tables_of_limits_are_those_of_the_code(make_limits: ModuleType) -> None:
+    page = text_of(DOCS / "what-a-peer-can-make-you-hold.md")
+    assert re.findall(r"<!-- made: (\w+) -->", page) == ["machine", "waits", "answers", "files"]
+    assert page.count("<!-- end -->") == 4
+    assert make_limits.made(page) == page, "run `python docs/make_limits.py`"
+    assert make_limits.unlisted() == []
+
+
+def test_a_default_that_was_changed_by_hand_is_made_anew(make_limits: ModuleType) -> None:
+    page = text_of(DOCS / "what-a-peer-can-make-you-hold.md")
+    assert page.count("| 64 MiB |") == 2
+    assert make_limits.made(page.replace("| 64 MiB |", "| 1 MiB |")) == page
+
+
+def test_the_page_of_embedding_has_the_same_defaults(make_limits: ModuleType) -> None:
+    rows = rows_of(section(DOCS / "embedding.md", "## Limits"))
+    shown = {name_of(name): default for name, default, _ in rows}
+    assert shown == {name: row[1] for name, row in make_limits.OF_THE_MACHINE.items()}
+
+
 # violations.md
 
 

@@ -1,7 +1,9 @@
 """A client without a pool has a connection for each request, on sockets and on trio alike."""
 
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 from unittest import mock
 
@@ -24,6 +26,7 @@ from servers import (
     chunk,
     head,
     listening,
+    make_tls,
     nobody_listens,
     port_of,
     response,
@@ -212,3 +215,25 @@ def test_tls_tells_the_end_of_a_body_from_a_cut(
         text_from(server.url, ssl_context=tls.client)
     assert isinstance(caught.value, IncompleteMessageError) is (step is Do.CLOSE)
     assert caught.value.verdict is Verdict.TRUNCATED
+
+
+# TLS.
+
+
+def test_it_says_that_it_speaks_http_1_1(
+    text_from: TextFrom, raw_server: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoken: list[str | None] = []
+
+    class Telling(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            super().do_handshake(block)
+            spoken.append(self.selected_alpn_protocol())
+
+    tls = make_tls(tmp_path)
+    tls.server.set_alpn_protocols(["h2", "http/1.1"])
+    tls.server.sslsocket_class = Telling
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca_file))
+    server = raw_server([response(STREAM)], tls=tls)
+    assert text_from(server.url) == TEXT
+    assert spoken == ["http/1.1"]

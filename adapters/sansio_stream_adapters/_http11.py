@@ -8,6 +8,7 @@ body comes as it was sent, compressed where it is.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ __all__ = [
     "PIECE_BYTES",
     "Exchange",
     "Origin",
+    "default_context",
     "map_error",
     "mapped",
     "waits_of",
@@ -91,6 +93,17 @@ class Origin:
             default if url.port is None else url.port,
             url.netloc.removesuffix(f":{default}"),
         )
+
+
+def default_context() -> ssl.SSLContext:
+    """Return the TLS of a client that nobody has told whom to trust: whom the system does.
+
+    It says that it speaks HTTP/1.1 (ALPN, RFC 7301): a server that would take another protocol for
+    granted, or answer one that was mixed up with it, refuses then.
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class Exchange:

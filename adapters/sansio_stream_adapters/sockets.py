@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,11 +15,21 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from ._bridge import MessageStream, Reply, StreamOptions
 from ._client import BaseClient, ClientSettings
-from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, map_error, mapped, waits_of
+from ._http11 import (
+    DEFAULT_TIMEOUT,
+    PIECE_BYTES,
+    Exchange,
+    Origin,
+    default_context,
+    map_error,
+    mapped,
+    waits_of,
+)
 from ._opening import current_opening
 from ._timeout import Deadline, left_of, overdue
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Generator
 
     from sansio_stream.request import Request
@@ -61,7 +70,7 @@ class Client(BaseClient):
         self, *, ssl_context: ssl.SSLContext | None = None, **settings: Unpack[ClientSettings]
     ) -> None:
         super().__init__(**settings)
-        self._ssl_context = ssl_context or ssl.create_default_context()
+        self._ssl_context = ssl_context or default_context()
 
     def send(self, request: Request, timeouts: Timeout) -> Reply:
         """Connect, send the request, and read the head; the body is read later."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import ssl
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
@@ -26,10 +25,19 @@ from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
 from ._concurrency import in_time
 from ._feed import sentence
-from ._http11 import DEFAULT_TIMEOUT, PIECE_BYTES, Exchange, Origin, mapped, waits_of
+from ._http11 import (
+    DEFAULT_TIMEOUT,
+    PIECE_BYTES,
+    Exchange,
+    Origin,
+    default_context,
+    mapped,
+    waits_of,
+)
 from ._timeout import Deadline, overdue
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Generator
 
     from sansio_stream.errors import APIError
@@ -93,7 +101,7 @@ class AsyncClient(AsyncBaseClient):
         self, *, ssl_context: ssl.SSLContext | None = None, **settings: Unpack[ClientSettings]
     ) -> None:
         super().__init__(**settings)
-        self._ssl_context = ssl_context or ssl.create_default_context()
+        self._ssl_context = ssl_context or default_context()
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Connect, send the request, and read the head; the body is read later."""
