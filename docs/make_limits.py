@@ -2,14 +2,14 @@
 in the code; here are only the reasons, and what a limit does not bound.
 
 `python docs/make_limits.py` writes the tables into the page; a test compares.
-"""  # noqa: INP001 - a script
+"""
 
-import re
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import attrs
 
+import tables
 from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
 from sansio_stream.request.first_frame import LOOK_BYTES
@@ -23,8 +23,6 @@ Row: TypeAlias = tuple[str, str, str, str]
 """A limit, its default, its reason, and what it does not bound."""
 
 HEAD: Final[Row] = ("limit", "default", "why", "what it does not bound")
-
-_MADE = re.compile(r"(?<=<!-- made: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 
 def size(count: int | None) -> str:
@@ -285,16 +283,12 @@ def files() -> list[Row]:
     ]
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows as a Markdown table."""
-    head, *body = (f"| {' | '.join(row)} |\n" for row in (HEAD, *rows))
-    return head + "| --- " * len(HEAD) + "|\n" + "".join(body)
+TABLES: Final = {make.__name__: make for make in (machine, waits, answers, files)}
 
 
 def made(page: str) -> str:
     """Return the page with its tables made anew."""
-    tables = {make.__name__: make for make in (machine, waits, answers, files)}
-    return _MADE.sub(lambda part: f"{part[1]} -->\n\n{table(tables[part[1]]())}\n", page)
+    return tables.made(page, lambda name: tables.table(HEAD, *TABLES[name]()))
 
 
 def unlisted() -> list[str]:

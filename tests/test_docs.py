@@ -1,6 +1,7 @@
 """The pages say what the code says: tables are compared, cases are run, links lead somewhere."""
 
 import base64
+import importlib
 import json
 import re
 from pathlib import Path
@@ -104,13 +105,14 @@ def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> Non
 
 
 @pytest.fixture(scope="module")
-def make_limits() -> ModuleType:
+def make_limits() -> Any:
+    """The script, where there are the libraries whose modules it looks at."""
     for library in ("aiohttp", "click", "h11", "rich", "uvicorn"):
         pytest.importorskip(library, reason=f"a limit stands in a module that needs {library}")
-    return script("make_limits")
+    return importlib.import_module("make_limits")
 
 
-def test_the_tables_of_limits_are_those_of_the_code(make_limits: ModuleType) -> None:
+def test_the_tables_of_limits_are_those_of_the_code(make_limits: Any) -> None:
     page = text_of(DOCS / "what-a-peer-can-make-you-hold.md")
     assert re.findall(r"<!-- made: (\w+) -->", page) == ["machine", "waits", "answers", "files"]
     assert page.count("<!-- end -->") == 4
@@ -118,13 +120,13 @@ def test_the_tables_of_limits_are_those_of_the_code(make_limits: ModuleType) -> 
     assert make_limits.unlisted() == []
 
 
-def test_a_default_that_was_changed_by_hand_is_made_anew(make_limits: ModuleType) -> None:
+def test_a_default_that_was_changed_by_hand_is_made_anew(make_limits: Any) -> None:
     page = text_of(DOCS / "what-a-peer-can-make-you-hold.md")
     assert page.count("| 64 MiB |") == 2
     assert make_limits.made(page.replace("| 64 MiB |", "| 1 MiB |")) == page
 
 
-def test_the_page_of_embedding_has_the_same_defaults(make_limits: ModuleType) -> None:
+def test_the_page_of_embedding_has_the_same_defaults(make_limits: Any) -> None:
     rows = rows_of(section(DOCS / "embedding.md", "## Limits"))
     shown = {name_of(name): default for name, default, _ in rows}
     assert shown == {name: row[1] for name, row in make_limits.OF_THE_MACHINE.items()}
