@@ -28,7 +28,7 @@ demo: $(VENV)/demo.stamp  ## replay a recorded stream: what a first look at the 
 	@$(BIN)/sansio-stream replay examples/thinking-and-tool-use.capture.jsonl
 
 test: $(VENV)/dev.stamp  ## run the tests
-	@$(RUN) pytest --numprocesses auto --maxprocesses 4
+	@$(RUN) pytest --numprocesses auto
 
 coverage: $(VENV)/dev.stamp  ## run the tests and demand every branch of the core
 	@$(RUN) coverage run -m pytest --quiet -m 'not exhaustive' \

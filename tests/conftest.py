@@ -65,6 +65,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are processors, because tests wait for servers; 5 at most."""
+    return min(5, (os.cpu_count() or 1) + 1)
+
+
 # With pytest-xdist each process counts for itself; what it has counted it hands over at its end.
 
 
