@@ -7,6 +7,7 @@ the rooms they stand on, in reading order:
     _concurrency  waiting with an end, in a thread, asyncio or trio
     _recording    a body into a file, while it comes
     _feed         all of a stream but its loop
+    _tee          what somebody else reads, told to an observer
     _view         what a stream shows of what it has read
     _dropped      what was dropped unclosed is closed soon
     _opening      a call whose stream is not there yet can be closed, too
@@ -29,4 +30,5 @@ from ._feed import (
     StreamOptions as StreamOptions,
     map_system_error as map_system_error,
 )
+from ._tee import *
 from ._timeout import *
