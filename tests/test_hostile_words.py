@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,6 +98,18 @@ def test_what_a_file_says_of_itself_is_warned_of_in_one_line() -> None:
     assert len(said) <= 1024 + len("the recording stops here: ")
 
 
+@pytest.fixture
+def _pipes_are_as_before() -> Iterator[None]:
+    """The command takes over what a broken pipe does to the process."""
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.signal(signal.SIGPIPE, before)
+
+
+@pytest.mark.usefixtures("_pipes_are_as_before")
 @pytest.mark.parametrize(
     "args",
     [

@@ -59,3 +59,13 @@ def test_the_tests_need_no_older_version_than_users_may_have() -> None:
     both = tested.keys() & installed.keys()
     assert len(both) > 5
     assert {name: tested[name] for name in both} == {name: installed[name] for name in both}
+
+
+def test_what_the_wheel_is_not_tested_with_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(REPOSITORY / ".ci")
+    check_wheel = runpy.run_path(str(REPOSITORY / ".ci" / "check_wheel.py"))
+    with_servers = check_wheel["with_servers"]()
+    assert {"adapters", "waits"} <= set(with_servers)
+    assert {*check_wheel["WITHOUT_LIBRARIES"]} <= set(with_servers)
+    for name in with_servers:
+        assert (REPOSITORY / "tests" / f"test_{name}.py").is_file(), name
