@@ -92,6 +92,20 @@ async def test_a_head_that_does_not_end_is_given_up_at_the_deadline(
     assert delays == []
 
 
+@driven
+async def test_a_head_is_given_up_on_a_connection_that_has_served_before(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
+    server = raw_server([response(HALF + REST)], DRIPPED["a head that is dripped"]())
+    async with adapter.client(server.url) as client:
+        async with client.messages.stream(**ask()) as stream:
+            await stream.until_done()
+        with pytest.raises(APITimeoutError, match=r"total: the head had not come within 0\.3 s"):
+            await client.messages.create(**ask(), stream=True, timeout=Timeout(total=0.3))
+    assert server.connections == (1 if adapter.pools else 2)
+    await adapter.until(lambda: not server.open_connections, "connections are closed")
+
+
 @pytest.mark.parametrize("count", [20, 21])
 @driven
 async def test_without_a_pool_twenty_interim_answers_are_read_and_no_more(

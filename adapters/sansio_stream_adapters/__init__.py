@@ -14,6 +14,7 @@ the rooms they stand on, in reading order:
     _bridge       the loops: MessageStream and AsyncMessageStream
     _client       what all clients share: parameters, retries, errors
     _http11       HTTP/1.1 for those who have a connection only
+    _httpcore     the connections of a synchronous httpx, watched while a head is awaited
     httpx  aiohttp  trio  sockets
 
 The exceptions are those of `sansio_stream.errors`, unchanged, so one `except` serves both packages.

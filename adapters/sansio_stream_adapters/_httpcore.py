@@ -122,6 +122,7 @@ def watched(stream: type[NetworkStream]) -> type[Watched]:
 
 def shut_down(stream: Any) -> None:
     """End what is waited for on a network stream, from any thread."""
-    with contextlib.suppress(OSError):  # it has gone already
+    # It may have gone already, or be no socket, in a caller's own backend.
+    with contextlib.suppress(OSError, TypeError):
         # Not the method of an SSLSocket: that takes the TLS away from under a read.
         socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
