@@ -50,20 +50,28 @@ OF_THE_MACHINE: Final[dict[str, Row]] = {
         size(LIMITS.event_bytes),
         "a document in a result is megabytes of base64 on one line",
         (
-            "the objects made of it: Python's take up to some thirty times the bytes, where a"
-            " payload is all brackets; who cannot hold that sets less"
+            "the objects made of it: Python's take up to 33 times the bytes where a payload is all"
+            " brackets, 65 times where it lists empty blocks or citations; who cannot hold that"
+            " sets less"
         ),
     ),
     "block_bytes": (
         "`Limits.block_bytes`",
         size(LIMITS.block_bytes),
-        "no answer has a block of that size, and one that is made of small deltas grows for ever",
+        (
+            "no answer has a block of that size, its start and its deltas together, and one that is"
+            " made of small deltas grows for ever"
+        ),
         "all blocks together: that is `total_bytes`",
     ),
     "total_bytes": (
         "`Limits.total_bytes`",
         size(LIMITS.total_bytes),
-        "of the whole body, after content-decoding, pings and comments included",
+        (
+            "no honest stream comes near: a context of 1,000,000 tokens, each in a delta of its own"
+            " of 200 bytes, is 200 MB, and ten documents that may be sent back are 320 MB; of the"
+            " whole body, after content-decoding, pings and comments included"
+        ),
         "how long it takes: that is `total`",
     ),
     "blocks": (

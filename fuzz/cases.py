@@ -37,7 +37,7 @@ MEMORY: Final = 0b11000
 # Small enough that a few kilobytes reach each of them. The first of each row is the default.
 EVENT_BYTES: Final = (Limits().event_bytes, 1, 8, 30, 60, 120, 250, 500, 1_000)
 BLOCK_BYTES: Final = (Limits().block_bytes, 1, 50, 130, 300, 600, 1_200)
-TOTAL_BYTES: Final = (None, 0, 1, 40, 200, 700, 2_000)
+TOTAL_BYTES: Final = (Limits().total_bytes, None, 0, 1, 40, 200, 700, 2_000)
 BLOCKS: Final = (Limits().blocks, 0, 1, 2, 3, 5)
 DEPTH: Final = (Limits().depth, 0, 1, 2, 3, 4, 6, 30)
 VIOLATIONS: Final = (Limits().violations, 0, 1, 2, 5)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import seeds
 from cases import HEAD
 
-TARGETS: Final = ("stream_machine", "sse_decoder")
+TARGETS: Final = ("stream_machine", "sse_decoder", "cost")
 """Whose inputs are streams."""
 
 POOL: Final = tuple(

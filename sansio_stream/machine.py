@@ -525,7 +525,7 @@ class StreamMachine:
         faults = frame.faults
         try:
             reading = read_frame(frame, self._limits)
-            if frame.escaped and loses_by_replacement(frame, reading[0], self._limits):
+            if frame.sent and loses_by_replacement(frame, reading[0], self._limits):
                 # The data is read last, so its fault is the last one.
                 codes = [fault.code for fault in faults]
                 last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)

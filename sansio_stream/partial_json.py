@@ -581,7 +581,10 @@ _finite_decoder: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_f
 _scan_once: Final = vars(_decoder)["scan_once"]
 _begins_object: Final = re.compile(r"[ \t\n\r]*+\{").match
 _ends_here: Final = re.compile(r"[ \t\n\r]*+\Z").match
-_ALL_BUT_BRACKETS: Final = r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))++'
+# Brackets that open or close, one behind another, and what stands before them: no match fails.
+_brackets: Final = re.compile(
+    r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+(?:([\[{]++)|([\]}]++)|\Z)'
+).finditer
 
 
 def _decode(text: str, max_depth: int, decoder: json.JSONDecoder = _decoder) -> Any:
@@ -595,8 +598,9 @@ def _nests_deeper(text: str, max_depth: int) -> bool:
     """Whether the brackets of a text do, whatever else is wrong with it."""
     if text.count("[") + text.count("{") > max_depth:
         depth = 0
-        for bracket in re.sub(_ALL_BUT_BRACKETS, "", text):
-            depth += 1 if bracket in "[{" else -1
+        for found in _brackets(text):
+            opened, closed = found.groups("")
+            depth += len(opened) - len(closed)
             if depth > max_depth:
                 return True
     return False

@@ -208,6 +208,7 @@ class Fold:
                 self._check_size(block.size if block else 0, origin)
             case ContentBlockStartEvent(index=index, content_block=start):
                 self._check_blocks(len(self._blocks) + 1, origin)
+                self._check_size(0, origin)
                 yield from judge_block_start(
                     index=index,
                     next_index=self._next_index,
@@ -260,7 +261,7 @@ class Fold:
 
     def _check_size(self, size: int, origin: Origin) -> None:
         if size + origin.size > self._limits.block_bytes:
-            sentence = "the deltas of a content block, or of the message, are larger than {} bytes"
+            sentence = "a content block, or what changes the message, is larger than {} bytes"
             raise limit_error_of(origin, sentence, "block_bytes", self._limits.block_bytes)
 
     def _check_blocks(self, count: int, origin: Origin) -> None:
@@ -286,7 +287,7 @@ class Fold:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._newest[index].grow(delta, size)
             case ContentBlockStartEvent(index=index, content_block=block):
-                self._start_block(index, block)
+                self._start_block(index, block, size)
             case ContentBlockStopEvent(index=index):
                 self._newest[index].stop()
                 self._open_blocks -= 1
@@ -350,9 +351,10 @@ class Fold:
             block.lose_input()
         self._open_inputs.clear()
 
-    def _start_block(self, index: int, block: ContentBlock) -> None:
+    def _start_block(self, index: int, block: ContentBlock, size: int) -> None:
         text = self._new_input_text() if isinstance(block, InputBlock) else None
         growing = GrowingBlock(index, block, text)
+        growing.size = size
         self._add_block(growing)
         self._open_blocks += 1
         if text is not None and index in self._lost_indexes:

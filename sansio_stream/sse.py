@@ -94,8 +94,8 @@ class Frame:
         retry: as in `ServerSentEvent`.
         faults: what was wrong with it, or with lines before it that gave no frame.
         uncounted: how many more faults there were than are kept.
-        escaped: the data with each byte that is no UTF-8 as a lone surrogate, as the error handler
-            "surrogateescape" reads it; "" where all of it is UTF-8. In `data` U+FFFD stands there.
+        sent: the data as it was sent where not all of it is UTF-8, and b"" where it is. In `data`
+            U+FFFD stands for what is not.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Frame:
     retry: int | None
     faults: tuple[Fault, ...]
     uncounted: int
-    escaped: str = ""
+    sent: bytes = b""
 
 
 class Framer:
@@ -183,7 +183,7 @@ class Framer:
         # The fields of the frame so far, and the offset of the first.
         self._start: int | None = None
         self._name: bytes | None = None
-        self._data: list[bytes] = []
+        self._data = bytearray()
         self._id: bytes | None = None
         self._retry: int | None = None
         self._faults: list[Fault] = []
@@ -521,10 +521,11 @@ class Framer:
 
     def _take_fields(self, lines: list[tuple[bytes, bytes, bytes]], frame_start: int) -> None:
         """Interpret lines: all of a line, its field, "" for a comment, and its value."""
+        values: list[bytes] = []
         unknown: list[bytes] = []
         for content, field, value in lines:
             if field == b"data":
-                self._data.append(value)
+                values.append(value)
             elif field not in KNOWN_FIELDS:
                 if field:
                     unknown.append(content)
@@ -535,10 +536,15 @@ class Framer:
                 if b"\0" not in value:
                     self._id = value
             else:
-                if unknown:  # faults are noted in their order
+                if unknown and self._room_for_faults:  # those that are kept have an order
                     self._note_unknown(unknown, frame_start)
                     unknown = []
                 self._take_retry(value, frame_start)
+        if values:
+            # "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
+            # character to the data buffer." A list of them would take 100 bytes for a line of 5.
+            self._data += b"\n".join(values)
+            self._data += b"\n"
         if unknown:
             self._note_unknown(unknown, frame_start)
 
@@ -587,22 +593,28 @@ class Framer:
         if self._id is not None:
             self.last_event_id = self._text(self._id, start)
         self.frames += bool(self._data)
-        data, size = b"\n".join(self._data), end - start
-        frame = self._frame(self._name or b"", data, start, size, self._retry)
+        # "If the data buffer's last character is a U+000A LINE FEED (LF) character, then remove"
+        del self._data[-1:]
+        frame = self._frame(self._name or b"", self._data, start, end - start, self._retry)
         self._forget_fields()
         return frame
 
     def _frame(
-        self, name: bytes, data: bytes, start: int, size: int, retry: int | None = None
+        self,
+        name: bytes,
+        data: bytes | bytearray,
+        start: int,
+        size: int,
+        retry: int | None = None,
     ) -> Frame:
         self.place = start
         self.is_between_frames = True
         name_text = self._text(name, start)
         try:
-            data_text, escaped = data.decode(), ""
+            data_text, sent = data.decode(), b""
         except UnicodeDecodeError as error:
             data_text = self._replaced(data, error, start, is_kept=True)
-            escaped = data.decode("utf-8", "surrogateescape")
+            sent = bytes(data)
         has_faults = self._faults or self._uncounted
         faults, uncounted = self.take_faults() if has_faults else ((), 0)
         return Frame(
@@ -614,13 +626,13 @@ class Framer:
             retry,
             faults,
             uncounted,
-            escaped,
+            sent,
         )
 
     def _forget_fields(self) -> None:
         self._start = None
         self._name = None
-        self._data = []
+        self._data = bytearray()
         self._id = None
         self._retry = None
 
@@ -631,16 +643,22 @@ class Framer:
             return self._replaced(value, error, frame_start)
 
     def _replaced(
-        self, value: bytes, error: UnicodeDecodeError, frame_start: int, *, is_kept: bool = False
+        self,
+        value: bytes | bytearray,
+        error: UnicodeDecodeError,
+        frame_start: int,
+        *,
+        is_kept: bool = False,
     ) -> str:
-        piece = value[max(0, error.start - 32) :]
+        begin = max(0, error.start - 32)
+        piece = value[begin : begin + 4 * EXCERPT_CHARACTERS]
         self._note(ViolationCode.INVALID_UTF8, piece, frame_start, is_kept=is_kept)
         return value.decode("utf-8", "replace")
 
     def _note(
         self,
         code: ViolationCode,
-        piece: bytes,
+        piece: bytes | bytearray,
         frame_start: int,
         *,
         loses_content: bool = False,

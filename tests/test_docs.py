@@ -256,14 +256,14 @@ def test_every_verdict_has_its_row() -> None:
 
 
 def test_every_limit_has_its_row_and_its_default() -> None:
-    def shown(value: int | None) -> str:
-        if value is None:
-            return "none"
-        return f"{value:,}" if value % 2**20 else f"{value // 2**20} MiB"
+    def shown(value: int) -> str:
+        if value % 2**20:
+            return f"{value:,}"
+        return f"{value // 2**20} MiB" if value % 2**30 else f"{value // 2**30} GiB"
 
     rows = rows_of(section(DOCS / "embedding.md", "## Limits"))
     assert [(name_of(name), default) for name, default, _ in rows] == [
-        (field.name, shown(field.default)) for field in attrs.fields(Limits)
+        (field.name, shown(field.default or 0)) for field in attrs.fields(Limits)
     ]
 
 

@@ -421,7 +421,7 @@ def test_the_default_limits_are_those_that_are_documented() -> None:
     assert Limits() == Limits(
         event_bytes=67_108_864,
         block_bytes=67_108_864,
-        total_bytes=None,
+        total_bytes=1_073_741_824,
         blocks=10_000,
         depth=200,
         violations=1_000,

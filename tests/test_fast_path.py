@@ -703,7 +703,8 @@ def test_of_a_block_that_nobody_knows_each_delta_reaches_the_plain_path(
 
 def test_the_plain_path_says_that_a_limit_is_exceeded(on_plain_path: list[str]) -> None:
     frame = api(0, "word")
-    machine = begun(TEXT, limits=Limits(block_bytes=10 * len(frame)))
+    start = body(block_start(0, TEXT))
+    machine = begun(TEXT, limits=Limits(block_bytes=len(start) + 10 * len(frame)))
     on_plain_path.clear()
     for _ in range(10):
         assert deltas_of(machine, frame)

@@ -116,6 +116,22 @@ def after(original: Callable[..., Any], then: Callable[..., object]) -> Callable
     return patched
 
 
+def before(original: Callable[..., Any], first: Callable[..., object]) -> Callable[..., Any]:
+    """A method that does something more before it begins."""
+
+    def patched(self: Any, *args: Any, **options: Any) -> Any:
+        first(self, *args)
+        return original(self, *args, **options)
+
+    return patched
+
+
+def idle(rounds: int) -> None:
+    """Do nothing, often."""
+    for _ in range(rounds):
+        pass
+
+
 def forgetful(self: Framer, state: tuple[None, dict[str, Any]]) -> None:
     """Unpickles without the beginning of a line."""
     for name, value in state[1].items():
@@ -305,6 +321,11 @@ BROKEN = {
         *("stream_machine", StreamMachine, "_admit", hoarding),
         seed(b"data: {}\n\n", *LITTLE_MEMORY),
         "a machine holds",
+    ),
+    "each frame is worked on too long": Breakage(
+        *("cost", StreamMachine, "_admit", before(StreamMachine._admit, lambda *_: idle(5_000))),
+        seed(b"data:x\n\n" * 40),
+        "would be enough",
     ),
     "NaN is taken for a number": Breakage(
         *("partial_json", json_room, "_decode", lambda text, *_: json.loads(text)),

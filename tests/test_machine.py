@@ -708,7 +708,7 @@ def nested(depth: int) -> dict[str, Any]:
             "blocks",
         ),
         (
-            Limits(block_bytes=260),
+            Limits(block_bytes=350),
             [message_start(), block_start(0), text(0, "x" * 100)],
             [message_start(), block_start(0), text(0, "x" * 100), text(0, "y" * 100)],
             "block_bytes",

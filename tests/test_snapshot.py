@@ -528,9 +528,9 @@ def test_content_is_ordered_by_index_whatever_the_order_of_arrival(order: list[i
     assert [block["text"] for block in message["content"]] == list("012345")
 
 
-def test_the_deltas_of_a_block_may_be_as_large_together_as_the_limit_says() -> None:
+def test_a_block_may_be_as_large_with_its_deltas_as_the_limit_says() -> None:
     deltas = [text(0, "x" * size) for size in (1, 20, 300)]
-    size = len(body(*deltas))
+    size = len(body(block_start(0), *deltas))
     stream = body(message_start(), block_start(0), *deltas, block_start(1), *[text(1, "y")] * 3)
     _, outcome = run([stream], limits=Limits(block_bytes=size))
     assert outcome.error == ""
@@ -540,10 +540,23 @@ def test_the_deltas_of_a_block_may_be_as_large_together_as_the_limit_says() -> N
     assert len(outcome.events) == 4
 
 
+def test_what_a_block_begins_with_counts_and_so_many_blocks_hold_no_more_than_the_body() -> None:
+    start = block_start(0, {"type": "web_fetch_tool_result", "content": "x" * 500})
+    size = len(body(start))
+    stream = body(message_start(), start, block_stop(0))
+    assert run([stream], limits=Limits(block_bytes=size))[1].error == ""
+    machine, outcome = run([stream], limits=Limits(block_bytes=size - 1))
+    assert isinstance(machine.error, LimitError)
+    assert (machine.error.limit, len(outcome.events)) == ("block_bytes", 1)
+    limits = Limits()
+    assert limits.total_bytes is not None
+    assert limits.total_bytes < limits.blocks * limits.block_bytes
+
+
 def test_a_delta_that_is_reported_and_counts_fills_its_block_like_any_other() -> None:
     start = block_start(0, {"type": "thinking", "thinking": "", "signature": "A"})
     second = delta(0, "signature_delta", signature="B" * 50)
-    size = len(body(second))
+    size = len(body(start, second))
     _, outcome = run([body(message_start(), start, second)], limits=Limits(block_bytes=size))
     assert (outcome.error, len(outcome.violations)) == ("", 1)
     machine, _ = run([body(message_start(), start, second)], limits=Limits(block_bytes=size - 1))
