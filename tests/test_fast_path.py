@@ -28,7 +28,7 @@ from sansio_stream import (
     UnknownBlock,
     ViolationCode,
 )
-from sansio_stream.reading import Reading, read_frame
+from sansio_stream.reading import Reading, measured, read_frame
 from sansio_stream.sse import Frame
 from sansio_stream.testing import FaultyStream, cuts, faults, scripts, wire
 from wire import (
@@ -503,15 +503,17 @@ def test_at_the_exact_limits_nothing_tells() -> None:
     for layout in (API, DUMPS, SORTED):
         for strings in (["", "", ""], ["word", "a longer one", r"\u00e9"]):
             deltas = [delta_in(layout, each) for each in strings]
-            start: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
+            begin: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
+            # A block counts with what it began with, a body without what came as payloads.
+            began = measured(block_start(0), Limits()).size
             ends = itertools.accumulate(map(len, deltas))
             for size in sorted({end + more for end in ends for more in range(-2, 4)}):
                 for limits in (
                     Limits(event_bytes=size),
-                    Limits(block_bytes=size),
+                    Limits(block_bytes=began + size),
                     Limits(total_bytes=size),
                 ):
-                    assert_nothing_tells([*start, *deltas], limits=limits, look=NEVER)
+                    assert_nothing_tells([*begin, *deltas], limits=limits, look=NEVER)
 
 
 def test_the_end_of_the_body_is_judged_the_same_where_payloads_came_before_it() -> None:
