@@ -144,7 +144,7 @@ class Observer:
         chunk).
         """
         machine, timing = self._machine, self._timing
-        ends_stall = timing.would_end_stall(at)
+        ends_stall = at is not None and at > timing.stalled_from
         place: Place = NOWHERE
         count, has_text = 0, False
         try:
@@ -239,6 +239,7 @@ class Timing:
     Attributes:
         first_byte: when the first byte came.
         first_event: when the first event came.
+        stalled_from: content that comes later than this ends a stall.
     """
 
     def __init__(self, stall: float) -> None:
@@ -249,14 +250,10 @@ class Timing:
         self._stall_count = 0
         self.first_byte: float | None = None
         self.first_event: float | None = None
+        self.stalled_from = math.inf
         self._first_content: float | None = None
         self._first_text: float | None = None
         self._last_content: float | None = None
-
-    def would_end_stall(self, at: float | None) -> bool:
-        """Whether content that comes at this time ends a stall."""
-        last = self._last_content
-        return at is not None and last is not None and at - last > self._stall
 
     def content(self, at: float, count: int, place: Place, *, has_text: bool) -> None:
         """Note that so many events with content came at once.
@@ -270,6 +267,7 @@ class Timing:
         """
         last = self._last_content
         self._last_content = at
+        self.stalled_from, stalled_from = at + self._stall, self.stalled_from
         if has_text and self._first_text is None:
             self._first_text = at
         self._gaps_of_nothing += count - 1
@@ -277,7 +275,7 @@ class Timing:
             self._first_content = at
             return
         gap = at - last
-        if gap > self._stall:
+        if at > stalled_from:
             self._stall_count += 1
             if len(self._stalls) < MOST_STALLS:
                 self._stalls.append(Stall(at, gap, *place))
