@@ -4,6 +4,7 @@ Knows nothing about messages and imports nothing of ours. Each character is look
 whatever the cuts and however often the value is read; no step recurses on the text's nesting.
 """
 
+import functools
 import json
 import math
 import re
@@ -56,6 +57,11 @@ _TOKENS: Final[Mapping[str, str]] = {
     )
 }
 # fmt: on
+
+_LEVELS: Final = 2
+# How long a text is for which it is worth asking, and how much of it is read at once.
+_MANY: Final = 256
+_AT_ONCE: Final = 65_536
 
 # In a string. The escape of a high surrogate is taken where what follows decides whether it is
 # one half of a pair, and is held back until then: so no cut splits a pair.
@@ -276,6 +282,13 @@ class PartialJSON:
 
     def _step_token(self, text: str, position: int) -> int:
         """Between tokens: `_TOKENS` says what a state takes, this says where it leads."""
+        if len(text) - position > _MANY and self._takes_items:
+            items = _many_items()(text, position, position + _AT_ONCE)
+            if items is not None:
+                top: Any = self._top
+                top.extend(_decoder.decode(f"[{items[0][:-1]}]"))
+                self._state = VALUE
+                return items.end()
         token = _match[_TOKENS[self._state]](text, position)
         if token is None:
             position = len(text) - len(text[position:].lstrip(" \t\n\r"))
@@ -326,6 +339,12 @@ class PartialJSON:
             case _:  # nothing but white space was left
                 pass
         return token.end()
+
+    @property
+    def _takes_items(self) -> bool:
+        """Whether an item of an array may come, and be as deep as those that are taken at once."""
+        is_next = self._state is FIRST_ITEM or (self._state is VALUE and self._after is AFTER_ITEM)
+        return is_next and len(self._outer) + _LEVELS <= self._max_depth
 
     def _step_string(self, text: str, position: int) -> int:
         """IN_STRING, IN_KEY: characters up to the closing quote."""
@@ -498,6 +517,28 @@ class PartialJSON:
         reason = f"expected {expected}, found {text[position]!r}"
         self._death = (reason, self._at(text, position))
         return len(text)
+
+
+@functools.cache
+def _many_items() -> Callable[[str, int, int], re.Match[str] | None]:
+    """What matches many items of an array, whole and not deep, each with its comma, for C to read.
+
+    Of more than 640 digits nobody knows whether Python converts them (`set_int_max_str_digits`).
+    Compiled where a long text asks for it, and not by who imports this.
+    """
+    comma = rf"{_SPACE},"
+    name = rf'{_SPACE}"{_PLAIN}*+"{_SPACE}:'
+    item = (
+        rf'{_SPACE}(?:"{_PLAIN}*+"|-?(?:0|[1-9][0-9]{{0,600}}+)(?:\.[0-9]++)?+(?:{_EXP})?+{_ENDS}'
+        r"|true|false|null)"
+    )
+    for _ in range(_LEVELS):
+        array, members = (
+            rf"\[(?:{item}(?:{comma}(?!{_SPACE}\])|(?={_SPACE}\])))*+{_SPACE}\]",
+            rf"\{{(?:{name}{item}(?:{comma}(?!{_SPACE}\}})|(?={_SPACE}\}})))*+{_SPACE}\}}",
+        )
+        item = rf"(?:{item}|{_SPACE}(?:{array}|{members}))"
+    return re.compile(rf"(?:{item}{comma})++").match
 
 
 def _restore(cls: type[PartialJSON], strings: bool, max_depth: int, text: str) -> PartialJSON:

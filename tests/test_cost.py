@@ -36,11 +36,11 @@ def each(unit: bytes, cut: Cut, **options: Any) -> float:
     """Count the steps that one unit more costs, inside of a message."""
     times = 1 + 1_500 // len(unit)
     work_of([BEGIN, *cut(unit)], limits=FEW, **options)  # what is derived from a class is derived
-    few, many = (
+    few, more = (
         work_of([BEGIN, *cut(unit * count)], limits=FEW, **options)
         for count in (20 + times, 20 + 2 * times)
     )
-    return (many - few) / times
+    return (more - few) / times
 
 
 LINES: Final = [
@@ -102,6 +102,26 @@ def test_a_bound_of_the_body_costs_an_ordinary_stream_nothing() -> None:
         stream = [BEGIN, *cut(DELTA * 50)]
         work_of(stream, limits=bounded)
         assert work_of(stream, limits=bounded) <= 1.01 * work_of(stream, limits=unbounded)
+
+
+# What ends a stream is read to the place where it goes wrong.
+
+
+@pytest.mark.parametrize(
+    "item", [b"[],", b"{},", b"1,", b'"",', b'{"":1},', b"[1,1],", b'"\\n",', b"[[1]],", b'"":1,']
+)
+def test_a_byte_of_what_is_no_json_costs_no_more_than_ten_of_a_delta_that_is_read(
+    item: bytes,
+) -> None:
+    def work(count: int) -> int:
+        opened = b'{"":1,' if item.startswith(b'"":') else b"["
+        data = b"event: content_block_delta\ndata: " + opened + item * count + b"\n\n"
+        return work_of([BEGIN, data])
+
+    count = 2_000 // len(item)
+    work(count)
+    more = work(2 * count) - work(count)
+    assert more <= AT_MOST * ordinary().byte * count * len(item)
 
 
 # Memory.

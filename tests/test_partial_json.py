@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given, strategies as st
@@ -878,3 +878,44 @@ def test_brackets_beside_one_another_and_in_strings_leave_a_text_to_c() -> None:
         with counted_work() as work:
             assert loads(text, 3) == json.loads(text)
         assert work[0] == 0
+
+
+# Many items of an array at once.
+
+ITEMS: Final = st.sampled_from(
+    [
+        *("1", "-0", "-0.5e3", "1e999", " 12\t", '"ab"', '""', "true", "null", "[]", "{}"),
+        *('{"a":1,"a" : [2]}', "[1,2 ,3]", '{"a":1,"b":"c"}', "[1, [ ]]", '"\\n"', "[[1]]"),
+        *("[[[1]]]", "[[[[1]]]]", '[{"":[{}]}]', '{"":{"":{"":{}}}}', 640 * "9", 5000 * "9"),
+    ]
+)
+BROKEN_ITEMS: Final = st.sampled_from(
+    ["", "x", "01", "-", "truex", '"', "[1", "{", "]", "[1,]", '{"a"}', "[[[1 2]]]", '{"":1,}']
+)
+
+
+@given(
+    st.lists(ITEMS, min_size=60, max_size=90),
+    st.lists(ITEMS | BROKEN_ITEMS, max_size=3),
+    st.sampled_from(["[", '{"a":[', "[[", "", '{"b":1,"a":[[{},']),
+    st.sampled_from([1, 3, 4, 5, 512]),
+)
+def test_many_items_at_once_are_what_they_are_one_by_one(
+    items: list[str], last: list[str], begin: str, depth: int
+) -> None:
+    text = begin + ",".join([*items, *last, *items[:2]]) + "]"
+    whole, in_characters = (PartialJSON(max_depth=depth) for _ in range(2))
+    whole.push(text)
+    for character in text:
+        in_characters.push(character)
+        in_characters.value  # noqa: B018  (it is worked off when something is asked)
+    assert repr(whole.value) == repr(in_characters.value)
+    assert (whole.dead_at, whole.dead_reason) == (in_characters.dead_at, in_characters.dead_reason)
+    assert ended(whole) == ended(in_characters)
+
+
+def ended(parser: PartialJSON) -> object:
+    try:
+        return repr(parser.finish())
+    except InvalidJSONError as error:
+        return type(error), error.reason, error.position
