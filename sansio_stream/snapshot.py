@@ -304,7 +304,7 @@ class Fold:
             case MessageDeltaEvent():
                 self._size += size
                 self._amend_message(event)
-            case MessageStopEvent():
+            case _:
                 self._changes["complete"] = not self.has_lost
                 event = evolve(event, message=self.snapshot())
         self.course.move(event, state)

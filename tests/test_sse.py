@@ -193,6 +193,8 @@ def test_cutting_never_matters_to_limits_either(body: bytes, at: list[int], limi
     ("body", "event_bytes"),
     [
         (b"data: x\r\ndata: y\r\n\r\n", 8),
+        (b"\n\ndata: x\r\ndata: y\r\n\r\n", 8),
+        (b"\n\ndata: x\r\n: comment\r\n", 8),
         (b"data: x\r\n\r\n", 8),
         (b"data: x\r\n\r\n", 9),
         (b"\xef\xbb\xbfdata: x\n\n", 8),
@@ -465,6 +467,17 @@ def test_violations_are_bounded_and_counted() -> None:
     assert len(outcome.violations) == 3
     assert outcome.violation_count == 15
     assert len(outcome.events) == 6
+
+
+def test_faults_of_a_frame_are_told_in_their_order_and_only_counted_where_nobody_keeps_them() -> (
+    None
+):
+    body = b"\nbogus\nretry: x\nbogus\nretry: y\ndata: z\n\n"
+    for violations in range(6):
+        outcome = run([body], Limits(violations=violations))
+        codes = [str(violation.code) for violation in outcome.violations]
+        assert codes == (["unknown_field", "invalid_retry"] * 2)[:violations]
+        assert outcome.violation_count == 4
 
 
 @pytest.mark.parametrize(("violations", "kept"), [(0, 1), (1, 1), (3, 3), (10, 10), (11, 10)])
