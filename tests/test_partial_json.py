@@ -19,7 +19,7 @@ from hypothesis import example, given, strategies as st
 
 import sansio_stream.partial_json as room
 import shared_data
-from sansio_stream.partial_json import InvalidJSONError, PartialJSON, TooDeepError, loads
+from sansio_stream.partial_json import InvalidJSONError, PartialJSON, TooDeepError, loads, object_in
 
 BOTH_MODES = pytest.mark.parametrize("partial_strings", [True, False])
 
@@ -878,6 +878,21 @@ def test_brackets_beside_one_another_and_in_strings_leave_a_text_to_c() -> None:
         with counted_work() as work:
             assert loads(text, 3) == json.loads(text)
         assert work[0] == 0
+
+
+def test_an_object_is_read_also_near_the_recursion_limit_of_the_caller() -> None:
+    text = '{"a":' * 150 + "1" + "}" * 150
+
+    def deep(calls: int) -> object:
+        return deep(calls - 1) if calls else object_in(text, 200)
+
+    depth = len(inspect.stack(0))
+    expected = json.loads(text)
+    for left in range(60, 140, 10):
+        assert deep(sys.getrecursionlimit() - depth - left) == expected
+    assert object_in("]" + "[" * 205, 200) is None
+    with pytest.raises(TooDeepError):
+        object_in('{"a":' * 201, 200)
 
 
 # Many items of an array at once.
