@@ -24,7 +24,6 @@ from .events import (
     ErrorEvent,
     MessageDeltaEvent,
     MessageStartEvent,
-    MessageStopEvent,
     PingEvent,
     UnknownDelta,
     UnknownEvent,
@@ -228,7 +227,7 @@ class Fold:
             case MessageDeltaEvent():
                 self._check_size(self._size, origin)
                 yield from judge_message_delta(usage_falls=self._usage_falls(usage_of(event)))
-            case MessageStopEvent():
+            case _:
                 yield from judge_message_stop(
                     stop_reason=self._stop_reason,
                     blocks_open=self._open_blocks > 0,
@@ -236,8 +235,6 @@ class Fold:
                         isinstance(block.start, ToolUseBlock) for block in self._blocks
                     ),
                 )
-            case _:
-                return
 
     @staticmethod
     def _is_missed(block: GrowingBlock | None, delta: ContentBlockDelta) -> bool:

@@ -16,6 +16,8 @@ import wire
 from fuzz_cost import AT_MOST, BEGIN, DELTA, ordinary, work_of
 from sansio_stream import APIError, Limits, StreamMachine
 
+pytestmark = pytest.mark.exhaustive
+
 Cut = Callable[[bytes], list[bytes]]
 
 

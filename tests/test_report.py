@@ -173,6 +173,25 @@ def test_an_exception_that_cannot_be_shown_is_told_by_its_class() -> None:
     assert (observer.report.error_type, observer.report.error_message) == ("UnspeakableError", "")
 
 
+def test_of_very_many_stalls_a_hundred_are_listed_and_all_are_counted() -> None:
+    chunks = [(body(message_start(), block_start(0)), 0.0)]
+    chunks += [(frame(text(0, "x")), 3.0 * at) for at in range(150)]
+    report = observed(*chunks)
+    assert (report.stall_count, len(report.stalls)) == (149, 100)
+    assert report.stalls[99].at == 300.0
+
+
+@pytest.mark.parametrize(
+    ("at", "known"),
+    [(1, 1.0), (2.5, 2.5), (True, None), ("1", None), (float("nan"), None), (10**400, None)],
+)
+def test_a_time_that_is_no_finite_number_is_none(at: Any, known: float | None) -> None:
+    observer = Observer()
+    observer.chunk(body(*HELLO), at)
+    assert observer.report.first_content == known
+    assert observer.machine.verdict is Verdict.COMPLETE
+
+
 # What is no stream.
 
 
