@@ -4,6 +4,7 @@ The Pythons are those of the classifiers in pyproject.toml, as far as they are o
 PATH, or in a pyenv. On the oldest of them everything that users install has the oldest version that
 pyproject.toml allows; see `minimum_versions`. The tests that wait for servers take as long as all
 others together: they are run on the newest one, and on the oldest those that a library may break.
+What is marked exhaustive is run on the newest one only.
 """
 
 import os
@@ -89,9 +90,24 @@ def with_servers() -> list[str]:
 
 
 def run_tests(
-    wheel: Path, python: str, folder: Path, limits: Sequence[str], without: Sequence[str]
+    wheel: Path,
+    python: str,
+    folder: Path,
+    *,
+    limits: Sequence[str],
+    without: Sequence[str],
+    marked: str,
 ) -> None:
-    """Install the wheel into a new virtual environment and run the tests where no source is."""
+    """Install the wheel into a new virtual environment and run the tests where no source is.
+
+    Args:
+        wheel: what is installed.
+        python: the interpreter.
+        folder: where everything goes.
+        limits: constraints for pip.
+        without: the names of test files that are left out.
+        marked: which of the others are run, as pytest's `-m` has it.
+    """
     constraints_file = folder / "constraints.txt"
     constraints_file.write_text("".join(f"{limit}\n" for limit in limits), encoding="utf-8")
     run(python, "-m", "venv", folder / "venv")
@@ -110,14 +126,9 @@ def run_tests(
     where = "import {0}; assert {0}.__file__.startswith({1!r}), {0}.__file__"
     for package in PACKAGES:
         run(installed, "-c", where.format(package, str(folder / "venv")), cwd=checkout)
-    options = [
-        "--quiet",
-        "-x",
-        "--numprocesses",
-        "2",
-        *(f"--ignore=tests/test_{name}.py" for name in without),
-    ]
-    run(installed, "-m", "pytest", *options, cwd=checkout)
+    options = ["--quiet", "-x", "--numprocesses", "auto", "-m", marked]
+    ignored = [f"--ignore=tests/test_{name}.py" for name in without]
+    run(installed, "-m", "pytest", *options, *ignored, cwd=checkout)
 
 
 def main() -> None:
@@ -132,14 +143,21 @@ def main() -> None:
             if python is None:
                 print(f"\nNo Python {version} here: the wheel is not tested on it")
                 continue
-            limits, without = [], with_servers()
+            limits, without, marked = [], with_servers(), "not exhaustive"
             if version == versions[0]:
                 limits, without = constraints(), list(WITHOUT_LIBRARIES)
             elif version == versions[-1]:
-                without = []
+                without, marked = [], ""
             print(f"\nThe wheel on Python {version}", *limits, flush=True)
             (folder / version).mkdir()
-            run_tests(wheel, python, folder / version, limits, without)
+            run_tests(
+                wheel,
+                python,
+                folder / version,
+                limits=limits,
+                without=without,
+                marked=marked,
+            )
 
 
 if __name__ == "__main__":
