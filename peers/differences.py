@@ -539,6 +539,12 @@ def mistyped_stop_reason(member: Member) -> bool:
     return member.here is None and member.there in [delta.get("stop_reason") for delta in deltas]
 
 
+def empty_stop_reason(member: Member) -> bool:
+    """A stop reason that is an empty text."""
+    is_empty = member.path == ("stop_reason",) and member.there == ""
+    return is_empty and member.here in (None, ABSENT)
+
+
 def halved_character(member: Member) -> bool:
     """A character of a text that was cut between two deltas."""
     match member.path, member.there:
@@ -616,6 +622,7 @@ MEMBERS: Final = (
     unknown_member,
     mistyped_text,
     mistyped_stop_reason,
+    empty_stop_reason,
     halved_character,
     unknown_counter,
     mistyped_counter,

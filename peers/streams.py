@@ -98,6 +98,8 @@ def made() -> Iterator[Stream]:
         yield Stream(f"made/text-is-a-{name}", message(block, text(0, "and more"), block_stop(0)))
     number = {"type": "message_delta", "delta": {"stop_reason": 5}, "usage": {"output_tokens": 9}}
     yield Stream("made/stop-reason-is-a-number", (*hello[:-2], frame(number), hello[-1]))
+    empty = {"type": "message_delta", "delta": {"stop_reason": ""}, "usage": {"output_tokens": 9}}
+    yield Stream("made/stop-reason-is-empty", (*hello[:-2], frame(empty), hello[-1]))
     hologram = block_start(0, {"type": "hologram", "input": {}})
     yield Stream(
         "made/unknown-block-with-input",

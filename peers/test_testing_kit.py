@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 import anthropic
 import httpx2
 import pytest
+from hypothesis import settings
 
 from test_docs import name_of, rows_of, section
 from test_testing_page import PAGE, assert_listed
@@ -56,6 +57,7 @@ def test_the_list_of_the_official_sdk_is_what_the_kit_finds_in_it(read: Read) ->
     assert_listed(
         [name_of(name) for name, _ in rows_of(SECTION)],
         read,
+        others_of_each=max(40, settings().max_examples),
         raises=anthropic.AnthropicError,
         completed=has_stop_reason,
         tool_inputs=calls_to_run,
