@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from .errors import APIError, APIStatusError, NotAnEventStreamError, Verdict, printable
@@ -85,7 +86,8 @@ class Observer:
         self._chunks = 0
         self._ended: Ended = "pending"
         self._end_at: float | None = None
-        self._exception: BaseException | None = None
+        # What ended the body. Not the exception itself, which would keep the frames of a reader.
+        self._failure: dict[str, Any] = {}
         self._timing = Timing(stall)
 
     @property
@@ -108,7 +110,7 @@ class Observer:
         self._chunks += 1
         at = seconds_of(at)
         if self._chunks == 1:
-            self._timing.first_byte = at
+            self._timing.began(at)
         if self._is_stream:
             self._see(self._machine.receive_data, data, at)
         else:
@@ -126,7 +128,7 @@ class Observer:
         if self._ended != "pending":
             return
         self._ended = how
-        self._exception = exc
+        self._failure = {} if exc is None else error_facts(exc)
         self._end_at = seconds_of(at)
         if how != "reader" and self._is_stream:
             self._see(self._machine.connection_lost, exc, self._end_at)
@@ -167,7 +169,7 @@ class Observer:
         except APIError:
             pass  # the machine has latched it: the report says it
         if timing.first_event is None and machine.events_taken:
-            timing.first_event = at
+            timing.event(at)
         if count and at is not None:
             timing.content(at, count, place, has_text=has_text)
 
@@ -186,9 +188,7 @@ class Observer:
             facts.update(self._facts_of_stream())
         elif self._ended != "pending":
             facts.update(self._facts_of_refusal())
-        if "error_type" not in facts and self._exception is not None:
-            facts.update(error_facts(self._exception))
-        return Report(**facts)
+        return Report(**{**self._failure, **facts})
 
     def _facts_of_stream(self) -> Iterator[tuple[str, Any]]:
         machine = self._machine
@@ -199,10 +199,7 @@ class Observer:
             yield from facts_of(message).items()
         violations = machine.violations
         yield "violation_count", machine.violation_count
-        by_code: dict[str, int] = {}
-        for violation in violations:
-            by_code[str(violation.code)] = by_code.get(str(violation.code), 0) + 1
-        yield "violations", by_code
+        yield "violations", dict(Counter(str(violation.code) for violation in violations))
         if violations:
             yield "first_violation_code", str(violations[0].code)
             yield "first_violation_offset", violations[0].byte_offset
@@ -254,6 +251,14 @@ class Timing:
         self._first_content: float | None = None
         self._first_text: float | None = None
         self._last_content: float | None = None
+
+    def began(self, at: float | None) -> None:
+        """Note that the first byte came."""
+        self.first_byte = at
+
+    def event(self, at: float | None) -> None:
+        """Note that the first event came."""
+        self.first_event = at
 
     def content(self, at: float, count: int, place: Place, *, has_text: bool) -> None:
         """Note that so many events with content came at once.

@@ -1,8 +1,10 @@
 """A report says what became of a stream; an observer never raises and reads as the machine does."""
 
 import contextlib
+import gc
 import json
 import pickle
+import weakref
 from collections import Counter
 from itertools import pairwise
 from random import Random
@@ -191,6 +193,20 @@ def test_a_time_that_is_no_finite_number_is_none(at: Any, known: float | None) -
     observer.chunk(body(*HELLO), at)
     assert observer.report.first_content == known
     assert observer.machine.verdict is Verdict.COMPLETE
+
+
+def test_an_exception_is_told_and_not_kept() -> None:
+    class LostError(ConnectionError):
+        """One that can be referred to weakly."""
+
+    observer = Observer()
+    error = LostError("reset")
+    told = weakref.ref(error)
+    observer.end(error)
+    del error
+    gc.collect()
+    assert told() is None
+    assert observer.report.error_message == "reset"
 
 
 # What is no stream.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncTee", "Tee", "tee"]
 
 
-class Watch:
+class Observed:
     """What both kinds share: an observer, and the time since the request was sent."""
 
     def __init__(self, observer: Observer, sent_at: float | None) -> None:
@@ -45,7 +45,7 @@ class Watch:
             self._left()
 
 
-class Tee(Watch, Iterator[bytes]):
+class Tee(Observed, Iterator[bytes]):
     """An iterator over the chunks of a body that tells an observer of each; see `tee`."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Tee(Watch, Iterator[bytes]):
         self.close()
 
 
-class AsyncTee(Watch, AsyncIterator[bytes]):
+class AsyncTee(Observed, AsyncIterator[bytes]):
     """An asynchronous iterator over the chunks of a body; see `tee`."""
 
     def __init__(
