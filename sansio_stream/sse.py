@@ -228,8 +228,6 @@ class Framer:
             data = data[: total - self.position]
         if not data:
             return
-        if len(self._head) < EXCERPT_CHARACTERS:
-            self._head += data[: EXCERPT_CHARACTERS - len(self._head)]
         if self.at == len(self.text) and not self._chunks:
             self._add(data)
             if self.at == len(self.text):
@@ -244,8 +242,8 @@ class Framer:
             # "CRLF, LF, or CR" end a line. A CR at the end of a chunk has ended its line already;
             # waiting for the next chunk would hold back a finished event. The LF that follows
             # belongs to the same line end.
+            self._set_text(data[:1])
             self._set_text(b"")
-            self.base += 1
             data = data[1:]
         if self._start is not None or CR in data:
             self._add_lines(data)
@@ -279,9 +277,15 @@ class Framer:
         self.held += data[end:]
 
     def _set_text(self, text: bytes) -> None:
+        if not self.frames:
+            self._keep_head(self.text)
         self.base += len(self.text)
         self.text = text
         self.at = 0
+
+    def _keep_head(self, data: bytes) -> None:
+        """Keep what is let go of before the first frame: it may be no event stream."""
+        self._head += data[: max(0, EXCERPT_CHARACTERS - len(self._head))]
 
     @property
     def position(self) -> int:
@@ -335,7 +339,9 @@ class Framer:
 
         No more than the limits leave: of the event, and of the total.
         """
-        if self.at == len(self.text) and not self._chunks and self.frames and not self._is_closed:
+        # What begins without a frame is looked at: it may be no event stream.
+        has_begun = self.frames > 0 or len(self.held) > 0
+        if self.at == len(self.text) and not self._chunks and has_begun and not self._is_closed:
             room = self._limits.event_bytes - (self.offset - self._frame_start)
             total = self._limits.total_bytes
             if total is not None:
@@ -439,8 +445,9 @@ class Framer:
 
     @property
     def head(self) -> str:
-        """The first bytes of the body, as text."""
-        return self._head.decode("utf-8", "replace")
+        """The first bytes of a body that gave no frame, as text; asked when all is taken."""
+        head = bytes(self._head) + self.text + self.held
+        return head[:EXCERPT_CHARACTERS].decode("utf-8", "replace")
 
     @property
     def _frame_start(self) -> int:
@@ -682,7 +689,8 @@ class Framer:
                 return
             if self.held.startswith(BOM):
                 del self.held[: len(BOM)]
-                self.base = len(BOM)
+                self._set_text(BOM)
+                self._set_text(b"")
         self._check_size(self.offset, self.position, self.held)
 
     def _check_size(self, line_start: int, end: int, line: bytes | bytearray) -> None:

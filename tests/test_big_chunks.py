@@ -19,6 +19,7 @@ from servers import replace_time
 from wire import HELLO, PING, body
 
 PIECE_BYTES: Final = 65_536
+STEP_BYTES: Final = 8_192
 SSE: Final = {"content-type": "text/event-stream"}
 COMMENTS: Final = b":\n" * 4_000_000
 PIECES: Final = len(COMMENTS) // PIECE_BYTES
@@ -135,6 +136,23 @@ def test_a_source_that_has_its_chunks_ready_lets_other_tasks_run(
     assert len(turns) >= sum(map(len, many)) // PIECE_BYTES
 
 
+@pytest.mark.parametrize("frame", [b"data\n\n", b"data:{\n\n", b"event:x\ndata:{}\n\n"])
+def test_tiny_events_let_other_tasks_run_after_a_thousand_or_little_more(
+    runs: Callable[..., None], frame: bytes
+) -> None:
+    """Most of the work is done for a frame, however short it is, and for one that is skipped."""
+    turns: list[None] = []
+    count = 20_000
+
+    async def read() -> None:
+        stream = AsyncMessageStream(AsyncByteSource([body(*HELLO[:4]), frame * count]))
+        with pytest.raises(APIError):
+            await stream.until_done()
+
+    runs(read, lambda: turns.append(None))
+    assert count / len(turns) < 1_500
+
+
 def test_another_reader_is_refused_while_the_first_lets_others_run() -> None:
     async def main() -> None:
         stream = AsyncMessageStream(AsyncByteSource([WHOLE]))
@@ -198,7 +216,7 @@ def test_events_are_decoded_as_they_are_taken_and_no_piece_is_read_ahead() -> No
     stream = MessageStream(source)
     next(stream)
     assert source.delivered == len(LONG_BODY)
-    assert f": {PIECE_BYTES} bytes received, 1 events taken" in repr(stream)
+    assert f": {STEP_BYTES} bytes received, 1 events taken" in repr(stream)
 
 
 def test_what_stands_in_a_chunk_that_was_waited_for_too_long_is_given_out_first(

@@ -98,6 +98,14 @@ def test_a_byte_that_comes_alone_costs_no_more_than_ten_of_a_delta_that_do(unit:
     )
 
 
+@pytest.mark.parametrize("begun", [b"event: message_start\ndata: {", b"data: ", b"<html>", b"\xef"])
+def test_a_byte_of_the_first_frame_costs_no_more_than_one_of_a_delta_when_it_comes_alone(
+    begun: bytes,
+) -> None:
+    few, more = (work_of(wire.in_bytes(begun + b"a" * count)) for count in (20, 220))
+    assert (more - few) / 200 <= each(DELTA, wire.in_bytes) / len(DELTA)
+
+
 def test_a_bound_of_the_body_costs_an_ordinary_stream_nothing() -> None:
     unbounded, bounded = Limits(total_bytes=None), Limits()
     for cut in (whole, wire.in_bytes, in_frames):

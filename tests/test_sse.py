@@ -789,11 +789,11 @@ def test_a_framer_that_settles_between_frames_says_the_same(
             assert frames_of(chunks, limits, settles=True, late=late) == whole
 
 
-def test_a_framer_has_room_where_nothing_waits_and_a_frame_has_come() -> None:
+def test_a_framer_has_room_where_nothing_waits_and_a_frame_has_begun_or_come() -> None:
     framer = Framer(Limits(event_bytes=20))
     assert not framer.settle()
     for chunk, gives, left in (
-        (b"data: x", 0, 0),
+        (b"data: x", 0, 20),
         (b"\n\n", 1, 20),
         (b"data: y", 0, 20),
         (b"\n", 0, 20),

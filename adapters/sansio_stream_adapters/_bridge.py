@@ -56,6 +56,9 @@ LINGER_SECONDS: Final = 1.0
 READ_COST: Final = 256
 """A read costs at least as much as so many bytes, however few it brings (about 60 µs, CPython)."""
 
+EVENT_COST: Final = 64
+"""An event costs at least as much as so many bytes more, also one that is skipped (10 µs)."""
+
 
 ANOTHER_READER: Final = "another task is reading this stream: one task, or thread, at a time"
 
@@ -333,6 +336,7 @@ class AsyncStream(StreamView, Generic[Event]):
         self._is_reading = False
         self._is_closing = False
         self._unyielded = 0
+        self._events_counted = 0
         self._hand_over = handing_over()
         self._is_released = False
 
@@ -371,10 +375,14 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def _read(self) -> None:
-        """As `Stream` does; after each 64 KiB other tasks run, and a cancellation is raised.
+        """As `Stream` does; after 64 KiB, or as much work, other tasks run and a cancellation is
+        raised.
 
         A source may have its chunks ready, and then awaiting them lets nobody else run.
         """
+        events = self._feed.machine.event_number
+        self._unyielded += EVENT_COST * (events - self._events_counted)
+        self._events_counted = events
         self._is_reading = True
         since = time.monotonic()
         failure: Exception | None = None
