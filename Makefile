@@ -74,10 +74,10 @@ peers: $(VENV)/peers.stamp  ## compare with the official SDK and with jiter
 	@$(RUN) pyright peers
 	@$(RUN) pytest peers
 
-# ROOMS="sse snapshot" takes some of the rooms only. Checked here, because only this needs mutmut.
+# MODULES="sse snapshot" takes some of the modules only. Checked here, because only this needs mutmut.
 mutants: $(VENV)/mutants.stamp  ## change the core in small ways and see whether a test notices: an hour
 	@$(RUN) mypy mutants
-	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(ROOMS)
+	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(MODULES)
 
 clean:  ## remove what make, the tests and the tools left here
 	rm -rf $(VENV) .coverage .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \

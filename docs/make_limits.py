@@ -13,7 +13,7 @@ import tables
 from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
 from sansio_stream.request.first_frame import LOOK_BYTES
-from sansio_stream_adapters import Timeout, _bridge, _decoding, _feed, _http11, aiohttp
+from sansio_stream_adapters import Timeout, _bridge, _decoding, _http11, _stream_core, aiohttp
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
 
@@ -185,7 +185,7 @@ def answers() -> list[Row]:
         ),
         (
             "the body of a refusal",
-            size(_feed.REFUSAL_BYTES),
+            size(_stream_core.REFUSAL_BYTES),
             "an error is a sentence; it has `idle` in all",
             "a client of your own that reads it before we do",
         ),
@@ -206,7 +206,7 @@ def answers() -> list[Row]:
         ),
         (
             "worked on at once of a big chunk, by asynchronous streams",
-            size(_feed.PIECE_BYTES),
+            size(_stream_core.PIECE_BYTES),
             "then other tasks run, and a cancellation is heard",
             "a frame of megabytes, whose JSON Python reads in one step: that is `event_bytes`",
         ),
@@ -242,7 +242,7 @@ def files() -> list[Row]:
     return [
         (
             "the line of a recording",
-            f"{size(_feed.PIECE_BYTES)} of the body",
+            f"{size(_stream_core.PIECE_BYTES)} of the body",
             "making it must not hold a loop; escaped, it may be six times as long",
             "the file: that is `total_bytes`",
         ),

@@ -1,6 +1,6 @@
-"""Mutation testing: changes a room in a copy of the project and looks whether a test notices.
+"""Mutation testing: changes a module in a copy of the project and looks whether a test notices.
 
-`python mutants/make_mutants.py [room ...]` needs a POSIX system. It prints the score of each room
+`python mutants/make_mutants.py [module ...]` needs a POSIX system. It prints each module's score
 and the survivors that `equivalent.toml` does not explain, and ends in success if there are none and
 at least 95 % of all mutants were killed.
 """
@@ -30,7 +30,7 @@ MEMORY: Final = 4 << 30
 
 # The tests that may notice, in the order in which they are asked; most mutants do not outlive the
 # first module.
-ROOMS: Final = {
+MODULES: Final = {
     "sse": ("test_sse", "test_machine"),
     "partial_json": ("test_partial_json",),
     "transitions": ("test_transitions", "test_docs"),
@@ -56,7 +56,7 @@ class Watch:
     """A plugin of pytest: the fastest test first, and the end of the process for one that hangs.
 
     Args:
-        seconds: how long each test takes in the room as it is; filled where it is empty.
+        seconds: how long each test takes in the module as it is; filled where it is empty.
     """
 
     def __init__(self, seconds: dict[str, float]) -> None:
@@ -112,49 +112,49 @@ def run(module: str, seconds: dict[str, float]) -> NoReturn:
         os._exit(code)
 
 
-def survivors(room: str) -> Iterator[tuple[Mutant, bool]]:
-    """Yield each mutant of a room, and whether it survived."""
-    modules = {}
-    for module in ROOMS[room]:
-        if not passes(module, {}):
-            sys.exit(f"tests/{module}.py fails without any mutant")
-        modules[module] = json.loads(Path(f"{module}.json").read_text(encoding="utf-8"))
-    path = Path("sansio_stream", f"{room}.py")
+def survivors(module: str) -> Iterator[tuple[Mutant, bool]]:
+    """Yield each mutant of a module, and whether it survived."""
+    tests = {}
+    for test in MODULES[module]:
+        if not passes(test, {}):
+            sys.exit(f"tests/{test}.py fails without any mutant")
+        tests[test] = json.loads(Path(f"{test}.json").read_text(encoding="utf-8"))
+    path = Path("sansio_stream", f"{module}.py")
     source = path.read_text(encoding="utf-8")
     for mutant in mutants_of(source):
         path.write_text(mutant.source, encoding="utf-8")
-        yield mutant, all(passes(module, seconds) for module, seconds in modules.items())
+        yield mutant, all(passes(test, seconds) for test, seconds in tests.items())
     path.write_text(source, encoding="utf-8")
 
 
-def explained(room: str) -> set[tuple[str, ...]]:
-    """Return the names of the mutants of a room that are known to be equivalent."""
-    return {tuple(name) for group in equivalent().get(room, []) for name in group["mutants"]}
+def explained(module: str) -> set[tuple[str, ...]]:
+    """Return the names of the mutants of a module that are known to be equivalent."""
+    return {tuple(name) for group in equivalent().get(module, []) for name in group["mutants"]}
 
 
-def examine(room: str) -> tuple[int, int, bool]:
-    """Print how a room fared; return its mutants, how many were killed, and whether the others are
-    those that are known.
+def examine(module: str) -> tuple[int, int, bool]:
+    """Print how a module fared; return how many mutants it has, how many were killed, and whether
+    the others are those that are known.
     """
     start = time.monotonic()
     total, left = 0, set[tuple[str, ...]]()
-    for mutant, survived in survivors(room):
+    for mutant, survived in survivors(module):
         total += 1
         if survived:
             left.add(mutant.name)
-            if mutant.name not in explained(room):
-                print(f"{room}: {mutant.where}\n  - {mutant.was}\n  + {mutant.now}", flush=True)
+            if mutant.name not in explained(module):
+                print(f"{module}: {mutant.where}\n  - {mutant.was}\n  + {mutant.now}", flush=True)
     killed = total - len(left)
-    for name in explained(room) - left:
-        print(f"{room}: said to be equivalent, but killed or gone: {name}")
+    for name in explained(module) - left:
+        print(f"{module}: said to be equivalent, but killed or gone: {name}")
     seconds = time.monotonic() - start
-    print(f"{room}: {killed} of {total} mutants killed, {killed / total:.1%}, in {seconds:.0f} s")
-    return total, killed, left == explained(room)
+    print(f"{module}: {killed} of {total} mutants killed, {killed / total:.1%}, in {seconds:.0f} s")
+    return total, killed, left == explained(module)
 
 
 def main() -> None:
-    """Mutate the rooms that the command line names, or all."""
-    rooms = sys.argv[1:] or list(ROOMS)
+    """Mutate the modules that the command line names, or all."""
+    modules = sys.argv[1:] or list(MODULES)
     os.environ["SANSIO_STREAM_SHARED"] = str(SHARED)
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     with tempfile.TemporaryDirectory() as folder:
@@ -163,7 +163,7 @@ def main() -> None:
         os.chdir(copy)
         # Before the folder of an editable installation.
         sys.path[:0] = [str(copy), str(copy / "adapters")]
-        totals, killed, as_known = zip(*map(examine, rooms), strict=True)
+        totals, killed, as_known = zip(*map(examine, modules), strict=True)
     print(f"{sum(killed) / sum(totals):.1%} of {sum(totals)} mutants were killed")
     sys.exit(sum(killed) < WANTED * sum(totals) or not all(as_known))
 

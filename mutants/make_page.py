@@ -1,4 +1,4 @@
-"""The mutants that survive in, the list of them in docs/mutants.md out. Knows no room.
+"""The mutants that survive in, the list of them in docs/mutants.md out. Knows no module.
 
 `python mutants/make_page.py` writes it into the page; a test compares.
 """
@@ -15,7 +15,7 @@ _MADE: Final = re.compile(r"(?<=<!-- made: survivors -->\n).*?(?=<!-- end -->)",
 
 
 def equivalent() -> dict[str, list[dict[str, Any]]]:
-    """Return for each room the groups of mutants that nothing can tell from the original.
+    """Return for each module the groups of mutants that nothing can tell from the original.
 
     A group has a `reason` and `mutants`, each of them three texts: the function or class, the
     lines that are changed, and what they are changed to.
@@ -31,10 +31,10 @@ def code(text: str) -> str:
 
 
 def survivors() -> str:
-    """Return the mutants that survive, by room and by reason."""
+    """Return the mutants that survive, by module and by reason."""
     lines: list[str] = []
-    for room, groups in equivalent().items():
-        lines.append(f"\n### {room}\n")
+    for module, groups in equivalent().items():
+        lines.append(f"\n### {module}\n")
         for group in groups:
             lines.append(f"\n{group['reason']}\n\n")
             for where, was, now in group["mutants"]:

@@ -1,4 +1,4 @@
-"""Mutants: the source of a room in, its mutants out, one small change each. Knows no test.
+"""Mutants: the source of a module in, its mutants out, one small change each. Knows no test.
 
 Most of the changes are mutmut's. mutmut itself makes them inside plain functions only; a table, the
 body of a class and a property are behaviour too, so here they are made in all of a module. What it
@@ -21,14 +21,14 @@ from mutmut.mutation.mutators import mutation_operators
 
 @attrs.frozen
 class Mutant:
-    """A room with one small change.
+    """A module with one small change.
 
     Attributes:
         where: the function or class that holds the change, "" for the module itself.
-        was: the lines that differ, as they are in the room, in one line. Where the same change is
+        was: the lines that differ, as they are in the module, in one line. Where the same change is
             made to the same line of a function again, " #2" follows, and so on.
         now: the same lines, changed.
-        source: the whole text of the room, changed.
+        source: the whole text of the module, changed.
     """
 
     where: str
@@ -38,7 +38,7 @@ class Mutant:
 
     @property
     def name(self) -> tuple[str, str, str]:
-        """What tells it from the other mutants of its room, also after the room's next edit."""
+        """What tells it from the other mutants of its module, also after the module's next edit."""
         return self.where, self.was, self.now
 
 
@@ -145,10 +145,10 @@ def with_child(parent: Any, child: cst.CSTNode, new: cst.CSTNode) -> Any:
 def changes(
     node: Any, rebuild: Callable[[Any], cst.Module], where: str = "", operators: Any = IN_TABLES
 ) -> Iterator[tuple[str, cst.Module]]:
-    """Yield the room with each change of a node or below it, and the function that it is in.
+    """Yield the module with each change of a node or below it, and the function that it is in.
 
-    `rebuild` makes the room with something else in the place of the node: libcst's `deep_replace`
-    visits all of the room, which takes twice as long as all the rest.
+    `rebuild` makes the module with something else in the place of the node: libcst's `deep_replace`
+    visits all of the module, which takes twice as long as all the rest.
     """
     if m.matches(node, _STATIC) or is_sentence(node) or is_sentence(getattr(node, "value", None)):
         return
@@ -179,11 +179,11 @@ def difference(was: str, now: str) -> tuple[str, str]:
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
-    """Yield all mutants of a room that are Python, each once."""
+    """Yield all mutants of a module that are Python, each once."""
     seen = {source}
     names = Counter[tuple[str, str, str]]()
-    for where, room in changes(cst.parse_module(source), lambda room: room):
-        mutated = room.code
+    for where, module in changes(cst.parse_module(source), lambda module: module):
+        mutated = module.code
         if mutated in seen:
             continue
         seen.add(mutated)

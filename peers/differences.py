@@ -38,7 +38,7 @@ from sansio_stream import (
     Verdict,
     ViolationCode,
 )
-from sansio_stream.codec import plan_of
+from sansio_stream.codec import schema_of
 
 from . import partial_values
 from .partial_values import Shown, differences_of, parser_of, value_of_jiter
@@ -509,7 +509,7 @@ def beta_only(member: Member) -> bool:
     return False
 
 
-MESSAGE_MEMBERS: Final = set(plan_of(Message).wires) - {"safeguard_results"}
+MESSAGE_MEMBERS: Final = set(schema_of(Message).wires) - {"safeguard_results"}
 """What has a name in a message, here and there."""
 
 
@@ -581,9 +581,9 @@ def mistyped_counter(member: Member) -> bool:
     match member.path:
         case ("usage", str(name)):
             values = [usage.get(name) for usage in member.said_usages]
-            mistyped = [value for value in values if type(value) not in {int, NoneType}]
-            numbers = [int(str(value)) for value in mistyped if str(value).isdecimal()]
-            return member.there in mistyped + numbers
+            wrong_types = [value for value in values if type(value) not in {int, NoneType}]
+            numbers = [int(str(value)) for value in wrong_types if str(value).isdecimal()]
+            return member.there in wrong_types + numbers
     return False
 
 

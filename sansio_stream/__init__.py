@@ -1,7 +1,7 @@
 """A pure sans-I/O protocol library for Anthropic Messages streams: bytes in, typed events and a
 message out.
 
-The rooms, in reading order, which is the order of their imports:
+The modules, in reading order, which is the order of their imports:
 
     errors        verdicts, violations, limits, the tree of exceptions
     sse           framing: bytes -> frames

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import attrs
 
-from .codec import Mold, amended, evolve, plan_of, said_null, with_wire
+from .codec import CopyTemplate, copy_with, evolve, said_null, schema_of, with_wire
 from .errors import ViolationCode
 from .events import (
     CitationsDelta,
@@ -125,7 +125,7 @@ FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
 
 def members_of(block: Any) -> set[str]:
     """Return the names of what a class of blocks has."""
-    return {member.name for member in plan_of(block).members}
+    return {member.name for member in schema_of(block).members}
 
 
 FITTING: Final[dict[type, frozenset[type]]] = {
@@ -161,8 +161,8 @@ class GrowingBlock:
     __slots__ = (
         "_grows_input",
         "_lost_input",
-        "_mold",
         "_sent_input",
+        "_template",
         "_varied",
         "fragments",
         "index",
@@ -200,7 +200,7 @@ class GrowingBlock:
         is_as_sent = is_stopped and not holds_infinity(self._sent_input)
         self.latest: ContentBlock | None = start if is_as_sent else None
         # What makes the next block as long as only what has grown grows; and what that is.
-        self._mold: Mold[Any] | None = None
+        self._template: CopyTemplate[Any] | None = None
         self._varied: tuple[str, ...] = ()
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
@@ -221,7 +221,7 @@ class GrowingBlock:
 
     def grow(self, delta: ContentBlockDelta, size: int) -> None:
         """Fold a delta that was admitted."""
-        self.latest = self._mold = None
+        self.latest = self._template = None
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
@@ -235,7 +235,7 @@ class GrowingBlock:
 
     def stop(self) -> None:
         """Note that nothing more comes; keep the joined texts and let go of the fragments."""
-        self.latest = self._mold = None
+        self.latest = self._template = None
         self.is_stopped = True
         self._grows_input = False
         if self.input_text is not None:
@@ -255,13 +255,13 @@ class GrowingBlock:
             grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
         block: ContentBlock
         varied = tuple(grown)
-        if self._mold is not None and varied == self._varied:
-            block = self._mold.cast(*grown.values())
+        if self._template is not None and varied == self._varied:
+            block = self._template.make(*grown.values())
         else:
             block = self._changed(grown)
             if not self.is_stopped:
                 # As long as nothing else changes, the next block is a copy with other texts.
-                self._mold, self._varied = Mold(block, *varied), varied
+                self._template, self._varied = CopyTemplate(block, *varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
         self.latest = block
@@ -276,7 +276,7 @@ class GrowingBlock:
             changes["unfolded"] = tuple(self.unfolded)
         if "tool_input" in grown:
             changes["input"] = None
-        return amended(self.start, **changes) if changes else self.start
+        return copy_with(self.start, **changes) if changes else self.start
 
     def lose_input(self) -> None:
         """Note that a piece of the input was lost: it is never complete. A running block shows it
@@ -285,7 +285,7 @@ class GrowingBlock:
         if self.input_text is not None and self._lost_input is None:
             position = len(self.input_text.text(len(self.input_text)))
             self._lost_input = InputError(position, "a piece of the text was lost")
-            self.latest = self._mold = None
+            self.latest = self._template = None
 
     def value_of(self, member: str) -> Any:
         """Return a member that deltas replace, as of now."""
@@ -321,7 +321,7 @@ class GrowingBlock:
         if isinstance(block, UnknownBlock):
             return evolve(with_wire(block, input=tool_input.value), tool_input=tool_input)
         changes: dict[str, Any] = {"input": tool_input.value, "tool_input": tool_input}
-        return amended(block, **changes)
+        return copy_with(block, **changes)
 
 
 def joined(fragments: list[str]) -> str:

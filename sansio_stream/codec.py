@@ -13,7 +13,7 @@ A class says once what it is made of, and reading, writing and checking follow f
 names to the values that stand there instead, or to `Absence.ABSENT`.
 """
 
-# Annotations stay objects here and in the two vocabulary rooms: they are read at run time.
+# Annotations stay objects here and in the two vocabulary modules: they are read at run time.
 
 import enum
 import functools
@@ -79,9 +79,9 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: what is inside cannot be has
 
         What is nested deeper than the typed members is shared: treat it as read-only.
         """
-        plan = plan_of(type(self))
-        written: dict[str, Any] = {} if plan.tag is None else {"type": plan.tag}
-        for member in plan.members:
+        schema = schema_of(type(self))
+        written: dict[str, Any] = {} if schema.tag is None else {"type": schema.tag}
+        for member in schema.members:
             value = getattr(self, member.name)
             if value is not None or member.required:
                 written[member.wire] = member.write(value)
@@ -95,13 +95,13 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: what is inside cannot be has
     @property
     def extra(self) -> dict[str, Any]:
         """The members that have no name here, as they came. Treat their values as read-only."""
-        known = plan_of(type(self)).wires
+        known = schema_of(type(self)).wires
         return {name: value for name, value in rest_of(self).items() if name not in known}
 
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        compared = plan_of(self.__class__).compared
+        compared = schema_of(self.__class__).compared
         return compared(self) == compared(other)
 
     def __repr__(self) -> str:
@@ -124,11 +124,11 @@ def evolve(item: AnyWireObject, **changes: Any) -> AnyWireObject:
     return changed(item, changes)
 
 
-def amended(item: AnyWireObject, **changes: Any) -> AnyWireObject:
+def copy_with(item: AnyWireObject, **changes: Any) -> AnyWireObject:
     """Return a copy with other members; what the wire had said in their place is forgotten."""
     rest = rest_of(item)
     if rest:
-        members = plan_of(type(item)).members
+        members = schema_of(type(item)).members
         forgotten = {each.wire for each in members if each.name in changes and each.wire in rest}
         # A peer may send a million members, and this is asked for each look: where nothing is
         # forgotten, nothing is copied.
@@ -139,16 +139,18 @@ def amended(item: AnyWireObject, **changes: Any) -> AnyWireObject:
 
 def changed(item: AnyWireObject, changes: Mapping[str, Any]) -> AnyWireObject:
     """Return a copy with other values, in half the time of `attrs.evolve`."""
-    plan = plan_of(type(item))
+    schema = schema_of(type(item))
     copied = object.__new__(type(item))
     fill = set_on(copied)
-    any(map(fill, plan.names, plan.values(item)))  # a loop in C: what `fill` returns is never true
+    any(
+        map(fill, schema.names, schema.values(item))
+    )  # a loop in C: what `fill` returns is never true
     for argument, value in changes.items():
-        fill(plan.arguments[argument], value)
+        fill(schema.arguments[argument], value)
     return copied
 
 
-class Mold(Generic[AnyWireObject]):
+class CopyTemplate(Generic[AnyWireObject]):
     """Makes copies of an object in which nothing but some arguments differs: for what is copied
     often. `changed` finds out each time what this knows.
     """
@@ -156,14 +158,14 @@ class Mold(Generic[AnyWireObject]):
     __slots__ = ("_cls", "_names", "_values")
 
     def __init__(self, item: AnyWireObject, *arguments: str) -> None:
-        plan = plan_of(type(item))
-        varied = [plan.arguments[argument] for argument in arguments]
-        kept = [name for name in plan.names if name not in varied]
+        schema = schema_of(type(item))
+        varied = [schema.arguments[argument] for argument in arguments]
+        kept = [name for name in schema.names if name not in varied]
         self._cls = type(item)
         self._names = (*kept, *varied)
         self._values = tuple([getattr(item, name) for name in kept])
 
-    def cast(self, *others: Any) -> AnyWireObject:
+    def make(self, *others: Any) -> AnyWireObject:
         """Return a copy with these values for the arguments."""
         copied = object.__new__(self._cls)
         any(map(set_on(copied), self._names, self._values + others))  # as in `changed`
@@ -177,15 +179,15 @@ def with_wire(item: AnyWireObject, **members: Any) -> AnyWireObject:
 
 def is_exact(item: Any) -> bool:
     """Whether the typed members alone say all that the wire had."""
-    return item._rest is None  # noqa: SLF001  (this room's own)
+    return item._rest is None  # noqa: SLF001  (this module's own)
 
 
-def misfits(item: WireObject, *names: str) -> bool:
+def has_invalid(item: WireObject, *names: str) -> bool:
     """Whether one of these typed members is not what the wire had: missing, null, another type."""
     rest = rest_of(item)
     if not rest:
         return False
-    known = plan_of(type(item)).wires
+    known = schema_of(type(item)).wires
     return any(name in rest and name in known for name in names)
 
 
@@ -194,10 +196,10 @@ def said_null(item: WireObject, name: str) -> bool:
     return item.to_dict().get(name, ABSENT) is None
 
 
-def mistyped(item: WireObject) -> set[str]:
+def wrong_types(item: WireObject) -> set[str]:
     """Return the names of the typed members for which the wire had a value of another type."""
     rest = rest_of(item)
-    known = plan_of(type(item)).wires if rest else ()
+    known = schema_of(type(item)).wires if rest else ()
     return {name for name in rest if name in known and rest[name] not in (None, ABSENT)}
 
 
@@ -259,7 +261,7 @@ class Member:
         self.write = writer(choices)
 
 
-class Plan:
+class ClassSchema:
     """What is derived from one class.
 
     Attributes:
@@ -293,15 +295,15 @@ class Plan:
         )
 
 
-class Plans(dict[type[Any], Plan]):
-    """The plan of each class, derived when it is first asked for."""
+class ClassSchemas(dict[type[Any], ClassSchema]):
+    """The schema of each class, derived when it is first asked for."""
 
-    def __missing__(self, cls: type[Any]) -> Plan:
-        plan = self[cls] = Plan(cls)
-        return plan
+    def __missing__(self, cls: type[Any]) -> ClassSchema:
+        schema = self[cls] = ClassSchema(cls)
+        return schema
 
 
-plan_of: Final = Plans().__getitem__
+schema_of: Final = ClassSchemas().__getitem__
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:
@@ -389,17 +391,17 @@ def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObjec
 
     The values of untyped members are shared with the payload.
     """
-    plan = plan_of(cls)
+    schema = schema_of(cls)
     values: list[Any] = []
     rest: dict[str, Any] = {}
-    found = len(plan.wires)  # how many members of the payload have a name here
-    if plan.tag is not None:
+    found = len(schema.wires)  # how many members of the payload have a name here
+    if schema.tag is not None:
         tag = payload.get("type", ABSENT)
-        if tag != plan.tag:
+        if tag != schema.tag:
             rest["type"] = tag
             if tag is ABSENT:
                 found -= 1
-    for member in plan.members:
+    for member in schema.members:
         raw = payload.get(member.wire, ABSENT)
         if type(raw) is member.kind or (raw is not ABSENT and raw is not None and member.fits(raw)):
             values.append(raw if member.translate is None else member.translate(raw))
@@ -410,7 +412,7 @@ def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObjec
         if raw is ABSENT:
             found -= 1
     if len(payload) > found:
-        rest.update((name, value) for name, value in payload.items() if name not in plan.wires)
+        rest.update((name, value) for name, value in payload.items() if name not in schema.wires)
     if not rest:
         return cls(*values)
     return cls(*values, rest=LACKS_TYPE if rest == LACKS_TYPE else rest)

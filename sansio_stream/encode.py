@@ -11,7 +11,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-from .codec import amended, decode, evolve, is_object
+from .codec import copy_with, decode, evolve, is_object
 from .events import (
     CitationsDelta,
     CompactionDelta,
@@ -195,7 +195,7 @@ def message_at_its_start(message: Message) -> Message:
             input_transformations=None,
         )
         if message.usage.output_tokens:
-            start = evolve(start, usage=amended(message.usage, output_tokens=1))
+            start = evolve(start, usage=copy_with(message.usage, output_tokens=1))
     return evolve(start, complete=False)
 
 
@@ -278,7 +278,9 @@ def value_of(block: InputBlock) -> Any:
 
 def without(item: Any, **members: Any) -> Any:
     """Return a copy with other values for those of these members that say something."""
-    return amended(item, **{name: value for name, value in members.items() if getattr(item, name)})
+    return copy_with(
+        item, **{name: value for name, value in members.items() if getattr(item, name)}
+    )
 
 
 def pieces(text: str, sizes: Iterator[int]) -> Iterator[str]:

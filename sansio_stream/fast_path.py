@@ -9,7 +9,7 @@ are those of the delta before:
     |----------------------------- prefix ---------------------------------------|string|---rest---|
 
 Where a block has just begun, the prefix is expected as the API writes it; where deltas have another
-order or other blanks, it is learned from one that went the plain path, through all other rooms. A
+order or other blanks, it is learned from one that went the plain path, through all other modules. A
 frame with the same prefix, a string, and the same rest but for padding, means the same with another
 string, because
 
@@ -22,7 +22,7 @@ string, because
 * what may change is asked for each frame: the limits, and whether anything waits in the framer.
 
 Whatever is not recognised to the last byte goes the plain path, also where this one could say what
-is wrong with it. So this room may be switched off, and nothing but the time tells.
+is wrong with it. So this module may be switched off, and nothing but the time tells.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Facade: the rooms in a row. Bytes in; typed events and an evolving snapshot out.
+"""Facade: the modules in a row. Bytes in; typed events and an evolving snapshot out.
 
 Here are only the order of things, the latching of errors and the verdict; what a frame, an event, a
-legal order or a fold is, the other rooms say.
+legal order or a fold is, the other modules say.
 
 One rule gives laziness, lockstep, leftovers, the place of an error, and pickling in mid-stream
 together: recognising may run ahead, folding happens only when `next()` returns the event, and no
@@ -31,10 +31,10 @@ from .errors import (
     Violation,
     ViolationCode,
     ViolationLog,
-    demand,
+    check_type,
+    copy_for_raise,
     equivalent_status,
     excerpt,
-    fresh,
     status_error,
 )
 from .events import (
@@ -162,7 +162,7 @@ class StreamMachine:
             if framer.room:
                 return NOTHING
             return self._fast_path.events(self._next_of_plain_path)
-        demand(data, bytes, bytearray, memoryview)
+        check_type(data, bytes, bytearray, memoryview)
         self._refuse_if_over("data")
         if self._inbox:
             self._inbox.append(bytes(data))
@@ -176,7 +176,7 @@ class StreamMachine:
         The same as `receive_data`, without the framing. The payload is not copied: leave it
         unchanged.
         """
-        demand(payload, Mapping)
+        check_type(payload, Mapping)
         self._refuse_if_over("an event")
         self._inbox.append(measured(payload, self._limits))
         self._framer.leave_no_room()
@@ -217,7 +217,7 @@ class StreamMachine:
 
     def _raise_if_failed(self) -> None:
         if self._fatal is not None:
-            raise fresh(self._fatal)
+            raise copy_for_raise(self._fatal)
 
     # Looking.
 
@@ -326,7 +326,7 @@ class StreamMachine:
         if self._verdict is Verdict.ERRORED and self._error_event is not None:
             return self._with_context(status_error_of(self._error_event))
         if self._verdict is Verdict.BROKEN and self._fatal is not None:
-            return fresh(self._fatal)
+            return copy_for_raise(self._fatal)
         if self._verdict is Verdict.NOT_AN_EVENT_STREAM:
             head = self._framer.head
             return self._with_context(
@@ -367,7 +367,7 @@ class StreamMachine:
         except ProtocolError as error:
             self._fail(error)
             # What is latched is never raised itself: it would keep the frames of who called.
-            raise fresh(error) from None
+            raise copy_for_raise(error) from None
         self._events_taken += event is not None
         return event
 
@@ -384,7 +384,7 @@ class StreamMachine:
         if self._verdict is Verdict.PENDING:
             self._verdict = Verdict.BROKEN
         self._with_context(error)
-        self._fatal = fresh(error)
+        self._fatal = copy_for_raise(error)
 
     def _next_event(self) -> MessageStreamEvent | None:
         """Return the next event that is not kept out of the message, or None if nothing is left."""

@@ -17,7 +17,7 @@ import attrs
 from .codec import (
     OFF_WIRE,
     WireObject,
-    amended,
+    copy_with,
     decode,
     decoder,
     is_object,
@@ -28,7 +28,7 @@ from .codec import (
 from .tool_input import InputError, InputState, ToolInput, holds_infinity
 
 if TYPE_CHECKING:
-    # Only for an annotation: deltas belong to the next room, blocks keep those nothing could fold.
+    # Only for an annotation: deltas belong to the next module. A block keeps those without a fold.
     from .events import ContentBlockDelta
 
 __all__ = [
@@ -511,4 +511,4 @@ def message_from_dict(payload: Mapping[str, Any]) -> Message:
     empty. `message_from_json` gives back a message that a stream gave, cut or whole.
     """
     message = decode(Message, payload)
-    return amended(message, complete=bool(message.stop_reason))
+    return copy_with(message, complete=bool(message.stop_reason))

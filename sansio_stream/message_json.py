@@ -61,7 +61,7 @@ def message_from_json(text: str) -> Message:
         content = list(message.content)
         for place, kept in stored["blocks"].items():
             content[int(place)] = restored(content[int(place)], kept)
-        # Not by `amended`: what the wire had in the place of `content` stays.
+        # Not by `copy_with`: what the wire had in the place of `content` stays.
         return evolve(message, content=tuple(content), complete=stored["complete"] is True)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         flaw = printable(repr(error))

@@ -13,11 +13,11 @@ from .codec import (
     decode,
     decoder,
     evolve,
+    has_invalid,
     is_exact,
     is_object,
-    misfits,
-    mistyped,
-    plan_of,
+    schema_of,
+    wrong_types,
 )
 from .errors import Flaw, Limits, ViolationCode
 from .events import (
@@ -138,7 +138,7 @@ def flaws_of_type(name: str, payload: Mapping[str, Any], kind: str | None) -> Fl
 def flaws_of_message_delta(event: MessageDeltaEvent) -> Flaws:
     """Return what is wrong with the members of a message_delta, but for their types."""
     flaws: Flaws = ()
-    if misfits(event, "delta"):
+    if has_invalid(event, "delta"):
         flaws = (Flaw(ViolationCode.MISSING_DELTA),)
     if event.delta.stop_reason == "":
         flaws = (*flaws, Flaw(ViolationCode.EMPTY_STOP_REASON))
@@ -152,10 +152,10 @@ def misplaced_members(event: MessageDeltaEvent) -> set[str]:
 
     A usage inside `delta` is none where the event itself has no usage: then it counts.
     """
-    known = plan_of(Message).wires
+    known = schema_of(Message).wires
     said = [*event.extra.items(), *event.delta.extra.items()]
     names = {name for name, value in said if name in known and value is not None}
-    if misfits(event, "usage") and isinstance(event.delta.extra.get("usage"), dict):
+    if has_invalid(event, "usage") and isinstance(event.delta.extra.get("usage"), dict):
         names.discard("usage")
     return names
 
@@ -164,14 +164,14 @@ def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
     """Return the members of a message_delta, and of its `delta`, that have no name here."""
     if is_exact(event) and is_exact(event.delta):
         return {}
-    known = plan_of(Message).wires
+    known = schema_of(Message).wires
     said = {**event.extra, **event.delta.extra}
     return {name: value for name, value in said.items() if name not in known and value is not None}
 
 
 def usage_of(event: MessageDeltaEvent) -> MessageDeltaUsage:
     """Return the usage of a message_delta: the event's, or where it has none that of `delta`."""
-    inner = event.delta.extra.get("usage") if misfits(event, "usage") else None
+    inner = event.delta.extra.get("usage") if has_invalid(event, "usage") else None
     return decode(MessageDeltaUsage, inner) if is_object(inner) else event.usage
 
 
@@ -186,7 +186,7 @@ def flaws_of_members(event: MessageStreamEvent) -> Flaws:
         return ()
     found = loses = False
     for part in parts:
-        for member in mistyped(part) - {"input"}:
+        for member in wrong_types(part) - {"input"}:
             found = True
             match part:
                 case MessageDelta():
@@ -251,24 +251,24 @@ def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
 def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
     """Return the event that keeps everything and means nothing."""
     event = decode(UnknownEvent, payload)
-    return evolve(event, wire_type=name) if misfits(event, "type") else event
+    return evolve(event, wire_type=name) if has_invalid(event, "type") else event
 
 
 def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
     """Whether a member is unusable that says where the event belongs, or what is in it."""
     match event:
         case MessageStartEvent():
-            return misfits(event, "message")
+            return has_invalid(event, "message")
         case ContentBlockStartEvent(index=index, content_block=block):
-            unusable = misfits(event, "index", "content_block") or misfits(block, "type")
+            unusable = has_invalid(event, "index", "content_block") or has_invalid(block, "type")
             return unusable or not 0 <= index < max_blocks
         case ContentBlockDeltaEvent(index=index, delta=delta):
-            unusable = misfits(event, "index", "delta") or misfits(delta, "type")
+            unusable = has_invalid(event, "index", "delta") or has_invalid(delta, "type")
             return unusable or not 0 <= index < max_blocks
         case ContentBlockStopEvent(index=index):
-            return misfits(event, "index") or not 0 <= index < max_blocks
+            return has_invalid(event, "index") or not 0 <= index < max_blocks
         case MessageDeltaEvent():
-            return "delta" in mistyped(event)
+            return "delta" in wrong_types(event)
         case _:
             return False
 
@@ -277,7 +277,7 @@ def has_other_type(delta: ContentBlockDelta) -> bool:
     """Whether the first member of a delta of a known type, which is its payload, is there and of
     another type.
     """
-    return plan_of(type(delta)).members[0].wire in mistyped(delta)
+    return schema_of(type(delta)).members[0].wire in wrong_types(delta)
 
 
 def lacks_payload(delta: ContentBlockDelta) -> bool:
@@ -286,8 +286,8 @@ def lacks_payload(delta: ContentBlockDelta) -> bool:
     A delta that leaves it out may bring another one that is folded: a signature, or an encrypted
     content.
     """
-    payload, *others = plan_of(type(delta)).members
-    if not misfits(delta, payload.wire):
+    payload, *others = schema_of(type(delta)).members
+    if not has_invalid(delta, payload.wire):
         return False
     if has_other_type(delta):
         return True

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 import attrs
 
 from .codec import is_array
-from .errors import Fault, Flaw, LimitError, Limits, ProtocolError, ViolationCode, demand, excerpt
+from .errors import (
+    Fault,
+    Flaw,
+    LimitError,
+    Limits,
+    ProtocolError,
+    ViolationCode,
+    check_type,
+    excerpt,
+)
 from .events import EVENTS, ErrorEvent, MessageStreamEvent, PingEvent
 from .losses import CONTENT_EVENTS, may_be_content, visible_text
 from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
@@ -259,11 +268,11 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
                 values.extend(container)
                 continue
             for name, value in container.items():
-                demand(name, str)
+                check_type(name, str)
                 size += len(name)
                 values.append(value)
         for value in values:
-            demand(value, *JSON_TYPES)
+            check_type(value, *JSON_TYPES)
         size += sum(len(value) if isinstance(value, str) else 1 for value in values)
         level = [value for value in values if isinstance(value, (dict, list))]
     return Payload(payload, size, depth)

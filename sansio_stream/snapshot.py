@@ -15,7 +15,7 @@ import operator
 from typing import TYPE_CHECKING, Any, Final
 
 from .blocks import FITTING, GrowingBlock
-from .codec import Mold, amended, decode, evolve, mistyped, said_null, with_wire
+from .codec import CopyTemplate, copy_with, decode, evolve, said_null, with_wire, wrong_types
 from .events import (
     ContentBlockDelta,
     ContentBlockDeltaEvent,
@@ -74,7 +74,6 @@ class Fold:
         "_changes",
         "_limits",
         "_lost_indexes",
-        "_mold",
         "_newest",
         "_next_index",
         "_open_blocks",
@@ -82,6 +81,7 @@ class Fold:
         "_partial_strings",
         "_size",
         "_start",
+        "_template",
         "_tool_ids",
         "_usage",
         "_wire_changes",
@@ -100,7 +100,7 @@ class Fold:
         self._start: Message | None = None
         self._changes: dict[str, Any] = {}
         self._wire_changes: dict[str, Any] = {}
-        self._mold: Mold[Message] | None = None
+        self._template: CopyTemplate[Message] | None = None
         # All blocks, ordered by (index, arrival), and the newest of each index.
         self._blocks: list[GrowingBlock] = []
         self._newest: dict[int, GrowingBlock] = {}
@@ -134,21 +134,21 @@ class Fold:
         """Return the message as of now, None before it began; one object until the next change."""
         if self.latest is None and self._start is not None:
             content = tuple([each.latest or each.block() for each in self._blocks])
-            if self._mold is not None:
-                self.latest = self._mold.cast(content)
+            if self._template is not None:
+                self.latest = self._template.make(content)
                 return self.latest
             changes = dict(self._changes)
             if content:
                 changes["content"] = content
             if self._usage is not None:
                 changes["usage"] = decode(Usage, self._usage)
-            message = amended(self._start, **changes) if changes else self._start
+            message = copy_with(self._start, **changes) if changes else self._start
             if self._wire_changes:
                 message = with_wire(message, **self._wire_changes)
             self.latest = message
             if self._open_blocks:
                 # As long as no event changes the message itself, only its blocks do.
-                self._mold = Mold(self.latest, "content")
+                self._template = CopyTemplate(self.latest, "content")
         return self.latest
 
     def block(self, index: int) -> ContentBlock | None:
@@ -279,7 +279,7 @@ class Fold:
             return event
         self.latest = None
         if not isinstance(event, ContentBlockDeltaEvent):
-            self._mold = None
+            self._template = None
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._newest[index].grow(delta, size)
@@ -396,7 +396,7 @@ class Fold:
         # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
         # kept. Decoded when somebody looks: they are merged in the size of what was said.
         usage = usage_of(event)
-        mute = mistyped(usage)
+        mute = wrong_types(usage)
         counts = {
             name: value
             for name, value in usage.to_dict().items()

@@ -25,9 +25,9 @@ from .errors import (
     Violation,
     ViolationCode,
     ViolationLog,
-    demand,
+    check_type,
+    copy_for_raise,
     excerpt,
-    fresh,
 )
 
 if TYPE_CHECKING:
@@ -741,7 +741,7 @@ class SSEDecoder:
         self._raise_if_failed()
         if self._ended:
             raise RuntimeError("data after the end of the stream")
-        demand(data, bytes, bytearray, memoryview)
+        check_type(data, bytes, bytearray, memoryview)
         self._framer.receive(bytes(data))
         return self._take()
 
@@ -779,7 +779,7 @@ class SSEDecoder:
 
     def _raise_if_failed(self) -> None:
         if self._error is not None:
-            raise fresh(self._error)
+            raise copy_for_raise(self._error)
 
     def _take(self) -> Iterator[ServerSentEvent]:
         while True:
@@ -789,7 +789,7 @@ class SSEDecoder:
             except LimitError as error:
                 error.event_number = self._framer.frames + 1
                 self._error = error
-                raise fresh(error) from None
+                raise copy_for_raise(error) from None
             if frame is None:
                 if self._ended:
                     self._framer.take_held_lines()

@@ -38,7 +38,7 @@ __all__ = [
     "ADAPTERS",
     "PROMPT",
     "Adapter",
-    "Seeming",
+    "AsyncFacade",
     "adapter",
     "ask",
     "certificates_are_read_once",
@@ -59,7 +59,7 @@ PATIENCE_IN_ALL: Final = 2 * PATIENCE
 """Seconds after which a scenario is given up: longer than one wait of it, which says more."""
 
 
-class Seeming:
+class AsyncFacade:
     """A synchronous object of the API that seems to be its asynchronous counterpart."""
 
     AWAITED: Final = frozenset(
@@ -75,13 +75,13 @@ class Seeming:
         if name in self.AWAITED:
             return partial(self._awaited, value)
         if name == "stream":
-            return lambda **params: Seeming(value(**params))
-        return Seeming(value) if name in self.LEADING_ON else value
+            return lambda **params: AsyncFacade(value(**params))
+        return AsyncFacade(value) if name in self.LEADING_ON else value
 
     @staticmethod
     async def _awaited(call: Callable[..., Any], **params: Any) -> Any:
         value = call(**params)
-        return Seeming(value) if isinstance(value, Stream) else value
+        return AsyncFacade(value) if isinstance(value, Stream) else value
 
     def __aiter__(self) -> Self:
         return self
@@ -185,7 +185,7 @@ class Adapter:
         """A client, with nothing but what is given."""
         if self.loop:
             return self.module.AsyncClient(**settings)
-        return Seeming(self.module.Client(**settings))
+        return AsyncFacade(self.module.Client(**settings))
 
     def http_client(self, tls: ssl.SSLContext | None = None, limit: int | None = None) -> Any:
         """The library's own client where another one than the adapter's is needed, else None."""

@@ -27,11 +27,11 @@ from reference_reading import (
     is_infinite,
     json_object,
     lacks_payload,
-    mistyped,
     names_content,
     said,
     says_something,
     usage_in,
+    wrong_types,
 )
 from sansio_stream import Verdict, ViolationCode as Code
 
@@ -143,7 +143,7 @@ def replaces_summary(block: Payload, delta: Payload) -> bool:
     """Whether a compaction takes the place of another one."""
     if delta["type"] != "compaction_delta":
         return False
-    names = [name for name in SUMMARY if name in delta and not mistyped(delta, {name: str})]
+    names = [name for name in SUMMARY if name in delta and not wrong_types(delta, {name: str})]
     return any(said(block["wire"], name, str, "") not in ("", delta[name]) for name in names)
 
 
@@ -240,7 +240,7 @@ def fold_delta(block: Payload, delta: Payload) -> None:
         wire["citations"] = [*said(wire, "citations", OBJECTS, []), delta["citation"]]
     elif kind == "compaction_delta":
         for name in SUMMARY:
-            if name in delta and not mistyped(delta, {name: str}):
+            if name in delta and not wrong_types(delta, {name: str}):
                 wire[name] = delta[name]
 
 
@@ -264,7 +264,7 @@ def fold_message_delta(message: Payload, payload: Payload) -> None:
     if inside.get("stop_details", ...) is None:
         message["stop_details"] = None
     for name, value in usage_in(payload).items():
-        if value is not None and not mistyped({name: value}, USAGE):
+        if value is not None and not wrong_types({name: value}, USAGE):
             message["usage"] = {**said(message, "usage", dict, {}), name: value}
 
 

@@ -156,7 +156,7 @@ def said(members: Payload, name: str, kind: Any, otherwise: Any) -> Any:
     return members[name] if is_a(members.get(name), kind) else otherwise
 
 
-def mistyped(members: Payload, types: dict[str, Any]) -> set[str]:
+def wrong_types(members: Payload, types: dict[str, Any]) -> set[str]:
     """Return the names of members that are neither of their type nor null."""
     there = [name for name in types if members.get(name) is not None]
     return {name for name in there if not is_a(members[name], types[name])}
@@ -425,10 +425,10 @@ def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
     """
     if kind == "message_start":
         message = payload["message"]
-        for name in mistyped(message, MESSAGE):
+        for name in wrong_types(message, MESSAGE):
             yield name == "content" and has_value(message["content"])
         yield from [False] * (message.get("type") not in (None, "message"))
-        yield from [False for _ in mistyped(said(message, "usage", dict, {}), USAGE)]
+        yield from [False for _ in wrong_types(said(message, "usage", dict, {}), USAGE)]
         for wire in said(message, "content", OBJECTS, []):
             yield from mistyped_in_block(wire)
     if kind == "content_block_start":
@@ -436,21 +436,22 @@ def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
     if kind == "content_block_delta" and not lacks_payload(payload["delta"]):
         delta = payload["delta"]
         other = INSTEAD.get(delta["type"], "")
-        for name in mistyped(delta, {other: str} if other else {}):
+        for name in wrong_types(delta, {other: str} if other else {}):
             yield has_value(delta[name])
         yield from [False] * (
-            delta["type"] == "thinking_delta" and bool(mistyped(delta, {"estimated_tokens": int}))
+            delta["type"] == "thinking_delta"
+            and bool(wrong_types(delta, {"estimated_tokens": int}))
         )
     if kind == "message_delta":
-        for name in mistyped(delta_in(payload), {name: MESSAGE[name] for name in IN_DELTA}):
+        for name in wrong_types(delta_in(payload), {name: MESSAGE[name] for name in IN_DELTA}):
             yield name == "stop_reason"
         beside = {name: MESSAGE[name] for name in ("usage", *BESIDE_DELTA)}
-        yield from [False for _ in mistyped(payload, beside)]
-        yield from [False for _ in mistyped(usage_in(payload), USAGE)]
+        yield from [False for _ in wrong_types(payload, beside)]
+        yield from [False for _ in wrong_types(usage_in(payload), USAGE)]
 
 
 def mistyped_in_block(wire: Payload) -> Iterator[bool]:
     """Say it of the members of a block; of its input the block itself will tell."""
     types = {"type": str, **BLOCKS.get(said(wire, "type", str, ""), {})}
-    for name in mistyped(wire, types):
+    for name in wrong_types(wire, types):
         yield name not in NOT_OF_THE_BLOCK and has_value(wire[name])

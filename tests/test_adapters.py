@@ -25,7 +25,7 @@ import pytest
 from matrix import (
     PROMPT,
     Adapter,
-    Seeming,
+    AsyncFacade,
     ask,
     driven,
     machine_of,
@@ -1298,7 +1298,7 @@ async def test_http2_is_no_different(
     client = adapter.make(
         base_url=http2_example_server, http_client=http, max_retries=0, timeout=timeout
     )
-    async with Seeming(http) if not adapter.loop else http:
+    async with AsyncFacade(http) if not adapter.loop else http:
         async with client.messages.stream(**ask("text", fault=fault)) as stream:
             assert stream.response.http_version == "HTTP/2"
             if fault is not None:
@@ -1395,7 +1395,7 @@ def stream_of(adapter: Adapter, got: Any) -> Any:
     if adapter.libraries[0] != "aiohttp" and adapter.loop:
         return adapter.module.from_async_response(got)
     stream = adapter.module.from_response(got)
-    return stream if adapter.loop else Seeming(stream)
+    return stream if adapter.loop else AsyncFacade(stream)
 
 
 @driven
@@ -1515,7 +1515,7 @@ def stream_that_raises(adapter: Adapter, exception: Exception) -> Any:
 
     if adapter.loop:
         return AsyncMessageStream(async_chunks(), map_error=adapter.module.AsyncClient.map_error)
-    return Seeming(MessageStream(chunks(), map_error=adapter.module.Client.map_error))
+    return AsyncFacade(MessageStream(chunks(), map_error=adapter.module.Client.map_error))
 
 
 @pytest.mark.parametrize("source", SOURCES)

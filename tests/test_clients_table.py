@@ -12,7 +12,7 @@ import sansio_stream_adapters
 from matrix import (
     ADAPTERS,
     Adapter,
-    Seeming,
+    AsyncFacade,
     ask,
     driven,
     machine_of,
@@ -57,8 +57,8 @@ def of_loop(adapter: Adapter, name: str) -> Any:
 
 
 def plain(it: Any) -> Any:
-    """What is behind a `Seeming`."""
-    return it.sync if isinstance(it, Seeming) else it
+    """What is behind a `AsyncFacade`."""
+    return it.sync if isinstance(it, AsyncFacade) else it
 
 
 @uses("Anthropic", "AsyncAnthropic")

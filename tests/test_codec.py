@@ -25,19 +25,19 @@ from sansio_stream import (
 from sansio_stream.codec import (
     ABSENT,
     OFF_WIRE,
-    Plan,
+    ClassSchema,
     WireObject,
-    amended,
+    copy_with,
     decode,
     evolve,
     fields_of,
-    misfits,
-    mistyped,
+    has_invalid,
     on_wire_as,
-    plan_of,
     said_null,
+    schema_of,
     wire_object,
     with_wire,
+    wrong_types,
 )
 
 OBJECTS = vocabulary.objects_by_class()
@@ -173,23 +173,23 @@ def test_a_value_that_does_not_fit_is_kept_and_reads_as_absent(
         assert repr(tree) == repr(absent)
         assert tree != absent
         assert tree.extra == {}
-        assert misfits(tree, "nothing", name)
-        assert mistyped(tree) == (set() if misfit is None else {name})
+        assert has_invalid(tree, "nothing", name)
+        assert wrong_types(tree) == (set() if misfit is None else {name})
         assert said_null(tree, name) == (misfit is None)
     assert not said_null(absent, name)
 
 
 def test_an_optional_member_that_is_absent_is_no_misfit() -> None:
-    assert not misfits(decode(Tree, TREE), *TREE)
-    assert not misfits(decode(Tree, {**TREE, "new": 1}), *TREE, "new")
+    assert not has_invalid(decode(Tree, TREE), *TREE)
+    assert not has_invalid(decode(Tree, {**TREE, "new": 1}), *TREE, "new")
     without = {key: value for key, value in TREE.items() if key != "leaves"}
-    assert not misfits(decode(Tree, without), "leaves")
-    assert misfits(decode(Tree, {}), "name")
+    assert not has_invalid(decode(Tree, without), "leaves")
+    assert has_invalid(decode(Tree, {}), "name")
 
 
 def test_null_where_null_is_a_value_is_no_misfit() -> None:
     tree = decode(Tree, {**TREE, "height": None, "in": None, "anything": None})
-    assert not misfits(tree, *TREE)
+    assert not has_invalid(tree, *TREE)
     assert tree.to_dict() == {**TREE, "height": None, "in": None, "anything": None}
 
 
@@ -204,28 +204,28 @@ def test_values_of_a_subclass_fit_but_true_is_no_number() -> None:
         __slots__ = ()
 
     assert decode(Tree, {**TREE, "name": Word("oak")}).name == "oak"
-    assert mistyped(decode(Tree, {**TREE, "height": True})) == {"height"}
+    assert wrong_types(decode(Tree, {**TREE, "height": True})) == {"height"}
 
 
 def test_a_member_off_the_wire_is_neither_read_nor_written() -> None:
     tree = decode(Tree, {**TREE, "seen": 5})
     assert tree.seen == 0
     assert tree.extra == {"seen": 5}
-    assert amended(tree, seen=3).to_dict() == {**TREE, "seen": 5}
+    assert copy_with(tree, seen=3).to_dict() == {**TREE, "seen": 5}
 
 
 def test_an_amended_copy_forgets_what_the_wire_had_in_that_place() -> None:
     tree = decode(Tree, {**TREE, "in": "misfit", "name": 5, "new": 1})
-    changed = amended(tree, in_=None)
+    changed = copy_with(tree, in_=None)
     assert changed.to_dict() == {**TREE, "in": None, "name": 5, "new": 1}
-    assert amended(changed, name="elm").to_dict() == {
+    assert copy_with(changed, name="elm").to_dict() == {
         **TREE,
         "in": None,
         "name": "elm",
         "new": 1,
     }
     assert tree.to_dict()["in"] == "misfit"
-    assert amended(decode(Tree, {**TREE, "name": 5}), name="oak") == decode(Tree, TREE)
+    assert copy_with(decode(Tree, {**TREE, "name": 5}), name="oak") == decode(Tree, TREE)
 
 
 def test_a_copy_can_be_written_with_other_values_than_its_members() -> None:
@@ -326,7 +326,7 @@ def test_every_class_is_read_from_what_it_writes(cls: type[WireObject]) -> None:
     if getattr(cls, "type", None) != "unknown":
         assert read.extra == {}
     assert "extra" not in repr(decode(cls, {}))
-    assert decode(cls, read.to_dict()) == amended(read, **off_wire(read))
+    assert decode(cls, read.to_dict()) == copy_with(read, **off_wire(read))
 
 
 def off_wire(thing: WireObject) -> dict[str, Any]:
@@ -375,14 +375,14 @@ def test_any_damage_to_a_good_payload_is_kept(data: st.DataObject) -> None:
 def without_a_look_at_types() -> Generator[None]:
     """Ask each member whether a value fits, and never its type."""
 
-    def careful_plan_of(cls: type[Any]) -> Plan:
-        plan = Plan(cls)
+    def careful_plan_of(cls: type[Any]) -> ClassSchema:
+        plan = ClassSchema(cls)
         for member in plan.members:
             member.kind = None
         return plan
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "plan_of", careful_plan_of)
+        patch.setattr(codec, "schema_of", careful_plan_of)
         yield
 
 
@@ -401,7 +401,7 @@ def test_the_look_at_a_type_is_a_shortcut_and_nothing_else(data: st.DataObject) 
 @pytest.mark.parametrize("cls", [Tree, *OBJECTS])
 @given(value=vocabulary.JSON)
 def test_a_value_of_the_type_of_a_member_fits(cls: type[WireObject], value: Any) -> None:
-    for member in plan_of(cls).members:
+    for member in schema_of(cls).members:
         assert type(value) is not member.kind or member.fits(value)
 
 

@@ -30,7 +30,7 @@ from sansio_stream_adapters._decoding import (
     DecodingError,
     UnknownEncodingError,
 )
-from sansio_stream_adapters._feed import Feed, Need
+from sansio_stream_adapters._stream_core import ReadSignal, StreamCore
 from wire import HELLO, body, text
 
 WHOLE: Final = body(*HELLO)
@@ -227,10 +227,12 @@ def test_of_a_body_that_breaks_what_came_before_is_kept() -> None:
 def test_chunks_that_bring_nothing_out_count_as_waiting() -> None:
     packer = zlib.compressobj(wbits=31)
     sent = [packer.compress(b":"), *(packer.flush(zlib.Z_FULL_FLUSH) for _ in range(3))]
-    feed = Feed({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True, idle=1.0)
+    feed = StreamCore(
+        {"status": 200, "headers": GZIP, "response": None}, None, is_raw=True, idle=1.0
+    )
     for data in sent[:3]:
         feed.received(data, 0.3)
-        assert feed.take() is Need.MORE
+        assert feed.take() is ReadSignal.NEED_DATA
     feed.received(sent[3], 0.3)
     with pytest.raises(APITimeoutError, match="idle"):
         feed.take()
@@ -284,7 +286,7 @@ def test_members_that_bring_nothing_out_let_other_tasks_run() -> None:
         assert decoder.piece() == b""
         steps += 1
     assert steps >= members
-    feed = Feed({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
+    feed = StreamCore({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
     assert feed.received(gzip.compress(b"") * members, 0.0) >= STEP_COST
     assert feed.has_pieces
     assert feed.go_on() >= STEP_COST

@@ -35,7 +35,7 @@ from sansio_stream import (
     ViolationCode,
 )
 from sansio_stream.blocks import FOLDS
-from sansio_stream.codec import plan_of
+from sansio_stream.codec import schema_of
 from shared_data import REPOSITORY, load
 from wire import block_start, block_stop, delta, json_piece, message_start, run
 
@@ -217,7 +217,7 @@ def test_a_delta_fits_the_blocks_of_its_row_and_no_others(row: list[str]) -> Non
 
 
 def test_every_member_of_a_message_delta_has_its_row() -> None:
-    members = plan_of(MessageDelta).wires | plan_of(MessageDeltaEvent).wires
+    members = schema_of(MessageDelta).wires | schema_of(MessageDeltaEvent).wires
     rows = rows_of(section(DOCS / "folding.md", "## message_delta"))
     assert sorted(name_of(name) for name, _ in rows) == sorted(members - {"type", "delta"})
 
@@ -288,11 +288,11 @@ def test_what_the_page_says_of_each_vector_is_what_comes_of_it() -> None:
 # README.md
 
 
-def test_the_map_of_rooms_is_in_the_order_of_the_package() -> None:
-    rooms = re.findall(r"^    (\w+)  +", sansio_stream.__doc__ or "", re.MULTILINE)
-    rows = rows_of(section(REPOSITORY / "README.md", "## The rooms"))
-    assert [name_of(name) for name, _ in rows] == rooms
-    assert rooms[0] == "errors"
+def test_the_map_of_modules_is_in_the_order_of_the_package() -> None:
+    modules = re.findall(r"^    (\w+)  +", sansio_stream.__doc__ or "", re.MULTILINE)
+    rows = rows_of(section(REPOSITORY / "README.md", "## The modules"))
+    assert [name_of(name) for name, _ in rows] == modules
+    assert modules[0] == "errors"
 
 
 def test_every_guarantee_names_the_tests_that_prove_it() -> None:

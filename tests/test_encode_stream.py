@@ -24,7 +24,7 @@ from sansio_stream import (
     message_from_dict,
     parse_capture,
 )
-from sansio_stream.codec import mistyped
+from sansio_stream.codec import wrong_types
 from sansio_stream.testing import Script, messages, scripts
 from wire import HELLO, body, json_piece, message_start, run, text, tool_start
 
@@ -100,7 +100,7 @@ def test_whatever_stands_in_a_message_its_other_members_survive(payload: dict[st
     again = folded_again(message)
     assert again is not None
     # A content of another type is lost, and so is one of a block: that is no whole message.
-    is_odd = "content" in mistyped(message) or any(map(mistyped, message.content))
+    is_odd = "content" in wrong_types(message) or any(map(wrong_types, message.content))
     assert again.complete == message.complete or (is_odd and not again.complete)
     assert [block.type for block in again.content] == [block.type for block in message.content]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import pytest
 
-import sansio_stream.errors as room
+import sansio_stream.errors as module
 from sansio_stream import (
     ErrorEvent,
     StreamMachine,
@@ -54,10 +54,10 @@ from sansio_stream.errors import (
     Verdict,
     Violation,
     ViolationCode,
+    copy_for_raise,
     equivalent_status,
     exceptions,
     excerpt,
-    fresh,
     printable,
     status_error,
 )
@@ -78,7 +78,7 @@ def drawn_tree() -> dict[str, tuple[str, int | None]]:
     """The module docstring's drawing: by class its parent ("" for the root) and its status."""
     drawn: dict[str, tuple[str, int | None]] = {}
     path: list[tuple[int, str]] = [(-1, "")]
-    for line in (room.__doc__ or "").splitlines():
+    for line in (module.__doc__ or "").splitlines():
         match = re.match(r"    ([ │├└─]*)(\w+Error)\b *(\d{3})?", line)
         if match:
             column, name, status = match.start(2), match[2], match[3]
@@ -269,7 +269,7 @@ def test_a_fresh_error_carries_no_traceback_of_the_first() -> None:
     error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
     with pytest.raises(LimitError) as first:
         raise error
-    again = fresh(error)
+    again = copy_for_raise(error)
     assert first.value.__traceback__ is not None
     assert again.__traceback__ is None
     assert again.__cause__ is None
@@ -281,7 +281,7 @@ def test_a_fresh_error_has_the_cause_of_the_first() -> None:
     cause = OSError("gone")
     error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
     error.__cause__ = cause
-    assert fresh(error).__cause__ is cause
+    assert copy_for_raise(error).__cause__ is cause
 
 
 # What is shown
@@ -308,7 +308,7 @@ def test_what_an_exception_shows_is_bounded_and_is_the_same_again(
     error = cls(character * 1_000_000)
     assert len(str(error)) == EXCERPT_CHARACTERS
     assert str(error).endswith("…")
-    for other in (fresh(error), pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
+    for other in (copy_for_raise(error), pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
         assert str(other) == str(error)
 
 

@@ -15,11 +15,11 @@ import fuzz_machine
 import fuzz_sse
 import mutator
 import run
-import sansio_stream.capture as capture_room
-import sansio_stream.encode as encode_room
-import sansio_stream.machine as machine_room
-import sansio_stream.partial_json as json_room
-import sansio_stream.sse as sse_room
+import sansio_stream.capture as capture_module
+import sansio_stream.encode as encode_module
+import sansio_stream.machine as machine_module
+import sansio_stream.partial_json as json_module
+import sansio_stream.sse as sse_module
 import seeds
 import targets
 import wire
@@ -175,7 +175,7 @@ def lying(self: CaptureWriter, data: bytes, at: float, write: Any = CaptureWrite
     return write(self, data, at / 2)
 
 
-def impatient(data: bytes, rows: Any = capture_room._json_lines) -> Any:
+def impatient(data: bytes, rows: Any = capture_module._json_lines) -> Any:
     """Does not put up with a line that was cut off."""
     if not data.endswith(b"\n"):
         raise CaptureError(1, "no line end")
@@ -236,12 +236,12 @@ BROKEN = {
         "2 kept of 2 violations",
     ),
     "a long line is quoted whole": Breakage(
-        *("sse_decoder", sse_room, "excerpt", str),
+        *("sse_decoder", sse_module, "excerpt", str),
         seed(b"x" * 2_000 + b"\n\n"),
         "a long excerpt",
     ),
     "a decoder keeps all of a body without events": Breakage(
-        *("sse_decoder", sse_room, "EXCERPT_CHARACTERS", 10**9),
+        *("sse_decoder", sse_module, "EXCERPT_CHARACTERS", 10**9),
         seed(b":\n\n" * 50, *LITTLE_MEMORY),
         "a decoder holds",
     ),
@@ -272,7 +272,7 @@ BROKEN = {
         "a verdict has changed",
     ),
     "a cut message is a whole one": Breakage(
-        *("stream_machine", machine_room, "VERDICTS", dict.fromkeys(State, Verdict.COMPLETE)),
+        *("stream_machine", machine_module, "VERDICTS", dict.fromkeys(State, Verdict.COMPLETE)),
         seed(HELLO[:-60]),
         "complete without the proof",
     ),
@@ -282,7 +282,7 @@ BROKEN = {
         "the first loss",
     ),
     "a loss makes nothing damaged": Breakage(
-        *("stream_machine", machine_room, "ENDED", ()),
+        *("stream_machine", machine_module, "ENDED", ()),
         seed(CUT_CALL.partition(b"event: message_stop")[0]),
         "UNTERMINATED, and",
     ),
@@ -307,7 +307,7 @@ BROKEN = {
         "the first look",
     ),
     "an event is written with a member too many": Breakage(
-        *("stream_machine", encode_room, "encode_json"),
+        *("stream_machine", encode_module, "encode_json"),
         lambda value: json.dumps({**value, "x": 1}),
         seed(HELLO),
         "events written and read again",
@@ -328,12 +328,12 @@ BROKEN = {
         "would be enough",
     ),
     "NaN is taken for a number": Breakage(
-        *("partial_json", json_room, "_decode", lambda text, *_: json.loads(text)),
+        *("partial_json", json_module, "_decode", lambda text, *_: json.loads(text)),
         seed(b"[NaN]"),
         "is no JSON",
     ),
     "an infinite number is taken for a finite one": Breakage(
-        *("partial_json", json_room, "_finite_decoder", json.JSONDecoder()),
+        *("partial_json", json_module, "_finite_decoder", json.JSONDecoder()),
         seed(b"[1e999]"),
         "the error of an infinite number",
     ),
@@ -363,7 +363,7 @@ BROKEN = {
         "read after",
     ),
     "a header keeps a credential": Breakage(
-        *("capture", capture_room, "_RECORDED_HEADERS", re.compile(".*")),
+        *("capture", capture_module, "_RECORDED_HEADERS", re.compile(".*")),
         seed(A_SECRET),
         "x-api-key",
     ),
@@ -373,7 +373,7 @@ BROKEN = {
         "a capture written again",
     ),
     "a recording that was cut cannot be read": Breakage(
-        *("capture", capture_room, "_json_lines", impatient),
+        *("capture", capture_module, "_json_lines", impatient),
         seed(A_CAPTURE, *(0,) * 9, 1),
         "no line end",
     ),

@@ -21,7 +21,6 @@ from sansio_stream.errors import (
 )
 from sansio_stream.request import Request, build_request
 from sansio_stream_adapters import Timeout
-from sansio_stream_adapters._feed import Head, StreamOptions
 from sansio_stream_adapters._http11 import (
     HEAD_BYTES,
     PIECE_BYTES,
@@ -31,6 +30,7 @@ from sansio_stream_adapters._http11 import (
     mapped,
     waits_of,
 )
+from sansio_stream_adapters._stream_core import Head, StreamOptions
 from servers import chunk, head, response
 from wire import HELLO, at_random, body, in_bytes
 

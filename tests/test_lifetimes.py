@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from matrix import Adapter, Seeming, ask, driven, message_of, text_of
+from matrix import Adapter, AsyncFacade, ask, driven, message_of, text_of
 from sansio_stream_adapters import (
     APIError,
     APITimeoutError,
@@ -205,7 +205,7 @@ async def http2_client(adapter: Adapter, url: str, tls: TLS, **settings: Any) ->
     pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
     kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
     http = kind(verify=tls.client, http2=True)
-    async with http if adapter.loop else Seeming(http):
+    async with http if adapter.loop else AsyncFacade(http):
         yield adapter.make(base_url=url, http_client=http, max_retries=0, **settings)
 
 

@@ -27,11 +27,11 @@ def test_the_page_of_mutants_is_made_of_the_list(make_page: ModuleType) -> None:
 
 
 def test_a_listed_mutant_changes_a_line_that_is_there(make_page: ModuleType) -> None:
-    for room, groups in make_page.equivalent().items():
-        source = inspect.getsource(importlib.import_module(f"sansio_stream.{room}"))
+    for module, groups in make_page.equivalent().items():
+        source = inspect.getsource(importlib.import_module(f"sansio_stream.{module}"))
         there = " ".join(source.split())
         for group in groups:
             for where, was, now in group["mutants"]:
-                assert was.partition(" #")[0] in there, f"{room}: {was}"
+                assert was.partition(" #")[0] in there, f"{module}: {was}"
                 assert was != now
                 assert where.rpartition(".")[2] in there

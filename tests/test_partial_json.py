@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import example, given, strategies as st
 
-import sansio_stream.partial_json as room
+import sansio_stream.partial_json as module
 import shared_data
 from sansio_stream.partial_json import InvalidJSONError, PartialJSON, TooDeepError, loads, object_in
 
@@ -764,7 +764,7 @@ def counted_work() -> Generator[list[int]]:
 
             return counted
 
-    matchers = room.__dict__["_match"]
+    matchers = module.__dict__["_match"]
     number = PartialJSON.__dict__["_number"]
 
     def counted_number(parser: Any) -> Any:
@@ -772,7 +772,7 @@ def counted_work() -> Generator[list[int]]:
         return number(parser)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "_match", Counting())
+        patch.setattr(module, "_match", Counting())
         patch.setattr(PartialJSON, "_number", counted_number)
         yield work
 

@@ -55,7 +55,7 @@ from sansio_stream import (
     status_error,
     to_param,
 )
-from sansio_stream.codec import plan_of
+from sansio_stream.codec import schema_of
 from sansio_stream.testing import messages
 from wire import block_start, block_stop, delta, json_piece, message_start, run, text, tool_start
 
@@ -640,7 +640,7 @@ KNOWN_DELTAS = [each for each in vocabulary.DELTAS if each["type"] in KNOWN_TYPE
 def test_no_key_of_a_delta_or_of_ours_is_ever_sent(cls: Any) -> None:
     deltas = [{"type": "content_block_delta", "index": 0, "delta": each} for each in KNOWN_DELTAS]
     (block,) = snapshot_of(block_start(0, {"type": cls.type}), *deltas).content
-    assert set(to_param(block, "wrap")) <= plan_of(cls).wires
+    assert set(to_param(block, "wrap")) <= schema_of(cls).wires
 
 
 def test_a_wrong_call_says_so() -> None:

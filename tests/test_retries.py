@@ -30,7 +30,7 @@ from sansio_stream_adapters import (
     RateLimitError,
     Timeout,
 )
-from sansio_stream_adapters._feed import Feed, Need
+from sansio_stream_adapters._stream_core import ReadSignal, StreamCore
 from servers import Do, RawServer, TooSoonError, chunk, head, response, with_seconds
 from wire import HELLO, OVERLOADED, PING, at_random, body
 
@@ -242,18 +242,18 @@ async def test_a_call_that_is_interrupted_before_the_first_frame_leaves_no_conne
     adapter: Adapter, raw_server: RawServers
 ) -> None:
     server = raw_server([head() + chunk(b"\n"), Do.WAIT])
-    received = Feed.received
+    received = StreamCore.received
 
     async with adapter.client(server.url, max_retries=2) as client:
 
         async def call(looking: Callable[[], object]) -> None:
-            def receive(feed: Feed, *args: Any) -> int:
+            def receive(feed: StreamCore, *args: Any) -> int:
                 count = received(feed, *args)
                 assert feed.is_undecided
                 looking()
                 return count
 
-            with mock.patch.object(Feed, "received", receive):
+            with mock.patch.object(StreamCore, "received", receive):
                 await client.messages.create(**ask(), stream=True)
 
         await adapter.interrupted(call)
@@ -406,7 +406,7 @@ def test_an_error_that_will_be_retried_is_raised_by_open_and_leaves_no_record(
 
 
 def test_idle_ends_a_look_whose_first_frame_never_ends() -> None:
-    feed = Feed(
+    feed = StreamCore(
         {"status": 200, "headers": {}, "response": None},
         None,
         idle=1.0,
@@ -423,7 +423,7 @@ def test_idle_ends_a_look_whose_first_frame_never_ends() -> None:
 
 def test_a_look_that_is_closed_is_over() -> None:
     file = io.BytesIO()
-    feed = Feed(
+    feed = StreamCore(
         {"status": 200, "headers": {}, "response": None},
         None,
         record_to=file,
@@ -435,4 +435,4 @@ def test_a_look_that_is_closed_is_over() -> None:
     assert not feed.is_undecided
     assert parse_capture(file.getvalue()).body == body(PING)[:10]
     with pytest.raises(IncompleteMessageError, match="closed"):
-        assert feed.take() is not Need.MORE
+        assert feed.take() is not ReadSignal.NEED_DATA

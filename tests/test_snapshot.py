@@ -21,7 +21,7 @@ from sansio_stream import (
     ViolationCode,
 )
 from sansio_stream.blocks import FITTING, FOLDS
-from sansio_stream.codec import plan_of
+from sansio_stream.codec import schema_of
 from wire import (
     MESSAGE_STOP,
     OVERLOADED,
@@ -224,7 +224,7 @@ def test_every_rule_of_the_fold_names_members_that_are_there() -> None:
     for kind, rules in FOLDS.items():
         for rule in rules:
             item = {"citations": "citation", "input": "partial_json"}.get(rule.member, rule.member)
-            assert item in {member.name for member in plan_of(kind).members}
+            assert item in {member.name for member in schema_of(kind).members}
         assert len(FITTING[kind]) > 1
         assert UnknownBlock in FITTING[kind]
 

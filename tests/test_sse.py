@@ -15,7 +15,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-import sansio_stream.sse as room
+import sansio_stream.sse as module
 import shared_data
 from sansio_stream import (
     LimitError,
@@ -684,7 +684,7 @@ def test_a_usual_frame_is_not_taken_line_by_line(
 
 def line_by_line(body: bytes, limits: Limits | None = None) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "usual_frame", lambda *_: None)
+        patch.setattr(module, "usual_frame", lambda *_: None)
         return run([body], limits)
 
 
@@ -1191,11 +1191,11 @@ def work(chunks: Iterable[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int,
             return isinstance(thing, bytes)
 
     class CountingBytes(metaclass=Counting):
-        """What the room takes for `bytes`."""
+        """What the module takes for `bytes`."""
 
     decoder = SSEDecoder()
     with monkeypatch.context() as patched:
-        patched.setattr(room, "bytes", CountingBytes, raising=False)
+        patched.setattr(module, "bytes", CountingBytes, raising=False)
         sys.setprofile(count_call)
         try:
             for chunk in chunks:

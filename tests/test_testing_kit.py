@@ -630,9 +630,11 @@ def test_faults_that_exceed_a_limit_are_checked_where_the_limits_are_known() -> 
 # The package.
 
 
-def test_the_package_exports_what_its_rooms_export() -> None:
-    rooms = (writing, cutting, sources, catalogue, strategies, faulty, checks)
-    assert set(sansio_stream.testing.__all__) == {name for room in rooms for name in room.__all__}
+def test_the_package_exports_what_its_modules_export() -> None:
+    modules = (writing, cutting, sources, catalogue, strategies, faulty, checks)
+    assert set(sansio_stream.testing.__all__) == {
+        name for module in modules for name in module.__all__
+    }
     for name in sansio_stream.testing.__all__:
         assert getattr(sansio_stream.testing, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'sharks'"):

@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from matrix import Adapter, Seeming, ask, driven, text_of
+from matrix import Adapter, AsyncFacade, ask, driven, text_of
 from sansio_stream import Verdict
 from sansio_stream_adapters import (
     APIConnectionError,
@@ -366,7 +366,7 @@ async def test_over_http2_a_request_is_sent_once_as_well(
     client = adapter.make(
         base_url=http2_example_server, http_client=http, api_key="k", max_retries=2
     )
-    async with Seeming(http) if not adapter.loop else http:
+    async with AsyncFacade(http) if not adapter.loop else http:
         async with client.messages.stream(**ask(fault=fault)) as stream:
             assert stream.response.http_version == "HTTP/2"
             with suppress(APIError):

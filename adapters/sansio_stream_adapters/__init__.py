@@ -1,12 +1,12 @@
 """Adapters: where the bytes of a stream come from. The protocol is in `sansio_stream`.
 
 Importing this package imports no HTTP library; each adapter is a module of its own, and so are
-the rooms they stand on, in reading order:
+the modules they stand on, in reading order:
 
     _timeout      how long to wait for what
     _concurrency  waiting with an end, in a thread, asyncio or trio
     _recording    a body into a file, while it comes
-    _feed         all of a stream but its loop
+    _stream_core         all of a stream but its loop
     _tee          what somebody else reads, told to an observer
     _view         what a stream shows of what it has read
     _dropped      what was dropped unclosed is closed soon
@@ -26,7 +26,7 @@ from sansio_stream.request import NOT_GIVEN as NOT_GIVEN
 
 from ._bridge import *
 from ._client import *
-from ._feed import (
+from ._stream_core import (
     Response as Response,
     StreamOptions as StreamOptions,
     map_system_error as map_system_error,

@@ -12,17 +12,17 @@ from sansio_stream.errors import (
     EXCERPT_CHARACTERS,
     APIConnectionError,
     APIError,
+    copy_for_raise,
     excerpt,
-    fresh,
 )
 from sansio_stream.request import retry_after, retry_delay
 
-from ._feed import sentence
+from ._stream_core import sentence
 
 if TYPE_CHECKING:
     from sansio_stream.errors import APIStatusError
 
-    from ._feed import MapError
+    from ._stream_core import MapError
     from ._timeout import Deadline
 
 __all__ = ["Attempts", "Retries"]
@@ -120,7 +120,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
 
 def told(failure: APIError, asked: float, longest: float) -> APIError:
     """Return the failure, with the wait that the server asked for in its message."""
-    error = fresh(failure)
+    error = copy_for_raise(failure)
     waits = f" (the server asks to wait {asked:g} s; max_retry_after allows {longest:g} s)"
     error.message = excerpt(failure.message, EXCERPT_CHARACTERS - len(waits)) + waits
     error.args = (error.message,)

@@ -1,8 +1,8 @@
 """The loops: any iterable, or async iterable, of bytes in; events, texts and a message out.
 
-Knows no HTTP library. What is not a loop is in `Feed`, which reads nothing: the two streams below
-it are the same steps twice, once with `await`. No tasks, no async generators: an iterator here is
-an object that may be dropped, closed or cancelled at any time, and its snapshot stays readable.
+Knows no HTTP library. What is not a loop is in `StreamCore`, which reads nothing. The two streams
+below are the same steps twice, once with `await`. No tasks, no async generators: an iterator here
+is an object that may be dropped, closed or cancelled at any time, and its snapshot stays readable.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from sansio_stream.events import MessageStreamEvent
 
 from ._concurrency import alarm, at_most, in_time, quietly, sleep, timer
 from ._dropped import handing_over, hold, in_a_thread, let_go_of
-from ._feed import PIECE_BYTES, Feed, Head, MapError, Need, Response, StreamOptions
 from ._reply import AsyncReply, Reply
+from ._stream_core import (
+    PIECE_BYTES,
+    Head,
+    MapError,
+    ReadSignal,
+    Response,
+    StreamCore,
+    StreamOptions,
+)
 from ._texts import AsyncTexts, joined_text
 from ._view import MessageStreamView, StreamView
 
@@ -115,7 +123,7 @@ class Stream(StreamView, Generic[Event]):
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
-        self._feed = Feed(head, map_error, is_raw=is_raw, **options)
+        self._core = StreamCore(head, map_error, is_raw=is_raw, **options)
         self._chunks = iter(chunks)
         self._close: Callable[[], object] | None = close or getattr(self._chunks, "close", None)
         self._abort = abort
@@ -128,8 +136,8 @@ class Stream(StreamView, Generic[Event]):
         # before it looks at the other's; where both let go, the lock makes it one, and never waits.
         self._is_reading = False
         self._is_closing = False
-        self._is_held = threading.Lock()
-        deadline = self._feed.deadline
+        self._release_once = threading.Lock()
+        deadline = self._core.deadline
         self._alarm = None if deadline is None or abort is None else timer(deadline.left, abort)
         self._is_released = False
 
@@ -140,14 +148,14 @@ class Stream(StreamView, Generic[Event]):
         if not self._turn.acquire(blocking=False):
             raise RuntimeError(ANOTHER_READER)
         try:
-            while (event := self._feed.take()) is Need.MORE:
+            while (event := self._core.take()) is ReadSignal.NEED_DATA:
                 self._read()
         except BaseException:
             self._release()
             raise
         finally:
             self._turn.release()
-        if event is Need.OVER:
+        if event is ReadSignal.END_OF_STREAM:
             self._release()
             raise StopIteration
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
@@ -161,9 +169,9 @@ class Stream(StreamView, Generic[Event]):
         if not self._turn.acquire(blocking=False):
             raise RuntimeError(ANOTHER_READER)
         try:
-            while self._feed.is_undecided:
+            while self._core.is_undecided:
                 self._read()
-            self._feed.raise_if_refused()
+            self._core.raise_if_refused()
         except BaseException:
             self._release()
             raise
@@ -182,18 +190,18 @@ class Stream(StreamView, Generic[Event]):
         chunk: bytes | None = None
         try:
             try:
-                if not (self._is_closing or self._feed.has_pieces):
+                if not (self._is_closing or self._core.has_pieces):
                     chunk = next(self._chunks, None)
             except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
                 failure = exc
-            if self._feed.has_pieces:
-                self._feed.go_on()
+            if self._core.has_pieces:
+                self._core.go_on()
             elif chunk is not None:
-                self._feed.received(chunk, time.monotonic() - since)
+                self._core.received(chunk, time.monotonic() - since)
             elif self._is_closing:
-                self._feed.closed()
+                self._core.closed()
             else:
-                self._feed.ended(failure)
+                self._core.ended(failure)
         finally:
             self._is_reading = False
         if self._is_closing:
@@ -214,7 +222,7 @@ class Stream(StreamView, Generic[Event]):
 
     def _release(self) -> None:
         """Let the connection go, once: for another request, where its body was read to the end."""
-        if not self._is_held.acquire(blocking=False):
+        if not self._release_once.acquire(blocking=False):
             return
         try:
             self._linger()
@@ -222,7 +230,7 @@ class Stream(StreamView, Generic[Event]):
             if self._alarm is not None:
                 self._alarm.cancel()
             self._is_released = True
-            self._feed.closed()
+            self._core.closed()
             try:
                 if self._close is not None:
                     with contextlib.suppress(Exception):  # nothing hangs on it any more
@@ -233,21 +241,21 @@ class Stream(StreamView, Generic[Event]):
 
     def _linger(self) -> None:
         """Read the end of the body behind `message_stop`, within small bounds."""
-        if self._abort is None or not self._is_pooled or not self._feed.lingers:
+        if self._abort is None or not self._is_pooled or not self._core.lingers:
             return
-        limit = self._feed.machine.bytes_received + LINGER_BYTES
+        limit = self._core.machine.bytes_received + LINGER_BYTES
         until = time.monotonic() + LINGER_SECONDS
         # Nothing else bounds the wait of a blocking read, whose timeout is the library's.
         with alarm(LINGER_SECONDS, self._abort):
-            while self._feed.lingers_below(limit) and time.monotonic() < until:
+            while self._core.lingers_below(limit) and time.monotonic() < until:
                 self._read()
-        self._feed.take_trailing()
+        self._core.take_trailing()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._feed.lingers:
+        if self._core.lingers:
             self._release()  # the message is there, and the pool would like to have the connection
         else:
             self.close()
@@ -275,7 +283,7 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
         A character that came in two halves comes whole. Raises at a cut or an error, as iteration
         does.
         """
-        return filter(None, map(self._feed.texts.of, self))
+        return filter(None, map(self._core.texts.of, self))
 
     def until_done(self) -> None:
         """Read to the end. Raises as iteration does."""
@@ -288,7 +296,7 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
         Once the stream was read to its end this works without the connection, too.
         """
         self.until_done()
-        return self._feed.machine.final_message()
+        return self._core.machine.final_message()
 
     def get_final_text(self) -> str:
         """As `get_final_message`, but only the text of all text blocks; "" if there are none."""
@@ -325,7 +333,7 @@ class AsyncStream(StreamView, Generic[Event]):
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
-        self._feed = Feed(head, map_error, is_raw=is_raw, **options)
+        self._core = StreamCore(head, map_error, is_raw=is_raw, **options)
         self._chunks = aiter(chunks)
         self._wakes = wakes
         self._close = close
@@ -344,15 +352,15 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def __anext__(self) -> Event:
-        if self._is_reading and not self._feed.lingers:
+        if self._is_reading and not self._core.lingers:
             raise RuntimeError(ANOTHER_READER)
         try:
-            while (event := self._feed.take()) is Need.MORE:
+            while (event := self._core.take()) is ReadSignal.NEED_DATA:
                 await self._read()
         except BaseException:
             await self._release()
             raise
-        if event is Need.OVER:
+        if event is ReadSignal.END_OF_STREAM:
             await self._release()
             raise StopAsyncIteration
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
@@ -366,9 +374,9 @@ class AsyncStream(StreamView, Generic[Event]):
         if self._is_reading:
             raise RuntimeError(ANOTHER_READER)
         try:
-            while self._feed.is_undecided:
+            while self._core.is_undecided:
                 await self._read()
-            self._feed.raise_if_refused()
+            self._core.raise_if_refused()
         except BaseException:
             await self._release()
             raise
@@ -380,7 +388,7 @@ class AsyncStream(StreamView, Generic[Event]):
 
         A source may have its chunks ready, and then awaiting them lets nobody else run.
         """
-        events = self._feed.machine.event_number
+        events = self._core.machine.event_number
         self._unyielded += EVENT_COST * (events - self._events_counted)
         self._events_counted = events
         self._is_reading = True
@@ -392,21 +400,21 @@ class AsyncStream(StreamView, Generic[Event]):
                 self._unyielded = 0
                 await sleep(0)
                 since = time.monotonic()  # what others do meanwhile is no wait for content
-            if not (self._is_closing or self._feed.has_pieces):
+            if not (self._is_closing or self._core.has_pieces):
                 following = partial(anext, self._chunks, None)
-                chunk = await in_time(self._feed.deadline, "stream", following)
+                chunk = await in_time(self._core.deadline, "stream", following)
         except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
             failure = exc
         finally:
             self._is_reading = False
-        if self._feed.has_pieces:
-            self._unyielded += self._feed.go_on()
+        if self._core.has_pieces:
+            self._unyielded += self._core.go_on()
         elif chunk is not None:
-            self._unyielded += READ_COST + self._feed.received(chunk, time.monotonic() - since)
+            self._unyielded += READ_COST + self._core.received(chunk, time.monotonic() - since)
         elif self._is_closing:
-            self._feed.closed()
+            self._core.closed()
         else:
-            self._feed.ended(failure)
+            self._core.ended(failure)
         if self._is_closing:
             await self._release()
 
@@ -422,14 +430,14 @@ class AsyncStream(StreamView, Generic[Event]):
 
     async def _release(self) -> None:
         """Let the connection go; see `Stream`. It goes, too, where this is cancelled."""
-        is_to_linger = self._is_pooled and self._feed.lingers and not self._is_closing
+        is_to_linger = self._is_pooled and self._core.lingers and not self._is_closing
         if self._is_released or (self._is_reading and (is_to_linger or not self._wakes)):
             return  # another task reads, and lets go then
         try:
             if is_to_linger:
                 await at_most(LINGER_SECONDS, self._linger)
         finally:
-            self._feed.closed()
+            self._core.closed()
             close, self._close = self._close, None
             try:
                 await quietly(close)
@@ -447,23 +455,23 @@ class AsyncStream(StreamView, Generic[Event]):
             let_go_of(self._chunks)
 
     async def _linger(self) -> None:
-        limit = self._feed.machine.bytes_received + LINGER_BYTES
-        while self._feed.lingers_below(limit):
+        limit = self._core.machine.bytes_received + LINGER_BYTES
+        while self._core.lingers_below(limit):
             await self._read()
-        self._feed.take_trailing()
+        self._core.take_trailing()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._feed.lingers:
+        if self._core.lingers:
             await self._release()
         else:
             await self.close()
 
     def __del__(self) -> None:
         if not self._is_released and not self._hand_over(self.close):
-            self._feed.closed()
+            self._core.closed()
             let_go_of(self._chunks)
 
 
@@ -473,7 +481,7 @@ class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The texts, as they come; see `MessageStream.text_stream`."""
-        return AsyncTexts(self, self._feed.texts)
+        return AsyncTexts(self, self._core.texts)
 
     async def until_done(self) -> None:
         """Read to the end. Raises as iteration does."""
@@ -483,7 +491,7 @@ class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
     async def get_final_message(self) -> Message:
         """Read to the end, and return the whole message; see `MessageStream.get_final_message`."""
         await self.until_done()
-        return self._feed.machine.final_message()
+        return self._core.machine.final_message()
 
     async def get_final_text(self) -> str:
         """As `get_final_message`, but only the text of all text blocks; "" if there are none."""

@@ -27,9 +27,9 @@ from ._bridge import (
     Stream,
 )
 from ._concurrency import in_time, sleep
-from ._feed import FeedOptions, StreamOptions
 from ._opening import AsyncOpening, Opening
 from ._recording import Recorder
+from ._stream_core import CoreOptions, StreamOptions
 from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Call:
     timeouts: Timeout
     retries: Retries
     recorder: Recorder | None
-    options: FeedOptions
+    options: CoreOptions
 
     def options_of(self, attempts: Attempts, deadline: Deadline | None) -> StreamOptions:
         """Return what the stream of the next attempt is told."""
@@ -187,7 +187,7 @@ class Settings(ABC):
         """Return one of our exceptions for the library's; None for one that is not known."""
 
 
-def demand_stream(stream: object) -> None:
+def check_stream(stream: object) -> None:
     """Raise TypeError unless it is True."""
     if stream is not True:
         raise TypeError(
@@ -303,7 +303,7 @@ class Messages:
 
         TypeError without `stream=True`.
         """
-        demand_stream(stream)
+        check_stream(stream)
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
         return self._client.open_stream(call, Stream[MessageStreamEvent])
 
@@ -444,7 +444,7 @@ class AsyncMessages:
 
         TypeError without `stream=True`.
         """
-        demand_stream(stream)
+        check_stream(stream)
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
         return await self._client.open_stream(call, AsyncStream[MessageStreamEvent])
 

@@ -74,7 +74,7 @@ def open_blank(path: str | os.PathLike[str]) -> IO[bytes]:
     return file
 
 
-def demand_binary(file: object) -> None:
+def check_binary(file: object) -> None:
     """Raise TypeError for what is no binary file: later it would cost an answer."""
     if isinstance(file, io.TextIOBase) or not hasattr(file, "write"):
         kind = type(file).__name__
@@ -101,7 +101,7 @@ class Recorder:
         if isinstance(target, str | os.PathLike):
             open_blank(target).close()
         else:
-            demand_binary(target)
+            check_binary(target)
 
     @staticmethod
     def of(target: RecordTo | Recorder | None) -> Recorder | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NotRequired
 
-from ._feed import Head
+from ._stream_core import Head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 
-    from ._feed import MapError
+    from ._stream_core import MapError
 
 __all__ = ["AsyncReply", "Reply", "headers_in_text"]
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sansio_stream.errors import Verdict, Violation
     from sansio_stream.message import ContentBlock, Message
 
-    from ._feed import Feed
+    from ._stream_core import StreamCore
 
 __all__ = ["MessageStreamView", "StreamView"]
 
@@ -19,35 +19,35 @@ __all__ = ["MessageStreamView", "StreamView"]
 class StreamView:
     """What both streams show without reading on."""
 
-    _feed: Feed
+    _core: StreamCore
 
     @property
     def response(self) -> Any:
         """The HTTP library's response; else a `Response` with `status_code` and `headers`."""
-        return self._feed.response
+        return self._core.response
 
     @property
     def request_id(self) -> str | None:
         """The header `request-id`: the server's name for the request."""
-        return self._feed.request_id
+        return self._core.request_id
 
     @property
     def snapshot(self) -> Message | None:
         """The message as of the event just taken, None before message_start. Immutable."""
-        return self._feed.machine.snapshot
+        return self._core.machine.snapshot
 
     @property
     def verdict(self) -> Verdict:
         """How the stream ended; PENDING until then, and for ever if it was closed before."""
-        return self._feed.machine.verdict
+        return self._core.machine.verdict
 
     @property
     def violations(self) -> tuple[Violation, ...]:
         """What was tolerated, as of the event just taken."""
-        return self._feed.machine.violations
+        return self._core.machine.violations
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._feed.machine!r}>"
+        return f"<{type(self).__name__} of {self._core.machine!r}>"
 
 
 class MessageStreamView(StreamView):
@@ -63,4 +63,4 @@ class MessageStreamView(StreamView):
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with that wire index, as of the event just taken, or None."""
-        return self._feed.machine.block(index)
+        return self._core.machine.block(index)

@@ -33,8 +33,8 @@ from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings, with_timeout
 from ._decoding import OFFERED
 from ._dropped import handing_over
-from ._feed import map_system_error, sentence
 from ._reply import headers_in_text
+from ._stream_core import map_system_error, sentence
 from ._timeout import Timeout, overdue
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from ._client import AsyncBaseClient, BaseClient, ClientSettings, with_timeout
 from ._concurrency import at_most
 from ._decoding import OFFERED
 from ._dropped import handing_over
-from ._feed import map_system_error, sentence
 from ._httpcore import Watch, shut_down
 from ._reply import headers_in_text
+from ._stream_core import map_system_error, sentence
 from ._timeout import overdue
 
 if TYPE_CHECKING:

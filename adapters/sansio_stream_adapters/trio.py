@@ -24,7 +24,6 @@ from . import _http11
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient, ClientSettings
 from ._concurrency import in_time
-from ._feed import sentence
 from ._http11 import (
     DEFAULT_TIMEOUT,
     PIECE_BYTES,
@@ -34,6 +33,7 @@ from ._http11 import (
     mapped,
     waits_of,
 )
+from ._stream_core import sentence
 from ._timeout import Deadline, overdue
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ leave the library: the latter from what encodes and parses alone (`encode_event`
 """
 
 from .exceptions import *
-from .exceptions import fresh as fresh
+from .exceptions import copy_for_raise as copy_for_raise
 from .printing import (
     EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
     excerpt as excerpt,
@@ -50,5 +50,5 @@ from .violations import (
     Fault as Fault,
     Flaw as Flaw,
     ViolationLog as ViolationLog,
-    demand as demand,
+    check_type as check_type,
 )

@@ -321,7 +321,7 @@ def with_little_html(message: str) -> str:
     return message[: found.start()] + excerpt(page, HTML_CHARACTERS)
 
 
-def fresh(error: AnyAPIError) -> AnyAPIError:
+def copy_for_raise(error: AnyAPIError) -> AnyAPIError:
     """Return a copy to raise again: one object that is raised twice would grow its traceback.
 
     It has the cause of the first. The first is neither its cause nor its context: a traceback would

@@ -409,7 +409,7 @@ class Limits:
     violations: int = 1_000
 
 
-def demand(value: object, *kinds: type) -> None:
+def check_type(value: object, *kinds: type) -> None:
     """Raise TypeError for a value of another type: `bytes(5)` would be five zeros."""
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)

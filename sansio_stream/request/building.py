@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..errors import demand
+from ..errors import check_type
 from .body import body_of
 from .headers import headers_of, pairs_of
 
@@ -147,6 +147,6 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
 
 def percent_encoded(text: str) -> str:
     """Return text that may stand anywhere in a URL: RFC 3986's unreserved characters stay."""
-    demand(text, str)
+    check_type(text, str)
     encoded = re.sub(rb"[^A-Za-z0-9._~-]", lambda byte: b"%%%02X" % ord(byte[0]), text.encode())
     return encoded.decode()

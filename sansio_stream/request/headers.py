@@ -84,7 +84,7 @@ HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 HEADER_VALUE: Final = r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?"
 
 
-def demand_text(name: str, value: object) -> None:
+def check_text(name: str, value: object) -> None:
     """Raise TypeError, which names the header and shows no value, for what is no str."""
     if not isinstance(value, str):
         raise TypeError(f"the header {name!r}: a str is needed, not {type(value).__name__}")
@@ -99,7 +99,7 @@ def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
         headers.pop(name.lower(), None)
         if value is None:
             continue
-        demand_text(name, value)
+        check_text(name, value)
         if name.lower() in FRAMING:
             raise ValueError(f"the header {name!r} is for the HTTP client to say")
         if not re.fullmatch(HEADER_VALUE, value):

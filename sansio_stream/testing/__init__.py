@@ -9,8 +9,8 @@ sources of bytes.
     faulty        hypothesis: streams in which something goes wrong
     checks        a consumer -> the smallest streams that it handles badly
 
-`sansio_stream` does not import this package. The last three rooms need hypothesis, and are imported
-when one of their names is first used.
+`sansio_stream` does not import this package. The last three modules need hypothesis. They
+are imported when one of their names is first used.
 """
 
 from importlib import import_module
@@ -60,8 +60,8 @@ WITH_HYPOTHESIS: Final = (".strategies", ".faulty", ".checks")
 
 
 def __getattr__(name: str) -> Any:
-    for room in WITH_HYPOTHESIS if name in __all__ else ():
-        module = import_module(room, __name__)
+    for each in WITH_HYPOTHESIS if name in __all__ else ():
+        module = import_module(each, __name__)
         if name in module.__all__:
             return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

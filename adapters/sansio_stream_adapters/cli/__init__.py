@@ -1,6 +1,6 @@
 """The command `sansio-stream`: captured streams in, something to watch or a server of them out.
 
-The only place of the project that reads files, clocks and terminals. Its rooms, in reading order:
+The only place of the project that reads files, clocks and terminals. Its modules, in reading order:
 
     _text     what may be shown: no control characters, no lone surrogates
     _cut      the body cut in other places

@@ -1,4 +1,4 @@
-"""Options in, exit statuses out: which file is shown how, or served; `record` is a room beside.
+"""Options in, exit statuses out: which file is shown how, or served; `record` is a module beside.
 
 0 is a message to rely on, 1 none, 2 a file or an option that cannot be used, 130 an interruption.
 """

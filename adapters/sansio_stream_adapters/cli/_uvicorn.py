@@ -1,4 +1,4 @@
-"""The server: an ASGI application in, answers on a socket out. The only room that knows uvicorn."""
+"""The server: an ASGI application in, answers on a socket out. No other module knows uvicorn."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ The outcome is this library's; `check_faults` holds other readers to what follow
     content       what the events hold
     excess        how much it is
 
-A new fault is one function in one of these rooms.
+A new fault is one function in one of these modules.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ __all__ = ["FAULTS", "Damage", "Fault", "LegalStream"]
 
 FAULTS: Final[Mapping[str, Fault]] = {
     each.name: each
-    for room in (ends, encoding, order, content, excess)
-    for each in vars(room).values()
+    for module in (ends, encoding, order, content, excess)
+    for each in vars(module).values()
     if isinstance(each, Fault)
 }
 """By name: all that can go wrong. The first is that nothing does."""

@@ -20,8 +20,8 @@ from sansio_stream.errors import (
     IncompleteMessageError,
     NotAnEventStreamError,
     Verdict,
+    copy_for_raise,
     excerpt,
-    fresh,
 )
 from sansio_stream.events import (
     ContentBlockDeltaEvent,
@@ -58,12 +58,12 @@ if TYPE_CHECKING:
 __all__ = [
     "LEFT",
     "PIECE_BYTES",
-    "Feed",
-    "FeedOptions",
+    "CoreOptions",
     "Head",
     "MapError",
-    "Need",
+    "ReadSignal",
     "Response",
+    "StreamCore",
     "StreamOptions",
     "map_system_error",
     "sentence",
@@ -90,7 +90,7 @@ STEP_BYTES: Final = 8_192
 REFUSAL_BYTES: Final = 65_536
 
 
-class FeedOptions(TypedDict, total=False):
+class CoreOptions(TypedDict, total=False):
     """What a caller may ask of the machine and of the wait for it.
 
     Attributes:
@@ -109,8 +109,8 @@ class FeedOptions(TypedDict, total=False):
     will_retry: WillRetry | None
 
 
-class StreamOptions(FeedOptions, total=False):
-    """What a caller may ask of any stream; see also `FeedOptions`.
+class StreamOptions(CoreOptions, total=False):
+    """What a caller may ask of any stream; see also `CoreOptions`.
 
     Attributes:
         total: seconds from when the stream is made to its end, or a deadline that runs already.
@@ -139,14 +139,14 @@ class Response:
     headers: Headers
 
 
-class Need(enum.Enum):
-    """What `Feed.take` has instead of an event."""
+class ReadSignal(enum.Enum):
+    """What `StreamCore.take` has instead of an event."""
 
-    MORE = "bytes, or the next piece of a chunk"
-    OVER = "nothing: the stream has ended"
+    NEED_DATA = "bytes, or the next piece of a chunk"
+    END_OF_STREAM = "nothing: the stream has ended"
 
 
-class Feed:
+class StreamCore:
     """All of a stream but its loop: what was read goes in, what it means comes out."""
 
     def __init__(
@@ -344,7 +344,7 @@ class Feed:
             return TimeoutError(f"idle: no content for {self._waited:.1f} s")
         return None
 
-    def take(self) -> MessageStreamEvent | Need:
+    def take(self) -> MessageStreamEvent | ReadSignal:
         """Return the next event, or what there is instead.
 
         Raises what went wrong; once it has, always, and always the same.
@@ -377,23 +377,23 @@ class Feed:
         if self._was_left and self.machine.verdict is Verdict.PENDING:
             raise self._left_before_its_end()
 
-    def _without_event(self) -> MessageStreamEvent | Need:
+    def _without_event(self) -> MessageStreamEvent | ReadSignal:
         """Return whether there will be more; raise if something went wrong."""
         is_open = self.machine.verdict is Verdict.PENDING and self._failure is None
         # What has come is looked at first, also where it was waited for too long, or nobody reads
         # on. Behind the end of the message it is not: as if it came in another read.
         if is_open and self.has_pieces and not self._is_over:
-            return Need.MORE
+            return ReadSignal.NEED_DATA
         if is_open and not self._has_ended:
             overdue = self._overdue
             if overdue is None:
-                return Need.MORE
+                return ReadSignal.NEED_DATA
             self.ended(overdue)
             return self.take()
         self._failure = self._failure or self._failure_of_stream()
         if self._failure is None:
-            return Need.OVER
-        raise fresh(self._failure)
+            return ReadSignal.END_OF_STREAM
+        raise copy_for_raise(self._failure)
 
     def _failure_of_stream(self) -> APIError | None:
         """Return what `final_message` raises, if it does, with what else is known."""
