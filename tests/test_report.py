@@ -350,18 +350,25 @@ def whole(script: Any) -> list[bytes]:
 
 
 def has_content(payload: dict[str, Any]) -> bool:
-    """Whether an event brings content, as the page says it: by the members on the wire."""
-    known = {
-        "text_delta": ("text",),
-        "input_json_delta": ("partial_json",),
-        "thinking_delta": ("thinking", "signature", "estimated_tokens"),
-        "signature_delta": ("signature",),
-        "citations_delta": ("citation",),
-        "compaction_delta": ("content", "encrypted_content"),
+    """Whether an event brings content, as the page says it: by the members on the wire.
+
+    A delta whose first member has another type is one that nobody knows.
+    """
+    known: dict[str, dict[str, type]] = {
+        "text_delta": {"text": str},
+        "input_json_delta": {"partial_json": str},
+        "thinking_delta": {"thinking": str, "signature": str, "estimated_tokens": int},
+        "signature_delta": {"signature": str},
+        "citations_delta": {"citation": dict},
+        "compaction_delta": {"content": str, "encrypted_content": str},
     }
     match payload:
         case {"type": "content_block_delta", "delta": {"type": str(kind), **members}}:
-            return any(members.get(name) for name in known.get(kind, ()))
+            types = known.get(kind, {})
+            for name in list(types)[:1]:
+                if not isinstance(members.get(name), types[name] | None):
+                    return False
+            return any(type(members.get(name)) is types[name] and members[name] for name in types)
         case {"type": "content_block_start", "content_block": {"type": _, **members}}:
             return any(members.values())
     return False
