@@ -9,7 +9,7 @@ from typing import Final
 import tables
 from sansio_stream.errors import Verdict
 from sansio_stream.machine import VERDICTS
-from sansio_stream.transitions import STATES, TRANSITIONS, Action, Ruling, State
+from sansio_stream.transitions import STATES, TRANSITIONS, Action, Decision, State
 from tables import table
 
 PAGE: Final = Path(__file__).with_name("states.md")
@@ -21,15 +21,17 @@ DECIDED: Final = {
 """The states that have their verdict before the end comes."""
 
 
-def words(ruling: Ruling | None, state: State) -> str:
+def words(decision: Decision | None, state: State) -> str:
     """Return what is done with an event in a state, as a cell says it."""
-    if ruling is None:
+    if decision is None:
         return "cannot happen"
-    if ruling.state not in (None, state):
-        done = f"→ {ruling.state.name}"
+    if decision.state not in (None, state):
+        done = f"→ {decision.state.name}"
     else:
-        done = {Action.APPLY: "apply", Action.SKIP: "skip", Action.FAIL: "fatal"}[ruling.action]
-    name = ruling.code or ruling.fatal
+        done = {Action.APPLY: "apply", Action.IGNORE: "skip", Action.ABORT: "fatal"}[
+            decision.action
+        ]
+    name = decision.flaws[0].code if decision.flaws else decision.code
     return f"{done}, `{name}`" if name else done
 
 

@@ -1,10 +1,12 @@
-"""One content block while it grows: the block as it was sent, and its deltas, in; the block as of
-the last delta out.
+"""One content block while it grows: the block as it was sent and its deltas in, the block as of the
+last delta out.
 
-Which delta folds into which member is the table `FOLDS`: a delta fits the blocks that have its
+The table `FOLDS` says which delta folds into which member. A delta fits the blocks that have its
 members.
 
-Cost: constant for each delta that nobody looks at; a block joins its fragments when somebody looks.
+Strategy: texts are lists of fragments, and a fragment is added in constant time. They are joined
+when somebody looks at the block. A block that is looked at after every delta is copied from the
+block of the look before, with another text.
 """
 
 from __future__ import annotations
@@ -37,13 +39,21 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Append:
-    """The delta's text is added to the block's."""
+    """The delta's text is added to a text of the block.
+
+    Attributes:
+        member: of the block. For `input` the text is the JSON of the input.
+        source: the member of the delta, if its name is another.
+    """
 
     member: str
+    source: str = attrs.field(
+        default=attrs.Factory(lambda self: self.member, takes_self=True), kw_only=True
+    )
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Add a fragment; the text it begins with came in the start block."""
-        add_piece(block.fragments_of(self.member), getattr(delta, self.member))
+        """Add a fragment."""
+        block.add_text(self.member, getattr(delta, self.source))
 
 
 @attrs.frozen
@@ -61,7 +71,7 @@ class Replace:
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Take the value over, if there is one."""
         if self.has_value(delta):
-            block.values[self.member] = getattr(delta, self.member)
+            block.set_value(self.member, getattr(delta, self.member))
 
     def has_value(self, delta: Any) -> bool:
         """Whether the delta says something of this member."""
@@ -86,30 +96,15 @@ class Collect:
     item: str
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Add an item; absent and null mean that there are none so far."""
-        items = block.items.get(self.member)
-        if items is None:
-            items = block.items[self.member] = list(getattr(block.start, self.member) or ())
-        items.append(getattr(delta, self.item))
-
-
-@attrs.frozen
-class GrowInput:
-    """The delta is more of the JSON text of the block's input."""
-
-    member: str = "input"
-
-    def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Add a fragment."""
-        assert block.input_text is not None, "a block that it fits has an input"
-        block.input_text.append(delta.partial_json)
+        """Add an item."""
+        block.add_item(self.member, getattr(delta, self.item))
 
 
 SIGNATURE: Final = ViolationCode.SECOND_SIGNATURE
 COMPACTION: Final = ViolationCode.SECOND_COMPACTION
 
 # fmt: off
-FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
+FOLDS: Final[dict[type, tuple[Append | Replace | Collect, ...]]] = {
     TextDelta:       (Append("text"),),
     ThinkingDelta:   (Append("thinking"), Replace("signature", SIGNATURE)),
     SignatureDelta:  (Replace("signature", SIGNATURE),),
@@ -118,7 +113,7 @@ FOLDS: Final[dict[type, tuple[Append | Replace | Collect | GrowInput, ...]]] = {
         Replace("content", COMPACTION, or_null=True),
         Replace("encrypted_content", COMPACTION, or_null=True),
     ),
-    InputJSONDelta:  (GrowInput(),),
+    InputJSONDelta:  (Append("input", source="partial_json"),),
 }
 # fmt: on
 
@@ -155,25 +150,36 @@ REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
 class GrowingBlock:
     """A content block as of the last event: the block as it was sent, and what came since.
 
-    `latest` is the block of a snapshot as of now, None where it must be made first.
+    Attributes:
+        index: its index on the wire.
+        start: the block as it was sent.
+        is_stopped: whether it has stopped.
+        size: the bytes of its start and its deltas.
+        latest: the block of a snapshot as of now; None if it must be made first.
+        run: the fragments that `append` adds to.
+        input_text: the JSON text of its input, if it is a block with an input.
+
+    Args:
+        size: the bytes of its start.
     """
 
     __slots__ = (
         "_grows_input",
+        "_items",
         "_lost_input",
         "_sent_input",
         "_template",
+        "_texts",
+        "_unfolded",
+        "_values",
         "_varied",
-        "fragments",
         "index",
         "input_text",
         "is_stopped",
-        "items",
         "latest",
+        "run",
         "size",
         "start",
-        "unfolded",
-        "values",
     )
 
     def __init__(
@@ -182,16 +188,18 @@ class GrowingBlock:
         start: ContentBlock,
         input_text: GrowingText | None = None,
         *,
+        size: int = 0,
         is_stopped: bool = False,
     ) -> None:
         self.index = index
         self.start = start
         self.is_stopped = is_stopped
-        self.size = 0
-        self.fragments: dict[str, list[str]] = {}
-        self.items: dict[str, list[Any]] = {}
-        self.values: dict[str, Any] = {}
-        self.unfolded: list[ContentBlockDelta] = []
+        self.size = size
+        self.run: list[str] = []
+        self._texts: dict[str, list[str]] = {}
+        self._items: dict[str, list[Any]] = {}
+        self._values: dict[str, Any] = {}
+        self._unfolded: list[ContentBlockDelta] = []
         self.input_text = input_text
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
         # Why the input can never be complete, where a piece of it was lost.
@@ -205,19 +213,59 @@ class GrowingBlock:
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
 
-    def fragments_of(self, member: str) -> list[str]:
-        """Return the list that a text which is added to this member is added to: always the same
-        one, until the block has stopped. To ask for it begins it, with the text that was sent.
+    def accepts(self, delta: ContentBlockDelta) -> bool:
+        """Whether a delta of that class folds into a block of this class."""
+        return type(self.start) in FITTING[type(delta)]
+
+    def begin_run(self, member: str) -> None:
+        """Have `append` add to this text of the block, until another one begins or it stops."""
+        self.run = self._fragments_of(member)
+
+    def append(self, text: str, size: int) -> None:
+        """Fold a delta that adds a text to the run, of so many bytes.
+
+        The text does not end with the first half of a surrogate pair: `grow` takes such a delta.
+        """
+        self.run.append(text)
+        self.size += size
+        self.latest = None
+
+    def join_run(self) -> None:
+        """Join the fragments of the run. Those of an input stay: its moments count them."""
+        if self.input_text is None or self.run is not self.input_text.fragments:
+            joined(self.run)
+
+    def _fragments_of(self, member: str) -> list[str]:
+        """Return the list of the fragments of a member, always the same one until the block stops.
+
+        It is created at the first call, with the text that the block was sent with.
         """
         if member == "input":
             assert self.input_text is not None, "a block that it fits has an input"
             return self.input_text.fragments
-        if member not in self.fragments:
-            # The text it begins with came in the start block.
+        if member not in self._texts:
             fragments: list[str] = []
             add_piece(fragments, getattr(self.start, member))
-            self.fragments[member] = fragments
-        return self.fragments[member]
+            self._texts[member] = fragments
+        return self._texts[member]
+
+    def add_text(self, member: str, text: str) -> None:
+        """Add a fragment, which may end with half of a surrogate pair."""
+        if member == "input":
+            assert self.input_text is not None, "a block that it fits has an input"
+            self.input_text.append(text)
+        else:
+            add_piece(self._fragments_of(member), text)
+
+    def add_item(self, member: str, item: Any) -> None:
+        """Add an item to a tuple of the block. An absent or null one is empty."""
+        if member not in self._items:
+            self._items[member] = list(getattr(self.start, member) or ())
+        self._items[member].append(item)
+
+    def set_value(self, member: str, value: Any) -> None:
+        """Set a member of the block."""
+        self._values[member] = value
 
     def grow(self, delta: ContentBlockDelta, size: int) -> None:
         """Fold a delta that was admitted."""
@@ -225,30 +273,31 @@ class GrowingBlock:
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
-            # Of a block that nobody knows only the input is folded; every delta is kept as well.
-            rules = tuple(rule for rule in rules if isinstance(rule, GrowInput))
-            self.unfolded.append(delta)
+            # In a block of an unknown type only the input is folded. Every delta is kept as well.
+            rules = tuple(rule for rule in rules if rule.member == "input")
+            self._unfolded.append(delta)
         elif not rules:
-            self.unfolded.append(delta)
+            self._unfolded.append(delta)
         for rule in rules:
             rule.fold(self, delta)
 
     def stop(self) -> None:
-        """Note that nothing more comes; keep the joined texts and let go of the fragments."""
+        """End the block: its texts are joined, and the fragments are dropped."""
         self.latest = self._template = None
         self.is_stopped = True
         self._grows_input = False
         if self.input_text is not None:
             self.input_text = self.input_text.joined()
         self.latest = self.block()
-        self.fragments = {}
+        self._texts = {}
+        self.run = []
 
     def block(self) -> ContentBlock:
         """Return the block as of now; the same object until the next change."""
         if self.latest is not None:
             return self.latest
         grown: dict[str, Any] = {}
-        for member, fragments in self.fragments.items():
+        for member, fragments in self._texts.items():
             if len(fragments) > 1:  # else nothing has been added yet
                 grown[member] = joined(fragments)
         if self._grows_input and self.input_text is not None:
@@ -269,11 +318,11 @@ class GrowingBlock:
 
     def _changed(self, grown: Mapping[str, Any]) -> ContentBlock:
         """Return the block with all that has changed."""
-        changes: dict[str, Any] = {**self.values, **grown}
-        for member, items in self.items.items():
+        changes: dict[str, Any] = {**self._values, **grown}
+        for member, items in self._items.items():
             changes[member] = tuple(items)
-        if self.unfolded:
-            changes["unfolded"] = tuple(self.unfolded)
+        if self._unfolded:
+            changes["unfolded"] = tuple(self._unfolded)
         if "tool_input" in grown:
             changes["input"] = None
         return copy_with(self.start, **changes) if changes else self.start
@@ -290,7 +339,7 @@ class GrowingBlock:
     def value_of(self, member: str) -> Any:
         """Return a member that deltas replace, as of now."""
         sent = getattr(self.start, member, None)
-        return self.values.get(member, sent)
+        return self._values.get(member, sent)
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
         """Return the violation where a delta replaces another value that the block has, or None."""

@@ -1,11 +1,11 @@
-"""Facade: the modules in a row. Bytes in; typed events and an evolving snapshot out.
+"""The state machine: bytes in; typed events and an evolving snapshot out.
 
-Here are only the order of things, the latching of errors and the verdict; what a frame, an event, a
-legal order or a fold is, the other modules say.
+The machine owns the loop, the counters, the latched error and the verdict. What a frame, an event,
+a legal order or a fold is, the other modules say.
 
-One rule gives laziness, lockstep, leftovers, the place of an error, and pickling in mid-stream
-together: recognising may run ahead, folding happens only when `next()` returns the event, and no
-iterator holds state of its own.
+Strategy: one rule gives laziness, exact snapshots, leftovers, the place of an error, and pickling
+in mid-stream together. Bytes are only buffered when they are received. A frame is read, judged and
+folded when `next()` asks for its event, and no iterator holds state of its own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import attrs
 from .errors import (
     APIError,
     APIStatusError,
-    Fault,
     IncompleteMessageError,
     LimitError,
     Limits,
+    LocatedFlaw,
     NotAnEventStreamError,
     ProtocolError,
     Verdict,
@@ -38,17 +38,23 @@ from .errors import (
     status_error,
 )
 from .events import (
+    ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ErrorEvent,
     MessageStartEvent,
     MessageStopEvent,
     MessageStreamEvent,
+    PingEvent,
+    UnknownEvent,
 )
-from .fast_path import FastPath
+from .fast_path import MAX_LEARN_ATTEMPTS, PING, DeltaTemplate, expected_template, learned_template
+from .framer import Framer
+from .message import UnknownBlock
 from .reading import (
     Payload,
     Reading,
-    fault_of,
+    error_of,
+    flaw_of,
     is_whole,
     loses_by_replacement,
     measured,
@@ -58,13 +64,16 @@ from .reading import (
     read_payload,
 )
 from .snapshot import Fold
-from .sse import CR, LF, Frame, Framer
-from .transitions import Action, State
+from .transitions import Action, State, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .blocks import GrowingBlock
+    from .errors.exceptions import AnyAPIError
+    from .frames import Frame, FrameSource
     from .message import ContentBlock, Message
+    from .reading import EventSource
 
 __all__ = ["StreamMachine"]
 
@@ -72,11 +81,17 @@ NOTHING: Final[Iterator[Any]] = iter(())
 """What is returned where nothing can be whole: an iterator that never has anything."""
 
 
-class Mark(enum.Enum):
-    """What stands in the inbox for the end of the stream: what is left of a frame, then nothing."""
+MANY_FRAGMENTS: Final = 256
+"""How many pieces of a text are kept before they are joined: in pieces of 12 characters it takes
+5.8 bytes a character, and 1.1 in one piece.
+"""
 
-    TAIL = "tail"
-    END = "end"
+
+class EofStage(enum.Enum):
+    """What stands in the inbox for the end of the body, one after the other."""
+
+    PARTIAL_FRAME = "what is left of a frame without its blank line"
+    VERDICT = "the verdict"
 
 
 class StreamMachine:
@@ -114,11 +129,18 @@ class StreamMachine:
     ) -> None:
         self._strict = strict
         self._limits = limits or Limits()
-        self._framer = Framer(self._limits)
+        self._framer: FrameSource = Framer(self._limits)
+        self._buffer = self._framer.buffer
         self._fold = Fold(self._limits, partial_strings=partial_strings)
-        self._fast_path = FastPath(self._framer, self._fold, self._limits, enabled=fast_path)
+        # The next delta by its bytes, and the block that it grows; None for none.
+        self._next_delta: tuple[DeltaTemplate, GrowingBlock] | None = None
+        self._uses_fast_path = fast_path
+        self._learn_attempts = MAX_LEARN_ATTEMPTS
+        self._takes_pings = (
+            fast_path and len(PING) <= self._limits.event_bytes and self._limits.depth > 0
+        )
         # What was received and not looked at: chunks, payloads, the end.
-        self._inbox: deque[bytes | Payload | Mark] = deque()
+        self._inbox: deque[bytes | Payload | EofStage] = deque()
         self._ended = False
         self._lost: str | None = None
         self._error_event: ErrorEvent | None = None
@@ -129,8 +151,11 @@ class StreamMachine:
         # whether it holds several payloads.
         self._content_was_cut = False
         self._blank_lines_are_missing = False
-        self._events_taken = 0
-        self._event_number = 0
+        # Beside the frames that the buffer counts: what else has a number, the number of the last
+        # one of those that is a payload, and how many of all gave no event.
+        self._frameless = 0
+        self._payload_number = 0
+        self._withheld = 0
 
     # Receiving.
 
@@ -147,28 +172,15 @@ class StreamMachine:
             RuntimeError: after the end.
             TypeError: for anything but bytes.
         """
-        framer = self._framer
-        room = framer.room
-        if room and type(data) is bytes:
-            if LF not in data and CR not in data:
-                # Where chunks have a few bytes, this is all the work there is: it adds them to a
-                # frame that has begun, and calls nothing (CPython 3.11: 0.13 µs a byte).
-                held = framer.held
-                held += data
-                if len(held) <= room:
-                    return NOTHING
-                del held[len(held) - len(data) :]
-            framer.receive(data)
-            if framer.room:
-                return NOTHING
-            return self._fast_path.events(self._next_of_plain_path)
+        buffer = self._buffer
+        if buffer.partial_limit and type(data) is bytes:
+            return self._events() if buffer.feed(data) else NOTHING
         check_type(data, bytes, bytearray, memoryview)
         self._refuse_if_over("data")
         if self._inbox:
             self._inbox.append(bytes(data))
-            return self._take()
-        framer.receive(bytes(data))
-        return NOTHING if framer.room else self._take()
+            return self._events()
+        return self._events() if buffer.feed(bytes(data)) else NOTHING
 
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
         """Take one payload that a source hands out as a mapping; return an iterator of the events.
@@ -179,8 +191,8 @@ class StreamMachine:
         check_type(payload, Mapping)
         self._refuse_if_over("an event")
         self._inbox.append(measured(payload, self._limits))
-        self._framer.leave_no_room()
-        return self._take()
+        self._buffer.mark_pending()
+        return self._events()
 
     def receive_eof(self) -> Iterator[MessageStreamEvent]:
         """Note the end of the body, and return an iterator of what is left. A second end is
@@ -205,10 +217,10 @@ class StreamMachine:
     def _end(self, exc: BaseException | None) -> Iterator[MessageStreamEvent]:
         if not self._ended:
             self._ended = True
-            self._framer.close()
+            self._buffer.close()
             self._lost = None if exc is None else shown(exc)
-            self._inbox.extend((Mark.TAIL, Mark.END))
-        return self._take()
+            self._inbox.extend((EofStage.PARTIAL_FRAME, EofStage.VERDICT))
+        return self._events()
 
     def _refuse_if_over(self, what: str) -> None:
         self._raise_if_failed()
@@ -241,7 +253,7 @@ class StreamMachine:
     @property
     def state(self) -> State:
         """Where the stream is, as of the event just taken."""
-        return self._fold.course.state
+        return self._fold.state
 
     @property
     def verdict(self) -> Verdict:
@@ -275,22 +287,22 @@ class StreamMachine:
     def bytes_received(self) -> int:
         """How many bytes were given to `receive_data`; moves on receipt."""
         waiting = sum(len(each) for each in self._inbox if isinstance(each, bytes))
-        return self._framer.received + waiting
+        return self._buffer.received + waiting
 
     @property
     def events_taken(self) -> int:
         """How many events iterators have returned."""
-        return self._events_taken + self._fast_path.taken
+        return self.event_number - self._withheld
 
     @property
     def event_number(self) -> int:
         """Which frame with data, or payload, was looked at last, from 1; skipped ones count."""
-        return self._event_number + self._fast_path.taken
+        return self._buffer.frames + self._frameless
 
     @property
     def byte_offset(self) -> int | None:
         """Where that frame begins in the body; None for a payload."""
-        return self._framer.place
+        return None if self._payload_number == self.event_number else self._buffer.frame_offset
 
     def __repr__(self) -> str:
         return (
@@ -312,7 +324,7 @@ class StreamMachine:
         """
         # What is fatal is raised again below, unless the message was complete before it came.
         with contextlib.suppress(ProtocolError):
-            deque(self._take(), maxlen=0)
+            deque(self._events(), maxlen=0)
         message = self.snapshot
         accepted = self._verdict is Verdict.COMPLETE or (
             self._verdict is Verdict.UNTERMINATED and not self._strict
@@ -328,7 +340,7 @@ class StreamMachine:
         if self._verdict is Verdict.BROKEN and self._fatal is not None:
             return copy_for_raise(self._fatal)
         if self._verdict is Verdict.NOT_AN_EVENT_STREAM:
-            head = self._framer.head
+            head = self._buffer.head.decode("utf-8", "replace")
             return self._with_context(
                 NotAnEventStreamError(
                     f"{self._verdict.value}: {head[:80]!r} (`check_response`, asked before with"
@@ -346,47 +358,83 @@ class StreamMachine:
             sentence += f": {self._lost}"
         return self._with_context(IncompleteMessageError(sentence, first_loss=loss))
 
-    def _with_context(self, error: APIError) -> APIError:
-        error.partial_message = self.snapshot
-        error.verdict = self._verdict
-        error.content_emitted = self._fold.has_content
-        return error
+    def _with_context(self, error: AnyAPIError) -> AnyAPIError:
+        return error.annotate(
+            partial_message=self.snapshot,
+            verdict=self._verdict,
+            content_emitted=self._fold.has_content,
+        )
 
     # Taking: one event at a time, each judged, recorded and folded before it is returned.
 
-    def _take(self) -> Iterator[MessageStreamEvent]:
-        return self._fast_path.events(self._next_of_plain_path)
+    def _events(self) -> Iterator[MessageStreamEvent]:
+        """Return the events of what was received, each read when it is asked for.
 
-    def _next_of_plain_path(self) -> MessageStreamEvent | None:
-        """Return the next event, or None if nothing is left; latch what is raised."""
-        if not self._inbox and self._framer.settle():
+        Nothing is kept in local variables from one event to the next: another iterator may go on.
+        """
+        framer = self._framer
+        buffer = self._buffer
+        event_bytes, block_bytes = self._limits.event_bytes, self._limits.block_bytes
+        if self._next_delta is not None and len(self._next_delta[1].run) > MANY_FRAGMENTS:
+            self._next_delta[1].join_run()
+        while True:
+            # The fast path. Any doubt leaves it: what follows reads every frame.
+            while framer.at_frame_start and self._next_delta is not None:
+                template, block = self._next_delta
+                pos = buffer.pos
+                found = template.read(buffer.text, pos)
+                if found is None:
+                    break
+                event, text, end = found
+                size = end - pos
+                if size > event_bytes or block.size + size > block_bytes:
+                    break
+                buffer.advance(end)
+                block.append(text, size)
+                yield event
+                if buffer.partial_limit:
+                    return
+            other = self._next_event()
+            if other is None:
+                return
+            yield other
+
+    def _next_event(self) -> MessageStreamEvent | None:
+        """Return the next event, or None if nothing is left. Latches what it raises."""
+        buffer = self._buffer
+        if (
+            self._takes_pings
+            and buffer.text.startswith(PING, buffer.pos)
+            and self._framer.at_frame_start
+        ):
+            # As the API writes it. It is legal everywhere, and changes nothing.
+            buffer.advance(buffer.pos + len(PING))
+            return PingEvent()
+        if not self._inbox and buffer.mark_drained():
             return None
         self._raise_if_failed()
         try:
-            event = self._next_event()
+            return self._next_admitted()
         except ProtocolError as error:
             self._fail(error)
-            # What is latched is never raised itself: it would keep the frames of who called.
+            # What is latched is never raised itself: it would keep the frames of the caller.
             raise copy_for_raise(error) from None
-        self._events_taken += event is not None
-        return event
 
     def _fail(self, error: ProtocolError) -> None:
-        error.event_number = error.event_number or self.event_number
+        error.annotate(event_number=error.event_number or self.event_number)
         for received in self._inbox:
             if isinstance(received, bytes):
-                self._framer.receive(received)
+                self._buffer.feed(received)
         self._inbox.clear()
-        self._framer.drop()
-        self._framer.close()
-        self._fast_path.forget()
-        self._fold.course.fail()
+        self._framer.discard()
+        self._buffer.close()
+        self._next_delta = None
+        self._fold.fail()
         if self._verdict is Verdict.PENDING:
             self._verdict = Verdict.BROKEN
-        self._with_context(error)
-        self._fatal = copy_for_raise(error)
+        self._fatal = copy_for_raise(self._with_context(error))
 
-    def _next_event(self) -> MessageStreamEvent | None:
+    def _next_admitted(self) -> MessageStreamEvent | None:
         """Return the next event that is not kept out of the message, or None if nothing is left."""
         while True:
             frame = self._from_framer(self._framer.next_frame)
@@ -399,16 +447,16 @@ class StreamMachine:
             if event is not None:
                 return event
 
-    def _from_inbox(self, received: bytes | Payload | Mark) -> MessageStreamEvent | None:
+    def _from_inbox(self, received: bytes | Payload | EofStage) -> MessageStreamEvent | None:
         match received:
             case bytes():
-                self._framer.receive(received)
-                self._framer.leave_no_room()  # for who comes in before what waits here
+                self._buffer.feed(received)
+                self._buffer.mark_pending()  # what comes now must wait for the rest of the inbox
                 return None
             case Payload():
                 return self._admit(received)
-            case Mark.TAIL:
-                return self._take_tail()
+            case EofStage.PARTIAL_FRAME:
+                return self._take_partial_frame()
             case _:
                 self._conclude()
                 return None
@@ -417,45 +465,45 @@ class StreamMachine:
         try:
             return give()
         except LimitError as error:
-            self._say(self._note, *self._framer.take_faults())
+            self._report(self._note, *self._framer.take_flaws())
             # The framer does not know how many payloads came beside its frames.
-            error.event_number = self.event_number + 1
+            error.annotate(event_number=self.event_number + 1)
             raise
 
-    def _take_tail(self) -> MessageStreamEvent | None:
-        """Take a last frame that lacks its blank line: whole it counts, else it was cut."""
+    def _take_partial_frame(self) -> MessageStreamEvent | None:
+        """Read a last frame without its blank line. If it is whole it counts, else it was cut."""
         frame = self._from_framer(self._framer.finish)
         if frame is None:
             return None
         if is_whole(frame, self._limits):
-            end = Fault(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
-            frame = attrs.evolve(frame, faults=(*frame.faults, end))
-            return self._admit(frame)
-        self._event_number += 1
-        self._say_at_the_end(frame.faults, frame.uncounted)
+            end = LocatedFlaw(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
+            return self._admit(attrs.evolve(frame, flaws=(*frame.flaws, end)))
+        self._frameless += not frame.data  # the buffer counts frames with data
+        self._withheld += 1
+        self._report_at_the_end(frame.flaws, frame.uncounted)
         self._content_was_cut = names_content(frame)
-        # Never fatal, even if strict: the verdict says the rest.
+        # Never fatal, even if strict: the verdict says that the frame was cut.
         codes = [ViolationCode.CUT_FRAME]
         if len(payloads_in(frame.data, self._limits)) > 1:
             self._blank_lines_are_missing = True
             codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
         for code in codes:
-            self._record(fault_of(frame, code))
+            self._record(flaw_of(frame, code))
         return None
 
     def _conclude(self) -> None:
-        """The end: what is still unsaid is said, and the verdict falls."""
-        self._say_at_the_end(*self._framer.take_faults())
+        """End the stream: report the remaining flaws, then set the verdict."""
+        self._report_at_the_end(*self._framer.take_flaws())
         if self._verdict is Verdict.PENDING:
             verdict = self._verdict_at_the_end()
             if verdict is Verdict.UNTERMINATED:
-                end = self._framer.received or None
-                self._record(Fault(ViolationCode.MISSING_MESSAGE_STOP, "", end))
+                end = self._buffer.received or None
+                self._record(LocatedFlaw(ViolationCode.MISSING_MESSAGE_STOP, "", end))
             is_damaged = self._fold.has_lost and verdict in ENDED
             self._verdict = Verdict.DAMAGED if is_damaged else verdict
 
     def _verdict_at_the_end(self) -> Verdict:
-        """Return what the end means where nothing has been said yet, and nothing was lost."""
+        """Return the verdict of a body that ends now, if nothing was lost."""
         if self._is_other_content:
             return Verdict.NOT_AN_EVENT_STREAM
         verdict = VERDICTS[self.state]
@@ -468,112 +516,149 @@ class StreamMachine:
     def _is_other_content(self) -> bool:
         return self.state is State.WAITING and self._framer.is_other_content
 
-    def _say_at_the_end(self, faults: tuple[Fault, ...], uncounted: int) -> None:
-        say = self._note
+    def _report_at_the_end(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> None:
+        note = self._note
         if self._is_other_content:
-            # That its lines are no fields is what the verdict says, and no message lost them.
-            say = self._record
-            faults = tuple(fault._replace(loses_content=False) for fault in faults)
-        self._say(say, faults, uncounted)
+            # The verdict says that the lines are no fields, and no message lost them.
+            note = self._record
+            flaws = tuple(flaw._replace(loses_content=False) for flaw in flaws)
+        self._report(note, flaws, uncounted)
 
-    def _admit(self, origin: Frame | Payload) -> MessageStreamEvent | None:
-        """Read, record, judge and fold. Returns the event, or None for what is kept out of the
-        message.
+    def _admit(self, source: EventSource) -> MessageStreamEvent | None:
+        """Read a frame or a payload, record its violations, and fold its event.
+
+        Returns the event, None if it is kept out of the message.
         """
-        self._event_number += 1
+        self._withheld += 1
         tolerated = self._log.count
         loses = False
-        if isinstance(origin, Payload):
-            self._framer.place = None
-            event, flaws = read_payload(origin, self._limits)
-        elif origin.faults or origin.uncounted:
-            (event, flaws), loses = self._read_faulty(origin)
+        if isinstance(source, Payload):
+            self._frameless += 1
+            self._payload_number = self.event_number
+            event, flaws = read_payload(source, self._limits)
+        elif source.flaws or source.uncounted:
+            (event, flaws), loses = self._read_flawed(source)
         else:
-            event, flaws = read_frame(origin, self._limits)
+            event, flaws = read_frame(source, self._limits)
         for code, loses_content in flaws:
-            loses |= self._note_of(origin, code, loses_content)
+            loses |= self._note_of(source, code, loses_content)
         if event is None:
             return None
-        rulings = self._fold.judge(event, origin)
-        for ruling in rulings:
-            if ruling.code is not None:
-                loses |= self._note_of(origin, ruling.code, ruling.loses_content)
-        if rulings[-1].action is Action.SKIP:
+        decision = decide(event, self._fold)
+        if decision.action is Action.ABORT:
+            raise error_of(source, decision.sentence, decision.code)
+        if decision.action is Action.APPLY:
+            self._fold.check_limits(event, source)
+        for code, loses_content in decision.flaws:
+            loses |= self._note_of(source, code, loses_content)
+        if decision.action is Action.IGNORE:
             if loses:
                 self._fold.lose(event)
             return None
-        # A block that begins is there to lose its input only then; one that stops must know before.
+        # A block that begins exists only after `apply`. One that stops must know before.
         if loses and not isinstance(event, BEGINNINGS):
             self._fold.lose(event)
-        event = self._fold.apply(event, rulings[0].state, origin.size)
+        event = self._fold.apply(event, decision.state, source.size)
         if loses and isinstance(event, BEGINNINGS):
             self._fold.lose(event)
-        is_clean = self._log.count == tolerated
-        frame = origin if is_clean and isinstance(origin, Frame) else None
-        self._fast_path.learn(event, frame)
+        if self._uses_fast_path:
+            is_clean = self._log.count == tolerated and not isinstance(source, Payload)
+            self._expect_more(event, source.offset if is_clean else None)
         if isinstance(event, MessageStopEvent):
             self._verdict = Verdict.DAMAGED if self._fold.has_lost else Verdict.COMPLETE
         elif isinstance(event, ErrorEvent):
             self._verdict = Verdict.ERRORED
             self._error_event = event
+        self._withheld -= 1
         return event
 
-    def _read_faulty(self, frame: Frame) -> tuple[Reading, bool]:
-        """Return what a frame with faults stands for, and whether bytes of it that were no UTF-8
-        are a loss. Record the faults.
+    def _expect_more(self, event: MessageStreamEvent, offset: int | None) -> None:
+        """Set the template of the next delta, after an event that may have changed what the present
+        one relies on.
+
+        Args:
+            event: what was folded.
+            offset: where its frame begins, if there was no violation; else None.
         """
-        faults = frame.faults
+        template: DeltaTemplate | None = None
+        if isinstance(event, ContentBlockDeltaEvent):
+            if offset is None or not self._learn_attempts:
+                return
+            self._learn_attempts -= 1
+            block = self._fold.find(event.index)
+            if block is not None and not isinstance(block.start, UnknownBlock):
+                template = learned_template(event, self._buffer.since(offset), self._limits)
+        elif isinstance(event, PingEvent | UnknownEvent):
+            return
+        else:
+            self._learn_attempts = MAX_LEARN_ATTEMPTS
+            if isinstance(event, ContentBlockStartEvent) and self._fold.state is State.OPEN:
+                template = expected_template(event)
+        self._next_delta = None
+        if template is not None:
+            self._next_delta = template, self._fold.running(template.index, template.member)
+
+    def _read_flawed(self, frame: Frame) -> tuple[Reading, bool]:
+        """Read a frame with flaws, and record them.
+
+        Returns what the frame stands for, and whether bytes that are not UTF-8 are a loss.
+        """
+        flaws = frame.flaws
         try:
             reading = read_frame(frame, self._limits)
             if frame.sent and loses_by_replacement(frame, reading[0], self._limits):
-                # The data is read last, so its fault is the last one.
-                codes = [fault.code for fault in faults]
+                # The data is decoded last, so its flaw is the last one.
+                codes = [flaw.code for flaw in flaws]
                 last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
-                lost = faults[last]._replace(loses_content=True)
-                faults = (*faults[:last], lost, *faults[last + 1 :])
+                lost = flaws[last]._replace(loses_content=True)
+                flaws = (*flaws[:last], lost, *flaws[last + 1 :])
         finally:
-            # Before what is wrong with the event, and before what makes the frame unreadable.
-            loses = self._say(self._note, faults, frame.uncounted)
+            # Before the violations of the event, and before an error about the frame.
+            loses = self._report(self._note, flaws, frame.uncounted)
         return reading, loses
 
-    def _say(self, say: Callable[[Fault], bool], faults: tuple[Fault, ...], uncounted: int) -> bool:
-        """Record faults of the framer. Return whether the event of their frame has lost content; of
-        a line that was no field nobody knows to which event it belongs.
+    def _report(
+        self, note: Callable[[LocatedFlaw], bool], flaws: tuple[LocatedFlaw, ...], uncounted: int
+    ) -> bool:
+        """Record flaws of the framer with `note`. Return whether their frame lost content.
+
+        A line whose field is unknown may belong to any event: then all inputs may be incomplete.
         """
         loses = False
-        for fault in faults:
-            if say(fault):
-                if fault.code is ViolationCode.UNKNOWN_FIELD:
+        for flaw in flaws:
+            if note(flaw):
+                if flaw.code is ViolationCode.UNKNOWN_FIELD:
                     self._fold.lose(None)
                 else:
                     loses = True
-        # Not before: where the first one is fatal, none was tolerated.
-        self._log.count += uncounted
+        # After the loop: if the first one is fatal, none was tolerated.
+        self._log.count_more(uncounted)
         return loses
 
-    def _note_of(self, origin: Frame | Payload, code: ViolationCode, loses_content: bool) -> bool:
-        """Record a violation of a whole frame, as `_note` does. Where nobody keeps it, it costs no
-        excerpt.
+    def _note_of(self, source: EventSource, code: ViolationCode, loses_content: bool) -> bool:
+        """Record a violation of a whole frame, as `_note` does.
+
+        The excerpt is made only if it is kept.
         """
         if self._strict or self._log.keeps_one_more(loses_content=loses_content):
-            return self._note(fault_of(origin, code, loses_content))
-        self._log.count += 1
+            return self._note(flaw_of(source, code, loses_content))
+        self._log.count_more(1)
         return loses_content and self._verdict is Verdict.PENDING
 
-    def _note(self, fault: Fault) -> bool:
+    def _note(self, flaw: LocatedFlaw) -> bool:
         """Record a violation, or in strict mode raise it. Return whether content was lost by it."""
-        if self._strict and fault.code.is_fatal_if_strict:
+        if self._strict and flaw.code.is_fatal_if_strict:
             raise ProtocolError(
-                fault.code.meaning, code=fault.code, byte_offset=fault.offset, raw=fault.excerpt
+                flaw.code.meaning, code=flaw.code, byte_offset=flaw.offset, raw=flaw.excerpt
             )
-        return self._record(fault)
+        return self._record(flaw)
 
-    def _record(self, fault: Fault) -> bool:
-        if fault.loses_content and self._verdict is not Verdict.PENDING:
-            # What comes behind the end of the message is not part of it.
-            fault = fault._replace(loses_content=False)
-        self._log.add(fault, self.event_number)
-        return fault.loses_content
+    def _record(self, flaw: LocatedFlaw) -> bool:
+        if flaw.loses_content and self._verdict is not Verdict.PENDING:
+            # What follows the end of the message is not part of it.
+            flaw = flaw._replace(loses_content=False)
+        self._log.add(flaw, self.event_number)
+        return flaw.loses_content
 
 
 BEGINNINGS: Final = (MessageStartEvent, ContentBlockStartEvent)

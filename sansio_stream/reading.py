@@ -17,10 +17,10 @@ import attrs
 
 from .codec import is_array
 from .errors import (
-    Fault,
     Flaw,
     LimitError,
     Limits,
+    LocatedFlaw,
     ProtocolError,
     ViolationCode,
     check_type,
@@ -32,7 +32,7 @@ from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
 from .payloads import Flaws, event_from_payload, event_from_text
 
 if TYPE_CHECKING:
-    from .sse import Frame
+    from .frames import Frame
 
 done_marker: Final = re.compile(r'\s*(?:data:\s*)?"?\[DONE\]"?\s*', re.IGNORECASE).fullmatch
 MARKER_CHARACTERS: Final = 32
@@ -57,46 +57,46 @@ class Payload:
     depth: int
 
 
-Origin: TypeAlias = "Frame | Payload"
+EventSource: TypeAlias = "Frame | Payload"
 """Where an event comes from: its data, its offset in the body (None without a frame), its size (in
 bytes, or characters of a payload).
 """
 
 
-def fault_of(origin: Origin, code: ViolationCode, loses_content: bool = False) -> Fault:
-    """Return a fault of the whole frame."""
-    return Fault(code, excerpt_of(origin), origin.offset, loses_content)
+def flaw_of(source: EventSource, code: ViolationCode, loses_content: bool = False) -> LocatedFlaw:
+    """Return a flaw of the whole frame."""
+    return LocatedFlaw(code, excerpt_of(source), source.offset, loses_content)
 
 
-def excerpt_of(origin: Origin) -> str:
+def excerpt_of(source: EventSource) -> str:
     """Return the beginning of the data."""
-    data = origin.data
+    data = source.data
     return excerpt(data if isinstance(data, str) else shortened(data))
 
 
 def error_of(
-    origin: Origin, sentence: str, code: str, position: int | None = None
+    source: EventSource, sentence: str, code: str, position: int | None = None
 ) -> ProtocolError:
     """Return the error that the frame cannot be tolerated."""
     return ProtocolError(
         sentence,
         code=code,
-        byte_offset=origin.offset,
-        raw=excerpt_of(origin),
+        byte_offset=source.offset,
+        raw=excerpt_of(source),
         position=position,
     )
 
 
 def limit_error_of(
-    origin: Origin, sentence: str, limit: str, maximum: int, position: int | None = None
+    source: EventSource, sentence: str, limit: str, maximum: int, position: int | None = None
 ) -> LimitError:
     """Return the error that the frame exceeds a limit."""
     return LimitError(
         sentence.format(maximum),
         limit=limit,
         maximum=maximum,
-        byte_offset=origin.offset,
-        raw=excerpt_of(origin),
+        byte_offset=source.offset,
+        raw=excerpt_of(source),
         position=position,
     )
 

@@ -1,11 +1,13 @@
 """Fold: the events so far in, the message as of the last one out.
 
-Owns the blocks; asks `transitions` what is legal. `judge` says what would become of an event and
-changes nothing; `apply` folds an event that was admitted. Between two events the snapshot never
-changes, so it is built when somebody looks, and kept. How a block grows is in `blocks`.
+The fold owns the state of the stream, the message and its blocks. `transitions.decide` looks at it
+(`MessageView`) and says what is done with an event; `apply` folds an event that was admitted. How a
+block grows is in `blocks`.
 
-Cost: constant for each event that nobody looks at; a snapshot joins the fragments of the blocks
-that have grown, and copies the members of the message if a message_delta has changed one.
+Strategy: the snapshot does not change between two events. So it is built when somebody looks, and
+kept until the next change. An event that nobody looks at costs a constant. A snapshot joins the
+fragments of the blocks that have grown, and copies the members of the message if a message_delta
+has changed one.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ import bisect
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from .blocks import FITTING, GrowingBlock
+from .blocks import GrowingBlock
 from .codec import CopyTemplate, copy_with, decode, evolve, said_null, with_wire, wrong_types
 from .events import (
-    ContentBlockDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -28,27 +29,14 @@ from .events import (
     UnknownDelta,
     UnknownEvent,
 )
-from .losses import may_be_input, may_hold_input, says_something
+from .losses import may_be_input, may_hold_input
 from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock, Usage
 from .payloads import added_members, usage_of
-from .reading import Origin, error_of, limit_error_of
+from .reading import EventSource, limit_error_of
 from .tool_input import GrowingText
-from .transitions import (
-    Action,
-    Course,
-    Ruling,
-    State,
-    judge_block_delta,
-    judge_block_start,
-    judge_block_stop,
-    judge_message_delta,
-    judge_message_start,
-    judge_message_stop,
-)
+from .transitions import State, tool_ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from .errors import Limits
     from .events import MessageDeltaUsage, MessageStreamEvent
     from .message import Message
@@ -61,8 +49,13 @@ APART: Final = (PingEvent, ErrorEvent, UnknownEvent)
 class Fold:
     """The message as of the last event that was applied.
 
-    `latest` is the snapshot as of now, None where it must be made first; `has_lost` is whether
-    content of the message was lost.
+    Attributes:
+        state: where the stream is.
+        message_id: the id of the message; None before it began, and where it has none.
+        next_index: the index that a new block should have.
+        open_blocks: how many blocks have not stopped.
+        tool_ids: the ids of the tool calls.
+        has_lost: whether content of the message was lost.
 
     Args:
         limits: `blocks` and `block_bytes` apply, and `depth` to tool inputs.
@@ -72,28 +65,32 @@ class Fold:
     __slots__ = (
         "_blocks",
         "_changes",
+        "_latest",
         "_limits",
         "_lost_indexes",
         "_newest",
-        "_next_index",
-        "_open_blocks",
         "_open_inputs",
         "_partial_strings",
+        "_running",
+        "_shown",
         "_size",
         "_start",
         "_template",
-        "_tool_ids",
         "_usage",
         "_wire_changes",
-        "course",
         "has_lost",
-        "latest",
+        "message_id",
+        "next_index",
+        "open_blocks",
+        "state",
+        "tool_ids",
     )
 
     def __init__(self, limits: Limits, *, partial_strings: bool) -> None:
         self._limits = limits
         self._partial_strings = partial_strings
-        self.course = Course()
+        self.state = State.WAITING
+        self.message_id: str | None = None
         # The message as it began, and what has changed in it since, by member: values of typed
         # members, and what is on the wire for others. Kept apart until somebody looks, because a
         # copy of the message costs as much as it has members.
@@ -104,18 +101,22 @@ class Fold:
         # All blocks, ordered by (index, arrival), and the newest of each index.
         self._blocks: list[GrowingBlock] = []
         self._newest: dict[int, GrowingBlock] = {}
-        self._next_index = 0
-        self._open_blocks = 0
+        self.next_index = 0
+        self.open_blocks = 0
         # The open blocks whose input may still become complete.
         self._open_inputs: set[GrowingBlock] = set()
         # The indexes for which a piece of an input was lost while no block was open there: it may
         # belong to the one that starts there later.
         self._lost_indexes: set[int] = set()
-        self._tool_ids: set[str] = set()
+        self.tool_ids: set[str] = set()
         # What message_deltas have said: the usage, merged, and how much it was in bytes.
         self._usage: dict[str, Any] | None = None
         self._size = 0
-        self.latest: Message | None = None
+        # The last snapshot, if nothing has changed since except, maybe, the block that `running`
+        # returned, because `append` is called there and not here; and that block in the snapshot.
+        self._latest: Message | None = None
+        self._running: GrowingBlock | None = None
+        self._shown: ContentBlock | None = None
         self.has_lost = False
 
     @property
@@ -126,39 +127,51 @@ class Fold:
     @property
     def is_finished(self) -> bool:
         """Whether every block has stopped; the last one may be open where max_tokens has cut it."""
-        if self._open_blocks == 1 and self._stop_reason == "max_tokens":
+        if self.open_blocks == 1 and self.stop_reason == "max_tokens":
             return not self._blocks[-1].is_stopped
-        return self._open_blocks == 0
+        return self.open_blocks == 0
 
     def snapshot(self) -> Message | None:
         """Return the message as of now, None before it began; one object until the next change."""
-        if self.latest is None and self._start is not None:
-            content = tuple([each.latest or each.block() for each in self._blocks])
-            if self._template is not None:
-                self.latest = self._template.make(content)
-                return self.latest
-            changes = dict(self._changes)
-            if content:
-                changes["content"] = content
-            if self._usage is not None:
-                changes["usage"] = decode(Usage, self._usage)
-            message = copy_with(self._start, **changes) if changes else self._start
-            if self._wire_changes:
-                message = with_wire(message, **self._wire_changes)
-            self.latest = message
-            if self._open_blocks:
-                # As long as no event changes the message itself, only its blocks do.
-                self._template = CopyTemplate(self.latest, "content")
-        return self.latest
+        if self._start is None:
+            return None
+        running = self._running
+        if self._latest is not None and (running is None or running.latest is self._shown):
+            return self._latest
+        content = tuple([each.latest or each.block() for each in self._blocks])
+        self._shown = None if running is None else running.latest
+        if self._template is not None:
+            self._latest = self._template.make(content)
+            return self._latest
+        changes = dict(self._changes)
+        if content:
+            changes["content"] = content
+        if self._usage is not None:
+            changes["usage"] = decode(Usage, self._usage)
+        message = copy_with(self._start, **changes) if changes else self._start
+        if self._wire_changes:
+            message = with_wire(message, **self._wire_changes)
+        self._latest = message
+        if self.open_blocks:
+            # The next message differs in its blocks only, until an event changes the message.
+            self._template = CopyTemplate(message, "content")
+        return message
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with that index as of now, or None."""
         block = self._newest.get(index)
         return None if block is None else block.block()
 
-    def growing(self, index: int) -> GrowingBlock:
-        """Return what the newest block with that index, which must be there, is made from."""
-        return self._newest[index]
+    def running(self, index: int, member: str) -> GrowingBlock:
+        """Return the newest block with that index, which must be there, to `append` to a member."""
+        self._latest = None
+        self._running = block = self._newest[index]
+        block.begin_run(member)
+        return block
+
+    def find(self, index: int) -> GrowingBlock | None:
+        """Return the newest block with that index, or None."""
+        return self._newest.get(index)
 
     @property
     def _begun(self) -> Message:
@@ -166,82 +179,16 @@ class Fold:
         return self._start
 
     @property
-    def _stop_reason(self) -> str | None:
-        """The stop reason as of now; an empty one is none."""
+    def stop_reason(self) -> str | None:
+        """The stop reason as of now; None for an empty one."""
         return self._changes.get("stop_reason", self._begun.stop_reason) or None
 
-    # What would become of an event.
+    @property
+    def has_tool_use(self) -> bool:
+        """Whether a block is a call of a client tool."""
+        return any(isinstance(block.start, ToolUseBlock) for block in self._blocks)
 
-    def judge(self, event: MessageStreamEvent, origin: Origin) -> tuple[Ruling, ...]:
-        """Return what would become of an event: what the table says, and what the blocks say.
-        One that skips it is the last. Changes nothing.
-
-        Raises LimitError where applying it would exceed a limit, ProtocolError where it must not be
-        applied.
-        """
-        ruling = self.course.judge(event)
-        if ruling.action is Action.FAIL:
-            raise error_of(origin, ruling.sentence, ruling.fatal)
-        if ruling.action is Action.SKIP or isinstance(event, APART):
-            return (ruling,)
-        return (ruling, *self._judge_content(event, origin))
-
-    def _judge_content(self, event: MessageStreamEvent, origin: Origin) -> Iterator[Ruling]:
-        match event:
-            case ContentBlockDeltaEvent(index=index, delta=delta):
-                block = self._newest.get(index)
-                fits = block is not None and type(block.start) in FITTING[type(delta)]
-                is_stopped = block is not None and block.is_stopped
-                is_taken = fits and not is_stopped
-                rulings = judge_block_delta(
-                    is_known=block is not None,
-                    is_stopped=is_stopped,
-                    fits=fits,
-                    says_something=not is_taken and self._is_missed(block, delta),
-                    second=block.second_value(delta) if is_taken and block else None,
-                )
-                for ruling in rulings:
-                    yield ruling
-                    if ruling.action is Action.SKIP:
-                        return
-                self._check_size(block.size if block else 0, origin)
-            case ContentBlockStartEvent(index=index, content_block=start):
-                self._check_blocks(len(self._blocks) + 1, origin)
-                self._check_size(0, origin)
-                yield from judge_block_start(
-                    index=index,
-                    next_index=self._next_index,
-                    is_used=index in self._newest,
-                    others_open=self._open_blocks > 0,
-                    has_used_id=self._tool_ids.intersection(tool_ids_of([start])) != set(),
-                )
-            case ContentBlockStopEvent(index=index):
-                block = self._newest.get(index)
-                yield from judge_block_stop(
-                    is_known=block is not None, is_stopped=block is not None and block.is_stopped
-                )
-            case MessageStartEvent(message=message):
-                self._check_blocks(len(message.content), origin)
-                ids = tool_ids_of(message.content)
-                yield from judge_message_start(has_used_id=len(ids) > len(set(ids)))
-            case MessageDeltaEvent():
-                self._check_size(self._size, origin)
-                yield from judge_message_delta(usage_falls=self._usage_falls(usage_of(event)))
-            case _:
-                yield from judge_message_stop(
-                    stop_reason=self._stop_reason,
-                    blocks_open=self._open_blocks > 0,
-                    has_tool_use=any(
-                        isinstance(block.start, ToolUseBlock) for block in self._blocks
-                    ),
-                )
-
-    @staticmethod
-    def _is_missed(block: GrowingBlock | None, delta: ContentBlockDelta) -> bool:
-        """Whether something is lost with a delta that its block, if there is one, does not take."""
-        return says_something(delta) and not (block is not None and block.has_signature_of(delta))
-
-    def _usage_falls(self, usage: MessageDeltaUsage) -> bool:
+    def counters_fall(self, usage: MessageDeltaUsage) -> bool:
         """Whether a counter of input tokens falls to 0 without `iterations` that explain it."""
         if usage.iterations is not None:
             return False
@@ -256,28 +203,45 @@ class Fold:
         said = self._usage.get(name)
         return said if type(said) is int else None
 
-    def _check_size(self, size: int, origin: Origin) -> None:
-        if size + origin.size > self._limits.block_bytes:
-            sentence = "a content block, or what changes the message, is larger than {} bytes"
-            raise limit_error_of(origin, sentence, "block_bytes", self._limits.block_bytes)
+    def check_limits(self, event: MessageStreamEvent, source: EventSource) -> None:
+        """Raise LimitError if the message would be too large with an event folded into it."""
+        match event:
+            case ContentBlockDeltaEvent(index=index):
+                self._check_size(self._newest[index].size, source)
+            case ContentBlockStartEvent():
+                self._check_blocks(len(self._blocks) + 1, source)
+                self._check_size(0, source)
+            case MessageStartEvent(message=message):
+                self._check_blocks(len(message.content), source)
+            case MessageDeltaEvent():
+                self._check_size(self._size, source)
+            case _:
+                pass
 
-    def _check_blocks(self, count: int, origin: Origin) -> None:
+    def _check_size(self, size: int, source: EventSource) -> None:
+        if size + source.size > self._limits.block_bytes:
+            sentence = "a content block, or what changes the message, is larger than {} bytes"
+            raise limit_error_of(source, sentence, "block_bytes", self._limits.block_bytes)
+
+    def _check_blocks(self, count: int, source: EventSource) -> None:
         if count > self._limits.blocks:
             sentence = "a message has more than {} content blocks"
-            raise limit_error_of(origin, sentence, "blocks", self._limits.blocks)
+            raise limit_error_of(source, sentence, "blocks", self._limits.blocks)
 
     # Folding.
 
     def apply(
         self, event: MessageStreamEvent, state: State | None, size: int
     ) -> MessageStreamEvent:
-        """Fold an event that was admitted, and move to `state`. Returns the event; a stop with what
-        it has finished. A message that stops is complete, unless it `has_lost` something.
+        """Fold an event that was admitted, and go on in `state` (None: stay).
+
+        Returns the event. A block that stops, and a message that stops, are in it. A message that
+        stops is complete, unless it `has_lost` something.
         """
+        self.state = state or self.state
         if isinstance(event, APART):
-            self.course.move(event, state)
             return event
-        self.latest = None
+        self._latest = None
         if not isinstance(event, ContentBlockDeltaEvent):
             self._template = None
         match event:
@@ -287,14 +251,15 @@ class Fold:
                 self._start_block(index, block, size)
             case ContentBlockStopEvent(index=index):
                 self._newest[index].stop()
-                self._open_blocks -= 1
+                self.open_blocks -= 1
                 self._open_inputs.discard(self._newest[index])
                 event = evolve(event, content_block=self._newest[index].block())
             case MessageStartEvent(message=message):
                 self._start = message
+                self.message_id = message.id
                 if message.stop_reason == "":
                     self._changes["stop_reason"] = None
-                self._tool_ids.update(tool_ids_of(message.content))
+                self.tool_ids.update(tool_ids_of(message.content))
                 for index, block in enumerate(message.content):
                     text = self._new_input_text() if isinstance(block, InputBlock) else None
                     self._add_block(GrowingBlock(index, block, text, is_stopped=True))
@@ -304,8 +269,11 @@ class Fold:
             case _:
                 self._changes["complete"] = not self.has_lost
                 event = evolve(event, message=self.snapshot())
-        self.course.move(event, state)
         return event
+
+    def fail(self) -> None:
+        """End the stream: what was received broke the protocol."""
+        self.state = State.FAILED
 
     def lose(self, event: MessageStreamEvent | None) -> None:
         """Note that content was lost: by an event, or by bytes that gave none (None). A tool input
@@ -315,7 +283,7 @@ class Fold:
         that starts at its index. Of the blocks that came with a message_start nobody knows which
         one has lost something.
         """
-        self.latest = None
+        self._latest = None
         self.has_lost = True
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
@@ -350,10 +318,9 @@ class Fold:
 
     def _start_block(self, index: int, block: ContentBlock, size: int) -> None:
         text = self._new_input_text() if isinstance(block, InputBlock) else None
-        growing = GrowingBlock(index, block, text)
-        growing.size = size
+        growing = GrowingBlock(index, block, text, size=size)
         self._add_block(growing)
-        self._open_blocks += 1
+        self.open_blocks += 1
         if text is not None and index in self._lost_indexes:
             growing.lose_input()
         elif text is not None:
@@ -362,12 +329,12 @@ class Fold:
             model = (block.to or {}).get("model")
             if isinstance(model, str):
                 self._changes["model"] = model
-        self._tool_ids.update(tool_ids_of([block]))
+        self.tool_ids.update(tool_ids_of([block]))
 
     def _add_block(self, block: GrowingBlock) -> None:
         bisect.insort_right(self._blocks, block, key=operator.attrgetter("index"))
         self._newest[block.index] = block
-        self._next_index = max(self._next_index, block.index + 1)
+        self.next_index = max(self.next_index, block.index + 1)
 
     def _new_input_text(self) -> GrowingText:
         return GrowingText(partial_strings=self._partial_strings, max_depth=self._limits.depth)
@@ -409,9 +376,3 @@ class Fold:
 
 FALLING: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 """The counters that never fall to 0 by themselves."""
-
-
-def tool_ids_of(content: Iterable[ContentBlock]) -> list[str]:
-    """Return the ids of the tool calls among the blocks; an empty one is none."""
-    ids = [getattr(block, "id", None) for block in content if isinstance(block, InputBlock)]
-    return [id for id in ids if id]

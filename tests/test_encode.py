@@ -24,14 +24,14 @@ from sansio_stream import (
     encode_event,
     event_from_dict,
 )
+from sansio_stream.framer import Framer
 from sansio_stream.payloads import event_from_payload, event_from_text
-from sansio_stream.sse import Framer
 
 
 def read(data: bytes) -> MessageStreamEvent | None:
     """The event of the one frame in `data`, by the machine's own framing."""
     framer = Framer(Limits())
-    framer.receive(data)
+    framer.buffer.feed(data)
     frame = framer.next_frame()
     assert frame is not None
     assert framer.next_frame() is None

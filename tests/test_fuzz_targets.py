@@ -17,6 +17,7 @@ import mutator
 import run
 import sansio_stream.capture as capture_module
 import sansio_stream.encode as encode_module
+import sansio_stream.frame_buffer as buffer_module
 import sansio_stream.machine as machine_module
 import sansio_stream.partial_json as json_module
 import sansio_stream.sse as sse_module
@@ -37,9 +38,9 @@ from sansio_stream import (
     ViolationCode,
 )
 from sansio_stream.blocks import GrowingBlock
-from sansio_stream.errors import Fault, ViolationLog
+from sansio_stream.errors import LocatedFlaw, ViolationLog
+from sansio_stream.frame_buffer import FrameBuffer
 from sansio_stream.snapshot import Fold
-from sansio_stream.sse import Framer
 
 pytestmark = pytest.mark.exhaustive
 
@@ -132,20 +133,20 @@ def idle(rounds: int) -> None:
         pass
 
 
-def forgetful(self: Framer, state: tuple[None, dict[str, Any]]) -> None:
+def forgetful(self: FrameBuffer, state: tuple[None, dict[str, Any]]) -> None:
     """Unpickles without the beginning of a line."""
     for name, value in state[1].items():
         setattr(self, name, value)
-    self.held = bytearray()
+    self._partial = bytearray()
 
 
-def forgetful_of_line_ends(self: Framer, data: bytes, add: Any = Framer._add) -> None:
+def forgetful_of_line_ends(self: FrameBuffer, data: bytes, add: Any = FrameBuffer._add) -> None:
     """Does not know how the last line ended."""
     self._set_text(b"")
     add(self, data)
 
 
-def unbounded(self: ViolationLog, fault: Fault, event_number: int) -> None:
+def unbounded(self: ViolationLog, fault: LocatedFlaw, event_number: int) -> None:
     """Keeps them all."""
     self.count += 1
     self._kept.append(fault.violation(event_number))
@@ -216,12 +217,12 @@ class Breakage:
 
 BROKEN = {
     "a CRLF that is cut ends two lines": Breakage(
-        *("sse_decoder", Framer, "_add", forgetful_of_line_ends),
+        *("sse_decoder", FrameBuffer, "_add", forgetful_of_line_ends),
         seed(TWO_LINES),
         "fed byte by byte",
     ),
     "a pickled decoder forgets a line that has begun": Breakage(
-        *("sse_decoder", Framer, "__setstate__", forgetful),
+        *("sse_decoder", FrameBuffer, "__setstate__", forgetful),
         seed(TWO_LINES, *THREE_BYTES_EACH),
         "fed in pieces",
     ),
@@ -241,7 +242,7 @@ BROKEN = {
         "a long excerpt",
     ),
     "a decoder keeps all of a body without events": Breakage(
-        *("sse_decoder", sse_module, "EXCERPT_CHARACTERS", 10**9),
+        *("sse_decoder", buffer_module, "EXCERPT_CHARACTERS", 10**9),
         seed(b":\n\n" * 50, *LITTLE_MEMORY),
         "a decoder holds",
     ),
@@ -251,7 +252,7 @@ BROKEN = {
         "an event written and read again",
     ),
     "a pickled machine forgets a line that has begun": Breakage(
-        *("stream_machine", Framer, "__setstate__", forgetful),
+        *("stream_machine", FrameBuffer, "__setstate__", forgetful),
         seed(HELLO, *THREE_BYTES_EACH),
         "fed in pieces",
     ),

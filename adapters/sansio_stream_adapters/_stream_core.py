@@ -400,10 +400,11 @@ class StreamCore:
         try:
             self.machine.final_message()
         except APIStatusError as error:
-            error.http_status = self.status
-            error.headers = dict(self.headers)
-            error.request_id = error.request_id or self.request_id
-            return error.with_traceback(None)
+            return error.annotate(
+                http_status=self.status,
+                headers=dict(self.headers),
+                request_id=error.request_id or self.request_id,
+            ).with_traceback(None)
         except IncompleteMessageError as error:
             if self._lost is not None and error.verdict is not Verdict.DAMAGED:
                 return self._in_context(self._mapped(self._lost))
@@ -441,10 +442,11 @@ class StreamCore:
 
     def _in_context(self, error: APIError) -> APIError:
         message = self.machine.snapshot
-        error.partial_message = message
-        error.verdict = self.machine.verdict
-        error.content_emitted = message is not None and message.content != ()
-        return error
+        return error.annotate(
+            partial_message=message,
+            verdict=self.machine.verdict,
+            content_emitted=message is not None and message.content != (),
+        )
 
     def take_trailing(self) -> None:
         """Look at what came behind the end, for the violations in it."""

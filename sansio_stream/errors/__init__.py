@@ -47,8 +47,8 @@ from .printing import (
 )
 from .violations import *
 from .violations import (
-    Fault as Fault,
     Flaw as Flaw,
+    LocatedFlaw as LocatedFlaw,
     ViolationLog as ViolationLog,
     check_type as check_type,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .printing import excerpt, printable
 from .violations import Verdict
@@ -76,6 +76,12 @@ class APIError(Exception):
         self.partial_message = partial_message
         self.verdict = verdict
         self.content_emitted = content_emitted
+
+    def annotate(self, **attributes: object) -> Self:
+        """Set attributes of the error to what is known where it passes. Returns the error."""
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        return self
 
 
 class APIConnectionError(APIError):

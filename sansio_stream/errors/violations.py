@@ -316,7 +316,7 @@ class Flaw(NamedTuple):
     loses_content: bool = False
 
 
-class Fault(NamedTuple):
+class LocatedFlaw(NamedTuple):
     """A violation before it has its number: what, the text, where its frame begins, and whether
     content of the message was lost.
     """
@@ -359,15 +359,19 @@ class ViolationLog:
         """Whether another one would be kept, and not only counted."""
         return len(self._kept) < self._limit or (loses_content and self.first_loss is None)
 
-    def add(self, fault: Fault, event_number: int) -> None:
+    def count_more(self, count: int) -> None:
+        """Count violations that are not kept."""
+        self.count += count
+
+    def add(self, flaw: LocatedFlaw, event_number: int) -> None:
         """Record one."""
         self.count += 1
-        if not self.keeps_one_more(loses_content=fault.loses_content):
+        if not self.keeps_one_more(loses_content=flaw.loses_content):
             return
-        violation = fault.violation(event_number)
+        violation = flaw.violation(event_number)
         if len(self._kept) < self._limit:
             self._kept.append(violation)
-        if fault.loses_content and self.first_loss is None:
+        if flaw.loses_content and self.first_loss is None:
             self.first_loss = violation
 
 

@@ -93,8 +93,9 @@ class FirstFrame:
         if not isinstance(event, ErrorEvent):
             return None
         error = status_error_of(event)
-        error.http_status = self._status
-        error.headers = dict(self._headers)
-        error.request_id = self._headers.get("request-id") or error.request_id
-        error.verdict = Verdict.ERRORED
-        return error
+        return error.annotate(
+            http_status=self._status,
+            headers=dict(self._headers),
+            request_id=self._headers.get("request-id") or error.request_id,
+            verdict=Verdict.ERRORED,
+        )

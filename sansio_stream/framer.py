@@ -1,0 +1,315 @@
+"""Framing: bytes in, frames of an event stream out, one at a time. Knows no JSON and no messages.
+
+The rules are those of the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream", "the
+standard" below. Bytes stay bytes until a frame is whole. Lines are cut at LF, CR and CRLF bytes
+only, so U+2028, U+0085 and vertical tabs inside JSON never end a line, and a character that was cut
+between two chunks is never decoded alone.
+
+Strategy: one regular expression takes the usual frame, a name and one line of data, whole. Another
+one takes all lines up to the next blank one. A line at a time is read only where a limit is near,
+or a byte order mark. All three give the same frames.
+
+Cost: linear in the bytes, for any way of cutting them. Memory: the chunks that were not looked at
+yet, and one frame, which `Limits.event_bytes` bounds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from .errors import EXCERPT_CHARACTERS, LimitError, Limits
+from .fields import KNOWN_FIELDS, FieldParser
+from .frame_buffer import BOM, FrameBuffer
+from .frames import Frame
+
+if TYPE_CHECKING:
+    from .errors import LocatedFlaw
+
+COLON = ord(":")
+IDLE_BEGINNINGS: Final = frozenset(b":\r\n")
+
+LINES_AT_ONCE: Final = 16_384
+"""How many bytes of lines are read in one step. More would only make the list of them longer."""
+
+# A line and its end.
+whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
+# Lines that mean nothing: comments, and blank lines between frames.
+comments: Final = re.compile(rb"(?::[^\r\n]*+(?:\r\n|\n|\r))++").match
+idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
+# Lines that are not blank, and the blank one behind them. Of each line: all of it, its field, its
+# value. "If value starts with a U+0020 SPACE character, remove it from value."
+frame_lines: Final = re.compile(rb"((?:[^\r\n]++(?:\r\n|\n|\r))++)(\r\n|\n|\r)?+").match
+fields_of: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
+# Nearly every frame: a name, if there is one, one line of data, a blank line.
+usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
+
+
+class Framer:
+    """Cuts a body into frames: `buffer.feed` takes bytes, `next_frame` gives frames.
+
+    Nothing is read before it is asked for, nor before its frame is whole. So everything here is as
+    of the last frame that was given, or of the end.
+
+    Attributes:
+        buffer: the received bytes.
+        at_frame_start: whether no field of a partial frame was read, and no flaw waits.
+
+    Args:
+        limits: `event_bytes`, `total_bytes` and `violations` apply.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_limits",
+        "at_frame_start",
+        "buffer",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.buffer = FrameBuffer(limits)
+        self.at_frame_start = True
+        self._fields = FieldParser(limits)
+
+    def next_frame(self) -> Frame | None:
+        """Return the next whole frame with data; None if more bytes are needed.
+
+        Raises:
+            LimitError: a frame or the body exceeds its limit.
+        """
+        buffer = self.buffer
+        while buffer.pos < len(buffer.text) or buffer.has_text():
+            is_between = buffer.frame_start is None
+            usual = usual_frame(buffer.text, buffer.pos) if is_between else None
+            if usual is not None:
+                frame = self._take_usual_frame(usual)
+            elif self._skip_idle_lines():
+                continue
+            else:
+                frame = self._take_lines()
+            if frame is not None:
+                return frame
+        if buffer.is_too_long:
+            self._refuse()
+        self.at_frame_start = buffer.frame_start is None and not self._fields.flaws
+        return None
+
+    def finish(self) -> Frame | None:
+        """Return what is left of a frame without a blank line, or None. Call it once, at the end.
+
+        The standard discards such a frame. Here the caller decides. Its data may be cut anywhere.
+        """
+        self.take_partial_lines()
+        buffer = self.buffer
+        start = buffer.offset
+        tail = without_cut_character(buffer.partial)
+        if start == 0 and BOM.startswith(tail):
+            return None
+        begun = tail.removeprefix(BOM) if start == 0 else tail
+        cut_field_name = begun != b"" and any(field.startswith(begun) for field in KNOWN_FIELDS)
+        # The end may have cut a number.
+        cut_number = begun.partition(b":")[::2] in {(b"retry", b""), (b"retry", b" ")}
+        if tail and not cut_field_name and not cut_number:
+            self._take_content(tail, start)
+        if not cut_field_name and self._fields.is_empty:
+            return None
+        return self._frame_of_fields(buffer.position)
+
+    def take_partial_lines(self) -> None:
+        """Read the whole lines of a frame that has no end: at the end of the body."""
+        buffer = self.buffer
+        while buffer.pos < len(buffer.text) or buffer.take_lines():
+            if not self._skip_idle_lines():
+                self._take_lines()
+
+    def take_flaws(self) -> tuple[tuple[LocatedFlaw, ...], int]:
+        """Return the flaws that no frame carried, and how many more there were. Forget them."""
+        return self._fields.flaws.take()
+
+    def discard(self) -> None:
+        """Consume everything without a look."""
+        self.buffer.discard()
+        self._fields.forget()
+        self._fields.flaws.take()
+
+    @property
+    def is_other_content(self) -> bool:
+        """Whether no frame with data came, and some line was neither comment nor known field."""
+        return self._fields.unknown_line_seen and not self.buffer.frames
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event id, as of the last blank line that was read."""
+        return self._fields.last_event_id
+
+    @property
+    def reconnection_time(self) -> int | None:
+        """The last valid `retry`, in milliseconds, or None."""
+        return self._fields.reconnection_time
+
+    # Reading: a frame at a time, some lines, or a line.
+
+    def _take_usual_frame(self, usual: re.Match[bytes]) -> Frame | None:
+        pos, end = usual.span()
+        if end - pos > self._limits.event_bytes:
+            return self._take_line()  # one of its lines says where it is too long
+        self.buffer.advance(end)
+        name, data = usual.groups(b"")
+        return self._frame(name, data, self.buffer.offset_of(pos), end - pos)
+
+    def _skip_idle_lines(self) -> bool:
+        """Skip the comments, and between frames the blank lines, that come next, in one step.
+
+        Returns whether there were any. One at a time they cost 1 µs each, and 8 kB of gzip hold 8
+        million of them. Stops at the limit of an event: `_take_line` refuses a line beyond it.
+        """
+        buffer = self.buffer
+        if buffer.text[buffer.pos] not in IDLE_BEGINNINGS:
+            return False
+        lines = idle_lines if buffer.frame_start is None else comments
+        skipped = lines(buffer.text, buffer.pos, self._index_of_limit())
+        if skipped is not None:
+            buffer.consume(skipped.end())
+        return skipped is not None
+
+    def _index_of_limit(self) -> int:
+        """Return the index in the text where the frame exceeds its limit."""
+        return self.buffer.index_of(self.buffer.start_of_frame) + self._limits.event_bytes
+
+    def _take_lines(self) -> Frame | None:
+        """Read the lines that come next, and the blank one if it is there, in one step.
+
+        One by one they cost 2 µs each. Stops at the limit of an event.
+        """
+        buffer = self.buffer
+        pos = buffer.pos
+        lines = frame_lines(buffer.text, pos, min(self._index_of_limit(), pos + LINES_AT_ONCE))
+        # A byte order mark, a blank line, a long one, or one that goes beyond the limit.
+        if lines is None or buffer.offset == 0:
+            return self._take_line()
+        start = buffer.start_of_frame
+        buffer.begin_frame(start)
+        end = lines.end()
+        if not lines[2] and buffer.text.endswith(b"\r", 0, end):
+            end += buffer.text.startswith(b"\n", end)  # a line end that the limit has cut in two
+        buffer.consume(end)
+        self._fields.parse(fields_of(lines[1]), start)
+        if lines[2]:
+            return self._end_of_frame(buffer.offset_of(lines.start(2) + 1))
+        return None
+
+    def _take_line(self) -> Frame | None:
+        buffer = self.buffer
+        line = whole_line(buffer.text, buffer.pos)
+        assert line is not None, "the text holds whole lines"
+        start = buffer.offset
+        buffer.consume(line.end())
+        return self._take_content(line[1], start)
+
+    def _take_content(self, content: bytes, start: int) -> Frame | None:
+        """Read a line without its end, which begins at `start`."""
+        if start == 0 and content.startswith(BOM):
+            content = content[len(BOM) :]
+            start = len(BOM)
+        # The line end counts as one byte: whether LF follows a CR may not be known yet.
+        self._check_size(start, start + len(content) + 1, content)
+        if not content:
+            return self._end_of_frame(start + 1)
+        if content[0] == COLON:
+            return None
+        if self.buffer.frame_start is None:
+            self.buffer.begin_frame(start)
+        field, _, value = content.partition(b":")
+        fields = [(content, field, value.removeprefix(b" "))]
+        self._fields.parse(fields, self.buffer.start_of_frame)
+        return None
+
+    # Giving.
+
+    def _end_of_frame(self, end: int) -> Frame | None:
+        if self._fields.has_data:
+            return self._frame_of_fields(end)
+        # "If the data buffer is an empty string, set the data buffer and the event type buffer to
+        # the empty string and return." The id has been committed all the same.
+        self._fields.commit_id(self.buffer.start_of_frame)
+        self._fields.forget()
+        self.buffer.end_frame()
+        return None
+
+    def _frame_of_fields(self, end: int) -> Frame:
+        fields = self._fields
+        start = self.buffer.start_of_frame
+        fields.commit_id(start)
+        self.buffer.give_frame(has_data=fields.has_data)
+        name, data, retry = fields.take()
+        return self._frame(name, data, start, end - start, retry)
+
+    def _frame(
+        self,
+        name: bytes,
+        data: bytes | bytearray,
+        start: int,
+        size: int,
+        retry: int | None = None,
+    ) -> Frame:
+        self.at_frame_start = True
+        flaws = self._fields.flaws
+        name_text = flaws.decode(name, start)
+        try:
+            data_text, sent = data.decode(), b""
+        except UnicodeDecodeError:
+            data_text, sent = flaws.decode(data, start, is_kept=True), bytes(data)
+        kept, uncounted = flaws.take() if flaws else ((), 0)
+        last_id = self._fields.last_event_id
+        return Frame(name_text, data_text, start, size, last_id, retry, kept, uncounted, sent)
+
+    # Limits.
+
+    def _refuse(self) -> None:
+        """Raise for the line that has begun, if it is too long already, or for the body."""
+        buffer = self.buffer
+        line = buffer.partial_line()
+        if line is not None:
+            self._check_size(buffer.offset, buffer.position, line)
+        if buffer.is_refused:
+            maximum = self._limits.total_bytes or 0
+            raise LimitError(
+                f"the body is larger than {maximum} bytes",
+                limit="total_bytes",
+                maximum=maximum,
+                byte_offset=buffer.position,
+            )
+
+    def _check_size(self, line_start: int, end: int, line: bytes) -> None:
+        """Raise if a frame that reaches `end`, or a line outside of frames, is too long.
+
+        The excerpt begins at the line that exceeds the limit, and stops at the limit: it is the
+        same for every way of cutting.
+        """
+        maximum = self._limits.event_bytes
+        begun = self.buffer.frame_start
+        start = line_start if begun is None else begun
+        if end - start <= maximum:
+            return
+        length = max(0, start + maximum - line_start)
+        piece = line[: min(length, EXCERPT_CHARACTERS)]
+        raise LimitError(
+            f"an event is larger than {maximum} bytes",
+            limit="event_bytes",
+            maximum=maximum,
+            byte_offset=start,
+            raw=piece.decode("utf-8", "replace"),
+        )
+
+
+def without_cut_character(data: bytes) -> bytes:
+    """Return bytes without the beginning of a character that the end of the body has cut off."""
+    for length in range(1, min(3, len(data)) + 1):
+        byte = data[-length]
+        if byte < 0x80:  # ASCII
+            break
+        if byte >= 0xC0:  # the first byte of a character says how many it has
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return data[:-length] if length < needed and byte < 0xF5 else data
+    return data
