@@ -1,4 +1,4 @@
-"""Retries: whether a request is sent again, and how long to wait before it.
+"""Retries: how often a request is sent again, and how long to wait before each retry.
 
 The module computes the waits. It does not sleep, and it does no I/O.
 """
@@ -49,11 +49,11 @@ def _seconds(_: Any, attribute: Any, value: Any) -> None:
 class Retries:
     """The retry settings of a client or of a single call.
 
-    The values are checked here, when the object is made. A wrong value that is found only after a
-    failed attempt would hide the failure.
+    The values are checked when the object is made. If a wrong value raised only at the first retry,
+    its exception would hide why the request failed.
 
     Attributes:
-        max_retries: The largest number of times that a request is sent again.
+        max_retries: The largest number of retries of one call.
         max_retry_after: The longest wait in seconds that a server may ask for.
 
     Raises:
@@ -121,7 +121,8 @@ class Attempts:
                 max_retry_after=longest,
                 is_first_frame=is_first_frame,
             )
-            # A wait up to the deadline could only end in a timeout. The present failure says more.
+            # A wait up to the deadline could only end in a timeout. The present failure says more,
+            # so it is raised.
             if delay is not None and (deadline is None or delay < deadline.left):
                 self._count += 1
                 return delay

@@ -58,19 +58,19 @@ __all__ = [
 
 Event = TypeVar("Event")
 
-# Only a ping and the end of the body may follow message_stop. If more bytes than this follow, or if
-# they take longer, the connection is closed and not reused.
+# Only a ping and the end of the body may follow message_stop. If the end does not come within
+# LINGER_BYTES and LINGER_SECONDS, the connection is closed and not reused.
 LINGER_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 1.0
 
 READ_COST: Final = 256
-"""The smallest cost of a read, counted in bytes. A small read takes about 60 µs (CPython)."""
+"""A read counts as at least this many bytes of work. It takes about 60 µs (CPython), if small."""
 
 EVENT_COST: Final = 64
-"""The cost that each event adds, counted in bytes. An event takes 10 µs, even a skipped one."""
+"""Each event counts as this many more bytes of work. It takes about 10 µs, even if skipped."""
 
 
-ANOTHER_READER: Final = "another task is reading this stream; only one task or thread may read"
+ANOTHER_READER: Final = "another task is reading this stream; only one may read at a time"
 
 # Synchronous.
 
@@ -93,7 +93,7 @@ class Stream(StreamView, Generic[Event]):
             stream also reads what follows `message_stop`, within small bounds. This needs `abort`,
             because nothing else could end the wait for a body that does not end.
         is_raw: Whether `chunks` are still encoded as `content-encoding` says. A single gzip or
-            deflate encoding is decoded. The first read raises for any other.
+            deflate encoding is decoded. For any other encoding the first read raises.
         owner: The object that owns `chunks`, such as a client or a response. It and `chunks` stay
             alive until the stream is closed. `chunks` must not reference the stream.
         map_error: Turns an exception of `chunks` into an APIError. If it returns None, a
@@ -104,8 +104,8 @@ class Stream(StreamView, Generic[Event]):
     the stream may hold that lock.
 
     Raises:
-        APIError: A read failed; subclasses say why. A BaseException such as KeyboardInterrupt
-            passes unchanged. It closes the connection, and the snapshot stays readable.
+        APIError: A read failed. Every Exception of `chunks` becomes an APIError. KeyboardInterrupt
+            and the like pass unchanged. They close the connection; the snapshot stays readable.
         RuntimeError: Another thread reads at the same time. That other read goes on.
         OSError: The constructor cannot open the file of `record_to`.
         TypeError: `record_to` is neither a path nor a binary file. Raised by the constructor.
@@ -139,7 +139,7 @@ class Stream(StreamView, Generic[Event]):
             hold(self._chunks)
         self._turn = threading.Lock()
         # close() may run in another thread or in a signal handler. Each side sets its own flag
-        # before it reads the other's. If both release, only one gets the lock; none waits.
+        # before it reads the other's. If both release, only one gets the lock. Neither waits.
         self._is_reading = False
         self._is_closing = False
         self._release_once = threading.Lock()
@@ -169,7 +169,7 @@ class Stream(StreamView, Generic[Event]):
     def open(self) -> Self:
         """Return the stream once the response is known to be an event stream.
 
-        The head decides it, or with `will_retry` the first frame.
+        The head of the response decides this. With `will_retry`, the first frame decides it.
 
         Raises:
             APIError: The response was refused, or the stream was closed before its end.
@@ -219,8 +219,8 @@ class Stream(StreamView, Generic[Event]):
         """Close the response. Received events can still be taken; after them iteration raises.
 
         Another thread or a signal handler may call this while a read waits. Sockets and HTTP/1.1
-        adapters wake that read. With others it ends with the next bytes or by its timeout. Then the
-        reader closes the response. A second call does nothing.
+        adapters wake that read. With other adapters it ends with the next bytes or by its timeout.
+        Then the reader closes the response. A second call does nothing.
         """
         was_closing, self._is_closing = self._is_closing, True
         if not self._is_reading:
@@ -389,8 +389,8 @@ class AsyncStream(StreamView, Generic[Event]):
     async def _read(self) -> None:
         """Read as `Stream` does, but yield to the event loop after 64 KiB or equally much work.
 
-        Then other tasks run, and a cancellation is raised. Awaiting a chunk need not do this: the
-        source may have its chunks ready.
+        This lets other tasks run and raises a pending cancellation. Awaiting a chunk may do
+        neither, because the source may have its chunks ready.
         """
         events = self._core.machine.event_number
         self._unyielded += EVENT_COST * (events - self._events_counted)
@@ -403,7 +403,7 @@ class AsyncStream(StreamView, Generic[Event]):
             if self._unyielded >= PIECE_BYTES:
                 self._unyielded = 0
                 await sleep(0)
-                since = time.monotonic()  # the time of other tasks is no wait
+                since = time.monotonic()  # time of other tasks is no wait for content
             if not (self._is_closing or self._core.has_pieces):
                 following = partial(anext, self._chunks, None)
                 chunk = await in_time(self._core.deadline, "stream", following)
@@ -443,7 +443,7 @@ class AsyncStream(StreamView, Generic[Event]):
             try:
                 await quietly(close)
             finally:
-                if not self._is_reading:  # else that read ends now, and calls this
+                if not self._is_reading:  # else the reading task ends now and calls this
                     await self._release_chunks()
 
     async def _release_chunks(self) -> None:

@@ -30,15 +30,17 @@ It omits br and zstd, because only some of their libraries can limit the size of
 """
 
 PIECE_BYTES: Final = 65_536
-"""The largest piece that a decoder returns. It is also the largest chunk that is recorded as one,
-and the work after which a stream lets other tasks run.
+"""The size in bytes of the largest piece that a decoder returns.
+
+A recording splits larger chunks at this size. An async stream lets other tasks run after as much
+work.
 """
 
 STEP_COST: Final = 256
-"""The smallest cost of a step, counted in bytes. A step takes about 30 µs (CPython)."""
+"""A step counts as at least this many bytes of work. It takes about 30 µs (CPython)."""
 
 GIVEN_BYTES: Final = 4_096
-"""The most input that zlib gets at once. zlib copies what is left after each piece and member."""
+"""The most input that zlib gets at once. It copies its unused input after each piece and member."""
 
 FORMATS: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
@@ -84,7 +86,10 @@ class Decoder:
         if not layers:
             return None
         if len(layers) > 1 or layers[0] not in FORMATS:
-            message = f"the body has the content-encoding {encoding[:80]!r}, which is not supported"
+            message = (
+                f"the body has the content-encoding {encoding[:80]!r}; "
+                "only a single gzip or deflate is supported"
+            )
             raise UnknownEncodingError(message)
         return cls(FORMATS[layers[0]])
 
@@ -94,7 +99,7 @@ class Decoder:
         self._at = 0
 
     def piece(self) -> bytes:
-        """Return the next decoded bytes, at most `PIECE_BYTES`. They may be b"".
+        """Return the next decoded bytes, at most `PIECE_BYTES`. The result may be b"".
 
         A call decodes at most `GIVEN_BYTES` of input or one gzip member, so no call takes long.
         Bytes before a fault are returned first, however the input was split.

@@ -1,12 +1,12 @@
 """Time limits and wake-ups for the connections of a synchronous httpx client.
 
-httpx waits for a response head in one call. Nothing can end that call from outside: each read in it
-starts its timeout anew, and the response, which gives access to the connection, does not exist yet.
+httpx waits for a response head in one call, and nothing can end that call. Each read in it starts
+its timeout anew. The connection is reachable only through the response, which does not exist yet.
 
-Strategy: httpcore, which httpx uses, reports each new connection to the `trace` extension of a
-request. The class of the connection is replaced there by a subclass that limits each read and
-write. A connection that the caller's client has opened for an earlier request is not reported, so
-it keeps the timeouts of httpx.
+Strategy: httpcore, the transport of httpx, passes each new connection to the `trace` extension of a
+request. There this module replaces the class of the connection by a subclass that limits each read
+and write. A connection that the caller's client opened for an earlier request is not passed, so it
+keeps the timeouts of httpx.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
     from ._timeout import Timeout
 else:
-    NetworkStream = object  # the real class, of httpcore or httpcore2, is added by `watched`
+    NetworkStream = object  # `watched` adds the real class, httpcore's or httpcore2's
 
 __all__ = ["Watch", "shut_down"]
 
 MADE: Final = ("connect_tcp.complete", "connect_unix_socket.complete")
-"""The ends of the names of the events that report a new connection."""
+"""The suffixes of the events that report a new connection."""
 
 
 class Watch:
-    """Limits the waits of one request while it is sent, and lets the caller end them.
+    """Limits the waits of one request while it is sent. `Opening.close` can end them.
 
     An object of this class is the `trace` extension of the request: httpcore calls it with each
     event.
@@ -46,7 +46,7 @@ class Watch:
     def __init__(self, timeouts: Timeout) -> None:
         self._deadline = Deadline.of(timeouts.total)
         self._opening = current_opening()
-        # Over HTTP/2 other requests share the connection, and one read serves all of them.
+        # False over HTTP/2: other requests share the connection, and a read serves all of them.
         self._is_alone = False
 
     def __call__(self, event: str, info: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Watch:
 
     @contextlib.contextmanager
     def on(self) -> Generator[None]:
-        """Apply this watch to all watched connections in this thread while the block runs."""
+        """Limit the waits of this thread while the block runs."""
         token = WATCHING.set(self)
         try:
             yield
@@ -65,7 +65,7 @@ class Watch:
             WATCHING.reset(token)
 
     def left(self, timeout: float | None) -> float | None:
-        """Return the longest allowed wait in seconds.
+        """Return the longest allowed wait in seconds: `timeout`, or less if `total` ends before.
 
         Raises:
             TimeoutError: The `total` timeout has passed.
@@ -73,7 +73,10 @@ class Watch:
         return left_of(timeout, self._deadline)
 
     def left_for(self, stream: Any, timeout: float | None) -> float | None:
-        """Return the longest allowed wait on a stream, and let `Opening.close` wake that wait."""
+        """Return the longest allowed wait on a stream, and let `Opening.close` end that wait.
+
+        Over HTTP/2 the timeout is returned unchanged, and the wait cannot be ended.
+        """
         if not self._is_alone:
             return timeout
         self._opening.wakes(partial(shut_down, stream))
@@ -114,23 +117,23 @@ class Watched(NetworkStream):
 
 
 def become_watched(stream: NetworkStream) -> NetworkStream:
-    """Make a stream watched, if its class allows that, and return it."""
+    """Turn a stream into a `Watched` one, if its class allows that, and return it."""
     kind: Any = type(stream)
     if not isinstance(stream, Watched):
-        with contextlib.suppress(TypeError):  # a backend of the caller, written in C
+        with contextlib.suppress(TypeError):  # a caller's class, written in C
             stream.__class__ = watched(kind)
     return stream
 
 
 @cache
 def watched(stream: type[NetworkStream]) -> type[Watched]:
-    """Return a subclass of a stream class that is watched and otherwise unchanged."""
+    """Return the subclass of `Watched` and of a stream class."""
     return type(f"Watched{stream.__name__}", (Watched, stream), {})
 
 
 def shut_down(stream: Any) -> None:
     """End a wait on a network stream, from any thread."""
-    # The socket may be closed. In the caller's own backend there may be none.
+    # The socket may be closed. A backend of the caller may have none.
     with contextlib.suppress(OSError, TypeError):
         # Not `SSLSocket.shutdown`: it removes the TLS object that a read is using.
         socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)

@@ -37,7 +37,7 @@ class Opening:
         self.is_closed = False
         """Whether `close` was called. After that the call must not wait any more."""
         self._wake: Callable[[], object] | None = None
-        # A lock: nothing else that wakes a thread may be used in a signal handler.
+        # A lock is the only means to wake a thread that a signal handler may use.
         self._gate = threading.Lock()
         self._gate.acquire()
 
@@ -58,7 +58,7 @@ class Opening:
         The function is called at once if the call is closed already. Otherwise it may be called
         from any thread, and even after the wait has ended.
         """
-        # Each side sets its own attribute before it reads that of the other side.
+        # `close` and `wakes` each set their own attribute before they read that of the other.
         self._wake = wake
         if self.is_closed and wake is not None:
             wake()
@@ -87,7 +87,7 @@ CURRENT: Final[ContextVar[Opening | None]] = ContextVar("sansio_stream_adapters.
 
 
 def current_opening() -> Opening:
-    """Return the call that this thread is sending, or a new one if there is none.
+    """Return the call that this thread is sending, or a new one that is never closed.
 
     It is not an argument of `send`, because the adapters of other projects do not have such an
     argument.

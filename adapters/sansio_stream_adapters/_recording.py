@@ -39,8 +39,8 @@ def open_private(path: str, flags: int) -> int:
 
     Raises:
         OSError: `os.open` fails, or the path is a symbolic link or not a regular file. A link may
-            lead to a file that somebody else has chosen. The first write to a FIFO may wait for
-            ever.
+            lead to a file that somebody else has chosen, and the first write to a FIFO may block
+            for ever.
     """
     careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -82,7 +82,7 @@ def open_blank(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def check_binary(file: object) -> None:
-    """Raise TypeError if this is not a binary file. A later error would cost the recording."""
+    """Raise TypeError if this is not a binary file. A later error would cost an answer."""
     if isinstance(file, io.TextIOBase) or not hasattr(file, "write"):
         kind = type(file).__name__
         raise TypeError(f"record_to must be a path or a binary file, not {kind}")
@@ -186,5 +186,5 @@ class Recorder:
     def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None and file is not self._target:
-            with contextlib.suppress(OSError):  # closing writes the failed bytes again
+            with contextlib.suppress(OSError):  # closing tries to write the failed bytes again
                 file.close()

@@ -85,10 +85,10 @@ LEFT: Final = "the stream was closed before its end"
 """The message for code that waits for a stream which other code has closed."""
 
 # The machine gets at most this many bytes at once. 64 KiB of the shortest frames, `data` and a
-# blank line, are 10,922 events and 145 ms of work. An eighth of that does not block a loop long.
+# blank line, are 10,922 events and 145 ms of work. An eighth blocks an event loop only briefly.
 STEP_BYTES: Final = 8_192
 
-# The longest error body that is read. The API sends a sentence, so a longer one is not from it.
+# An error body of the API is one sentence. Of a longer body only this much is read.
 REFUSAL_BYTES: Final = 65_536
 
 
@@ -150,7 +150,7 @@ class ReadSignal(enum.Enum):
 
 
 class StreamCore:
-    """One response: received bytes in; events, the end or an error out. See `Stream`."""
+    """One response: received bytes in; events, the end or an error out."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class StreamCore:
     def go_on(self) -> int:
         """Process the next piece of a chunk, and return its cost in bytes.
 
-        The work is that of as many received bytes, so a caller can limit its work at once.
+        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit its work at once.
         """
         cost = 0
         if not self._chunk and self._decoder is not None:
@@ -315,7 +315,7 @@ class StreamCore:
     def _begin(self, first: APIStatusError | BodyNeeded | None) -> None:
         """Accept the response and start its recording, unless its request will be sent again.
 
-        `first` is an error in the first frame. The machine has all bytes received so far.
+        `first` is the error if the first frame is one. The machine has processed that frame.
         """
         self._first_frame = None
         if isinstance(first, APIStatusError) and self._will_retry and self._will_retry(first):
@@ -341,7 +341,7 @@ class StreamCore:
 
     @property
     def _overdue(self) -> TimeoutError | None:
-        """The error of a wait for content or for the end that took too long, else None."""
+        """The error if the wait for content or for the end was too long, else None."""
         if self.deadline is not None and self.deadline.is_over:
             return self.deadline.error("stream")
         if self._idle is not None and self._waited > self._idle:
@@ -349,7 +349,7 @@ class StreamCore:
         return None
 
     def take(self) -> MessageStreamEvent | ReadSignal:
-        """Return the next event, or the reason why there is none.
+        """Return the next event, or the signal that there is none.
 
         Raises APIError if the stream failed. Every later call raises the same error.
         """
@@ -385,7 +385,7 @@ class StreamCore:
         """Return the signal for a missing event. Raises APIError if the stream failed."""
         is_open = self.machine.verdict is Verdict.PENDING and self._failure is None
         # Received bytes are processed even after an idle timeout or a close. Bytes after the end of
-        # the message are not, as if they had arrived in a later read.
+        # the message are not processed, as if they arrived in a later read.
         if is_open and self.has_pieces and not self._is_over:
             return ReadSignal.NEED_DATA
         if is_open and not self._has_ended:
@@ -400,7 +400,7 @@ class StreamCore:
         raise copy_for_raise(self._failure)
 
     def _failure_of_stream(self) -> APIError | None:
-        """Return the error of `final_message` with more details, or None if there is none."""
+        """Return the error of `final_message` with details of the response, or None without one."""
         try:
             self.machine.final_message()
         except APIStatusError as error:
@@ -419,7 +419,7 @@ class StreamCore:
                 return self._in_context(IncompleteMessageError(message))
             return error.with_traceback(None)
         except NotAnEventStreamError as error:
-            # The machine says to check the head of the response, which was done before.
+            # The machine's message advises to check the response head. That was done already.
             message = undecoded(self.headers, error.raw) or repr(error.raw[:80])
             message = f"{error.verdict.value}: HTTP {self.status}, {message}"
             return self._in_context(NotAnEventStreamError(message, raw=error.raw))
@@ -465,7 +465,7 @@ class StreamCore:
     def lingers(self) -> bool:
         """Whether the connection can be reused after the rest of the body is read.
 
-        message_stop is taken, the body goes on, and the server does not announce a close.
+        This needs message_stop, a body that has not ended, and no `connection: close` header.
         """
         if not self._has_stopped or self._has_ended:
             return False
@@ -482,7 +482,10 @@ class StreamCore:
 
 
 def sentence(exc: Exception) -> str:
-    """Return an exception in one line: its class, and its text or that of its nearest cause."""
+    """Return an exception in one line: its class and its text.
+
+    If it has no text, that of the nearest cause or context is used.
+    """
     message: BaseException | None = exc
     while message is not None and not str(message):
         message = message.__cause__ or message.__context__

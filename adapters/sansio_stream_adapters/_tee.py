@@ -67,7 +67,7 @@ class Tee(Observed, Iterator[bytes]):
             self._close_source()
             raise
         except BaseException:
-            # Ctrl-C, or a generator that is closed. The body did not fail: its reader left.
+            # Ctrl-C, or a closed generator. The reader left, and the body did not fail.
             self.close()
             raise
         self._notify_chunk(chunk)

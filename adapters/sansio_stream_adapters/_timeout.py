@@ -32,10 +32,10 @@ class Timeout:
         write: The longest wait until the peer accepts the next 64 KiB of the request.
         pool: The longest wait for a free connection of the pool, if there is a pool.
         idle: The longest gap between events that bring content. Pings, unknown events and empty
-            deltas bring none. They satisfy `read` for ever, so only `idle` detects a generation
-            that has died behind them. The body of a refusal must arrive within `idle` as a whole.
-            Only time spent waiting counts. The limit is checked when bytes arrive, so it may be
-            detected late by one gap of `read`.
+            deltas bring none. They satisfy `read`, so only `idle` detects a dead generation whose
+            server still sends them. The body of a refusal must arrive within `idle` as a whole.
+            Only time spent waiting counts. The limit is checked when bytes arrive, so its error may
+            come late by one gap of `read`.
         total: The longest time from the call to the end of its stream. It includes all attempts,
             the waits between them, and the time that the reader spends between two events.
 
@@ -119,7 +119,7 @@ class Deadline:
         return time.monotonic() >= self._ends
 
     def error(self, what: Literal["head", "stream"]) -> TimeoutError:
-        """Return the TimeoutError of a passed deadline. `what` is what was awaited."""
+        """Return the TimeoutError of a passed deadline. `what` names what was awaited."""
         lacks = "the head had not arrived" if what == "head" else "the stream had not ended"
         return TimeoutError(f"total: {lacks} within {self._seconds:g} s")
 

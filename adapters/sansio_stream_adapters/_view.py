@@ -17,7 +17,7 @@ __all__ = ["MessageStreamView", "StreamView"]
 
 
 class StreamView:
-    """The attributes of both streams that do not read."""
+    """The part of both streams that does not read."""
 
     _core: StreamCore
 
@@ -51,7 +51,7 @@ class StreamView:
 
 
 class MessageStreamView(StreamView):
-    """The attributes of both message streams that do not read."""
+    """The part of both message streams that does not read."""
 
     @property
     def current_message_snapshot(self) -> Message:
@@ -66,5 +66,5 @@ class MessageStreamView(StreamView):
         return message
 
     def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with this index up to the last event taken, or None."""
+        """Return the newest block with this wire index up to the last event taken, or None."""
         return self._core.machine.block(index)

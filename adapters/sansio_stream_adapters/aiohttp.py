@@ -1,8 +1,8 @@
 """Streams and a client for aiohttp.
 
 A session that is passed in keeps its settings: its pool, its proxies, its cookies and its limits
-for response heads. Redirects are not followed. Responses to the client's requests are decoded here,
-in pieces.
+for response heads. Redirects are not followed. The bodies of the client's own responses are
+decoded here, in pieces.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "from_response"]
 
 LOOK_SECONDS: Final = 2.0
-"""The time after which a waiting read checks whether its connection still exists."""
+"""The interval in seconds at which a waiting read checks whether its connection still exists."""
 
 PIECE_BYTES: Final = 65_536
 """The size of the pieces in which a request is sent. Each piece has its own write timeout."""
 
 HEAD_LINE_BYTES: Final = 102_400
-"""The longest line of a response head, equal to the longest head of the other adapters.
+"""The longest line of a response head in bytes. Other adapters limit the whole head to this size.
 
 aiohttp's default of 8,190 would refuse heads that the others accept. aiohttp accepts at most 128
 lines, so a head stays bounded.
@@ -116,11 +116,11 @@ NO_REQUEST: Final = aiohttp.RequestInfo(URL(), "POST", NOTHING, URL())
 
 
 PARSERS_STATUS: Final = r"\b400, message[:=] ?"
-"""The start of each error text of aiohttp's parser. The server has not sent this 400."""
+"""The prefix of an error of aiohttp's parser. The server did not send this 400."""
 
 
 def error_text(exc: Exception, words: str) -> str:
-    """Return the class of an exception and `words` in one line. Its own text shows the URL."""
+    """Return the class of an exception and `words` in one line. Its own text may show the URL."""
     return f"{type(exc).__name__}: {excerpt(' '.join(words.split()))}"
 
 
@@ -151,7 +151,7 @@ class AsyncClient(AsyncBaseClient):
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
         """Send the request once, and return the response before its body is read."""
-        if self._session is None:  # aiohttp needs a running loop for it
+        if self._session is None:  # made here: it needs a running loop
             self._session = aiohttp.ClientSession(
                 max_field_size=HEAD_LINE_BYTES, cookie_jar=aiohttp.DummyCookieJar()
             )
@@ -171,7 +171,7 @@ class AsyncClient(AsyncBaseClient):
                 timeout=timeout,
                 auto_decompress=False,  # it decodes each chunk as a whole
                 raise_for_status=False,
-                allow_redirects=False,  # aiohttp would send the key to another host
+                allow_redirects=False,  # aiohttp would send the key there, too
                 # Not `trust_env`: it also reads netrc, and sends its credentials beside the key.
                 proxy=None if self._owns is None else proxy_of(request.url),
             )
@@ -197,7 +197,7 @@ class AsyncClient(AsyncBaseClient):
 
 
 def from_client_timeout(theirs: aiohttp.ClientTimeout) -> Timeout:
-    """Return aiohttp's timeouts as a `Timeout`, without those it lacks. Their 0 becomes None."""
+    """Return aiohttp's timeouts as a `Timeout`, without its `total`. Its 0 becomes None."""
     return Timeout(
         connect=theirs.sock_connect or None,
         read=theirs.sock_read or None,
@@ -239,8 +239,8 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
 
     async def close() -> None:
         abort(response)
-        # After the body, aiohttp has returned the connection to its pool. If more bytes followed
-        # the body, it closes the connection instead, and under TLS that may outlast the loop.
+        # At the end of a body aiohttp gives the connection back to its pool. If more bytes follow
+        # the body, it closes the connection instead, which under TLS may outlast the event loop.
         if transport is not None and transport.is_closing():
             abort_transport(transport)
 
@@ -295,7 +295,7 @@ class RequestBody(aiohttp.Payload):
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
         self.has_begun = False
-        """Whether sending has started, for which a connection was there."""
+        """Whether sending has started. If so, there was a connection."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the body as str, such as for a middleware of the caller's session."""
@@ -409,9 +409,9 @@ class HeadFirst(asyncio.Protocol):
 class Chunks(AsyncIterator[bytes]):
     """The body as it arrives. Handles a broken connection better than aiohttp's iterators (3.14).
 
-    Those drop received bytes that are not read yet, such as the end of a message that is read
-    slowly. After an invalid chunk size, or after another task closes the session, they wait for
-    ever: aiohttp wakes no reader then, and stops its own read timeout.
+    The iterators drop received bytes that are not read yet, such as the end of a message that is
+    read slowly. After an invalid chunk size, or after another task closes the session, they wait
+    for ever: aiohttp wakes no reader then, and stops its own read timeout.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, read_timeout: float | None) -> None:
@@ -422,7 +422,7 @@ class Chunks(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         chunk = b""
         if self._content.exception() is not None:
-            # No public method reads on after an exception. If this one disappears from aiohttp,
+            # No public method reads on after an exception. If aiohttp removes this private one,
             # as many bytes are lost as with aiohttp's own iterators.
             read_nowait = getattr(self._content, "_read_nowait", None)
             chunk = b"" if read_nowait is None else read_nowait(-1)
@@ -443,7 +443,7 @@ class Chunks(AsyncIterator[bytes]):
                 raise TimeoutError(overdue("read", self._read_timeout)) from exc
             except TimeoutError as exc:
                 if not waiting.expired():
-                    raise  # the `total` of the session
+                    raise  # raised by the `total` of the session
                 left -= step
                 connection = self._response.connection
                 if connection is not None and connection.transport is None:

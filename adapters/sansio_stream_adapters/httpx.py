@@ -79,14 +79,14 @@ def map_error(exc: Exception, awaited: Phase = "read") -> APIError | None:
 
 
 def map_head_error(exc: Exception) -> APIError | None:
-    """Do the same as `map_error` for an exception that came before the response head."""
+    """Return the APIError for an exception that was raised before the response head arrived."""
     return map_error(exc, "head")
 
 
 def timeout_text(exc: Any, awaited: Phase) -> str:
-    """Return the message of a timeout. httpx gives few details, and trio only "Cancelled"."""
+    """Return the message of a timeout. httpx's own says little; with trio it is "Cancelled"."""
     seconds: dict[str, float | None] = {}
-    with contextlib.suppress(RuntimeError):  # a transport of the caller may not set it
+    with contextlib.suppress(RuntimeError):  # a transport of the caller has not set `request`
         seconds = exc.request.extensions.get("timeout", {})
     name = type(exc).__name__.removesuffix("Timeout").lower()
     phase: Phase = "TLS" if "handshake" in str(exc) else PHASES.get(name, awaited)
@@ -215,7 +215,7 @@ def built(http: Any, request: Request, timeouts: Timeout, **extensions: Any) -> 
 
 @cache
 def in_pieces(stream: type[object]) -> Any:
-    """Return a subclass of `stream` that gives its body in pieces. The library accepts it."""
+    """Return a class of bodies in pieces. The library accepts it as a subclass of `stream`."""
     return type("InPieces", (InPieces, stream), {})
 
 
@@ -314,7 +314,7 @@ class Raw(AsyncIterator[bytes]):
 
     If a caller leaves the outermost generator with `break`, the inner ones stay unfinished. trio
     warns about them, and asyncio ends them later, in other tasks. So this class keeps the
-    generators and ends them from the innermost one.
+    outermost generator, and `end` ends all of them.
     """
 
     def __init__(self, generator: AsyncIterator[bytes]) -> None:
@@ -328,7 +328,7 @@ class Raw(AsyncIterator[bytes]):
         """Do nothing. Closing the outermost generator, as httpx2 does, would not end them all."""
 
     async def end(self) -> None:
-        """End all generators by a cancellation in the innermost one, which passes through all.
+        """End all generators: a cancellation of the innermost one passes through all of them.
 
         The response must be closed before. Otherwise a read over HTTP/2 might take bytes of another
         response.
@@ -347,7 +347,7 @@ def abort_of(response: Any) -> Callable[[], None] | None:
         return None
 
     def abort() -> None:
-        # After the response is closed, the pool may have reused the connection.
+        # After the response is closed, another request may use the connection.
         if not response.is_closed:
             shut_down(connection)
 
