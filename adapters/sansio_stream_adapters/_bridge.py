@@ -79,7 +79,7 @@ class Stream(StreamView, Generic[Event]):
     """The events of one response, in order. Also a context manager that closes the response.
 
     Iteration ends without an exception only after `message_stop`. Any other end raises, including
-    an error event and a cut connection. Every later read raises the same exception again.
+    an error event and a broken connection. Every later read raises the same exception again.
 
     Args:
         chunks: The body, split anywhere. It is content-decoded already unless `is_raw` is true.
@@ -288,8 +288,8 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
     def text_stream(self) -> Iterator[str]:
         """The texts as they arrive, including text in the start of a block or of a message.
 
-        A character that is split over two deltas arrives as a whole. A cut or an error raises, as
-        in iteration.
+        A character that is split over two deltas arrives as a whole. A broken connection
+        or an error event raises, as in iteration.
         """
         return filter(None, map(self._core.texts.of, self))
 
@@ -403,7 +403,7 @@ class AsyncStream(StreamView, Generic[Event]):
             if self._unyielded >= PIECE_BYTES:
                 self._unyielded = 0
                 await sleep(0)
-                since = time.monotonic()  # time of other tasks is no wait for content
+                since = time.monotonic()  # the time of other tasks does not count
             if not (self._is_closing or self._core.has_pieces):
                 following = partial(anext, self._chunks, None)
                 chunk = await in_time(self._core.deadline, "stream", following)

@@ -127,8 +127,8 @@ def error_text(exc: Exception, words: str) -> str:
 class AsyncClient(AsyncBaseClient):
     """A client on `aiohttp.ClientSession`.
 
-    `http_client` is a session of yours, which stays open. Its timeouts apply unless this client or
-    a call sets others. aiohttp's default timeout does not apply, because it would end a long answer
+    `http_client` is your own session. It stays open. Its timeouts apply unless this client or a
+    call sets others. aiohttp's default timeout does not apply, because it would end a long answer
     after five minutes.
 
     Without `http_client` this client has its own session. The session is closed by `close`, or by
@@ -172,7 +172,7 @@ class AsyncClient(AsyncBaseClient):
                 auto_decompress=False,  # it decodes each chunk as a whole
                 raise_for_status=False,
                 allow_redirects=False,  # aiohttp would send the key there, too
-                # Not `trust_env`: it also reads netrc, and sends its credentials beside the key.
+                # Not `trust_env`: it would also send credentials from netrc, beside the key.
                 proxy=None if self._owns is None else proxy_of(request.url),
             )
         except aiohttp.ServerTimeoutError as exc:
@@ -298,7 +298,7 @@ class RequestBody(aiohttp.Payload):
         """Whether sending has started. If so, there was a connection."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the body as str, such as for a middleware of the caller's session."""
+        """Return the body as str, for example for a middleware of the caller's session."""
         return self._data.decode(encoding, errors)
 
     async def write(self, writer: Any) -> None:

@@ -107,8 +107,8 @@ def is_of_h11(exc: BaseException) -> bool:
 class Client(BaseClient):
     """A client on `httpx.Client`.
 
-    `http_client` is a client of yours, which stays open. Its timeouts apply unless this client or a
-    call sets others. httpx's default timeout does not apply.
+    `http_client` is your own client. It stays open. Its timeouts apply unless this client or a call
+    sets others, but httpx's default timeout does not apply.
 
     Without `http_client` this client has its own pool. The pool is closed by `close`, or when the
     client and its streams are dropped.
@@ -139,8 +139,8 @@ class Client(BaseClient):
 class AsyncClient(AsyncBaseClient):
     """A client on `httpx.AsyncClient`, in asyncio or trio.
 
-    `http_client` is a client of yours, which stays open. Its timeouts apply unless this client or a
-    call sets others. httpx's default timeout does not apply.
+    `http_client` is your own client. It stays open. Its timeouts apply unless this client or a call
+    sets others, but httpx's default timeout does not apply.
 
     Without `http_client` this client has its own pool. The pool is closed by `close`, or by its
     event loop when the client and its streams are dropped.
@@ -173,8 +173,8 @@ class AsyncClient(AsyncBaseClient):
 def with_timeouts_of(http_client: Any, settings: ClientSettings) -> ClientSettings:
     """Return the settings, with the timeout of the caller's client if they have none.
 
-    httpx's default of 5 s is ignored: the caller did not choose it, and it would cut most answers.
-    The official SDK ignores it, too.
+    httpx's default of 5 s is ignored. The caller did not choose it, and it would end most answers
+    early. The official SDK ignores it, too.
     """
     theirs = getattr(http_client, "timeout", None)
     is_chosen = theirs is not None and theirs != type(theirs)(5.0)
@@ -300,7 +300,7 @@ def async_reply_of(response: Any) -> AsyncReply:
 
 
 def is_read(response: Any) -> bool:
-    """Whether the body was read before, such as by a hook of the caller's client.
+    """Whether the body was read before, for example by a hook of the caller's client.
 
     If so, the library has decoded it and holds it as a whole.
     """
