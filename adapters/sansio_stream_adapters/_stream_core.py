@@ -197,8 +197,6 @@ class StreamCore:
         except UnknownEncodingError as exc:
             self._failure = self._undecodable(str(exc))
 
-    # In.
-
     def received(self, chunk: bytes, waited: float) -> int:
         """Process a chunk, and return its cost in bytes. `waited` is the wait for it in seconds.
 
@@ -327,8 +325,6 @@ class StreamCore:
         if self._recorder is not None:
             self._recorder.end(error)
 
-    # Out.
-
     @property
     def is_undecided(self) -> bool:
         """Whether the response is not yet accepted or refused, because bytes are missing."""
@@ -351,7 +347,8 @@ class StreamCore:
     def take(self) -> MessageStreamEvent | ReadSignal:
         """Return the next event, or the signal that there is none.
 
-        Raises APIError if the stream failed. Every later call raises the same error.
+        Raises:
+            APIError: The stream failed. Every later call raises the same error.
         """
         event: MessageStreamEvent | None = None
         try:
@@ -372,7 +369,7 @@ class StreamCore:
         return event
 
     def raise_if_refused(self) -> None:
-        """Raise if the response was refused, or if the stream was closed before its end.
+        """Raise APIError if the response was refused, or if the stream was closed before its end.
 
         Received events can still be taken afterwards.
         """
@@ -382,7 +379,7 @@ class StreamCore:
             raise self._closed_early()
 
     def _without_event(self) -> MessageStreamEvent | ReadSignal:
-        """Return the signal for a missing event. Raises APIError if the stream failed."""
+        """Return the signal for a missing event, or raise the APIError of a failed stream."""
         is_open = self.machine.verdict is Verdict.PENDING and self._failure is None
         # Received bytes are processed even after an idle timeout or a close. Bytes after the end of
         # the message are not processed, as if they arrived in a later read.
