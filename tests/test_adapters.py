@@ -762,7 +762,7 @@ async def test_a_body_that_is_not_compressed_as_it_says_is_a_broken_connection(
 ) -> None:
     server = raw_server([response(WHOLE, headers=encoded("gzip"))])
     async with adapter.client(server.url) as client:
-        with pytest.raises(APIConnectionError, match="the body is no gzip"):
+        with pytest.raises(APIConnectionError, match="the body is not gzip"):
             async with client.messages.stream(**ask()) as stream:
                 await stream.until_done()
 

@@ -1064,7 +1064,7 @@ def test_a_path_that_cannot_be_written_is_said_at_once(reader: Reader, tmp_path:
 
 @pytest.mark.parametrize("target", [io.StringIO(), 3, object()], ids=["text", "int", "object"])
 def test_what_no_recording_can_be_written_to_is_said_at_once(reader: Reader, target: Any) -> None:
-    with pytest.raises(TypeError, match="a path or a binary file is needed, not"):
+    with pytest.raises(TypeError, match="must be a path or a binary file, not"):
         reader([HELLO_BODY], record_to=target)
 
 

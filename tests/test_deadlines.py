@@ -85,7 +85,7 @@ async def test_a_head_that_does_not_end_is_given_up_at_the_deadline(
 ) -> None:
     server = raw_server(DRIPPED[how]())
     async with adapter.client(server.url, timeout=Timeout(total=0.3), max_retries=2) as client:
-        with pytest.raises(APITimeoutError, match=r"total: the head had not come within 0\.3 s"):
+        with pytest.raises(APITimeoutError, match=r"total: the head had not arrived within 0\.3 s"):
             await client.messages.create(**ask(), stream=True)
     await adapter.until(lambda: not server.open_connections, "connections are closed")
     assert len(server.requests) <= 1
@@ -100,7 +100,7 @@ async def test_a_head_is_given_up_on_a_connection_that_has_served_before(
     async with adapter.client(server.url) as client:
         async with client.messages.stream(**ask()) as stream:
             await stream.until_done()
-        with pytest.raises(APITimeoutError, match=r"total: the head had not come within 0\.3 s"):
+        with pytest.raises(APITimeoutError, match=r"total: the head had not arrived within 0\.3 s"):
             await client.messages.create(**ask(), stream=True, timeout=Timeout(total=0.3))
     assert server.connections == (1 if adapter.pools else 2)
     await adapter.until(lambda: not server.open_connections, "connections are closed")
@@ -220,7 +220,7 @@ def test_the_body_of_a_refusal_and_a_look_for_an_error_end_at_the_deadline(
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan")])
 def test_a_deadline_that_is_no_time_is_refused(wrong: Any) -> None:
-    with pytest.raises(ValueError, match="total: seconds above 0"):
+    with pytest.raises(ValueError, match="total must be None, or seconds above 0"):
         Timeout(total=wrong)
 
 

@@ -162,7 +162,7 @@ async def test_what_is_raised_while_nobody_closes_is_as_ever(
 ) -> None:
     server = raw_server([Do.WAIT])
     async with adapter.client(server.url, timeout=Timeout(read=0.05)) as client:
-        with pytest.raises(Exception, match=r"head: nothing of the response came for 0\.05 s"):
+        with pytest.raises(Exception, match=r"head: no bytes of the response arrived for 0\.05 s"):
             await client.messages.stream(**ask()).__aenter__()
 
 

@@ -91,10 +91,10 @@ async def test_the_wait_is_told_too_where_there_are_no_retries(
 @pytest.mark.parametrize("wrong", [-1, True, "60", None, float("nan"), float("inf"), 1e9])
 @driven
 async def test_a_longest_wait_that_is_none_is_said_at_once(adapter: Adapter, wrong: Any) -> None:
-    with pytest.raises(ValueError, match="max_retry_after: seconds from 0"):
+    with pytest.raises(ValueError, match="max_retry_after must be seconds from 0"):
         adapter.make(max_retry_after=wrong)
     async with adapter.client("http://127.0.0.1:1") as client:
-        with pytest.raises(ValueError, match="max_retry_after: seconds from 0"):
+        with pytest.raises(ValueError, match="max_retry_after must be seconds from 0"):
             client.messages.stream(**ask(), max_retry_after=wrong)
 
 

@@ -177,7 +177,7 @@ async def test_what_is_raised_while_a_request_is_sent_shows_no_key(adapter: Adap
     waits = Timeout(connect=PATIENCE, read=PATIENCE, write=0.1, pool=PATIENCE)
     with nobody_reads() as url:
         async with adapter.client(url, timeout=waits, **SETTINGS) as client:
-            with pytest.raises(APIError, match="send: nothing of the request") as caught:
+            with pytest.raises(APIError, match="send: the peer accepted no bytes") as caught:
                 async with client.messages.stream(**CALL, system=SECRET * 2_000_000):
                     pass
             assert_no_secret(caught.value)

@@ -1,4 +1,7 @@
-"""Attempts: how often a request is sent, and how long to wait in between. Waits for nothing."""
+"""Retries: how often a request is sent again, and how long to wait before each retry.
+
+The module computes the waits. It does not sleep, and it does no I/O.
+"""
 
 from __future__ import annotations
 
@@ -28,29 +31,34 @@ if TYPE_CHECKING:
 __all__ = ["Attempts", "Retries"]
 
 LONGEST_WAIT = 1e8
-"""Three years; much more than that the system's own calls refuse."""
+"""The longest wait in seconds, about three years. System calls reject much larger numbers."""
 
 
 def _count(_: Any, attribute: Any, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{attribute.name}: a whole number from 0 on is needed, not {value!r}")
+        raise ValueError(f"{attribute.name} must be an integer of at least 0, not {value!r}")
 
 
 def _seconds(_: Any, attribute: Any, value: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= LONGEST_WAIT:
-        raise ValueError(f"{attribute.name}: seconds from 0 to 1e8 are needed, not {value!r}")
+        raise ValueError(f"{attribute.name} must be seconds from 0 to 1e8, not {value!r}")
 
 
 @frozen
 class Retries:
-    """What a client, or a call, is told of retries.
+    """The retry settings of a client or of a single call.
+
+    The values are checked when the object is made. If a wrong value raised only at the first retry,
+    its exception would hide why the request failed.
 
     Attributes:
-        max_retries: how often a request may be sent again.
-        max_retry_after: the longest wait, in seconds, that a server may ask for.
+        max_retries: The largest number of retries of one call.
+        max_retry_after: The longest wait in seconds that a server may ask for.
 
-    Raises ValueError for anything else: later it would hide what it should help against.
+    Raises:
+        ValueError: `max_retries` is not an integer of at least 0, or `max_retry_after` is not a
+            number from 0 to 1e8.
     """
 
     max_retries: int = field(default=2, validator=_count)
@@ -58,7 +66,7 @@ class Retries:
 
 
 class Attempts:
-    """The attempts of one call: how many there were, and whether there is another."""
+    """The attempts of one call. Counts the retries and decides whether there is another one."""
 
     def __init__(
         self, retries: Retries, map_error: MapError, deadline: Deadline | None = None
@@ -75,26 +83,35 @@ class Attempts:
         return self._count < self._retries.max_retries
 
     def will_retry(self, failure: APIStatusError) -> bool:
-        """Whether an answer whose first frame is this error is not given out: because the request
-        is sent again, or because the server asks for a longer wait than is allowed.
+        """Return whether to withhold a response whose first frame is this error.
+
+        The response is withheld if the error can be retried. This includes an error for which the
+        server asks for a longer wait than `max_retry_after`: `delay_after` then raises it.
         """
         delay = retry_delay(0, failure, 0.0, max_retry_after=math.inf, is_first_frame=True)
         self._is_first_frame = delay is not None
         return self._is_first_frame
 
     def delay_after(self, exc: Exception) -> float:
-        """Return the seconds until the request is sent again; raise one of ours if it is not."""
+        """Return the seconds to wait before the request is sent again.
+
+        Raises:
+            APIError: The request is not sent again. If `exc` is an APIError, it is raised. Any
+                other exception is first mapped to an APIError. If the server asks for a longer wait
+                than `max_retry_after`, the message says so.
+        """
         is_first_frame, self._is_first_frame = self._is_first_frame, False
         deadline = self._deadline
         if deadline is not None and deadline.is_over and not isinstance(exc, APIError):
-            exc = caused(deadline.error("head"), exc)
+            exc = with_cause(deadline.error("head"), exc)
         failure = exc if isinstance(exc, APIError) else self._map_error(exc)
-        # What nobody knows is nobody's to raise either, and hardly better the next time.
+        # An exception that `map_error` does not know becomes an APIConnectionError. It is not
+        # retried, because there is no reason to expect that the next attempt succeeds.
         is_known = failure is not None
         failure = failure or APIConnectionError(sentence(exc))
         if failure is not exc:
             failure.__cause__ = failure.__cause__ or exc
-        del exc  # this frame will be in the traceback, and it may show the request
+        del exc  # a traceback shows the variables of this frame, and `exc` may hold the request
         longest = self._retries.max_retry_after
         if self.are_left and is_known:
             delay = retry_delay(
@@ -104,22 +121,23 @@ class Attempts:
                 max_retry_after=longest,
                 is_first_frame=is_first_frame,
             )
-            # A wait that reaches the deadline would end in less than what is known now.
+            # A wait up to the deadline could only end in a timeout. The present failure says more,
+            # so it is raised.
             if delay is not None and (deadline is None or delay < deadline.left):
                 self._count += 1
                 return delay
         asked = retry_after(failure) or 0
-        raise told(failure, asked, longest) if asked > longest else failure
+        raise with_wait(failure, asked, longest) if asked > longest else failure
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
-    """Return an exception, with what it came from."""
+def with_cause(error: Exception, cause: Exception) -> Exception:
+    """Set the cause of an exception, and return the exception."""
     error.__cause__ = cause
     return error
 
 
-def told(failure: APIError, asked: float, longest: float) -> APIError:
-    """Return the failure, with the wait that the server asked for in its message."""
+def with_wait(failure: APIError, asked: float, longest: float) -> APIError:
+    """Return a copy of the failure whose message also names the wait that the server asks for."""
     error = copy_for_raise(failure)
     waits = f" (the server asks to wait {asked:g} s; max_retry_after allows {longest:g} s)"
     error.message = excerpt(failure.message, EXCERPT_CHARACTERS - len(waits)) + waits

@@ -1,8 +1,10 @@
-"""The loops: any iterable, or async iterable, of bytes in; events, texts and a message out.
+"""The read loops: they turn an iterable of byte chunks into events, texts and a message.
 
-Knows no HTTP library. What is not a loop is in `StreamCore`, which reads nothing. The two streams
-below are the same steps twice, once with `await`. No tasks, no async generators: an iterator here
-is an object that may be dropped, closed or cancelled at any time, and its snapshot stays readable.
+The module depends on no HTTP library. `StreamCore` does everything except the reading. `Stream` and
+`AsyncStream` are the same loop twice, once with `await`: change both together.
+
+A stream is a plain iterator, without tasks and async generators. It can be dropped, closed or
+cancelled at any time, and its snapshot stays readable.
 """
 
 from __future__ import annotations
@@ -56,53 +58,57 @@ __all__ = [
 
 Event = TypeVar("Event")
 
-# After message_stop come a ping at most, and the end of the body. Whoever sends more than this, or
-# makes us wait longer, gets the connection closed instead of having it used again.
+# Only a ping and the end of the body may follow message_stop. If the end does not come within
+# LINGER_BYTES and LINGER_SECONDS, the connection is closed and not reused.
 LINGER_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 1.0
 
 READ_COST: Final = 256
-"""A read costs at least as much as so many bytes, however few it brings (about 60 µs, CPython)."""
+"""A read counts as at least this many bytes of work. It takes about 60 µs (CPython), if small."""
 
 EVENT_COST: Final = 64
-"""An event costs at least as much as so many bytes more, also one that is skipped (10 µs)."""
+"""Each event counts as this many more bytes of work. It takes about 10 µs, even if skipped."""
 
 
-ANOTHER_READER: Final = "another task is reading this stream: one task, or thread, at a time"
+ANOTHER_READER: Final = "another task is reading this stream; only one may read at a time"
 
 # Synchronous.
 
 
 class Stream(StreamView, Generic[Event]):
-    """The events of one response, in the order they came; also a context manager that closes.
+    """The events of one response, in order. Also a context manager that closes the response.
 
-    Iteration ends behind `message_stop`; it raises at anything else that ends the stream, an error
-    of the server and a cut included, so it never just ends. What raised once is raised ever after.
+    Iteration ends without an exception only after `message_stop`. Any other end raises, including
+    an error event and a broken connection. Every later read raises the same exception again.
 
     Args:
-        chunks: the body, after content-decoding unless `is_raw`; cut anywhere.
-        status: of the response. One that is not 2xx raises its APIStatusError from the first read.
-        headers: of the response.
-        response: the HTTP library's response, for `stream.response`.
-        close: gives the connection back or closes it; called once. Without it, `chunks.close`.
-        abort: wakes a read that is waiting, from any thread; may be called at any time.
-        is_pooled: whether the connection serves other requests once the body is read to its end.
-            Then what stands behind `message_stop` is read, within small bounds; without `abort` it
-            is not, because nothing could end the wait for a body that does not end there.
-        is_raw: whether chunks are as `content-encoding` says: gzip or deflate, once; else refused.
-        owner: what the chunks come from: a client, a response. It lives until the stream is closed,
-            and so do the chunks, which must not hold the stream.
-        map_error: makes one of our exceptions of what `chunks` raises. What it returns None for is
-            an APITimeoutError if it is a TimeoutError, and else an APIConnectionError.
-        options: see `StreamOptions`.
+        chunks: The body, split anywhere. It is content-decoded already unless `is_raw` is true.
+        status: The HTTP status. If it is not 2xx, the first read raises its APIStatusError.
+        headers: The headers of the response.
+        response: The response object of the HTTP library, for `stream.response`.
+        close: Returns the connection to its pool, or closes it. Called once. Default:
+            `chunks.close`.
+        abort: Wakes a read that waits. It may be called from any thread and at any time.
+        is_pooled: Whether the connection is reused once the body is read to its end. If so, the
+            stream also reads what follows `message_stop`, within small bounds. This needs `abort`,
+            because nothing else could end the wait for a body that does not end.
+        is_raw: Whether `chunks` are still encoded as `content-encoding` says. A single gzip or
+            deflate encoding is decoded. For any other encoding the first read raises.
+        owner: The object that owns `chunks`, such as a client or a response. It and `chunks` stay
+            alive until the stream is closed. `chunks` must not reference the stream.
+        map_error: Turns an exception of `chunks` into an APIError. If it returns None, a
+            TimeoutError becomes an APITimeoutError, any other exception an APIConnectionError.
+        options: See `StreamOptions`.
 
-    A stream that is dropped is closed, too: in a thread of its own, because `close` may wait for a
-    lock that whoever drops it holds.
+    A dropped stream is closed in a new thread. Closing may need a lock, and the thread that drops
+    the stream may hold that lock.
 
-    Raises APIError and its subclasses only, beside what is no Exception (KeyboardInterrupt), after
-    which the connection is closed and the snapshot readable; and RuntimeError from a second reader
-    while a first one reads, which goes on. When it is made, OSError where `record_to` cannot be
-    opened, and TypeError where it is neither a path nor a binary file.
+    Raises:
+        APIError: A read failed. Every Exception of `chunks` becomes an APIError. KeyboardInterrupt
+            and the like pass unchanged. They close the connection; the snapshot stays readable.
+        RuntimeError: Another thread reads at the same time. That other read goes on.
+        OSError: The constructor cannot open the file of `record_to`.
+        TypeError: `record_to` is neither a path nor a binary file. Raised by the constructor.
     """
 
     _is_released = True  # if `__init__` raises
@@ -132,8 +138,8 @@ class Stream(StreamView, Generic[Event]):
         if owner is not None:
             hold(self._chunks)
         self._turn = threading.Lock()
-        # Whoever closes may be another thread or a signal handler. Each side writes its own flag
-        # before it looks at the other's; where both let go, the lock makes it one, and never waits.
+        # close() may run in another thread or in a signal handler. Each side sets its own flag
+        # before it reads the other's. If both release, only one gets the lock. Neither waits.
         self._is_reading = False
         self._is_closing = False
         self._release_once = threading.Lock()
@@ -161,10 +167,12 @@ class Stream(StreamView, Generic[Event]):
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     def open(self) -> Self:
-        """Return the stream, once it is known to be one; else raise.
+        """Return the stream once the response is known to be an event stream.
 
-        Its head says so; with `will_retry`, its first frame. One that was closed before its end
-        raises, too.
+        The head of the response decides this. With `will_retry`, the first frame decides it.
+
+        Raises:
+            APIError: The response was refused, or the stream was closed before its end.
         """
         if not self._turn.acquire(blocking=False):
             raise RuntimeError(ANOTHER_READER)
@@ -180,9 +188,9 @@ class Stream(StreamView, Generic[Event]):
         return self
 
     def _read(self) -> None:
-        """Read once, and tell the feed what came: bytes, the end, or an exception.
+        """Read once, and pass the result to the core: bytes, the end, or an exception.
 
-        Where a chunk has pieces left, have the feed take the next one instead.
+        If the last chunk has pieces left, pass on the next piece instead.
         """
         self._is_reading = True
         since = time.monotonic()
@@ -192,7 +200,7 @@ class Stream(StreamView, Generic[Event]):
             try:
                 if not (self._is_closing or self._core.has_pieces):
                     chunk = next(self._chunks, None)
-            except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
+            except Exception as exc:  # noqa: BLE001  (the core maps it to an APIError)
                 failure = exc
             if self._core.has_pieces:
                 self._core.go_on()
@@ -208,11 +216,11 @@ class Stream(StreamView, Generic[Event]):
             self._release()
 
     def close(self) -> None:
-        """Close the response. What has come can still be taken, then iteration raises.
+        """Close the response. Received events can still be taken; after them iteration raises.
 
-        May be called from another thread or a signal handler while a read waits: it wakes that read
-        where the adapter can (sockets, HTTP/1.1), else the read ends with the next bytes or its
-        timeout. The reader then closes. A second call does nothing.
+        Another thread or a signal handler may call this while a read waits. Sockets and HTTP/1.1
+        adapters wake that read. With other adapters it ends with the next bytes or by its timeout.
+        Then the reader closes the response. A second call does nothing.
         """
         was_closing, self._is_closing = self._is_closing, True
         if not self._is_reading:
@@ -221,7 +229,7 @@ class Stream(StreamView, Generic[Event]):
             self._abort()
 
     def _release(self) -> None:
-        """Let the connection go, once: for another request, where its body was read to the end."""
+        """Release the connection, once. It is reused if its body was read to the end."""
         if not self._release_once.acquire(blocking=False):
             return
         try:
@@ -233,19 +241,19 @@ class Stream(StreamView, Generic[Event]):
             self._core.closed()
             try:
                 if self._close is not None:
-                    with contextlib.suppress(Exception):  # nothing hangs on it any more
+                    with contextlib.suppress(Exception):  # no result depends on it now
                         self._close()
             finally:
                 self._owner = None
                 let_go_of(self._chunks)
 
     def _linger(self) -> None:
-        """Read the end of the body behind `message_stop`, within small bounds."""
+        """Read the rest of the body after `message_stop`, within small bounds."""
         if self._abort is None or not self._is_pooled or not self._core.lingers:
             return
         limit = self._core.machine.bytes_received + LINGER_BYTES
         until = time.monotonic() + LINGER_SECONDS
-        # Nothing else bounds the wait of a blocking read, whose timeout is the library's.
+        # The read timeout of the library may be much longer, so only the alarm ends a blocked read.
         with alarm(LINGER_SECONDS, self._abort):
             while self._core.lingers_below(limit) and time.monotonic() < until:
                 self._read()
@@ -256,7 +264,7 @@ class Stream(StreamView, Generic[Event]):
 
     def __exit__(self, *exc: object) -> None:
         if self._core.lingers:
-            self._release()  # the message is there, and the pool would like to have the connection
+            self._release()  # the message is complete, so the connection may be reused
         else:
             self.close()
 
@@ -269,19 +277,19 @@ class Stream(StreamView, Generic[Event]):
 
 
 class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
-    """A stream with the message in mind.
+    """A stream of message events, with its texts and its final message.
 
         for text in MessageStream(chunks).text_stream: ...
 
-    All that reads shares one position: what one has taken, another does not see again.
+    All readers share one position: an event that one reader has taken reaches no other reader.
     """
 
     @property
     def text_stream(self) -> Iterator[str]:
-        """The texts, as they come; also those that came whole at the start of a block or message.
+        """The texts as they arrive, including text in the start of a block or of a message.
 
-        A character that came in two halves comes whole. Raises at a cut or an error, as iteration
-        does.
+        A character that is split over two deltas arrives as a whole. A broken connection
+        or an error event raises, as in iteration.
         """
         return filter(None, map(self._core.texts.of, self))
 
@@ -291,28 +299,28 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
             pass
 
     def get_final_message(self) -> Message:
-        """Read to the end, and return the whole message; raise, each time, if there is none.
+        """Read to the end, and return the complete message. If there is none, every call raises.
 
-        Once the stream was read to its end this works without the connection, too.
+        After the stream was read to its end, this needs no connection.
         """
         self.until_done()
         return self._core.machine.final_message()
 
     def get_final_text(self) -> str:
-        """As `get_final_message`, but only the text of all text blocks; "" if there are none."""
+        """Return the text of all text blocks of the final message; "" if there are none."""
         return joined_text(self.get_final_message())
 
 
-# Asynchronous: the same steps. What reads is awaited, what looks is not.
+# Asynchronous: the same loop, with `await` at each read.
 
 
 class AsyncStream(StreamView, Generic[Event]):
-    """As `Stream`, for an async iterable of bytes, in asyncio or trio.
+    """The async version of `Stream`, for an async iterable of bytes, in asyncio or trio.
 
-    `close` is awaited, and belongs to the loop that reads. Without `wakes` it does not end a read
-    that waits in another task, and is called only when that has ended. A cancelled read has closed
-    the connection when the cancellation comes out of it; the snapshot stays readable. A stream that
-    is dropped is closed by the loop in which it was made.
+    `close` is awaited in the event loop that reads. If `wakes` is false, `close` cannot end a read
+    of another task, so it is called after that read has ended. A cancelled read closes the
+    connection before it raises the cancellation, and the snapshot stays readable. A dropped stream
+    is closed by the event loop in which it was made.
     """
 
     _is_released = True  # if `__init__` raises
@@ -366,11 +374,7 @@ class AsyncStream(StreamView, Generic[Event]):
         return event  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
     async def open(self) -> Self:
-        """Return the stream, once it is known to be one; else raise.
-
-        Its head says so; with `will_retry`, its first frame. One that was closed before its end
-        raises, too.
-        """
+        """Return the stream once it is known to be an event stream; see `Stream.open`."""
         if self._is_reading:
             raise RuntimeError(ANOTHER_READER)
         try:
@@ -383,10 +387,10 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def _read(self) -> None:
-        """As `Stream` does; after 64 KiB, or as much work, other tasks run and a cancellation is
-        raised.
+        """Read as `Stream` does, but yield to the event loop after 64 KiB or equally much work.
 
-        A source may have its chunks ready, and then awaiting them lets nobody else run.
+        This lets other tasks run and raises a pending cancellation. Awaiting a chunk may do
+        neither, because the source may have its chunks ready.
         """
         events = self._core.machine.event_number
         self._unyielded += EVENT_COST * (events - self._events_counted)
@@ -399,11 +403,11 @@ class AsyncStream(StreamView, Generic[Event]):
             if self._unyielded >= PIECE_BYTES:
                 self._unyielded = 0
                 await sleep(0)
-                since = time.monotonic()  # what others do meanwhile is no wait for content
+                since = time.monotonic()  # the time of other tasks does not count
             if not (self._is_closing or self._core.has_pieces):
                 following = partial(anext, self._chunks, None)
                 chunk = await in_time(self._core.deadline, "stream", following)
-        except Exception as exc:  # noqa: BLE001  (it becomes one of ours)
+        except Exception as exc:  # noqa: BLE001  (the core maps it to an APIError)
             failure = exc
         finally:
             self._is_reading = False
@@ -419,20 +423,17 @@ class AsyncStream(StreamView, Generic[Event]):
             await self._release()
 
     async def close(self) -> None:
-        """Close the response. What has come can still be taken, then iteration raises.
-
-        A second call does nothing.
-        """
+        """Close the response, as `Stream.close` does. A second call does nothing."""
         self._is_closing = True
         await self._release()
 
     aclose = close
 
     async def _release(self) -> None:
-        """Let the connection go; see `Stream`. It goes, too, where this is cancelled."""
+        """Release the connection as `Stream` does, even if this call is cancelled."""
         is_to_linger = self._is_pooled and self._core.lingers and not self._is_closing
         if self._is_released or (self._is_reading and (is_to_linger or not self._wakes)):
-            return  # another task reads, and lets go then
+            return  # another task is reading; it releases the connection when its read ends
         try:
             if is_to_linger:
                 await at_most(LINGER_SECONDS, self._linger)
@@ -442,11 +443,11 @@ class AsyncStream(StreamView, Generic[Event]):
             try:
                 await quietly(close)
             finally:
-                if not self._is_reading:  # else that read ends now, and its task comes here
+                if not self._is_reading:  # else the reading task ends now and calls this
                     await self._release_chunks()
 
     async def _release_chunks(self) -> None:
-        """Tell an async generator that is left in the middle, because nobody else will."""
+        """Close `chunks`: nothing else closes an async generator that is left unfinished."""
         try:
             await quietly(getattr(self._chunks, "aclose", None))
         finally:
@@ -476,11 +477,11 @@ class AsyncStream(StreamView, Generic[Event]):
 
 
 class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
-    """As `MessageStream`; what reads is a coroutine, what looks is a plain property."""
+    """The async version of `MessageStream`. Methods that read are coroutines."""
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
-        """The texts, as they come; see `MessageStream.text_stream`."""
+        """The texts as they arrive; see `MessageStream.text_stream`."""
         return AsyncTexts(self, self._core.texts)
 
     async def until_done(self) -> None:
@@ -489,10 +490,10 @@ class AsyncMessageStream(AsyncStream[MessageStreamEvent], MessageStreamView):
             pass
 
     async def get_final_message(self) -> Message:
-        """Read to the end, and return the whole message; see `MessageStream.get_final_message`."""
+        """Read to the end, and return the complete message. See `MessageStream`."""
         await self.until_done()
         return self._core.machine.final_message()
 
     async def get_final_text(self) -> str:
-        """As `get_final_message`, but only the text of all text blocks; "" if there are none."""
+        """Return the text of all text blocks of the final message; "" if there are none."""
         return joined_text(await self.get_final_message())

@@ -1,6 +1,6 @@
-"""Waiting with an end: in a thread, in asyncio or in trio, whichever is running.
+"""Waits with a time limit: in a thread, in asyncio or in trio, whichever is running.
 
-Imports neither of the loops: who runs us has done so.
+The module imports neither asyncio nor trio. The code that calls it has imported its own.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["Action", "alarm", "at_most", "in_time", "quietly", "running_trio", "
 Result = TypeVar("Result")
 
 Action: TypeAlias = Callable[[], Awaitable[object]]
-"""What is awaited, and whose value nobody needs."""
+"""A coroutine function without arguments. Its result is not used."""
 
 
 @contextlib.contextmanager
 def alarm(seconds: float, wake: Callable[[], object] | None) -> Generator[None]:
-    """Call `wake` from another thread if the block is not left after so long.
+    """Call `wake` from another thread if the block runs for longer than `seconds`.
 
-    Where there can be no other thread, and without `wake`, nothing is called.
+    Nothing is called if `wake` is None, or if the thread cannot be started.
     """
     if wake is None:
         yield
@@ -39,9 +39,9 @@ def alarm(seconds: float, wake: Callable[[], object] | None) -> Generator[None]:
 
 
 def timer(seconds: float, wake: Callable[[], object]) -> threading.Timer:
-    """Call `wake` from another thread after so long, unless what is returned is cancelled before.
+    """Call `wake` from another thread after `seconds`, unless the returned timer is cancelled.
 
-    Where there can be no other thread, it is not called.
+    Nothing is called if the thread cannot be started.
     """
     running = threading.Timer(seconds, wake)
     running.daemon = True
@@ -51,7 +51,7 @@ def timer(seconds: float, wake: Callable[[], object]) -> threading.Timer:
 
 
 def running_trio() -> Any:
-    """Return the module trio if its loop runs this task, else None."""
+    """Return the module trio if a trio event loop runs this task, else None."""
     trio = sys.modules.get("trio")
     if trio is not None:
         with contextlib.suppress(RuntimeError):  # "must be called from async context"
@@ -61,12 +61,12 @@ def running_trio() -> Any:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait so long."""
+    """Sleep in the event loop that runs this task."""
     await (running_trio() or sys.modules["asyncio"]).sleep(seconds)
 
 
 async def at_most(seconds: float, action: Action) -> None:
-    """Do something, but give it up after so long, without an exception."""
+    """Await an action, and cancel it after `seconds` without raising an exception."""
     trio = running_trio()
     if trio is not None:
         with trio.move_on_after(seconds):
@@ -82,7 +82,16 @@ async def in_time(
     what: Literal["head", "stream"],
     action: Callable[[], Awaitable[Result]],
 ) -> Result:
-    """Return what an action does; raise the deadline's TimeoutError if it is over before."""
+    """Await an action, and return its result.
+
+    Args:
+        deadline: The time until which to wait. None waits without a limit.
+        what: What the action waits for. The error names it.
+        action: The coroutine function to await.
+
+    Raises:
+        TimeoutError: The deadline passed first.
+    """
     if deadline is None:
         return await action()
     trio = running_trio()
@@ -96,12 +105,12 @@ async def in_time(
             return await action()
     except TimeoutError as exc:
         if not waiting.expired():
-            raise  # of the action itself
+            raise  # the action itself raised it
         raise deadline.error(what) from exc
 
 
 async def quietly(action: Action | None) -> None:
-    """Do something that nothing hangs on: its exceptions are nobody's business."""
+    """Await an action, and ignore its exceptions. None does nothing."""
     if action is not None:
         with contextlib.suppress(Exception):
             await action()

@@ -1,8 +1,10 @@
-"""Content-decoding: the bytes of a body as they were sent in, what they stand for out, in pieces.
+"""Content-decoding: the encoded bytes of a body in, the decoded bytes out, in bounded pieces.
 
-Reads nothing, waits for nothing, knows no HTTP library. HTTP libraries decode each chunk whole, and
-layer upon layer: a kilobyte can become a gigabyte before anybody could count it. Here one layer is
-decoded, and never more than `PIECE_BYTES` at once.
+The module does no I/O and depends on no HTTP library.
+
+HTTP libraries decode each chunk as a whole, through all of its encodings. A kilobyte can then
+become a gigabyte before any code can count it. This module decodes a single encoding, and returns
+at most `PIECE_BYTES` at once.
 """
 
 from __future__ import annotations
@@ -22,18 +24,23 @@ __all__ = [
 ]
 
 OFFERED: Final = "gzip, deflate"
-"""What a request accepts. Not br and zstd: of their libraries only some can bound a piece."""
+"""The `accept-encoding` of a request.
+
+It omits br and zstd, because only some of their libraries can limit the size of a piece.
+"""
 
 PIECE_BYTES: Final = 65_536
-"""How much comes out at once, and how much of any chunk the machine is given at once: a chunk may
-have megabytes without an event.
+"""The size in bytes of the largest piece that a decoder returns.
+
+A recording splits larger chunks at this size. An async stream lets other tasks run after as much
+work.
 """
 
 STEP_COST: Final = 256
-"""A step costs at least as much as so many bytes (about 30 µs, CPython), whatever comes out."""
+"""A step counts as at least this many bytes of work. It takes about 30 µs (CPython)."""
 
 GIVEN_BYTES: Final = 4_096
-"""How much is given to zlib at once: it copies what it leaves, with each piece and each member."""
+"""The most input that zlib gets at once. It copies its unused input after each piece and member."""
 
 FORMATS: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
@@ -41,17 +48,18 @@ GZIP, ZLIB, RAW = 31, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
 class DecodingError(Exception):
-    """The body is not encoded as it says, or ended inside of what it had begun."""
+    """The body is not valid in its encoding, or it ends before its encoded data does."""
 
 
 class UnknownEncodingError(Exception):
-    """The body has an encoding that is not decoded here, or more than one."""
+    """The body has an encoding that is not supported, or several encodings."""
 
 
 class Decoder:
-    """One layer of gzip or deflate.
+    """Decodes a single gzip or deflate encoding.
 
-    Holds what was received and not decoded yet, and zlib's window. Cost: one pass over both sides.
+    It keeps the received bytes that are not decoded yet, and the window of zlib. The cost is linear
+    in the bytes received and returned.
 
     Args:
         format: "gzip" or "deflate".
@@ -68,30 +76,36 @@ class Decoder:
 
     @classmethod
     def of(cls, encoding: str) -> Decoder | None:
-        """Return the decoder for the value of a `content-encoding`; None where there is none.
+        """Return the decoder for a `content-encoding`, or None if nothing is encoded.
 
-        Raises UnknownEncodingError.
+        Raises:
+            UnknownEncodingError: The encoding is neither gzip nor deflate, or there are several.
         """
         names = [name.strip().lower() for name in encoding.split(",")]
         layers = [name for name in names if name not in ("", "identity")]
         if not layers:
             return None
         if len(layers) > 1 or layers[0] not in FORMATS:
-            told = f"a body with the content-encoding {encoding[:80]!r}, which was not decoded"
-            raise UnknownEncodingError(told)
+            message = (
+                f"the body has the content-encoding {encoding[:80]!r}; "
+                "only a single gzip or deflate is supported"
+            )
+            raise UnknownEncodingError(message)
         return cls(FORMATS[layers[0]])
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the body, cut anywhere."""
+        """Take bytes of the body, split anywhere."""
         self._data = self._data[self._at :] + data
         self._at = 0
 
     def piece(self) -> bytes:
-        """Return what comes next, at most `PIECE_BYTES`; b"" where this step brings nothing out.
+        """Return the next decoded bytes, at most `PIECE_BYTES`. The result may be b"".
 
-        A step takes `GIVEN_BYTES` at most, or one member: no call works for long, whatever came.
-        Raises DecodingError, where the encoding breaks and ever after. What is before that comes
-        out, however it was cut.
+        A call decodes at most `GIVEN_BYTES` of input or one gzip member, so no call takes long.
+        Bytes before a fault are returned first, however the input was split.
+
+        Raises:
+            DecodingError: The input is faulty at this point. Every later call raises it again.
         """
         if self._failure is not None:
             raise self._failed(self._failure)
@@ -107,13 +121,13 @@ class Decoder:
         try:
             piece: bytes = inflate.decompress(given, PIECE_BYTES)
         except zlib.error as exc:
-            self._failure = DecodingError(f"the body is no {self._format}: {excerpt(str(exc))}")
-            piece = decoded_up_to_the_fault(before, given)
+            self._failure = DecodingError(f"the body is not {self._format}: {excerpt(str(exc))}")
+            piece = output_before_fault(before, given)
             if not piece:
                 raise self._failed(self._failure) from exc
             return piece
         self._at += len(given) - len(inflate.unused_data or inflate.unconsumed_tail)
-        # Where a piece is full, zlib may hold more without having left any input.
+        # After a full piece zlib may hold more output, even if it has taken all of its input.
         self._is_full = len(piece) == PIECE_BYTES and not inflate.eof
         if inflate.eof:
             self._inflate = None
@@ -121,33 +135,33 @@ class Decoder:
 
     @property
     def has_more(self) -> bool:
-        """Whether something was received that is not decoded; it may bring nothing out."""
+        """Whether received bytes are not decoded yet. Decoding them may return nothing."""
         return self._is_full or self._at < len(self._data)
 
     def _failed(self, failure: DecodingError) -> DecodingError:
-        """Return what is to be raised; nothing is decoded behind it."""
+        """Drop the remaining input, and return the error for the caller to raise."""
         self._data = b""
         self._at = 0
         self._is_full = False
         return failure
 
     def end(self) -> DecodingError | None:
-        """Return what is wrong if nothing else will be received; None if nothing is missing."""
+        """Return the error if the body ends here, or None if its encoded data is complete."""
         if self._inflate is None:
             return None
-        return DecodingError(f"the body ended before its {self._format} did")
+        return DecodingError(f"the body ends inside its {self._format} data")
 
     def _begin(self, given: bytes) -> Any:
-        """Begin with the first, or the next, member of a gzip, or with the only one of a deflate.
+        """Return a zlib object for the next member of a gzip, or for the only one of a deflate.
 
-        RFC 9110 says of deflate that it has the header of zlib (RFC 1950), whose first byte ends
-        in 8; some servers send it bare. Nobody's bare one begins so: it would be a stored block
-        with a bit set where there are none.
+        RFC 9110 defines deflate with the zlib header of RFC 1950. The low four bits of its first
+        byte are 8. Some servers send raw deflate without this header. Raw deflate with the same low
+        bits would be a stored block with a padding bit set, which no encoder writes.
         """
         if self._format == "gzip":
             bits = GZIP
         elif self._has_begun:
-            self._failure = DecodingError("something stands behind the end of the deflate")
+            self._failure = DecodingError("the body goes on after the end of its deflate data")
             raise self._failed(self._failure)
         else:
             bits = ZLIB if given[0] & 0x0F == 8 else RAW
@@ -155,9 +169,10 @@ class Decoder:
         return zlib.decompressobj(bits)
 
 
-def decoded_up_to_the_fault(inflate: Any, given: bytes) -> bytes:
-    """Return what comes out before the fault; zlib itself throws that away. It is no more than a
-    piece, or the fault would not have been reached.
+def output_before_fault(inflate: Any, given: bytes) -> bytes:
+    """Return the output that precedes the fault, which zlib itself throws away.
+
+    It is never longer than a piece: zlib would have returned before it reached the fault.
     """
     out = bytearray()
     try:

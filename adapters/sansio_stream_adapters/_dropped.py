@@ -1,8 +1,10 @@
-"""What was dropped unclosed is closed soon, by a thread or by its loop.
+"""Closing what was dropped without being closed, in a thread or in its event loop.
 
-Whoever drops something may be a garbage collection, which runs in any thread, under any lock that
-the thread holds just then. So nothing is closed there and then: it is handed over, without a lock.
-Imports neither of the loops: who runs us has done so.
+A garbage collection may drop the last reference. It runs in any thread, and that thread may hold
+any lock. So nothing is closed on the spot. The closing is passed to a new thread or to the event
+loop, without taking a lock.
+
+The module imports neither asyncio nor trio. The code that calls it has imported its own.
 """
 
 from __future__ import annotations
@@ -20,40 +22,46 @@ __all__ = ["HandOver", "handing_over", "hold", "in_a_thread", "let_go_of"]
 
 
 HandOver: TypeAlias = Callable[[Action], bool]
-"""Has something done soon, from any thread and ever after; says whether there is still a loop."""
+"""Schedules an action on an event loop, from any thread. Returns False if the loop has ended."""
 
 
 HELD: Final[dict[int, object]] = {}
-"""What no garbage collection may take, by its identity."""
+"""Objects that a garbage collection must not collect, by their `id`."""
 
 
 def hold(chunks: object) -> None:
-    """Keep the chunks of a stream until `let_go_of`, also where the stream itself is garbage.
+    """Keep the chunks of a stream alive until `let_go_of`, even if the stream becomes garbage.
 
-    A garbage collection takes both at once, and would end the chunks, such as a generator, before
-    anybody could close what they come from.
+    A garbage collection would otherwise finalize both together. It would end the chunks, such as a
+    generator, before their source is closed.
     """
     HELD[id(chunks)] = chunks
 
 
 def let_go_of(chunks: object) -> None:
-    """Keep them no longer, if they were kept."""
+    """Stop keeping the chunks alive. Does nothing if they were not kept."""
     HELD.pop(id(chunks), None)
 
 
 def in_a_thread(action: Callable[[], object]) -> None:
-    """Do something in a thread of its own; here, where there can be none. Not while Python ends."""
+    """Run an action in a new thread, or in this one if no thread can be started.
+
+    Nothing runs while the interpreter exits.
+    """
     if sys.is_finalizing():
         return
     try:
-        # `threading.Thread` takes locks, and waits for the thread.
+        # Not `threading.Thread`: it takes locks, and it waits until the thread has started.
         _thread.start_new_thread(action, ())
     except RuntimeError:  # "can't start new thread"
         action()
 
 
 def handing_over() -> HandOver:
-    """Return what hands over to the loop that runs now. Where none does, it does nothing."""
+    """Return a function that schedules actions on the running event loop.
+
+    Without a running event loop, the function does nothing and returns False.
+    """
     trio = running_trio()
     if trio is not None:
         return partial(hand_over_to_trio, trio, trio.lowlevel.current_trio_token())
@@ -65,14 +73,14 @@ def handing_over() -> HandOver:
 
 
 def hand_over_to_trio(trio: Any, token: Any, action: Action) -> bool:
-    """Have a loop of trio do something soon."""
+    """Schedule an action on an event loop of trio. Return False if that loop has ended."""
 
     def start() -> None:
         with contextlib.suppress(RuntimeError):  # the loop ends: "Nursery is closed"
             trio.lowlevel.spawn_system_task(quietly, action)
 
     if running_trio() is not None and trio.lowlevel.current_trio_token() is token:
-        start()  # what has to be called first is forgotten if the main task ends now
+        start()  # a scheduled call is lost if the main task ends now
         return True
     try:
         token.run_sync_soon(start)
@@ -82,10 +90,10 @@ def hand_over_to_trio(trio: Any, token: Any, action: Action) -> bool:
 
 
 def hand_over_to_asyncio(loop: Any, action: Action) -> bool:
-    """Have a loop of asyncio do something soon."""
+    """Schedule an action on an event loop of asyncio. Return False if that loop is closed."""
 
     def start() -> None:
-        task = loop.create_task(Begun(quietly(action)))
+        task = loop.create_task(AlwaysStarted(quietly(action)))
         HANDED_OVER.add(task)
         task.add_done_callback(HANDED_OVER.discard)
 
@@ -97,14 +105,14 @@ def hand_over_to_asyncio(loop: Any, action: Action) -> bool:
 
 
 HANDED_OVER: Final[set[Any]] = set()
-"""Tasks of asyncio, which holds none itself."""
+"""Running tasks of asyncio, which itself keeps only weak references to them."""
 
 
-class Begun(Coroutine[Any, Any, None]):
-    """A coroutine that begins, even if its task is cancelled before it does.
+class AlwaysStarted(Coroutine[Any, Any, None]):
+    """A coroutine that starts even if its task is cancelled before its first step.
 
-    `asyncio.run` cancels all tasks when the main one ends, and so would forget what was dropped in
-    the main one's last step.
+    `asyncio.run` cancels all tasks when the main task ends. Without this class, a stream that is
+    dropped in the last step of the main task would not be closed.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -112,16 +120,16 @@ class Begun(Coroutine[Any, Any, None]):
         self._has_begun = False
 
     def send(self, value: Any, /) -> Any:
-        """Go on."""
+        """Run the coroutine up to its next `await`."""
         self._has_begun = True
         return self._coroutine.send(value)
 
     def throw(self, *exc: Any) -> Any:
-        """Go on with an exception, or begin without one."""
+        """Raise an exception in the coroutine, or start it if it has not started."""
         return self._coroutine.throw(*exc) if self._has_begun else self.send(None)
 
     def close(self) -> None:
-        """Go on no more."""
+        """Close the coroutine."""
         self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, None]:

@@ -1,9 +1,12 @@
-"""The connections of a synchronous httpx, watched: what waits for a head ends when it should.
+"""Time limits and wake-ups for the connections of a synchronous httpx client.
 
-httpx waits for a head in one call, which nothing ends: each read of it has its timeout anew, and
-what it reads from is not known before the head is there. But httpcore, under it, tells whoever
-traces a request of each connection that it makes, and there its reads and writes can be bounded.
-A connection that was made for another request of the caller's client is not watched.
+httpx waits for a response head in one call, and nothing can end that call. Each read in it starts
+its timeout anew. The connection is reachable only through the response, which does not exist yet.
+
+Strategy: httpcore, the transport of httpx, passes each new connection to the `trace` extension of a
+request. There this module replaces the class of the connection by a subclass that limits each read
+and write. A connection that the caller's client opened for an earlier request is not passed, so it
+keeps the timeouts of httpx.
 """
 
 from __future__ import annotations
@@ -25,24 +28,25 @@ if TYPE_CHECKING:
 
     from ._timeout import Timeout
 else:
-    NetworkStream = object  # whose it is, httpcore's or httpcore2's, is seen when there is one
+    NetworkStream = object  # `watched` adds the real class, httpcore's or httpcore2's
 
 __all__ = ["Watch", "shut_down"]
 
 MADE: Final = ("connect_tcp.complete", "connect_unix_socket.complete")
-"""How the events end that bring a connection."""
+"""The suffixes of the events that report a new connection."""
 
 
 class Watch:
-    """One request that is being sent: what httpcore tells of it, and how long it may wait.
+    """Limits the waits of one request while it is sent. `Opening.close` can end them.
 
-    As the extension `trace` of the request it is called with each event.
+    An object of this class is the `trace` extension of the request: httpcore calls it with each
+    event.
     """
 
     def __init__(self, timeouts: Timeout) -> None:
         self._deadline = Deadline.of(timeouts.total)
         self._opening = current_opening()
-        # Over HTTP/2 other requests share the connection, and who reads reads for them as well.
+        # False over HTTP/2: other requests share the connection, and a read serves all of them.
         self._is_alone = False
 
     def __call__(self, event: str, info: Mapping[str, Any]) -> None:
@@ -53,7 +57,7 @@ class Watch:
 
     @contextlib.contextmanager
     def on(self) -> Generator[None]:
-        """Watch what this thread waits for while the block runs."""
+        """Limit the waits of this thread while the block runs."""
         token = WATCHING.set(self)
         try:
             yield
@@ -61,11 +65,18 @@ class Watch:
             WATCHING.reset(token)
 
     def left(self, timeout: float | None) -> float | None:
-        """Return how long a wait may be. Raises TimeoutError where `total` is over."""
+        """Return the longest allowed wait in seconds: `timeout`, or less if `total` ends before.
+
+        Raises:
+            TimeoutError: The `total` timeout has passed.
+        """
         return left_of(timeout, self._deadline)
 
     def left_for(self, stream: Any, timeout: float | None) -> float | None:
-        """The same for a wait on a stream, which can be woken from now on."""
+        """Return the longest allowed wait on a stream, and let `Opening.close` end that wait.
+
+        Over HTTP/2 the timeout is returned unchanged, and the wait cannot be ended.
+        """
         if not self._is_alone:
             return timeout
         self._opening.wakes(partial(shut_down, stream))
@@ -76,19 +87,19 @@ WATCHING: Final[ContextVar[Watch | None]] = ContextVar("sansio_stream_adapters.w
 
 
 class Watched(NetworkStream):
-    """A network stream of httpcore. While a request is watched, what waits on it ends in time."""
+    """A network stream of httpcore whose waits are limited while a `Watch` is on."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """As the stream itself does."""
+        """Read as the network stream does, within the limits of the watch."""
         watch = WATCHING.get(None)
         left = timeout if watch is None else watch.left_for(self, timeout)
         return super().read(max_bytes, left)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """As the stream itself does."""
+        """Write as the network stream does, within the limits of the watch."""
         watch = WATCHING.get(None)
         left = timeout if watch is None else watch.left_for(self, timeout)
-        # A variable that holds it would be in the traceback of what fails, with the key.
+        # A traceback shows the variables of this frame, and the buffer contains the key.
         held = [buffer]
         del buffer
         super().write(held.pop(), left)
@@ -99,30 +110,30 @@ class Watched(NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> NetworkStream:
-        """As the stream itself does; what it returns is watched, too."""
+        """Start TLS as the network stream does. The returned stream is watched, too."""
         watch = WATCHING.get(None)
         left = timeout if watch is None else watch.left(timeout)
         return become_watched(super().start_tls(ssl_context, server_hostname, left))
 
 
 def become_watched(stream: NetworkStream) -> NetworkStream:
-    """Have a stream watched from now on, where its class allows that; return it."""
+    """Turn a stream into a `Watched` one, if its class allows that, and return it."""
     kind: Any = type(stream)
     if not isinstance(stream, Watched):
-        with contextlib.suppress(TypeError):  # of a caller's own backend: written in C, say
+        with contextlib.suppress(TypeError):  # a caller's class, written in C
             stream.__class__ = watched(kind)
     return stream
 
 
 @cache
 def watched(stream: type[NetworkStream]) -> type[Watched]:
-    """Return the class of streams that are watched, and else are what the library has made."""
+    """Return the subclass of `Watched` and of a stream class."""
     return type(f"Watched{stream.__name__}", (Watched, stream), {})
 
 
 def shut_down(stream: Any) -> None:
-    """End what is waited for on a network stream, from any thread."""
-    # It may have gone already, or be no socket, in a caller's own backend.
+    """End a wait on a network stream, from any thread."""
+    # The socket may be closed. A backend of the caller may have none.
     with contextlib.suppress(OSError, TypeError):
-        # Not the method of an SSLSocket: that takes the TLS away from under a read.
+        # Not `SSLSocket.shutdown`: it removes the TLS object that a read is using.
         socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)

@@ -1,6 +1,7 @@
-"""A call whose stream is not there yet: whoever wants its end meanwhile can have it.
+"""Calls whose stream is not open yet. Other code can end such a call.
 
-Knows no HTTP library. Imports neither of the loops: who runs us has done so.
+The module depends on no HTTP library. It imports neither asyncio nor trio, because the code that
+calls it has imported its own.
 """
 
 from __future__ import annotations
@@ -26,53 +27,55 @@ Result = TypeVar("Result")
 
 
 class Opening:
-    """A synchronous call until its stream is open.
+    """A synchronous call from its start until its stream is open.
 
-    An adapter says what wakes its wait for a head (`wakes`); `close` may be called by another
-    thread or a signal handler, at any time.
+    An adapter passes to `wakes` the function that ends its wait for a head. Another thread or a
+    signal handler may call `close` at any time.
     """
 
     def __init__(self) -> None:
         self.is_closed = False
-        """Whether somebody has closed it: nothing may be waited for any more."""
+        """Whether `close` was called. After that the call must not wait any more."""
         self._wake: Callable[[], object] | None = None
-        # A lock, because of what wakes a thread nothing else may be used in a signal handler.
+        # A lock is the only means to wake a thread that a signal handler may use.
         self._gate = threading.Lock()
         self._gate.acquire()
 
     def close(self) -> None:
-        """Have the call end. A second call does nothing."""
+        """End the call. A second call does nothing."""
         if self.is_closed:
             return
         self.is_closed = True
-        with contextlib.suppress(RuntimeError):  # another thread has closed it at the same time
+        with contextlib.suppress(RuntimeError):  # another thread closed it at the same time
             self._gate.release()
         wake = self._wake
         if wake is not None:
             wake()
 
     def wakes(self, wake: Callable[[], object] | None) -> None:
-        """Note what ends the wait that follows: called at once where it is closed already, else
-        from any thread, and perhaps when that wait is over. None where nothing is waited for.
+        """Set the function that ends the wait that follows. None means that nothing waits.
+
+        The function is called at once if the call is closed already. Otherwise it may be called
+        from any thread, and even after the wait has ended.
         """
-        # Each side writes its own before it looks at the other's.
+        # `close` and `wakes` each set their own attribute before they read that of the other.
         self._wake = wake
         if self.is_closed and wake is not None:
             wake()
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until it is closed."""
+        """Sleep for `seconds`, or until the call is closed."""
         if self._gate.acquire(timeout=seconds):
             self._gate.release()
 
     def raise_if_closed(self) -> None:
-        """Raise IncompleteMessageError where somebody has closed it."""
+        """Raise IncompleteMessageError if the call is closed."""
         if self.is_closed:
             raise IncompleteMessageError(LEFT)
 
     @contextlib.contextmanager
     def as_current(self) -> Generator[None]:
-        """Be the one that `current_opening` returns, in this thread, while the block runs."""
+        """Make `current_opening` return this object in this thread while the block runs."""
         token = CURRENT.set(self)
         try:
             yield
@@ -84,29 +87,34 @@ CURRENT: Final[ContextVar[Opening | None]] = ContextVar("sansio_stream_adapters.
 
 
 def current_opening() -> Opening:
-    """Return the call that is being sent in this thread; one that nobody closes if there is none.
+    """Return the call that this thread is sending, or a new one that is never closed.
 
-    Not an argument of `send`, because adapters of other people have none.
+    It is not an argument of `send`, because the adapters of other projects do not have such an
+    argument.
     """
     return CURRENT.get(None) or Opening()
 
 
 class AsyncOpening:
-    """An asynchronous call until its stream is open. It belongs to its loop."""
+    """An asynchronous call until its stream is open. Only its event loop may use it."""
 
     def __init__(self) -> None:
         self.is_closed = False
         self._cancel: Callable[[], object] | None = None
 
     def close(self) -> None:
-        """Have the call end: its wait is cancelled. A second call does nothing."""
+        """End the call by cancelling its wait. A second call does nothing."""
         if not self.is_closed:
             self.is_closed = True
             if self._cancel is not None:
                 self._cancel()
 
     async def run(self, action: Callable[[], Awaitable[Result]]) -> Result:
-        """Return what an action does. Raises IncompleteMessageError if this is closed before."""
+        """Await an action and return its result.
+
+        Raises:
+            IncompleteMessageError: The call was closed before the action ended.
+        """
         if self.is_closed:
             raise IncompleteMessageError(LEFT)
         trio = running_trio()
@@ -116,7 +124,8 @@ class AsyncOpening:
                     self._cancel = scope.cancel
                     return await action()
             else:
-                # A timeout without an end: it cancels this task alone, and tells whose doing it is.
+                # A timeout without a limit: it cancels this task only, and turns its own
+                # cancellation into a TimeoutError.
                 async with sys.modules["asyncio"].timeout(None) as waiting:
                     self._cancel = partial(waiting.reschedule, 0.0)
                     return await action()

@@ -1,4 +1,7 @@
-"""Recording: the chunks of a body into a file, as they come. Knows no HTTP and no messages."""
+"""Recording: writes the chunks of a body to a file as they arrive.
+
+The module depends on neither HTTP nor messages.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,22 @@ if TYPE_CHECKING:
 __all__ = ["RecordTo", "Recorder", "make_private", "open_private"]
 
 RecordTo: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
-"""Where a recording goes: a path of a file that is not there yet, or is empty, or a binary file,
-which stays open."""
+"""Where a recording is written: a path or a binary file.
+
+The file at a path must be missing or empty. A binary file stays open.
+"""
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file for its owner alone, and return its descriptor; an `opener` for `open`.
+    """Open a file that only its owner can read, and return its descriptor.
 
-    A recording holds prompts and answers. An empty file gets the mode 0600; one that has something
-    in it keeps its own until somebody empties it.
+    A recording contains prompts and answers. An empty file gets the mode 0600. A file with content
+    keeps its mode until it is emptied. The function is an `opener` for `open`.
 
-    Raises OSError as `os.open` does, and for a symbolic link, which may lead to what somebody else
-    has chosen, and for what is no regular file: a FIFO, say, on which the first write may wait for
-    ever.
+    Raises:
+        OSError: `os.open` fails, or the path is a symbolic link or not a regular file. A link may
+            lead to a file that somebody else has chosen, and the first write to a FIFO may block
+            for ever.
     """
     careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -55,40 +61,46 @@ def open_private(path: str, flags: int) -> int:
 
 
 def make_private(descriptor: int) -> None:
-    """Let nobody but the owner read a file, where the system has such modes."""
+    """Remove the access of all users but the owner, if the system has file modes."""
     if hasattr(os, "fchmod"):
-        with contextlib.suppress(OSError):  # it is somebody else's, who may read it anyhow
+        with contextlib.suppress(OSError):  # the file belongs to another user
             os.fchmod(descriptor, 0o600)
 
 
 def open_blank(path: str | os.PathLike[str]) -> IO[bytes]:
-    """Open a file to write to, in which there is nothing; see `open_private`.
+    """Open an empty or missing file for writing; see `open_private`.
 
-    Raises FileExistsError for one that has something in it: another answer was worth recording.
+    Raises:
+        FileExistsError: The file has content, which may be an earlier recording.
     """
-    file = open(Path(path), "ab", opener=open_private)  # noqa: SIM115  (it stays open)
+    file = open(Path(path), "ab", opener=open_private)  # noqa: SIM115  (the caller closes it)
     if os.fstat(file.fileno()).st_size:
         file.close()
-        told = "it exists; to replace it, pass a file that is open for writing"
-        raise FileExistsError(errno.EEXIST, told, str(path))
+        message = "the file exists and is not empty; to overwrite it, pass an open binary file"
+        raise FileExistsError(errno.EEXIST, message, str(path))
     return file
 
 
 def check_binary(file: object) -> None:
-    """Raise TypeError for what is no binary file: later it would cost an answer."""
+    """Raise TypeError if this is not a binary file. A later error would cost an answer."""
     if isinstance(file, io.TextIOBase) or not hasattr(file, "write"):
         kind = type(file).__name__
-        raise TypeError(f"record_to: a path or a binary file is needed, not {kind}")
+        raise TypeError(f"record_to must be a path or a binary file, not {kind}")
 
 
 class Recorder:
-    """One recording. Each line is handed to the system as it is made, so that a crash leaves all of
-    them; the format is that of `sansio_stream.capture`, and no credential is in it.
+    """A recording in the format of `sansio_stream.capture`, without credentials.
 
-    A path that cannot be written raises OSError here, before anything is sent: FileExistsError for
-    a file that is not empty. What is neither a path nor a binary file raises TypeError. Nothing
-    that fails later touches the stream, because an answer is worth more than its log: the recording
-    ends with a RuntimeWarning. Where the warning filters make that an error, it is logged instead.
+    Each line is passed to the system at once, so a crash keeps all of them.
+
+    An answer is worth more than its recording, so a later failure does not affect the stream. The
+    recording then ends, with a RuntimeWarning. If the warning filters turn warnings into errors,
+    the failure is logged instead.
+
+    Raises:
+        OSError: The path cannot be written. Raised by the constructor, before a request is sent.
+        FileExistsError: The file at the path is not empty. Raised by the constructor.
+        TypeError: `target` is neither a path nor a binary file. Raised by the constructor.
     """
 
     def __init__(self, target: RecordTo, request: Mapping[str, Any] | None = None) -> None:
@@ -96,7 +108,7 @@ class Recorder:
         self._request = request
         self._file: IO[bytes] | None = None
         self._writer: CaptureWriter | None = None
-        self._held: list[tuple[bytes, float]] | None = []
+        self._buffered: list[tuple[bytes, float]] | None = []
         self._start = time.monotonic()
         if isinstance(target, str | os.PathLike):
             open_blank(target).close()
@@ -105,17 +117,17 @@ class Recorder:
 
     @staticmethod
     def of(target: RecordTo | Recorder | None) -> Recorder | None:
-        """Return a recorder for a path or a file; what is one or None is returned as it is."""
+        """Return a recorder for a path or a file. Returns a recorder or None unchanged."""
         return target if target is None or isinstance(target, Recorder) else Recorder(target)
 
     def sent(self) -> None:
-        """Note that the request is being sent now: times count from here. Forget what is held."""
+        """Start the clock, because the request is sent now. Discards buffered chunks."""
         self._start = time.monotonic()
-        self._held = []
+        self._buffered = []
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Write the header, once an answer is there that is worth recording, and what was held."""
-        held, self._held = self._held, None
+        """Write the header and the buffered chunks. Called once the response is accepted."""
+        buffered, self._buffered = self._buffered, None
         with self._apart_from_the_stream():
             header = CaptureHeader(status=status, headers=headers, request=self._request)
             self._writer = writer = CaptureWriter(header)
@@ -125,14 +137,14 @@ class Recorder:
             else:
                 self._file = target
             self._write(writer.begin())
-            for data, at in held or ():
+            for data, at in buffered or ():
                 self._write(writer.chunk(data, at))
 
     def chunk(self, data: bytes) -> None:
-        """Write the line of a chunk. One that comes before `begin` is held until then."""
+        """Write a chunk as a line. A chunk before `begin` is buffered."""
         at = self._now()
-        if self._held is not None:
-            self._held.append((data, at))
+        if self._buffered is not None:
+            self._buffered.append((data, at))
             return
         writer = self._writer
         if writer is not None:
@@ -140,13 +152,13 @@ class Recorder:
                 self._write(writer.chunk(data, at))
 
     def end(self, error: str | None = None) -> None:
-        """Write how the body ended, if that is not written yet, and let the file go."""
-        # Taken first: whoever closes a stream may do so while its reader ends.
+        """Write how the body ended, unless that is written already, and close the file."""
+        # Cleared first: another thread may close the stream while its reader ends it.
         writer, self._writer = self._writer, None
         if writer is not None:
             with self._apart_from_the_stream():
                 self._write(writer.end(self._now(), error))
-            self._let_go()
+            self._close_file()
 
     def _now(self) -> float:
         return time.monotonic() - self._start
@@ -159,20 +171,20 @@ class Recorder:
 
     @contextlib.contextmanager
     def _apart_from_the_stream(self) -> Generator[None]:
-        """End the recording where the block raises, and say so without raising."""
+        """End the recording with a warning if the block raises. Nothing is raised."""
         try:
             yield
         except Exception as error:  # noqa: BLE001  (a file that was passed in may raise anything)
             self._writer = None
-            self._let_go()
-            told = f"the recording stops here: {printable(str(error))}"
+            self._close_file()
+            message = f"the recording stops here: {printable(str(error))}"
             try:
-                warnings.warn(told, RuntimeWarning, stacklevel=4)
-            except Exception:  # noqa: BLE001  (-W error, or whoever shows warnings)
-                logging.getLogger(__name__).warning(told)
+                warnings.warn(message, RuntimeWarning, stacklevel=4)
+            except Exception:  # noqa: BLE001  (`-W error`, or a failing `showwarning`)
+                logging.getLogger(__name__).warning(message)
 
-    def _let_go(self) -> None:
+    def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None and file is not self._target:
-            with contextlib.suppress(OSError):  # it would write again what could not be written
+            with contextlib.suppress(OSError):  # closing tries to write the failed bytes again
                 file.close()

@@ -1,4 +1,4 @@
-"""What an adapter hands over when the head of a response has come."""
+"""The types that an adapter returns once the head of a response has arrived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AsyncReply", "Reply", "headers_in_text"]
 
 
 class Reply(Head):
-    """What an adapter knows when the head has come: what a `Stream` is made of."""
+    """The arguments of a `Stream`, as far as the adapter knows them. See `Stream`."""
 
     chunks: Iterable[bytes]
     close: Callable[[], object] | None
@@ -27,7 +27,7 @@ class Reply(Head):
 
 
 class AsyncReply(Head):
-    """What an `AsyncStream` is made of."""
+    """The arguments of an `AsyncStream`, as far as the adapter knows them. See `AsyncStream`."""
 
     chunks: AsyncIterable[bytes]
     close: Callable[[], Awaitable[object]] | None
@@ -39,12 +39,12 @@ class AsyncReply(Head):
 
 
 def headers_in_text(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Return headers of a response as text: UTF-8, and Latin-1 where they are not that."""
+    """Return response headers as str. Headers that are not UTF-8 are decoded as Latin-1."""
     return [(decoded(name), decoded(value)) for name, value in raw]
 
 
 def decoded(raw: bytes) -> str:
-    """Return a header's name or value as text."""
+    """Return the name or the value of a header as str."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""All of a stream but its loop: what was read goes in; events, the end or an error come out.
+"""A stream without its read loop: received bytes in; events, the end or an error out.
 
-Reads nothing, waits for nothing, knows no HTTP library.
+The module does no I/O, does not wait, and depends on no HTTP library.
 """
 
 from __future__ import annotations
@@ -70,37 +70,39 @@ __all__ = [
 ]
 
 MapError: TypeAlias = Callable[[Exception], "APIError | None"]
-"""What a source raised in, one of our exceptions out; None for what it does not know. What was
-raised becomes its cause, unless it has another one already, which shows less.
+"""Turns an exception of the byte source into an APIError, or returns None if it does not know it.
+
+The exception becomes the cause of the APIError, unless that has a cause already. An adapter sets
+one itself if the exception would show too much, such as the key.
 """
 
 WillRetry: TypeAlias = Callable[[APIStatusError], bool]
-"""An error in, whether the request that it answers will be sent again out."""
+"""Takes the error of a response, and returns whether its request will be sent again."""
 
 NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
 
 LEFT: Final = "the stream was closed before its end"
-"""What is told to whoever waits for a stream that somebody else has closed."""
+"""The message for code that waits for a stream which other code has closed."""
 
-# How much the machine is given at once. 64 KiB of frames without content, `data` and a blank line,
-# are 10,922 events and 145 ms of work within one call; an eighth of it is what a loop can wait for.
+# The machine gets at most this many bytes at once. 64 KiB of the shortest frames, `data` and a
+# blank line, are 10,922 events and 145 ms of work. An eighth blocks an event loop only briefly.
 STEP_BYTES: Final = 8_192
 
-# An error's body is a sentence. More than this nobody reads, and who sends it is no API.
+# An error body of the API is one sentence. Of a longer body only this much is read.
 REFUSAL_BYTES: Final = 65_536
 
 
 class CoreOptions(TypedDict, total=False):
-    """What a caller may ask of the machine and of the wait for it.
+    """Options of the machine, and of the wait for its events.
 
     Attributes:
-        strict: as for `StreamMachine`.
-        limits: as for `StreamMachine`.
-        idle: seconds of waiting for an event that brings content; see `Timeout`.
-        will_retry: is asked, if the very first frame of a success is an error event, whether the
-            request will be sent again; it may be then, because nothing was given out. Where it
-            says so, `open` raises the error, and nothing is recorded. With this, `open` waits for
-            the first frame (a ping and a comment count), at most for 64 KiB.
+        strict: See `StreamMachine`.
+        limits: See `StreamMachine`.
+        idle: The longest wait in seconds for an event that brings content. See `Timeout`.
+        will_retry: Called if the first frame of a success is an error event. It returns whether the
+            request will be sent again, which is possible because no event was returned yet. If so,
+            `open` raises the error, and nothing is recorded. With this option `open` waits for the
+            first frame, at most for 64 KiB. A ping and a comment are frames, too.
     """
 
     strict: bool
@@ -110,13 +112,14 @@ class CoreOptions(TypedDict, total=False):
 
 
 class StreamOptions(CoreOptions, total=False):
-    """What a caller may ask of any stream; see also `CoreOptions`.
+    """Options of any stream; see also `CoreOptions`.
 
     Attributes:
-        total: seconds from when the stream is made to its end, or a deadline that runs already.
-            It is looked at after each read, and where a read can be ended, it ends it.
-        record_to: a path, or a binary file, to write the answer to as it comes; `sansio-stream
-            replay` shows it. A response that is refused is not recorded: its error has its body.
+        total: Seconds from the creation of the stream to its end, or a deadline that runs already.
+            It is checked after each read. If the adapter can end a read, the deadline ends it.
+        record_to: A path or a binary file. The response is written to it as it arrives, and
+            `sansio-stream replay` shows it. A refused response is not recorded: its error has its
+            body.
     """
 
     total: float | Deadline | None
@@ -124,7 +127,7 @@ class StreamOptions(CoreOptions, total=False):
 
 
 class Head(TypedDict):
-    """What is known of a response before its body."""
+    """The parts of a response that are known before its body."""
 
     status: int
     headers: Mapping[str, str] | Iterable[tuple[str, str]]
@@ -133,21 +136,21 @@ class Head(TypedDict):
 
 @frozen
 class Response:
-    """The head of a response, where no HTTP library has a class for it."""
+    """The head of a response, if the HTTP library has no class for it."""
 
     status_code: int
     headers: Headers
 
 
 class ReadSignal(enum.Enum):
-    """What `StreamCore.take` has instead of an event."""
+    """What `StreamCore.take` returns if there is no event."""
 
-    NEED_DATA = "bytes, or the next piece of a chunk"
-    END_OF_STREAM = "nothing: the stream has ended"
+    NEED_DATA = "more bytes, or the next piece of a chunk, are needed"
+    END_OF_STREAM = "the stream has ended"
 
 
 class StreamCore:
-    """All of a stream but its loop: what was read goes in, what it means comes out."""
+    """One response: received bytes in; events, the end or an error out."""
 
     def __init__(
         self,
@@ -176,15 +179,15 @@ class StreamCore:
         self._first_frame: FirstFrame | None = None
         self.texts = TextPieces()
         self._waited = 0.0
-        # Of a chunk that is given to the machine in steps: all of it, and how much was given.
+        # A chunk that the machine gets in steps, and how many of its bytes the machine has.
         self._chunk = b""
         self._given = 0
         self._refused_body = b""
         self._refusal = FirstFrame(self.status, self.headers)
         self._events = NO_EVENTS
         self._has_ended = False
-        self._was_left = False
-        self._lost: Exception | None = None
+        self._was_closed_early = False
+        self._source_error: Exception | None = None
         self._failure: APIError | None = None
         self._decoder: Decoder | None = None
         try:
@@ -192,14 +195,12 @@ class StreamCore:
                 self._decoder = Decoder.of(self.headers.get("content-encoding", ""))
             self._decide(None)
         except UnknownEncodingError as exc:
-            self._failure = self._refused(str(exc))
-
-    # In.
+            self._failure = self._undecodable(str(exc))
 
     def received(self, chunk: bytes, waited: float) -> int:
-        """Take bytes that were waited for so many seconds; return how many were worked on.
+        """Process a chunk, and return its cost in bytes. `waited` is the wait for it in seconds.
 
-        Of a chunk above `STEP_BYTES` these are the first; see `go_on`.
+        Of a chunk above `STEP_BYTES` only the first piece is processed; see `go_on`.
         """
         self._waited += waited
         if self._decoder is not None:
@@ -214,13 +215,13 @@ class StreamCore:
 
     @property
     def has_pieces(self) -> bool:
-        """Whether a chunk was received that is not worked on to its end."""
+        """Whether a chunk is not yet processed to its end."""
         return bool(self._chunk) or (self._decoder is not None and self._decoder.has_more)
 
     def go_on(self) -> int:
-        """Take the next step with a chunk that has pieces; return how many bytes that were.
+        """Process the next piece of a chunk, and return its cost in bytes.
 
-        It costs what as many received bytes cost, and so nobody who calls this does more at once.
+        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit its work at once.
         """
         cost = 0
         if not self._chunk and self._decoder is not None:
@@ -229,7 +230,7 @@ class StreamCore:
             except DecodingError as exc:
                 self.ended(exc)
                 return STEP_COST
-            cost = STEP_COST  # where nothing comes out, it is work, too
+            cost = STEP_COST  # a step without output is work, too
         start = self._given
         if start % PIECE_BYTES == 0:
             self._record(self._chunk[start : start + PIECE_BYTES])
@@ -247,12 +248,12 @@ class StreamCore:
             self._recorder.chunk(chunk)
 
     def _receive(self, chunk: bytes) -> None:
-        """Take at most a step."""
+        """Process at most `STEP_BYTES`."""
         if self.is_refusing:
             self._refused_body += chunk
-            # A refusal that is an event stream may stay open behind its error.
-            is_told = isinstance(self._refusal.receive(chunk), APIStatusError)
-            if is_told or len(self._refused_body) >= REFUSAL_BYTES or self._overdue:
+            # A refusal that is an event stream may stay open after its error event.
+            has_error = isinstance(self._refusal.receive(chunk), APIStatusError)
+            if has_error or len(self._refused_body) >= REFUSAL_BYTES or self._overdue:
                 self._decide(self._refused_body[:REFUSAL_BYTES])
             return
         events = self.machine.receive_data(chunk)
@@ -263,35 +264,35 @@ class StreamCore:
                 self._begin(answer)
 
     def ended(self, exc: Exception | None = None) -> None:
-        """Note that there are no more bytes; with what the source raised, if it did."""
+        """Note the end of the body, or the exception that the source raised instead."""
         self._has_ended = True
         if exc is None and self._decoder is not None:
             exc = self._decoder.end()
         if self.is_refusing:
-            self._decide(self._refused_body)  # what came of it says more than how it was lost
+            self._decide(self._refused_body)  # the refusal says more than how its body ended
             return
         if self._first_frame is not None:
             self._begin(self._first_frame.end())
         if self._is_over and self.deadline is not None:
-            exc = self.deadline.error("stream")  # what ends a read then is our doing
-        self._end_recording(None if exc is None else self._told(exc))
-        self._lost = exc
+            exc = self.deadline.error("stream")  # the deadline ended the read
+        self._end_recording(None if exc is None else self._recorded_text(exc))
+        self._source_error = exc
         machine = self.machine
         self._events = machine.receive_eof() if exc is None else machine.connection_lost(exc)
 
     def closed(self) -> None:
-        """Note that nobody will read on."""
-        self._was_left = self._was_left or not self._has_ended
+        """Note that the stream is closed, and that nothing more is read."""
+        self._was_closed_early = self._was_closed_early or not self._has_ended
         self._has_ended = True
         if self.is_refusing:
             self._decide(self._refused_body)
         elif self._first_frame is not None:
             self._begin(None)
-        # Behind message_stop nothing is missing.
+        # After message_stop nothing is missing.
         self._end_recording(None if self._has_stopped else "closed by the reader")
 
     def _decide(self, body: bytes | None) -> None:
-        """Go on, refuse, or have the body read of what will be refused."""
+        """Accept the response, refuse it, or ask for the body of the refusal first."""
         answer = check_response(self.status, self.headers, body)
         self.is_refusing = answer is BODY_NEEDED
         if isinstance(answer, APIError):
@@ -301,17 +302,18 @@ class StreamCore:
         elif answer is None:
             self._begin(None)
 
-    def _refused(self, told: str) -> APIError:
-        """Return the error for a body that cannot be read, and is not."""
-        answer = check_response(self.status, self.headers, told.encode())
+    def _undecodable(self, message: str) -> APIError:
+        """Return the error for a body with an unsupported encoding. Such a body is not read."""
+        answer = check_response(self.status, self.headers, message.encode())
         if isinstance(answer, APIStatusError):
             return answer
-        told = f"HTTP {self.status}: {told}"
-        return NotAnEventStreamError(told, verdict=Verdict.NOT_AN_EVENT_STREAM)
+        message = f"HTTP {self.status}: {message}"
+        return NotAnEventStreamError(message, verdict=Verdict.NOT_AN_EVENT_STREAM)
 
     def _begin(self, first: APIStatusError | BodyNeeded | None) -> None:
-        """Give the answer out, and record it; unless its first frame is an error which the request
-        is sent again for. The machine has had all bytes of the look.
+        """Accept the response and start its recording, unless its request will be sent again.
+
+        `first` is the error if the first frame is one. The machine has processed that frame.
         """
         self._first_frame = None
         if isinstance(first, APIStatusError) and self._will_retry and self._will_retry(first):
@@ -323,11 +325,9 @@ class StreamCore:
         if self._recorder is not None:
             self._recorder.end(error)
 
-    # Out.
-
     @property
     def is_undecided(self) -> bool:
-        """Whether bytes must come before it is known if there is a stream to give out."""
+        """Whether the response is not yet accepted or refused, because bytes are missing."""
         return self.is_refusing or self._first_frame is not None
 
     @property
@@ -337,7 +337,7 @@ class StreamCore:
 
     @property
     def _overdue(self) -> TimeoutError | None:
-        """What to raise of a wait that was too long, for content or for the end."""
+        """The error if the wait for content or for the end was too long, else None."""
         if self.deadline is not None and self.deadline.is_over:
             return self.deadline.error("stream")
         if self._idle is not None and self._waited > self._idle:
@@ -345,9 +345,10 @@ class StreamCore:
         return None
 
     def take(self) -> MessageStreamEvent | ReadSignal:
-        """Return the next event, or what there is instead.
+        """Return the next event, or the signal that there is none.
 
-        Raises what went wrong; once it has, always, and always the same.
+        Raises:
+            APIError: The stream failed. Every later call raises the same error.
         """
         event: MessageStreamEvent | None = None
         try:
@@ -355,33 +356,33 @@ class StreamCore:
         except APIError as error:
             self._failure = self._failure or error.with_traceback(None)
         if isinstance(event, ContentBlockDeltaEvent):
-            # Nearly all of them; what is asked of the others costs as much as the rest of the loop.
+            # Most events are deltas. The other checks would cost as much as the rest of the loop.
             if self._idle is not None and brings_content(event):
                 self._waited = 0.0
             return event
         if event is None or isinstance(event, ErrorEvent) or self._failure is not None:
             return self._without_event()
         if isinstance(event, MessageStopEvent):
-            self._events = NO_EVENTS  # what stands behind it is not for the reader
+            self._events = NO_EVENTS  # later events are not returned
         if not isinstance(event, (PingEvent, UnknownEvent)):
             self._waited = 0.0
         return event
 
     def raise_if_refused(self) -> None:
-        """Raise what the head, and a body that is no stream, say; if they say anything.
+        """Raise APIError if the response was refused, or if the stream was closed before its end.
 
-        Raise, too, if nobody has read on to the end. What has come stays to be taken.
+        Received events can still be taken afterwards.
         """
         if self._failure is not None:
             self.take()
-        if self._was_left and self.machine.verdict is Verdict.PENDING:
-            raise self._left_before_its_end()
+        if self._was_closed_early and self.machine.verdict is Verdict.PENDING:
+            raise self._closed_early()
 
     def _without_event(self) -> MessageStreamEvent | ReadSignal:
-        """Return whether there will be more; raise if something went wrong."""
+        """Return the signal for a missing event, or raise the APIError of a failed stream."""
         is_open = self.machine.verdict is Verdict.PENDING and self._failure is None
-        # What has come is looked at first, also where it was waited for too long, or nobody reads
-        # on. Behind the end of the message it is not: as if it came in another read.
+        # Received bytes are processed even after an idle timeout or a close. Bytes after the end of
+        # the message are not processed, as if they arrived in a later read.
         if is_open and self.has_pieces and not self._is_over:
             return ReadSignal.NEED_DATA
         if is_open and not self._has_ended:
@@ -396,7 +397,7 @@ class StreamCore:
         raise copy_for_raise(self._failure)
 
     def _failure_of_stream(self) -> APIError | None:
-        """Return what `final_message` raises, if it does, with what else is known."""
+        """Return the error of `final_message` with details of the response, or None without one."""
         try:
             self.machine.final_message()
         except APIStatusError as error:
@@ -406,32 +407,33 @@ class StreamCore:
                 request_id=error.request_id or self.request_id,
             ).with_traceback(None)
         except IncompleteMessageError as error:
-            if self._lost is not None and error.verdict is not Verdict.DAMAGED:
-                return self._in_context(self._mapped(self._lost))
+            if self._source_error is not None and error.verdict is not Verdict.DAMAGED:
+                return self._in_context(self._mapped(self._source_error))
             if error.verdict is Verdict.PENDING:
-                return self._left_before_its_end()
+                return self._closed_early()
             if error.verdict is Verdict.EMPTY:
-                told = f"{error.message}: HTTP {self.status}"
-                told += "" if self.machine.bytes_received else ", no body"
-                return self._in_context(IncompleteMessageError(told))
+                message = f"{error.message}: HTTP {self.status}"
+                message += "" if self.machine.bytes_received else ", no body"
+                return self._in_context(IncompleteMessageError(message))
             return error.with_traceback(None)
         except NotAnEventStreamError as error:
-            # The machine advises to ask for what the head says; that has been done.
-            told = undecoded(self.headers, error.raw) or repr(error.raw[:80])
-            told = f"{error.verdict.value}: HTTP {self.status}, {told}"
-            return self._in_context(NotAnEventStreamError(told, raw=error.raw))
+            # The machine's message advises to check the response head. That was done already.
+            message = undecoded(self.headers, error.raw) or repr(error.raw[:80])
+            message = f"{error.verdict.value}: HTTP {self.status}, {message}"
+            return self._in_context(NotAnEventStreamError(message, raw=error.raw))
         except APIError as error:
             return error.with_traceback(None)
         return None
 
-    def _told(self, exc: Exception) -> str:
-        """Return what a recording says of a foreign exception: ours in its place, if there is one,
-        because the library's own may show the request.
+    def _recorded_text(self, exc: Exception) -> str:
+        """Return the text of an exception for a recording.
+
+        The text of the mapped error is preferred, because the exception may show the request.
         """
         known = None if self._map_error is None else self._map_error(exc)
         return shown(known or exc)
 
-    def _left_before_its_end(self) -> APIError:
+    def _closed_early(self) -> APIError:
         return self._in_context(IncompleteMessageError(LEFT))
 
     def _mapped(self, exc: Exception) -> APIError:
@@ -449,8 +451,8 @@ class StreamCore:
         )
 
     def take_trailing(self) -> None:
-        """Look at what came behind the end, for the violations in it."""
-        with contextlib.suppress(IncompleteMessageError):  # of a message that lost content
+        """Process what came after the message, to find the violations in it."""
+        with contextlib.suppress(IncompleteMessageError):  # raised if content was lost
             self.machine.final_message()
 
     @property
@@ -460,36 +462,38 @@ class StreamCore:
 
     @property
     def lingers(self) -> bool:
-        """Whether message_stop is there, the end of the body is not, and behind that the connection
-        may serve another request: the server does not say that it closes it.
+        """Whether the connection can be reused after the rest of the body is read.
+
+        This needs message_stop, a body that has not ended, and no `connection: close` header.
         """
         if not self._has_stopped or self._has_ended:
             return False
         return "close" not in self.headers.get("connection", "").lower()
 
     def lingers_below(self, limit: int) -> bool:
-        """Whether it lingers, and not so many bytes have been received."""
+        """Whether `lingers` is true, and fewer bytes than `limit` were received."""
         return self.lingers and self.machine.bytes_received < limit
 
     @property
     def request_id(self) -> str | None:
-        """The server's name for the request."""
+        """The server's identifier of the request."""
         return self.headers.get("request-id")
 
 
 def sentence(exc: Exception) -> str:
-    """Return what to say of a foreign exception: its words, or those of its nearest cause, in one
-    line.
+    """Return an exception in one line: its class and its text.
+
+    If it has no text, that of the nearest cause or context is used.
     """
-    told: BaseException | None = exc
-    while told is not None and not str(told):
-        told = told.__cause__ or told.__context__
-    words = "" if told is None else excerpt(" ".join(str(told).split()))
+    message: BaseException | None = exc
+    while message is not None and not str(message):
+        message = message.__cause__ or message.__context__
+    words = "" if message is None else excerpt(" ".join(str(message).split()))
     return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
 
 
 def map_system_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of the system's (sockets, TLS, DNS); None for another."""
+    """Return the APIError for an exception of sockets, TLS or DNS, and None for any other."""
     if isinstance(exc, TimeoutError):
         return APITimeoutError(sentence(exc))
     return APIConnectionError(sentence(exc)) if isinstance(exc, OSError) else None

@@ -1,7 +1,7 @@
-"""A body that somebody else reads: each chunk goes on as it is, and an observer is told of it.
+"""A tee for the body of a response: it passes each chunk on and notifies an observer.
 
-Changes nothing, holds nothing back, raises nothing of its own. It has the clock that the core has
-not.
+It changes no chunk, delays none, and raises no exception of its own. It supplies the time of each
+chunk, because the core has no clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["AsyncTee", "Tee", "tee"]
 
 
 class Observed:
-    """What both kinds share: an observer, and the time since the request was sent."""
+    """The common part of both tees: the observer, and the time since the request was sent."""
 
     def __init__(self, observer: Observer, sent_at: float | None) -> None:
         self._observer = observer
@@ -30,23 +30,23 @@ class Observed:
     def _elapsed(self) -> float:
         return time.monotonic() - self._sent_at
 
-    def _saw(self, chunk: bytes) -> None:
+    def _notify_chunk(self, chunk: bytes) -> None:
         self._observer.chunk(chunk, self._elapsed())
 
-    def _ended(self, exc: BaseException | None = None) -> None:
+    def _notify_end(self, exc: BaseException | None = None) -> None:
         self._observer.end(exc, self._elapsed())
 
-    def _left(self) -> None:
+    def _notify_closed(self) -> None:
         self._observer.closed(self._elapsed())
 
     def __del__(self) -> None:
-        # Where the construction failed there is no observer. After an end nothing is told again.
+        # If `__init__` failed, there is no observer. After an end the observer ignores this call.
         with contextlib.suppress(AttributeError):
-            self._left()
+            self._notify_closed()
 
 
 class Tee(Observed, Iterator[bytes]):
-    """An iterator over the chunks of a body that tells an observer of each; see `tee`."""
+    """An iterator over the chunks of a body that notifies an observer of each. See `tee`."""
 
     def __init__(
         self, chunks: Iterable[bytes], observer: Observer, sent_at: float | None = None
@@ -59,23 +59,23 @@ class Tee(Observed, Iterator[bytes]):
         try:
             chunk = next(self._chunks)
         except StopIteration:
-            self._ended()
+            self._notify_end()
             self._close_source()
             raise
         except Exception as exc:
-            self._ended(exc)
+            self._notify_end(exc)
             self._close_source()
             raise
         except BaseException:
-            # Ctrl-C, or a generator that is closed: the body has not failed, its reader goes away.
+            # Ctrl-C, or a closed generator. The reader left, and the body did not fail.
             self.close()
             raise
-        self._saw(chunk)
+        self._notify_chunk(chunk)
         return chunk
 
     def close(self) -> None:
-        """Note that the reader has left, if the body has not ended, and close the source."""
-        self._left()
+        """Close the source. If the body has not ended, the observer notes that the reader left."""
+        self._notify_closed()
         self._close_source()
 
     def _close_source(self) -> None:
@@ -96,7 +96,7 @@ class Tee(Observed, Iterator[bytes]):
 
 
 class AsyncTee(Observed, AsyncIterator[bytes]):
-    """An asynchronous iterator over the chunks of a body; see `tee`."""
+    """An asynchronous iterator over the chunks of a body. See `tee`."""
 
     def __init__(
         self, chunks: AsyncIterable[bytes], observer: Observer, sent_at: float | None = None
@@ -109,23 +109,23 @@ class AsyncTee(Observed, AsyncIterator[bytes]):
         try:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
-            self._ended()
+            self._notify_end()
             await self._close_source()
             raise
         except Exception as exc:
-            self._ended(exc)
+            self._notify_end(exc)
             await self._close_source()
             raise
         except BaseException:
-            # A task that is cancelled: servers cancel the one that writes to a client that left.
+            # A cancelled task. Servers cancel the task that writes to a client that has left.
             await self.aclose()
             raise
-        self._saw(chunk)
+        self._notify_chunk(chunk)
         return chunk
 
     async def aclose(self) -> None:
-        """Note that the reader has left, if the body has not ended, and close the source."""
-        self._left()
+        """Close the source. If the body has not ended, the observer notes that the reader left."""
+        self._notify_closed()
         await self._close_source()
 
     async def _close_source(self) -> None:
@@ -157,24 +157,26 @@ def tee(
     *,
     sent_at: float | None = None,
 ) -> Tee | AsyncTee:
-    """Return the chunks as they come, and tell an observer of each and of how they end.
+    """Pass the chunks of a body on, and notify an observer of each chunk and of the end.
 
         with tee(response.iter_raw(), Observer(response.status_code, response.headers)) as chunks:
             for chunk in chunks:
                 ...                              # pass it on
 
-    Of an asynchronous iterable it returns an asynchronous iterator. Both are context managers. The
-    source is closed (`close`, `aclose`) on every way out: its end, its exception, leaving the
-    block, `close`, a cancellation or Ctrl-C while a chunk is awaited. One that is dropped tells the
-    observer that the reader has left; its source is closed by whatever closes what is dropped.
+    An asynchronous iterable gives an asynchronous iterator. Both kinds are context managers. The
+    source is closed (`close`, `aclose`) in every case: at its end, after its exception, at the end
+    of the block, by `close`, and by a cancellation or Ctrl-C while a chunk is awaited.
 
-    What the source raises is raised unchanged; the tee itself raises nothing. Cost of a chunk: that
-    of the observer, and a look at the clock. Nothing is kept of a chunk.
+    A tee that is dropped notifies the observer that the reader has left. It does not close its
+    source, which then depends on its own finalizer.
+
+    An exception of the source passes unchanged. The tee raises none of its own. A chunk costs what
+    the observer costs, and one reading of the clock. No chunk is kept.
 
     Args:
-        chunks: bytes as they come, after content-decoding.
-        observer: made from the status and the headers of the response.
-        sent_at: when the request was sent, by `time.monotonic()`; without it, now.
+        chunks: The body as it arrives, after content-decoding.
+        observer: An observer made from the status and the headers of the response.
+        sent_at: The `time.monotonic()` at which the request was sent. Default: now.
     """
     if isinstance(chunks, AsyncIterable):
         return AsyncTee(chunks, observer, sent_at)

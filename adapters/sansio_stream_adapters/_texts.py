@@ -1,7 +1,7 @@
-"""Pieces of text: events in, the text that each brings out, whole characters only.
+"""Text pieces: events in, the text of each event out, in whole characters only.
 
-A character that came in two halves, in two deltas of a block, is one piece: the first half waits
-for the second.
+A surrogate pair may be split over two deltas of a block. The first half is then kept until the
+second arrives, and both are returned as one piece.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["AsyncTexts", "TextPieces", "joined_text"]
 
 
 class TextPieces:
-    """The texts of one stream, event by event. It holds the halves that wait, by block."""
+    """The texts of one stream, event by event. Keeps at most one half of a pair for each block."""
 
     __slots__ = ("_halves",)
 
@@ -35,9 +35,9 @@ class TextPieces:
         self._halves: dict[int, str] = {}
 
     def of(self, event: MessageStreamEvent) -> str:
-        """Return the text that an event brings, be it whole at the start of a block or message.
+        """Return the text of an event, including the text at the start of a block or message.
 
-        A half that waits comes with the next text of its block, or when the block stops.
+        A kept half is returned with the next text of its block, or when the block stops.
         """
         match event:
             case ContentBlockDeltaEvent(index=index, delta=TextDelta(text=text)):
@@ -62,12 +62,12 @@ class TextPieces:
 
 
 def joined_text(message: Message) -> str:
-    """Return the text of all text blocks."""
+    """Return the text of all text blocks as one str."""
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
 class AsyncTexts(AsyncIterator[str]):
-    """The texts of a stream. Holds nothing: it may be dropped, and another goes on."""
+    """The texts of a stream. It has no state: another iterator can continue where it stopped."""
 
     def __init__(self, events: AsyncIterator[MessageStreamEvent], texts: TextPieces) -> None:
         self._events = events

@@ -1,4 +1,4 @@
-"""How long to wait for what, in words that every adapter can follow."""
+"""Timeouts and deadlines that every adapter can apply."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ __all__ = ["Deadline", "Phase", "Timeout", "left_of", "overdue"]
 
 
 LONGEST: Final = 1e8
-"""Three years; much more than that the system's own calls refuse."""
+"""The longest timeout in seconds, about three years. System calls reject much larger numbers."""
 
 
 def _positive(_: Any, attribute: Any, value: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (is_number and 0 < value <= LONGEST):
-        raise ValueError(f"{attribute.name}: seconds above 0, at most 1e8, or None, not {value!r}")
+        raise ValueError(
+            f"{attribute.name} must be None, or seconds above 0 and at most 1e8, not {value!r}"
+        )
 
 
 @frozen
 class Timeout:
-    """Seconds; None waits for ever.
+    """The time limits of a call in seconds. None waits for ever.
 
     Attributes:
-        connect: until a connection is there, TLS included.
-        read: the longest gap between bytes of the answer, and until its head.
-        write: until the next 64 KiB of the request are taken.
-        pool: until the pool has a connection to give, where there is a pool.
-        idle: the longest gap between events that bring content: no pings, no unknown events and no
-            empty deltas. Those keep `read` content for ever; a generation that is dead behind them
-            shows here. The body of a refusal has it in all.
-            Only time that was spent waiting counts, and it is looked at when bytes come, so it may
-            be noticed a gap of `read` late.
-        total: from the call to the end of its stream: all attempts, the waits between them, and
-            what the reader does between two events.
+        connect: The longest wait for a connection, TLS included.
+        read: The longest wait for the head of the response, and then for its next bytes.
+        write: The longest wait until the peer accepts the next 64 KiB of the request.
+        pool: The longest wait for a free connection of the pool, if there is a pool.
+        idle: The longest gap between events that bring content. Pings, unknown events and empty
+            deltas bring none. They satisfy `read`, so only `idle` detects a dead generation whose
+            server still sends them. The body of a refusal must arrive within `idle` as a whole.
+            Only time spent waiting counts. The limit is checked when bytes arrive, so its error may
+            come late by one gap of `read`.
+        total: The longest time from the call to the end of its stream. It includes all attempts,
+            the waits between them, and the time that the reader spends between two events.
 
-    Raises ValueError for anything else.
+    Raises:
+        ValueError: A value is neither None nor a number above 0 and up to 1e8.
     """
 
     connect: float | None = field(default=5.0, validator=_positive)
@@ -49,10 +52,13 @@ class Timeout:
 
     @classmethod
     def of(cls, value: Any, *, idle: float | None = None, total: float | None = None) -> Self:
-        """Return a Timeout for a Timeout, which is returned as it is, or for one that says nothing
-        of `idle` and `total`: a number for all else, None, or an `httpx.Timeout`.
+        """Return a Timeout for a Timeout, a number, None, or an `httpx.Timeout`.
 
-        Raises TypeError for anything that has not `connect`, `read`, `write` and `pool`.
+        A Timeout is returned unchanged. The others set all limits but `idle` and `total`, which are
+        taken from the arguments of these names.
+
+        Raises:
+            TypeError: `value` lacks one of `connect`, `read`, `write` and `pool`.
         """
         if isinstance(value, cls):
             return value
@@ -60,16 +66,16 @@ class Timeout:
             return cls(value, value, value, value, idle, total)
         if all(hasattr(value, name) for name in ("connect", "read", "write", "pool")):
             return cls(value.connect, value.read, value.write, value.pool, idle, total)
-        raise TypeError(f"a Timeout, a number or None is needed, not {type(value).__name__}")
+        raise TypeError(f"timeout must be a Timeout, a number or None, not {type(value).__name__}")
 
     @property
     def tightened(self) -> Self:
-        """The same, with a `read` that is not above `idle`: silence is no content either."""
+        """The same limits, with `read` lowered to `idle`: silence brings no content either."""
         read = shorter(self.read, self.idle)
         return self if read == self.read else evolve(self, read=read)
 
     def within(self, deadline: Deadline | None) -> Self:
-        """Return the same, with no wait that is longer than what is left until a deadline."""
+        """Return the same limits, each lowered to the time left until a deadline."""
         if deadline is None:
             return self
         left = max(deadline.left, SHORTEST)
@@ -80,18 +86,18 @@ class Timeout:
 WAITS: Final = ("connect", "read", "write", "pool")
 
 SHORTEST: Final = 0.001
-"""What libraries are told where no time is left: 0 means other things to them."""
+"""The timeout in seconds for a library if no time is left. To libraries 0 means something else."""
 
 
 def shorter(seconds: float | None, other: float | None) -> float | None:
-    """Return the shorter of two waits; None is for ever."""
+    """Return the shorter of two waits in seconds. None is a wait without a limit."""
     if seconds is None or other is None:
         return other if seconds is None else seconds
     return min(seconds, other)
 
 
 class Deadline:
-    """When all waiting for one answer ends: so many seconds after this was made."""
+    """The time at which all waiting for one response ends, set in seconds from now."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -99,27 +105,31 @@ class Deadline:
 
     @classmethod
     def of(cls, total: float | Deadline | None) -> Deadline | None:
-        """Return the deadline for so many seconds from now; one that runs already as it is."""
+        """Return a deadline that many seconds from now. A Deadline is returned unchanged."""
         return cls(total) if isinstance(total, int | float) else total
 
     @property
     def left(self) -> float:
-        """The seconds until then, 0 if it is over."""
+        """The seconds left until the deadline, or 0 if it has passed."""
         return max(self._ends - time.monotonic(), 0.0)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing may be waited for any more."""
+        """Whether the deadline has passed."""
         return time.monotonic() >= self._ends
 
     def error(self, what: Literal["head", "stream"]) -> TimeoutError:
-        """Return what to raise when it is over, by what was waited for."""
-        lacks = "the head had not come" if what == "head" else "the stream had not ended"
+        """Return the TimeoutError of a passed deadline. `what` names what was awaited."""
+        lacks = "the head had not arrived" if what == "head" else "the stream had not ended"
         return TimeoutError(f"total: {lacks} within {self._seconds:g} s")
 
 
 def left_of(seconds: float | None, deadline: Deadline | None) -> float | None:
-    """Return how long a single wait may be. Raises TimeoutError where the deadline is over."""
+    """Return the longest allowed wait in seconds: `seconds`, or the time left if that is less.
+
+    Raises:
+        TimeoutError: The deadline has passed.
+    """
     if deadline is None:
         return seconds
     if deadline.is_over:
@@ -128,20 +138,20 @@ def left_of(seconds: float | None, deadline: Deadline | None) -> float | None:
 
 
 Phase: TypeAlias = Literal["connect", "TLS", "pool", "send", "head", "read"]
-"""What is waited for, one after the other; `connect` bounds TLS as well, `read` the head."""
+"""The phases of a request in their order. `connect` also limits TLS, and `read` the head."""
 
 MISSING: Final[dict[Phase, str]] = {
-    "connect": "there was no connection within",
-    "TLS": "the handshake was not done within",
+    "connect": "no connection was made within",
+    "TLS": "the handshake did not finish within",
     "pool": "no connection was free within",
-    "send": "nothing of the request was taken for",
-    "head": "nothing of the response came for",
-    "read": "nothing more of the response came for",
+    "send": "the peer accepted no bytes of the request for",
+    "head": "no bytes of the response arrived for",
+    "read": "no more bytes of the response arrived for",
 }
 
 
 def overdue(phase: Phase, seconds: float | None) -> str:
-    """Return what to say of a timeout: in which phase, and after how long, if that is known."""
+    """Return the message of a timeout: its phase, and its seconds if they are known."""
     if seconds is None:
-        return f"{phase}: it took too long"
+        return f"{phase}: timed out"
     return f"{phase}: {MISSING[phase]} {seconds:g} s"

@@ -1,6 +1,6 @@
-"""What a stream shows of what it has read: the message so far, the verdict, the response.
+"""The read-only view of a stream: its message so far, its verdict, its response.
 
-Reads nothing. Both streams have it, synchronous or not.
+Nothing here reads. The synchronous and the asynchronous stream share these classes.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ __all__ = ["MessageStreamView", "StreamView"]
 
 
 class StreamView:
-    """What both streams show without reading on."""
+    """The part of both streams that does not read."""
 
     _core: StreamCore
 
     @property
     def response(self) -> Any:
-        """The HTTP library's response; else a `Response` with `status_code` and `headers`."""
+        """The response of the HTTP library, or a `Response` if the library has none."""
         return self._core.response
 
     @property
     def request_id(self) -> str | None:
-        """The header `request-id`: the server's name for the request."""
+        """The `request-id` header, the server's identifier of the request."""
         return self._core.request_id
 
     @property
     def snapshot(self) -> Message | None:
-        """The message as of the event just taken, None before message_start. Immutable."""
+        """The message up to the last event taken. None before message_start. Immutable."""
         return self._core.machine.snapshot
 
     @property
     def verdict(self) -> Verdict:
-        """How the stream ended; PENDING until then, and for ever if it was closed before."""
+        """How the stream ended. PENDING before its end, and also after an early close."""
         return self._core.machine.verdict
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """What was tolerated, as of the event just taken."""
+        """The tolerated violations up to the last event taken."""
         return self._core.machine.violations
 
     def __repr__(self) -> str:
@@ -51,16 +51,20 @@ class StreamView:
 
 
 class MessageStreamView(StreamView):
-    """What both message streams show beside that."""
+    """The part of both message streams that does not read."""
 
     @property
     def current_message_snapshot(self) -> Message:
-        """As `snapshot`, but raises RuntimeError before message_start."""
+        """The same as `snapshot`, but never None.
+
+        Raises:
+            RuntimeError: No message_start has arrived yet.
+        """
         message = self.snapshot
         if message is None:
-            raise RuntimeError("no message_start has come yet")
+            raise RuntimeError("no message_start has arrived yet")
         return message
 
     def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with that wire index, as of the event just taken, or None."""
+        """Return the newest block with this wire index up to the last event taken, or None."""
         return self._core.machine.block(index)

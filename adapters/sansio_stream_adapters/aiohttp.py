@@ -1,7 +1,8 @@
-"""aiohttp: a response of its in, a stream out; and a client that sends the request.
+"""Streams and a client for aiohttp.
 
-A session that is passed in is used as it is: its pool, proxies, cookies and the size of its heads
-are its own. Redirects are not followed. Bodies that a client asked for are decoded here, in pieces.
+A session that is passed in keeps its settings: its pool, its proxies, its cookies and its limits
+for response heads. Redirects are not followed. The bodies of the client's own responses are
+decoded here, in pieces.
 """
 
 from __future__ import annotations
@@ -43,29 +44,31 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "from_response"]
 
 LOOK_SECONDS: Final = 2.0
-"""How long a read waits before it looks whether there is still a connection."""
+"""The interval in seconds at which a waiting read checks whether its connection still exists."""
 
 PIECE_BYTES: Final = 65_536
-"""How much of a request is sent at once: each piece has its own timeout."""
+"""The size of the pieces in which a request is sent. Each piece has its own write timeout."""
 
 HEAD_LINE_BYTES: Final = 102_400
-"""How long a line of a response's head may be: as long as a head of the other adapters. aiohttp's
-own 8,190 would refuse what they accept. It counts 128 lines at most, so a head has a bound, too.
+"""The longest line of a response head in bytes. Other adapters limit the whole head to this size.
+
+aiohttp's default of 8,190 would refuse heads that the others accept. aiohttp accepts at most 128
+lines, so a head stays bounded.
 """
 
 
 def from_response(
     response: aiohttp.ClientResponse, **options: Unpack[StreamOptions]
 ) -> AsyncMessageStream:
-    """Return the stream of a response whose body is not read yet."""
+    """Return the stream of a response whose body is not yet read."""
     return AsyncMessageStream(**reply_of(response), **options)
 
 
 def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of aiohttp, or of the system under it.
+    """Return the APIError for an exception of aiohttp or the system, or None.
 
-    aiohttp's own may hold the URL, the headers of the request and the password of a proxy, and show
-    them. Of those the cause is a copy without.
+    An exception of aiohttp may contain and show the URL, the headers of the request and the
+    password of a proxy. The cause of the APIError is then a copy without them.
     """
     error = known_error(exc)
     if error is not None:
@@ -74,26 +77,26 @@ def map_error(exc: Exception) -> APIError | None:
 
 
 def known_error(exc: Exception) -> APIError | None:
-    """Return our exception, in words that show nothing of the request."""
+    """Return the APIError for an exception. Its message shows nothing of the request."""
     if isinstance(exc, aiohttp.ClientHttpProxyError):
-        return APIConnectionError(told(exc, f"the proxy answered {exc.status} {exc.message}"))
+        return APIConnectionError(error_text(exc, f"the proxy answered {exc.status} {exc.message}"))
     if isinstance(exc, aiohttp.ClientResponseError):
         is_of_parser = isinstance(exc.__cause__, aiohttp.http.HttpProcessingError)
         if exc.status >= 400 and not is_of_parser:
-            # Raised by a middleware of the caller's, for an answer that it has looked at.
+            # A middleware of the caller raised it for a response that it has checked.
             answer = check_response(exc.status, (exc.headers or {}).items(), b"")
             return answer if isinstance(answer, APIError) else None
         malformed = "" if "content-encoding" in exc.message else "the answer is malformed: "
-        return APIConnectionError(told(exc, malformed + exc.message), verdict=Verdict.BROKEN)
+        return APIConnectionError(error_text(exc, malformed + exc.message), verdict=Verdict.BROKEN)
     if isinstance(exc, aiohttp.InvalidURL):
-        return APIConnectionError(told(exc, "the URL cannot be used"))
+        return APIConnectionError(error_text(exc, "the URL cannot be used"))
     if isinstance(exc, aiohttp.ClientError) and not isinstance(exc, TimeoutError):
         return APIConnectionError(re.sub(PARSERS_STATUS, "", sentence(exc)))
     return map_system_error(exc)
 
 
 def without_request(exc: Exception) -> Exception:
-    """Return an exception as it is, but for what aiohttp's hold of the request and the proxy."""
+    """Return an exception without the request and the proxy: a copy if it contains them."""
     copy: Exception
     if isinstance(exc, aiohttp.ClientResponseError):
         copy = type(exc)(NO_REQUEST, (), status=exc.status, message=exc.message)
@@ -113,20 +116,23 @@ NO_REQUEST: Final = aiohttp.RequestInfo(URL(), "POST", NOTHING, URL())
 
 
 PARSERS_STATUS: Final = r"\b400, message[:=] ?"
-"""What stands before each fault that aiohttp's parser finds: the server has not said so."""
+"""The prefix of an error of aiohttp's parser. The server did not send this 400."""
 
 
-def told(exc: Exception, words: str) -> str:
-    """Return what to say of an exception in one line, because its own words show the URL."""
+def error_text(exc: Exception, words: str) -> str:
+    """Return the class of an exception and `words` in one line. Its own text may show the URL."""
     return f"{type(exc).__name__}: {excerpt(' '.join(words.split()))}"
 
 
 class AsyncClient(AsyncBaseClient):
-    """A client on `aiohttp.ClientSession`; `http_client` is one of yours, which stays open.
+    """A client on `aiohttp.ClientSession`.
 
-    Timeouts of yours hold unless others are asked for, here or by a call; aiohttp's default does
-    not, which would end a long answer after five minutes.
-    Its own session is closed by `close`; by its loop, when the client and its streams are dropped.
+    `http_client` is your own session. It stays open. Its timeouts apply unless this client or a
+    call sets others. aiohttp's default timeout does not apply, because it would end a long answer
+    after five minutes.
+
+    Without `http_client` this client has its own session. The session is closed by `close`, or by
+    its event loop when the client and its streams are dropped.
     """
 
     def __init__(
@@ -138,35 +144,35 @@ class AsyncClient(AsyncBaseClient):
         theirs = None if http_client is None else http_client.timeout
         self._theirs = None if theirs == DEFAULT_TIMEOUT else theirs
         if self._theirs is not None:
-            settings = with_timeout(settings, in_our_words(self._theirs))
+            settings = with_timeout(settings, from_client_timeout(self._theirs))
         super().__init__(**settings)
         self._session = http_client
         self._owns: weakref.finalize[..., AsyncClient] | None = None
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
-        """Send the request once; the body is read later."""
-        if self._session is None:  # aiohttp wants a running loop to make one
+        """Send the request once, and return the response before its body is read."""
+        if self._session is None:  # made here: it needs a running loop
             self._session = aiohttp.ClientSession(
                 max_field_size=HEAD_LINE_BYTES, cookie_jar=aiohttp.DummyCookieJar()
             )
             self._owns = weakref.finalize(self, handing_over(), self._session.close)
         timeout = client_timeout(timeouts)
-        if self._theirs is not None and timeouts == in_our_words(self._theirs):
-            timeout = self._theirs  # with its `total`, which counts for each attempt anew
+        if self._theirs is not None and timeouts == from_client_timeout(self._theirs):
+            timeout = self._theirs  # it has a `total`, which starts anew with each attempt
         body = RequestBody(request.body, timeouts.write)
         since = time.monotonic()
         try:
             response = await self._session.request(
                 request.method,
-                URL(request.url, encoded=True),  # else it is written anew, with %2F as a slash
+                URL(request.url, encoded=True),  # else aiohttp turns %2F into a slash
                 headers={"accept-encoding": OFFERED, **request.headers},
                 skip_auto_headers=["content-type"],
                 data=body,
                 timeout=timeout,
-                auto_decompress=False,  # it decodes layer upon layer, and each chunk whole
+                auto_decompress=False,  # it decodes each chunk as a whole
                 raise_for_status=False,
-                allow_redirects=False,  # to another host aiohttp would send the key as well
-                # Not `trust_env`: that reads netrc, too, and sends what it finds beside the key.
+                allow_redirects=False,  # aiohttp would send the key there, too
+                # Not `trust_env`: it would also send credentials from netrc, beside the key.
                 proxy=None if self._owns is None else proxy_of(request.url),
             )
         except aiohttp.ServerTimeoutError as exc:
@@ -183,15 +189,15 @@ class AsyncClient(AsyncBaseClient):
         return {**reply_of(response, timeouts.read), "is_raw": True}
 
     async def close(self) -> None:
-        """Close the session, if it is ours."""
+        """Close the session, unless `http_client` was passed in."""
         if self._session is not None and self._owns is not None and self._owns.detach():
             await self._session.close()
 
     map_error = staticmethod(map_error)
 
 
-def in_our_words(theirs: aiohttp.ClientTimeout) -> Timeout:
-    """Return what can be said of aiohttp's timeouts in ours; its 0 is our None."""
+def from_client_timeout(theirs: aiohttp.ClientTimeout) -> Timeout:
+    """Return aiohttp's timeouts as a `Timeout`, without its `total`. Its 0 becomes None."""
     return Timeout(
         connect=theirs.sock_connect or None,
         read=theirs.sock_read or None,
@@ -200,8 +206,11 @@ def in_our_words(theirs: aiohttp.ClientTimeout) -> Timeout:
 
 
 def client_timeout(timeouts: Timeout) -> aiohttp.ClientTimeout:
-    """Return aiohttp's timeouts. It has none for writing: `RequestBody` has. Its `connect` waits
-    for the pool, too, and its `total` would end a long answer after five minutes.
+    """Return a `Timeout` as aiohttp's timeouts.
+
+    aiohttp has no write timeout, so `RequestBody` applies that one. aiohttp's `connect` includes
+    the wait for the pool. Its `total` is None, because its default would end a long answer after
+    five minutes.
     """
     both = (timeouts.pool, timeouts.connect)
     return aiohttp.ClientTimeout(
@@ -213,8 +222,9 @@ def client_timeout(timeouts: Timeout) -> aiohttp.ClientTimeout:
 
 
 def proxy_of(url: str) -> str | None:
-    """Return the URL of the proxy that the environment names for a URL; None where NO_PROXY names
-    its host.
+    """Return the URL of the proxy that the environment sets for a URL, or None.
+
+    None is also returned if NO_PROXY names the host.
     """
     parts, proxies = urlsplit(url), getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -224,13 +234,13 @@ def proxy_of(url: str) -> str | None:
 
 
 def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None) -> AsyncReply:
-    """Return what a stream is made of."""
+    """Return the arguments of an `AsyncMessageStream`."""
     transport = transport_of(response)
 
     async def close() -> None:
         abort(response)
-        # At the end of a body aiohttp has given the connection back already, or closes it in its
-        # own time, where something came behind the body: under TLS longer than the loop may run.
+        # At the end of a body aiohttp gives the connection back to its pool. If more bytes follow
+        # the body, it closes the connection instead, which under TLS may outlast the event loop.
         if transport is not None and transport.is_closing():
             abort_transport(transport)
 
@@ -247,10 +257,10 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
 
 
 def abort(response: aiohttp.ClientResponse) -> None:
-    """Close a response, and its connection at once, if it has one still.
+    """Close a response, and close its connection at once, if it still has one.
 
-    aiohttp closes gracefully: what is not sent yet, and the end of TLS, keep the socket open for as
-    long as the peer does not read.
+    aiohttp closes gracefully: unsent bytes and the end of TLS keep the socket open until the peer
+    reads.
     """
     transport = transport_of(response)
     response.close()
@@ -259,22 +269,23 @@ def abort(response: aiohttp.ClientResponse) -> None:
 
 
 def transport_of(response: aiohttp.ClientResponse) -> asyncio.Transport | None:
-    """Return the connection of a response; None where it has been given back."""
+    """Return the transport of a response, or None if its connection was given back."""
     connection = response.connection
     return None if connection is None else connection.transport
 
 
 def abort_transport(transport: asyncio.WriteTransport) -> None:
-    """Close a connection without sending anything."""
+    """Close a connection at once, without sending anything."""
     with contextlib.suppress(RuntimeError):  # its loop is closed
         transport.abort()
 
 
 class RequestBody(aiohttp.Payload):
-    """The body of a request, sent in pieces, each of which must be taken within so many seconds.
+    """A request body that is sent in pieces. The peer must accept each within `seconds`.
 
-    aiohttp sends bytes at once and waits for ever for a peer that takes none; of more than 1 MiB it
-    warns. A body of known size goes out with a content-length.
+    aiohttp's own class sends bytes as a whole. It waits for ever for a peer that accepts none, and
+    it warns about more than 1 MiB. The size of this body is known, so aiohttp sends a
+    content-length.
     """
 
     def __init__(self, data: bytes, seconds: float | None) -> None:
@@ -284,24 +295,27 @@ class RequestBody(aiohttp.Payload):
         self._seconds = seconds
         self._transport: asyncio.Transport | None = None
         self.has_begun = False
-        """Whether there was a connection to send it on."""
+        """Whether sending has started. If so, there was a connection."""
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the text, for who wants to look at it: a middleware of the caller's session."""
+        """Return the body as str, for example for a middleware of the caller's session."""
         return self._data.decode(encoding, errors)
 
     async def write(self, writer: Any) -> None:
-        """Send all. Raises TimeoutError; the connection is closed then.
+        """Send the whole body.
 
-        Who answers before all is sent, and closes, may have said why: a 413, say. So that is no
-        error here, and the head is read.
+        A server may answer and close before it has the whole body, for example with a 413. So a
+        broken connection raises nothing here, and the head is read next.
+
+        Raises:
+            TimeoutError: The peer did not accept a piece in time. The connection is closed.
         """
         self._transport = writer.transport
         HeadFirst.put_before(writer.protocol, writer.transport)
         self.has_begun = True
         try:
             for at in range(0, len(self._data), PIECE_BYTES):
-                # First the loop reads what has come: a write that fails drops what is not read.
+                # Let the loop read first: a failing write drops received bytes that are not read.
                 await asyncio.sleep(0)
                 async with asyncio.timeout(self._seconds):
                     await writer.write(self._data[at : at + PIECE_BYTES])
@@ -316,21 +330,23 @@ class RequestBody(aiohttp.Payload):
             raise
 
     async def write_with_length(self, writer: Any, content_length: int | None) -> None:  # noqa: ARG002
-        """Send all: there is no other content-length than ours."""
+        """Send the whole body. `content_length` can only be its size."""
         await self.write(writer)
 
     def abort(self) -> None:
-        """Close the connection on which the body was sent, or began to be, if there is one."""
+        """Close the connection that the body is sent on, if sending has started."""
         if self._transport is not None:
             abort_transport(self._transport)
 
 
 class HeadFirst(asyncio.Protocol):
-    """Hands over the head of a response before what came with it.
+    """Passes the head of a response to aiohttp apart from the bytes that follow it.
 
-    aiohttp parses all that has come at once, and where that breaks HTTP, behind a whole answer
-    even, it forgets the head, too: the request seems not to have been answered. This stays on its
-    connection, and looks for a head when a request is sent. It knows of HTTP where a head ends.
+    aiohttp parses all received bytes at once. If any of them break HTTP, it drops the head, too,
+    even if the fault is after a complete response. The request then seems to be unanswered.
+
+    The object stays on its connection, and looks for a head after each request. Of HTTP it knows
+    only where a head ends.
     """
 
     FINAL: Final = re.compile(rb"\s*HTTP/\d\.\d [2-9]")
@@ -345,7 +361,7 @@ class HeadFirst(asyncio.Protocol):
 
     @classmethod
     def put_before(cls, protocol: asyncio.Protocol, transport: asyncio.Transport | None) -> None:
-        """Stand between a connection and its protocol, and look for the next head."""
+        """Insert a HeadFirst between a connection and its protocol, and look for the next head."""
         if transport is None:
             return
         between = transport.get_protocol()
@@ -356,7 +372,7 @@ class HeadFirst(asyncio.Protocol):
         between._first = between._last = b""
 
     def data_received(self, data: bytes) -> None:
-        """Hand over what has come, cut behind each head up to that of the answer."""
+        """Pass received bytes on, split after each head up to that of the final response."""
         while self._is_looking and data:
             end = self.END.search(self._last + data)
             here = len(data) if end is None else end.end() - len(self._last)
@@ -368,34 +384,34 @@ class HeadFirst(asyncio.Protocol):
                 self._is_looking = self.FINAL.match(self._first) is None
                 self._first = self._last = b""
             self._protocol.data_received(head)
-            if self._transport.is_closing():  # it was no head
+            if self._transport.is_closing():  # aiohttp refused the head
                 return
         if data:
             self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Hand over that the peer sends no more."""
+        """Pass on that the peer sends no more."""
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand over how the connection ended."""
+        """Pass on how the connection ended."""
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Hand over that the peer does not keep up."""
+        """Pass on that the peer reads too slowly."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand over that it does again."""
+        """Pass on that the peer reads again."""
         self._protocol.resume_writing()
 
 
 class Chunks(AsyncIterator[bytes]):
-    """The body as it comes. Better than aiohttp's iterators (3.14) where the connection breaks.
+    """The body as it arrives. Handles a broken connection better than aiohttp's iterators (3.14).
 
-    Those forget what came before: of a message that is read slowly, its end. And behind a chunk
-    whose size is none, or a session that another task closes, they wait for ever: aiohttp wakes
-    nobody there, and takes back its own read timeout.
+    The iterators drop received bytes that are not read yet, such as the end of a message that is
+    read slowly. After an invalid chunk size, or after another task closes the session, they wait
+    for ever: aiohttp wakes no reader then, and stops its own read timeout.
     """
 
     def __init__(self, response: aiohttp.ClientResponse, read_timeout: float | None) -> None:
@@ -406,8 +422,8 @@ class Chunks(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         chunk = b""
         if self._content.exception() is not None:
-            # Nothing public reads on behind an exception. If this is gone one day, no more is lost
-            # than aiohttp loses.
+            # No public method reads on after an exception. If aiohttp removes this private one,
+            # as many bytes are lost as with aiohttp's own iterators.
             read_nowait = getattr(self._content, "_read_nowait", None)
             chunk = b"" if read_nowait is None else read_nowait(-1)
         chunk = chunk or await self._read()
@@ -427,10 +443,10 @@ class Chunks(AsyncIterator[bytes]):
                 raise TimeoutError(overdue("read", self._read_timeout)) from exc
             except TimeoutError as exc:
                 if not waiting.expired():
-                    raise  # aiohttp's own, by the session's `total`
+                    raise  # raised by the `total` of the session
                 left -= step
                 connection = self._response.connection
                 if connection is not None and connection.transport is None:
-                    raise aiohttp.ClientPayloadError("the connection is gone") from None
+                    raise aiohttp.ClientPayloadError("the connection is closed") from None
                 if left <= 0:
                     raise TimeoutError(overdue("read", self._read_timeout)) from exc

@@ -1,7 +1,8 @@
-"""httpx and httpx2: a response of theirs in, a stream out; and clients that send the request.
+"""Streams and clients for httpx and httpx2.
 
-Works with whichever of the two is installed, or with the client that is passed in, as it is: its
-pool, proxies, redirects and HTTP/2 are its own. Bodies are decoded here, in pieces.
+The module uses whichever of the two is installed, or the client that is passed in. It changes no
+setting of that client: pool, proxies, redirects and HTTP/2 stay as they are. Bodies are decoded
+here, in pieces.
 """
 
 from __future__ import annotations
@@ -40,36 +41,37 @@ __all__ = ["AsyncClient", "Client", "from_async_response", "from_response"]
 LIBRARIES = ("httpx", "httpx2")
 
 PHASES: Final[dict[str, Phase]] = {"connect": "connect", "pool": "pool", "write": "send"}
-"""Of which phase a timeout is, by its name."""
+"""The phase of a timeout, by the name of its exception class."""
 
 PIECE_BYTES: Final = 65_536
-"""How much of a request is sent at once: each piece has its own timeout."""
+"""The size of the pieces in which a request is sent. Each piece has its own write timeout."""
 
 
 def from_response(response: Any, **options: Unpack[StreamOptions]) -> MessageStream:
-    """Return the stream of a response that was got with `stream=True`, and is not read yet."""
+    """Return the stream of a response that was requested with `stream=True` and is not yet read."""
     return MessageStream(**reply_of(response), **options)
 
 
 def from_async_response(response: Any, **options: Unpack[StreamOptions]) -> AsyncMessageStream:
-    """Return the stream of a response that an AsyncClient got with `stream=True`."""
+    """Return the stream of a response that an AsyncClient requested with `stream=True`."""
     return AsyncMessageStream(**async_reply_of(response), **options)
 
 
 def map_error(exc: Exception, awaited: Phase = "read") -> APIError | None:
-    """Return our exception for one of httpx, httpx2, or of the system under them. `awaited` is what
-    it read.
+    """Return the APIError for an exception of httpx, httpx2 or the system, or None.
+
+    `awaited` is the phase that a read timeout belongs to.
     """
     for name in LIBRARIES:
         httpx = sys.modules.get(name)
         if httpx is None:
             continue
-        if isinstance(exc, httpx.HTTPStatusError):  # by a hook of the caller's client
+        if isinstance(exc, httpx.HTTPStatusError):  # raised by a hook of the caller's client
             refused: Any = exc
             response = refused.response
             return check_response(response.status_code, response.headers.multi_items(), b"")
         if isinstance(exc, httpx.TimeoutException):
-            return APITimeoutError(f"{type(exc).__name__}: {told_of_timeout(exc, awaited)}")
+            return APITimeoutError(f"{type(exc).__name__}: {timeout_text(exc, awaited)}")
         if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)):
             verdict = Verdict.BROKEN if is_of_h11(exc) else Verdict.PENDING
             return APIConnectionError(sentence(exc), verdict=verdict)
@@ -77,14 +79,14 @@ def map_error(exc: Exception, awaited: Phase = "read") -> APIError | None:
 
 
 def map_head_error(exc: Exception) -> APIError | None:
-    """The same for one that came before the head did."""
+    """Return the APIError for an exception that was raised before the response head arrived."""
     return map_error(exc, "head")
 
 
-def told_of_timeout(exc: Any, awaited: Phase) -> str:
-    """Return what to say of a timeout: httpx itself says little, and trio's are "Cancelled"."""
+def timeout_text(exc: Any, awaited: Phase) -> str:
+    """Return the message of a timeout. httpx's own says little; with trio it is "Cancelled"."""
     seconds: dict[str, float | None] = {}
-    with contextlib.suppress(RuntimeError):  # a transport of the caller's may not say of what it is
+    with contextlib.suppress(RuntimeError):  # a transport of the caller has not set `request`
         seconds = exc.request.extensions.get("timeout", {})
     name = type(exc).__name__.removesuffix("Timeout").lower()
     phase: Phase = "TLS" if "handshake" in str(exc) else PHASES.get(name, awaited)
@@ -92,7 +94,7 @@ def told_of_timeout(exc: Any, awaited: Phase) -> str:
 
 
 def is_of_h11(exc: BaseException) -> bool:
-    """Whether what came is no HTTP/1.1. Of a connection that has just ended h11 is not asked."""
+    """Whether the peer sent invalid HTTP/1.1. False if it closed without a response."""
     h11 = sys.modules.get("h11")
     cause: BaseException | None = exc
     while cause is not None and h11 is not None:
@@ -103,10 +105,13 @@ def is_of_h11(exc: BaseException) -> bool:
 
 
 class Client(BaseClient):
-    """A client on `httpx.Client`; `http_client` is one of yours, which stays open.
+    """A client on `httpx.Client`.
 
-    Timeouts of yours hold unless others are asked for, here or by a call; httpx's default does not.
-    Its own pool is closed by `close`, or when the client and its streams are dropped.
+    `http_client` is your own client. It stays open. Its timeouts apply unless this client or a call
+    sets others, but httpx's default timeout does not apply.
+
+    Without `http_client` this client has its own pool. The pool is closed by `close`, or when the
+    client and its streams are dropped.
     """
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
@@ -115,16 +120,16 @@ class Client(BaseClient):
         self._owns = None if http_client else weakref.finalize(self, self._http.close)
 
     def send(self, request: Request, timeouts: Timeout) -> Reply:
-        """Send the request once; the body is read later."""
+        """Send the request once, and return the response before its body is read."""
         watch = Watch(timeouts)
         with watch.on():
-            # No variable of ours holds what shows the URL or the key: it would be in the traceback.
+            # No variable here holds the URL or the key, because a traceback would show it.
             return reply_of(
                 self._http.send(built(self._http, request, timeouts, trace=watch), stream=True)
             )
 
     def close(self) -> None:
-        """Close the pool, if it is ours."""
+        """Close the pool, unless `http_client` was passed in."""
         if self._owns is not None:
             self._owns()
 
@@ -132,10 +137,13 @@ class Client(BaseClient):
 
 
 class AsyncClient(AsyncBaseClient):
-    """A client on `httpx.AsyncClient`, in asyncio or trio; `http_client` is one of yours.
+    """A client on `httpx.AsyncClient`, in asyncio or trio.
 
-    Timeouts of yours hold unless others are asked for, here or by a call; httpx's default does not.
-    Its own pool is closed by `close`, or by its loop when the client and its streams are dropped.
+    `http_client` is your own client. It stays open. Its timeouts apply unless this client or a call
+    sets others, but httpx's default timeout does not apply.
+
+    Without `http_client` this client has its own pool. The pool is closed by `close`, or by its
+    event loop when the client and its streams are dropped.
     """
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
@@ -145,7 +153,7 @@ class AsyncClient(AsyncBaseClient):
         self._owns: weakref.finalize[..., AsyncClient] | None = None
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
-        """Send the request once; the body is read later."""
+        """Send the request once, and return the response before its body is read."""
         if self._is_ours and self._owns is None:
             self._owns = weakref.finalize(self, handing_over(), self._http.aclose)
         return async_reply_of(
@@ -153,7 +161,7 @@ class AsyncClient(AsyncBaseClient):
         )
 
     async def close(self) -> None:
-        """Close the pool, if it is ours."""
+        """Close the pool, unless `http_client` was passed in."""
         if self._owns is not None:
             self._owns.detach()
         if self._is_ours:
@@ -163,10 +171,10 @@ class AsyncClient(AsyncBaseClient):
 
 
 def with_timeouts_of(http_client: Any, settings: ClientSettings) -> ClientSettings:
-    """Return the settings; where they have no timeout, with that of the caller's client.
+    """Return the settings, with the timeout of the caller's client if they have none.
 
-    Not where it is httpx's default: 5 s, chosen by nobody, would cut most answers. The official SDK
-    does the same.
+    httpx's default of 5 s is ignored. The caller did not choose it, and it would end most answers
+    early. The official SDK ignores it, too.
     """
     theirs = getattr(http_client, "timeout", None)
     is_chosen = theirs is not None and theirs != type(theirs)(5.0)
@@ -174,7 +182,7 @@ def with_timeouts_of(http_client: Any, settings: ClientSettings) -> ClientSettin
 
 
 def library() -> Any:
-    """Return httpx, or httpx2 where only that is installed."""
+    """Return httpx, or httpx2 if only that is installed."""
     for name in LIBRARIES:
         with contextlib.suppress(ModuleNotFoundError):
             return importlib.import_module(name)
@@ -184,12 +192,12 @@ def library() -> Any:
 
 
 def no_cookies() -> CookieJar:
-    """Return a jar that keeps nothing: what a server sets would be sent with all later requests."""
+    """Return a cookie jar that stores nothing. Stored cookies would go with all later requests."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 def built(http: Any, request: Request, timeouts: Timeout, **extensions: Any) -> Any:
-    """Return the library's request. Headers go in bytes, because of a str it takes ASCII only."""
+    """Return the library's request. Headers are bytes, because it accepts only ASCII in a str."""
     sent = http.build_request(
         request.method,
         request.url,
@@ -207,16 +215,18 @@ def built(http: Any, request: Request, timeouts: Timeout, **extensions: Any) -> 
 
 @cache
 def in_pieces(stream: type[object]) -> Any:
-    """Return the class of bodies in pieces that the library takes for one of its own."""
+    """Return a class of bodies in pieces. The library accepts it as a subclass of `stream`."""
     return type("InPieces", (InPieces, stream), {})
 
 
 class InPieces:
-    """The body of a request, which is given in pieces.
+    """A request body that is given to the library in pieces.
 
-    The library's own gives all at once, and its timeout of writing holds for what it is given: a
-    long request on a slow line would be given up, although it goes on. Nor is it a generator: one
-    that is left in the middle, where sending fails, trio warns of.
+    The library's own class gives the whole body at once, under a single write timeout. A long
+    request on a slow line would then time out while it makes progress.
+
+    The iterators are not generators. If sending fails, a generator is left unfinished, and trio
+    warns about it.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -230,7 +240,7 @@ class InPieces:
 
 
 class Pieces(Iterator[bytes], AsyncIterator[bytes]):
-    """The pieces of a body, for who waits and for who does not."""
+    """The pieces of a body, as an iterator and as an asynchronous iterator."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -250,7 +260,7 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
 
 
 def reply_of(response: Any) -> Reply:
-    """Return what a stream is made of."""
+    """Return the arguments of a `MessageStream`."""
     is_raw = not is_read(response)
     return {
         "chunks": response.iter_raw() if is_raw else response.iter_bytes(PIECE_BYTES),
@@ -267,7 +277,7 @@ def reply_of(response: Any) -> Reply:
 
 
 def async_reply_of(response: Any) -> AsyncReply:
-    """Return what an async stream is made of."""
+    """Return the arguments of an `AsyncMessageStream`."""
     raw = None if is_read(response) else Raw(response.aiter_raw())
 
     async def close() -> None:
@@ -290,8 +300,9 @@ def async_reply_of(response: Any) -> AsyncReply:
 
 
 def is_read(response: Any) -> bool:
-    """Whether somebody has read the body already, such as a hook of the caller's client. Then the
-    library has decoded it, and holds it whole.
+    """Whether the body was read before, for example by a hook of the caller's client.
+
+    If so, the library has decoded it and holds it as a whole.
     """
     with contextlib.suppress(RuntimeError):  # httpx.ResponseNotRead, or httpx2's
         return response.content is not None
@@ -299,10 +310,11 @@ def is_read(response: Any) -> bool:
 
 
 class Raw(AsyncIterator[bytes]):
-    """The body as it was sent, by httpx's generators, each of which reads another one.
+    """The encoded body, read from nested async generators of httpx.
 
-    Where the outermost is left, by a `break`, the inner ones stay in the middle: of those trio
-    warns, and asyncio ends them some time, in tasks. So here they are held, and ended from within.
+    If a caller leaves the outermost generator with `break`, the inner ones stay unfinished. trio
+    warns about them, and asyncio ends them later, in other tasks. So this class keeps the
+    outermost generator, and `end` ends all of them.
     """
 
     def __init__(self, generator: AsyncIterator[bytes]) -> None:
@@ -313,12 +325,13 @@ class Raw(AsyncIterator[bytes]):
         return chunk
 
     async def aclose(self) -> None:
-        """Do nothing: httpx2 closes what it has left, and that ends not all of them."""
+        """Do nothing. Closing the outermost generator, as httpx2 does, would not end them all."""
 
     async def end(self) -> None:
-        """End all of them: what is raised in the innermost, here a cancellation, passes them all.
+        """End all generators: a cancellation of the innermost one passes through all of them.
 
-        The response must be closed, or else a read might take bytes of another one over HTTP/2.
+        The response must be closed before. Otherwise a read over HTTP/2 might take bytes of another
+        response.
         """
         await at_most(0, self._read_on)
 
@@ -328,13 +341,13 @@ class Raw(AsyncIterator[bytes]):
 
 
 def abort_of(response: Any) -> Callable[[], None] | None:
-    """Return what wakes a read of the response, None where there is no such thing."""
+    """Return a function that wakes a read of the response, or None if nothing can wake it."""
     connection = connection_of(response)
     if connection is None:
         return None
 
     def abort() -> None:
-        # Once it is closed, the pool may have given the connection to somebody else.
+        # After the response is closed, another request may use the connection.
         if not response.is_closed:
             shut_down(connection)
 
@@ -342,6 +355,6 @@ def abort_of(response: Any) -> Callable[[], None] | None:
 
 
 def connection_of(response: Any) -> Any:
-    """Return the connection, if it is one and carries this response alone, as HTTP/2's does not."""
+    """Return the connection if it serves only this response, else None, as over HTTP/2."""
     connection = response.extensions.get("network_stream")
     return None if response.http_version == "HTTP/2" else connection
