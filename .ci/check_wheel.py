@@ -1,10 +1,14 @@
-"""Build sdist and wheel once, check what is in the wheel, test it where no source is in reach.
+"""Build the sdist and the wheel, check the wheel's contents, and run the tests against the wheel.
 
-The Pythons are those of the classifiers in pyproject.toml, as far as they are on this machine: on
-PATH, or in a pyenv. On the oldest of them everything that users install has the oldest version that
-pyproject.toml allows; see `minimum_versions`. The tests that wait for servers take as long as all
-others together: they are run on the newest one, and on the oldest those that a library may break.
-What is marked exhaustive is run on the newest one only.
+The tests run in a folder without the source code, so they import the installed packages.
+
+They run on each Python version in the classifiers of pyproject.toml that is installed on this
+machine, either on PATH or in pyenv. On the oldest version, the dependencies have the oldest
+versions that pyproject.toml allows; see `minimum_versions`.
+
+Tests that wait for servers take as long as all other tests together. So all of them run on the
+newest Python only. On the oldest Python, only those run that an old library can break. Tests with
+the mark `exhaustive` run on the newest Python only.
 """
 
 import os
@@ -23,18 +27,19 @@ from minimum_versions import constraints
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-# Where each import package of the wheel is in the repository.
+# The folder in the repository that contains each import package of the wheel.
 PACKAGES = {"sansio_stream": ".", "sansio_stream_adapters": "adapters"}
 
-# What the tests need beside the installed packages. Not the packages.
+# Files and folders that the tests need. The two packages are missing on purpose: the tests must
+# import them from the wheel.
 WITH_THE_TESTS = (
     *(".ci", "tests", "benchmarks", "docs", "examples", "fuzz", "mutants", "peers", "typing_tests"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "SECURITY.md"),
     "pyproject.toml",
 )
 
-# Of the tests that wait for servers, those that are about files, about our own loops and our own
-# limits. They take half of the time, and no version of a library changes what comes of them.
+# Tests that wait for servers, but only test files, our own loops and our own limits. Their results
+# do not depend on the version of a library, and they take half of the time of all server tests.
 WITHOUT_LIBRARIES = (
     *("big_chunks", "bridge", "decoding", "hostile_files", "record", "recording_files"),
     *("recordings", "serve_limits"),
@@ -42,21 +47,32 @@ WITHOUT_LIBRARIES = (
 
 
 def run(*command: str | Path, cwd: Path = REPOSITORY) -> None:
-    """Run to success or end this script with the command's exit code."""
+    """Run a command. If it fails, end this script with its exit code.
+
+    Raises:
+        SystemExit: If the command's exit code is not 0.
+    """
     code = subprocess.run(command, cwd=cwd, check=False).returncode
     if code != 0:
         sys.exit(code)
 
 
 def build(to: Path) -> Path:
-    """The wheel, made from the sdist, so that both are known to be whole."""
+    """Build the sdist, then the wheel from the sdist, and return the path of the wheel.
+
+    A wheel that is built from the sdist also shows that the sdist is complete.
+    """
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", to, ".")
     (wheel,) = to.glob("*.whl")
     return wheel
 
 
 def check_contents(wheel: Path) -> None:
-    """The two packages and the metadata: no module is missing, nothing else is installed."""
+    """Check that the wheel contains all files of the two packages, its metadata and nothing else.
+
+    Raises:
+        SystemExit: If a file is missing or unexpected.
+    """
     expected = {
         path.relative_to(REPOSITORY / folder).as_posix()
         for package, folder in PACKAGES.items()
@@ -66,12 +82,19 @@ def check_contents(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     found = {name for name in names if ".dist-info/" not in name}
     if found != expected or not {f"{package}/py.typed" for package in PACKAGES} <= found:
-        sys.exit(f"{wheel.name} has {sorted(found - expected)} too many, lacks {expected - found}")
-    print(f"{wheel.name}: {len(found)} files, those of {' and '.join(PACKAGES)}, and metadata")
+        unexpected, missing = sorted(found - expected), sorted(expected - found)
+        sys.exit(f"{wheel.name} contains unexpected files {unexpected} and lacks {missing}")
+    print(f"{wheel.name} contains {len(found)} files of {' and '.join(PACKAGES)}, and metadata")
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of this version that runs (pyenv's shims are on PATH for versions switched off)."""
+    """Return the path of a working Python of this version, or None.
+
+    Each candidate is run, because pyenv puts shims on PATH even for versions that are not active.
+
+    Args:
+        version: Major and minor version, such as `3.11`.
+    """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     built = [str(path) for path in pyenv.glob(f"versions/{version}.*/bin/python")]
     for candidate in filter(None, [shutil.which(f"python{version}"), *built]):
@@ -83,7 +106,11 @@ def interpreter(version: str) -> str | None:
 
 
 def with_servers() -> list[str]:
-    """What the tests that wait for servers are about, as the Makefile names them."""
+    """Return the names of the test files that wait for servers, from the Makefile.
+
+    Returns:
+        The names without `test_` and `.py`.
+    """
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     (names,) = re.findall(r"^WITH_SERVERS := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
     return str(names).replace("\\\n", " ").split()
@@ -98,15 +125,18 @@ def run_tests(
     without: Sequence[str],
     marked: str,
 ) -> None:
-    """Install the wheel into a new virtual environment and run the tests where no source is.
+    """Install the wheel into a new virtual environment and run the tests without the source code.
 
     Args:
-        wheel: what is installed.
-        python: the interpreter.
-        folder: where everything goes.
-        limits: constraints for pip.
-        without: the names of test files that are left out.
-        marked: which of the others are run, as pytest's `-m` has it.
+        wheel: The wheel to install.
+        python: The path of the interpreter.
+        folder: An existing, empty folder for the environment and for a copy of the tests.
+        limits: Constraints for pip.
+        without: Names of test files to leave out, without `test_` and `.py`.
+        marked: The expression for pytest's option `-m`; "" runs all tests.
+
+    Raises:
+        SystemExit: If the installation or a test fails.
     """
     constraints_file = folder / "constraints.txt"
     constraints_file.write_text("".join(f"{limit}\n" for limit in limits), encoding="utf-8")
@@ -132,7 +162,7 @@ def run_tests(
 
 
 def main() -> None:
-    """Build, look, and test on every version."""
+    """Build the wheel, check its contents, and test it on every Python version."""
     versions = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -141,7 +171,7 @@ def main() -> None:
         for version in versions:
             python = interpreter(version)
             if python is None:
-                print(f"\nNo Python {version} here: the wheel is not tested on it")
+                print(f"\nPython {version} is not installed: the wheel is not tested on it")
                 continue
             limits, without, marked = [], with_servers(), "not exhaustive"
             if version == versions[0]:

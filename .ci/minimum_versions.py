@@ -1,7 +1,8 @@
-"""The oldest version of each package that users may have, as constraints for pip.
+"""Lower bounds of the dependencies and extras in pyproject.toml, as constraints for pip.
 
-`python .ci/minimum_versions.py` prints them: for each of the dependencies and extras in
-pyproject.toml its lower bound, exactly. What only the tests need is not among them.
+`python .ci/minimum_versions.py` prints one `name==version` per line. With these constraints, pip
+installs the oldest version of each package that pyproject.toml allows. The dependency groups, which
+only development needs, are not included.
 """
 
 import re
@@ -14,16 +15,23 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
 def minimum_versions(requirements: Iterable[str]) -> dict[str, str]:
-    """The lower bound of each package, by its name.
+    """Return the lower bound of each package.
 
-    Raises ValueError for a requirement that is not `name>=version`, and for a package that has two
-    bounds: which of them is tested could then not be said.
+    Args:
+        requirements: Requirements of the form `name>=version`.
+
+    Returns:
+        The versions by package name.
+
+    Raises:
+        ValueError: If a requirement has another form, or if a package has two different bounds.
+            With two bounds it would not be clear which one the tests have used.
     """
     found: dict[str, str] = {}
     for requirement in requirements:
         match = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
         if match is None:
-            raise ValueError(f"{requirement!r} has not the form name>=version")
+            raise ValueError(f"{requirement!r} does not have the form name>=version")
         name, version = match.groups()
         if found.setdefault(name, version) != version:
             raise ValueError(f"{name} has two lower bounds: {found[name]} and {version}")
@@ -31,7 +39,7 @@ def minimum_versions(requirements: Iterable[str]) -> dict[str, str]:
 
 
 def constraints() -> list[str]:
-    """What pip is to be told, a line each."""
+    """Return the lines of a pip constraints file."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     requirements = [*project["dependencies"], *(each for extra in extras for each in extra)]

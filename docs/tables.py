@@ -1,4 +1,8 @@
-"""Tables of pages: rows in, Markdown out, into the places of a page that are marked for them."""
+"""Markdown tables of the pages: formats rows, and replaces the generated parts of a page.
+
+A generated part begins with `<!-- made: NAME -->` and ends with `<!-- end -->`. Generated tables
+cannot differ from the code. Tables written by hand would need a test for each cell.
+"""
 
 import re
 from collections.abc import Callable
@@ -7,11 +11,16 @@ _MADE = re.compile(r"(?<=<!-- made: )(\w+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 
 def table(*rows: tuple[str, ...]) -> str:
-    """Return the rows as a Markdown table; the first is its head."""
+    """Return the rows as a Markdown table. The first row is the table's header."""
     head, *body = (f"| {' | '.join(row)} |\n" for row in rows)
     return head + "| --- " * len(rows[0]) + "|\n" + "".join(body)
 
 
 def made(page: str, table_of: Callable[[str], str]) -> str:
-    """Return the page with its tables made anew, each by the name that stands in its mark."""
+    """Return the page with each generated part replaced.
+
+    Args:
+        page: The text of the page.
+        table_of: Returns the Markdown table for the NAME in the comment that begins a part.
+    """
     return _MADE.sub(lambda part: f"{part[1]} -->\n\n{table_of(part[1])}\n", page)

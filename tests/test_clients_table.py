@@ -321,7 +321,7 @@ COLUMNS: Final = list(dict.fromkeys(adapter.column for adapter in ADAPTERS))
 def why_not(names: tuple[str, ...], adapter: Adapter) -> str | None:
     """Why a name is not to be had from an adapter, in the words of the page."""
     if names == ("stream.close in a signal handler",) and adapter.loop:
-        return "no: it belongs to its loop; cancel the task"
+        return "no: the stream belongs to its event loop; cancel the task"
     return None
 
 

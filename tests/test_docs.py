@@ -273,10 +273,7 @@ def test_every_limit_has_its_row_and_its_default() -> None:
 
 def test_what_the_page_says_of_each_vector_is_what_comes_of_it() -> None:
     vectors = {row["name"]: row for row in load("vectors/messages.jsonl")}
-    page = section(
-        DOCS / "from-the-official-sdk.md",
-        "## Where the two make something else of the same bytes",
-    )
+    page = section(DOCS / "from-the-official-sdk.md", "## Streams with different results")
     named = {*ViolationCode, *(verdict.name for verdict in Verdict)}
     for name, _, here, _ in rows_of(page):
         _, outcome = run([base64.b64decode(c) for c in vectors[name_of(name)]["chunks_b64"]])

@@ -42,9 +42,9 @@ def test_the_constraints_are_the_lower_bounds_of_all_that_users_install() -> Non
 @pytest.mark.parametrize(
     ("requirements", "flaw"),
     [
-        (["h11"], "'h11' has not the form name>=version"),
-        (["h11==0.16"], "'h11==0.16' has not"),
-        (["h11>=0.16,<1"], "has not the form"),
+        (["h11"], "'h11' does not have the form name>=version"),
+        (["h11==0.16"], "'h11==0.16' does not have"),
+        (["h11>=0.16,<1"], "does not have the form"),
         (["h11>=0.16", "h11>=0.14"], "h11 has two lower bounds: 0.16 and 0.14"),
     ],
 )
