@@ -264,10 +264,10 @@ class Capture:
 class CaptureWriter:
     """A formatter for one capture. The caller appends the returned lines to a file, in order.
 
-    The first call, of whichever method, also returns the header line. After `end`, every call raises
-    RuntimeError. `at` is seconds since the request was sent; it is rounded to the microsecond. A
-    method raises ValueError if `at` is not a number from 0 to 1e9. A call that raises changes
-    nothing.
+    The first call, of whichever method, also returns the header line. After `end`, every call
+    raises RuntimeError. `at` is seconds since the request was sent; it is rounded to the
+    microsecond. A method raises ValueError if `at` is not a number from 0 to 1e9. A call that
+    raises changes nothing.
     """
 
     def __init__(self, header: CaptureHeader) -> None:
