@@ -183,7 +183,7 @@ class CopyTemplate(Generic[AnyWireObject]):
         self._values = tuple([getattr(item, name) for name in kept])
 
     def make(self, *others: Any) -> AnyWireObject:
-        """Return a copy with these values of the arguments that vary."""
+        """Return a copy with these values of the varying arguments, in their order."""
         copied = object.__new__(self._cls)
         any(map(set_on(copied), self._names, self._values + others))  # as in `changed`
         return copied
@@ -200,7 +200,7 @@ def is_exact(item: Any) -> bool:
 
 
 def has_invalid(item: WireObject, *names: str) -> bool:
-    """Whether `_rest` has one of these members: the wire had nothing, null or another type."""
+    """Whether one of these members is in `_rest`: missing, null or of another type on the wire."""
     rest = rest_of(item)
     if not rest:
         return False
@@ -214,7 +214,7 @@ def said_null(item: WireObject, name: str) -> bool:
 
 
 def wrong_types(item: WireObject) -> set[str]:
-    """Return the names on the wire of the members for which it had a value of another type."""
+    """Return the wire names of the members for which the wire had a value of another type."""
     rest = rest_of(item)
     known = schema_of(type(item)).wires if rest else ()
     return {name for name in rest if name in known and rest[name] not in (None, ABSENT)}
@@ -389,7 +389,7 @@ def writer(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def decoder(choices: tuple[Any, ...]) -> Callable[[Mapping[str, Any]], Any]:
-    """Derive a function that decodes a JSON object as the one of these classes with its `type`."""
+    """Derive a function that decodes a JSON object as one of these classes, chosen by `type`."""
     if len(choices) == 1:
         return functools.partial(decode, choices[0])
     by_tag = {cls.type: cls for cls in choices}

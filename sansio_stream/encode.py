@@ -108,8 +108,8 @@ def encode_stream(
     """Return a whole stream that folds to `message`, in the style of the API. For mock servers.
 
     The bytes depend only on the arguments. If the message is not `complete`, the stream has no
-    `message_stop`. If a tool input is not complete, and a reader would take it for complete once
-    its block stops, the block does not stop.
+    `message_stop`. A block does not stop if a stop would make a reader take its incomplete tool
+    input for complete.
 
     Reading the stream gives back everything in a message that a machine has read from well-formed
     events. A message made by hand may contain what no stream can express, and that does not come
@@ -254,7 +254,7 @@ def block_and_deltas(
             deltas.append(CompactionDelta(content))
         case InputBlock():
             start, text = input_block_and_text(block)
-            # The first delta of an input is empty.
+            # The API sends an empty first delta of an input.
             deltas += [InputJSONDelta(piece) for piece in ("", *pieces(text, sizes))]
         case _:
             start = block
@@ -298,14 +298,18 @@ def value_of(block: InputBlock) -> Any:
 
 
 def without(item: Any, **members: Any) -> Any:
-    """Return a copy with these members changed, except those whose value is already falsy."""
+    """Return a copy with these members changed, except those that are already falsy."""
     return copy_with(
         item, **{name: value for name, value in members.items() if getattr(item, name)}
     )
 
 
 def pieces(text: str, sizes: Iterator[int]) -> Iterator[str]:
-    """Yield a text in pieces of these sizes. Raises ValueError for a negative size."""
+    """Yield a text in pieces of these sizes.
+
+    Raises:
+        ValueError: if a size is negative.
+    """
     at = 0
     while at < len(text):
         size = next(sizes, len(text))

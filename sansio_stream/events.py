@@ -58,7 +58,7 @@ class TextDelta(WireObject):
 
 @wire_object
 class InputJSONDelta(WireObject):
-    """More JSON text of a tool input. It may be cut in a word, number or escape, and may be ""."""
+    """More JSON text of a tool input. It may be cut in a word, number or escape. Often it is ""."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
     partial_json: str
@@ -213,7 +213,7 @@ class ContentBlockStopEvent(WireObject):
 
 @wire_object
 class MessageDeltaEvent(WireObject):
-    """The message itself changes: stop reason and usage, usually once, after all blocks."""
+    """The message itself changes, usually once after all blocks: its stop reason and its usage."""
 
     type: ClassVar[Literal["message_delta"]] = "message_delta"
     delta: MessageDelta
@@ -326,8 +326,8 @@ MessageStreamEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# Some libraries separate "raw" events, which are as on the wire, from others. Here the two are the
-# same.
+# Some libraries have separate classes for "raw" events, which are as on the wire. Here both names
+# mean the same class.
 RawMessageStartEvent: TypeAlias = MessageStartEvent
 RawContentBlockStartEvent: TypeAlias = ContentBlockStartEvent
 RawContentBlockDeltaEvent: TypeAlias = ContentBlockDeltaEvent

@@ -55,7 +55,7 @@ def message_from_json(text: str) -> Message:
 
     Raises:
         InvalidJSONError: if the text is not JSON. It is a ValueError.
-        ValueError: if the text is any other JSON text that `message_to_json` has not written.
+        ValueError: if the text is JSON, but not JSON that `message_to_json` has written.
     """
     stored = loads(text, MAX_DEPTH)
     if not is_object(stored) or (stored.get("format"), stored.get("version")) != (FORMAT, VERSION):

@@ -165,7 +165,7 @@ def misplaced_members(event: MessageDeltaEvent) -> set[str]:
 
 
 def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
-    """Return the members of a message_delta, and of its `delta`, that are unknown here."""
+    """Return the members of a message_delta, and of its `delta`, that no class here knows."""
     if is_exact(event) and is_exact(event.delta):
         return {}
     known = schema_of(Message).wires

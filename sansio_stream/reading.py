@@ -114,7 +114,7 @@ TOO_LARGE: Final = "an event is larger than {} characters"
 
 
 Reading: TypeAlias = tuple[MessageStreamEvent | None, Flaws]
-"""What was read from a frame: the event, or None if it is not an event, and the tolerated flaws."""
+"""The event of a frame (None if the frame is not an event), and the flaws that are tolerated."""
 
 
 def is_done_marker(data: str) -> bool:
@@ -133,8 +133,8 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
     or no name, makes it an `UnknownEvent`.
 
     Raises:
-        ProtocolError: if the frame cannot be tolerated. The caller must still report the faults
-            that the framer has found.
+        ProtocolError: if the frame cannot be tolerated. The caller must still report the flaws that
+            the framer has found.
     """
     if len(frame.data) <= MARKER_CHARACTERS and is_done_marker(frame.data):
         return None, (Flaw(ViolationCode.DONE_MARKER),)
@@ -182,9 +182,9 @@ def is_own_name(name: str) -> bool:
 
 
 def reason_against(data: str, limits: Limits) -> tuple[str, int | None]:
-    """Return why data is not a JSON object, and the position of the fault if it is not JSON.
+    """Return why data is not a JSON object, and where the error is if it is not JSON.
 
-    To find the position takes ten times as long as to find that there is a fault. This function
+    To find the position takes ten times as long as to find that there is an error. This function
     runs at most once per stream, because the stream ends with this error.
     """
     try:

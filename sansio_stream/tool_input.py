@@ -99,7 +99,7 @@ class GrowingText:
     def partial_value(self, count: int) -> Any:
         """Return the display value of the first `count` fragments.
 
-        If there are no more fragments, later ones change the lists and dicts in the value.
+        If there are no more fragments yet, later fragments change the lists and dicts in the value.
         """
         if count < len(self.fragments):
             earlier = self._new_parser()
@@ -134,7 +134,7 @@ def without_half(text: str) -> str:
 
 
 def holds_infinity(value: Any) -> bool:
-    """Whether a value has an infinite number. JSON text with `1E400` gives one, JSON has none."""
+    """Whether a value has an infinite number, as `1E400` gives. JSON cannot represent it."""
     waiting = [value]
     while waiting:
         each = waiting.pop()

@@ -292,7 +292,7 @@ def first_example(
 
 @attrs.frozen
 class ConsumerCheck:
-    """A consumer with the arguments of `check_faults` about it."""
+    """A consumer, and the arguments of `check_faults` that describe it."""
 
     consume: Consume[Any]
     raises: type[Exception] | tuple[type[Exception], ...]

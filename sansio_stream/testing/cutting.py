@@ -50,6 +50,6 @@ def places_to_cut(data: bytes, way: str) -> list[int]:
 
 
 def chunks_at(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """Return bytes cut at places, in any order. A place that is given twice cuts an empty chunk."""
+    """Return bytes cut at places in any order. A place that is given twice gives an empty chunk."""
     edges = [0, *sorted(places), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]

@@ -15,7 +15,7 @@ AnyException: TypeAlias = BaseException | type[BaseException]
 
 Step: TypeAlias = bytes | AnyException | Callable[[], object]
 """One step of a source. Bytes are delivered. An exception, or a class of exceptions, is raised.
-Anything else is called: for example, to pause (`lambda: time.sleep(1)`), or to check a state.
+Anything else is called: for example, to pause (`lambda: time.sleep(1)`), or to check a condition.
 """
 
 AsyncStep: TypeAlias = bytes | AnyException | Callable[[], Awaitable[object]]
