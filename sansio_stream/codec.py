@@ -1,6 +1,7 @@
-"""Translation between one attrs class and one JSON object. Knows no class of the vocabulary.
+"""Translation between one attrs class and one JSON object.
 
-A class declares its members once. Reading, writing and checking are derived from the annotations:
+A class declares its members once. Reading, writing and checking are derived from the annotations.
+This module itself knows no class of the vocabulary. The rules are:
 
 * A member without a default is always written. A member with the default None is left out if its
   value is None.

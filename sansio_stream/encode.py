@@ -1,7 +1,7 @@
 """Encoding: events to the bytes of a stream, and a message to the events that fold to it.
 
-For servers, gateways and tests. This module invents nothing: if a message lacks a stop reason, an
-end or a complete tool input, the stream lacks it, too.
+Servers, gateways and tests use this module. It invents nothing: if a message lacks a stop reason,
+an end or a complete tool input, the stream lacks it, too.
 """
 
 from __future__ import annotations
@@ -105,11 +105,11 @@ def encode_stream(
     padding: int = 16,
     seed: int = 0,
 ) -> bytes:
-    """Return a whole stream that folds to `message`, in the style of the API. For mock servers.
+    """Return a whole stream that folds to `message`, written in the style of the API.
 
-    The bytes depend only on the arguments. If the message is not `complete`, the stream has no
-    `message_stop`. A block does not stop if a stop would make a reader take its incomplete tool
-    input for complete.
+    This function is meant for mock servers. The bytes depend only on the arguments. If the message
+    is not `complete`, the stream has no `message_stop`. A block does not stop if a stop would make
+    a reader take its incomplete tool input for complete.
 
     Reading the stream gives back everything in a message that a machine has read from well-formed
     events. A message made by hand may contain what no stream can express, and that does not come
@@ -277,8 +277,8 @@ def input_block_and_text(block: Any) -> tuple[ContentBlock, str]:
 def is_running(block: ContentBlock) -> bool:
     """Whether the block must not stop, because its input would then be taken for complete.
 
-    That is so if the block is still running. It is also so if a piece of the input was lost and the
-    rest happens to be a JSON object.
+    A block that is still running must not stop. Nor must one of which a piece of the input was lost
+    if the rest of the input happens to be a JSON object.
     """
     if not isinstance(block, InputBlock) or block.input_state == "complete":
         return False

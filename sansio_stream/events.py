@@ -1,7 +1,7 @@
 """Vocabulary: the events of a stream and the deltas inside them, as frozen values.
 
-Each class stands for one JSON object, and translates it to an event and back without loss. This
-module does not know the order of events; `transitions` does.
+Each class stands for one JSON object, and translates it to an event and back without loss. The
+order of events is not in this module but in `transitions`.
 
 A new type of delta needs one class here, its name in `__all__` and in `ContentBlockDelta`, and at
 most one line in the fold.

@@ -131,7 +131,7 @@ def may_be_content(event: MessageStreamEvent) -> bool:
 def may_be_input(delta_type: object) -> bool:
     """Whether a delta with this type on the wire may be a piece of a tool input.
 
-    That is so for the type of such pieces, and for every unknown type.
+    A delta with the type of such pieces may be one, and so may a delta of any unknown type.
     """
     return delta_type not in OTHER_DELTAS
 
@@ -144,8 +144,8 @@ OTHER_DELTAS: Final = tuple(
 def may_hold_input(event: UnknownEvent) -> bool:
     """Whether an unknown event that lost content may have held a piece of a tool input.
 
-    That is not so for a message_start, for a message_delta, and for an event with a delta whose
-    type is that of other content.
+    A message_start and a message_delta hold no such piece. Neither does an event with a delta whose
+    type is that of other content. Any other unknown event may hold one.
     """
     delta = event.extra.get("delta")
     if is_object(delta) and not may_be_input(delta.get("type")):

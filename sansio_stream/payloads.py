@@ -1,6 +1,7 @@
 """Payload to event: a JSON object in; the event that it stands for, and its flaws, out.
 
-Knows no frames and no order of events. The flaws of a payload never depend on other events.
+This module knows no frames and no order of events. The flaws of a payload never depend on other
+events.
 """
 
 from __future__ import annotations

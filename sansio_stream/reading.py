@@ -1,6 +1,6 @@
 """Frame to event: a frame or a payload in; the event that it stands for, and its flaws, out.
 
-Knows no order of events, and keeps nothing from one frame to the next.
+This module knows no order of events, and keeps nothing from one frame to the next.
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ lines_like_payloads: Final = re.compile(r'^[^\S\n]*+\{.*"type".*', re.MULTILINE)
 def names_content(frame: Frame) -> bool:
     """Whether a frame that was cut off seems to be of a content event.
 
-    That is so if its name, which may also be cut off, can only be that of a content event. It is
-    also so if its data contains the type of a content event.
+    It seems so if its name, which may also be cut off, can only be the name of a content event. It
+    also seems so if its data contains the type of a content event.
     """
     meant = {name for name in EVENTS if frame.name and name.startswith(frame.name)}
     is_named = meant != set() and meant <= CONTENT_EVENTS

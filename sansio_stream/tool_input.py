@@ -1,6 +1,6 @@
 """The input of a growing tool call: its raw text, its display value, and its final strict parse.
 
-Knows nothing of blocks or events. This module never guesses: a text that is not exactly one JSON
+This module knows nothing of blocks or events. It never guesses: a text that is not exactly one JSON
 object gives no input.
 
 Cost: appending a fragment takes constant time. Reading the display value after every fragment takes

@@ -58,6 +58,7 @@ class CheckError(AssertionError):
 
     Attributes:
         findings: one finding for each fault that is handled badly, each with its smallest stream.
+            If the way of cutting makes a difference for a legal stream, one finding says so.
     """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
@@ -228,11 +229,12 @@ def check_faults(
         return [Finding(name, check.complaint(stream) or "", stream.chunks)]
 
     # A mistake with legal streams is reported once, not again with each fault.
-    unread = finding("nothing", cut=False)
-    miscut = next(filter(None, (difference_by_cutting(consume, body) for body in LEGAL)), None)
-    findings = [*unread, *([] if miscut is None else [miscut])]
+    legal_findings = finding("nothing", cut=False)
+    differences = (difference_by_cutting(consume, body) for body in LEGAL)
+    difference = next(filter(None, differences), None)
+    findings = [*legal_findings, *([] if difference is None else [difference])]
     for name in wanted:
-        findings += finding(name, style=PLAIN if unread else None, cut=miscut is None)
+        findings += finding(name, style=PLAIN if legal_findings else None, cut=difference is None)
     if findings:
         raise CheckError(findings)
 

@@ -1,7 +1,7 @@
 """Ways to write: payloads to the bytes of a legal event stream, in any style of the format.
 
-Knows no order of events. All styles have the same meaning, so a reader that returns different
-results for them has a bug.
+This module knows no order of events. All styles have the same meaning, so a reader that returns
+different results for them has a bug.
 """
 
 from __future__ import annotations
