@@ -50,7 +50,7 @@ __all__ = [
 _FIRST_BYTES = b'{"sansio_stream_capture":'
 
 # The headers that help to understand a stream, or to ask its sender about it. This is an
-# allow-list, because an unforeseen header may hold a credential, a cookie, or the id of an
+# allow-list, because an unforeseen header may contain a credential, a cookie, or the id of an
 # organisation or a workspace. `x-amzn-requestid` is the request id of Amazon Bedrock, `cf-ray` is
 # that of Cloudflare.
 _RECORDED_HEADERS = (
@@ -87,7 +87,7 @@ def _recorded_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) ->
     return {name: value for name, value in lower.items() if re.fullmatch(_RECORDED_HEADERS, name)}
 
 
-# The parameters that hold the content of the request, and the schemas for answers and tools. They
+# The parameters with the content of the request, and the schemas for answers and tools. They
 # are kept unchanged, because the names inside them are not names of parameters: a JSON Schema may
 # well have a property called `api_key`.
 _CONTENT = frozenset({"messages", "system", "input_schema", "schema"})
@@ -111,7 +111,7 @@ def _without_credentials(request: Mapping[str, Any] | None) -> dict[str, Any] | 
 
 
 def _redacted(value: Any, depth: int) -> Any:
-    """Return a parameter without members that may hold a credential.
+    """Return a parameter without members that may contain a credential.
 
     A container that is nested more than `depth` levels deep becomes None.
     """
@@ -138,7 +138,7 @@ def _member(name: object, value: Any, depth: int) -> Any:
 
 
 def _servers(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """Yield the redacted entry of each MCP server in `value`, whatever containers hold them."""
+    """Yield the redacted entry of each MCP server in `value`, whatever containers they are in."""
     match value:
         case {"url": str()} | {"type": str(), "name": str()}:
             yield _redacted_server(value)
@@ -148,7 +148,7 @@ def _servers(value: Any, depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _redacted_server(entry: Any) -> dict[str, Any]:
-    """Return the members of a server's entry that cannot hold a credential."""
+    """Return the members of a server's entry that cannot contain a credential."""
     kept: dict[str, Any] = {}
     for name, value in entry.items():
         match name, value:
@@ -191,7 +191,7 @@ _URL = (
 
 @frozen(kw_only=True)
 class CaptureHeader:
-    """The facts that are known before the first byte of the body. It cannot hold a credential.
+    """The facts that are known before the first byte of the body. It cannot contain a credential.
 
     Attributes:
         version: the version of the format.
@@ -274,8 +274,8 @@ class CaptureWriter:
         """Format the header line.
 
         Raises:
-            TypeError: if `header.request` holds an object of a type that JSON does not have.
-            ValueError: if `header.request` holds a value that JSON cannot represent, such as NaN.
+            TypeError: if `header.request` contains an object of a type that JSON does not have.
+            ValueError: if `header.request` contains a value that JSON cannot represent, such as NaN.
         """
         self._header_line = _line(
             {

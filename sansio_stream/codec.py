@@ -344,7 +344,7 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def is_array_of_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether a JSON value is an array that holds nothing but objects."""
+    """Whether a JSON value is an array of nothing but objects."""
     return is_array(value) and all(map(is_object, value))
 
 
@@ -407,7 +407,7 @@ def decoder(choices: tuple[Any, ...]) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObject:
-    """Return the object that stands for `payload`. Never raises, whatever the payload holds.
+    """Return the object that stands for `payload`. Never raises, whatever the payload contains.
 
     Containers that are not decoded are shared with the payload.
     """
