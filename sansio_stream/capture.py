@@ -275,7 +275,7 @@ class CaptureWriter:
 
         Raises:
             TypeError: if `header.request` contains an object of a type that JSON does not have.
-            ValueError: if `header.request` contains a value that JSON cannot represent, such as NaN.
+            ValueError: if `header.request` contains a value that JSON cannot hold, such as NaN.
         """
         self._header_line = _line(
             {
