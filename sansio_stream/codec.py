@@ -18,8 +18,8 @@ write. It maps a name on the wire to the value in the payload, or to `Absence.AB
 does not have that member.
 """
 
-# This module and the two vocabulary modules do not import `annotations` from `__future__`, because
-# the annotations are read at run time and must be objects.
+# This module and the modules of the vocabulary do not import `annotations` from `__future__`,
+# because the annotations are read at run time and must be objects.
 
 import enum
 import functools

@@ -181,8 +181,8 @@ def check_faults(
 ) -> None:
     """Check that a consumer handles faults in streams correctly.
 
-    For each fault, streams with it are made from scripts. The consumer gets each stream in one
-    piece and in chunks. The check fails unless all of this is true:
+    For each fault that changes the bytes, streams with it are made from scripts. The consumer gets
+    each stream in one piece and in chunks. The check fails unless all of this is true:
 
     * The result, or the type of the exception, is the same for every way of cutting.
     * The consumer raises only the exceptions in `raises`, and the one that its source has raised.
@@ -198,8 +198,8 @@ def check_faults(
         completed: a function that tells whether a result reports a complete message.
         tool_inputs: a function that returns the tool calls in a result that its users would run: a
             mapping from the id of each call to its input.
-        names: the names of the faults. By default all of `FAULTS`, except those that exceed a limit
-            which `limits` does not change.
+        names: the names of the faults. By default all of `FAULTS` that change the bytes, except
+            those that exceed a limit which `limits` does not change.
         limits: the limits of the consumer. Only those that differ from the default ones count.
         examples: the number of streams for each fault.
         shrink: whether to search for the smallest stream that is handled badly. If not, the first

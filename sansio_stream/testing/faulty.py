@@ -97,8 +97,9 @@ def faults(
     """Make streams with one fault each.
 
     Args:
-        names: the faults to choose from, as keys of `FAULTS`. By default all faults, except those
-            that exceed a limit which `limits` does not change.
+        names: the faults to choose from, as keys of `FAULTS`. They must change the bytes. By
+            default all such faults, except those that exceed a limit which `limits` does not
+            change.
         style: the style of the streams. It must have `event:` lines. By default any such style.
         cut: whether the streams are cut into chunks, or arrive in one piece.
         limits: the limits of the reader, for faults that exceed one. The streams of other faults
