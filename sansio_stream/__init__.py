@@ -1,30 +1,29 @@
-"""A pure sans-I/O protocol library for Anthropic Messages streams: bytes in, typed events and a
-message out.
+"""A sans-I/O protocol library for Anthropic Messages streams: bytes in, events and a message out.
 
-The modules, in reading order, which is the order of their imports:
+The modules, in the order of their imports, which is also a good order to read them in:
 
-    errors        verdicts, violations, limits, the tree of exceptions
+    errors        verdicts, violations, limits, the hierarchy of exceptions
     sse           framing: bytes -> frames
     partial_json  the value of a growing JSON text
-    surrogates    characters that came in two halves
+    surrogates    the two halves of a character -> the character
     codec         translation: one attrs class <-> one JSON object
     tool_input    the input of a tool call while it grows
     message       vocabulary: message, blocks, citations, usage
     events        vocabulary: events and deltas
-    losses        what an event carries of the message
-    payloads      payload -> event, and what was wrong with it
-    reading       frame -> event, and what was wrong with it
+    losses        the content that an event carries
+    payloads      payload -> event and its flaws
+    reading       frame -> event and its flaws
     transitions   legality: the table of states, the rules of the index
     blocks        fold: deltas -> a block
     snapshot      fold: events -> message
-    fast_path     the commonest frames, recognised whole; may be switched off
-    machine       facade: StreamMachine
-    encode        events -> bytes
-    message_json  a message to JSON text and back, with what is not on the wire
-    request       parameters -> HTTP request; response -> go on, or an error; retries
-    capture       captured byte logs
-    report        what became of a stream, as a row
-    observer      a response that somebody else reads -> its report
+    fast_path     a shortcut for the most common frames, which can be switched off
+    machine       the facade: StreamMachine
+    encode        events -> bytes, message -> events
+    message_json  message <-> JSON text, without loss
+    request       parameters -> HTTP request, response -> an error if it is one, retries
+    capture       chunks of a response body <-> lines of a file
+    report        the outcome of a stream, as one row
+    observer      a response that other code reads -> its report
 """
 
 from .capture import *

@@ -1,19 +1,25 @@
-r"""Captured byte logs: chunks of a response body and their times to lines of JSON, and back.
+r"""Captures: the chunks of a response body, with their times, as lines of JSON and back.
 
-Knows no clock, no file and no messages: times are handed in, lines are handed out.
-A capture is JSON Lines in UTF-8, written by appending only:
+A capture is JSON Lines in UTF-8. A writer only ever appends lines:
 
     {"sansio_stream_capture": 1, "status": 200, "headers": {...}, "request": {...}}
     {"at": 0.812, "text": "event: message_start\ndata: {\"type\":\"message_start\", ..."}
     {"at": 0.845, "base64": "jYoi"}
     {"at": 1.5, "end": "eof"}
 
-`at` is seconds since the request was sent. A chunk is `text` where it is valid UTF-8 by itself and
-`base64` where it is not, so its bytes come back exactly. The end is `eof`, or `error` with the
-member `error` beside it. A reader skips members and kinds of lines that it does not know; what
-changes the meaning of a known line takes a new version number.
+`at` is seconds since the request was sent. A chunk that is valid UTF-8 by itself is stored as
+`text`, any other chunk as `base64`. Either way the reader returns exactly the same bytes. `end` is
+"eof" if the body ended cleanly. Otherwise it is "error", and the member `error` has the text of the
+error.
 
-Cost: one pass over the bytes, either way; a writer keeps nothing of what it has written.
+A reader ignores members and kinds of lines that it does not know. A change to the meaning of a
+known line needs a new version number.
+
+This module reads no clock, opens no file and knows nothing of messages. The caller passes the times
+and writes the returned lines.
+
+Cost: one pass over the bytes to write, and one to read. A writer keeps nothing of what it has
+written.
 """
 
 from __future__ import annotations
@@ -40,26 +46,32 @@ __all__ = [
     "parse_capture",
 ]
 
-# The name comes first in every capture, so that a reader can tell by a glance.
+# Every capture begins with this member, so that its first bytes identify the format.
 _FIRST_BYTES = b'{"sansio_stream_capture":'
 
-# What helps to understand a stream, or to ask its sender about it. An allow-list, because a header
-# that nobody has thought of must stay out: credentials, cookies, ids of organisations and
-# workspaces. `x-amzn-requestid` is Amazon Bedrock's request-id, `cf-ray` Cloudflare's.
+# The headers that help to understand a stream, or to ask its sender about it. This is an
+# allow-list, because an unforeseen header may contain a credential, a cookie, or the id of an
+# organisation or a workspace. `x-amzn-requestid` is the request id of Amazon Bedrock, `cf-ray` is
+# that of Cloudflare.
 _RECORDED_HEADERS = (
     r"content-type|request-id|x-amzn-requestid|cf-ray"
     r"|retry-after|retry-after-ms|x-should-retry|anthropic-ratelimit-[a-z0-9-]+"
 )
 
-# Those of SSE: no line holds one, so that each payload fits on one `data:` line.
+# The line ends of SSE. No line contains one, so each payload fits on one `data:` line.
 _LINE_END = rb"\r\n|\n|\r"
 
-# Thirty years; up to here a float can tell one microsecond from the next.
-_LONGEST = 1e9
+# In seconds; about thirty years. Up to here a float distinguishes one microsecond from the next.
+_MAX_SECONDS = 1e9
 
 
 class CaptureError(ValueError):
-    """A damaged file, or one of a later format: `reason`, found at `line` (the first is 1)."""
+    """The capture is damaged or has a later format version.
+
+    Attributes:
+        line: the number of the line with the fault. The first line is 1.
+        reason: what is wrong with the line.
+    """
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(line, reason)
@@ -75,39 +87,45 @@ def _recorded_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) ->
     return {name: value for name, value in lower.items() if re.fullmatch(_RECORDED_HEADERS, name)}
 
 
-# What was asked and what may be answered. It is kept as it is, because the names in it are nobody's
-# parameters: a JSON Schema may well have a property that is called `api_key`.
+# The parameters with the content of the request, and the schemas for answers and tools. They
+# are kept unchanged, because the names inside them are not names of parameters: a JSON Schema may
+# well have a property called `api_key`.
 _CONTENT = frozenset({"messages", "system", "input_schema", "schema"})
 
-# Members by which gateways take keys, or headers to send on. Not those that count tokens.
-_CALLED_AS_KEYS_ARE = (
+# The names of members in which gateways accept keys, or headers to forward. The pattern does not
+# match members that count tokens.
+_CREDENTIAL_NAME = (
     r"(?i)api_?key|access_?key|token(?!s)|secret|passw|credential|authorization|cookie"
     r"|(?:^|[_-])(?:key|auth|headers?)(?:$|[_-])"
 )
 
 _MCP_SERVERS = frozenset({"mcp_servers", "mcpServers"})
 
-# No known parameter nests deeper outside of the content. What does is left out: nobody has looked.
-_DEPTH = 16
+# No known parameter outside the content nests deeper. Anything deeper is dropped, because it is not
+# searched for credentials.
+_MAX_DEPTH = 16
 
 
 def _without_credentials(request: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if request is None else _harmless(dict(request), _DEPTH)
+    return None if request is None else _redacted(dict(request), _MAX_DEPTH)
 
 
-def _harmless(value: Any, depth: int) -> Any:
-    """Return a parameter without what may be a credential."""
+def _redacted(value: Any, depth: int) -> Any:
+    """Return a parameter without members that may contain a credential.
+
+    A container that is nested more than `depth` levels deep becomes None.
+    """
     items = _items(value)
     if items is None:
         return value
     if not depth:
         return None
     if not isinstance(value, dict):
-        return [_harmless(each, depth - 1) for _, each in items]
+        return [_redacted(each, depth - 1) for _, each in items]
     return {
         name: _member(name, each, depth - 1)
         for name, each in items
-        if not re.search(_CALLED_AS_KEYS_ARE, str(name))
+        if not re.search(_CREDENTIAL_NAME, str(name))
     }
 
 
@@ -116,21 +134,21 @@ def _member(name: object, value: Any, depth: int) -> Any:
         return value
     if name in _MCP_SERVERS and value is not None:
         return list(_servers(value, depth))
-    return _harmless(value, depth)
+    return _redacted(value, depth)
 
 
 def _servers(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """Yield what may be told of each MCP server in a value, whatever contains them."""
+    """Yield the redacted entry of each MCP server in `value`, whatever containers they are in."""
     match value:
         case {"url": str()} | {"type": str(), "name": str()}:
-            yield _server(value)
+            yield _redacted_server(value)
         case _:
             for _, each in (_items(value) or ()) if depth else ():
                 yield from _servers(each, depth - 1)
 
 
-def _server(entry: Any) -> dict[str, Any]:
-    """Return the members of a server's entry that cannot be a credential."""
+def _redacted_server(entry: Any) -> dict[str, Any]:
+    """Return the members of a server's entry that cannot contain a credential."""
     kept: dict[str, Any] = {}
     for name, value in entry.items():
         match name, value:
@@ -154,7 +172,7 @@ def _tool_configuration(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
-    """Return what a container holds, by name or number; None for what is none."""
+    """Return the (name or index, value) pairs of a container; None if it is not a container."""
     container: Any = value
     if isinstance(value, dict):
         members: Iterable[tuple[Any, Any]] = container.items()
@@ -162,9 +180,9 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
     return enumerate(container) if isinstance(value, list | tuple) else None
 
 
-# As browsers read a URL: any number of slashes, either way round. A host is only what cannot be
-# anything else: where an `@` stands behind it, it might be a name before a password. A port goes,
-# too, because a password may begin as one does.
+# Browsers accept any number of slashes or backslashes after the scheme, and so does this pattern.
+# It does not match if an `@` follows the host, because the "host" may then be a user name before a
+# password. The port is not kept, because digits after the colon may be the start of a password.
 _URL = (
     r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?):[/\\]*(?:[^/\\?#@]*@)?"
     r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?:[/\\?#][^@]*)?"
@@ -173,14 +191,19 @@ _URL = (
 
 @frozen(kw_only=True)
 class CaptureHeader:
-    """What is known before the body's first byte. It cannot hold a credential.
+    """The facts that are known before the first byte of the body. It cannot contain a credential.
 
-    Of the response's `headers` it keeps, under lower-case names, content-type, request-id,
-    x-amzn-requestid, cf-ray, retry-after, retry-after-ms, x-should-retry, anthropic-ratelimit-*.
-    `request` is the request's body. Of its `mcp_servers`, whatever contains them, it keeps `type`,
-    `name`, the scheme and the host of `url`, and `tool_configuration`, as a list. Parameters that
-    are called as keys are (`api_key`, `headers`, ...) are left out. `messages`, `system` and the
-    schemas of tools are kept as they are.
+    Attributes:
+        version: the version of the format.
+        status: the HTTP status of the response, or None if it is unknown.
+        headers: the headers of the response, under lower-case names. Only these are kept:
+            content-type, request-id, x-amzn-requestid, cf-ray, retry-after, retry-after-ms,
+            x-should-retry, anthropic-ratelimit-*.
+        request: the body of the request, or None if it is unknown. Parameters whose names are
+            those of credentials (`api_key`, `headers`, ...) are dropped. `mcp_servers` becomes a
+            list of servers, whatever container they were in. A server keeps only its `type`,
+            `name` and `tool_configuration`, and the scheme and host of its `url`. `messages`,
+            `system` and the schemas of tools are kept unchanged.
     """
 
     version: int = field(default=1, init=False)
@@ -191,7 +214,12 @@ class CaptureHeader:
 
 @frozen
 class Chunk:
-    """Bytes that were read at once; `at` is None where the file has no times."""
+    """The bytes of one read.
+
+    Attributes:
+        at: seconds since the request was sent; None if the file has no times.
+        data: the bytes.
+    """
 
     at: float | None
     data: bytes
@@ -199,7 +227,12 @@ class Chunk:
 
 @frozen
 class CaptureEnd:
-    """How the body ended: cleanly where `error` is None, else by what `error` says."""
+    """How the body ended.
+
+    Attributes:
+        at: seconds since the request was sent; None if the file has no times.
+        error: the text of the error that ended the body; None if the body ended cleanly.
+    """
 
     at: float | None
     error: str | None
@@ -207,10 +240,14 @@ class CaptureEnd:
 
 @frozen
 class Capture:
-    """A whole file. `end` is None where the recording itself was cut, by a crash for instance.
+    """The contents of a file.
 
-    `source` is the kind of file: a capture, the plain body of a response (one chunk), or one JSON
-    payload a line (a chunk each). Only a capture has times and a header worth reading.
+    Attributes:
+        header: the header; empty unless `source` is "capture".
+        chunks: the chunks, in order. Only those of a capture have times.
+        end: how the body ended; None if the recording was cut off, for instance by a crash.
+        source: the kind of file. "capture": a capture. "body": the plain body of a response, as one
+            chunk. "payloads": one JSON payload per line, each as one chunk.
     """
 
     header: CaptureHeader
@@ -220,20 +257,26 @@ class Capture:
 
     @property
     def body(self) -> bytes:
-        """All chunks joined."""
+        """The bytes of all chunks, joined."""
         return b"".join(chunk.data for chunk in self.chunks)
 
 
 class CaptureWriter:
-    """The lines of one capture, to be appended to a file in the order they are returned.
+    """A formatter for one capture. The caller appends the returned lines to a file, in order.
 
-    The first call returns the header line too, whichever method it is. After `end` every call
-    raises RuntimeError. `at` is seconds since the request was sent, kept to the microsecond;
-    ValueError for one that is not a number from 0 to 1e9. A call that raises changes nothing.
+    The first call, of whichever method, also returns the header line. After `end`, every call
+    raises RuntimeError. `at` is seconds since the request was sent; it is rounded to the
+    microsecond. A method raises ValueError if `at` is not a number from 0 to 1e9. A call that
+    raises changes nothing.
     """
 
     def __init__(self, header: CaptureHeader) -> None:
-        """Raise TypeError or ValueError for a `header.request` that JSON cannot hold."""
+        """Format the header line.
+
+        Raises:
+            TypeError: if `header.request` contains an object of a type that JSON does not have.
+            ValueError: if `header.request` contains a value that JSON cannot hold, such as NaN.
+        """
         self._header_line = _line(
             {
                 "sansio_stream_capture": header.version,
@@ -245,12 +288,12 @@ class CaptureWriter:
         self._ended = False
 
     def begin(self) -> bytes:
-        """Return the header line, for a file that shall have it before any chunk comes."""
+        """Return the header line, to write it before the first chunk arrives."""
         return self._append(b"")
 
     def chunk(self, data: bytes | bytearray | memoryview, at: float) -> bytes:
-        """Return the line of a chunk."""
-        data = bytes(memoryview(data))  # bytes(3) would be three NULs, memoryview(3) raises
+        """Return the line for one chunk."""
+        data = bytes(memoryview(data))  # bytes(3) would give three NULs; memoryview(3) raises
         try:
             return self._append(_line({"at": _seconds(at), "text": data.decode()}))
         except UnicodeDecodeError:
@@ -258,7 +301,7 @@ class CaptureWriter:
             return self._append(_line({"at": _seconds(at), "base64": base64}))
 
     def end(self, at: float, error: str | None = None) -> bytes:
-        """Return the last line: the body ended cleanly, or by `error`."""
+        """Return the last line. `error` is the text of the error that ended the body, if any."""
         how = {"end": "eof"} if error is None else {"end": "error", "error": error}
         lines = self._append(_line({"at": _seconds(at), **how}))
         self._ended = True
@@ -266,20 +309,24 @@ class CaptureWriter:
 
     def _append(self, line: bytes) -> bytes:
         if self._ended:
-            raise RuntimeError("the end of this capture was written already")
+            raise RuntimeError("the end of this capture has already been written")
         lines, self._header_line = self._header_line + line, b""
         return lines
 
 
 def parse_capture(data: bytes | bytearray | memoryview) -> Capture:
-    """Read a whole file; its first bytes tell which of three kinds it is.
+    """Parse a whole file. Its first bytes decide which of three kinds it is.
 
-    A capture begins with the member `sansio_stream_capture`. Anything else that begins with `{` is
-    one JSON payload a line, and each becomes a frame: `event:` and its type, if that is a printable
-    string, and `data:` and the line as it is. The rest is the body of a response, byte for byte.
+    * A file that begins with the member `sansio_stream_capture` is a capture.
+    * Any other file that begins with `{`, after optional whitespace, has one JSON payload per line.
+      Each line becomes a frame. The frame has the line unchanged as its `data:`. It has the type of
+      the payload as its `event:`, if that type is a printable string.
+    * Any other file is the body of a response, byte for byte.
 
-    A last line that was cut off is what a crash leaves behind: it is dropped, and `end` is None.
-    Any other damage raises CaptureError, and nothing else is raised for any bytes.
+    A crash may cut off the last line. Such a line is dropped, and `end` is None.
+
+    Raises:
+        CaptureError: if the file has any other damage. No bytes raise any other exception.
     """
     data = bytes(memoryview(data))
     if data.startswith(_FIRST_BYTES) or (data and _FIRST_BYTES.startswith(data)):
@@ -306,7 +353,7 @@ def _parse_recording(data: bytes) -> Capture:
             case CaptureHeader():
                 header = entry
             case _ if end:
-                raise CaptureError(number, "a line after the end")
+                raise CaptureError(number, "there is a line after the end of the capture")
             case Chunk():
                 chunks.append(entry)
             case _:
@@ -318,7 +365,7 @@ def _header(value: Any) -> CaptureHeader:
     known: Any = {"status": None, "headers": {}, "request": None, **value}
     match known:
         case {"sansio_stream_capture": int(version)} if version > 1:
-            raise ValueError(f"format version {version}; this reader knows version 1")
+            raise ValueError(f"the format version is {version}; this reader supports version 1")
         case {
             "sansio_stream_capture": 1,
             "status": int() | None,
@@ -329,7 +376,7 @@ def _header(value: Any) -> CaptureHeader:
                 status=known["status"], headers=known["headers"], request=known["request"]
             )
         case _:
-            raise ValueError("a header with members of another type")
+            raise ValueError("a member of the header has the wrong type")
 
 
 def _entry(value: Any) -> Chunk | CaptureEnd | None:
@@ -343,11 +390,11 @@ def _entry(value: Any) -> Chunk | CaptureEnd | None:
         case {"at": at, "end": "error", "error": str(text)}:
             return CaptureEnd(_seconds(at), text)
         case {"text": _} | {"base64": _} | {"end": _}:
-            raise ValueError("a chunk or an end with members missing or of another type")
+            raise ValueError("a member of a chunk or an end is missing or has the wrong type")
         case {"sansio_stream_capture": _}:
-            raise ValueError("a second header: two captures in one file")
+            raise ValueError("there is a second header, so the file has two captures")
         case {}:
-            return None  # a kind of line that a later writer knows
+            return None  # a kind of line that only later versions write
         case _:
             raise ValueError("not a JSON object")
 
@@ -361,8 +408,8 @@ def _parse_payloads(data: bytes) -> Capture:
 
 def _event_line(payload: Any) -> bytes:
     match payload:
-        # Not printable are line ends, which would begin another field, and lone surrogates, which
-        # have no bytes.
+        # An unprintable name may contain a line end, which would begin another field, or a lone
+        # surrogate, which UTF-8 cannot encode.
         case {"type": str(name)} if name.isprintable():
             return f"event: {name}\n".encode()
         case _:
@@ -370,13 +417,13 @@ def _event_line(payload: Any) -> bytes:
 
 
 def _json_lines(data: bytes) -> tuple[list[tuple[int, bytes, Any]], bool]:
-    """Return (number, line, value) of each line that is not blank; and was the last one cut off?"""
+    """Return (number, line, value) of each non-blank line, and whether the last line is cut off."""
     rows: list[tuple[int, bytes, Any]] = []
     lines = re.split(_LINE_END, data)
     for number, line in enumerate(lines, 1):
         try:
             if line.strip():
-                # Decoded here, because json.loads takes some bytes for UTF-16 or UTF-32.
+                # Decode first: given bytes, json.loads would decode some as UTF-16 or UTF-32.
                 rows.append((number, line, json.loads(line.decode())))
         except RecursionError as error:
             raise CaptureError(number, "JSON nested too deeply") from error
@@ -388,13 +435,13 @@ def _json_lines(data: bytes) -> tuple[list[tuple[int, bytes, Any]], bool]:
 
 
 def _line(members: Mapping[str, Any]) -> bytes:
-    # A lone surrogate, of an error's text for instance, has no UTF-8. What "backslashreplace"
-    # writes instead is JSON's own escape for it.
+    # UTF-8 cannot encode a lone surrogate, which the text of an error may contain. The text that
+    # "backslashreplace" writes instead is also JSON's escape for that surrogate.
     text = json.dumps(members, ensure_ascii=False, allow_nan=False)
     return text.encode(errors="backslashreplace") + b"\n"
 
 
 def _seconds(at: object) -> float:
-    if isinstance(at, int | float) and not isinstance(at, bool) and 0 <= at <= _LONGEST:
+    if isinstance(at, int | float) and not isinstance(at, bool) and 0 <= at <= _MAX_SECONDS:
         return round(float(at), 6)
-    raise ValueError("a time that is not a number of seconds from 0 to 1e9")
+    raise ValueError("the time is not a number of seconds from 0 to 1e9")

@@ -1,19 +1,25 @@
-"""Translation: one attrs class <-> one JSON object, derived from the class. Knows no vocabulary.
+"""Translation between one attrs class and one JSON object.
 
-A class says once what it is made of, and reading, writing and checking follow from its annotations:
+A class declares its members once. Reading, writing and checking are derived from the annotations.
+This module itself knows no class of the vocabulary. The rules are:
 
-* a member without a default is always on the wire; one with the default None is left out if None;
-* a growing `str` member reads as "" where the wire has none, every other member as None;
-* a member of a `tuple[...]` or of another `WireObject` is decoded in turn, a union by its `type`;
-* what the typed members cannot hold (unknown members, explicit nulls, missing ones, values of
-  another type) is kept in one private slot, `_rest`, so that for every JSON object
-  `decode(cls, payload).to_dict() == payload`.
+* A member without a default is always written. A member with the default None is left out if its
+  value is None.
+* If the wire has no value for a member, the member reads as None where its type allows None.
+  Otherwise it reads as the empty value of its type, for example as "".
+* A member whose type is a `WireObject`, or a tuple of them, is decoded recursively. A member of a
+  union is decoded by its `type`.
+* Everything that the typed members cannot represent is kept in one private attribute, `_rest`:
+  unknown members, explicit nulls, missing members, values of another type. Therefore
+  `decode(cls, payload).to_dict() == payload` holds for every JSON object.
 
-`_rest` is the difference between the payload and what the typed members alone would write: wire
-names to the values that stand there instead, or to `Absence.ABSENT`.
+`_rest` is the difference between the payload and the object that the typed members alone would
+write. It maps a name on the wire to the value in the payload, or to `Absence.ABSENT` if the payload
+does not have that member.
 """
 
-# Annotations stay objects here and in the two vocabulary modules: they are read at run time.
+# This module and the modules of the vocabulary do not import `annotations` from `__future__`,
+# because the annotations are read at run time and must be objects.
 
 import enum
 import functools
@@ -40,7 +46,7 @@ AnyWireObject = TypeVar("AnyWireObject", bound="WireObject")
 
 
 class Absence(enum.Enum):
-    """What stands for "no such member", because None is JSON's null."""
+    """Marks a missing member. None cannot mark it, because None stands for null."""
 
     ABSENT = "absent"
 
@@ -48,36 +54,45 @@ class Absence(enum.Enum):
 ABSENT: Final = Absence.ABSENT
 
 set_on: Final = object.__setattr__.__get__
-"""An object in, what sets its attributes out, frozen or not: as attrs' own `__init__` does it."""
+"""Return a function that sets attributes of the given object, even if the object is frozen. The
+`__init__` that attrs generates for a frozen class does the same.
+"""
 
 OFF_WIRE: Final[dict[str, Any]] = {"wire": None}
-"""Metadata of a member that is never read from or written to the wire."""
+"""Metadata of a member that is never read from the wire and never written to it."""
 
 
 def on_wire_as(name: str) -> dict[str, Any]:
-    """Metadata of a member whose name on the wire is a keyword (`from`) or taken."""
+    """Return the metadata of a member whose attribute must have another name than on the wire.
+
+    That is the case if the name on the wire is a Python keyword (`from`) or is already in use.
+    """
     return {"wire": name}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(attrs.field,))
 def wire_object(cls: type[AnyClass]) -> type[AnyClass]:
-    """Make a class of the vocabulary: attrs, frozen, slotted, not hashable, compared as below."""
-    # WireObject compares for all: an `__eq__` generated for each class took a tenth of the import.
+    """Make an attrs class of the vocabulary: frozen, slotted and not hashable.
+
+    It inherits its comparison and its repr from `WireObject`.
+    """
+    # One inherited `__eq__` is enough: generating one per class took a tenth of the import time.
     return attrs.frozen(cls, eq=False, unsafe_hash=False, repr=False)
 
 
 @wire_object
-class WireObject:  # noqa: PLW1641  (no `__hash__`: what is inside cannot be hashed either)
-    """What stands for one JSON object. Immutable; compared by value; not hashable."""
+class WireObject:  # noqa: PLW1641  (no `__hash__`: the values inside cannot be hashed)
+    """A Python value for one JSON object. It is immutable, compared by value and not hashable."""
 
     _rest: Mapping[str, Any] | None = attrs.field(
         default=None, kw_only=True, alias="rest", metadata=OFF_WIRE
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON object that this stands for: a new dict.
+        """Return the JSON object that this value stands for, as a new dict.
 
-        What is nested deeper than the typed members is shared: treat it as read-only.
+        Containers inside the values of typed members are shared with this object. Treat them as
+        read-only.
         """
         schema = schema_of(type(self))
         written: dict[str, Any] = {} if schema.tag is None else {"type": schema.tag}
@@ -94,7 +109,7 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: what is inside cannot be has
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The members that have no name here, as they came. Treat their values as read-only."""
+        """The members that this class does not know, unchanged. Treat their values as read-only."""
         known = schema_of(type(self)).wires
         return {name: value for name, value in rest_of(self).items() if name not in known}
 
@@ -115,44 +130,47 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: what is inside cannot be has
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-# What the fold and the vocabulary do with objects. Functions, not methods: they are no promise to
-# users, for whom an object has its members, `extra` and `to_dict()`.
+# Operations for the fold and the vocabulary. They are functions, not methods, because they are not
+# part of the public interface. Users of an object have its members, `extra` and `to_dict()`.
 
 
 def evolve(item: AnyWireObject, **changes: Any) -> AnyWireObject:
-    """Return a copy with other values."""
+    """Return a copy with these constructor arguments changed."""
     return changed(item, changes)
 
 
 def copy_with(item: AnyWireObject, **changes: Any) -> AnyWireObject:
-    """Return a copy with other members; what the wire had said in their place is forgotten."""
+    """Return a copy with these members changed, without their entries in `_rest`.
+
+    The copy is therefore written with the new values, whatever the wire had for these members.
+    """
     rest = rest_of(item)
     if rest:
         members = schema_of(type(item)).members
-        forgotten = {each.wire for each in members if each.name in changes and each.wire in rest}
-        # A peer may send a million members, and this is asked for each look: where nothing is
-        # forgotten, nothing is copied.
-        if forgotten:
-            changes["rest"] = {key: rest[key] for key in rest if key not in forgotten} or None
+        dropped = {each.wire for each in members if each.name in changes and each.wire in rest}
+        # This runs at each read of a snapshot, and a peer may send a million members. So `rest` is
+        # copied only if an entry is dropped.
+        if dropped:
+            changes["rest"] = {key: rest[key] for key in rest if key not in dropped} or None
     return changed(item, changes)
 
 
 def changed(item: AnyWireObject, changes: Mapping[str, Any]) -> AnyWireObject:
-    """Return a copy with other values, in half the time of `attrs.evolve`."""
+    """Return a copy with these constructor arguments changed. Twice as fast as `attrs.evolve`."""
     schema = schema_of(type(item))
     copied = object.__new__(type(item))
     fill = set_on(copied)
-    any(
-        map(fill, schema.names, schema.values(item))
-    )  # a loop in C: what `fill` returns is never true
+    # `any` is a loop in C. It does not stop early, because `fill` returns None.
+    any(map(fill, schema.names, schema.values(item)))
     for argument, value in changes.items():
         fill(schema.arguments[argument], value)
     return copied
 
 
 class CopyTemplate(Generic[AnyWireObject]):
-    """Makes copies of an object in which nothing but some arguments differs: for what is copied
-    often. `changed` finds out each time what this knows.
+    """A template for many copies of one object that differ only in some arguments.
+
+    It is faster than `changed`, which computes the names and the other values at each call.
     """
 
     __slots__ = ("_cls", "_names", "_values")
@@ -166,24 +184,24 @@ class CopyTemplate(Generic[AnyWireObject]):
         self._values = tuple([getattr(item, name) for name in kept])
 
     def make(self, *others: Any) -> AnyWireObject:
-        """Return a copy with these values for the arguments."""
+        """Return a copy with these values of the varying arguments, in their order."""
         copied = object.__new__(self._cls)
         any(map(set_on(copied), self._names, self._values + others))  # as in `changed`
         return copied
 
 
 def with_wire(item: AnyWireObject, **members: Any) -> AnyWireObject:
-    """Return a copy that is written with these values, whatever its typed members are."""
+    """Return a copy for which `to_dict` writes these values instead of its typed members."""
     return evolve(item, rest={**rest_of(item), **members})
 
 
 def is_exact(item: Any) -> bool:
-    """Whether the typed members alone say all that the wire had."""
-    return item._rest is None  # noqa: SLF001  (this module's own)
+    """Whether the typed members alone represent everything that the wire had."""
+    return item._rest is None  # noqa: SLF001  (an attribute of this module's class)
 
 
 def has_invalid(item: WireObject, *names: str) -> bool:
-    """Whether one of these typed members is not what the wire had: missing, null, another type."""
+    """Whether one of these members is in `_rest`: missing, null or of another type on the wire."""
     rest = rest_of(item)
     if not rest:
         return False
@@ -197,19 +215,19 @@ def said_null(item: WireObject, name: str) -> bool:
 
 
 def wrong_types(item: WireObject) -> set[str]:
-    """Return the names of the typed members for which the wire had a value of another type."""
+    """Return the wire names of the members for which the wire had a value of another type."""
     rest = rest_of(item)
     known = schema_of(type(item)).wires if rest else ()
     return {name for name in rest if name in known and rest[name] not in (None, ABSENT)}
 
 
 def rest_of(item: Any) -> Mapping[str, Any]:
-    """Return what the typed members cannot hold."""
+    """Return what the typed members cannot represent."""
     return item._rest or {}  # noqa: SLF001
 
 
-# What attrs gives, typed: the checkers see a dataclass_transform and do not know that it is attrs
-# that makes the classes.
+# A typed form of `attrs.fields`. Type checkers see only a dataclass_transform, so they do not know
+# that the classes are attrs classes.
 
 
 def fields_of(cls: type[Any]) -> tuple["attrs.Attribute[Any]", ...]:
@@ -218,23 +236,25 @@ def fields_of(cls: type[Any]) -> tuple["attrs.Attribute[Any]", ...]:
     return fields
 
 
-# Deriving.
+# Deriving the schema of a class.
 
 
 class Member:
     """How one member is read and written, derived from its annotation.
 
     Attributes:
-        name: of the attribute.
-        wire: of the member of the JSON object.
-        kind: a type of which all values fit, so that most need no more than a look at their type;
-            None where there is no such type.
-        fits: whether a JSON value fits that is not null.
-        translate: JSON value that fits -> attribute; None where they are the same.
-        required: whether it is written even when it is None.
-        absent: what the attribute is where the wire has nothing that fits.
-        as_written: what is written for that: a JSON value, or ABSENT for nothing.
-        write: attribute -> JSON value.
+        name: the name of the attribute.
+        wire: the name of the member in the JSON object.
+        kind: a type whose values all fit, so that a comparison of types is enough for most values;
+            None if there is no such type.
+        fits: a function that tells whether a JSON value other than null fits.
+        translate: a function that turns a JSON value that fits into the value of the attribute;
+            None if the two are the same.
+        required: whether the member is written even if it is None.
+        absent: the value of the attribute if the wire has no value that fits.
+        as_written: what the typed member alone would write for `absent`: a JSON value, or ABSENT if
+            it would write nothing.
+        write: a function that turns the value of the attribute into a JSON value.
     """
 
     __slots__ = (
@@ -262,16 +282,16 @@ class Member:
 
 
 class ClassSchema:
-    """What is derived from one class.
+    """Everything that is derived from one class.
 
     Attributes:
-        tag: its `type` on the wire, if it has one.
-        members: what is on the wire, in the order of the positional arguments.
-        wires: the names it knows.
-        names: all attributes.
-        arguments: the attribute that an argument sets.
-        values: object -> the values of all attributes.
-        compared: object -> the values that make it equal to another one.
+        tag: the `type` of the class on the wire; None if the class has no fixed type.
+        members: the members on the wire, in the order of the positional arguments.
+        wires: the names on the wire that the class knows.
+        names: the names of all attributes.
+        arguments: the attribute that each constructor argument sets.
+        values: a function that returns the values of all attributes of an object.
+        compared: a function that returns the values by which an object is compared.
     """
 
     __slots__ = ("arguments", "compared", "members", "names", "tag", "values", "wires")
@@ -296,7 +316,7 @@ class ClassSchema:
 
 
 class ClassSchemas(dict[type[Any], ClassSchema]):
-    """The schema of each class, derived when it is first asked for."""
+    """The schema of each class. A schema is derived at its first lookup."""
 
     def __missing__(self, cls: type[Any]) -> ClassSchema:
         schema = self[cls] = ClassSchema(cls)
@@ -307,7 +327,7 @@ schema_of: Final = ClassSchemas().__getitem__
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the annotation alone."""
+    """Return the types in a union. For any other annotation, return the annotation alone."""
     if get_origin(annotation) in (None, dict, list, tuple):
         return (annotation,)
     return get_args(annotation)
@@ -324,7 +344,7 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def is_array_of_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether a JSON value is an array that holds nothing but objects."""
+    """Whether a JSON value is an array of nothing but objects."""
     return is_array(value) and all(map(is_object, value))
 
 
@@ -334,7 +354,7 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 
 
 def absent_value(annotation: Any) -> Any:
-    """Return what a member that is never None reads as where the wire has nothing."""
+    """Return the value of a member that cannot be None if the wire has no value for it."""
     return (
         decode(annotation, {})
         if is_wire_class(annotation)
@@ -345,7 +365,7 @@ def absent_value(annotation: Any) -> Any:
 def reader(
     choices: tuple[Any, ...],
 ) -> tuple[type | None, Callable[[Any], bool], Callable[[Any], Any] | None]:
-    """Derive how a JSON value is read: `kind`, `fits` and `translate` of a member."""
+    """Derive how a member is read: its `kind`, `fits` and `translate`."""
     only = choices[0]
     if only is Any:
         return None, lambda _: True, None
@@ -355,13 +375,13 @@ def reader(
         decode_item = decoder(union_members(get_args(only)[0]))
         return None, is_array_of_objects, lambda value: tuple(map(decode_item, value))
     kind = get_origin(only) or only
-    # In JSON true is no number, in Python it is.
+    # In Python, True is an int. In JSON, true is not a number.
     other = bool if kind is int else ()
     return kind, lambda value: isinstance(value, kind) and not isinstance(value, other), None
 
 
 def writer(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
-    """Derive the function that writes a member."""
+    """Derive how a member is written: its `write`."""
     if get_origin(choices[0]) is tuple:
         return lambda value: None if value is None else [item.to_dict() for item in value]
     if is_wire_class(choices[0]):
@@ -370,7 +390,7 @@ def writer(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def decoder(choices: tuple[Any, ...]) -> Callable[[Mapping[str, Any]], Any]:
-    """Derive the function that decodes a JSON object as one of several classes, by its `type`."""
+    """Derive a function that decodes a JSON object as one of these classes, chosen by `type`."""
     if len(choices) == 1:
         return functools.partial(decode, choices[0])
     by_tag = {cls.type: cls for cls in choices}
@@ -387,14 +407,14 @@ def decoder(choices: tuple[Any, ...]) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObject:
-    """Return the object that stands for `payload`, whatever it holds: it never raises.
+    """Return the object that stands for `payload`. Never raises, whatever the payload contains.
 
-    The values of untyped members are shared with the payload.
+    Containers that are not decoded are shared with the payload.
     """
     schema = schema_of(cls)
     values: list[Any] = []
     rest: dict[str, Any] = {}
-    found = len(schema.wires)  # how many members of the payload have a name here
+    found = len(schema.wires)  # the number of the payload's members that the class knows
     if schema.tag is not None:
         tag = payload.get("type", ABSENT)
         if tag != schema.tag:
@@ -419,6 +439,7 @@ def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObjec
 
 
 LACKS_TYPE: Final[Mapping[str, Any]] = {"type": ABSENT}
-"""Shared, as nothing changes what `_rest` holds: a peer may send `{}` twenty million times, and a
-dict of its own would take 184 bytes for each, beside the 160 that it takes anyway.
+"""The `_rest` of every object that lacks only its type. It can be shared because nothing changes
+it. It is shared because a peer may send `{}` twenty million times: a separate dict would take 184
+bytes for each object, in addition to the 160 bytes of the object.
 """

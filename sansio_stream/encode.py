@@ -1,8 +1,7 @@
-"""Encoding: events in, bytes of a stream out; and a message in, the events that fold to it out. For
-servers, gateways and tests.
+"""Encoding: events to the bytes of a stream, and a message to the events that fold to it.
 
-Nothing is invented: what a message never had (a stop reason, an end, a whole tool input), no stream
-that is written here has.
+Servers, gateways and tests use this module. It invents nothing: if a message lacks a stop reason,
+an end or a complete tool input, the stream lacks it, too.
 """
 
 from __future__ import annotations
@@ -55,24 +54,35 @@ __all__ = ["encode_event", "encode_stream", "events_from_message"]
 
 
 def encode_event(event: MessageStreamEvent) -> bytes:
-    """Return the one canonical frame of an event: its name, compact JSON on one line, a blank line.
+    """Return the canonical frame of an event: its name, compact JSON on one line, a blank line.
 
-    Reading it gives an equal event; an event that was kept raw is written raw. Lone surrogates are
-    written as escapes, because UTF-8 has no place for them. Raises ValueError for values that JSON
-    cannot hold (NaN), and for an unknown event whose type or raw text an event stream cannot hold.
+    Reading the frame gives an equal event. If the event has a `raw` text, the frame has that text
+    instead of JSON. Lone surrogates are written as escapes, because UTF-8 cannot encode them.
+
+    Raises:
+        ValueError: if JSON cannot represent a value of the event, such as NaN, or if a frame cannot
+            hold the type or the raw text of an unknown event.
     """
     return encode_frame(*name_and_data(event))
 
 
 def name_and_data(event: MessageStreamEvent) -> tuple[str, str]:
-    """Return the two fields of an event's frame."""
+    """Return the name and the data of an event's frame."""
     raw = event.raw if isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)) else None
     name = event.wire_type if isinstance(event, UnknownEvent) else event.type
     return name, encode_json(event.to_dict()) if raw is None else raw
 
 
 def encode_json(value: object, **layout: Any) -> str:
-    """Return JSON that UTF-8 can hold: compact, unless options of `json.dumps` say otherwise."""
+    """Return JSON text that UTF-8 can encode. It is compact unless `layout` changes that.
+
+    Args:
+        value: a JSON value.
+        layout: options of `json.dumps`.
+
+    Raises:
+        ValueError: if JSON cannot represent a value, such as NaN.
+    """
     layout.setdefault("ensure_ascii", False)
     layout.setdefault("separators", (",", ":"))
     text = json.dumps(value, allow_nan=False, **layout)
@@ -95,27 +105,33 @@ def encode_stream(
     padding: int = 16,
     seed: int = 0,
 ) -> bytes:
-    """Return a whole stream that folds to `message`, written as the API writes: for mock servers.
+    """Return a whole stream that folds to `message`, written in the style of the API.
 
-    The bytes depend on the arguments only. A message that is not `complete` gives a stream without
-    `message_stop`; a tool input that is not whole, a block that is not stopped. Of a message that a
-    machine has read from well-formed events everything comes back. What no stream can hold does
-    not: in a message made by hand, a block whose type is no string, an input that is no object, a
-    `fallback` block that names another model than the message does.
+    This function is meant for mock servers. The bytes depend only on the arguments. If the message
+    is not `complete`, the stream has no `message_stop`. A block does not stop if a stop would make
+    a reader take its incomplete tool input for complete.
+
+    Reading the stream gives back everything in a message that a machine has read from well-formed
+    events. A message made by hand may contain what no stream can express, and that does not come
+    back: a block whose type is not a string, an input that is not an object, a `fallback` block
+    that names another model than the message does.
 
     Args:
-        message: what `StreamMachine.final_message()`, `snapshot` or `message_from_dict` return.
-        delta_characters: the least and the most characters of a text that one delta brings.
-        pings: how many pings there are, anywhere after `message_start`.
-        padding: how many spaces there may be before the last brace of a line.
-        seed: of what looks random in it.
+        message: the result of `StreamMachine.final_message()`, `snapshot` or `message_from_dict`.
+        delta_characters: the smallest and the largest number of characters in one delta of a text.
+        pings: the number of pings. Each has a pseudo-random place after `message_start`.
+        padding: the largest number of spaces before the last brace of a line.
+        seed: the seed of all pseudo-random choices.
 
-    Raises ValueError for numbers out of range, and for what JSON cannot hold.
+    Raises:
+        ValueError: if a number is out of range, or if JSON cannot represent a value of the message.
     """
     least, most = delta_characters
     if not 1 <= least <= most or min(pings, padding) < 0:
-        raise ValueError("a delta has at least 1 character; pings and padding are not negative")
-    chance = Chance(seed)
+        raise ValueError(
+            "delta_characters must be at least 1 and ascending; pings and padding at least 0"
+        )
+    chance = PseudoRandom(seed)
     sizes = (chance.between(least, most) for _ in itertools.count())
     events = list(events_from_message(message, sizes))
     for _ in range(pings):
@@ -128,15 +144,16 @@ def encode_stream(
 def events_from_message(
     message: Message, delta_characters: Iterable[int]
 ) -> Iterator[MessageStreamEvent]:
-    """Return the events that fold to `message`: what a server that had it whole would send.
+    """Yield the events that fold to `message`: those that a server would send for it.
 
     Args:
         message: as in `encode_stream`.
-        delta_characters: how many characters each delta shall bring, one after another: 0 gives an
-            empty delta. Taken as far as it is needed, so it must not be zeros for ever; where it
-            ends, what is left of a text comes in one delta.
+        delta_characters: the number of characters in each delta, in order. 0 gives an empty delta.
+            It may be endless, because no more numbers are taken than are needed, but it must not
+            yield zeros for ever. After its end, the rest of each text comes in one delta.
 
-    Raises ValueError for a negative number.
+    Raises:
+        ValueError: if a number is negative.
     """
     sizes = iter(delta_characters)
     yield MessageStartEvent(message_at_its_start(message))
@@ -154,18 +171,18 @@ def events_from_message(
 
 
 def padded(event: MessageStreamEvent, spaces: int) -> bytes:
-    """Return a frame with so many spaces before the last brace of its JSON."""
+    """Return the frame of an event with this many spaces before the last brace of its JSON."""
     name, data = name_and_data(event)
     if isinstance(event, PingEvent):
-        data = '{"type": "ping"}'  # the one line that the API writes with a space
+        data = '{"type": "ping"}'  # the only payload in which the API writes a space
     return encode_frame(name, data[:-1] + spaces * " " + data[-1:])
 
 
-class Chance:
-    """Numbers that look random and are the same for the same seed.
+class PseudoRandom:
+    """A generator of pseudo-random numbers. The same seed always gives the same numbers.
 
-    A linear congruential generator with Knuth's constants for MMIX, of which the upper half is
-    used: the core does not import `random`.
+    It is a linear congruential generator with Knuth's constants for MMIX. It uses only the upper
+    half of its state. `random` is not used, because the core does not import it.
     """
 
     def __init__(self, seed: int) -> None:
@@ -177,11 +194,11 @@ class Chance:
         return least + (self._state >> 32) % (most - least + 1)
 
 
-# What comes at the start, and what comes later.
+# Dividing a message: the parts in message_start, and the parts in later events.
 
 
 def message_at_its_start(message: Message) -> Message:
-    """Return the message without what later events bring."""
+    """Return the message for message_start: without the values that later events set."""
     start: Message = without(message, content=())
     if message.stop_reason is not None:
         start = without(
@@ -200,7 +217,7 @@ def message_at_its_start(message: Message) -> Message:
 
 
 def last_changes_of(message: Message) -> MessageDeltaEvent:
-    """Return the message_delta that brings what came late."""
+    """Return the message_delta that sets the values which are known only after the content."""
     tokens = message.usage.output_tokens
     return MessageDeltaEvent(
         MessageDelta(
@@ -219,7 +236,7 @@ def last_changes_of(message: Message) -> MessageDeltaEvent:
 def block_and_deltas(
     block: ContentBlock, sizes: Iterator[int]
 ) -> tuple[ContentBlock, list[ContentBlockDelta]]:
-    """Return a block as it starts, and its deltas; what no delta brings is there from the start."""
+    """Return a block as it starts, and its deltas. What no delta can set is set at the start."""
     deltas: list[ContentBlockDelta] = []
     match block:
         case UnknownBlock():
@@ -237,7 +254,7 @@ def block_and_deltas(
             deltas.append(CompactionDelta(content))
         case InputBlock():
             start, text = input_block_and_text(block)
-            # The first delta of an input is empty.
+            # The API sends an empty first delta of an input.
             deltas += [InputJSONDelta(piece) for piece in ("", *pieces(text, sizes))]
         case _:
             start = block
@@ -247,17 +264,21 @@ def block_and_deltas(
 def input_block_and_text(block: Any) -> tuple[ContentBlock, str]:
     """Return a tool call as it starts, and the text of its input.
 
-    The text as it came, broken or cut as it may be; else the input, if there is anything in it.
+    The text is `input_json` unchanged, even if it is damaged or cut off. If there is no such text,
+    it is the JSON of the input, or "" if the input is empty.
     """
     text = block.input_json or (encode_json(block.input) if block.input else "")
-    # Without a text the start block's input stands; it may be no object, and then it is shown.
+    # If there is no text, the start block carries the input. `partial_input` has it even if it is
+    # not an object.
     sent: Any = {} if text else block.partial_input
     return block_from_dict({**block.to_dict(), "input": sent}), text
 
 
 def is_running(block: ContentBlock) -> bool:
-    """Whether the block must not stop, because its input would be taken for whole: it is running,
-    or a piece of it was lost and what came is an object all the same.
+    """Whether the block must not stop, because its input would then be taken for complete.
+
+    A block that is still running must not stop. Nor must one of which a piece of the input was lost
+    if the rest of the input happens to be a JSON object.
     """
     if not isinstance(block, InputBlock) or block.input_state == "complete":
         return False
@@ -267,7 +288,7 @@ def is_running(block: ContentBlock) -> bool:
 
 
 def value_of(block: InputBlock) -> Any:
-    """Return the value of what came of an input; None for what is no JSON."""
+    """Return the value of the part of an input that arrived; None if that part is not JSON."""
     if not block.input_json:
         return block.partial_input
     try:
@@ -277,18 +298,22 @@ def value_of(block: InputBlock) -> Any:
 
 
 def without(item: Any, **members: Any) -> Any:
-    """Return a copy with other values for those of these members that say something."""
+    """Return a copy with these members changed, except those that are already falsy."""
     return copy_with(
         item, **{name: value for name, value in members.items() if getattr(item, name)}
     )
 
 
 def pieces(text: str, sizes: Iterator[int]) -> Iterator[str]:
-    """Cut a text."""
+    """Yield a text in pieces of these sizes.
+
+    Raises:
+        ValueError: if a size is negative.
+    """
     at = 0
     while at < len(text):
         size = next(sizes, len(text))
         if size < 0:
-            raise ValueError("a delta cannot have less than no characters")
+            raise ValueError(f"delta_characters must not have a negative number, but has {size}")
         yield text[at : at + size]
         at += size

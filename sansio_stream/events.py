@@ -1,8 +1,9 @@
 """Vocabulary: the events of a stream and the deltas inside them, as frozen values.
 
-One JSON object in, one event out, and back without loss. Knows no order: `transitions` does.
+Each class stands for one JSON object, and translates it to an event and back without loss. The
+order of events is not in this module but in `transitions`.
 
-A new delta type is one class here, with its name in `__all__` and in `ContentBlockDelta`, and at
+A new type of delta needs one class here, its name in `__all__` and in `ContentBlockDelta`, and at
 most one line in the fold.
 """
 
@@ -57,7 +58,7 @@ class TextDelta(WireObject):
 
 @wire_object
 class InputJSONDelta(WireObject):
-    """More of the JSON text of a tool input, cut anywhere: in words, numbers, escapes. Often ""."""
+    """More JSON text of a tool input. It may be cut in a word, number or escape. Often it is ""."""
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
     partial_json: str
@@ -65,7 +66,7 @@ class InputJSONDelta(WireObject):
 
 @wire_object
 class ThinkingDelta(WireObject):
-    """More reasoning. Compatible servers may send the signature with it."""
+    """More reasoning. Compatible servers may send the signature in the same delta."""
 
     type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
     thinking: str
@@ -75,7 +76,7 @@ class ThinkingDelta(WireObject):
 
 @wire_object
 class SignatureDelta(WireObject):
-    """The signature of the reasoning, whole."""
+    """The whole signature of the reasoning."""
 
     type: ClassVar[Literal["signature_delta"]] = "signature_delta"
     signature: str
@@ -91,7 +92,7 @@ class CitationsDelta(WireObject):
 
 @wire_object
 class CompactionDelta(WireObject):
-    """The summary of a compaction block, whole."""
+    """The whole summary of a compaction block."""
 
     type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
     content: str | None
@@ -100,7 +101,7 @@ class CompactionDelta(WireObject):
 
 @wire_object
 class UnknownDelta(WireObject):
-    """A delta of a type without a class here, or without its payload; the rest is in `extra`."""
+    """A delta whose type has no class here, or which lacks its payload. See `extra`."""
 
     type: ClassVar[Literal["unknown"]] = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))
@@ -116,12 +117,15 @@ ContentBlockDelta: TypeAlias = (
     | UnknownDelta
 )
 
-# What a message_delta carries.
+# The objects inside a message_delta or an error.
 
 
 @wire_object
 class MessageDelta(WireObject):
-    """Changes of the message itself. None is "absent" and "null": `to_dict()` tells them apart."""
+    """Changes to the message itself.
+
+    A member is None if it is absent or null on the wire. `to_dict()` shows which of the two it is.
+    """
 
     stop_reason: StopReason | None
     stop_sequence: str | None
@@ -132,7 +136,7 @@ class MessageDelta(WireObject):
 
 @wire_object
 class MessageDeltaUsage(WireObject):
-    """Totals so far: they replace the earlier ones. The members are those of `Usage`."""
+    """The totals so far, which replace the earlier ones. The members are those of `Usage`."""
 
     output_tokens: int | None
     input_tokens: int | None = None
@@ -150,7 +154,7 @@ class MessageDeltaUsage(WireObject):
 
 @wire_object
 class ErrorDetail(WireObject):
-    """What an error event says."""
+    """The `error` object of an error event."""
 
     type: str | None = None
     message: str | None = None
@@ -170,7 +174,12 @@ class MessageStartEvent(WireObject):
 
 @wire_object
 class ContentBlockStartEvent(WireObject):
-    """A content block begins; `content_block` is as it was sent, and its input is not complete."""
+    """A content block begins.
+
+    Attributes:
+        index: the place of the block in the content of the message.
+        content_block: the block as it was sent. Its tool input is not complete yet.
+    """
 
     type: ClassVar[Literal["content_block_start"]] = "content_block_start"
     index: int
@@ -191,7 +200,8 @@ class ContentBlockStopEvent(WireObject):
     """A content block is finished.
 
     Attributes:
-        content_block: the finished block; None where no machine has folded it. Not compared.
+        index: the place of the block in the content of the message.
+        content_block: the finished block; None if no machine has folded the event. Not compared.
     """
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
@@ -203,7 +213,7 @@ class ContentBlockStopEvent(WireObject):
 
 @wire_object
 class MessageDeltaEvent(WireObject):
-    """The message itself changes: usually the stop reason and the usage, once, after all blocks."""
+    """The message itself changes, usually once after all blocks: its stop reason and its usage."""
 
     type: ClassVar[Literal["message_delta"]] = "message_delta"
     delta: MessageDelta
@@ -214,10 +224,10 @@ class MessageDeltaEvent(WireObject):
 
 @wire_object
 class MessageStopEvent(WireObject):
-    """The message is whole: the only proof of it.
+    """The message is complete. No other event proves that.
 
     Attributes:
-        message: the finished message; None on an event that no machine has folded. Not compared.
+        message: the finished message; None if no machine has folded the event. Not compared.
     """
 
     type: ClassVar[Literal["message_stop"]] = "message_stop"
@@ -228,10 +238,10 @@ class MessageStopEvent(WireObject):
 
 @wire_object
 class PingEvent(WireObject):
-    """A sign of life.
+    """A keep-alive event without content.
 
     Attributes:
-        raw: the data where it is not a JSON object, else None; not part of `to_dict()`.
+        raw: the data of the frame if it is not a JSON object, else None. Not part of `to_dict()`.
     """
 
     type: ClassVar[Literal["ping"]] = "ping"
@@ -240,14 +250,14 @@ class PingEvent(WireObject):
 
 @wire_object
 class ErrorEvent(WireObject):
-    """The server gave up; nothing that follows counts.
+    """The server has given up. Later events are ignored.
 
-    Read it by its properties: servers differ in its shape.
+    Servers send errors in different shapes. The properties read all of these shapes.
 
     Attributes:
-        error: the standard object; all its members None where the payload has none.
-        request_id: the server's name for the request.
-        raw: the data where it is not a JSON object, else None; not part of `to_dict()`.
+        error: the standard object. All its members are None if the payload has no such object.
+        request_id: the server's id of the request.
+        raw: the data of the frame if it is not a JSON object, else None. Not part of `to_dict()`.
     """
 
     type: ClassVar[Literal["error"]] = "error"
@@ -257,7 +267,7 @@ class ErrorEvent(WireObject):
 
     @property
     def error_type(self) -> str | None:
-        """The kind of error, as `overloaded_error`; else the payload's own `type`."""
+        """The kind of error, such as `overloaded_error`, or else the payload's own `type`."""
         if self.error.type is not None:
             return self.error.type
         sent = self.to_dict().get("type")
@@ -265,7 +275,7 @@ class ErrorEvent(WireObject):
 
     @property
     def message(self) -> str:
-        """The sentence for a person, from wherever the server has put it, or ""."""
+        """The text for a person, wherever the server has put it; "" if there is none."""
         if self.error.message is not None:
             return self.error.message
         sent = self.to_dict()
@@ -276,7 +286,10 @@ class ErrorEvent(WireObject):
 
     @property
     def code(self) -> int | None:
-        """An HTTP status that the server has put beside or into the error as `code`, if any."""
+        """The HTTP status that the server has sent as `code`, or None.
+
+        The `code` may stand beside the standard error object or inside it.
+        """
         for members in (self.extra, self.error.extra):
             code = members.get("code")
             if type(code) is int and code in HTTP_ERRORS:
@@ -289,11 +302,11 @@ HTTP_ERRORS: Final = range(400, 600)
 
 @wire_object
 class UnknownEvent(WireObject):
-    """An event of a type without a class here, or without what its type needs; see `extra`.
+    """An event whose type has no class here, or which lacks what its type needs. See `extra`.
 
     Attributes:
-        wire_type: the payload's type, or else the frame's name, or "".
-        raw: the data where it is not a JSON object, else None; not part of `to_dict()`.
+        wire_type: the payload's type, or else the frame's name, or else "".
+        raw: the data of the frame if it is not a JSON object, else None. Not part of `to_dict()`.
     """
 
     type: ClassVar[Literal["unknown"]] = "unknown"
@@ -313,7 +326,8 @@ MessageStreamEvent: TypeAlias = (
     | UnknownEvent
 )
 
-# Others tell "raw" events, as they are on the wire, from typed ones. Here they are the same.
+# Some libraries have separate classes for "raw" events, which are as on the wire. Here both names
+# mean the same class.
 RawMessageStartEvent: TypeAlias = MessageStartEvent
 RawContentBlockStartEvent: TypeAlias = ContentBlockStartEvent
 RawContentBlockDeltaEvent: TypeAlias = ContentBlockDeltaEvent

@@ -1,8 +1,8 @@
-"""Content: what an event carries of the message, and so what is lost where it is kept out or cannot
-be folded.
+"""Content: the part of the message that an event carries.
 
-Asked only where something was wrong, and of events that are kept out: it costs a clean stream
-nothing.
+The content of an event is lost if the event is kept out of the message, or cannot be folded. The
+machine calls these functions only if something was wrong, so a clean stream pays nothing for them.
+Observers also call two of them to see the progress of the model.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ if TYPE_CHECKING:
 CONTENT_EVENTS: Final = frozenset(
     cls.type for cls in (MessageStartEvent, ContentBlockStartEvent, ContentBlockDeltaEvent)
 )
-"""The events that carry content. The names are those on the wire."""
+"""The types, on the wire, of the events that carry content."""
 
 NOT_CONTENT: Final = frozenset({"type", "estimated_tokens"})
-"""The members of a delta, or of a block, that are not content of the message."""
+"""The members of a delta or a block that are not content of the message."""
 
 
 def content_of(item: WireObject) -> set[str]:
-    """Return the names of the members of a delta or a block that are content, and neither empty,
-    null nor 0.
+    """Return the names of the members of a delta or a block that have content.
+
+    A member that is empty, null or 0 has no content.
     """
     return {name for name, value in item.to_dict().items() if value and name not in NOT_CONTENT}
 
@@ -55,12 +56,12 @@ def says_something(item: WireObject) -> bool:
 
 
 def has_value(value: Any) -> bool:
-    """Whether a member of another type has a value all the same: 0 and false are values."""
+    """Whether a value of the wrong type is not empty. 0 and false are not empty."""
     return value is not None and value not in ("", [], {})
 
 
 def carries_content(event: MessageStreamEvent) -> bool:
-    """Whether content of the message is lost where this event is kept out of it."""
+    """Whether content is lost if this event is kept out of the message."""
     match event:
         case MessageStartEvent(message=message):
             return any(map(says_something, message.content))
@@ -73,7 +74,7 @@ def carries_content(event: MessageStreamEvent) -> bool:
 
 
 def brings_content(event: ContentBlockDeltaEvent) -> bool:
-    """Whether a delta is neither empty nor unknown: whether the model has gone on."""
+    """Whether a delta shows progress of the model: whether it is known and not empty."""
     delta = event.delta
     return any(getattr(delta, name) for name in PROGRESS.get(type(delta), ()))
 
@@ -81,23 +82,23 @@ def brings_content(event: ContentBlockDeltaEvent) -> bool:
 PROGRESS: Final[dict[type, tuple[str, ...]]] = {
     TextDelta: ("text",),
     InputJSONDelta: ("partial_json",),
-    # Of thinking that is not shown, a server says only how much there is.
+    # If the thinking is not shown, a server sends only an estimate of its tokens.
     ThinkingDelta: ("thinking", "signature", "estimated_tokens"),
     SignatureDelta: ("signature",),
     CitationsDelta: ("citation",),
     CompactionDelta: ("content", "encrypted_content"),
 }
-"""In which attributes of a delta there may be content, by its class."""
+"""For each class of deltas, the attributes that show progress."""
 
 
 def looks_like_content(payload: Mapping[str, Any]) -> bool:
-    """Whether a payload has an object with a type where content events have theirs."""
+    """Whether the `delta`, `content_block` or `message` of a payload is an object with a type."""
     parts = [payload.get(member) for member in ("delta", "content_block", "message")]
     return any(is_object(part) and isinstance(part.get("type"), str) for part in parts)
 
 
 def visible_text(event: MessageStreamEvent) -> str:
-    """Return the text and the thinking that an event brings: what a person reads."""
+    """Return the text or the thinking in an event, which is what a person reads."""
     match event:
         case ContentBlockDeltaEvent(delta=TextDelta(text=text) | ThinkingDelta(thinking=text)):
             return text
@@ -110,7 +111,7 @@ def visible_text(event: MessageStreamEvent) -> str:
 
 
 def text_of(block: ContentBlock) -> str:
-    """Return the text or the thinking of a block."""
+    """Return the text or the thinking of a block, or "" if it has neither."""
     match block:
         case TextBlock(text=text) | ThinkingBlock(thinking=text):
             return text
@@ -119,7 +120,7 @@ def text_of(block: ContentBlock) -> str:
 
 
 def may_be_content(event: MessageStreamEvent) -> bool:
-    """Whether an event is one that carries content, or looks like one and has another type."""
+    """Whether an event carries content, or looks like such an event but has another type."""
     if isinstance(event, UnknownEvent):
         if event.raw is not None:
             return False
@@ -128,8 +129,9 @@ def may_be_content(event: MessageStreamEvent) -> bool:
 
 
 def may_be_input(delta_type: object) -> bool:
-    """Whether a delta of that type on the wire may be a piece of a tool input: one that is, or of
-    which nobody knows what it is.
+    """Whether a delta with this type on the wire may be a piece of a tool input.
+
+    A delta with the type of such pieces may be one, and so may a delta of any unknown type.
     """
     return delta_type not in OTHER_DELTAS
 
@@ -140,8 +142,10 @@ OTHER_DELTAS: Final = tuple(
 
 
 def may_hold_input(event: UnknownEvent) -> bool:
-    """Whether an unknown event, with which content was lost, may have held a piece of a tool input:
-    any but a message_start, a message_delta, and a delta whose type says that it is something else.
+    """Whether an unknown event that lost content may have held a piece of a tool input.
+
+    A message_start and a message_delta hold no such piece. Neither does an event with a delta whose
+    type is that of other content. Any other unknown event may hold one.
     """
     delta = event.extra.get("delta")
     if is_object(delta) and not may_be_input(delta.get("type")):

@@ -1,8 +1,8 @@
-"""A message to JSON text and back, with all that it knows: for databases, logs and queues.
+"""A message to JSON text and back without loss, for databases, logs and queues.
 
-`Message.to_dict()` is what the API takes: it leaves out what is not on the wire. Here that is kept
-beside it: whether the message is complete, the deltas that no rule could fold, and of each tool
-input its text, its state and what was wrong with it.
+`Message.to_dict()` returns what the API accepts, which leaves out everything that is not on the
+wire. The text of this module also has that rest: whether the message is complete, the deltas that
+could not be folded, and the text, the state and the error of each tool input.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ __all__ = ["message_from_json", "message_to_json"]
 
 FORMAT: Final = "sansio-stream message"
 VERSION: Final = 1
-DEPTH: Final = 1_000
-"""How deep the text may nest: deeper than any message that the default limits let in."""
+MAX_DEPTH: Final = 1_000
+"""How deep the text may nest. It is more than the default limits allow for any message."""
 
 
 def message_to_json(message: Message) -> str:
-    """Return a message as JSON text, on one line: an object with its wire form as `message`.
+    """Return a message as JSON text on one line: an object with its wire form as `message`.
 
-    `message_from_json` gives back an equal message, which answers all questions as this one does.
-    Raises ValueError for what JSON cannot hold: a number that is infinite.
+    `message_from_json` returns an equal message, and all its properties have the same values.
+
+    Raises:
+        ValueError: if JSON cannot represent a value of the message, such as an infinite number.
     """
     blocks = {
         str(place): kept for place, block in enumerate(message.content) if (kept := off_wire(block))
@@ -51,25 +53,29 @@ def message_to_json(message: Message) -> str:
 def message_from_json(text: str) -> Message:
     """Return the message that `message_to_json` has written.
 
-    Raises ValueError for any other text, `InvalidJSONError` where it is not JSON.
+    Raises:
+        InvalidJSONError: if the text is not JSON. It is a ValueError.
+        ValueError: if the text is JSON, but not JSON that `message_to_json` has written.
     """
-    stored = loads(text, DEPTH)
+    stored = loads(text, MAX_DEPTH)
     if not is_object(stored) or (stored.get("format"), stored.get("version")) != (FORMAT, VERSION):
-        raise ValueError(f"a JSON object of the format {FORMAT!r}, version {VERSION}, is needed")
+        raise ValueError(
+            f"the text is not a JSON object of the format {FORMAT!r}, version {VERSION}"
+        )
     try:
         message = decode(Message, stored["message"])
         content = list(message.content)
         for place, kept in stored["blocks"].items():
             content[int(place)] = restored(content[int(place)], kept)
-        # Not by `copy_with`: what the wire had in the place of `content` stays.
+        # `copy_with` would drop what `_rest` has in the place of `content`.
         return evolve(message, content=tuple(content), complete=stored["complete"] is True)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         flaw = printable(repr(error))
-        raise ValueError(f"a message that was stored is damaged: {flaw}") from error
+        raise ValueError(f"the stored message is damaged: {flaw}") from error
 
 
 def off_wire(block: ContentBlock) -> dict[str, Any]:
-    """Return what a block knows and does not write on the wire; nothing for most."""
+    """Return the parts of a block that its wire form leaves out. Most blocks have none."""
     kept: dict[str, Any] = {}
     if block.unfolded:
         kept["unfolded"] = [delta.to_dict() for delta in block.unfolded]
@@ -79,7 +85,7 @@ def off_wire(block: ContentBlock) -> dict[str, Any]:
 
 
 def restored(block: ContentBlock, kept: dict[str, Any]) -> ContentBlock:
-    """Return a block with what `off_wire` has kept of it."""
+    """Return a block with the parts that `off_wire` returned for it."""
     unfolded = kept.get("unfolded", [])
     if is_array(unfolded) and unfolded:
         block = evolve(block, unfolded=tuple(map(delta_from_dict, unfolded)))

@@ -1,7 +1,7 @@
-"""From payload to event: a JSON object in, the event that it stands for and what was wrong with it
-out.
+"""Payload to event: a JSON object in; the event that it stands for, and its flaws, out.
 
-Knows no frames and no order. What it finds wrong never depends on other events.
+This module knows no frames and no order of events. The flaws of a payload never depend on other
+events.
 """
 
 from __future__ import annotations
@@ -47,21 +47,23 @@ if TYPE_CHECKING:
 __all__ = ["event_from_dict"]
 
 HARMLESS_MEMBERS: Final = frozenset({"input", "caller", "toolset_name", "estimated_tokens"})
-"""The members of blocks and deltas that may have another type without a loss of content. An input
-of another type is for its block to say: `input_state` is "invalid".
+"""The members of blocks and deltas that may have another type without a loss of content. If `input`
+has another type, the block itself reports that: its `input_state` is "invalid".
 """
 
 NAMES_WITH_PARTS: Final = CONTENT_EVENTS | {MessageDeltaEvent.type, ErrorEvent.type}
-"""The events that may have a `delta`, `content_block` or `message` that is an object."""
+"""The types of events in which `delta`, `content_block` or `message` may be an object."""
 
 Flaws: TypeAlias = tuple[Flaw, ...]
 
 
 def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
-    """Return the event that a payload stands for; `to_dict()` gives the payload back. Never raises.
+    """Return the event that a payload stands for. Never raises.
 
-    Decided by the payload's type, else by the shape of an error; a type that has no class, or a
-    known one that lacks what it needs, gives `UnknownEvent`.
+    The `to_dict()` of the event returns the payload again. The type of the payload decides the
+    class of the event. If that type is missing or has no class, a payload with the shape of an
+    error gives an `ErrorEvent`, and any other payload an `UnknownEvent`. A payload that lacks what
+    its type needs also gives an `UnknownEvent`.
     """
     event, _ = event_from_payload("", payload, Limits().blocks)
     return event
@@ -70,10 +72,11 @@ def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:
 def event_from_payload(
     name: str, payload: Mapping[str, Any], max_blocks: int
 ) -> tuple[MessageStreamEvent, Flaws]:
-    """Return the event of a JSON object in a frame called `name`, and what was wrong with it."""
+    """Return the event of a JSON object in a frame with this name, and its flaws."""
     tag = payload.get("type")
-    # The two shortcuts here are taken by nearly all events, and change nothing: where name and type
-    # agree no rule says otherwise, and nothing is wrong with a delta that has what its class needs.
+    # Nearly all events take the two shortcuts in this function. They never change the result: if
+    # name and type agree, `kind_of` returns that type, and an exact delta with an index in range
+    # has no flaw.
     kind = name if name == tag and name in EVENTS else kind_of(name, payload)
     is_sure = isinstance(tag, str) and (name == tag or not name)
     flaws = () if is_sure else flaws_of_type(name, payload, kind)
@@ -116,16 +119,17 @@ _decode_delta = decoder(get_args(ContentBlockDelta))
 
 
 def delta_from_dict(payload: Mapping[str, Any]) -> ContentBlockDelta:
-    """Return the delta that a JSON object stands for, maybe an `UnknownDelta`. Never raises."""
+    """Return the delta that a JSON object stands for, or an `UnknownDelta`. Never raises."""
     delta: ContentBlockDelta = _decode_delta(payload)
     return decode(UnknownDelta, payload) if lacks_payload(delta) else delta
 
 
 def flaws_of_type(name: str, payload: Mapping[str, Any], kind: str | None) -> Flaws:
-    """Return what is wrong with the type of a payload in a frame called `name`.
+    """Return the flaws in the type of a payload in a frame with this name.
 
-    Content is lost where a ping or an unknown event has the name of a content event, and where
-    nothing tells what a payload without a type is that looks like one.
+    Content is lost in two cases. In the first, a ping or an unknown event has the name of a content
+    event. In the second, a payload without a type looks like content, but becomes an event that
+    carries no such object.
     """
     if not isinstance(payload.get("type"), str):
         has_place = kind in NAMES_WITH_PARTS
@@ -136,7 +140,7 @@ def flaws_of_type(name: str, payload: Mapping[str, Any], kind: str | None) -> Fl
 
 
 def flaws_of_message_delta(event: MessageDeltaEvent) -> Flaws:
-    """Return what is wrong with the members of a message_delta, but for their types."""
+    """Return the flaws in the members of a message_delta, except wrong types."""
     flaws: Flaws = ()
     if has_invalid(event, "delta"):
         flaws = (Flaw(ViolationCode.MISSING_DELTA),)
@@ -148,9 +152,10 @@ def flaws_of_message_delta(event: MessageDeltaEvent) -> Flaws:
 
 
 def misplaced_members(event: MessageDeltaEvent) -> set[str]:
-    """Return the names of members that a message has, and a message_delta not, or elsewhere.
+    """Return the names of members of a message that stand in the wrong place in a message_delta.
 
-    A usage inside `delta` is none where the event itself has no usage: then it counts.
+    A message_delta has no such member, or has it in the other of its two objects. A `usage` inside
+    `delta` is not misplaced if the event itself has no usage, because `usage_of` then returns it.
     """
     known = schema_of(Message).wires
     said = [*event.extra.items(), *event.delta.extra.items()]
@@ -161,7 +166,7 @@ def misplaced_members(event: MessageDeltaEvent) -> set[str]:
 
 
 def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
-    """Return the members of a message_delta, and of its `delta`, that have no name here."""
+    """Return the members of a message_delta, and of its `delta`, that no class here knows."""
     if is_exact(event) and is_exact(event.delta):
         return {}
     known = schema_of(Message).wires
@@ -170,16 +175,16 @@ def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
 
 
 def usage_of(event: MessageDeltaEvent) -> MessageDeltaUsage:
-    """Return the usage of a message_delta: the event's, or where it has none that of `delta`."""
+    """Return the usage of a message_delta, or that of its `delta` if the event has none."""
     inner = event.delta.extra.get("usage") if has_invalid(event, "usage") else None
     return decode(MessageDeltaUsage, inner) if is_object(inner) else event.usage
 
 
 def flaws_of_members(event: MessageStreamEvent) -> Flaws:
-    """Return the flaw of members that have another type, or nothing.
+    """Return the flaw of members that have a wrong type, or nothing.
 
-    Content is lost by those that have a value and are content of a block, of a delta, or the
-    content of a message, and by a stop_reason of a message_delta.
+    Content is lost if such a member has a value and is content of a block or a delta, or is the
+    `content` of a message. A `stop_reason` of a message_delta counts as content here.
     """
     parts = typed_parts_of(event)
     if all(map(is_exact, parts)):
@@ -203,7 +208,7 @@ def flaws_of_members(event: MessageStreamEvent) -> Flaws:
 
 
 def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
-    """Return the objects inside an event whose members end in the message."""
+    """Return the objects in an event whose members become part of the message."""
     match event:
         case MessageStartEvent(message=message):
             return message, message.usage, *message.content
@@ -218,7 +223,7 @@ def typed_parts_of(event: MessageStreamEvent) -> tuple[WireObject, ...]:
 
 
 def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
-    """Return the event of data that is not a JSON object, or None where its name promises one."""
+    """Return the event of data that is not a JSON object; None if its name requires an object."""
     if name == "ping":
         return PingEvent(raw=text)
     if name == "error":
@@ -226,11 +231,11 @@ def event_from_text(name: str, text: str) -> MessageStreamEvent | None:
     return None if name in EVENTS else UnknownEvent(name, raw=text)
 
 
-# Which event a payload is.
+# The choice of the event for a payload.
 
 
 def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
-    """Return the type of the event, or None for an unknown one. The first fitting rule decides."""
+    """Return the type of the event, or None if it is unknown. The first rule that fits decides."""
     tag = payload.get("type")
     if "error" in (name, tag):
         return "error"
@@ -239,7 +244,7 @@ def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
             return tag
     elif name in EVENTS:
         return name
-    # llama.cpp and some gateways: {"error": {...}}, or {"code": 500, "message": "no slot"}
+    # llama.cpp and some gateways send {"error": {...}} or {"code": 500, "message": "no slot"}.
     error = payload.get("error")
     if isinstance(error, dict) or (isinstance(error, str) and error):
         return "error"
@@ -249,13 +254,13 @@ def kind_of(name: str, payload: Mapping[str, Any]) -> str | None:
 
 
 def unknown_event(name: str, payload: Mapping[str, Any]) -> UnknownEvent:
-    """Return the event that keeps everything and means nothing."""
+    """Return an `UnknownEvent` that keeps the whole payload."""
     event = decode(UnknownEvent, payload)
     return evolve(event, wire_type=name) if has_invalid(event, "type") else event
 
 
 def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
-    """Whether a member is unusable that says where the event belongs, or what is in it."""
+    """Whether the event cannot be used, because its index or the object inside it is unusable."""
     match event:
         case MessageStartEvent():
             return has_invalid(event, "message")
@@ -274,17 +279,18 @@ def lacks_routing(event: MessageStreamEvent, max_blocks: int) -> bool:
 
 
 def has_other_type(delta: ContentBlockDelta) -> bool:
-    """Whether the first member of a delta of a known type, which is its payload, is there and of
-    another type.
+    """Whether a delta of a known type has a payload, but of another type.
+
+    The payload of a delta is the first member of its class.
     """
     return schema_of(type(delta)).members[0].wire in wrong_types(delta)
 
 
 def lacks_payload(delta: ContentBlockDelta) -> bool:
-    """Whether the first member of a delta of a known type, which is its payload, is unusable.
+    """Whether a delta of a known type lacks a usable payload.
 
-    A delta that leaves it out may bring another one that is folded: a signature, or an encrypted
-    content.
+    The payload of a delta is the first member of its class. A delta may leave it out if it has
+    another member that is folded: a signature, or encrypted content.
     """
     payload, *others = schema_of(type(delta)).members
     if not has_invalid(delta, payload.wire):

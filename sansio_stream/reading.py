@@ -1,7 +1,6 @@
-"""From frame to event: a frame or a payload in; the event it stands for, and what was wrong with
-it, out.
+"""Frame to event: a frame or a payload in; the event that it stands for, and its flaws, out.
 
-Knows no order and keeps nothing.
+This module knows no order of events, and keeps nothing from one frame to the next.
 """
 
 from __future__ import annotations
@@ -36,11 +35,13 @@ if TYPE_CHECKING:
 
 done_marker: Final = re.compile(r'\s*(?:data:\s*)?"?\[DONE\]"?\s*', re.IGNORECASE).fullmatch
 MARKER_CHARACTERS: Final = 32
-"""What is longer is no end mark: to ask for the length first is all that it costs most frames."""
+"""The maximum length of an end mark. Most frames are longer, so the comparison of the length is all
+that the search for an end mark costs them.
+"""
 
 OWN_NAMES: Final = frozenset(EVENTS) | {"", "message", "data"}
-"""The names under which the API, or a server that is compatible with it, sends its events. Any
-other one is a vendor's own, unless it is damaged: it holds U+FFFD.
+"""The names that the API, or a compatible server, gives to its events. Any other name is a vendor's
+own, unless the name is damaged. A damaged name contains U+FFFD.
 """
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
@@ -48,7 +49,14 @@ REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 @attrs.define
 class Payload:
-    """A payload that came without a frame, its size in characters and its depth."""
+    """A payload that came without a frame.
+
+    Attributes:
+        offset: None, because there is no body.
+        data: the payload.
+        size: its size in characters.
+        depth: how deep its arrays and objects nest.
+    """
 
     offset: ClassVar[None] = None
 
@@ -101,31 +109,32 @@ def limit_error_of(
     )
 
 
-TOO_DEEP: Final = "an event has more than {} arrays and objects inside one another"
+TOO_DEEP: Final = "the arrays and objects of an event are nested more than {} levels deep"
 TOO_LARGE: Final = "an event is larger than {} characters"
 
 
 Reading: TypeAlias = tuple[MessageStreamEvent | None, Flaws]
-"""What came of a frame: the event, None for what is no event; and what was wrong with it and is
-tolerated.
-"""
+"""The event of a frame (None if the frame is not an event), and the flaws that are tolerated."""
 
 
 def is_done_marker(data: str) -> bool:
-    """Whether data is the end mark of another protocol: alone, quoted, or with its field's name
-    twice.
+    """Whether data is `[DONE]`, the end mark of another protocol.
+
+    It may also be in quotation marks, or follow a second `data:`.
     """
     return done_marker(data) is not None
 
 
 def read_frame(frame: Frame, limits: Limits) -> Reading:
-    """Return what a frame stands for.
+    """Return the event that a frame stands for, and its flaws.
 
-    A payload that is not a JSON object cannot be tolerated under a name that promises one; `ping`
-    and `error` keep it raw, and under any other name it is an unknown event.
+    If the data is not a JSON object, the name of the frame decides. A `ping` and an `error` keep
+    the data as `raw`. The name of any other known event makes the frame an error. Any other name,
+    or no name, makes it an `UnknownEvent`.
 
     Raises:
-        ProtocolError: for what cannot be tolerated. What the framer found is not said yet.
+        ProtocolError: if the frame cannot be tolerated. The caller must still report the flaws that
+            the framer has found.
     """
     if len(frame.data) <= MARKER_CHARACTERS and is_done_marker(frame.data):
         return None, (Flaw(ViolationCode.DONE_MARKER),)
@@ -143,7 +152,7 @@ UNNAMED: Final = Flaw(ViolationCode.MISSING_EVENT_NAME)
 
 
 def read_text(frame: Frame, limits: Limits) -> Reading:
-    """Return what a frame stands for whose data is not a JSON object."""
+    """Return the event of a frame whose data is not a JSON object, and its flaws."""
     event = event_from_text(frame.name, frame.data)
     parts = payloads_in(frame.data, limits)
     if event is None:
@@ -155,10 +164,11 @@ def read_text(frame: Frame, limits: Limits) -> Reading:
     flaws: Flaws = () if frame.name else (UNNAMED,)
     if isinstance(event, ErrorEvent):
         return event, flaws
-    # A brace is a sign of a payload that was cut, glued to something, or wrapped.
+    # A brace suggests that the data is a payload that was cut, wrapped or joined to other text.
     loses = ("{" in frame.data or "}" in frame.data) and is_own_name(frame.name)
     if len(parts) > 1:
-        # Of several frames in one only the last name is known: a vendor's says nothing of others.
+        # Only the last name of several merged frames is known. If it is a vendor's name, it tells
+        # nothing about the other frames.
         lost_content = loses or any(part["type"] in CONTENT_EVENTS for part in parts)
         flaws = (*flaws, Flaw(ViolationCode.MISSING_BLANK_LINE, lost_content))
     if loses or not isinstance(event, PingEvent):
@@ -167,15 +177,15 @@ def read_text(frame: Frame, limits: Limits) -> Reading:
 
 
 def is_own_name(name: str) -> bool:
-    """Whether a frame with that name is the API's, or may be, because the name is damaged."""
+    """Whether a frame with this name is from the API, or may be because the name is damaged."""
     return name.strip().lower() in OWN_NAMES or REPLACEMENT in name
 
 
 def reason_against(data: str, limits: Limits) -> tuple[str, int | None]:
-    """Return why data is not a JSON object, and where it goes wrong if it is no JSON.
+    """Return why data is not a JSON object, and where the error is if it is not JSON.
 
-    Asked once in a stream, which ends with it: to find the place takes ten times as long as to see
-    that there is one.
+    To find the position takes ten times as long as to find that there is an error. This function
+    runs at most once per stream, because the stream ends with this error.
     """
     try:
         loads(data, limits.depth)
@@ -185,9 +195,10 @@ def reason_against(data: str, limits: Limits) -> tuple[str, int | None]:
 
 
 def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
-    """Return the lines of data that are payloads, objects with a type, where it has many lines.
+    """Return the payloads among the lines of data: JSON objects with a type.
 
-    No more than the first `MANY_LINES` that may be one are read: a peer may send a million.
+    Data of one line has none. Only the first `MANY_LINES` lines that look like payloads are parsed,
+    because a peer may send a million of them.
     """
     found: list[dict[str, Any]] = []
     lines = lines_like_payloads(data) if "\n" in data else ()
@@ -204,8 +215,10 @@ lines_like_payloads: Final = re.compile(r'^[^\S\n]*+\{.*"type".*', re.MULTILINE)
 
 
 def names_content(frame: Frame) -> bool:
-    """Whether a frame that was cut is one of a content event, as far as can be seen: by its name,
-    which may be cut, too, or by a type in its data.
+    """Whether a frame that was cut off seems to be of a content event.
+
+    It seems so if its name, which may also be cut off, can only be the name of a content event. It
+    also seems so if its data contains the type of a content event.
     """
     meant = {name for name in EVENTS if frame.name and name.startswith(frame.name)}
     is_named = meant != set() and meant <= CONTENT_EVENTS
@@ -213,13 +226,15 @@ def names_content(frame: Frame) -> bool:
 
 
 def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None, limits: Limits) -> bool:
-    """Whether a content event has bytes that were no UTF-8 elsewhere than in its text or thinking,
-    where U+FFFD can be seen.
+    """Whether a content event has invalid UTF-8 outside of its text or thinking.
+
+    Invalid UTF-8 in text or thinking is not a silent loss, because a person can see the U+FFFD.
     """
     if event is None or not may_be_content(event):
         return False
-    # Read once more with such bytes as lone surrogates: U+FFFD may have been sent, too. Surrogates
-    # can be sent as escapes only, which are in both texts.
+    # The data is decoded again, with the invalid bytes as lone surrogates. To count U+FFFD instead
+    # would be wrong, because the peer may have sent it. The peer can send surrogates only as
+    # escapes. These are in both events, so they do not change the difference.
     data = frame.sent.decode("utf-8", "surrogateescape")
     escaped, _ = event_from_payload(frame.name, loads(data, limits.depth), limits.blocks)
     visible = count_escaped(visible_text(escaped)) - count_escaped(visible_text(event))
@@ -227,15 +242,20 @@ def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None, limits:
 
 
 def count_escaped(text: str) -> int:
-    """Return how many bytes of a text that was read with "surrogateescape" were no UTF-8."""
-    return len(text) - len(without_escaped("", text))  # a list of them would take 90 bytes for each
+    """Return how many bytes of a text that was decoded with "surrogateescape" were invalid."""
+    # A list of the matches would take 90 bytes for each of them.
+    return len(text) - len(without_escaped("", text))
 
 
 without_escaped: Final = re.compile("[\udc80-\udcff]++").sub
 
 
 def read_payload(payload: Payload, limits: Limits) -> Reading:
-    """Return what a payload stands for that came without a frame. Raises LimitError."""
+    """Return the event of a payload that came without a frame, and its flaws.
+
+    Raises:
+        LimitError: if the payload is too deep or too large.
+    """
     if payload.depth > limits.depth:
         raise limit_error_of(payload, TOO_DEEP, "depth", limits.depth)
     if payload.size > limits.event_bytes:
@@ -244,19 +264,22 @@ def read_payload(payload: Payload, limits: Limits) -> Reading:
 
 
 def is_whole(frame: Frame, limits: Limits) -> bool:
-    """Whether a frame that lacks its end is whole all the same: a JSON object or the end mark."""
+    """Whether a frame without its blank line is complete: a JSON object or an end mark."""
     try:
         return is_done_marker(frame.data) or object_in(frame.data, limits.depth) is not None
     except TooDeepError:
-        return True  # it exceeds a limit, whatever may follow
+        return True  # the frame exceeds a limit, whatever may follow
 
 
 def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
-    """Return a payload with its size and depth, each right unless it exceeds its limit.
+    """Return a payload with its size and depth. Each is exact unless it exceeds its limit.
 
-    Level by level: no recursion on what a peer sends, and an end even where a payload holds itself.
-    Raises TypeError for what is not JSON: other keys than strings, other containers than dict and
-    list.
+    The payload is measured level by level. Recursion is not used, because the peer chooses the
+    depth. The measuring ends even if a payload contains itself.
+
+    Raises:
+        TypeError: if the payload is not JSON: a key is not a string, or a value has a type that
+            JSON does not have. The only containers are dict and list.
     """
     size = depth = 0
     level: list[Any] = [payload]
@@ -286,8 +309,8 @@ _shortener.maxstring = _shortener.maxother = 200
 
 
 def shortened(payload: Mapping[str, Any]) -> str:
-    """Return the beginning of what a payload looks like, at no cost for what is left out."""
+    """Return the beginning of the repr of a payload. The part left out costs nothing."""
     try:
         return _shortener.repr(payload)
-    except ValueError:  # an integer that Python refuses to write
+    except ValueError:  # Python refuses to write an integer with too many digits
         return "a payload that cannot be shown"

@@ -1,10 +1,11 @@
-r"""Surrogate halves: one character that came as two, joined as UTF-16 joins it.
+r"""Surrogate pairs: joins the two halves of a character, as in UTF-16.
 
-JSON writes a character beyond U+FFFF as an escaped pair (`\ud83d\ude00`), and servers cut between
-the two (RFC 8259, section 7). Each half alone is a lone surrogate in a Python str, which no UTF-8
-can hold.
+JSON writes an escaped character beyond U+FFFF as a pair (`\ud83d\ude00`; RFC 8259, section 7).
+Servers may cut a text between the two halves. Each half alone is a lone surrogate in a Python str,
+which UTF-8 cannot encode.
 
-Cost: nothing that grows with the text, and nothing for pieces that are ASCII.
+Cost: adding a piece costs nothing extra if the piece is ASCII. The cost never depends on the length
+of the text before the piece.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ pairs: Final = re.compile(f"[{FIRST_HIGH}-{LAST_HIGH}][{FIRST_LOW}-{LAST_LOW}]")
 
 
 def is_high_half(piece: str) -> bool:
-    """Whether a piece is the first half of a pair and nothing else."""
+    """Whether a piece is nothing but the first half of a pair."""
     return len(piece) == 1 and FIRST_HIGH <= piece <= LAST_HIGH
 
 
@@ -29,15 +30,15 @@ def ends_in_half(piece: str) -> bool:
 
 
 def joined_halves(text: str) -> str:
-    """Return the text with each pair of halves as one character. Cost: as long as the text."""
+    """Return the text with each pair of halves joined. Cost: linear in the text."""
     return pairs.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
 
 
 def add_piece(pieces: list[str], piece: str) -> None:
-    """Add a piece of a text; a pair that is cut between two pieces becomes one character.
+    """Add a piece to a text. A pair that is cut between two pieces becomes one character.
 
-    The first half of a pair at the end of the text is always a piece of its own; only empty pieces
-    may follow it.
+    A first half at the end of the text always stays a piece of its own, so that the next piece can
+    complete it. Only empty pieces may follow it.
     """
     if piece.isascii():
         pieces.append(piece)
@@ -54,8 +55,9 @@ def add_piece(pieces: list[str], piece: str) -> None:
 
 
 def drop_empty(pieces: list[str]) -> None:
-    """Drop the empty pieces at the end of a text, but for its first piece: an empty delta may come
-    between two halves.
+    """Drop the empty pieces at the end of a text, except its first piece.
+
+    They would separate two halves, because an empty delta may come between the two.
     """
     while len(pieces) > 1 and not pieces[-1]:
         pieces.pop()

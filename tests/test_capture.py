@@ -171,11 +171,11 @@ def test_all_kinds_of_bytes_will_do(kind: Any) -> None:
 )
 def test_a_time_that_is_no_time_is_refused_by_both_sides(at: Any) -> None:
     writer = CaptureWriter(CaptureHeader())
-    with pytest.raises(ValueError, match="a time that is not"):
+    with pytest.raises(ValueError, match="the time is not"):
         writer.chunk(b"", at)
-    with pytest.raises(ValueError, match="a time that is not"):
+    with pytest.raises(ValueError, match="the time is not"):
         writer.end(at)
-    with pytest.raises(CaptureError, match="line 2: a time that is not"):
+    with pytest.raises(CaptureError, match="line 2: the time is not"):
         parse_capture(lines({"at": at, "text": ""}))
     assert writer.begin() != b""
 
@@ -379,16 +379,16 @@ def damaged(data: bytes) -> CaptureError:
         (b'{"at": 1, "te', "not JSON in UTF-8: Unterminated string"),
         (b'{"at": 1, "text": "\xff"}', "not JSON in UTF-8: 'utf-8' codec"),
         (b"[1]", "not a JSON object"),
-        (b'{"text": ""}', "members missing or of another type"),
-        (b'{"at": 1, "text": 1}', "members missing or of another type"),
-        (b'{"at": 1, "base64": null}', "members missing or of another type"),
-        (b'{"at": 1, "end": "later"}', "members missing or of another type"),
-        (b'{"at": 1, "end": "error"}', "members missing or of another type"),
-        (b'{"end": "eof"}', "members missing or of another type"),
+        (b'{"text": ""}', "is missing or has the wrong type"),
+        (b'{"at": 1, "text": 1}', "is missing or has the wrong type"),
+        (b'{"at": 1, "base64": null}', "is missing or has the wrong type"),
+        (b'{"at": 1, "end": "later"}', "is missing or has the wrong type"),
+        (b'{"at": 1, "end": "error"}', "is missing or has the wrong type"),
+        (b'{"end": "eof"}', "is missing or has the wrong type"),
         (b'{"at": 1, "text": "\\ud800"}', "surrogates not allowed"),
         (b'{"at": 1, "base64": "!"}', "base64"),
         (b'{"at": 1, "base64": "\xc3\xa9"}', "ASCII"),
-        (HEADER_LINE[:-1], "a second header"),
+        (HEADER_LINE[:-1], "there is a second header"),
         (b"[" * 100_000, "nested too deeply"),
         (b"1" * 5_000, "not JSON in UTF-8: Exceeds the limit"),
     ],
@@ -404,12 +404,12 @@ def test_damage_in_the_middle_is_reported_with_its_line(line: bytes, reason: str
 @pytest.mark.parametrize("line", [{"at": 2, "text": ""}, {"at": 2, "end": "eof"}])
 def test_nothing_comes_after_the_end(line: object) -> None:
     error = damaged(lines({"at": 1, "end": "eof"}, line))
-    assert (error.line, error.reason) == (3, "a line after the end")
+    assert (error.line, error.reason) == (3, "there is a line after the end of the capture")
 
 
 def test_a_later_format_is_refused_by_its_number() -> None:
     error = damaged(b'{"sansio_stream_capture": 2, "chunks": "elsewhere"}\n')
-    assert str(error) == "line 1: format version 2; this reader knows version 1"
+    assert str(error) == "line 1: the format version is 2; this reader supports version 1"
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_later_format_is_refused_by_its_number() -> None:
 )
 def test_a_header_of_other_types_is_damage(members: object) -> None:
     error = damaged(json.dumps(members).encode() + b"\n")
-    assert (error.line, error.reason) == (1, "a header with members of another type")
+    assert (error.line, error.reason) == (1, "a member of the header has the wrong type")
 
 
 def test_what_a_later_writer_may_add_is_skipped() -> None:

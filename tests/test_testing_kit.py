@@ -439,12 +439,14 @@ def test_a_truncated_stream_that_is_taken_for_whole_is_found() -> None:
         return b"message_start" in b"".join(chunks)
 
     found = faulted(began, "missing_last_events", "empty_body")
-    assert found == {"missing_last_events": "taken for whole, but it is TRUNCATED"}
+    assert found == {
+        "missing_last_events": "the message is reported as complete, but the verdict is TRUNCATED"
+    }
 
 
 def test_a_message_that_lost_something_and_is_taken_for_whole_is_found() -> None:
     found = faulted(end_of, "truncated_delta", "misspelt_data_field")
-    damaged = "taken for whole, but it is DAMAGED"
+    damaged = "the message is reported as complete, but the verdict is DAMAGED"
     assert found == {"truncated_delta": damaged, "misspelt_data_field": damaged}
 
 
@@ -459,7 +461,9 @@ def test_an_exception_that_was_not_announced_is_found() -> None:
                 raise KeyError("type")
         return True
 
-    assert faulted(fragile, "done_marker") == {"done_marker": "KeyError('type') escapes"}
+    assert faulted(fragile, "done_marker") == {
+        "done_marker": "the consumer raises KeyError('type'), which is not in `raises`"
+    }
     assert faulted(fragile, "done_marker", raises=KeyError) == {}
 
 
@@ -473,7 +477,7 @@ def test_the_exception_of_the_source_may_escape() -> None:
             raise LookupError("lost") from error
 
     assert faulted(renamed, "connection_reset") == {
-        "connection_reset": "LookupError('lost') escapes"
+        "connection_reset": "the consumer raises LookupError('lost'), which is not in `raises`"
     }
 
 
@@ -524,12 +528,12 @@ def test_a_consumer_that_refuses_legal_streams_is_found() -> None:
             raise LookupError("ping")
         return True
 
-    refused = "a legal stream is refused: it raises LookupError('ping')"
+    refused = "a legal stream is refused: the consumer raises LookupError('ping')"
     assert faulted(strict, "nothing") == {"nothing": refused}
     # Its own exception is no excuse: the stream is legal.
     assert faulted(strict, "nothing", raises=LookupError)
     found = faulted(lambda chunks: bool(list(chunks)) and False, "nothing")
-    assert found == {"nothing": "a legal stream is not taken for whole"}
+    assert found == {"nothing": "a legal stream is not reported as complete"}
 
 
 def calls_of(chunks: Iterable[bytes]) -> dict[str, Any]:
@@ -572,7 +576,7 @@ def test_a_finding_names_the_fault_and_shows_the_smallest_stream() -> None:
     text = str(caught.value)
     assert text.splitlines()[:2] == [
         "html_body: A proxy's error page in the place of the stream, under HTTP 200.",
-        "  taken for whole, but it is NOT_AN_EVENT_STREAM",
+        "  the message is reported as complete, but the verdict is NOT_AN_EVENT_STREAM",
     ]
     assert "<title>502" in text
 
@@ -623,7 +627,7 @@ def test_what_cannot_be_made_is_refused() -> None:
 def test_faults_that_exceed_a_limit_are_checked_where_the_limits_are_known() -> None:
     name = "endless_pings"
     found = faulted(end_of, name, limits=SMALL)
-    assert found == {name: "taken for whole, but it is BROKEN"}
+    assert found == {name: "the message is reported as complete, but the verdict is BROKEN"}
     assert faulted(message_of, name, limits=SMALL, raises=LimitError) == {}
 
 

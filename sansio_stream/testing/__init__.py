@@ -1,16 +1,15 @@
-"""Tools to test what reads these streams: strategies, faults with their outcomes, checks, and fake
-sources of bytes.
+"""Tools to test code that reads these streams.
 
     writing       payloads -> bytes, in every legal style
-    cutting       bytes -> chunks, at the places where it matters
+    cutting       bytes -> chunks, cut where readers have bugs
     sources       a script -> an iterator of bytes that delivers, pauses, raises, ends
-    catalogue     what goes wrong on the way, and what must come of it
+    catalogue     faults: what goes wrong on the way, and the correct outcome
     strategies    hypothesis: messages, scripts, their bytes, cuts
-    faulty        hypothesis: streams in which something goes wrong
+    faulty        hypothesis: streams with a fault
     checks        a consumer -> the smallest streams that it handles badly
 
-`sansio_stream` does not import this package. The last three modules need hypothesis. They
-are imported when one of their names is first used.
+`sansio_stream` does not import this package. The last three modules need hypothesis. Each is
+imported when one of its names is first used.
 """
 
 from importlib import import_module

@@ -1,8 +1,7 @@
-"""Checks: a consumer of bytes in; nothing, or an AssertionError with the smallest stream that it
-handles badly, out.
+"""Checks of a consumer of bytes: they find the smallest streams that it handles badly.
 
 A consumer is a function that takes an iterable of bytes and returns a value: whatever its users
-get. It is called many times, so it must not keep anything between two calls.
+get. The checks call it many times, so it must not keep any state between two calls.
 """
 
 from __future__ import annotations
@@ -29,18 +28,20 @@ Result = TypeVar("Result")
 Consume: TypeAlias = Callable[[Iterable[bytes]], Result]
 
 USABLE: Final = (Verdict.COMPLETE, Verdict.UNTERMINATED, None)
-"""The verdicts of streams that a reader may take for whole; None is for what nobody can know."""
+"""The verdicts of streams whose message a reader may report as complete. None means that the fault
+of the stream does not determine its verdict.
+"""
 
 
 @attrs.frozen
 class Finding:
-    """Something that a consumer does wrong, with the smallest stream for which it does.
+    """Something that a consumer does wrong, with the smallest stream for which it does so.
 
     Attributes:
-        fault: the name of what goes wrong in the stream, a key of `FAULTS`; "" where nothing does,
+        fault: the name of the fault in the stream, a key of `FAULTS`. "" if the stream has no fault
             and the way of cutting makes a difference.
-        complaint: what the consumer does.
-        chunks: the stream, as it was cut.
+        complaint: what the consumer does wrong.
+        chunks: the chunks of the stream.
     """
 
     fault: str
@@ -53,33 +54,38 @@ class Finding:
 
 
 class CheckError(AssertionError):
-    """A consumer handles some streams badly; `findings` has one smallest example of each kind."""
+    """A consumer handles some streams badly.
+
+    Attributes:
+        findings: one finding for each fault that is handled badly, each with its smallest stream.
+            If the way of cutting makes a difference for a legal stream, one finding says so.
+    """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n\n".join(map(str, findings)))
         self.findings = tuple(findings)
 
 
-# What came of a stream.
+# The outcome of a stream.
 
 
 @attrs.frozen
 class Outcome:
-    """What a consumer returned, or what it raised."""
+    """The result that a consumer has returned, or the exception that it has raised."""
 
     result: Any = None
     error: Exception | None = None
 
     @classmethod
     def of(cls, consume: Consume[Any], source: Iterable[bytes]) -> Outcome:
-        """Call the consumer."""
+        """Call the consumer and return the outcome."""
         try:
             return cls(result=consume(source))
-        except Exception as error:  # noqa: BLE001  (whatever comes is what is looked at)
+        except Exception as error:  # noqa: BLE001  (any exception is an outcome)
             return cls(error=error)
 
     def differs(self, other: Outcome) -> bool:
-        """Whether two outcomes are not the same: other results, or errors of other types."""
+        """Whether two outcomes differ: in their results, or in the types of their exceptions."""
         if self.error is None and other.error is None:
             return bool(self.result != other.result)
         return type(self.error) is not type(other.error)
@@ -94,11 +100,12 @@ class Outcome:
 def check_chunking(consume: Consume[Any], data: bytes) -> None:
     """Check that the way in which a stream is cut makes no difference to a consumer.
 
-    `data` is consumed in one piece, byte by byte, cut at every place that matters (see
-    `WAYS_TO_CUT`), with empty chunks, and in two pieces at up to 1,000 places. Results must be
-    equal, or exceptions of one type.
+    The consumer gets `data` in one piece, cut in each of `WAYS_TO_CUT` (for example, byte by byte),
+    the same with empty chunks, and in two pieces, cut at up to 1,000 places. The results must be
+    equal, or the exceptions must have the same type.
 
-    Raises CheckError with as few cuts as make a difference.
+    Raises:
+        CheckError: if a way of cutting makes a difference. The example has as few cuts as possible.
     """
     finding = difference_by_cutting(consume, data, in_two=True)
     if finding is not None:
@@ -108,7 +115,7 @@ def check_chunking(consume: Consume[Any], data: bytes) -> None:
 def difference_by_cutting(
     consume: Consume[Any], data: bytes, *, in_two: bool = False
 ) -> Finding | None:
-    """Return how a way of cutting makes a difference, or None."""
+    """Return a finding if a way of cutting makes a difference, else None."""
     whole = Outcome.of(consume, ByteSource([data]))
 
     def differs(places: Sequence[int]) -> bool:
@@ -127,7 +134,7 @@ def difference_by_cutting(
 
 
 def ways_to_cut(data: bytes, *, in_two: bool) -> Iterator[list[int]]:
-    """Yield the places of each way, and those of cutting in two wherever it may be."""
+    """Yield the places of each way of cutting: without and with empty chunks, and in two pieces."""
     for way in WAYS_TO_CUT:
         places = places_to_cut(data, way)
         yield places
@@ -137,7 +144,7 @@ def ways_to_cut(data: bytes, *, in_two: bool) -> Iterator[list[int]]:
 
 
 def smallest(places: Sequence[int], differs: Callable[[Sequence[int]], bool]) -> Sequence[int]:
-    """Return as few of these places as still make a difference, as far as `TRIES` show it."""
+    """Return the fewest of these places found in `TRIES` calls that still make a difference."""
     tries = TRIES
     size = len(places)
     start = 0
@@ -154,7 +161,7 @@ def smallest(places: Sequence[int], differs: Callable[[Sequence[int]], bool]) ->
 
 
 TRIES: Final = 1_000
-"""How often a consumer is called again to find fewer cuts."""
+"""The maximum number of calls of a consumer to find fewer cuts."""
 
 
 # Faults.
@@ -172,57 +179,62 @@ def check_faults(
     shrink: bool = True,
     **of_scripts: Any,
 ) -> None:
-    """Check that a consumer is not fooled by what goes wrong on the way.
+    """Check that a consumer handles faults in streams correctly.
 
-    For each fault of the catalogue, streams that have it are made from scripts and consumed whole
-    and cut. Checked:
+    For each fault that changes the bytes, streams with it are made from scripts. The consumer gets
+    each stream in one piece and in chunks. The check fails unless all of this is true:
 
-    * the result, or the type of the exception, is the same for every way of cutting;
-    * nothing but `raises` escapes, and what the source of the bytes raised;
-    * `completed(result)` is False where the verdict is neither COMPLETE nor UNTERMINATED;
-    * a legal stream is completed;
-    * no tool input is handed out that is not the one that was meant.
+    * The result, or the type of the exception, is the same for every way of cutting.
+    * The consumer raises only the exceptions in `raises`, and the one that its source has raised.
+    * `completed(result)` is False if the verdict is neither COMPLETE nor UNTERMINATED.
+    * `completed(result)` is True for a legal stream.
+    * `tool_inputs(result)` has no input that is broken, or that differs from the correct one.
+
+    The same streams are tried at each call.
 
     Args:
-        consume: what is checked.
-        raises: what it may raise for a stream that is broken.
-        completed: whether a result says that the message is whole.
-        tool_inputs: the tool calls of a result that its users would run: by id, the input.
-        names: of the faults; by default all of `FAULTS`, but those that exceed a limit only if that
-            limit is given. ValueError for one that is named and has none.
-        limits: what the consumer tolerates: the members that are not the default ones count.
-        examples: how many streams are tried for each fault.
-        shrink: whether the smallest stream is looked for that is handled badly; without it, the
-            first one is shown. Takes about as long as everything else.
-        of_scripts: `blocks`, `max_blocks`, `unknown`, `pings`, as for `scripts`.
+        consume: the consumer.
+        raises: the exceptions that the consumer may raise for a broken stream.
+        completed: a function that tells whether a result reports a complete message.
+        tool_inputs: a function that returns the tool calls in a result that its users would run: a
+            mapping from the id of each call to its input.
+        names: the names of the faults. By default all of `FAULTS` that change the bytes, except
+            those that exceed a limit which `limits` does not change.
+        limits: the limits of the consumer. Only those that differ from the default ones count.
+        examples: the number of streams for each fault.
+        shrink: whether to search for the smallest stream that is handled badly. If not, the first
+            one is reported. The search takes about as long as everything else.
+        of_scripts: `blocks`, `max_blocks`, `unknown` and `pings`, as for `scripts`.
 
-    Raises CheckError with one stream for each fault that is handled badly. The same streams are
-    tried at each call.
+    Raises:
+        CheckError: if a fault is handled badly, with one stream for each such fault.
+        ValueError: if `names` has a fault that exceeds a limit which `limits` does not change.
     """
     impossible = [name for name in names if not is_possible(FAULTS[name], limits)]
     if impossible:
-        raise ValueError(f"{', '.join(impossible)}: give the limit that is exceeded")
+        raise ValueError(f"{', '.join(impossible)}: give the limit that it exceeds, as `limits`")
     wanted = names or [fault.name for fault in FAULTS.values() if is_possible(fault, limits)]
     wanted = [name for name in wanted if name != "nothing"]
-    examiner = Examiner(consume, raises, completed, tool_inputs)
+    check = ConsumerCheck(consume, raises, completed, tool_inputs)
 
     def finding(name: str, **how: Any) -> list[Finding]:
         stream = first_example(
             faults(name, limits=limits, **how, **of_scripts),
-            lambda each: examiner.complaint(each) is not None,
+            lambda each: check.complaint(each) is not None,
             examples,
             shrink=shrink,
         )
         if stream is None:
             return []
-        return [Finding(name, examiner.complaint(stream) or "", stream.chunks)]
+        return [Finding(name, check.complaint(stream) or "", stream.chunks)]
 
-    # What a consumer does wrong with legal streams is said once, not again with each fault.
-    unread = finding("nothing", cut=False)
-    miscut = next(filter(None, (difference_by_cutting(consume, body) for body in LEGAL)), None)
-    findings = [*unread, *([] if miscut is None else [miscut])]
+    # A mistake with legal streams is reported once, not again with each fault.
+    legal_findings = finding("nothing", cut=False)
+    differences = (difference_by_cutting(consume, body) for body in LEGAL)
+    difference = next(filter(None, differences), None)
+    findings = [*legal_findings, *([] if difference is None else [difference])]
     for name in wanted:
-        findings += finding(name, style=PLAIN if unread else None, cut=miscut is None)
+        findings += finding(name, style=PLAIN if legal_findings else None, cut=difference is None)
     if findings:
         raise CheckError(findings)
 
@@ -254,8 +266,8 @@ LEGAL: Final = tuple(
         Style(byte_order_mark=True),
     )
 )
-"""Streams with places for all ways to cut, and nothing else that is hard to read: what a consumer
-raises for the whole hides what it raises for the pieces.
+"""Legal streams with places for all ways to cut. They have nothing else that is hard to read: if a
+consumer raises for a whole stream, that hides what it does with the chunks.
 """
 
 
@@ -266,7 +278,7 @@ def first_example(
     *,
     shrink: bool,
 ) -> FaultyStream | None:
-    """Return a stream of which the condition is true, or None: always the same."""
+    """Return a stream for which the condition is true, or None. The result is always the same."""
     how = settings(
         max_examples=examples,
         derandomize=True,
@@ -281,8 +293,8 @@ def first_example(
 
 
 @attrs.frozen
-class Examiner:
-    """A consumer, what is known of it, and what there is to complain of."""
+class ConsumerCheck:
+    """A consumer, and the arguments of `check_faults` that describe it."""
 
     consume: Consume[Any]
     raises: type[Exception] | tuple[type[Exception], ...]
@@ -290,33 +302,33 @@ class Examiner:
     tool_inputs: Callable[[Any], Mapping[str, Any]]
 
     def outcome(self, stream: FaultyStream, chunks: Iterable[bytes]) -> Outcome:
-        """Let the consumer read a stream."""
+        """Return the outcome of a stream that arrives in these chunks."""
         end = () if stream.exception is None else (stream.exception,)
         return Outcome.of(self.consume, ByteSource([*chunks, *end]))
 
     def complaint(self, stream: FaultyStream) -> str | None:
-        """Return what it does wrong, or None."""
+        """Return what the consumer does wrong with a stream, or None."""
         whole = self.outcome(stream, [stream.data])
-        complaint = self.of_the_whole(stream, whole)
+        complaint = self.complaint_in_one_piece(stream, whole)
         if complaint is None and len(stream.chunks) > 1:
             cut = self.outcome(stream, stream.chunks)
             if cut.differs(whole):
                 return f"in one piece it {whole}, in these pieces it {cut}"
         return complaint
 
-    def of_the_whole(self, stream: FaultyStream, outcome: Outcome) -> str | None:
-        """Return what is wrong with the outcome of a stream that came in one piece, or None."""
+    def complaint_in_one_piece(self, stream: FaultyStream, outcome: Outcome) -> str | None:
+        """Return what is wrong with the outcome of a stream in one piece, or None."""
         legal = stream.fault.name == "nothing"
         if outcome.error is not None:
             if legal:
-                return f"a legal stream is refused: it {outcome}"
+                return f"a legal stream is refused: the consumer {outcome}"
             known = isinstance(outcome.error, self.raises) or outcome.error is stream.exception
-            return None if known else f"{outcome.error!r} escapes"
+            return None if known else f"the consumer {outcome}, which is not in `raises`"
         completed = self.completed(outcome.result)
         if legal and not completed:
-            return "a legal stream is not taken for whole"
+            return "a legal stream is not reported as complete"
         if completed and stream.verdict not in USABLE:
-            return f"taken for whole, but it is {stream.verdict.name}"
+            return f"the message is reported as complete, but the verdict is {stream.verdict.name}"
         for id, value in self.tool_inputs(outcome.result).items():
             if id in stream.broken:
                 return f"the call {id} would run with {value!r}, but its input is broken"

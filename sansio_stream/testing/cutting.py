@@ -1,7 +1,7 @@
-"""Ways to cut: the bytes of a body in, the chunks in which a connection might deliver them out.
+"""Ways to cut: the bytes of a body to the chunks in which a connection may deliver them.
 
-How bytes are cut must never matter; the places tried here are those where it does, in parsers that
-look at one chunk at a time.
+The cuts must never change what a reader returns. The places tried here are those where a reader
+has a bug if it looks at one chunk at a time.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ PATTERNS: Final[dict[str, re.Pattern[bytes]]] = {
 }
 
 WAYS_TO_CUT: Final = ("nowhere", "at every byte", *PATTERNS)
-"""The names of the ways."""
+"""The names of the ways to cut."""
 
 
 def places_to_cut(data: bytes, way: str) -> list[int]:
-    """Return where one of `WAYS_TO_CUT` cuts: how many bytes are before each cut.
+    """Return the places at which one of `WAYS_TO_CUT` cuts.
 
-    Every place is inside the body; there may be none.
+    A place is the number of bytes before the cut. Every place is inside the body. There may be no
+    place at all.
     """
     if way == "nowhere":
         return []
@@ -49,6 +50,6 @@ def places_to_cut(data: bytes, way: str) -> list[int]:
 
 
 def chunks_at(data: bytes, places: Iterable[int]) -> list[bytes]:
-    """Cut bytes at places, in any order; a place that is named twice gives an empty chunk."""
+    """Return bytes cut at places in any order. A place that is given twice gives an empty chunk."""
     edges = [0, *sorted(places), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]

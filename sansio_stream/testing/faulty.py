@@ -1,6 +1,4 @@
-"""Strategies: what hypothesis needs to make streams in which something goes wrong, each with what
-must come of it.
-"""
+"""Hypothesis strategies for streams with a fault, each with its correct outcome."""
 
 from __future__ import annotations
 
@@ -27,31 +25,34 @@ Item = TypeVar("Item")
 
 
 def shown(chunks: Sequence[bytes]) -> str:
-    """Return chunks as a person reads them: a line each, and no more than one can take in."""
+    """Return chunks in a readable form, one per line.
+
+    At most 20 chunks and about 8,000 characters are shown.
+    """
     lines: list[str] = []
     for chunk in chunks[:20]:
-        line, room = repr(chunk), 8_000 // min(len(chunks), 20)
-        lines.append(line if len(line) <= room else f"{line[:room]}... {len(chunk)} bytes")
+        line, width = repr(chunk), 8_000 // min(len(chunks), 20)
+        lines.append(line if len(line) <= width else f"{line[:width]}... {len(chunk)} bytes")
     if len(chunks) > 20:
-        lines.append(f"and {len(chunks) - 20} more")
+        lines.append(f"and {len(chunks) - 20} more chunks")
     return "".join(f"\n    {line}" for line in lines)
 
 
 @attrs.frozen(repr=False)
 class FaultyStream:
-    """A stream in which something went wrong, and what must come of it.
+    """A stream with a fault, and its correct outcome.
 
     Attributes:
-        fault: what went wrong.
+        fault: the fault.
         data: the bytes that arrive.
-        chunks: the same, as they arrive.
-        exception: what the source raises after them, or None.
-        verdict: how a `StreamMachine` ends; None where nobody can know.
-        codes: what it says: codes of its violations, and of the error that is fatal.
-        may: what it may say as well.
-        inputs: by the id of each tool call of the client: the input that was meant.
-        broken: ids of those that must be reported as broken.
-        limits: of the machine that all this is true of.
+        chunks: the same bytes, as the chunks in which they arrive.
+        exception: the exception that the source raises after the bytes, or None.
+        verdict: the correct verdict of a `StreamMachine`; None if the fault does not determine it.
+        codes: the codes that the machine must report: of its violations and of a fatal error.
+        may: the codes that the machine may report as well.
+        inputs: for the id of each client tool call, its correct input.
+        broken: the ids of the tool calls that must be reported as broken.
+        limits: the limits of the machine to which the outcome applies.
     """
 
     fault: Fault
@@ -71,12 +72,12 @@ class FaultyStream:
         return f"<{head}{shown(self.chunks)}>"
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
-        # hypothesis, like IPython, would show every member of an attrs class.
+        # hypothesis and IPython call this; otherwise they would show every member of the class.
         printer.text(repr(self))
 
 
 def is_possible(fault: Fault, limits: Limits | None) -> bool:
-    """Whether streams with that fault can be made: a limit that it exceeds must be given."""
+    """Whether streams with this fault can be made. A limit that it exceeds must be in `limits`."""
     if not fault.limit:
         return True
     given: object = getattr(limits, fault.limit, None)
@@ -93,19 +94,23 @@ def faults(
     limits: Limits | None = None,
     **of_scripts: Any,
 ) -> FaultyStream:
-    """Make streams in which something goes wrong: one of the faults with these names, or any.
+    """Make streams with one fault each.
 
     Args:
-        names: keys of `FAULTS`. Without any, all of them, but those that exceed a limit only if
-            that limit is not the default one.
-        style: how they are written: with `event:` lines. By default in any such style.
-        cut: whether they are cut, or arrive in one piece.
-        limits: of the reader, for the faults that exceed one; others stay within the default ones.
-            Large limits make large streams.
-        of_scripts: as for `scripts`.
+        names: the faults to choose from, as keys of `FAULTS`. They must change the bytes. By
+            default all such faults, except those that exceed a limit which `limits` does not
+            change.
+        style: the style of the streams. It must have `event:` lines. By default any such style.
+        cut: whether the streams are cut into chunks, or arrive in one piece.
+        limits: the limits of the reader, for faults that exceed one. The streams of other faults
+            stay within the default limits. Large limits make large streams.
+        of_scripts: the arguments of `scripts`.
+
+    Raises:
+        ValueError: when an example is drawn, if `style` has no `event:` lines.
     """
     if style is not None and not style.event_names:
-        raise ValueError("what must come of a fault is known for frames with `event:` lines")
+        raise ValueError("the outcome of a fault is known only for frames with `event:` lines")
     possible = names or [each.name for each in FAULTS.values() if is_possible(each, limits)]
     fault = FAULTS[draw(st.sampled_from(possible))]
     script = draw(scripts(having=fault.needs, **of_scripts))
@@ -138,7 +143,7 @@ def faults(
 
 
 def inputs_of(script: Script) -> dict[str, Any]:
-    """Return the inputs of the tool calls in a legal script, by id."""
+    """Return the inputs of the client's tool calls in a legal script, by id."""
     texts: dict[int, str] = {}
     ids: dict[int, str] = {}
     for event in script:

@@ -1,7 +1,7 @@
-"""Fake byte sources: a script in, an iterator of bytes out that delivers, pauses, raises or ends as
-the script says.
+"""Fake byte sources: iterators of bytes that deliver, pause, raise or end as a script says.
 
-What an HTTP library's body iterator does on a bad day, without an HTTP library.
+They behave like the body iterator of an HTTP library on a failing connection, without such a
+library and without a connection.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ from typing import Any, Self, TypeAlias
 
 __all__ = ["AsyncByteSource", "AsyncStep", "ByteSource", "Step"]
 
-AnException: TypeAlias = BaseException | type[BaseException]
+AnyException: TypeAlias = BaseException | type[BaseException]
 
-Step: TypeAlias = bytes | AnException | Callable[[], object]
-"""One step of a source: bytes are delivered; an exception, or a class of them, is raised; anything
-else is called, which is how a source pauses (`lambda: time.sleep(1)`), or looks at the world.
+Step: TypeAlias = bytes | AnyException | Callable[[], object]
+"""One step of a source. Bytes are delivered. An exception, or a class of exceptions, is raised.
+Anything else is called: for example, to pause (`lambda: time.sleep(1)`), or to check a condition.
 """
 
-AsyncStep: TypeAlias = bytes | AnException | Callable[[], Awaitable[object]]
-"""As `Step`; what is called is awaited (`trio.lowlevel.checkpoint`, `lambda: asyncio.sleep(1)`)."""
+AsyncStep: TypeAlias = bytes | AnyException | Callable[[], Awaitable[object]]
+"""A `Step` of an asynchronous source. The result of a call is awaited. Examples of calls:
+`trio.lowlevel.checkpoint`, `lambda: asyncio.sleep(1)`.
+"""
 
 
 class ByteSource:
-    r"""An iterator of bytes that follows a script, ends with it, and can be closed.
+    r"""An iterator of bytes that follows a script and can be closed.
 
         source = ByteSource([b"event: pi", b"ng\n", ConnectionResetError()])
 
-    A step is done when it is asked for. After an exception, as after the last step, there is
-    nothing more.
+    Each `next` does the steps up to the next bytes. The iterator ends after an exception, and after
+    the last step.
 
     Attributes:
-        delivered: how many bytes were delivered.
-        closed: whether somebody closed it, or left its `with` block. It then delivers nothing.
+        delivered: the number of bytes that were delivered.
+        closed: whether it was closed, by `close` or by its `with` block. It then delivers nothing.
     """
 
     def __init__(self, steps: Iterable[Step]) -> None:
@@ -50,7 +52,7 @@ class ByteSource:
             if isinstance(step, bytes):
                 self.delivered += len(step)
                 return step
-            # After whatever raises there is nothing more.
+            # The source has ended if this step raises.
             steps, self._steps = self._steps, iter(())
             if isinstance(step, (BaseException, type)):
                 failure: Any = step
@@ -71,7 +73,7 @@ class ByteSource:
 
 
 class AsyncByteSource:
-    """The same as an asynchronous iterator, for any event loop. `aclose` closes it."""
+    """A `ByteSource` as an asynchronous iterator, for any event loop. `aclose` closes it."""
 
     def __init__(self, steps: Iterable[AsyncStep]) -> None:
         self._steps = iter(steps)
@@ -88,7 +90,7 @@ class AsyncByteSource:
             if isinstance(step, bytes):
                 self.delivered += len(step)
                 return step
-            # After whatever raises there is nothing more.
+            # The source has ended if this step raises.
             steps, self._steps = self._steps, iter(())
             if isinstance(step, (BaseException, type)):
                 failure: Any = step

@@ -1,7 +1,7 @@
-"""Strategies: what hypothesis needs to make messages, legal scripts of events, their bytes in every
-legal style, and ways to cut them. Nothing goes wrong here.
+"""Hypothesis strategies for legal streams.
 
-Needs hypothesis; `import sansio_stream.testing` alone does not.
+They make messages, legal scripts of events, their bytes in every legal style, and chunks of these
+bytes. This module needs hypothesis; `import sansio_stream.testing` alone does not.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ Payload: TypeAlias = dict[str, Any]
 CHARACTERS: Final = st.sampled_from(
     "ab e,:[]{}0\"'\\/\n\t\0\x7f\x85\u00e9\u2028\ufeff\ufffd\N{PARTY POPPER}"
 )
-"""What parsers stumble over: quotes, escapes, controls, line separators of Unicode, characters of
-one to four bytes.
+"""Characters that reveal bugs in parsers: quotes, backslashes, controls, line separators of
+Unicode, characters of one to four bytes.
 """
 WORDS: Final = st.text(CHARACTERS, max_size=12)
 SOME_WORDS: Final = st.text(CHARACTERS, min_size=1, max_size=12)
@@ -73,7 +73,7 @@ FILLED_OBJECTS: Final = st.fixed_dictionaries(
 
 
 def payloads(type: str, optional: Any = None, **members: Any) -> Any:
-    """Return a strategy of JSON objects with that type."""
+    """Return a strategy for JSON objects with this type."""
     required: dict[str, Any] = {"type": st.just(type), **members}
     return st.fixed_dictionaries(required, optional=optional)
 
@@ -117,7 +117,7 @@ CALLERS: Final = st.sampled_from([{"type": "direct"}, {"type": "robot", "tool_id
 
 
 def tool_calls(type: str, **members: Any) -> Any:
-    """Return a strategy of calls; their ids are set when their place is known."""
+    """Return a strategy for tool calls. `messages` sets their ids, which depend on their places."""
     return payloads(
         type,
         {"caller": CALLERS},
@@ -128,7 +128,7 @@ def tool_calls(type: str, **members: Any) -> Any:
 
 
 def results(type: str) -> Any:
-    """Return a strategy of results of a tool that the server runs."""
+    """Return a strategy for results of a tool that the server runs."""
     return payloads(
         type,
         {"caller": CALLERS},
@@ -182,10 +182,11 @@ BLOCKS: Final[dict[str, Any]] = {
     ),
     "hologram": payloads("hologram", {"input": OBJECTS}, frames=st.lists(SCALARS, max_size=2)),
 }
-"""By type: the blocks as they stand in a whole message."""
+"""For each type, a strategy for blocks as they are in a complete message."""
 
 BLOCK_TYPES: Final = tuple(BLOCKS)
-"""The types of blocks that are made: all that the library knows, and "hologram", which nobody does.
+"""The types of blocks that the strategies make: all types that the library knows, and "hologram",
+which is unknown to every reader.
 """
 
 WITH_CONTENT: Final[dict[str, Any]] = {
@@ -193,7 +194,7 @@ WITH_CONTENT: Final[dict[str, Any]] = {
     "thinking": payloads("thinking", thinking=SOME_WORDS, signature=st.just("c2ln")),
     "tool_use": tool_calls("tool_use", input=FILLED_OBJECTS),
 }
-"""By type: blocks that certainly get deltas which say something."""
+"""For each type, a strategy for blocks that are sure to have a delta with content."""
 
 # A message.
 
@@ -233,13 +234,13 @@ def messages(
     having: Sequence[str] = (),
     max_blocks: int = 4,
 ) -> Message:
-    """Make whole messages, without contradictions, as they are when `message_stop` has come.
+    """Make complete and consistent messages, as they are after `message_stop`.
 
     Args:
-        blocks: the types of their blocks; see `BLOCK_TYPES`.
-        having: types of which there is at least one block that grows by deltas: "text", "thinking",
-            "tool_use".
-        max_blocks: how many other blocks there may be.
+        blocks: the types of their blocks. See `BLOCK_TYPES`.
+        having: types of which the message has at least one block with deltas: any of "text",
+            "thinking", "tool_use".
+        max_blocks: the maximum number of other blocks.
     """
     kinds = draw(st.lists(st.sampled_from(sorted(blocks)), max_size=max_blocks)) if blocks else []
     content = [draw(BLOCKS[kind]) for kind in kinds]
@@ -291,18 +292,18 @@ def scripts(
     unknown: bool = True,
     pings: bool = True,
 ) -> Script:
-    """Make legal scripts: the events of one whole message, in an order the API may send them in.
+    """Make legal scripts: the events of one complete message, in an order that the API allows.
 
-    Folding one gives a complete message and no violation.
+    Folding a script gives a complete message and no violation.
 
     Args:
         blocks, having, max_blocks: as for `messages`.
-        unknown: whether there are events, blocks and deltas of types that nobody knows.
-        pings: whether there are pings, anywhere.
+        unknown: whether a script may have events, blocks and deltas of unknown types.
+        pings: whether a script may have pings, in any place.
     """
     kinds = blocks if unknown else [kind for kind in blocks if kind != "hologram"]
     message = draw(messages(blocks=kinds, having=having, max_blocks=max_blocks))
-    # Sizes of 0 are empty deltas, which are legal.
+    # A size of 0 gives an empty delta, which is legal.
     sizes = [*draw(st.lists(st.integers(0, 12), max_size=2)), draw(st.integers(1, 12))]
     script = list(events_from_message(message, itertools.cycle(sizes)))
     if draw(st.booleans()):
@@ -324,7 +325,7 @@ def scripts(
 
 
 def events() -> st.SearchStrategy[MessageStreamEvent]:
-    """Make single events of every type, errors and unknown ones included."""
+    """Make single events of every type, including errors and unknown events."""
     return st.one_of(
         scripts().flatmap(st.sampled_from),
         ERRORS.map(event_from_dict),
@@ -336,7 +337,7 @@ def events() -> st.SearchStrategy[MessageStreamEvent]:
 
 
 def styles(**fixed: Any) -> st.SearchStrategy[Style]:
-    """Make legal styles of writing; `fixed` are members of `Style` that shall not vary."""
+    """Make legal styles. `fixed` are the members of `Style` that do not vary, with their values."""
     free: dict[str, st.SearchStrategy[Any]] = {
         "line_end": st.sampled_from(["\n", "\r\n", "\r"]),
         "event_names": st.sampled_from([True, True, False]),
@@ -354,8 +355,11 @@ def styles(**fixed: Any) -> st.SearchStrategy[Style]:
 
 @st.composite
 def wire(draw: st.DrawFn, script: Script, style: Style | None = None) -> bytes:
-    """Make the bytes of a script, in any legal style or in the one that is given, with pings
-    anywhere.
+    """Make the bytes of a script, with up to two more pings in any places.
+
+    Args:
+        script: the events.
+        style: the style to write them in. By default any legal style.
     """
     payloads = [event.to_dict() for event in script]
     for place in draw(st.lists(st.integers(0, len(payloads)), max_size=2)):
@@ -365,8 +369,11 @@ def wire(draw: st.DrawFn, script: Script, style: Style | None = None) -> bytes:
 
 @st.composite
 def cuts(draw: st.DrawFn, data: bytes) -> list[bytes]:
-    """Make chunks that are `data` together: whole, byte by byte, at every delimiter, inside
-    characters and escapes (see `WAYS_TO_CUT`), or anywhere; sometimes with empty ones.
+    """Make lists of chunks that together are `data`.
+
+    The data is whole, or cut in one of `WAYS_TO_CUT`: for example, at every byte, at every
+    delimiter, or inside characters and escapes. Or it is cut at random places, which may give empty
+    chunks.
     """
     way = draw(st.sampled_from([*WAYS_TO_CUT, *ANYWHERE]))
     if way in ANYWHERE:

@@ -1,7 +1,7 @@
-"""Ways to write: payloads in, the bytes of a legal event stream out, in any style that the format
-allows. Knows no order of events.
+"""Ways to write: payloads to the bytes of a legal event stream, in any style of the format.
 
-All styles mean the same. A reader that can tell them apart has a bug.
+This module knows no order of events. All styles have the same meaning, so a reader that returns
+different results for them has a bug.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ __all__ = ["PLAIN", "Style"]
 LineEnd: TypeAlias = Literal["\n", "\r\n", "\r"]
 
 BETWEEN_FRAMES: Final = ("", ": keepalive", ":", "\n", "id: 7", "retry: 250", "event: nothing\n")
-"""What may stand between two frames and means nothing: nothing, comments, blank lines, fields, an
-event without data.
+"""Texts that may stand between two frames and have no meaning: comments, blank lines, fields,
+an event without data, or no text at all.
 """
 
 
 @attrs.frozen
 class Style:
-    r"""How payloads are written.
+    r"""A style in which payloads are written.
 
     Attributes:
         line_end: "\n", "\r\n" or "\r".
         event_names: whether frames have an `event:` line. Without it every frame violates
             `missing_event_name`, and nothing else changes.
-        ascii: whether JSON escapes what is not ASCII, or leaves it as UTF-8.
+        ascii: whether JSON escapes every character beyond ASCII instead of writing it as UTF-8.
         sort_keys: whether the members of JSON objects are sorted, so that `type` is not the first.
-        padding: how many spaces there are before the last brace.
+        padding: the number of spaces before the last brace of a payload.
         indent: whether JSON is spread over many lines, so that a frame has many `data:` lines.
         space: whether a space follows the colon of a field.
         data_first: whether `data:` comes before `event:`.
-        between: what stands between frames; see `BETWEEN_FRAMES`.
-        byte_order_mark: whether the body begins with one.
+        between: the texts between frames, used in turn. See `BETWEEN_FRAMES`.
+        byte_order_mark: whether the body begins with a byte order mark.
     """
 
     line_end: LineEnd = "\n"
@@ -61,17 +61,20 @@ class Style:
         return self.joined(map(self.frame, payloads))
 
     def joined(self, frames: Iterable[bytes]) -> bytes:
-        """Return the bytes of a body of these frames, with what may stand between them."""
+        """Return the bytes of a body of these frames, with the texts between them."""
         mark = "\N{BYTE ORDER MARK}".encode() if self.byte_order_mark else b""
         gaps = itertools.cycle(map(self._gap, self.between or ("",)))
         return mark + b"".join(next(gaps) + frame for frame in frames)
 
     def frame(self, payload: Mapping[str, Any], name: str | None = None) -> bytes:
-        """Return a whole frame; `name` where it is not the payload's type."""
+        """Return a whole frame. Its name is `name`, or by default the payload's type."""
         return self.frame_of(str(payload.get("type")) if name is None else name, self.data(payload))
 
     def frame_of(self, name: str, data: str) -> bytes:
-        """Return a frame with a name and data, which may be anything without a line end."""
+        """Return a frame with this name and data. The name must not contain a line end.
+
+        Each line of `data` becomes one `data:` line.
+        """
         colon = ": " if self.space else ":"
         fields = [f"event{colon}{name}"] if self.event_names and name else []
         lines = [f"data{colon}{line}" for line in data.split("\n")]
@@ -79,7 +82,7 @@ class Style:
         return self.lines(*fields, "")
 
     def lines(self, *lines: str) -> bytes:
-        """Return lines with their ends; an empty one is the end of a frame."""
+        """Return the bytes of lines, each with its line end. An empty line ends a frame."""
         return "".join(line + self.line_end for line in lines).encode()
 
     def data(self, payload: Mapping[str, Any]) -> str:
@@ -95,7 +98,7 @@ class Style:
 
     @property
     def codes(self) -> frozenset[str]:
-        """The violations of every frame that is written in this style."""
+        """The codes of the violations in every frame that is written in this style."""
         return frozenset() if self.event_names else frozenset({ViolationCode.MISSING_EVENT_NAME})
 
     def _gap(self, gap: str) -> bytes:
@@ -103,4 +106,4 @@ class Style:
 
 
 PLAIN: Final = Style()
-"""As the API writes, but for its padding."""
+"""The style of the API, without its padding."""
