@@ -777,7 +777,7 @@ def test_a_status_that_is_no_success_is_shown() -> None:
     sent = capture((0.1, b"<html>busy"), status=529)
     result = replay("-", data=sent)
     assert "  HTTP 529\n" in result.stdout
-    assert "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is no event stream: '<html>busy'" in (
+    assert "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is not an event stream: '<html>busy'" in (
         result.stderr
     )
     assert "HTTP 200" not in replay("-", data=TIMED).stdout
