@@ -12,7 +12,7 @@ import attrs
 import tables
 from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
-from sansio_stream.request.first_frame import LOOK_BYTES
+from sansio_stream.request.first_frame import FIRST_FRAME_BYTES
 from sansio_stream_adapters import Timeout, _bridge, _decoding, _http11, _stream_core, aiohttp
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
@@ -191,7 +191,7 @@ def answers() -> list[Row]:
         ),
         (
             "a look at the first frame, where the request may be sent again",
-            size(LOOK_BYTES),
+            size(FIRST_FRAME_BYTES),
             "an error is a sentence",
             "the wait for it: that is `read`, and `idle`",
         ),

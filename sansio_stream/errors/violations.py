@@ -454,4 +454,4 @@ def check_type(value: object, *kinds: type) -> None:
     """
     if not isinstance(value, kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"{wanted} is needed, not {type(value).__name__}")
+        raise TypeError(f"expected {wanted}, not {type(value).__name__}")
