@@ -221,7 +221,7 @@ class ViolationCode(enum.StrEnum):
     )
     UNCLOSED_BLOCK = (
         "unclosed_block",
-        "message_stop came while a content block was open that max_tokens had not cut",
+        "message_stop came while a content block was open, and the stop_reason was not max_tokens",
         "message_stop is applied; the input of an unstopped tool call is never complete",
     )
     MISSING_MESSAGE_STOP = (
