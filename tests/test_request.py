@@ -311,7 +311,7 @@ def test_a_header_has_a_name_that_http_can_hold_or_is_refused(name: str) -> None
     if name and set(name) <= set(NAME_CHARACTERS):
         assert build_request({}, headers={name: "x"}).headers[name.lower()] == "x"
     else:
-        with pytest.raises(ValueError, match="is not a valid name of a header"):
+        with pytest.raises(ValueError, match="is not a valid header name"):
             build_request({}, headers={name: "x"})
 
 

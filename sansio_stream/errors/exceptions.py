@@ -52,7 +52,7 @@ AnyAPIError = TypeVar("AnyAPIError", bound="APIError")
 
 
 class APIError(Exception):
-    """The base class of all exceptions that mean: the stream gave no usable answer.
+    """The base class of all exceptions which report that a stream gave no usable answer.
 
     Attributes:
         message: a description for people; also `str(error)`. It has at most 1,024 characters.
@@ -83,7 +83,7 @@ class APIConnectionError(APIError):
 
 
 class APITimeoutError(APIConnectionError):
-    """No data came within the time that the caller was willing to wait."""
+    """A wait took longer than the caller allowed."""
 
 
 class IncompleteMessageError(APIConnectionError, RuntimeError):
@@ -320,7 +320,10 @@ def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusE
 
 
 HTML: Final = r"(?i)<(?:!doctype|html|head|body|title|center|h[1-6])\b"
+"""A pattern for the tag with which a page of HTML begins."""
+
 HTML_CHARACTERS: Final = 200
+"""The maximum length of a page of HTML in a message."""
 
 
 def with_little_html(message: str) -> str:

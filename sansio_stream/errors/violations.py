@@ -18,7 +18,7 @@ __all__ = [
 class Verdict(enum.Enum):
     """How a stream ended. A verdict other than PENDING never changes.
 
-    The value of a member is a sentence for people. Messages of exceptions begin with it.
+    The value of a member describes it for people. Some messages of exceptions begin with it.
     """
 
     PENDING = "the stream has not ended yet"
@@ -28,7 +28,7 @@ class Verdict(enum.Enum):
     TRUNCATED = "the message began and was cut"
     EMPTY = "the stream ended without a message"
     ERRORED = "the server sent an error"
-    BROKEN = "the stream broke the protocol in a way that is never tolerated"
+    BROKEN = "the stream broke the protocol in a way that is fatal"
     NOT_AN_EVENT_STREAM = "the body is not an event stream"
 
 
@@ -77,7 +77,7 @@ class ViolationCode(enum.StrEnum):
     UNKNOWN_FIELD = (
         "unknown_field",
         "a line is neither a comment nor one of the fields event, data, id and retry",
-        "the line is quoted in the violation and ignored, as the specification requires",
+        "the line is ignored, as the specification requires, and quoted in the excerpt",
         "if the line contains `{` or `}`",
     )
     MISSING_EVENT_NAME = (
@@ -119,7 +119,7 @@ class ViolationCode(enum.StrEnum):
     MISSING_TYPE = (
         "missing_type",
         "the payload has no type",
-        "the `event:` line determines the event, or the members of an error do",
+        "the `event:` line determines the event; without a known name, members like `error` do",
         (
             "if the payload has a `delta`, `content_block` or `message` with a type, but the event"
             " has no such member"
@@ -236,13 +236,16 @@ class ViolationCode(enum.StrEnum):
     )
     CONTRADICTORY_STOP_REASON = (
         "contradictory_stop_reason",
-        "the stop_reason is tool_use without a tool_use block, or end_turn with one",
-        "both are applied; rely on the blocks, not on the stop_reason",
+        (
+            "the stop_reason is tool_use although the message has no tool_use block, or it is"
+            " end_turn although the message has one"
+        ),
+        "the stop_reason is kept; rely on the blocks instead",
     )
     # The index of a block.
     INDEX_NOT_NEXT = (
         "index_not_next",
-        "a block's index is not the next one after the highest so far",
+        "a block's index is not the next one after the highest index so far",
         "the block is applied, and the content is ordered by index",
     )
     INDEX_REUSED = (
@@ -300,7 +303,7 @@ NEVER_FATAL: Final = frozenset(
 )
 """The codes that strict mode tolerates.
 
-The verdict already reports the first two. The third does no harm and is reported for billing only.
+The verdict already reports the first two. The third does no harm: it only matters for billing.
 """
 
 
@@ -316,7 +319,7 @@ class Violation:
         byte_offset: the offset in the body at which the frame begins. None for a payload that came
             without a frame.
         excerpt: the text that caused the violation, at most 1,024 characters.
-        loses_content: whether content of the message was lost. If so, the message never becomes
+        loses_content: whether content of the message was lost. If so, the verdict is never
             COMPLETE.
     """
 
@@ -382,11 +385,15 @@ class ViolationLog:
         return tuple(self._kept)
 
     def keeps_one_more(self, *, loses_content: bool) -> bool:
-        """Whether the next violation would be kept and not only counted."""
+        """Whether a further violation would be kept and not only counted.
+
+        Args:
+            loses_content: whether that violation loses content. The first loss is always kept.
+        """
         return len(self._kept) < self._limit or (loses_content and self.first_loss is None)
 
     def add(self, fault: Fault, event_number: int) -> None:
-        """Count a violation, and keep it if there is room."""
+        """Count a violation, and keep it if it is among the first ones or is the first loss."""
         self.count += 1
         if not self.keeps_one_more(loses_content=fault.loses_content):
             return
@@ -404,8 +411,8 @@ class Limits:
     A stream that exceeds a bound raises `LimitError` at the exact place, except for `violations`.
 
     A partial frame is measured like a whole one: in bytes, from the first byte of the frame's first
-    field. So the way the body is cut into chunks never decides whether a stream fits. A caller that
-    drains the iterators holds at most one limit plus one chunk.
+    field. So the way the body is cut into chunks never decides whether a stream fits. If the caller
+    exhausts each iterator, the unread bytes are at most one limit plus one chunk.
 
     The limits count bytes of the body. The Python objects that are made from them are larger. These
     are the highest measured amounts of memory while a frame is read, in bytes per byte of the frame

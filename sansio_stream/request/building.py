@@ -25,6 +25,7 @@ def shown_url(url: str) -> str:
 SHOWN_HEADERS: Final = frozenset(
     {"accept", "anthropic-beta", "anthropic-version", "content-type", "user-agent"}
 )
+"""The headers whose values a `repr` shows."""
 
 
 def shown_headers(headers: dict[str, str]) -> str:
@@ -88,23 +89,23 @@ def build_request(
     Args:
         params: the members of the body. `stream` is always sent as true. A member whose value is
             `NOT_GIVEN` is left out, at every depth. A member whose value is None is sent as null.
-        base_url: the base of the URL; it may have a path. `/v1/messages` is appended, unless the
-            path already ends in `/v1` or `/v1/messages`: then only the missing part is appended.
+        base_url: the URL of the API, which may have a path. `/v1/messages` is appended. If the path
+            already ends in `/v1` or `/v1/messages`, only the missing part is appended.
         api_key: sent as `x-api-key`.
         auth_token: sent as `authorization: Bearer`.
         api_version: sent as `anthropic-version`.
         betas: sent as `anthropic-beta`, if there are any.
-        headers: more headers. They override all others. If a name occurs twice, the last value is
-            sent. A value of None removes the header.
+        headers: more headers. They override the headers above. If a name occurs twice, the last
+            value is sent. A value of None removes the header.
         query: added to the URL, percent-encoded.
 
     Raises:
-        ValueError: if a number has no JSON form or if `to_param` refuses a message or a block: the
-            message has the path, for example "messages.1.content.0". Also if the parameters are
+        ValueError: if a number has no JSON form, or if `to_param` refuses a message or a block. The
+            error names the path, for example "messages.1.content.0". Also if the parameters are
             nested too deeply or contain themselves, if `base_url` does not have the form
-            `http(s)://host[:port][/path]`, or if HTTP does not allow a header. The message quotes
+            `http(s)://host[:port][/path]`, or if HTTP does not allow a header. The error quotes
             neither the value of a header nor the URL.
-        TypeError: if a value has no JSON form: the message has its path. Also if a key, the value
+        TypeError: if a value has no JSON form. The error names the path. Also if a key, the value
             of a header, or a name or value of the query is not a str.
     """
     keys: dict[str, object] = {"api_key": api_key, "auth_token": auth_token}

@@ -17,7 +17,7 @@ from .responses import BODY_NEEDED, BodyNeeded
 __all__ = ["FirstFrame"]
 
 FIRST_FRAME_BYTES: Final = 65_536
-"""The maximum number of bytes to look at. An error is short, so a longer frame is not an error."""
+"""The number of bytes that are checked. An error is short, so a longer frame is no error."""
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -68,9 +68,9 @@ class FirstFrame:
         return self._answer
 
     def end(self) -> APIStatusError | None:
-        """Note the end of the body, and return the final answer.
+        """Record the end of the body, and return the final answer.
 
-        An unfinished frame counts as finished here: it needs no blank line after it.
+        The last frame needs no blank line after it.
         """
         if isinstance(self._answer, BodyNeeded):
             self._answer = self._error_in(bytes(self._buffer))

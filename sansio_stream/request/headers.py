@@ -37,8 +37,7 @@ FRAMING: Final = frozenset(
 )
 """The headers that describe one connection. Only the HTTP client of that connection may set them.
 
-A program that copied them from another connection would cut the body short, or would wait for bytes
-that never come.
+If they were copied from another connection, the body would be cut short, or the request would hang.
 """
 
 
@@ -89,7 +88,7 @@ HEADER_VALUE: Final = r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?"
 
 
 def check_text(name: str, value: object) -> None:
-    """Raise TypeError if `value` is not a str. The message has the name, but never the value."""
+    """Raise TypeError if `value` is not a str. The error has the name, but never the value."""
     if not isinstance(value, str):
         raise TypeError(f"the value of {name!r} must be a str, not {type(value).__name__}")
 
@@ -101,13 +100,13 @@ def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
 
     Raises:
         ValueError: if HTTP does not allow a name or a value, or if the header belongs to the
-            connection. The message never contains the value.
+            connection. The error never contains the value.
         TypeError: if a value is not a str.
     """
     headers: dict[str, str] = {}
     for name, value in pairs:
         if not re.fullmatch(HEADER_NAME, name):
-            raise ValueError(f"{name!r} is not a valid name of a header")
+            raise ValueError(f"{name!r} is not a valid header name")
         headers.pop(name.lower(), None)
         if value is None:
             continue

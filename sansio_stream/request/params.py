@@ -1,6 +1,7 @@
 """Messages to send back: a message or a block in, a parameter of the next request out.
 
-A block that the API would reject, or that is incomplete, is refused with the reason.
+A block with a broken tool input, or with unfolded deltas, is refused unless the caller decides
+otherwise.
 """
 
 from collections.abc import Iterable
@@ -58,22 +59,22 @@ def to_param(
     Everything else is kept verbatim, including signatures and unknown members. Nested values are
     shared with the message, so treat the result as read-only.
 
-    `broken_input` decides about two kinds of broken blocks: blocks whose tool input is not complete
-    and valid (`input_state` is not "complete"), and blocks with `unfolded` deltas, because the
-    effect of such a delta is unknown.
+    `broken_input` decides about two kinds of broken blocks. The first kind has a tool input that is
+    not complete and valid: its `input_state` is not "complete". The second kind has `unfolded`
+    deltas: the effect of such a delta is unknown.
 
     Args:
         message_or_block: a message or a block of any origin: a final message, the snapshot of a cut
             message, or one that was made by hand.
-        broken_input: what to do with broken blocks. "raise" refuses them. "drop" leaves them out,
-            then removes thinking at the end of the content; the result is None for a single broken
-            block. "wrap" sends the raw text of a broken input as `{"INVALID_JSON": text}`, as
-            Anthropic's documentation advises; answer such a call with a `tool_result` that has
+        broken_input: what to do with broken blocks. "raise" refuses them. "drop" leaves them out
+            and then removes thinking at the end of the content. For a single broken block it
+            returns None. "wrap" sends the raw text of a broken input as `{"INVALID_JSON": text}`,
+            as Anthropic's documentation advises. Answer such a call with a `tool_result` that has
             `is_error`. "wrap" refuses blocks with unfolded deltas, because they have no input to
             wrap.
 
     Raises:
-        ValueError: if a block is refused. The message names the block and the reason. Also if
+        ValueError: if a block is refused. The error names the block and the reason. Also if
             `broken_input` is none of the three values.
         TypeError: if the argument is neither a message nor a block.
     """

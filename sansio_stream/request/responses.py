@@ -54,12 +54,11 @@ def check_response(
     headers: Mapping[str, str] | Iterable[tuple[str, str]],
     body: bytes | None = None,
 ) -> APIError | BodyNeeded | None:
-    """Return None if the response may be a stream, or the error to raise. Never raises itself.
+    """Return None for a stream, the error to raise, or `BODY_NEEDED`. Never raises itself.
 
-    None means: feed the body to a machine. The result is also None for a success without a content
-    type, and for one with a type that does not rule out a stream (`text/plain`,
-    `application/octet-stream`), because some servers label their streams so. The verdict of the
-    machine then tells whether the body was a stream.
+    None means: feed the body to a machine. A success without a content type also gives None, and so
+    does one with `text/plain` or `application/octet-stream`, because some servers label their
+    streams like that. The verdict of the machine then tells whether the body was a stream.
 
     `BODY_NEEDED` means: read the body, up to the size that you are willing to hold, and call again
     with it. A call with a body always gives a final result, even if the body is cut or broken:
@@ -119,7 +118,7 @@ def check_response(
 
 
 PLACE_CHARACTERS: Final = 500
-"""The maximum length of a quoted URL. Thus the message as a whole is not cut."""
+"""The maximum length of a quoted URL. It leaves room for the rest of the message."""
 
 OTHER_CONTENT: Final = r"[^/]+/(?:.*\+)?(?:json|xml)|text/html"
 
