@@ -111,7 +111,7 @@ def test_what_is_not_given_is_left_out_and_none_is_null() -> None:
 
 
 def test_what_is_not_given_is_no_item_of_a_list() -> None:
-    with pytest.raises(TypeError, match=r"^tools\.1: a value of type NotGiven cannot be sent as JSON"):
+    with pytest.raises(TypeError, match=r"^tools\.1: NotGiven cannot be written as JSON"):
         build_request({"tools": [{}, NOT_GIVEN]})
 
 
@@ -317,7 +317,7 @@ def test_a_header_has_a_name_that_http_can_hold_or_is_refused(name: str) -> None
 
 def test_a_name_that_is_ascii_only_in_lower_case_is_refused() -> None:
     assert "\N{KELVIN SIGN}".lower() == "k"
-    with pytest.raises(ValueError, match="name of a header"):
+    with pytest.raises(ValueError, match="valid header name"):
         build_request({}, headers={"\N{KELVIN SIGN}": "x"})
 
 
@@ -395,7 +395,7 @@ def test_a_number_that_json_cannot_hold_is_refused_with_its_path(value: Any) -> 
     "value", [b"x", {1}, object(), datetime.now(UTC), iter(()), TextDelta("x")]
 )
 def test_what_is_no_json_is_refused_with_its_path(value: Any) -> None:
-    with pytest.raises(TypeError, match=rf"^system\.0\.x: a value of type {type(value).__name__} cannot be"):
+    with pytest.raises(TypeError, match=rf"^system\.0\.x: {type(value).__name__} cannot be written as JSON$"):
         build_request({"system": [{"x": value}]})
 
 

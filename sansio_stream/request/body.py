@@ -65,7 +65,7 @@ def json_of(value: Any, path: Path) -> Any:
         return json_of(block_param(value, "raise", path), path)
     if isinstance(value, Citation):
         return json_of(value.to_dict(), path)
-    raise TypeError(f"{named(path)}: a value of type {type(value).__name__} cannot be sent as JSON")
+    raise TypeError(f"{named(path)}: {type(value).__name__} cannot be written as JSON")
 
 
 def is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
