@@ -395,7 +395,9 @@ def test_a_number_that_json_cannot_hold_is_refused_with_its_path(value: Any) -> 
     "value", [b"x", {1}, object(), datetime.now(UTC), iter(()), TextDelta("x")]
 )
 def test_what_is_no_json_is_refused_with_its_path(value: Any) -> None:
-    with pytest.raises(TypeError, match=rf"^system\.0\.x: {type(value).__name__} cannot be written as JSON$"):
+    with pytest.raises(
+        TypeError, match=rf"^system\.0\.x: {type(value).__name__} cannot be written as JSON$"
+    ):
         build_request({"system": [{"x": value}]})
 
 
