@@ -761,7 +761,7 @@ def test_verbose_shows_what_the_answer_is_not_made_of() -> None:
         'unknown event route: {"type":"route","provider":2}',
         "ping",
         'unknown delta: {"type":"vendor_delta","glow":1}',
-        "! unknown_index: a delta or stop for an index at which no block started; skipped",
+        "! unknown_index: a delta or a stop has an index at which no block started; the event",
         "signature, 12 characters",
         'unknown event odd: "not an object"',
         "! undecodable_payload: ",
