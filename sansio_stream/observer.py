@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Observer", "report_of"]
 
 HEAD_BYTES: Final = 65_536
-"""The number of bytes that are kept of a body which is not a stream."""
+"""The number of bytes that are kept of a body that is not a stream."""
 
 MOST_STALLS: Final = 100
 """The number of stalls that are listed. All stalls are counted."""
@@ -67,7 +67,7 @@ class Observer:
         status: the HTTP status of the response.
         headers: the headers of the response, with names in any case.
         limits: the bounds on what the machine holds.
-        strict: whether every violation is fatal to the machine.
+        strict: whether the machine is strict, so that nearly every violation is fatal to it.
         stall: a pause without content that is longer than this many seconds is a stall.
     """
 
