@@ -248,7 +248,7 @@ class Observer:
 
 
 class Timing:
-    """The times of content: the times of chunks in, gaps and stalls out.
+    """Collects the times of content: times of chunks in, gaps and stalls out.
 
     Attributes:
         first_byte: the time of the first byte, or None.

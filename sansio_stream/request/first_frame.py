@@ -17,7 +17,7 @@ from .responses import BODY_NEEDED, BodyNeeded
 __all__ = ["FirstFrame"]
 
 FIRST_FRAME_BYTES: Final = 65_536
-"""The number of bytes that are checked. An error is short, so a longer frame is no error."""
+"""The number of bytes that are checked. An error is short, so a longer frame is not one."""
 
 BOM: Final = b"\xef\xbb\xbf"
 
@@ -25,8 +25,8 @@ BOM: Final = b"\xef\xbb\xbf"
 class FirstFrame:
     """A check whether the first frame of a successful response is an error event.
 
-        look = FirstFrame(status, headers)
-        answer = look.receive(chunk)    # call with each chunk while the answer is BODY_NEEDED
+        first_frame = FirstFrame(status, headers)
+        answer = first_frame.receive(chunk)  # for each chunk, while it is BODY_NEEDED
 
     The answer is one of three:
 
