@@ -1,7 +1,7 @@
-"""The results in, the tables and pictures of docs/speed.md out. Measures nothing.
+"""Generates the tables and plots of docs/speed.md from recorded results. Measures nothing.
 
-`python benchmarks/page.py` writes them; a test compares. The results are what `bench.py --json` has
-written for each version of Python into `results`, and icount.toml.
+`python benchmarks/page.py` writes them. A test compares them with the page. The results are the
+files in `results`, which `bench.py --json` writes for each version of Python, and icount.toml.
 """
 
 import json
@@ -23,25 +23,25 @@ _MADE: Final = re.compile(r"(<!-- made: (\w+) -->\n).*?(?=<!-- end -->)", re.DOT
 
 
 def results() -> list[dict[str, Any]]:
-    """What was measured on each version of Python, the oldest first."""
+    """Return the results of each version of Python, the oldest version first."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def heads() -> list[str]:
-    """The columns of the versions: 3.11 and so on."""
+    """Return the headings of the columns: the versions of Python, such as 3.11."""
     pythons = [each["conditions"]["python"] for each in results()]
     return [python.split()[1].rpartition(".")[0] for python in pythons]
 
 
 def rows(table: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; the first row is its head."""
+    """Return a table in Markdown. The first row is its head."""
     head, *others = ("| " + " | ".join(row) + " |" for row in table)
     columns = head.count(" | ") + 1
     return "\n".join([head, "|" + " --- |" * columns, *others, ""])
 
 
 def targets() -> str:
-    """Every goal with its target and the figure reached; bold where the two do not agree."""
+    """Return the table of goals, targets and figures. A figure that misses its target is bold."""
     table = [["what", "target", *heads()]]
     for goal in (goal for group in GOALS.values() for goal in group):
         row = [goal.what, goal.target]
@@ -54,7 +54,7 @@ def targets() -> str:
 
 
 def peers() -> str:
-    """Everybody ÷ floor, on one stream."""
+    """Return the table of all libraries on one stream, relative to the floor."""
     names = results()[0]["peers"]
     return rows(
         [
@@ -68,7 +68,7 @@ def peers() -> str:
 
 
 def instructions() -> str:
-    """Instructions per event, and how many times those of the floor."""
+    """Return the table of instructions per event, with their ratio to the floor."""
     versions = kept()["instructions"]
     names = next(iter(versions.values()))
     return rows(
@@ -88,20 +88,20 @@ def instructions() -> str:
     )
 
 
-def said(conditions: dict[str, Any]) -> list[str]:
-    """When, where and with what was measured, in two lines."""
+def conditions_of(conditions: dict[str, Any]) -> list[str]:
+    """Return two lines: the time and the machine of a measurement, and the versions it used."""
     versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
     when = f"{conditions['date']}, {conditions['python']}, {conditions['machine']}"
     return [f"{when}; CPU time, medians of {conditions['rounds']} rounds", versions]
 
 
 def measured() -> str:
-    """The conditions of each run."""
-    return "".join(f"- {'; '.join(said(result['conditions']))}\n" for result in results())
+    """Return a list of the conditions of each run."""
+    return "".join(f"- {'; '.join(conditions_of(result['conditions']))}\n" for result in results())
 
 
 def pictures() -> dict[Path, str]:
-    """The plots, from the run on the oldest Python, by where they are."""
+    """Return the plots by their paths. They show the run on the oldest version of Python."""
     result = results()[0]
     return {
         DOCS / f"speed-{name}.svg": svg(
@@ -112,7 +112,7 @@ def pictures() -> dict[Path, str]:
                 for contender, points in result["curves"][name].items()
             },
             "json.loads alone",
-            said(result["conditions"]),
+            conditions_of(result["conditions"]),
         )
         for name, curve in CURVES.items()
     }
@@ -124,7 +124,7 @@ MAKERS: Final[dict[str, Callable[[], str]]] = {
 
 
 def made(page: str) -> str:
-    """Return the page with its tables made anew."""
+    """Return the page with its tables generated anew."""
     return _MADE.sub(lambda match: f"{match[1]}\n{MAKERS[match[2]]()}\n", page)
 
 

@@ -1,7 +1,9 @@
-"""The limits in the code in, the tables of what-a-peer-can-make-you-hold.md out. A default stands
-in the code; here are only the reasons, and what a limit does not bound.
+"""Generates the tables of what-a-peer-can-make-you-hold.md from the limits in the code.
 
-`python docs/make_limits.py` writes the tables into the page; a test compares.
+The defaults come from the code. Only the reasons, and what a limit does not bound, are written
+here.
+
+`python docs/make_limits.py` writes the tables into the page. A test compares the two.
 """
 
 from pathlib import Path
@@ -12,7 +14,7 @@ import attrs
 import tables
 from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
-from sansio_stream.request.first_frame import LOOK_BYTES
+from sansio_stream.request.first_frame import FIRST_FRAME_BYTES
 from sansio_stream_adapters import Timeout, _bridge, _decoding, _http11, _stream_core, aiohttp
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
@@ -20,13 +22,13 @@ from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
 PAGE: Final = Path(__file__).with_name("what-a-peer-can-make-you-hold.md")
 
 Row: TypeAlias = tuple[str, str, str, str]
-"""A limit, its default, its reason, and what it does not bound."""
+"""The cells of a row: a limit, its default, its reason, and what it does not bound."""
 
 HEAD: Final[Row] = ("limit", "default", "why", "what it does not bound")
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes with a unit, or "none"."""
     if count is None:
         return "none"
     unit, name = (2**20, "MiB") if count >= 2**20 else (2**10, "KiB")
@@ -36,7 +38,7 @@ def size(count: int | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Return a number of seconds for people."""
+    """Return a number of seconds with a unit, or "none"."""
     return "none" if value is None else f"{value:g} s"
 
 
@@ -48,245 +50,266 @@ OF_THE_MACHINE: Final[dict[str, Row]] = {
     "event_bytes": (
         "`Limits.event_bytes`",
         size(LIMITS.event_bytes),
-        "a document in a result is megabytes of base64 on one line",
+        "a document in a web_fetch result is megabytes of base64 on one line",
         (
-            "the objects made of it: Python's take up to 33 times the bytes where a payload is all"
-            " brackets, 65 times where it lists empty blocks or citations; who cannot hold that"
-            " sets less"
+            "the Python objects that are made from the bytes: they take up to 33 times as much"
+            " memory if a payload consists of brackets, and 65 times as much if it lists empty"
+            " blocks or citations; set a lower limit if you cannot spare that"
         ),
     ),
     "block_bytes": (
         "`Limits.block_bytes`",
         size(LIMITS.block_bytes),
         (
-            "no answer has a block of that size, its start and its deltas together, and one that is"
-            " made of small deltas grows for ever"
+            "no real answer has a block of that size, counting its start and all its deltas;"
+            " without a limit, a block of small deltas could grow for ever"
         ),
-        "all blocks together: that is `total_bytes`",
+        "all blocks together: `total_bytes` bounds them",
     ),
     "total_bytes": (
         "`Limits.total_bytes`",
         size(LIMITS.total_bytes),
         (
-            "no honest stream comes near: a context of 1,000,000 tokens, each in a delta of its own"
-            " of 200 bytes, is 200 MB, and ten documents that may be sent back are 320 MB; of the"
-            " whole body, after content-decoding, pings and comments included"
+            "it counts the whole body after content-decoding, with pings and comments; no honest"
+            " stream comes near it: a context of 1,000,000 tokens, with each token in its own delta"
+            " of 200 bytes, is 200 MB, and ten documents that fit into a later request are 320 MB"
         ),
-        "how long it takes: that is `total`",
+        "the time that it takes: `total` bounds it",
     ),
     "blocks": (
         "`Limits.blocks`",
         f"{LIMITS.blocks:,}",
-        "also the highest index, so that nobody makes room for blocks that do not come",
-        "their bytes",
+        (
+            "it also bounds the index of a block, so that a high index cannot reserve room for"
+            " blocks that never come"
+        ),
+        "the bytes of the blocks",
     ),
     "depth": (
         "`Limits.depth`",
         f"{LIMITS.depth:,}",
-        "Python's own limits, of `json`, `pickle` and `deepcopy`, must never be reached",
-        "how many values there are side by side",
+        "it stays below Python's own limits in `json`, `pickle` and `deepcopy`",
+        "the number of values on one level",
     ),
     "violations": (
         "`Limits.violations`",
         f"{LIMITS.violations:,}",
-        "each is kept with an excerpt; what comes beyond is counted",
-        "nothing: it is not fatal",
+        "each is kept with an excerpt; further violations are only counted",
+        "the stream itself: exceeding this limit is not fatal",
     ),
 }
-"""By the names of the attributes."""
+"""The rows by the names of the attributes of `Limits`."""
 
 OF_WAITS: Final[dict[str, Row]] = {
     "connect": (
         "`Timeout.connect`",
         seconds(TIMEOUT.connect),
-        "a server that is there answers at once",
-        "where there is no loop, the look-up of a name, and all addresses of it together",
+        "a server that is up accepts a connection at once",
+        (
+            "in a synchronous client, the lookup of a host name, and the attempts for all addresses"
+            " of a name together"
+        ),
     ),
     "read": (
         "`Timeout.read`",
         seconds(TIMEOUT.read),
-        "a model may think for minutes without a byte",
-        "who sends a byte in time each time, a ping will do: that is `idle` and `total`",
+        "a model may think for minutes without sending a byte",
+        (
+            "a server that always sends a byte in time, such as a ping: `idle` and `total` bound"
+            " that"
+        ),
     ),
     "write": (
         "`Timeout.write`",
         seconds(TIMEOUT.write),
-        "the next 64 KiB of a request, on a slow line",
-        "all of a long request: that is `total`",
+        "it is the wait for the next 64 KiB of a request to be sent over a slow connection",
+        "the whole of a long request: `total` bounds it",
     ),
     "pool": (
         "`Timeout.pool`",
         seconds(TIMEOUT.pool),
-        "others may have all the connections for as long as their answers take",
-        "nothing else",
+        "other requests may use all connections of the pool until their answers end",
+        "any other wait",
     ),
     "idle": (
         "`Timeout.idle`",
         seconds(TIMEOUT.idle),
         (
-            "how long a model may think is for you to say; pings, unknown events and empty deltas"
-            " are no content"
+            "only you know how long a model may think; pings, unknown events and empty deltas do"
+            " not count as content"
         ),
-        "who sends content for ever: that is `total`",
+        "a server that sends content for ever: `total` bounds it",
     ),
     "total": (
         "`Timeout.total`",
         seconds(TIMEOUT.total),
-        "a long answer is not an attack; who serves others sets it",
-        "waits of a synchronous client that nothing ends: [Clients](clients.md#timeouts)",
+        "a long answer is not an attack; set a value if you serve other users",
+        "the waits of a synchronous client that cannot be ended: [Clients](clients.md#timeouts)",
     ),
 }
-"""By the names of the attributes."""
+"""The rows by the names of the attributes of `Timeout`."""
 
 OF_RETRIES: Final[dict[str, Row]] = {
     "max_retries": (
         "`max_retries`",
         f"{RETRIES.max_retries}",
-        "each is sent before an answer has begun, and never behind",
-        "what the attempts cost",
+        "a retry is sent only if no answer has begun",
+        "the cost of the attempts",
     ),
     "max_retry_after": (
         "`max_retry_after`",
         seconds(RETRIES.max_retry_after),
-        "a server that asks for a longer wait is not asked again: its error is raised at once",
-        "the waits of all attempts together: that is `total`",
+        "if a server asks for a longer wait, there is no retry: its error is raised at once",
+        "the waits of all attempts together: `total` bounds them",
     ),
 }
-"""By the names of the attributes."""
+"""The rows by the names of the attributes of `Retries`."""
 
 
 def machine() -> list[Row]:
-    """Return what the machine holds."""
+    """Return the rows about the memory of a machine."""
     return list(OF_THE_MACHINE.values())
 
 
 def waits() -> list[Row]:
-    """Return what is waited for."""
+    """Return the rows about the waits of a client."""
     return [*OF_WAITS.values(), *OF_RETRIES.values()]
 
 
 def answers() -> list[Row]:
-    """Return what the adapters take of an answer, beside the body that is given out."""
+    """Return the rows about what an adapter accepts of a response."""
     return [
         (
             "the head of a response",
             size(_http11.HEAD_BYTES),
-            "as much as httpx always accepts",
+            "httpx accepts heads of this size",
             (
-                f"`.httpx`: 64 KiB more at most; `.aiohttp`: {size(aiohttp.HEAD_LINE_BYTES)} a"
-                " line, of which it counts 128"
+                "`.httpx` may accept up to 64 KiB more; `.aiohttp` accepts"
+                f" {size(aiohttp.HEAD_LINE_BYTES)} in each of at most 128 lines"
             ),
         ),
         (
             "interim responses (1xx)",
             f"{_http11.INTERIM_COUNT}",
-            "an honest server sends one or two, and each begins the wait for a head anew",
-            "`.httpx` and `.aiohttp`, which read on: that is `total`",
+            "an honest server sends one or two, and each one restarts the wait for the head",
+            "`.httpx` and `.aiohttp`, which read any number of them: `total` bounds that",
         ),
         (
-            "the body of a refusal",
+            "the body of an error response",
             size(_stream_core.REFUSAL_BYTES),
-            "an error is a sentence; it has `idle` in all",
-            "a client of your own that reads it before we do",
+            "an error is short; all of it must arrive within `idle`",
+            "a client of your own that reads the body before the adapter does",
         ),
         (
-            "a look at the first frame, where the request may be sent again",
-            size(LOOK_BYTES),
-            "an error is a sentence",
-            "the wait for it: that is `read`, and `idle`",
+            "the check of the first frame, if the request may be sent again",
+            size(FIRST_FRAME_BYTES),
+            "an error is short",
+            "the wait for the first frame: `read` and `idle` bound it",
         ),
         (
-            "decoded at once of a compressed body",
+            "the output of one decoding step of a compressed body",
             size(_decoding.PIECE_BYTES),
             (
-                "gzip and deflate, one layer; a kilobyte may stand for a gigabyte, and"
-                " `total_bytes` counts what comes out"
+                "a kilobyte may decompress to a gigabyte; one layer of gzip or deflate is decoded,"
+                " and `total_bytes` counts the decoded bytes"
             ),
-            "a body that a hook, a middleware or `from_response` of `.aiohttp` has decoded",
+            (
+                "a body that was decoded before: by a hook, by a middleware or by `from_response`"
+                " of `.aiohttp`"
+            ),
         ),
         (
-            "worked on at once of a big chunk, by asynchronous streams",
+            "the part of a big chunk that an asynchronous stream processes in one step",
             size(_stream_core.PIECE_BYTES),
-            "then other tasks run, and a cancellation is heard",
-            "a frame of megabytes, whose JSON Python reads in one step: that is `event_bytes`",
+            "other tasks run between two steps, and a cancellation takes effect there",
+            (
+                "a frame of megabytes, because Python parses its JSON in one step: `event_bytes`"
+                " bounds it"
+            ),
         ),
         (
-            "read behind `message_stop`, for the pool",
+            "what is read after `message_stop`, so that the pool can reuse the connection",
             f"{size(_bridge.LINGER_BYTES)}, {seconds(_bridge.LINGER_SECONDS)}",
-            "behind it come a ping at most, and the end",
-            "nothing: the connection is closed",
+            "at most a ping and the end of the body come after `message_stop`",
+            "nothing: beyond the limit, the connection is closed",
         ),
         (
             "redirects",
             "none is followed",
-            "the key would go along",
-            "a client of your own that follows them",
+            "the key would be sent to the new address",
+            "a client of your own that follows redirects",
         ),
         (
             "cookies",
             "none is kept",
-            "what a server sets would go out with every later request, and grow",
+            "every later request would send what the server has set, and it could grow",
             "a client or session of your own",
         ),
         (
             "the message of an exception",
             f"{EXCERPT_CHARACTERS:,} characters",
-            "one line, in which nothing hides, for logs and terminals",
-            "its attributes: `body`, `raw`, `headers` and `partial_message` are as they came",
+            "it is safe for logs and terminals: one line without invisible characters",
+            (
+                "the attributes `body`, `raw`, `headers` and `partial_message`, which keep the"
+                " original text"
+            ),
         ),
     ]
 
 
 def files() -> list[Row]:
-    """Return what the command and recordings take."""
+    """Return the rows about recordings and the command."""
     return [
         (
-            "the line of a recording",
+            "one line of a recording",
             f"{size(_stream_core.PIECE_BYTES)} of the body",
-            "making it must not hold a loop; escaped, it may be six times as long",
-            "the file: that is `total_bytes`",
+            (
+                "writing a line must not block the event loop; with escapes, a line may be six"
+                " times as long"
+            ),
+            "the file: `total_bytes` bounds it",
         ),
         (
-            "`replay`: a pause",
+            "`replay`: one pause",
             seconds(_replay.LONGEST_PAUSE),
-            "a recording may say anything of its times; a note says what was cut",
-            "how many pauses there are",
+            "a recording may contain any times; a note tells which pauses were shortened",
+            "the number of pauses",
         ),
         (
-            "`replay`: counters, kinds and inputs in the table at the end",
+            "`replay`: the lines for counters, event types and tool inputs in the final table",
             f"{_summary.MOST_LINES} lines",
-            "a stream may have a hundred thousand",
-            "`--trace`, `--events` and `--message`, which show all there is",
+            "a stream may have a hundred thousand of them",
+            "`--trace`, `--events` and `--message`, which show everything",
         ),
         (
             "`replay`, `serve`: the file",
             "none",
-            "it is yours, and is read whole",
-            "a file of somebody else's: look at its size before",
+            "the file is your own, and it is read as a whole",
+            "a file from somebody else: check its size first",
         ),
         (
             "`serve`: the body of a request",
             size(_serve.MOST_BYTES),
-            "the API takes no more either; beyond it is a 413",
-            "nothing else",
+            "the API has the same limit; a longer body gets a 413",
+            "the number of requests",
         ),
         (
-            "`serve`: the head of a request",
+            "`serve`: the wait for the head of a request",
             seconds(_uvicorn.HEAD_SECONDS),
-            "who connects and says nothing is closed",
-            "the body of a request, which may come slowly",
+            "a connection on which nothing is sent must be closed",
+            "the body of a request, which may arrive slowly",
         ),
         (
-            "`serve`: connections at once",
+            "`serve`: open connections",
             f"{_uvicorn.MOST_CONNECTIONS}",
-            "files are left for the rest of the process",
-            "how long each lasts",
+            "the rest of the process needs file descriptors, too",
+            "how long each connection lasts",
         ),
         (
-            "`serve`: the `Host` of a request, on the loopback",
-            "names of the loopback",
-            "a page in a browser could reach it by a name of its own",
-            "what listens elsewhere, by `--host`",
+            "`serve`: the `Host` of a request on the loopback interface",
+            "names of the loopback interface",
+            "otherwise a web page in a browser could reach the server under a name of its own",
+            "a server on another interface, started with `--host`",
         ),
     ]
 
@@ -295,12 +318,12 @@ TABLES: Final = {make.__name__: make for make in (machine, waits, answers, files
 
 
 def made(page: str) -> str:
-    """Return the page with its tables made anew."""
+    """Return the page with its tables generated anew."""
     return tables.made(page, lambda name: tables.table(HEAD, *TABLES[name]()))
 
 
 def unlisted() -> list[str]:
-    """Return the limits that no row is about."""
+    """Return the names of the limits that have no row."""
     listed = {Limits: OF_THE_MACHINE, Timeout: OF_WAITS, Retries: OF_RETRIES}
     return [
         f"{cls.__name__}.{field.name}"

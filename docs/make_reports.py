@@ -1,6 +1,6 @@
-"""The columns of a report in, the table of reports.md out.
+"""Generates the table of reports.md from `REPORT_COLUMNS`.
 
-`python docs/make_reports.py` writes it into the page; a test compares.
+`python docs/make_reports.py` writes the table into the page. A test compares the two.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ HEAD: Final = ("column", "type", "unit", "meaning", "OpenTelemetry")
 
 
 def columns() -> str:
-    """Return the table of what each column means."""
+    """Return the table of columns with their meanings."""
     return table(
         HEAD,
         *(
@@ -26,7 +26,7 @@ def columns() -> str:
 
 
 def quoted(otel: str) -> str:
-    """Return a name as code, with what is said of it behind."""
+    """Return the first word formatted as code, followed by the rest of the text."""
     name, _, rest = otel.partition(" ")
     return f"`{name}` {rest}".strip() if name else ""
 
@@ -35,7 +35,7 @@ TABLES: Final = {"columns": columns}
 
 
 def made(page: str) -> str:
-    """Return the page with its table made anew."""
+    """Return the page with its table generated anew."""
     return tables.made(page, lambda name: TABLES[name]())
 
 

@@ -1,6 +1,6 @@
-"""The table of states in, the tables of states.md out. Knows no rule that `transitions` does not.
+"""Generates the tables of states.md from the table in `sansio_stream.transitions`.
 
-`python docs/make_states.py` writes them into the page; a test compares.
+`python docs/make_states.py` writes the tables into the page. A test compares the two.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ DECIDED: Final = {
     State.DONE: (Verdict.COMPLETE,),
     State.FAILED: (Verdict.ERRORED, Verdict.BROKEN),
 }
-"""The states that have their verdict before the end comes."""
+"""The states whose verdict is already fixed before the stream ends."""
 
 
 def words(decision: Decision | None, state: State) -> str:
-    """Return what is done with an event in a state, as a cell says it."""
+    """Return the text of a cell: what the machine does with an event in a state."""
     if decision is None:
         return "cannot happen"
     if decision.state not in (None, state):
@@ -36,12 +36,12 @@ def words(decision: Decision | None, state: State) -> str:
 
 
 def states() -> str:
-    """Return the table of what each state means."""
+    """Return the table of states with their meanings."""
     return table(("state", "meaning"), *((f"`{state.name}`", state.value) for state in STATES))
 
 
 def steps() -> str:
-    """Return the table of what is done with which event in which state."""
+    """Return the table of what the machine does with each kind of event in each state."""
     return table(
         ("", *(f"`{state.name}`" for state in STATES)),
         *(
@@ -52,7 +52,7 @@ def steps() -> str:
 
 
 def ends() -> str:
-    """Return the table of the verdict that each state comes to."""
+    """Return the table of the verdict that each state leads to at the end of the stream."""
     return table(
         ("state", "verdict", "meaning"),
         *(
@@ -67,7 +67,7 @@ TABLES: Final = {make.__name__: make for make in (states, steps, ends)}
 
 
 def made(page: str) -> str:
-    """Return the page with its tables made anew."""
+    """Return the page with its tables generated anew."""
     return tables.made(page, lambda name: TABLES[name]())
 
 

@@ -1,6 +1,7 @@
-"""Observer: a look at a response that somebody else reads. Chunks and times in, a report out.
+"""Observer: follows a response that other code reads. Chunks and their times in, a report out.
 
-Knows no clock: times are handed in. It never raises, because it stands in somebody else's way.
+The observer has no clock: the caller passes the times in. It never raises an exception, because an
+exception would break the code that it only observes.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["Observer", "report_of"]
 
 HEAD_BYTES: Final = 65_536
-"""How much is kept of the body of a response that is an error, or no stream."""
+"""The number of bytes that are kept of a body that is not a stream."""
 
 MOST_STALLS: Final = 100
-"""How many stalls are listed; all are counted."""
+"""The number of stalls that are listed. All stalls are counted."""
 
 Place: TypeAlias = "tuple[int, int | None]"
-"""The number of an event, and the offset of its frame in the body; None for a payload."""
+"""The number of an event, and the offset of its frame in the body (None if it had no frame)."""
 
 NOWHERE: Final = (0, None)
 
@@ -44,28 +45,30 @@ Received = TypeVar("Received")
 
 
 class Observer:
-    """One response that somebody else reads: tell it what came, ask it what became of it.
+    """An observer of one response that other code reads. It turns chunks and times into a report.
 
         observer = Observer(response.status_code, response.headers)
         for chunk in response.iter_raw():
             observer.chunk(chunk, at=clock() - sent_at)
             ...                                          # pass the chunk on
         observer.end(at=clock() - sent_at)
-        observer.report                                  # one row; `observer.machine` has the rest
+        observer.report                                  # `observer.machine` has the details
 
-    By status and headers it knows whether the response is a stream, an error or something else. Of
-    what is no stream it keeps the first 64 KiB. No method raises an exception, whatever it is given
-    and in whatever order; what comes behind the end is not looked at. It is not thread-safe.
+    The status and the headers tell the observer whether the response is a stream, an error or
+    something else. If it is not a stream, the observer keeps only the first 64 KiB of the body.
 
-    Cost: that of the machine, and some instructions for each event that brings content. Memory:
-    that of the machine, and 8 bytes for each chunk with content that came with a time.
+    No method raises an exception, whatever its arguments are and in whatever order the methods are
+    called. Calls after the end are ignored. An observer is not thread-safe.
+
+    Cost: that of the machine, plus a few instructions for each event that brings content. Memory:
+    that of the machine, plus 8 bytes for each chunk that had content and a time.
 
     Args:
-        status: of the response.
-        headers: of the response, names in any case.
-        limits: what a peer may make it hold.
-        strict: make every violation fatal.
-        stall: how many seconds without content are a stall.
+        status: the HTTP status of the response.
+        headers: the headers of the response, with names in any case.
+        limits: the bounds on what the machine holds.
+        strict: whether the machine is strict, so that nearly every violation is fatal to it.
+        stall: a pause without content that is longer than this many seconds is a stall.
     """
 
     def __init__(
@@ -86,21 +89,23 @@ class Observer:
         self._chunks = 0
         self._ended: Ended = "pending"
         self._end_at: float | None = None
-        # What ended the body. Not the exception itself, which would keep the frames of a reader.
+        # The columns about the exception that ended the body. The exception itself is not kept,
+        # because its traceback would keep the reader's frames and their variables alive.
         self._failure: dict[str, Any] = {}
         self._timing = Timing(stall)
 
     @property
     def machine(self) -> StreamMachine:
-        """The machine that reads what is observed. Look at it, and give it nothing."""
+        """The machine that reads the observed bytes. Read its attributes, but pass it no data."""
         return self._machine
 
     def chunk(self, data: bytes | bytearray | memoryview, at: float | None = None) -> None:
-        """Note that bytes of the body came.
+        """Record bytes of the body.
 
         Args:
-            data: the bytes, after content-decoding, cut anywhere. What is no bytes is ignored.
-            at: when they came, in seconds since the request was sent; None where nobody knows.
+            data: the bytes after content-decoding, cut anywhere. Values of other types are ignored.
+            at: the time at which they came, in seconds since the request was sent. None if it is
+                not known.
         """
         if type(data) is not bytes:
             data = bytes(data) if isinstance(data, bytearray | memoryview) else b""
@@ -112,16 +117,25 @@ class Observer:
         if self._chunks == 1:
             self._timing.began(at)
         if self._is_stream:
-            self._see(self._machine.receive_data, data, at)
+            self._receive(self._machine.receive_data, data, at)
         else:
             self._head += data[: HEAD_BYTES - len(self._head)]
 
     def end(self, exc: BaseException | None = None, at: float | None = None) -> None:
-        """Note that the body ended: by itself, or by the exception that broke its connection."""
+        """Record the end of the body: normally, or by the exception that broke the connection.
+
+        Args:
+            exc: the exception, or None for a normal end.
+            at: the time of the end, in seconds since the request was sent, or None.
+        """
         self._finish("eof" if exc is None else "error", exc, at)
 
     def closed(self, at: float | None = None) -> None:
-        """Note that the reader has left: nothing is known of what would have come."""
+        """Record that the reader stopped reading, so the rest of the body is unknown.
+
+        Args:
+            at: the time at which it stopped, in seconds since the request was sent, or None.
+        """
         self._finish("reader", None, at)
 
     def _finish(self, how: Ended, exc: BaseException | None, at: float | None) -> None:
@@ -131,22 +145,22 @@ class Observer:
         self._failure = {} if exc is None else error_facts(exc)
         self._end_at = seconds_of(at)
         if how != "reader" and self._is_stream:
-            self._see(self._machine.connection_lost, exc, self._end_at)
+            self._receive(self._machine.connection_lost, exc, self._end_at)
 
-    def _see(
+    def _receive(
         self,
         receive: Callable[[Received], Iterator[MessageStreamEvent]],
         received: Received,
         at: float | None,
     ) -> None:
-        """Give the machine what came at that time, and take note of the events that are whole.
+        """Pass the received data to the machine, and record the content of the resulting events.
 
-        One loop for all events of a chunk, and one note for the chunk: to call something for each
-        event made it 2.7 times as slow as the machine alone, this is 1.2 times (1,400 bytes a
-        chunk).
+        One loop reads all events of a chunk, and `Timing.content` is called once per chunk. With
+        one call per event, observing took 2.7 times as long as the machine alone; with one call per
+        chunk it takes 1.2 times as long (chunks of 1,400 bytes).
         """
         machine, timing = self._machine, self._timing
-        ends_stall = at is not None and at > timing.stalled_from
+        ends_stall = at is not None and at > timing.stall_begins
         place: Place = NOWHERE
         count, has_text = 0, False
         try:
@@ -167,7 +181,7 @@ class Observer:
                     place = machine.event_number, machine.byte_offset
                 count += 1
         except APIError:
-            pass  # the machine has latched it: the report says it
+            pass  # The machine keeps a fatal error, and the report reads it from there.
         if timing.first_event is None and machine.events_taken:
             timing.event(at)
         if count and at is not None:
@@ -175,7 +189,10 @@ class Observer:
 
     @property
     def report(self) -> Report:
-        """The report as of now. Cost: the number of blocks and of gaps."""
+        """The report as of now.
+
+        Cost: joins the blocks that grew since the last report, and sorts the gaps.
+        """
         facts: dict[str, Any] = {
             "ended": self._ended,
             "http_status": self._status,
@@ -187,7 +204,7 @@ class Observer:
         if self._is_stream:
             facts.update(self._facts_of_stream())
         elif self._ended != "pending":
-            facts.update(self._facts_of_refusal())
+            facts.update(self._facts_of_error())
         return Report(**{**self._failure, **facts})
 
     def _facts_of_stream(self) -> Iterator[tuple[str, Any]]:
@@ -216,9 +233,9 @@ class Observer:
         tokens = message.usage.output_tokens if message and message.stop_reason else None
         yield from self._timing.facts(tokens)
 
-    def _facts_of_refusal(self) -> dict[str, Any]:
+    def _facts_of_error(self) -> dict[str, Any]:
         error = check_response(self._status, self._headers, bytes(self._head))
-        assert error is not None, "the head has said so already"
+        assert error is not None, "the status and headers alone have already ruled out a stream"
         is_other = isinstance(error, NotAnEventStreamError)
         facts = error_facts(error)
         if isinstance(error, APIStatusError) and error.type is not None:
@@ -231,73 +248,78 @@ class Observer:
 
 
 class Timing:
-    """When content came: the times of chunks in, gaps and stalls out.
+    """Collects the times of content: times of chunks in, gaps and stalls out.
 
     Attributes:
-        first_byte: when the first byte came.
-        first_event: when the first event came.
-        stalled_from: content that comes later than this ends a stall.
+        first_byte: the time of the first byte, or None.
+        first_event: the time of the first event, or None.
+        stall_begins: the time from which on the stream is stalled. Content that comes later ends
+            the stall.
     """
 
     def __init__(self, stall: float) -> None:
         self._stall = stall
         self._gaps = array("d")
-        self._gaps_of_nothing = 0
+        self._zero_gaps = 0
         self._stalls: list[Stall] = []
         self._stall_count = 0
         self.first_byte: float | None = None
         self.first_event: float | None = None
-        self.stalled_from = math.inf
+        self.stall_begins = math.inf
         self._first_content: float | None = None
         self._first_text: float | None = None
         self._last_content: float | None = None
 
     def began(self, at: float | None) -> None:
-        """Note that the first byte came."""
+        """Record the time of the first byte."""
         self.first_byte = at
 
     def event(self, at: float | None) -> None:
-        """Note that the first event came."""
+        """Record the time of the first event."""
         self.first_event = at
 
     def content(self, at: float, count: int, place: Place, *, has_text: bool) -> None:
-        """Note that so many events with content came at once.
+        """Record that one chunk completed `count` events with content.
 
         Args:
-            at: when they came.
-            count: how many, from 1.
-            place: of the first one: its number and the offset of its frame. It is asked for where
-                a stall ends.
-            has_text: whether one of them has brought text.
+            at: the time of the chunk.
+            count: the number of events, at least 1.
+            place: the number of the first event and the offset of its frame. It is used only if the
+                event ends a stall.
+            has_text: whether one of the events brought text.
         """
         last = self._last_content
         self._last_content = at
-        self.stalled_from, stalled_from = at + self._stall, self.stalled_from
+        self.stall_begins, stall_begins = at + self._stall, self.stall_begins
         if has_text and self._first_text is None:
             self._first_text = at
-        self._gaps_of_nothing += count - 1
+        self._zero_gaps += count - 1
         if last is None:
             self._first_content = at
             return
         gap = at - last
-        if at > stalled_from:
+        if at > stall_begins:
             self._stall_count += 1
             if len(self._stalls) < MOST_STALLS:
                 self._stalls.append(Stall(at, gap, *place))
         if gap > 0:
             self._gaps.append(gap)
-        else:  # clocks have been seen to go back
-            self._gaps_of_nothing += 1
+        else:  # Some clocks go back. Such a gap counts as 0.
+            self._zero_gaps += 1
 
     def facts(self, output_tokens: int | None) -> Iterator[tuple[str, Any]]:
-        """Yield what a report says of times. The tokens are None where they are not final."""
+        """Yield the columns of a report that describe times.
+
+        Args:
+            output_tokens: the number of output tokens, or None if it is not final.
+        """
         yield "first_byte", self.first_byte
         yield "first_event", self.first_event
         yield "first_content", self._first_content
         yield "first_text", self._first_text
         yield "last_content", self._last_content
         gaps = sorted(self._gaps)
-        if gaps or self._gaps_of_nothing:
+        if gaps or self._zero_gaps:
             yield "gap_p50", self._percentile(gaps, 50)
             yield "gap_p95", self._percentile(gaps, 95)
             yield "gap_max", self._percentile(gaps, 100)
@@ -308,13 +330,17 @@ class Timing:
             yield "output_tokens_per_second", rate(output_tokens, last - first)
 
     def _percentile(self, gaps: list[float], percent: int) -> float:
-        """Return a percentile by nearest rank: the smallest gap that so many are not above."""
-        rank = math.ceil(percent * (len(gaps) + self._gaps_of_nothing) / 100)
-        return gaps[rank - 1 - self._gaps_of_nothing] if rank > self._gaps_of_nothing else 0.0
+        """Return a percentile by nearest rank.
+
+        It is the smallest gap such that at least `percent` % of all gaps are not longer. The gaps
+        of length 0 are counted, but are not in the list.
+        """
+        rank = math.ceil(percent * (len(gaps) + self._zero_gaps) / 100)
+        return gaps[rank - 1 - self._zero_gaps] if rank > self._zero_gaps else 0.0
 
 
 def rate(tokens: int, seconds: float) -> float | None:
-    """Return tokens by seconds; None for a number that no float holds."""
+    """Return tokens per second, or None if the result is too large for a float."""
     try:
         return tokens / seconds
     except OverflowError:
@@ -322,7 +348,7 @@ def rate(tokens: int, seconds: float) -> float | None:
 
 
 def seconds_of(at: object) -> float | None:
-    """Return a time, or None for what is none."""
+    """Return `at` as a float, or None if it is not a finite number."""
     if type(at) is float and -math.inf < at < math.inf:
         return at
     if isinstance(at, int | float) and not isinstance(at, bool):
@@ -334,19 +360,24 @@ def seconds_of(at: object) -> float | None:
 
 
 def error_facts(error: BaseException) -> dict[str, Any]:
-    """Return what a report says of an exception."""
+    """Return the columns of a report that describe an exception."""
     try:
-        told = str(error)
-    except Exception:  # noqa: BLE001  (it is not ours, and nothing is raised here)
-        told = ""
-    return {"error_type": type(error).__name__, "error_message": printable(told)}
+        message = str(error)
+    except Exception:  # noqa: BLE001  (a foreign `__str__` may raise, but an observer must not)
+        message = ""
+    return {"error_type": type(error).__name__, "error_message": printable(message)}
 
 
 def report_of(capture: Capture, *, limits: Limits | None = None, stall: float = 2.0) -> Report:
-    """Return the report of a stream that was recorded.
+    """Return the report of a recorded stream.
 
-    A capture without an end is of a recording that was cut: `ended` is "pending" then. Where the
-    body broke off, the error is what the capture says of it.
+    If the recording itself was cut, the capture has no end and `ended` is "pending". If the body
+    broke off, the error of the report is the one that the capture recorded.
+
+    Args:
+        capture: the recording.
+        limits: the bounds on what the machine holds.
+        stall: a pause without content that is longer than this many seconds is a stall.
     """
     header = capture.header
     observer = Observer(header.status or 200, header.headers, limits=limits, stall=stall)

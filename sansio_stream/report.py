@@ -1,7 +1,7 @@
-"""Report: what became of one stream, as one row of plain values.
+"""Report: the outcome of one stream, as one row of plain values for a table or a log.
 
-Knows no bytes and no events: `observer` fills it in, tables and logs show it. `REPORT_COLUMNS` says
-of each column what it means; the table of the documentation is made from it.
+`observer` fills in a report. `REPORT_COLUMNS` describes each column. The table in the documentation
+is generated from it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ if TYPE_CHECKING:
 __all__ = ["REPORT_COLUMNS", "Ended", "Report", "ReportColumn", "Stall"]
 
 Ended: TypeAlias = Literal["eof", "error", "reader", "pending"]
-"""How a body ended: by itself, by an error of its connection, because its reader left; not yet."""
+"""How a body ended.
+
+"eof" means that it ended normally, "error" that the connection failed, "reader" that its reader
+stopped reading, and "pending" that it has not ended yet.
+"""
 
 
 @attrs.frozen
 class Stall:
-    """A time in which a stream brought no content, and then went on.
+    """A pause in which a stream brought no content, and after which it went on.
 
     Attributes:
-        at: when the content came that ended it, in seconds.
-        seconds: how long nothing had come.
-        event_number: which event ended it, from 1.
-        byte_offset: where the frame of that event begins in the body.
+        at: the time at which content came again, in seconds since the request was sent.
+        seconds: the length of the pause.
+        event_number: the number of the event that ended the pause, counted from 1.
+        byte_offset: the offset in the body at which the frame of that event begins.
     """
 
     at: float
@@ -44,15 +48,15 @@ class Stall:
 
 @attrs.frozen
 class ReportColumn:
-    """One column of a table of reports.
+    """The description of one column in a table of reports.
 
     Attributes:
-        name: the attribute of `Report`, and the member of `to_dict()`.
-        type: string, int, float, bool, `map<string, int>` or `list<struct>`; all may be null but
-            maps, lists, counts and bools.
-        unit: what a number counts or measures; "" where it is no number.
-        meaning: one sentence.
-        otel: the name of OpenTelemetry's conventions for the same value, "" where there is none.
+        name: the name of the attribute of `Report` and of the member of `to_dict()`.
+        type: string, int, float, bool, `map<string, int>` or `list<struct>`. Maps, lists, bools
+            and counts are never null; all other values may be null.
+        unit: the unit of a number. "" if the value is not a number.
+        meaning: the meaning of the value, in one sentence.
+        otel: the name of the same value in OpenTelemetry's conventions. "" if they have none.
     """
 
     name: str
@@ -63,51 +67,55 @@ class ReportColumn:
 
 
 def column(type: str, meaning: str, *, unit: str = "", otel: str = "", **options: Any) -> Any:
-    """Return a field of `Report` that knows what stands in it."""
+    """Return an attrs field whose metadata describe the column."""
     return attrs.field(
         metadata={"type": type, "meaning": meaning, "unit": unit, "otel": otel}, **options
     )
 
 
 def text(meaning: str, otel: str = "") -> Any:
-    """Return a field that holds a text or None."""
+    """Return a field for a string or None."""
     return column("string", meaning, otel=otel, default=None)
 
 
 def count(meaning: str, unit: str) -> Any:
-    """Return a field that holds a count."""
+    """Return a field for a count, which is 0 by default."""
     return column("int", meaning, unit=unit, default=0)
 
 
 def counts(meaning: str, unit: str) -> Any:
-    """Return a field that holds counts by name. It takes no part in the hash."""
+    """Return a field for counts by name. It is left out of the hash, because a dict has none."""
     return column("map<string, int>", meaning, unit=unit, factory=dict[str, int], hash=False)
 
 
 def seconds(meaning: str, otel: str = "") -> Any:
-    """Return a field that holds seconds, or None where nothing is known of them."""
+    """Return a field for a time in seconds, or None if the time is not known."""
     return column("float", meaning, unit="s", otel=otel, default=None)
 
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """What became of one stream: every value is final once `ended` is not "pending".
+    """The outcome of one stream. Every value is final once `ended` is not "pending".
 
-    Times are those that the observer was given with the chunks: a time is that of the chunk in
-    which something came. All of them are None where it was given none. "Content" is a delta that is
-    neither empty nor unknown, or a block that begins with something in it.
+    All times are seconds since the request was sent, as the observer was given them. The time of an
+    event is the time of the chunk that completed it. All times are None if the observer was given
+    none.
+
+    "Content" means a delta that is neither empty nor unknown, or a block that starts with content.
+
+    `REPORT_COLUMNS` describes each attribute.
     """
 
     verdict: Verdict = column(
-        "string", "how the stream ended, by its name", default=Verdict.PENDING
+        "string", "the name of the verdict: how the stream ended", default=Verdict.PENDING
     )
     ended: Ended = column(
         "string", "how the body ended: eof, error, reader or pending", default="pending"
     )
     http_status: int | None = column(
-        "int", "the status of the response", otel="http.response.status_code", default=None
+        "int", "the HTTP status of the response", otel="http.response.status_code", default=None
     )
-    request_id: str | None = text("the server's name for the request")
+    request_id: str | None = text("the id that the server gave the request")
     message_id: str | None = text("the id of the message", "gen_ai.response.id")
     model: str | None = text("the model that answered", "gen_ai.response.model")
     stop_reason: str | None = text(
@@ -117,69 +125,84 @@ class Report:
         "the type of the server's error, or the class of the exception that ended the stream",
         "error.type",
     )
-    error_message: str | None = text("the sentence of that error, on one line, cut")
+    error_message: str | None = text(
+        "the message of that error, on one line and cut to 1,024 characters"
+    )
 
-    first_loss_code: str | None = text("the first violation by which content was lost")
+    first_loss_code: str | None = text("the code of the first violation that lost content")
     first_loss_offset: int | None = column(
-        "int", "where its frame begins in the body", unit="bytes", default=None
+        "int",
+        "the offset in the body at which the frame of that violation begins",
+        unit="bytes",
+        default=None,
     )
-    first_violation_code: str | None = text("the first violation of any kind")
+    first_violation_code: str | None = text("the code of the first violation of any kind")
     first_violation_offset: int | None = column(
-        "int", "where its frame begins in the body", unit="bytes", default=None
+        "int",
+        "the offset in the body at which the frame of the first violation begins",
+        unit="bytes",
+        default=None,
     )
-    violation_count: int = count("all violations", "violations")
+    violation_count: int = count("the number of all violations", "violations")
     violations: dict[str, int] = counts(
-        "by code, those that were kept: the first `Limits.violations`", "violations"
+        "the number of kept violations by code; only the first `Limits.violations` are kept",
+        "violations",
     )
 
-    bytes: int = count("the length of the body, after content-decoding", "bytes")
-    chunks: int = count("how many pieces it came in; empty ones do not count", "chunks")
-    events: int = count(
-        "the events of the message, those that were kept out of it left out", "events"
-    )
-    blocks: dict[str, int] = counts("the content blocks by type", "blocks")
+    bytes: int = count("the length of the body after content-decoding", "bytes")
+    chunks: int = count("the number of chunks that were not empty", "chunks")
+    events: int = count("the number of events, without those that were skipped", "events")
+    blocks: dict[str, int] = counts("the number of content blocks by type", "blocks")
     tool_calls_complete: int = count(
-        "calls of tools, the server's and those of MCP servers among them, whose input is whole",
+        "the number of tool calls with a complete input, including calls of server and MCP tools",
         "calls",
     )
-    tool_calls_broken: int = count("calls of tools whose input is invalid or was cut", "calls")
+    tool_calls_broken: int = count(
+        "the number of tool calls whose input is invalid or incomplete", "calls"
+    )
     usage: dict[str, int] = counts(
-        "every counter of the usage; those of nested objects by their path, with dots",
+        "all counters of the usage; a counter in a nested object is named by its path with dots",
         "mostly tokens",
     )
     usage_is_final: bool = column(
         "bool",
-        "whether the message has its stop_reason: before, usage is that of the start",
+        "whether the message has its stop_reason; without one, the usage is that of its start",
         default=False,
     )
 
     first_byte: float | None = seconds(
-        "when the first byte came", "gen_ai.client.operation.time_to_first_chunk"
+        "the time of the first byte", "gen_ai.client.operation.time_to_first_chunk"
     )
-    first_event: float | None = seconds("when the first event came")
-    first_content: float | None = seconds("when the first content came")
-    first_text: float | None = seconds("when the first text came that is no thinking")
-    last_content: float | None = seconds("when the last content came")
-    end: float | None = seconds("when the body ended", "gen_ai.client.operation.duration")
+    first_event: float | None = seconds("the time of the first event")
+    first_content: float | None = seconds("the time of the first content")
+    first_text: float | None = seconds("the time of the first text; thinking does not count")
+    last_content: float | None = seconds("the time of the last content so far")
+    end: float | None = seconds(
+        "the time of the end of the body", "gen_ai.client.operation.duration"
+    )
     gap_p50: float | None = seconds(
-        "the median of the times between one content event and the next, by nearest rank"
+        "the median gap between one content event and the next, by nearest rank"
     )
-    gap_p95: float | None = seconds("their 95th percentile, by nearest rank")
-    gap_max: float | None = seconds("the longest of them")
-    stall_count: int = count("how many of them were longer than a stall begins", "stalls")
+    gap_p95: float | None = seconds("the 95th percentile of these gaps, by nearest rank")
+    gap_max: float | None = seconds("the longest of these gaps")
+    stall_count: int = count(
+        "the number of stalls: gaps longer than the threshold of the observer", "stalls"
+    )
     stalls: tuple[Stall, ...] = column(
-        "list<struct>", "the first 100 of these: at, seconds, event_number, byte_offset", default=()
+        "list<struct>",
+        "the first 100 stalls, each with at, seconds, event_number and byte_offset",
+        default=(),
     )
     output_tokens_per_second: float | None = column(
         "float",
-        "output_tokens by the time from the first content to the last; null without final usage or"
-        " with less than two content events",
+        "output_tokens divided by the time from the first content to the last; null if the usage is"
+        " not final or if there are fewer than two content events",
         unit="tokens/s",
         default=None,
     )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as JSON values, in the order of `REPORT_COLUMNS`."""
+        """Return the report as a dict of JSON values, in the order of `REPORT_COLUMNS`."""
         row = attrs.asdict(self)
         return {**row, "verdict": self.verdict.name, "stalls": list(row["stalls"])}
 
@@ -187,11 +210,11 @@ class Report:
 REPORT_COLUMNS: Final = tuple(
     ReportColumn(each.name, **each.metadata) for each in attrs.fields(Report)
 )
-"""The columns of a report, in their order."""
+"""The descriptions of all columns of a report, in order."""
 
 
 def facts_of(message: Message) -> dict[str, Any]:
-    """Return what a report says of a message."""
+    """Return the columns of a report that describe the message."""
     calls = Counter(
         block.input_state == "complete"
         for block in message.content
@@ -210,17 +233,20 @@ def facts_of(message: Message) -> dict[str, Any]:
 
 
 def type_of(block: ContentBlock) -> str:
-    """Return the type of a block as the wire has it."""
+    """Return the type of a block as it was sent."""
     return block.wire_type if isinstance(block, UnknownBlock) else block.type
 
 
 def counters(usage: Usage) -> Iterator[tuple[str, int]]:
-    """Return every whole number that usage holds, those of nested objects by their path."""
+    """Yield all integers in the usage. A nested one is named by its path, joined with dots."""
     return counters_in(usage.to_dict(), "")
 
 
 def counters_in(members: dict[str, Any], prefix: str) -> Iterator[tuple[str, int]]:
-    """Return the counters of an object. Its depth is bounded: `Limits.depth`."""
+    """Yield the integers in one object of the usage and in the objects inside it.
+
+    The recursion is safe, because `Limits.depth` bounds the nesting.
+    """
     for name, value in members.items():
         if isinstance(value, dict):
             yield from counters_in(cast("dict[str, Any]", value), f"{prefix}{name}.")

@@ -761,7 +761,7 @@ def test_verbose_shows_what_the_answer_is_not_made_of() -> None:
         'unknown event route: {"type":"route","provider":2}',
         "ping",
         'unknown delta: {"type":"vendor_delta","glow":1}',
-        "! unknown_index: a delta or stop for an index at which no block started; skipped",
+        "! unknown_index: a delta or a stop has an index at which no block started; the event",
         "signature, 12 characters",
         'unknown event odd: "not an object"',
         "! undecodable_payload: ",
@@ -777,7 +777,7 @@ def test_a_status_that_is_no_success_is_shown() -> None:
     sent = capture((0.1, b"<html>busy"), status=529)
     result = replay("-", data=sent)
     assert "  HTTP 529\n" in result.stdout
-    assert "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is no event stream: '<html>busy'" in (
+    assert "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is not an event stream: '<html>busy'" in (
         result.stderr
     )
     assert "HTTP 200" not in replay("-", data=TIMED).stdout

@@ -209,7 +209,7 @@ def test_an_error_that_is_not_decoded_still_has_its_status() -> None:
 
 def test_a_redirect_that_is_not_decoded_still_says_where_to() -> None:
     headers = {"content-encoding": "br", "location": "/there"}
-    with pytest.raises(APIStatusError, match="HTTP 307 points to /there"):
+    with pytest.raises(APIStatusError, match="HTTP 307 redirects to /there"):
         MessageStream([b""], status=307, is_raw=True, headers=headers).open()
 
 

@@ -218,7 +218,7 @@ async def test_an_empty_answer_is_told_with_its_status(
     async with adapter.client(server.url) as client:
         with pytest.raises(IncompleteMessageError) as caught:
             await client.messages.stream(**ask()).get_final_message()
-    assert str(caught.value) == f"ended without a message: HTTP {status}, no body"
+    assert str(caught.value) == f"the stream ended without a message: HTTP {status}, no body"
     assert caught.value.verdict is Verdict.EMPTY
 
 
@@ -232,8 +232,8 @@ async def test_an_answer_without_a_message_is_told_with_its_status(
             await client.messages.stream(**ask()).get_final_message()
         with pytest.raises(NotAnEventStreamError) as other:
             await client.messages.stream(**ask()).get_final_message()
-    assert str(empty.value) == "ended without a message: HTTP 200"
-    assert str(other.value) == r"the body is no event stream: HTTP 200, 'Bad\ngateway\n'"
+    assert str(empty.value) == "the stream ended without a message: HTTP 200"
+    assert str(other.value) == r"the body is not an event stream: HTTP 200, 'Bad\ngateway\n'"
     assert other.value.raw == "Bad\ngateway\n"
     assert other.value.verdict is Verdict.NOT_AN_EVENT_STREAM
 

@@ -566,7 +566,7 @@ def test_a_lost_connection_is_named_in_the_error() -> None:
 def test_before_the_end_there_is_no_final_message_but_what_was_received_is_taken() -> None:
     machine = StreamMachine()
     machine.receive_data(body(*HELLO[:4]))
-    with pytest.raises(IncompleteMessageError, match="has not been seen"):
+    with pytest.raises(IncompleteMessageError, match="the stream has not ended yet"):
         machine.final_message()
     assert machine.events_taken == 4
     machine.receive_data(body(*HELLO[4:]))

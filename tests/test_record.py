@@ -155,8 +155,8 @@ REFUSALS: Final = {
     "529": "HTTP 529, overloaded_error: ",
     "500-empty": "HTTP 500: no body",
     "503-html": "HTTP 503: <!doctype html> <title>",
-    "html-200": "no event stream but text/html",
-    "json-200": "no event stream but application/json",
+    "html-200": "not an event stream but text/html",
+    "json-200": "not an event stream but application/json",
     "no-head": "",
 }
 

@@ -111,7 +111,7 @@ def test_what_is_not_given_is_left_out_and_none_is_null() -> None:
 
 
 def test_what_is_not_given_is_no_item_of_a_list() -> None:
-    with pytest.raises(TypeError, match=r"^tools\.1: NotGiven is no JSON"):
+    with pytest.raises(TypeError, match=r"^tools\.1: NotGiven cannot be written as JSON"):
         build_request({"tools": [{}, NOT_GIVEN]})
 
 
@@ -170,14 +170,14 @@ def test_a_gateways_key_is_not_shown_whatever_its_header_is_called() -> None:
 
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "te"])
 def test_how_the_body_is_framed_is_not_the_callers_to_say(name: str) -> None:
-    with pytest.raises(ValueError, match=f"the header '{name}' is for the HTTP client to say"):
+    with pytest.raises(ValueError, match=f"only the HTTP client may set the header '{name}'"):
         build_request({}, headers={name: "5"})
     build_request({}, headers={name: None})
 
 
 def test_a_query_is_made_of_strings() -> None:
     query: Any = {"a": 1}
-    with pytest.raises(TypeError, match="str is needed, not int"):
+    with pytest.raises(TypeError, match="expected str, not int"):
         build_request({}, query=query)
 
 
@@ -311,13 +311,13 @@ def test_a_header_has_a_name_that_http_can_hold_or_is_refused(name: str) -> None
     if name and set(name) <= set(NAME_CHARACTERS):
         assert build_request({}, headers={name: "x"}).headers[name.lower()] == "x"
     else:
-        with pytest.raises(ValueError, match="cannot be the name of a header"):
+        with pytest.raises(ValueError, match="is not a valid header name"):
             build_request({}, headers={name: "x"})
 
 
 def test_a_name_that_is_ascii_only_in_lower_case_is_refused() -> None:
     assert "\N{KELVIN SIGN}".lower() == "k"
-    with pytest.raises(ValueError, match="name of a header"):
+    with pytest.raises(ValueError, match="valid header name"):
         build_request({}, headers={"\N{KELVIN SIGN}": "x"})
 
 
@@ -395,13 +395,15 @@ def test_a_number_that_json_cannot_hold_is_refused_with_its_path(value: Any) -> 
     "value", [b"x", {1}, object(), datetime.now(UTC), iter(()), TextDelta("x")]
 )
 def test_what_is_no_json_is_refused_with_its_path(value: Any) -> None:
-    with pytest.raises(TypeError, match=rf"^system\.0\.x: {type(value).__name__} is no JSON$"):
+    with pytest.raises(
+        TypeError, match=rf"^system\.0\.x: {type(value).__name__} cannot be written as JSON$"
+    ):
         build_request({"system": [{"x": value}]})
 
 
 @pytest.mark.parametrize("name", [1, None, b"x", ("a",)])
 def test_a_name_that_is_no_string_is_refused_with_its_path(name: Any) -> None:
-    with pytest.raises(TypeError, match=r"^metadata\..*names in JSON are strings$"):
+    with pytest.raises(TypeError, match=r"^metadata\..*the name of a member must be a str$"):
         build_request({"metadata": {"a": 1, name: 2}})
 
 
@@ -412,7 +414,7 @@ def test_what_is_inside_itself_or_too_deep_is_refused() -> None:
     for _ in range(20_000):
         deep = [deep]
     for value in (loop, deep):
-        with pytest.raises(ValueError, match="nested too deep, or inside themselves"):
+        with pytest.raises(ValueError, match="nested too deeply or contain themselves"):
             build_request({"a": value})
 
 
@@ -462,9 +464,9 @@ def test_a_block_that_stands_alone_and_a_citation_are_written() -> None:
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        (CUT, "'tool_use toolu_0' is refused: its input is incomplete"),
-        (INVALID, "'tool_use toolu_0' is refused: its input is invalid"),
-        (UNFOLDED, "'text' is refused: nobody knows what its 'hologram_delta' changed"),
+        (CUT, "'tool_use toolu_0' cannot be sent: its input is incomplete"),
+        (INVALID, "'tool_use toolu_0' cannot be sent: its input is invalid"),
+        (UNFOLDED, "'text' cannot be sent: the effect of its 'hologram_delta' is unknown"),
     ],
 )
 def test_a_broken_block_is_refused_with_its_path(block: ContentBlock, words: str) -> None:
@@ -479,7 +481,7 @@ def test_a_broken_block_is_refused_with_its_path(block: ContentBlock, words: str
         ),
         ({"system": block}, "system"),
     ):
-        with pytest.raises(ValueError, match="refused") as caught:
+        with pytest.raises(ValueError, match="cannot be sent") as caught:
             build_request(params)
         assert str(caught.value).startswith(f"{path}: the block {words}")
 
@@ -624,7 +626,7 @@ def test_of_a_block_that_nobody_knows_a_whole_input_is_no_unfolded_delta() -> No
     (running,) = snapshot_of(*pieces).content
     assert to_param(running, "drop") is None
     assert to_param(running, "wrap")["input"] == {"INVALID_JSON": '{"a":1}'}
-    with pytest.raises(ValueError, match="'hologram' is refused: its input is incomplete"):
+    with pytest.raises(ValueError, match="'hologram' cannot be sent: its input is incomplete"):
         to_param(running)
     (empty,) = snapshot_of(block_start(0, HOLOGRAM), json_piece(0, ""), block_stop(0)).content
     with pytest.raises(ValueError, match="incomplete"):
@@ -762,7 +764,7 @@ def test_a_redirect_says_where_it_points_and_needs_no_body() -> None:
         assert isinstance(error, APIStatusError)
         assert error.status_code == error.http_status == status
         assert error.message == (
-            f"HTTP {status} points to https://elsewhere/v1/messages, which was not followed"
+            f"HTTP {status} redirects to https://elsewhere/v1/messages, which was not followed"
         )
         assert retry_delay(0, error, 0) is None
     with_body = check_response(307, headers, b'{"error":{"type":"gone"}}')
@@ -1075,13 +1077,13 @@ def test_a_redirect_is_named_without_its_query() -> None:
 @pytest.mark.parametrize("name", ["api_key", "auth_token"])
 def test_a_key_in_bytes_is_refused_by_its_name_and_not_shown(name: str) -> None:
     keys: dict[str, Any] = {name: b"secret"}
-    with pytest.raises(TypeError, match=f"^{name}: a str or None is needed, not bytes$"):
+    with pytest.raises(TypeError, match=f"^{name} must be a str or None, not bytes$"):
         build_request({}, **keys)
 
 
 def test_a_header_in_bytes_is_refused_by_its_name_and_not_shown() -> None:
     headers: Any = {"x-own": b"secret"}
-    with pytest.raises(TypeError, match=r"^the header 'x-own': a str is needed, not bytes$"):
+    with pytest.raises(TypeError, match=r"^the value of 'x-own' must be a str, not bytes$"):
         build_request({}, headers=headers)
 
 

@@ -1,14 +1,14 @@
-"""What can go wrong: verdicts, violations, limits, and a closed tree of exceptions.
+"""Errors: verdicts, violations, limits, and a closed tree of exceptions.
 
-Imports nothing of ours.
+This package imports no other module of the library.
 
     APIError                                  partial_message, verdict, content_emitted
-     ├── APIConnectionError                   the connection gave no (whole) answer
+     ├── APIConnectionError                   the connection gave no complete answer
      │    ├── APITimeoutError
-     │    └── IncompleteMessageError          no whole message; also a RuntimeError
+     │    └── IncompleteMessageError          first_loss; also a RuntimeError
      ├── ProtocolError                        code, event_number, byte_offset, raw, position
      │    └── LimitError                      limit, maximum
-     ├── NotAnEventStreamError                raw: the body's first bytes
+     ├── NotAnEventStreamError                raw
      └── APIStatusError                       status_code, http_status, type, body, ...
           ├── BadRequestError            400
           ├── AuthenticationError        401
@@ -29,13 +29,16 @@ Imports nothing of ours.
                ├── GatewayTimeoutError     504
                └── OverloadedError         529
 
-Every exception can be pickled and copied: its message is its only positional argument, everything
-else is a keyword with a default. A message is one line of at most 1,024 characters, in which no
-character hides, whatever a peer has sent; what was sent is in the other attributes.
+Every exception can be pickled and copied: its message is its only positional argument, and all
+other arguments are keywords with defaults.
 
-Beside the tree only RuntimeError (a call out of order), TypeError (a wrong argument) and ValueError
-leave the library: the latter from what encodes and parses alone (`encode_event`, `encode_sse`,
-`build_request`, `to_param`, `CaptureWriter`; `CaptureError` and `InvalidJSONError` are such).
+A message is one line of at most 1,024 characters without invisible characters, whatever a peer has
+sent. The other attributes keep the original text.
+
+Besides these, the library raises only RuntimeError for a call out of order, TypeError for a wrong
+argument, and ValueError. Only functions that encode or parse raise ValueError: `encode_event`,
+`encode_sse`, `build_request`, `to_param` and `CaptureWriter`. `CaptureError` and `InvalidJSONError`
+are subclasses of ValueError.
 """
 
 from .exceptions import *

@@ -1,4 +1,4 @@
-"""What is raised. The tree is drawn in the package's docstring."""
+"""The exceptions of the library. The docstring of the package shows them as a tree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .violations import Verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    # Only for annotations: an exception carries a message, it does not need to know one.
+    # Only for annotations. An exception carries a message but uses nothing of it.
     from ..message import Message
     from .violations import Violation
 
@@ -52,14 +52,14 @@ AnyAPIError = TypeVar("AnyAPIError", bound="APIError")
 
 
 class APIError(Exception):
-    """The base of everything that reports a stream which gave no usable answer.
+    """The base class of all exceptions which report that a stream gave no usable answer.
 
     Attributes:
-        message: the sentence; also `str(error)`. Of what it quotes, characters that are not seen
-            stand there as escapes; it is cut at 1,024 characters.
-        partial_message: the snapshot at the moment of the error, or None before message_start.
-        verdict: the verdict at that moment.
-        content_emitted: whether a content block was delivered. If not, a retry repeats nothing.
+        message: a description for people; also `str(error)`. It has at most 1,024 characters.
+            Invisible characters in the text that it quotes are replaced by escapes.
+        partial_message: the snapshot at the time of the error. None before message_start.
+        verdict: the verdict at the time of the error.
+        content_emitted: whether a content block was delivered. If False, a retry repeats nothing.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class APIError(Exception):
         verdict: Verdict = Verdict.PENDING,
         content_emitted: bool = False,
     ) -> None:
-        # Here, so that no sentence of ours can forget it.
+        # Done here and not by each caller, so that no message is left out.
         self.message = printable(message)
         super().__init__(self.message)
         self.partial_message = partial_message
@@ -85,18 +85,18 @@ class APIError(Exception):
 
 
 class APIConnectionError(APIError):
-    """The connection could not be made, or broke."""
+    """The connection could not be opened, or it broke."""
 
 
 class APITimeoutError(APIConnectionError):
-    """Nothing came for longer than the caller wanted to wait."""
+    """A wait took longer than the caller allowed."""
 
 
 class IncompleteMessageError(APIConnectionError, RuntimeError):
-    """There is no final message: it was cut, lost content, never came, or has not ended yet.
+    """There is no final message: it was cut, lost content, never began, or has not ended yet.
 
     Attributes:
-        first_loss: the first violation that lost content, or None; see `Violation.loses_content`.
+        first_loss: the first violation that lost content, or None. See `Violation.loses_content`.
     """
 
     def __init__(self, message: str, *, first_loss: Violation | None = None, **common: Any) -> None:
@@ -105,14 +105,15 @@ class IncompleteMessageError(APIConnectionError, RuntimeError):
 
 
 class ProtocolError(APIError):
-    """The peer broke the protocol beyond what may be tolerated. The snapshot stays readable.
+    """The peer broke the protocol in a way that is not tolerated. The snapshot stays readable.
 
     Attributes:
-        code: a stable name; in strict mode the code of the violation.
-        event_number: which frame with data, counted from 1.
-        byte_offset: where that frame begins in the body; None for a payload without a frame.
-        raw: the frame's data, at most 1,024 characters.
-        position: index in the data at which it went wrong, where there is one place.
+        code: a stable name of the error. In strict mode it is the code of the violation.
+        event_number: the number of the frame, counting frames with data from 1.
+        byte_offset: the offset in the body at which the frame begins. None for a payload that came
+            without a frame.
+        raw: the data of the frame, cut to at most 1,024 characters.
+        position: the index in the data at which the error is. None if there is no single place.
     """
 
     def __init__(
@@ -138,8 +139,8 @@ class LimitError(ProtocolError):
     """The peer sent more than a limit allows.
 
     Attributes:
-        limit: the name of the member of `Limits`; also the `code`.
-        maximum: its value.
+        limit: the name of the attribute of `Limits`. It is also the `code`.
+        maximum: the value of that limit.
     """
 
     def __init__(self, message: str, *, limit: str = "", maximum: int = 0, **common: Any) -> None:
@@ -150,7 +151,11 @@ class LimitError(ProtocolError):
 
 
 class NotAnEventStreamError(APIError):
-    """The body is something else: JSON, HTML, plain text. `raw` quotes its first bytes as text."""
+    """The body is not an event stream but JSON, HTML or plain text, for example.
+
+    Attributes:
+        raw: the beginning of the body as text.
+    """
 
     def __init__(self, message: str, *, raw: str = "", **common: Any) -> None:
         super().__init__(message, **common)
@@ -158,15 +163,16 @@ class NotAnEventStreamError(APIError):
 
 
 class APIStatusError(APIError):
-    """The server answered with an error, as an HTTP status or as an event in the stream.
+    """The server answered with an error: as an HTTP status, or as an error event in the stream.
 
     Attributes:
-        status_code: the HTTP status; for an error inside a stream its equivalent (529, 429, ...).
-        http_status: the real HTTP status; 200 for an error inside a stream.
-        type: the server's `error.type`, or None.
-        request_id: the server's name for the request, or None.
-        body: the payload: a JSON object, or a string where it was not one.
-        headers: the response's headers where they are known.
+        status_code: the HTTP status. For an error event it is the HTTP status that is equivalent to
+            the type of the error (529, 429, ...).
+        http_status: the status that the HTTP response really had. It is 200 for an error event.
+        type: the `error.type` that the server sent, or None.
+        request_id: the id that the server gave the request, or None.
+        body: the payload as a JSON object, or as a string if it was not a JSON object.
+        headers: the headers of the response. Empty if they are not known.
     """
 
     def __init__(
@@ -191,75 +197,75 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400."""
+    """HTTP status 400."""
 
 
 class AuthenticationError(APIStatusError):
-    """401."""
+    """HTTP status 401."""
 
 
 class PaymentRequiredError(APIStatusError):
-    """402."""
+    """HTTP status 402."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """403."""
+    """HTTP status 403."""
 
 
 class NotFoundError(APIStatusError):
-    """404."""
+    """HTTP status 404."""
 
 
 class RequestTimeoutError(APIStatusError):
-    """408."""
+    """HTTP status 408."""
 
 
 class ConflictError(APIStatusError):
-    """409."""
+    """HTTP status 409."""
 
 
 class PreconditionFailedError(APIStatusError):
-    """412."""
+    """HTTP status 412."""
 
 
 class ContentTooLargeError(APIStatusError):
-    """413."""
+    """HTTP status 413."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422."""
+    """HTTP status 422."""
 
 
 class RateLimitError(APIStatusError):
-    """429."""
+    """HTTP status 429."""
 
 
 class RequestHeaderFieldsTooLargeError(APIStatusError):
-    """431."""
+    """HTTP status 431."""
 
 
 class ClientClosedRequestError(APIStatusError):
-    """499."""
+    """HTTP status 499."""
 
 
 class InternalServerError(APIStatusError):
-    """500, and every 5xx that has no class of its own."""
+    """HTTP status 500, and every other 5xx status that has no class of its own."""
 
 
 class HTTPNotImplementedError(InternalServerError):
-    """501."""
+    """HTTP status 501."""
 
 
 class ServiceUnavailableError(InternalServerError):
-    """503."""
+    """HTTP status 503."""
 
 
 class GatewayTimeoutError(InternalServerError):
-    """504."""
+    """HTTP status 504."""
 
 
 class OverloadedError(InternalServerError):
-    """529."""
+    """HTTP status 529."""
 
 
 RequestTooLargeError = ContentTooLargeError
@@ -300,14 +306,19 @@ EQUIVALENT_STATUS: Final[dict[str, int]] = {
 
 
 def equivalent_status(error_type: str | None, default: int = 500) -> int:
-    """Return the HTTP status that `error.type` stands for, or `default` if it is not known."""
+    """Return the HTTP status that is equivalent to `error.type`, or `default` for other types."""
     return EQUIVALENT_STATUS.get(error_type or "", default)
 
 
 def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusError:
-    """Make the error of the class that belongs to `status_code`; `fields` as in APIStatusError.
+    """Return an error of the class that belongs to `status_code`.
 
-    Of HTML in the message one line is kept: `body` has all of it.
+    An HTML page in the message is shortened to one line, because `body` has the whole page.
+
+    Args:
+        message: the description for people.
+        status_code: the HTTP status, or the equivalent of an error event.
+        **fields: the other arguments of `APIStatusError`.
     """
     fallback = InternalServerError if status_code >= 500 else APIStatusError
     kind = STATUS_ERRORS.get(status_code, fallback)
@@ -315,11 +326,14 @@ def status_error(message: str, *, status_code: int, **fields: Any) -> APIStatusE
 
 
 HTML: Final = r"(?i)<(?:!doctype|html|head|body|title|center|h[1-6])\b"
+"""A pattern for the tag with which a page of HTML begins."""
+
 HTML_CHARACTERS: Final = 200
+"""The maximum length of a page of HTML in a message."""
 
 
 def with_little_html(message: str) -> str:
-    """Return the message, with the page of HTML that it ends in as one line, cut."""
+    """Return the message, with an HTML page at its end shortened to one line."""
     found = re.search(HTML, message)
     if found is None:
         return message
@@ -328,10 +342,12 @@ def with_little_html(message: str) -> str:
 
 
 def copy_for_raise(error: AnyAPIError) -> AnyAPIError:
-    """Return a copy to raise again: one object that is raised twice would grow its traceback.
+    """Return a copy of an exception that can be raised again.
 
-    It has the cause of the first. The first is neither its cause nor its context: a traceback would
-    print the same error twice.
+    Why a copy: each time the same object is raised, its traceback grows.
+
+    The copy has the cause of the original. The original is neither its cause nor its context,
+    because a traceback would then print the same error twice.
     """
     again = copy.copy(error)
     again.__cause__ = error.__cause__  # setting it also suppresses the context

@@ -1,7 +1,8 @@
-"""What an exception shows: text of a peer in, one line that is safe on a terminal and in a log out.
+"""Quoting a peer's text: any text in, one line that is safe in a terminal and in a log out.
 
-A peer's text may move the cursor, begin lines that look like those of another, turn the order of
-characters round, or be megabytes long. What was sent stays in attributes; this is for sentences.
+A peer's text may move the cursor of a terminal. It may contain line ends, so that a log seems to
+have lines that nobody wrote. It may reverse the order of characters, or be megabytes long. This
+module is for the messages of exceptions. Their attributes keep the text as it was sent.
 """
 
 from __future__ import annotations
@@ -10,35 +11,38 @@ import unicodedata
 from typing import Final
 
 EXCERPT_CHARACTERS: Final = 1024
-"""Bound of every quoted piece of the stream, and of every sentence: enough to see what it was, not
-to fill a log.
+"""The maximum length of an excerpt from the stream, and of the message of an exception.
+
+It is long enough to recognise the text, and short enough not to fill a log.
 """
 
 HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of what is not seen itself: controls, format characters (bidirectional marks
-and zero widths among them), surrogates, separators of lines and of paragraphs.
+"""The Unicode categories of invisible characters.
+
+They are controls, format characters (bidirectional marks and zero-width characters among them),
+surrogates, line separators and paragraph separators.
 """
 
 
 def excerpt(text: str, length: int = EXCERPT_CHARACTERS) -> str:
-    """Return `text`, or if it has more than `length` characters its beginning and a mark."""
+    """Return `text`, cut to `length` characters. A cut text ends in "…"."""
     if len(text) <= length:
         return text
     return text[: length - 1] + "…"
 
 
 def printable(text: str, length: int = EXCERPT_CHARACTERS) -> str:
-    r"""Return `text` for a sentence: characters that are not seen as Python's escapes (`\n`,
-    `\x1b`, `\u202e`), and cut as an `excerpt` is.
+    r"""Return `text` with Python's escapes for invisible characters, cut like an `excerpt`.
 
-    What was made printable once stays as it is. Cost: that of `length` characters.
+    Escapes are written as `\n`, `\x1b` or `\u202e`. A text that is printable already stays as it
+    is, so a second call changes nothing. The cost is linear in `length`, however long the text is.
     """
     text = excerpt(text, length)
     return text if text.isprintable() else excerpt("".join(map(shown, text)), length)
 
 
 def shown(character: str) -> str:
-    """Return a character, or its escape where it cannot be seen."""
+    """Return a character, or its escape if the character is invisible."""
     if unicodedata.category(character) not in HIDDEN:
         return character
     return character.encode("unicode_escape").decode()

@@ -1,12 +1,13 @@
-"""Requests: what is said before a stream and after it. Knows no connection, no clock and no
-environment.
+"""Requests: everything that a client needs before and after a stream, except the connection.
 
-    headers      headers received, found whatever their case; headers sent, checked
+The package reads no clock and no environment variable. The caller passes in what depends on them.
+
+    headers      received headers, looked up in any case; headers to send, checked
     params       a message or a block -> a parameter of the next request
     body         parameters -> JSON
-    building     parameters, keys, an address -> HTTP request
-    responses    a response's head -> go on, or an error
-    first_frame  the beginning of a success -> go on, or an error before which there was nothing
+    building     parameters, keys and a URL -> an HTTP request
+    responses    status and headers of a response -> "read the stream", or an error
+    first_frame  the beginning of a successful response -> "read the stream", or an error
     retries      an error -> the seconds until the next attempt
 """
 

@@ -1,6 +1,6 @@
-"""The body of a request: parameters in, JSON in UTF-8 out. Knows no URL and no header.
+"""The body of a request: parameters in, JSON in UTF-8 out.
 
-Cost: one pass over the parameters, and one by `json`.
+Cost: one pass over the parameters to convert them, and a second pass by `json` to write them.
 """
 
 import enum
@@ -16,7 +16,7 @@ __all__ = ["NOT_GIVEN", "NotGiven"]
 
 
 class NotGiven(enum.Enum):
-    """The type of `NOT_GIVEN`, for annotations: `system: str | NotGiven = NOT_GIVEN`."""
+    """The type of `NOT_GIVEN`, for annotations such as `system: str | NotGiven = NOT_GIVEN`."""
 
     NOT_GIVEN = "not given"
 
@@ -28,25 +28,31 @@ class NotGiven(enum.Enum):
 
 
 NOT_GIVEN: Final = NotGiven.NOT_GIVEN
-"""Stands for a parameter that shall not be sent. None is another thing: it is sent as null."""
+"""The value of a parameter that is left out of the request. None differs: it is sent as null."""
 
 
 def body_of(params: Mapping[str, Any]) -> bytes:
-    """Return the JSON of the parameters."""
+    """Return the parameters as JSON in UTF-8, with `stream` set to true.
+
+    Raises:
+        ValueError: if a value cannot be written as JSON or sent to the API, or if the parameters
+            are nested too deeply or contain themselves.
+        TypeError: if a value has no JSON form, or if the name of a member is not a str.
+    """
     try:
         return encode_json({**members_of(params, ()), "stream": True}).encode()
     except RecursionError:
-        raise ValueError("the parameters are nested too deep, or inside themselves") from None
+        raise ValueError("the parameters are nested too deeply or contain themselves") from None
 
 
 def json_of(value: Any, path: Path) -> Any:
-    """Return the JSON value that stands for `value`: of containers, a new one."""
+    """Return `value` as a JSON value. Containers are copied, so `value` itself stays unchanged."""
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, (int, float)):
         try:
             encode_json(value)
-        except ValueError as error:  # NaN, and integers too long for Python to write
+        except ValueError as error:  # NaN, or an integer with more digits than Python writes
             raise ValueError(f"{named(path)}: {error}") from None
         return value
     if is_mapping(value):
@@ -59,11 +65,11 @@ def json_of(value: Any, path: Path) -> Any:
         return json_of(block_param(value, "raise", path), path)
     if isinstance(value, Citation):
         return json_of(value.to_dict(), path)
-    raise TypeError(f"{named(path)}: {type(value).__name__} is no JSON")
+    raise TypeError(f"{named(path)}: {type(value).__name__} cannot be written as JSON")
 
 
 def is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
-    """Whether it is written as a JSON array."""
+    """Whether `value` is written as a JSON array."""
     return isinstance(value, (list, tuple))
 
 
@@ -71,7 +77,7 @@ def members_of(value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
     """Return the members of a JSON object, without those that are `NOT_GIVEN`."""
     for name in value:
         if not isinstance(name, str):
-            raise TypeError(f"{named((*path, repr(name)))}: names in JSON are strings")
+            raise TypeError(f"{named((*path, repr(name)))}: the name of a member must be a str")
     return {
         name: json_of(item, (*path, name)) for name, item in value.items() if item is not NOT_GIVEN
     }

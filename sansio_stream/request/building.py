@@ -1,5 +1,6 @@
-"""Building: parameters, keys and an address in, an HTTP request out. Knows no connection and no
-environment: keys are handed in.
+"""Building: parameters, keys and a URL in, an HTTP request out.
+
+The caller passes the keys in. This module reads no environment variable.
 """
 
 import re
@@ -16,7 +17,7 @@ __all__ = ["Request", "build_request"]
 
 
 def shown_url(url: str) -> str:
-    """Return a URL for people: some gateways want their key in the query."""
+    """Return the URL without its query for a `repr`, because some gateways take a key there."""
     path, mark, _ = url.partition("?")
     return repr(f"{path}?…" if mark else path)
 
@@ -24,15 +25,22 @@ def shown_url(url: str) -> str:
 SHOWN_HEADERS: Final = frozenset(
     {"accept", "anthropic-beta", "anthropic-version", "content-type", "user-agent"}
 )
+"""The headers whose values a `repr` shows."""
 
 
 def shown_headers(headers: dict[str, str]) -> str:
-    """Return headers for people: by a list, because what a gateway calls its key nobody knows."""
+    """Return the headers for a `repr`, with the values of harmless ones only.
+
+    Why a list of harmless headers and not of secret ones: a gateway may name its key anything.
+    """
     return repr({name: headers[name] if name in SHOWN_HEADERS else "…" for name in headers})
 
 
 def shown_size(body: bytes) -> str:
-    """Return how long a body is: it may be megabytes, and whose they are nobody has asked."""
+    """Return the length of a body for a `repr`.
+
+    The body itself is not shown. It may be megabytes long and may contain personal data.
+    """
     return f"<{len(body)} bytes>"
 
 
@@ -41,10 +49,10 @@ class Request:
     """One HTTP request. Its `repr` shows neither credentials nor the body.
 
     Attributes:
-        method: "POST".
-        url: absolute, in ASCII.
-        headers: by lower-case names. What belongs to a connection (`host`, `content-length`) is
-            for the HTTP client to add.
+        method: always "POST".
+        url: the absolute URL, in ASCII.
+        headers: the headers, with names in lower case. The HTTP client must add those that belong
+            to the connection, such as `host` and `content-length`.
         body: JSON in UTF-8.
     """
 
@@ -55,7 +63,7 @@ class Request:
 
     @property
     def target(self) -> str:
-        """What stands in the request line: the path and the query of the URL."""
+        """The path and the query of the URL, as they are written in the request line."""
         _scheme, _, _host, *path = self.url.split("/")
         return "/" + "/".join(path)
 
@@ -73,35 +81,38 @@ def build_request(
 ) -> Request:
     """Return the request that asks for the stream of one message.
 
-    A `Message` or a content block of ours may stand wherever JSON may, and is written as `to_param`
-    writes it; a list in which our blocks stand is trimmed like a message's content. Tuples are
-    written as lists. Everything else goes as it is, unknown parameters included, and nothing that
-    was handed in is changed.
+    The parameters may contain `Message` objects and content blocks of this library anywhere. They
+    are written as `to_param` writes them. A list that contains such blocks is trimmed like the
+    content of a message. Tuples are written as lists. All other values are sent unchanged,
+    including unknown parameters. The arguments themselves are never modified.
 
     Args:
-        params: the members of the body. `stream` is always true; a member that is `NOT_GIVEN` is
-            left out, here and in every object inside; None is sent as null.
-        base_url: `/v1/messages` is added to it, as far as it is not there; it may have a path.
+        params: the members of the body. `stream` is always sent as true. A member whose value is
+            `NOT_GIVEN` is left out, at every depth. A member whose value is None is sent as null.
+        base_url: the URL of the API, which may have a path. `/v1/messages` is appended. If the path
+            already ends in `/v1` or `/v1/messages`, only the missing part is appended.
         api_key: sent as `x-api-key`.
         auth_token: sent as `authorization: Bearer`.
         api_version: sent as `anthropic-version`.
         betas: sent as `anthropic-beta`, if there are any.
-        headers: win over all others; the last of a name counts, and None removes it.
+        headers: more headers. They override the headers above. If a name occurs twice, the last
+            value is sent. A value of None removes the header.
         query: added to the URL, percent-encoded.
 
     Raises:
-        ValueError: for what cannot be sent: a number that JSON cannot hold and what `to_param`
-            refuses, with the path as "messages.1.content.0"; what is nested too deep, or inside
-            itself; a base_url that is no `http(s)://host[:port][/path]`; a header that HTTP cannot
-            hold. No header's value and no URL is quoted.
-        TypeError: for what is no JSON, with its path; for a key, or a header's value, that is no
-            str.
+        ValueError: if a number has no JSON form, or if `to_param` refuses a message or a block. The
+            error names the path, for example "messages.1.content.0". Also if the parameters are
+            nested too deeply or contain themselves, if `base_url` does not have the form
+            `http(s)://host[:port][/path]`, or if HTTP does not allow a header. The error quotes
+            neither the value of a header nor the URL.
+        TypeError: if a value has no JSON form. The error names the path. Also if a key, the value
+            of a header, or a name or value of the query is not a str.
     """
     keys: dict[str, object] = {"api_key": api_key, "auth_token": auth_token}
     for name, key in keys.items():
         if not isinstance(key, str | None):
-            # `f"Bearer {key}"` would send the repr of bytes.
-            raise TypeError(f"{name}: a str or None is needed, not {type(key).__name__}")
+            # Without this check, `f"Bearer {key}"` would send the repr of a bytes object.
+            raise TypeError(f"{name} must be a str or None, not {type(key).__name__}")
     return Request(
         "POST",
         url_of(base_url, query),
@@ -118,7 +129,7 @@ def build_request(
     )
 
 
-# The patterns of this package are compiled when they are first used, to keep the import short.
+# The patterns of this package are compiled at their first use, to keep the import short.
 BASE_URL: Final = (
     r"(?i:https?)://(?:\[[0-9A-Fa-f:.]+\]|LABEL(?:\.LABEL)*\.?)(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/[!\"$->@-\[\]-~]*)?"
@@ -126,7 +137,12 @@ BASE_URL: Final = (
 
 
 def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
-    """Return the URL of the endpoint."""
+    """Return the URL of the endpoint, with the query.
+
+    Raises:
+        ValueError: if `base_url` does not have the form `http(s)://host[:port][/path]`.
+        TypeError: if a name or a value of the query is not a str.
+    """
     base = re.fullmatch(BASE_URL, base_url)
     if base is None or int(base["port"] or 0) > 65535:
         raise ValueError(
@@ -136,8 +152,8 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
     pairs = [f"{percent_encoded(name)}={percent_encoded(value)}" for name, value in pairs_of(query)]
     scheme, _, rest = base_url.partition("://")
     host, slash, path = rest.partition("/")
-    # Some call that the base which ends in /v1, and some the whole of it. No pattern that ends in
-    # `/*$`: it would look at the rest from each of many slashes.
+    # A base URL may end before /v1, after it, or after the whole path. A pattern that ends in
+    # `/*$` was rejected: it would search the rest of the URL anew from each of many slashes.
     path = f"{slash}{path}".rstrip("/")
     given = "/v1/messages" if path.endswith("/v1/messages") else "/v1"
     path = path.removesuffix(given)
@@ -146,7 +162,7 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
 
 
 def percent_encoded(text: str) -> str:
-    """Return text that may stand anywhere in a URL: RFC 3986's unreserved characters stay."""
+    """Return `text` percent-encoded, except for the unreserved characters of RFC 3986."""
     check_type(text, str)
     encoded = re.sub(rb"[^A-Za-z0-9._~-]", lambda byte: b"%%%02X" % ord(byte[0]), text.encode())
     return encoded.decode()

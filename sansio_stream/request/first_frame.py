@@ -1,7 +1,7 @@
-"""The first frame: the beginning of a success's body in; go on, more, or its error out.
+"""The first frame: the first bytes of a successful response in, its error or "no error" out.
 
-Nothing is given out before the first frame, so that an error in its place repeats nothing if the
-request is sent again. Knows no connection, and not whether it is sent again.
+An error in the first frame is special: no event has been delivered before it, so sending the
+request again repeats nothing.
 """
 
 import re
@@ -16,28 +16,34 @@ from .responses import BODY_NEEDED, BodyNeeded
 
 __all__ = ["FirstFrame"]
 
-LOOK_BYTES: Final = 65_536
-"""An error is a sentence. A frame that is longer is not waited for."""
+FIRST_FRAME_BYTES: Final = 65_536
+"""The number of bytes that are checked. An error is short, so a longer frame is not one."""
 
 BOM: Final = b"\xef\xbb\xbf"
 
 
 class FirstFrame:
-    """A look at the first frame of a success: whether it is an error event.
+    """A check whether the first frame of a successful response is an error event.
 
-        look = FirstFrame(status, headers)
-        answer = look.receive(chunk)    # with each chunk, while it is BODY_NEEDED
+        first_frame = FirstFrame(status, headers)
+        answer = first_frame.receive(chunk)  # for each chunk, while it is BODY_NEEDED
 
-    None means: go on. The first thing that came was another frame, or a comment, or nothing that
-    ended within 64 KiB. An `APIStatusError` is what the error event stands for: of its equivalent
-    status, with `headers`, and `http_status` is the real one. How the bytes are cut never matters.
-    Give the same bytes to a machine: a look keeps them to itself.
+    The answer is one of three:
 
-    Cost: one pass over the bytes, and a copy.
+    * `BODY_NEEDED` means that more bytes are needed.
+    * None means that the stream does not begin with an error. It begins with another frame, with a
+      comment, or with a frame that does not end within 64 KiB.
+    * An `APIStatusError` is the error of the first frame. It has the equivalent status, the real
+      `http_status`, and `headers`.
+
+    The way the bytes are cut into chunks never matters. Pass the same bytes to a machine as well:
+    the check works on a copy.
+
+    Cost: one pass over the bytes, and one copy of them.
 
     Args:
-        status: of the response; `check_response` has said None to it.
-        headers: of the response.
+        status: the status of a response for which `check_response` returned None.
+        headers: the headers of the response.
     """
 
     def __init__(
@@ -45,45 +51,55 @@ class FirstFrame:
     ) -> None:
         self._status = status
         self._headers = Headers(headers)
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._line_at = 0
         self._searched = 0
         self._has_lines = False
         self._answer: APIStatusError | BodyNeeded | None = BODY_NEEDED
 
     def receive(self, data: bytes) -> APIStatusError | BodyNeeded | None:
-        """Take bytes of the body, and return what is known by now; `BODY_NEEDED` is nothing yet."""
+        """Add bytes of the body, and return the answer as of now.
+
+        The answer stays the same once it is not `BODY_NEEDED`.
+        """
         if self._answer is BODY_NEEDED:
-            self._held += data[: LOOK_BYTES - len(self._held)]
-            self._answer = self._look()
+            self._buffer += data[: FIRST_FRAME_BYTES - len(self._buffer)]
+            self._answer = self._search()
         return self._answer
 
     def end(self) -> APIStatusError | None:
-        """Note the end of the body, and return what it was. A last frame needs no blank line."""
+        """Record the end of the body, and return the final answer.
+
+        The last frame needs no blank line after it.
+        """
         if isinstance(self._answer, BodyNeeded):
-            self._answer = self._error_in(bytes(self._held))
+            self._answer = self._error_in(bytes(self._buffer))
         return self._answer
 
-    def _look(self) -> APIStatusError | BodyNeeded | None:
-        """Go through the lines that are whole, to the end of the first frame or to a comment."""
-        held = self._held
-        if not self._line_at and held.startswith(BOM):
+    def _search(self) -> APIStatusError | BodyNeeded | None:
+        """Read the complete lines up to the end of the first frame or up to a comment.
+
+        The search for a line end goes on where the last call stopped, so no byte is searched twice.
+        """
+        buffer = self._buffer
+        if not self._line_at and buffer.startswith(BOM):
             self._line_at = self._searched = len(BOM)
-        while not held.startswith(b":", self._line_at):
-            found = re.compile(b"[\r\n]").search(held, self._searched)
+        while not buffer.startswith(b":", self._line_at):
+            found = re.compile(b"[\r\n]").search(buffer, self._searched)
             if found is None:
-                self._searched = len(held)
-                return None if len(held) == LOOK_BYTES else BODY_NEEDED
+                self._searched = len(buffer)
+                return None if len(buffer) == FIRST_FRAME_BYTES else BODY_NEEDED
             end = found.start()
             if end > self._line_at:
                 self._has_lines = True
-            elif self._has_lines and not held.startswith(b"\r\n", end - 1):
-                return self._error_in(bytes(held[:end]) + b"\n\n")
+            # An empty line ends the frame, unless it is only the second half of a "\r\n".
+            elif self._has_lines and not buffer.startswith(b"\r\n", end - 1):
+                return self._error_in(bytes(buffer[:end]) + b"\n\n")
             self._line_at = self._searched = end + 1
         return None
 
     def _error_in(self, data: bytes) -> APIStatusError | None:
-        """Return the error that the data begin with, if they do."""
+        """Return the error event at the beginning of the data, if there is one."""
         machine = StreamMachine()
         machine.receive_data(data)
         try:

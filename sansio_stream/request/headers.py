@@ -1,5 +1,6 @@
-"""Headers: pairs in; out, those of a response, found whatever their case, or those of a request,
-checked. Knows no URL and no body. Which of them are credentials is said here.
+"""Headers: those of a response, looked up in any case, and those of a request, checked.
+
+This module also defines which headers are credentials.
 """
 
 import re
@@ -20,8 +21,7 @@ CREDENTIALS: Final = frozenset(
         "x-goog-api-key",
     }
 )
-"""Headers whose values are never shown."""
-
+"""The headers whose values are never shown."""
 
 FRAMING: Final = frozenset(
     {
@@ -35,16 +35,18 @@ FRAMING: Final = frozenset(
         "upgrade",
     }
 )
-"""What the two ends of a connection tell each other of it. Who forwards the headers of another
-connection would cut the body, or hang.
+"""The headers that describe one connection. Only the HTTP client of that connection may set them.
+
+If they were copied from another connection, the body would be cut short, or the request would hang.
 """
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a response: immutable, found whatever their case, in lower case when iterated.
+    """The headers of a response: an immutable mapping in which case does not matter.
 
-    The values of a name that comes twice are joined by ", ". Equal to every mapping with the same
-    lower-case names and the same values. Credentials are left out of the `repr`.
+    Iteration yields the names in lower case. If a name occurs more than once, its values are joined
+    by ", ". A `Headers` equals every mapping that has the same lower-case names and the same
+    values. The `repr` does not show the values of credentials.
     """
 
     __slots__ = ("_values",)
@@ -70,42 +72,51 @@ class Headers(Mapping[str, str]):
 
 
 def pairs_of(items: Any) -> Iterable[tuple[str, Any]]:
-    """Return the pairs of a mapping, or those that were given."""
+    """Return the items of a mapping; return anything else unchanged."""
     return items.items() if is_mapping(items) else items
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    """Whether it is a dict or the like."""
+    """Whether `value` is a `Mapping`."""
     return isinstance(value, Mapping)
 
 
-# RFC 9110: a token; and visible characters with blanks between them. Latin-1 is its `obs-text`.
+# RFC 9110: a name is a token. A value consists of visible characters, with spaces or tabs only
+# between them. The characters of Latin-1 beyond ASCII are its `obs-text`.
 HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 HEADER_VALUE: Final = r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?"
 
 
 def check_text(name: str, value: object) -> None:
-    """Raise TypeError, which names the header and shows no value, for what is no str."""
+    """Raise TypeError if `value` is not a str. The error has the name, but never the value."""
     if not isinstance(value, str):
-        raise TypeError(f"the header {name!r}: a str is needed, not {type(value).__name__}")
+        raise TypeError(f"the value of {name!r} must be a str, not {type(value).__name__}")
 
 
 def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
-    """Return the headers if HTTP can hold them; the last of a name counts, and None removes it."""
+    """Return the headers of a request, with names in lower case.
+
+    If a name occurs twice, the last value is used. A value of None removes the header.
+
+    Raises:
+        ValueError: if HTTP does not allow a name or a value, or if the header belongs to the
+            connection. The error never contains the value.
+        TypeError: if a value is not a str.
+    """
     headers: dict[str, str] = {}
     for name, value in pairs:
         if not re.fullmatch(HEADER_NAME, name):
-            raise ValueError(f"{name!r} cannot be the name of a header")
+            raise ValueError(f"{name!r} is not a valid header name")
         headers.pop(name.lower(), None)
         if value is None:
             continue
         check_text(name, value)
         if name.lower() in FRAMING:
-            raise ValueError(f"the header {name!r} is for the HTTP client to say")
+            raise ValueError(f"only the HTTP client may set the header {name!r}: leave it out")
         if not re.fullmatch(HEADER_VALUE, value):
             raise ValueError(
                 f"the value of the header {name!r} (not shown) cannot be sent: it begins or ends"
-                " with a blank, or has a line end, a control or a character beyond Latin-1 in it"
+                " with white space, or contains a line end, a control or a character beyond Latin-1"
             )
         headers[name.lower()] = value
     return headers

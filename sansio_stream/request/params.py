@@ -1,5 +1,7 @@
-"""What is sent back: a message or a block in; a parameter of the next request, or a refusal that
-says why, out. Knows neither the other parameters nor HTTP.
+"""Messages to send back: a message or a block in, a parameter of the next request out.
+
+A block with a broken tool input, or with unfolded deltas, is refused unless the caller decides
+otherwise.
 """
 
 from collections.abc import Iterable
@@ -26,10 +28,13 @@ AnyValue = TypeVar("AnyValue")
 BrokenInput: TypeAlias = Literal["raise", "drop", "wrap"]
 
 Path: TypeAlias = tuple[str | int, ...]
-"""Where in the parameters something stands: ("messages", 1, "content", 0)."""
+"""The place of a value in the parameters, for example ("messages", 1, "content", 0)."""
 
 NAME_CHARACTERS: Final = 200
-"""How much of a name is shown in a sentence: those of blocks and of their members are a peer's."""
+"""The maximum length of a name in an error message.
+
+A peer chooses the names of blocks and of their members, so they may be of any length.
+"""
 
 
 @overload
@@ -45,31 +50,37 @@ def to_param(
 def to_param(
     message_or_block: object, broken_input: BrokenInput = "raise"
 ) -> dict[str, Any] | None:
-    """Return a message or a block as a next request takes it: JSON, but for what is refused there.
+    """Return a message or a block as a parameter of the next request.
 
-    Of a message that is its role and its content, without empty text blocks and without the
-    thinking that it ends in, because the API refuses both. It may have no content then. A block
-    alone is written whatever it is. What is kept is kept verbatim, signatures and unknown members
-    included; what is nested inside is shared with the message, so treat it as read-only.
+    A message becomes its role and its content. Empty text blocks and thinking at the end of the
+    content are left out, because the API rejects both. The content may be empty afterwards. A block
+    that is passed alone is never left out for these reasons.
 
-    Two kinds of blocks are not sent unless `broken_input` says how: those whose input is not whole
-    and valid (`input_state` is not "complete"), and those with `unfolded` deltas, of which nobody
-    knows what they change.
+    Everything else is kept verbatim, including signatures and unknown members. Nested values are
+    shared with the message, so treat the result as read-only.
+
+    `broken_input` decides about two kinds of broken blocks. The first kind has a tool input that is
+    not complete and valid: its `input_state` is not "complete". The second kind has `unfolded`
+    deltas: the effect of such a delta is unknown.
 
     Args:
-        message_or_block: of any origin: a final message, a snapshot of a cut one, made by hand.
-        broken_input: "raise" refuses both. "drop" leaves both out, and trims what then ends in
-            thinking; of a block alone it makes None. "wrap" sends `{"INVALID_JSON": text}` as the
-            input, as Anthropic's documentation advises, with the raw text; answer it with a
-            `tool_result` that says `is_error`. It refuses unfolded deltas: there is nothing to
+        message_or_block: a message or a block of any origin: a final message, the snapshot of a cut
+            message, or one that was made by hand.
+        broken_input: what to do with broken blocks. "raise" refuses them. "drop" leaves them out
+            and then removes thinking at the end of the content. For a single broken block it
+            returns None. "wrap" sends the raw text of a broken input as `{"INVALID_JSON": text}`,
+            as Anthropic's documentation advises. Answer such a call with a `tool_result` that has
+            `is_error`. "wrap" refuses blocks with unfolded deltas, because they have no input to
             wrap.
 
     Raises:
-        ValueError: for a block that is refused; it says which, and why.
-        TypeError: for what is neither a message nor a block.
+        ValueError: if a block is refused. The error names the block and the reason. Also if
+            `broken_input` is none of the three values.
+        TypeError: if the argument is neither a message nor a block.
     """
     if broken_input not in get_args(BrokenInput):
-        raise ValueError(f"broken_input is one of {get_args(BrokenInput)}, not {broken_input!r}")
+        allowed = get_args(BrokenInput)
+        raise ValueError(f"broken_input must be one of {allowed}, not {broken_input!r}")
     if isinstance(message_or_block, Message):
         return message_param(message_or_block, broken_input, ())
     if not isinstance(message_or_block, Block):
@@ -80,9 +91,9 @@ def to_param(
 
 
 def message_param(message: Message, broken_input: BrokenInput, path: Path) -> dict[str, Any]:
-    """Return a message as a parameter; `path` says where it stands."""
+    """Return a message as a parameter. `path` is its place, for error messages."""
     return {
-        # Some compatible servers name no role. Whoever streams a message is the assistant.
+        # Some compatible servers send no role. A streamed message is always the assistant's.
         "role": message.role or "assistant",
         "content": [
             block_param(block, broken_input, (*path, "content", place))
@@ -92,7 +103,10 @@ def message_param(message: Message, broken_input: BrokenInput, path: Path) -> di
 
 
 def trimmed(items: Iterable[AnyValue], broken_input: BrokenInput) -> list[tuple[int, AnyValue]]:
-    """Return the items that are sent, each with its place. Only blocks of ours are left out."""
+    """Return the items of a list that are sent, each with its index in that list.
+
+    Only blocks of this library are left out. Dicts are always kept.
+    """
     kept = [
         (place, item)
         for place, item in enumerate(items)
@@ -105,12 +119,16 @@ def trimmed(items: Iterable[AnyValue], broken_input: BrokenInput) -> list[tuple[
 
 
 def is_empty(item: object) -> bool:
-    """Whether it is a text block without text."""
+    """Whether `item` is a text block without text and without unfolded deltas."""
     return isinstance(item, TextBlock) and not item.text and not item.unfolded
 
 
 def block_param(block: Block, broken_input: BrokenInput, path: Path) -> dict[str, Any]:
-    """Return a block as a parameter; `path` says where it stands."""
+    """Return a block as a parameter, or refuse it. `path` is its place, for error messages.
+
+    Raises:
+        ValueError: if the block is broken and `broken_input` does not say how to send it.
+    """
     flaw = flaw_of(block)
     if not flaw:
         return block.to_dict()
@@ -120,38 +138,46 @@ def block_param(block: Block, broken_input: BrokenInput, path: Path) -> dict[str
     name = " ".join(str(written[key]) for key in ("type", "id") if written.get(key) is not None)
     name = printable(name, NAME_CHARACTERS)
     place = f"{named(path)}: " if path else ""
-    raise ValueError(f"{place}the block '{name}' is refused: {flaw} (`to_param` has policies)")
+    raise ValueError(
+        f"{place}the block '{name}' cannot be sent: {flaw}"
+        " (see `broken_input` of `to_param` for alternatives)"
+    )
 
 
 def named(path: Path) -> str:
-    """Return a path as the API's own errors write it."""
+    """Return a path as the API writes it in its errors: "messages.1.content.0"."""
     return printable(".".join(map(str, path)), NAME_CHARACTERS)
 
 
 def flaw_of(block: Block) -> str:
-    """Return why a block cannot be sent as it is, or ""."""
+    """Return the reason why a block cannot be sent as it is, or "" if it can."""
     lost = lost_deltas(block)
     if lost:
-        return f"nobody knows what its '{printable(lost[0], NAME_CHARACTERS)}' changed"
+        return f"the effect of its '{printable(lost[0], NAME_CHARACTERS)}' is unknown"
     if isinstance(block, InputBlock) and has_input(block) and block.input_state != "complete":
         return f"its input is {block.input_state}"
     return ""
 
 
 def lost_deltas(block: Block) -> list[str]:
-    """Return the types of the deltas that changed nothing. An unknown block's input was folded,
-    though its deltas are kept like all others.
+    """Return the types of the deltas that did not change the block.
+
+    An unknown block keeps all its deltas in `unfolded`. Its input_json_deltas are not returned,
+    because they did change its input.
     """
     folded = InputJSONDelta if isinstance(block, UnknownBlock) else ()
     return [delta.to_dict()["type"] for delta in block.unfolded if not isinstance(delta, folded)]
 
 
 def has_input(block: InputBlock) -> bool:
-    """Whether there is an input to judge. An unknown block's is as it was sent, unless it grew."""
+    """Whether the state of the block's input counts.
+
+    The `input` of an unknown block is an ordinary member unless deltas have been added to it.
+    """
     return not isinstance(block, UnknownBlock) or bool(block.unfolded)
 
 
 def raw_input(block: InputBlock) -> str:
-    """Return the text of a broken input, or what was sent in its place."""
+    """Return the text of a broken input, or the JSON of the value that was sent instead of one."""
     sent = block.partial_input
     return block.input_json or ("" if sent is None else encode_json(sent))

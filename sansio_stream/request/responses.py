@@ -1,5 +1,6 @@
-"""Responses: the head of one in, with its body if asked for; "go on" or an error out. Knows no
-request and no stream: what a success carries, a machine says.
+"""Responses: status and headers in, and the body if needed; "read the stream" or an error out.
+
+This module does not read the stream of a successful response. That is the task of a machine.
 """
 
 import enum
@@ -29,11 +30,11 @@ __all__ = ["BODY_NEEDED", "BodyNeeded", "check_response"]
 class BodyNeeded(enum.Enum):
     """The type of `BODY_NEEDED`."""
 
-    BODY_NEEDED = "the head alone does not say what went wrong: read the body, and ask again"
+    BODY_NEEDED = "the body is needed: read it, and call again with it"
 
 
 BODY_NEEDED: Final = BodyNeeded.BODY_NEEDED
-"""What `check_response` says where the error is in the body."""
+"""The result of `check_response` if it needs the body to tell what went wrong."""
 
 
 @overload
@@ -53,27 +54,28 @@ def check_response(
     headers: Mapping[str, str] | Iterable[tuple[str, str]],
     body: bytes | None = None,
 ) -> APIError | BodyNeeded | None:
-    """Say what a response is, by its head: a stream, or an error to raise. Never raises itself.
+    """Return None for a stream, the error to raise, or `BODY_NEEDED`. Never raises itself.
 
-    None means: go on, and feed the body to a machine. That is also said of a success without a
-    content type, or with one that says nothing (`text/plain`, `application/octet-stream`), because
-    some servers label their streams so; in the end the machine's verdict decides.
+    None means: feed the body to a machine. A success without a content type also gives None, and so
+    does one with `text/plain` or `application/octet-stream`, because some servers label their
+    streams like that. The verdict of the machine then tells whether the body was a stream.
 
-    `BODY_NEEDED` means: read the body, as much as you care to hold, and ask again with it. With a
-    body, cut or broken as it may be, the answer is final:
+    `BODY_NEEDED` means: read the body, up to the size that you are willing to hold, and call again
+    with it. A call with a body always gives a final result, even if the body is cut or broken:
 
-    * for a status that is no success, the `APIStatusError` of its class, of which the body says
-      more in JSON or as an event stream with an error in it;
-    * for a success whose head rules out an event stream (JSON, XML, HTML) and whose body is an
-      error in JSON, the one of the equivalent status; `http_status` is the real one;
-    * for any other such body, a `NotAnEventStreamError`.
+    * If the status is not a success, the result is the `APIStatusError` of its class. The details
+      are read from the body if it is JSON, or an event stream that contains an error.
+    * If the status is a success, the content type rules out an event stream (JSON, XML, HTML), and
+      the body is an error in JSON, the result is the `APIStatusError` of the equivalent status.
+      Its `http_status` is the real one.
+    * Any other body with such a content type gives a `NotAnEventStreamError`.
 
-    A redirect is an error, and needs no body.
+    A redirect is an error. Its body is not needed.
 
     Args:
         status: the HTTP status.
-        headers: names in any case.
-        body: after content-decoding; None where it has not been read.
+        headers: the headers, with names in any case.
+        body: the body after content-decoding, or None if it has not been read.
     """
     head = Headers(headers)
     is_success = 200 <= status < 300
@@ -96,12 +98,12 @@ def check_response(
         )
     event = decode(ErrorEvent, payload or {})
     if is_redirect:
-        # Without its query, which may hold a key.
+        # The query is left out, because it may contain a key.
         place = printable(head["location"].partition("?")[0], PLACE_CHARACTERS)
-        message = f"HTTP {status} points to {place}, which was not followed"
+        message = f"HTTP {status} redirects to {place}, which was not followed"
     else:
-        told = undecoded(head, text) or excerpt(" ".join(text.split())) or "no body"
-        message = event.message or f"HTTP {status}: {told}"
+        detail = undecoded(head, text) or excerpt(" ".join(text.split())) or "no body"
+        message = event.message or f"HTTP {status}: {detail}"
     equivalent = equivalent_status(event.error_type, event.code or 500)
     return status_error(
         message,
@@ -116,20 +118,25 @@ def check_response(
 
 
 PLACE_CHARACTERS: Final = 500
-"""How much of a place is quoted, so that the sentence around it is not cut."""
+"""The maximum length of a quoted URL. It leaves room for the rest of the message."""
 
 OTHER_CONTENT: Final = r"[^/]+/(?:.*\+)?(?:json|xml)|text/html"
 
 
 def rules_out_events(content_type: str) -> bool:
-    """Whether every type that the header names is another one. Proxies append theirs to a list."""
+    """Whether no type in a `content-type` header can be that of an event stream.
+
+    The header may be a comma-separated list, because some proxies append a type of their own.
+    """
     names = [entry.partition(";")[0].strip().lower() for entry in content_type.split(",")]
     return all(re.fullmatch(OTHER_CONTENT, name) for name in names)
 
 
 def undecoded(head: Headers, text: str) -> str:
-    """Return what to say of a body that is still encoded: its bytes would say nothing. "" where it
-    is not, or nobody can tell.
+    """Return a description of a body that is still content-encoded, or "".
+
+    The description replaces an excerpt, because encoded bytes are unreadable. The result is "" if
+    the body is not encoded, or if its beginning is valid UTF-8.
     """
     encoding = head.get("content-encoding", "")
     if encoding.strip().lower() in ("", "identity") or "\ufffd" not in text[:80]:
@@ -138,7 +145,7 @@ def undecoded(head: Headers, text: str) -> str:
 
 
 def error_among_events(body: bytes) -> dict[str, Any] | None:
-    """Return the payload of the error event in a body, if it is an event stream with one in it."""
+    """Return the payload of the first error event, if the body is an event stream with one."""
     machine = StreamMachine()
     machine.receive_data(body)
     try:
@@ -151,7 +158,7 @@ def error_among_events(body: bytes) -> dict[str, Any] | None:
 
 
 def object_in(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a text is, or None."""
+    """Return the JSON object in `text`, or None if `text` is not a JSON object."""
     try:
         value = loads(text)
     except InvalidJSONError:

@@ -1,5 +1,7 @@
-"""Retries: an error in, the seconds until the next attempt out, or "do not". Knows neither
-clock nor chance, and not how many attempts there may be.
+"""Retries: an error in; out, the seconds until the next attempt, or None for no attempt.
+
+This module has no clock and no random numbers, and does not bound the number of attempts. These
+are left to the caller.
 """
 
 import re
@@ -25,26 +27,29 @@ def retry_delay(
     max_retry_after: float = 60.0,
     is_first_frame: bool = False,
 ) -> float | None:
-    """Return how many seconds to wait before trying again; None: do not.
+    """Return the seconds to wait before the next attempt, or None if there should not be one.
 
-    Tried again are connections that could not be made or timed out, and what the server's
-    `x-should-retry` says; without that, the statuses 408, 409, 429 and all from 500 on. Never what
-    had begun: a cut or broken stream, an error with a message before it, an error inside a success.
-    A retry is a new generation, billed anew, so of those the caller decides: `content_emitted`
-    says whether one would repeat something.
+    A retry is advised in two cases: the connection failed or timed out before a stream began, or
+    the response was an error that may pass. For a response, the header `x-should-retry` decides.
+    Without it, the statuses 408, 409, 429 and all from 500 on are retried.
 
-    The wait is as long as the server asks; see `retry_after`. Where that is longer than
-    `max_retry_after` it is not tried again: a server that is asked sooner refuses once more, or
-    asks for a longer wait. Where it asks for nothing the wait is half a second, twice as much with
-    each attempt up to 8 seconds, and up to a quarter less by chance.
+    A response that had begun as a success is never retried: not a cut or broken stream, not an
+    error after the message began, not an error inside a success. Such a retry would be a new
+    generation, which is billed again, so that decision is left to the caller. `content_emitted`
+    tells whether a retry would repeat something.
+
+    The wait is the one that the server asks for; see `retry_after`. If that is longer than
+    `max_retry_after`, the result is None, because a server that is asked sooner refuses again or
+    asks for a longer wait. If the server asks for none, the wait is half a second, doubled with
+    each attempt up to 8 seconds, and reduced by a random part of up to a quarter.
 
     Args:
-        attempt: how many retries there have been: 0, 1, ... How many there may be is yours to say.
-        failure: what came of the last attempt.
+        attempt: the number of retries so far, from 0. The caller bounds it.
+        failure: the error of the last attempt.
         rand: a random number, at least 0 and less than 1.
         max_retry_after: the longest wait, in seconds, that a server may ask for.
-        is_first_frame: whether the failure is an error event, inside a success, before which there
-            was nothing; see `FirstFrame`. It is judged as its status would be.
+        is_first_frame: whether the failure is an error event in the first frame of a successful
+            response; see `FirstFrame`. It is then treated like an HTTP error of that status.
     """
     if not is_worth_a_retry(failure, is_first_frame=is_first_frame):
         return None
@@ -55,27 +60,28 @@ def retry_delay(
 
 
 def retry_after(failure: APIError) -> float | None:
-    """Return for how many seconds the server asks to wait; None where it asks for nothing.
+    """Return the seconds that the server asks to wait, or None if it asks for no wait.
 
-    That is its `retry-after-ms` or `retry-after`, where it can be read and is over 0. A date is
-    taken relative to the response's own `date`, because there is no clock here.
+    The value comes from `retry-after-ms` or else from `retry-after`. It is None if the header
+    cannot be parsed or is not above 0. A `retry-after` that is a date is compared with the `date`
+    of the same response, because this module has no clock.
     """
     asked = asked_delay(Headers(failure.headers)) if isinstance(failure, APIStatusError) else None
     return asked if asked is not None and asked > 0 else None
 
 
 def is_worth_a_retry(failure: APIError, *, is_first_frame: bool) -> bool:
-    """Whether another attempt may bring what this one did not, and can repeat nothing."""
+    """Whether another attempt may succeed and cannot repeat anything that was delivered."""
     if failure.content_emitted or failure.partial_message is not None:
         return False
     if isinstance(failure, APIStatusError):
         if 200 <= failure.http_status < 300 and not is_first_frame:
             return False
-        said = Headers(failure.headers).get("x-should-retry")
-        if said in ("true", "false"):
-            return said == "true"
+        advice = Headers(failure.headers).get("x-should-retry")
+        if advice in ("true", "false"):
+            return advice == "true"
         return failure.status_code in (408, 409, 429) or failure.status_code >= 500
-    # Of a stream that has begun, or of an answer that is no HTTP, the verdict says what became.
+    # The verdict is no longer PENDING if a stream has begun, or if the answer was not HTTP.
     has_begun = failure.verdict is not Verdict.PENDING
     return (
         isinstance(failure, APIConnectionError)
@@ -88,7 +94,7 @@ NUMBER: Final = r"[0-9]+(?:\.[0-9]*)?"
 
 
 def asked_delay(headers: Headers) -> float | None:
-    """Return for how many seconds the headers ask, if they do so in a way that can be read."""
+    """Return the seconds that the headers ask to wait, or None if no header can be parsed."""
     milliseconds = headers.get("retry-after-ms", "")
     if re.fullmatch(NUMBER, milliseconds):
         return float(milliseconds) / 1000
@@ -99,8 +105,8 @@ def asked_delay(headers: Headers) -> float | None:
     return None if then is None or now is None else float(then - now)
 
 
-# RFC 9110's IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT". The year begins in March, so that the
-# leap day is its last one, and all months before have their days at fixed places.
+# RFC 9110's IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT". Here the year begins in March. The leap
+# day is then the last day of the year, so every month begins at a fixed day of the year.
 MONTHS: Final = ("Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb")
 DATE: Final = (
     rf"[A-Z][a-z]{{2}}, ([0-9]{{2}}) ({'|'.join(MONTHS)}) ([0-9]{{4}})"
@@ -109,7 +115,7 @@ DATE: Final = (
 
 
 def seconds_at(date: str) -> int | None:
-    """Return the seconds from a fixed moment to an HTTP date, if it is one."""
+    """Return the seconds from a fixed moment to an HTTP date, or None if it is not an HTTP date."""
     found = re.fullmatch(DATE, date)
     if found is None:
         return None
