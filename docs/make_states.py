@@ -20,6 +20,8 @@ DECIDED: Final = {
 }
 """The states whose verdict is already fixed before the stream ends."""
 
+WORDS: Final = {Action.APPLY: "apply", Action.IGNORE: "skip", Action.ABORT: "fatal"}
+
 
 def words(decision: Decision | None, state: State) -> str:
     """Return the text of a cell: what the machine does with an event in a state."""
@@ -28,9 +30,7 @@ def words(decision: Decision | None, state: State) -> str:
     if decision.state not in (None, state):
         done = f"→ {decision.state.name}"
     else:
-        done = {Action.APPLY: "apply", Action.IGNORE: "skip", Action.ABORT: "fatal"}[
-            decision.action
-        ]
+        done = WORDS[decision.action]
     name = decision.flaws[0].code if decision.flaws else decision.code
     return f"{done}, `{name}`" if name else done
 

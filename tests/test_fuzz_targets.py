@@ -18,9 +18,9 @@ import run
 import sansio_stream.capture as capture_module
 import sansio_stream.encode as encode_module
 import sansio_stream.frame_buffer as buffer_module
+import sansio_stream.frames as frames_module
 import sansio_stream.machine as machine_module
 import sansio_stream.partial_json as json_module
-import sansio_stream.sse as sse_module
 import seeds
 import targets
 import wire
@@ -237,7 +237,7 @@ BROKEN = {
         "2 kept of 2 violations",
     ),
     "a long line is quoted whole": Breakage(
-        *("sse_decoder", sse_module, "excerpt", str),
+        *("sse_decoder", frames_module, "excerpt", str),
         seed(b"x" * 2_000 + b"\n\n"),
         "a long excerpt",
     ),

@@ -799,7 +799,7 @@ def test_a_framer_is_drained_where_nothing_waits_and_a_frame_has_begun_or_come()
         (b"\n", 0, 20),
         (b"\ndata: z", 1, 20),
         (b"\n\ndata: z\n\n", 2, 20),
-        # Where lines are looked at as they come, what has come of a frame takes of what may be received.
+        # Where lines are read as they come, what has come of a frame counts in its limit.
         (b"data: z\r", 0, 12),
         (b"data", 0, 12),
         (b"\r", 0, 7),
@@ -818,7 +818,7 @@ def test_a_framer_is_drained_where_nothing_waits_and_a_frame_has_begun_or_come()
 
 def test_a_framer_that_is_drained_knows_where_frames_begin() -> None:
     framer = Framer(Limits())
-    assert Framer(Limits()).place is None
+    assert Framer(Limits()).buffer.frame_offset is None
     for at, data in enumerate([b"x", b"y", b"z", b"x\n\ndata: y"]):
         framer.buffer.feed(b"data: " + data + b"\n\n")
         offsets = [frame.offset for frame in iter(framer.next_frame, None)]
