@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import attrs
 import pytest
@@ -38,7 +38,6 @@ from sansio_stream.testing import (
     AsyncStep,
     ByteSource,
     CheckError,
-    Damage,
     FaultyStream,
     LegalStream,
     Script,
@@ -240,7 +239,11 @@ def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
     return machine, codes | {str(violation.code) for violation in machine.violations}
 
 
-@pytest.mark.parametrize("name", FAULTS)
+INSIDE: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
+AROUND: Final = [fault for fault in FAULTS.values() if fault.changes == "connection"]
+
+
+@pytest.mark.parametrize("name", [fault.name for fault in INSIDE])
 def test_what_must_come_of_a_fault_comes_of_it(name: str) -> None:
     @settings(max_examples=EXAMPLES)
     @given(faults(name, limits=SMALL, max_blocks=2))
@@ -275,7 +278,7 @@ def test_a_character_that_was_cut_in_two_is_one_again(name: str) -> None:
     look()
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", INSIDE, ids=lambda fault: fault.name)
 def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
     known = {*map(str, ViolationCode), "spliced_message", *names_of_limits()}
     assert fault.codes | fault.may <= known
@@ -285,6 +288,17 @@ def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
     owner, _, number = fault.problem.partition("#")
     assert not fault.problem or (owner.count("/") == 1 and number.isdigit())
     assert (fault.limit in fault.codes) == bool(fault.limit)
+
+
+@pytest.mark.parametrize("fault", AROUND, ids=lambda fault: fault.name)
+def test_a_fault_of_the_connection_changes_no_bytes(fault: catalogue.Fault) -> None:
+    assert fault.description.endswith(".")
+    assert not any((fault.verdicts, fault.codes, fault.may, fault.needs, fault.limit))
+    stream = LegalStream.of(PLAIN.body(HELLO))
+    with pytest.raises(ValueError, match=f"{fault.name} changes the connection"):
+        fault.damaged(stream)
+    with pytest.raises(ValueError, match=f"{fault.name}: what changes the connection"):
+        check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=[fault.name])
 
 
 def names_of_limits() -> set[str]:
@@ -673,7 +687,6 @@ def test_a_fault_that_can_end_in_two_ways_ends_in_each(
         wanted = [option for option in among if isinstance(option, str) and option in options]
         return wanted[0] if wanted else among[-1]
 
-    damage = FAULTS[name].damage(LegalStream(payloads, PLAIN, Limits(), choose))
-    assert isinstance(damage, Damage)
+    damage = FAULTS[name].damaged(LegalStream(payloads, PLAIN, Limits(), choose))
     assert damage.verdict is verdict
     assert run([damage.data])[1].verdict is verdict

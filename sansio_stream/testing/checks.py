@@ -174,8 +174,8 @@ def check_faults(
 ) -> None:
     """Check that a consumer is not fooled by what goes wrong on the way.
 
-    For each fault of the catalogue, streams that have it are made from scripts and consumed whole
-    and cut. Checked:
+    For each fault of the catalogue that changes the bytes, streams that have it are made from
+    scripts and consumed whole and cut. Checked:
 
     * the result, or the type of the exception, is the same for every way of cutting;
     * nothing but `raises` escapes, and what the source of the bytes raised;
@@ -188,8 +188,9 @@ def check_faults(
         raises: what it may raise for a stream that is broken.
         completed: whether a result says that the message is whole.
         tool_inputs: the tool calls of a result that its users would run: by id, the input.
-        names: of the faults; by default all of `FAULTS`, but those that exceed a limit only if that
-            limit is given. ValueError for one that is named and has none.
+        names: of the faults; by default all of `FAULTS` that change the bytes, but those that
+            exceed a limit only if that limit is given. ValueError for one that is named and changes
+            the connection, or has no limit.
         limits: what the consumer tolerates: the members that are not the default ones count.
         examples: how many streams are tried for each fault.
         shrink: whether the smallest stream is looked for that is handled badly; without it, the
@@ -199,6 +200,9 @@ def check_faults(
     Raises CheckError with one stream for each fault that is handled badly. The same streams are
     tried at each call.
     """
+    around = [name for name in names if FAULTS[name].changes != "bytes"]
+    if around:
+        raise ValueError(f"{', '.join(around)}: what changes the connection is not in the bytes")
     impossible = [name for name in names if not is_possible(FAULTS[name], limits)]
     if impossible:
         raise ValueError(f"{', '.join(impossible)}: give the limit that is exceeded")

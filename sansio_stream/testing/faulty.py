@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ..errors import Limits, Verdict
 from ..events import ContentBlockDeltaEvent, ContentBlockStartEvent, InputJSONDelta
 from ..message import ToolUseBlock
-from .catalogue import FAULTS, Damage, Fault, LegalStream
+from .catalogue import FAULTS, Fault, LegalStream
 from .strategies import Script, cuts, scripts, styles
 
 if TYPE_CHECKING:
@@ -76,7 +76,12 @@ class FaultyStream:
 
 
 def is_possible(fault: Fault, limits: Limits | None) -> bool:
-    """Whether streams with that fault can be made: a limit that it exceeds must be given."""
+    """Whether streams with that fault can be made.
+
+    It changes the bytes, and a limit that it exceeds must be given.
+    """
+    if fault.changes != "bytes":
+        return False
     if not fault.limit:
         return True
     given: object = getattr(limits, fault.limit, None)
@@ -96,8 +101,8 @@ def faults(
     """Make streams in which something goes wrong: one of the faults with these names, or any.
 
     Args:
-        names: keys of `FAULTS`. Without any, all of them, but those that exceed a limit only if
-            that limit is not the default one.
+        names: keys of `FAULTS`, of faults that change the bytes. Without any, all of these, but
+            those that exceed a limit only if that limit is not the default one.
         style: how they are written: with `event:` lines. By default in any such style.
         cut: whether they are cut, or arrive in one piece.
         limits: of the reader, for the faults that exceed one; others stay within the default ones.
@@ -116,9 +121,7 @@ def faults(
         return draw(st.sampled_from(options))
 
     payloads = copy.deepcopy([event.to_dict() for event in script])
-    damage = fault.damage(LegalStream(payloads, style, kept, choose))
-    if isinstance(damage, bytes):
-        damage = Damage(damage)
+    damage = fault.damaged(LegalStream(payloads, style, kept, choose))
     chunks = draw(cuts(damage.data)) if cut else [damage.data]
     return FaultyStream(
         fault,
