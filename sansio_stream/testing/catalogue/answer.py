@@ -6,15 +6,16 @@ sends it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
 from ...capture import Chunk
 
-__all__ = ["Answer", "Asked", "Change", "End"]
+__all__ = ["Answer", "Asked", "Change", "End", "frames_of"]
 
 
 class End(Enum):
@@ -77,6 +78,15 @@ class Asked:
     target: str
     accepts_gzip: bool
     number: int
+
+
+BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n){2}")
+
+
+def frames_of(body: bytes) -> list[tuple[int, int]]:
+    """Return where each frame begins and ends."""
+    ends = [blank.end() for blank in BLANK_LINE.finditer(body)]
+    return list(zip([0, *ends], ends, strict=False))
 
 
 Change: TypeAlias = Callable[[Answer, Asked], Answer]

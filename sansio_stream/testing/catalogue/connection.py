@@ -6,14 +6,13 @@ These faults change the answer that a server sends, and need a connection to be 
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from typing import Final
 
 import attrs
 
 from ...capture import Chunk
-from .answer import Answer, Asked, Change, End
+from .answer import Answer, Asked, Change, End, frames_of
 from .damage import Fault
 
 __all__ = ["FAULTS", "PING", "failure"]
@@ -71,7 +70,6 @@ def redirect(answer: Answer, asked: Asked) -> Answer:
 
 # Streams that go wrong.
 
-BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n){2}")
 ELSEWHERE: Final = "/elsewhere"
 SECONDS_BEFORE_A_HEAD: Final = 1
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -85,12 +83,6 @@ def first(answer: Answer, size: int) -> tuple[Chunk, ...]:
             kept.append(attrs.evolve(chunk, data=chunk.data[:size]))
         size -= len(chunk.data)
     return tuple(kept)
-
-
-def frames_of(body: bytes) -> list[tuple[int, int]]:
-    """Return where each frame begins and ends."""
-    ends = [blank.end() for blank in BLANK_LINE.finditer(body)]
-    return list(zip([0, *ends], ends, strict=False))
 
 
 def middle_of(body: bytes) -> tuple[int, int]:

@@ -6,15 +6,18 @@ Knows no fault.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
+from ...encode import encode_json
 from ...errors import APIError, Limits, Verdict
 from ...machine import StreamMachine
-from ..writing import PLAIN, Style
-from .answer import Answer, Asked, Change, End
+from ...sse import SSEDecoder
+from ..writing import Style
+from .answer import Answer, Asked, Change, End, frames_of
 
 __all__ = ["Damage", "Fault", "LegalStream"]
 
@@ -53,6 +56,32 @@ def middle(options: Sequence[Item], /) -> Item:
 
 
 @attrs.frozen
+class RecordedStyle(Style):
+    """The style of a recording: its own payloads are written as they were, others plainly.
+
+    Attributes:
+        recorded: the frames of the recording, by the sorted JSON of their payloads.
+    """
+
+    recorded: Mapping[str, bytes] = attrs.field(factory=dict[str, bytes])
+
+    @classmethod
+    def of(cls, body: bytes) -> RecordedStyle:
+        """Return the style of a body. Raises ValueError for JSON that nobody could send."""
+        recorded: dict[str, bytes] = {}
+        for start, end in frames_of(body):
+            frame = body[start:end]
+            for event in SSEDecoder().receive_data(frame):
+                recorded[encode_json(json.loads(event.data), sort_keys=True)] = frame
+        return cls(recorded=recorded)
+
+    def frame(self, payload: Mapping[str, Any], name: str | None = None) -> bytes:
+        """Return a whole frame; `name` where it is not the payload's type."""
+        key = encode_json(payload, sort_keys=True) if name is None else ""
+        return self.recorded.get(key) or super().frame(payload, name)
+
+
+@attrs.frozen
 class LegalStream:
     """A legal stream, ready to be damaged.
 
@@ -72,6 +101,8 @@ class LegalStream:
     def of(cls, body: bytes) -> LegalStream:
         """Return the stream with these bytes, which chooses the middle one of all ways.
 
+        Frames whose payloads do not change stay as they are.
+
         Raises ValueError unless it is a whole message.
         """
         machine = StreamMachine()
@@ -81,7 +112,8 @@ class LegalStream:
             raise ValueError(NOT_WHOLE) from error
         if machine.verdict is not Verdict.COMPLETE:
             raise ValueError(NOT_WHOLE)
-        return cls([event.to_dict() for event in events], PLAIN, Limits(), middle)
+        payloads = [event.to_dict() for event in events]
+        return cls(payloads, RecordedStyle.of(body), Limits(), middle)
 
     def places(self, type: str) -> list[int]:
         """Return where the payloads of a type are."""
@@ -283,8 +315,8 @@ class Fault:
     def changed(self, answer: Answer, asked: Asked) -> Answer:
         """Return what becomes of the answer of a server.
 
-        A fault of the bytes takes the middle one of several places. It writes the frames anew, as
-        `PLAIN` has them.
+        A fault of the bytes takes the middle one of several places. The frames that it does not
+        change stay as they are.
 
         Raises ValueError where a fault of the bytes needs another stream: one that is whole, and
         has blocks of the types in `needs`.
