@@ -13,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
-import attrs
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import example, given, strategies as st
@@ -22,7 +21,7 @@ from rich.console import Console
 
 from sansio_stream import StreamMachine, Verdict, event_from_dict
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk, parse_capture
-from sansio_stream.codec import WireObject, wire_object
+from sansio_stream.codec import WireObject, evolve, wire_object
 from sansio_stream.events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -867,7 +866,7 @@ def test_classes_that_the_command_does_not_know_are_shown() -> None:
 
 def test_calls_that_the_command_does_not_know_are_counted_and_named() -> None:
     content: list[Any] = [PluginUseBlock("p1", "lookup", None), NamelessUseBlock(None)]
-    message = attrs.evolve(message_from_dict({}), content=(*content, VoiceBlock("Hi", None)))
+    message = evolve(message_from_dict({}), content=(*content, VoiceBlock("Hi", None)))
     assert list(unusable_inputs(message)) == [
         "lookup (content[0]) is incomplete",
         "nameless_use (content[1]) is incomplete",

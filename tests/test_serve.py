@@ -477,6 +477,7 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
     "connection-reset": (200, "reset", is_half_of_the_bytes),
     "cut-anywhere": (200, "whole", is_half_of_the_bytes),
     "done-marker": (200, "whole", lambda seen: b"[DONE]" in seen.body),
+    "missing-event-names": (200, "whole", lambda seen: b"event:" not in seen.body),
     "nothing": (200, "whole", is_whole),
 }
 

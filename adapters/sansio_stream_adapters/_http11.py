@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 try:
@@ -217,16 +217,21 @@ class Exchange:
         return event
 
 
+Receive: TypeAlias = "Callable[[Phase], Awaitable[bytes | bytearray]]"
+"""Returns the bytes that a connection receives next, b"" at their end. It is told whether the head
+or the body is waited for. Raises TimeoutError.
+"""
+
+
 class ResponseReader(AsyncIterator[bytes]):
     """Reads the response of an exchange: `head` once, then the body as an iterator.
 
     Args:
         exchange: what the request was sent with.
-        receive: returns the bytes that the connection receives next, b"" at their end. It is told
-            whether the head or the body is waited for, and raises TimeoutError.
+        receive: see `Receive`.
     """
 
-    def __init__(self, exchange: Exchange, receive: Callable[[Phase], Awaitable[bytes]]) -> None:
+    def __init__(self, exchange: Exchange, receive: Receive) -> None:
         self._exchange = exchange
         self._receive = receive
 

@@ -139,7 +139,7 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
     }
 
 
-async def receive(stream: trio.abc.Stream, read: float | None, phase: Phase) -> bytes:
+async def receive(stream: trio.abc.Stream, read: float | None, phase: Phase) -> bytes | bytearray:
     """Return what a stream receives next. No scope stays open between two reads."""
     with within(phase, read):
         return await stream.receive_some(PIECE_BYTES)

@@ -366,10 +366,11 @@ class Show:
 
 def name_of(block: ContentBlock) -> str:
     """Return the type of a block, and the name of the tool where it calls one."""
+    kind = type_of(block)
     if not is_call(block):
-        return type_of(block)
+        return kind
     names = [getattr(block, name) or "?" for name in TOOL_NAMES if hasattr(block, name)]
-    return f"{type_of(block)} {'/'.join(names)}".rstrip()
+    return f"{kind} {'/'.join(names)}" if names else kind
 
 
 TOOL_NAMES: Final = ("server_name", "name")

@@ -16,7 +16,7 @@ from ...encode import encode_json
 from ...errors import APIError, Limits, Verdict
 from ...machine import StreamMachine
 from ...sse import SSEDecoder
-from ..writing import Style
+from ..writing import PLAIN, Style
 from .answer import Answer, Asked, Change, End, frames_of
 
 __all__ = ["Damage", "Fault", "LegalStream"]
@@ -55,30 +55,19 @@ def middle(options: Sequence[Item], /) -> Item:
     return options[len(options) // 2]
 
 
-@attrs.frozen
-class RecordedStyle(Style):
-    """The style of a recording: its own payloads are written as they were, others plainly.
+def recorded_frames(body: bytes) -> dict[str, bytes]:
+    """Return the frames of a body, by the sorted JSON of their payloads.
 
-    Attributes:
-        recorded: the frames of the recording, by the sorted JSON of their payloads.
+    Raises ValueError for JSON that nobody could send.
     """
-
-    recorded: Mapping[str, bytes] = attrs.field(factory=dict[str, bytes])
-
-    @classmethod
-    def of(cls, body: bytes) -> RecordedStyle:
-        """Return the style of a body. Raises ValueError for JSON that nobody could send."""
-        recorded: dict[str, bytes] = {}
-        for start, end in frames_of(body):
-            frame = body[start:end]
-            for event in SSEDecoder().receive_data(frame):
+    recorded: dict[str, bytes] = {}
+    for start, end in frames_of(body):
+        frame = body[start:end]
+        for event in SSEDecoder().receive_data(frame):
+            # What cuts a line end off a frame takes PLAIN's, which is one byte long.
+            if b"\r" not in frame:
                 recorded[encode_json(json.loads(event.data), sort_keys=True)] = frame
-        return cls(recorded=recorded)
-
-    def frame(self, payload: Mapping[str, Any], name: str | None = None) -> bytes:
-        """Return a whole frame; `name` where it is not the payload's type."""
-        key = encode_json(payload, sort_keys=True) if name is None else ""
-        return self.recorded.get(key) or super().frame(payload, name)
+    return recorded
 
 
 @attrs.frozen
@@ -90,12 +79,14 @@ class LegalStream:
         style: how they are written.
         limits: what the reader tolerates.
         choose: picks one of several ways to do it.
+        recorded: the frames of payloads that are not written in this style, by their sorted JSON.
     """
 
     payloads: list[Payload]
     style: Style
     limits: Limits
     choose: Choose
+    recorded: Mapping[str, bytes] = attrs.field(factory=dict[str, bytes])
 
     @classmethod
     def of(cls, body: bytes) -> LegalStream:
@@ -113,7 +104,7 @@ class LegalStream:
         if machine.verdict is not Verdict.COMPLETE:
             raise ValueError(NOT_WHOLE)
         payloads = [event.to_dict() for event in events]
-        return cls(payloads, RecordedStyle.of(body), Limits(), middle)
+        return cls(payloads, PLAIN, Limits(), middle, recorded_frames(body))
 
     def places(self, type: str) -> list[int]:
         """Return where the payloads of a type are."""
@@ -216,7 +207,12 @@ class LegalStream:
 
     def frames(self) -> list[bytes]:
         """Return the frames."""
-        return [self.style.frame(payload) for payload in self.payloads]
+        return [self.frame(payload) for payload in self.payloads]
+
+    def frame(self, payload: Payload) -> bytes:
+        """Return the frame of a payload."""
+        known = self.recorded and self.recorded.get(encode_json(payload, sort_keys=True))
+        return known or self.style.frame(payload)
 
     def body(self) -> bytes:
         """Return the bytes of what the payloads are now."""
