@@ -125,13 +125,14 @@ def first_of(lines: Iterable[str]) -> list[str]:
 def unusable_inputs(message: Message) -> Iterator[str]:
     """Return which calls have an input that cannot be used, and what is wrong with it."""
     for index, block in enumerate(message.content):
+        kind = type_of(block)
         if (
             isinstance(block, InputBlock)
             and block.input_state != "complete"
             and (block.input_json or is_call(block))
         ):
             # A class of calls may have no member `name`.
-            name = getattr(block, "name", type_of(block))
+            name = getattr(block, "name", kind)
             yield f"{name} (content[{index}]) is {block.input_state}"
 
 

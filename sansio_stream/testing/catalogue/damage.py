@@ -211,8 +211,10 @@ class LegalStream:
 
     def frame(self, payload: Payload) -> bytes:
         """Return the frame of a payload."""
-        known = self.recorded and self.recorded.get(encode_json(payload, sort_keys=True))
-        return known or self.style.frame(payload)
+        if not self.recorded:
+            return self.style.frame(payload)
+        known = self.recorded.get(encode_json(payload, sort_keys=True))
+        return self.style.frame(payload) if known is None else known
 
     def body(self) -> bytes:
         """Return the bytes of what the payloads are now."""
