@@ -13,6 +13,7 @@ import tables
 from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
 from sansio_stream.request.first_frame import LOOK_BYTES
+from sansio_stream.request.responses import REFUSAL_BYTES
 from sansio_stream_adapters import Timeout, _bridge, _decoding, _http11, _stream_core, aiohttp
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
@@ -185,7 +186,7 @@ def answers() -> list[Row]:
         ),
         (
             "the body of a refusal",
-            size(_stream_core.REFUSAL_BYTES),
+            size(REFUSAL_BYTES),
             "an error is a sentence; it has `idle` in all",
             "a client of your own that reads it before we do",
         ),

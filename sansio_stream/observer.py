@@ -17,7 +17,7 @@ from .machine import StreamMachine
 from .message import TextBlock
 from .report import Report, Stall, facts_of
 from .request.headers import Headers
-from .request.responses import check_response
+from .request.responses import REFUSAL_BYTES, check_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from .report import Ended
 
 __all__ = ["Observer", "report_of"]
-
-HEAD_BYTES: Final = 65_536
-"""How much is kept of the body of a response that is an error, or no stream."""
 
 MOST_STALLS: Final = 100
 """How many stalls are listed; all are counted."""
@@ -114,7 +111,7 @@ class Observer:
         if self._is_stream:
             self._see(self._machine.receive_data, data, at)
         else:
-            self._head += data[: HEAD_BYTES - len(self._head)]
+            self._head += data[: REFUSAL_BYTES - len(self._head)]
 
     def end(self, exc: BaseException | None = None, at: float | None = None) -> None:
         """Note that the body ended: by itself, or by the exception that broke its connection."""

@@ -139,13 +139,14 @@ BARE: Final = (Bare("sockets", FakeSocket), Bare("trio", FakeStream))
 def bare_driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Make a test of a scenario that takes `bare`, one of `BARE`; skipped without its library."""
 
-    @pytest.mark.parametrize("bare", BARE, ids=lambda bare: bare.adapter.name)
     @wraps(test)
     def driven_test(bare: Bare, **fixtures: Any) -> None:
         bare.adapter.require()
         bare.adapter.run(partial(test, bare=bare, **fixtures))
 
-    return driven_test
+    over_both = pytest.mark.parametrize("bare", BARE, ids=lambda bare: bare.adapter.name)
+    parametrised: Callable[..., None] = over_both(driven_test)
+    return parametrised
 
 
 async def text_from(adapter: Adapter, url: str, **settings: Any) -> str:

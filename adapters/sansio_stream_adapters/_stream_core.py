@@ -40,7 +40,7 @@ from sansio_stream.request import (
     Headers,
     check_response,
 )
-from sansio_stream.request.responses import undecoded
+from sansio_stream.request.responses import REFUSAL_BYTES, undecoded
 from sansio_stream.transitions import State
 
 from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
@@ -85,9 +85,6 @@ LEFT: Final = "the stream was closed before its end"
 # How much the machine is given at once. 64 KiB of frames without content, `data` and a blank line,
 # are 10,922 events and 145 ms of work within one call; an eighth of it is what a loop can wait for.
 STEP_BYTES: Final = 8_192
-
-# An error's body is a sentence. More than this nobody reads, and who sends it is no API.
-REFUSAL_BYTES: Final = 65_536
 
 
 class CoreOptions(TypedDict, total=False):

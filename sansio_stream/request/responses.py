@@ -36,6 +36,11 @@ BODY_NEEDED: Final = BodyNeeded.BODY_NEEDED
 """What `check_response` says where the error is in the body."""
 
 
+REFUSAL_BYTES: Final = 65_536
+"""How much of a body the clients and `Observer` keep for `check_response`: an error is a sentence.
+"""
+
+
 @overload
 def check_response(
     status: int,
