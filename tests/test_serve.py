@@ -24,7 +24,7 @@ import pytest
 import servers
 from sansio_stream import parse_capture
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
-from sansio_stream.testing import Answer, Asked, End
+from sansio_stream.testing import Answer, End
 from sansio_stream.testing.catalogue import connection
 from sansio_stream.testing.catalogue.connection import PING, failure
 from sansio_stream_adapters.cli._serve import SERVED, App, Player, Recording, Request
@@ -563,24 +563,6 @@ def test_no_fault_of_the_connection_needs_a_body_of_a_kind(fault: str, data: byt
     assert answer.status != 200 or fault in ADDING or data.startswith(answer.body)
 
 
-def test_a_fault_of_the_bytes_is_served_where_the_recording_can_have_it() -> None:
-    names = ("text", "parallel-tools", "thinking-and-tool-use")
-    recordings = [Recording.read(EXAMPLES / f"{name}.capture.jsonl") for name in names]
-    for name in INSIDE:
-        asked = Asked(target="/", accepts_gzip=False, number=1)
-        bodies: list[bytes] = []
-        for recorded in recordings:
-            answer = recorded.answer("req_1")
-            try:
-                changed = SERVED[name].changed(answer, asked)
-            except ValueError as error:
-                assert "needs a stream that has" in str(error)
-            else:
-                assert (changed.status, changed.headers) == (answer.status, answer.headers)
-                bodies.append(changed.body)
-        assert bodies, name
-
-
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -597,19 +579,6 @@ def test_a_recording_that_cannot_have_a_fault_is_not_served_without_it(
     assert answer.status == 400
     assert json.loads(answer.body)["error"] == {"type": "invalid_request_error", "message": said}
     assert log[-1].endswith(f", broken-tool-input -> 400: {said.removeprefix('1.sse: ')}")
-
-
-def test_what_is_changed_keeps_the_sizes_and_the_times_of_the_chunks() -> None:
-    chunks = (Chunk(0.0, b"abc"), Chunk(1.0, b"de"), Chunk(2.0, b""))
-    answer = Answer(status=200, headers={}, chunks=chunks)
-    assert answer.with_body(b"ABCDEFG").chunks == (
-        Chunk(0.0, b"ABC"),
-        Chunk(1.0, b"DE"),
-        Chunk(2.0, b"FG"),
-    )
-    assert answer.with_body(b"A").chunks == (Chunk(0.0, b"A"), Chunk(2.0, b""))
-    empty = Answer(status=200, headers={}, chunks=())
-    assert empty.with_body(b"A").chunks == (Chunk(None, b"A"),)
 
 
 def test_half_a_stream_keeps_its_times() -> None:
