@@ -11,8 +11,8 @@ RUN  := $(BIN)/python -m
 CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz examples docs .ci)
 
 # Tests that no branch of the core needs, and that wait for servers.
-WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table deadlines \
-  decoding failure_messages fork hostile_files hostile_words lifetimes no_pool opening record \
+WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
+  deadlines decoding failure_messages fork hostile_files hostile_words lifetimes no_pool opening record \
   recording_files recordings secrets serve serve_limits sockets trio waits
 
 # How long `make fuzz` and `make deep` may run.

@@ -15,6 +15,7 @@ import tables
 from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
 from sansio_stream.request.first_frame import FIRST_FRAME_BYTES
+from sansio_stream.request.responses import REFUSAL_BYTES
 from sansio_stream_adapters import Timeout, _bridge, _decoding, _http11, _stream_core, aiohttp
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
@@ -196,7 +197,7 @@ def answers() -> list[Row]:
         ),
         (
             "the body of an error response",
-            size(_stream_core.REFUSAL_BYTES),
+            size(REFUSAL_BYTES),
             "an error is short; all of it must arrive within `idle`",
             "a client of your own that reads the body before the adapter does",
         ),

@@ -8,7 +8,6 @@ multiples of ordinary deltas, because a fuzzer adds steps of its own to what it 
 
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, Final
@@ -18,6 +17,7 @@ import attrs
 import wire
 from cases import STRICT, Case
 from sansio_stream import APIError, Limits, SSEDecoder, StreamMachine
+from tracing import traced
 
 AT_MOST: Final = 10
 
@@ -52,12 +52,8 @@ def steps(work: Callable[[], object]) -> int:
         frame.f_trace_opcodes = True
         return step
 
-    before = sys.gettrace()  # coverage's, when it is measured
-    sys.settrace(trace)
-    try:
+    with traced(trace):
         work()
-    finally:
-        sys.settrace(before)
     return count
 
 

@@ -8,7 +8,6 @@ character of a pattern lost.
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, Final
@@ -25,8 +24,7 @@ class Mutant:
 
     Attributes:
         where: the function or class that holds the change, "" for the module itself.
-        was: the lines that differ, as they are in the module, in one line. Where the same change is
-            made to the same line of a function again, " #2" follows, and so on.
+        was: the lines that differ, as they are in the module, in one line.
         now: the same lines, changed.
         source: the whole text of the module, changed.
     """
@@ -35,11 +33,6 @@ class Mutant:
     was: str
     now: str
     source: str = attrs.field(repr=False)
-
-    @property
-    def name(self) -> tuple[str, str, str]:
-        """What tells it from the other mutants of its module, also after the module's next edit."""
-        return self.where, self.was, self.now
 
 
 # Our operators, of the kind of mutmut's: a node in, what may stand in its place out.
@@ -181,7 +174,6 @@ def difference(was: str, now: str) -> tuple[str, str]:
 def mutants_of(source: str) -> Iterator[Mutant]:
     """Yield all mutants of a module that are Python, each once."""
     seen = {source}
-    names = Counter[tuple[str, str, str]]()
     for where, module in changes(cst.parse_module(source), lambda module: module):
         mutated = module.code
         if mutated in seen:
@@ -192,6 +184,4 @@ def mutants_of(source: str) -> Iterator[Mutant]:
         except SyntaxError:
             continue
         was, now = difference(source, mutated)
-        names[where, was, now] += 1
-        count = names[where, was, now]
-        yield Mutant(where, f"{was} #{count}" if count > 1 else was, now, mutated)
+        yield Mutant(where, was, now, mutated)

@@ -77,7 +77,7 @@ def test_the_official_client_reads_what_is_served(
     [
         ("401", anthropic.AuthenticationError),
         ("404", anthropic.NotFoundError),
-        ("error-in-stream", anthropic.APIStatusError),
+        ("error-in-mid-stream", anthropic.APIStatusError),
     ],
 )
 def test_the_official_client_knows_the_failures(

@@ -18,7 +18,7 @@ from .machine import StreamMachine
 from .message import TextBlock
 from .report import Report, Stall, facts_of
 from .request.headers import Headers
-from .request.responses import check_response
+from .request.responses import REFUSAL_BYTES, check_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from .report import Ended
 
 __all__ = ["Observer", "report_of"]
-
-HEAD_BYTES: Final = 65_536
-"""The number of bytes that are kept of a body that is not a stream."""
 
 MOST_STALLS: Final = 100
 """The number of stalls that are listed. All stalls are counted."""
@@ -119,7 +116,7 @@ class Observer:
         if self._is_stream:
             self._receive(self._machine.receive_data, data, at)
         else:
-            self._head += data[: HEAD_BYTES - len(self._head)]
+            self._head += data[: REFUSAL_BYTES - len(self._head)]
 
     def end(self, exc: BaseException | None = None, at: float | None = None) -> None:
         """Record the end of the body: normally, or by the exception that broke the connection.

@@ -7,12 +7,12 @@ is generated from it.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, cast
 
 import attrs
 
 from .errors import Verdict
-from .message import MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock, UnknownBlock
+from .message import InputBlock, UnknownBlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,11 +215,7 @@ REPORT_COLUMNS: Final = tuple(
 
 def facts_of(message: Message) -> dict[str, Any]:
     """Return the columns of a report that describe the message."""
-    calls = Counter(
-        block.input_state == "complete"
-        for block in message.content
-        if isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock))
-    )
+    calls = Counter(block.input_state == "complete" for block in message.content if is_call(block))
     return {
         "message_id": message.id,
         "model": message.model,
@@ -235,6 +231,11 @@ def facts_of(message: Message) -> dict[str, Any]:
 def type_of(block: ContentBlock) -> str:
     """Return the type of a block as it was sent."""
     return block.wire_type if isinstance(block, UnknownBlock) else block.type
+
+
+def is_call(block: object) -> TypeGuard[InputBlock]:
+    """Whether a block calls a tool: its class has an input that is streamed."""
+    return isinstance(block, InputBlock) and not isinstance(block, UnknownBlock)
 
 
 def counters(usage: Usage) -> Iterator[tuple[str, int]]:

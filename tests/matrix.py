@@ -22,7 +22,7 @@ from unittest import mock
 import attrs
 import pytest
 
-from sansio_stream import Message, StreamMachine, TextBlock, parse_capture
+from sansio_stream import APIError, Message, StreamMachine, TextBlock, parse_capture
 from sansio_stream_adapters import Stream, _client
 from sansio_stream_adapters._opening import Opening
 from servers import (
@@ -48,6 +48,7 @@ __all__ = [
     "machine_of",
     "message_of",
     "nothing_is_left_open",
+    "raised_by",
     "text_of",
 ]
 
@@ -422,6 +423,14 @@ def text_of(message: Message | None) -> str:
     """Its text, as far as it has come."""
     assert message is not None
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
+
+
+async def raised_by(client: Any, call: dict[str, Any]) -> APIError:
+    """What a call with these parameters raises, until its stream is read to the end."""
+    with pytest.raises(APIError) as caught:
+        async with client.messages.stream(**call) as stream:
+            await stream.until_done()
+    return caught.value
 
 
 def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -465,7 +465,7 @@ FAULTS: Final[dict[str, tuple[type[APIError], Verdict]]] = {
     "reset": (APIConnectionError, Verdict.TRUNCATED),
     "stall": (APITimeoutError, Verdict.TRUNCATED),
     "ping-stall": (APITimeoutError, Verdict.TRUNCATED),
-    "error-in-stream": (OverloadedError, Verdict.ERRORED),
+    "error-in-mid-stream": (OverloadedError, Verdict.ERRORED),
 }
 """What happens in the middle of a message, and what is raised then."""
 
@@ -511,7 +511,7 @@ async def test_an_error_in_a_stream_has_both_statuses(
     adapter: Adapter, example_server: str
 ) -> None:
     async with adapter.client(example_server) as client:
-        for fault, begun in (("error-first", False), ("error-in-stream", True)):
+        for fault, begun in (("error-first", False), ("error-in-mid-stream", True)):
             async with client.messages.stream(**ask("text", fault=fault)) as stream:
                 with pytest.raises(OverloadedError) as caught:
                     await stream.until_done()
@@ -528,7 +528,7 @@ NO_STREAM: Final[dict[str, type[APIError]]] = {
     "no-head": APIConnectionError,
     "html-200": NotAnEventStreamError,
     "json-200": NotAnEventStreamError,
-    "empty-200": IncompleteMessageError,
+    "empty-body": IncompleteMessageError,
 }
 
 
@@ -564,7 +564,7 @@ async def test_without_message_stop_a_message_with_its_stop_reason_is_used_and_m
 ) -> None:
     async with (
         adapter.client(example_server) as client,
-        client.messages.stream(**ask("text", fault="no-message-stop")) as stream,
+        client.messages.stream(**ask("text", fault="missing-message-stop")) as stream,
     ):
         message = await stream.get_final_message()
         assert text_of(message) == text_of(message_of("text"))

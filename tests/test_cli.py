@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar, Literal
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,12 +21,23 @@ from rich.console import Console
 
 from sansio_stream import StreamMachine, Verdict, event_from_dict
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk, parse_capture
+from sansio_stream.codec import WireObject, evolve, wire_object
+from sansio_stream.events import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    ContentBlockStopEvent,
+    InputJSONDelta,
+)
+from sansio_stream.message import Block, InputBlock, message_from_dict
+from sansio_stream.report import facts_of
+from sansio_stream.transitions import State
 from sansio_stream_adapters import cli
 from sansio_stream_adapters.cli import _command
 from sansio_stream_adapters.cli._cut import recut, sizes_from
 from sansio_stream_adapters.cli._json import Layout
-from sansio_stream_adapters.cli._replay import Pace, Replay
+from sansio_stream_adapters.cli._replay import Moment, Pace, Replay
 from sansio_stream_adapters.cli._show import Show, Writer
+from sansio_stream_adapters.cli._summary import unusable_inputs
 from sansio_stream_adapters.cli._text import one_line, printable, to_json
 from sansio_stream_adapters.cli._views import view_of
 from servers import PATIENCE, wait_until_it_waits
@@ -771,6 +782,98 @@ def test_verbose_shows_what_the_answer_is_not_made_of() -> None:
         assert f"\n  {aside}" in verbose
         assert f"\n  {aside}" not in quiet
     assert "Long ago." in quiet
+
+
+# Classes of a later version of the vocabulary, of which no module of the command knows.
+
+
+@wire_object
+class VoiceBlock(Block):
+    type: ClassVar[Literal["voice"]] = "voice"
+    transcript: str
+    speaker: str | None
+
+
+@wire_object
+class VoiceDelta(WireObject):
+    type: ClassVar[Literal["voice_delta"]] = "voice_delta"
+    transcript: str
+    encrypted_audio: str | None = None
+    milliseconds: int | None = None
+
+
+@wire_object
+class PluginUseBlock(InputBlock):
+    type: ClassVar[Literal["plugin_use"]] = "plugin_use"
+    id: str | None
+    name: str | None
+    input: dict[str, Any] | None
+
+
+@wire_object
+class NamelessUseBlock(InputBlock):
+    type: ClassVar[Literal["nameless_use"]] = "nameless_use"
+    input: dict[str, Any] | None
+
+
+@wire_object
+class FarewellEvent(WireObject):
+    type: ClassVar[Literal["farewell"]] = "farewell"
+    words: str
+
+
+def shown_of(*events: Any, verbose: bool) -> str:
+    console = Console(file=io.StringIO(), width=100, force_terminal=False)
+    show = Show(console, verbose=verbose)
+    for event in events:
+        state = State.OPEN
+        show.see(Moment(1, 0, 1, None, state, state, event, ()))
+    show.end()
+    shown: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return shown
+
+
+def test_classes_that_the_command_does_not_know_are_shown() -> None:
+    voice: Any = VoiceBlock("", None)
+    deltas: list[Any] = [VoiceDelta("Hel"), VoiceDelta("lo!", "x" * 12, 250)]
+    plugin: Any = PluginUseBlock("p1", "look\x1bup", {"q": 1})
+    nameless: Any = NamelessUseBlock({})
+    events = [
+        ContentBlockStartEvent(0, voice),
+        *(ContentBlockDeltaEvent(0, delta) for delta in deltas),
+        ContentBlockStopEvent(0, content_block=voice),
+        ContentBlockStartEvent(1, plugin),
+        ContentBlockStopEvent(1, content_block=plugin),
+        ContentBlockStartEvent(2, nameless),
+        ContentBlockDeltaEvent(2, InputJSONDelta('{"q": 2')),
+        ContentBlockStopEvent(2, content_block=nameless),
+        FarewellEvent("bye"),
+    ]
+    quiet = shown_of(*events, verbose=False)
+    assert re.search(r"^0 voice ─+\nHello!\n", quiet, re.MULTILINE)
+    assert re.search(r'^1 plugin_use look␛up ─+\n\{\n  "q": 1\n\}\n', quiet, re.MULTILINE)
+    assert re.search(r'^2 nameless_use ─+\n\{\n  "q": 2', quiet, re.MULTILINE)
+    assert "xxx" not in quiet
+    verbose = shown_of(*events, verbose=True)
+    for aside in (
+        "encrypted_audio, 12 characters",
+        "milliseconds 250",
+        'event: {"type":"farewell","words":"bye"}',
+    ):
+        assert f"\n  {aside}\n" in verbose
+        assert aside not in quiet
+
+
+def test_calls_that_the_command_does_not_know_are_counted_and_named() -> None:
+    content: list[Any] = [PluginUseBlock("p1", "lookup", None), NamelessUseBlock(None)]
+    message = evolve(message_from_dict({}), content=(*content, VoiceBlock("Hi", None)))
+    assert list(unusable_inputs(message)) == [
+        "lookup (content[0]) is incomplete",
+        "nameless_use (content[1]) is incomplete",
+    ]
+    facts = facts_of(message)
+    assert facts["tool_calls_broken"] == 2
+    assert facts["blocks"] == {"plugin_use": 1, "nameless_use": 1, "voice": 1}
 
 
 def test_a_status_that_is_no_success_is_shown() -> None:

@@ -93,14 +93,14 @@ def list_of(body: bytes) -> Any:
         ("drip", None),
         ("gzip", None),
         ("429-once", None),
-        ("no-message-stop", None),
+        ("missing-message-stop", None),
         ("cut", APIConnectionError),
         ("reset", APIConnectionError),
         ("stall", APITimeoutError),
         ("429", RateLimitError),
         ("500-empty", InternalServerError),
         ("html-200", NotAnEventStreamError),
-        ("error-in-stream", OverloadedError),
+        ("error-in-mid-stream", OverloadedError),
     ],
 )
 def test_the_adapter_of_the_page_survives_what_the_server_does(

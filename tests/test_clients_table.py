@@ -287,7 +287,7 @@ async def failure_of(adapter: Adapter, url: str, fault: str) -> APIError:
 
 @uses("APIError")
 async def api_error(adapter: Adapter, url: str) -> None:
-    assert (await failure_of(adapter, url, "error-in-stream")).message == "Overloaded"
+    assert (await failure_of(adapter, url, "error-in-mid-stream")).message == "Overloaded"
 
 
 @uses("APIStatusError")

@@ -22,6 +22,7 @@ import pytest
 
 from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock, Verdict
 from sansio_stream.blocks import joined
+from tracing import traced
 from wire import (
     HELLO,
     MESSAGE_STOP,
@@ -91,12 +92,8 @@ def characters(work: Callable[[], Any]) -> int:
 
         return look
 
-    before = sys.gettrace()  # coverage's, when it is measured
-    sys.settrace(trace)
-    try:
+    with traced(trace):
         work()
-    finally:
-        sys.settrace(before)
     return total
 
 
@@ -104,18 +101,16 @@ def memory(work: Callable[[], Any]) -> int:
     """Return how much more memory is used at the most while `work` runs than before, once it has
     run already.
     """
-    before = sys.gettrace()
-    sys.settrace(None)
-    tracemalloc.start()
-    try:
-        work()
-        held, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        work()
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-        sys.settrace(before)
+    with traced(None):
+        tracemalloc.start()
+        try:
+            work()
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            work()
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
     return peak - held
 
 
@@ -456,12 +451,8 @@ def copied(work: Callable[[], Any]) -> tuple[int, int]:
 
         return look
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
+    with traced(trace):
         work()
-    finally:
-        sys.settrace(before)
     return lines, made
 
 

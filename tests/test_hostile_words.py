@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from matrix import Adapter, ask, driven
-from sansio_stream_adapters import APIError, InternalServerError, MessageStream
+from matrix import Adapter, ask, driven, raised_by
+from sansio_stream_adapters import InternalServerError, MessageStream
 from servers import Do, RawServer, chunk, head, response
 from wire import HELLO, body, frame
 
@@ -60,13 +60,11 @@ async def test_what_is_raised_is_one_bounded_line_in_which_nothing_hides(
 ) -> None:
     server = raw_server(ANSWERS[answer])
     async with adapter.client(server.url) as client:
-        with pytest.raises(APIError) as caught:
-            async with client.messages.stream(**ask()) as stream:
-                await stream.until_done()
-    said = str(caught.value)
+        error = await raised_by(client, ask())
+    said = str(error)
     assert said.isprintable()
     assert 0 < len(said) <= 1024
-    assert said == caught.value.message
+    assert said == error.message
 
 
 @driven

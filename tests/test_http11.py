@@ -1,5 +1,6 @@
 """HTTP/1.1 without a connection: what is sent, and what received bytes mean, cut anywhere."""
 
+import asyncio
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -24,8 +25,10 @@ from sansio_stream_adapters import Timeout
 from sansio_stream_adapters._http11 import (
     HEAD_BYTES,
     PIECE_BYTES,
+    BlockingBody,
     Exchange,
     Origin,
+    ResponseReader,
     map_error,
     mapped,
     waits_of,
@@ -335,3 +338,13 @@ def test_idle_may_be_a_timeout_or_an_option(
 ) -> None:
     assert waits_of(timeout, options).read == read_gap
     assert options.get("idle", "missing") == idle
+
+
+def test_a_body_that_should_block_may_not_suspend() -> None:
+    async def receive(_: str) -> bytes:
+        await asyncio.sleep(0)
+        return b""
+
+    body = BlockingBody(ResponseReader(Exchange(), receive))
+    with pytest.raises(RuntimeError, match="was suspended"):
+        next(body)

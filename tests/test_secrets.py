@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from matrix import Adapter, ask, driven
+from matrix import Adapter, ask, driven, raised_by
 from sansio_stream_adapters import APIError, Timeout
 from servers import PATIENCE, TLS, Do, RawServer, chunk, head, nobody_listens, response
 from wire import HELLO, body
@@ -52,14 +52,6 @@ TIMEOUTS: Final[dict[str, list[Any]]] = {
     "the head does not come": [Do.WAIT],
     "the body does not end": [head() + chunk(HALF), Do.WAIT],
 }
-
-
-async def raised_by(client: Any) -> APIError:
-    """What a call raises."""
-    with pytest.raises(APIError) as caught:
-        async with client.messages.stream(**CALL) as stream:
-            await stream.until_done()
-    return caught.value
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
@@ -105,7 +97,7 @@ async def test_what_is_raised_shows_no_key(
 ) -> None:
     server = raw_server(ANSWERS[answer])
     async with adapter.client(server.url, max_retries=1, **SETTINGS) as client:
-        assert_no_secret(await raised_by(client))
+        assert_no_secret(await raised_by(client, CALL))
     assert SECRET in str(server.requests[0])
 
 
@@ -116,16 +108,16 @@ async def test_what_a_timeout_raises_shows_no_key(
 ) -> None:
     server = raw_server(TIMEOUTS[silence])
     async with adapter.client(server.url, timeout=Timeout(read=0.05), **SETTINGS) as client:
-        assert_no_secret(await raised_by(client))
+        assert_no_secret(await raised_by(client, CALL))
     async with adapter.client(server.url, timeout=Timeout(total=0.3), **SETTINGS) as client:
-        assert_no_secret(await raised_by(client))
+        assert_no_secret(await raised_by(client, CALL))
 
 
 @driven
 async def test_what_is_raised_without_a_connection_shows_no_key(adapter: Adapter) -> None:
     with nobody_listens() as url:
         async with adapter.client(url, **SETTINGS) as client:
-            assert_no_secret(await raised_by(client))
+            assert_no_secret(await raised_by(client, CALL))
 
 
 def test_a_url_that_aiohttp_cannot_use_is_not_shown() -> None:
@@ -150,7 +142,7 @@ async def test_what_is_raised_without_a_proxy_shows_no_password(
     with nobody_listens() as url:
         monkeypatch.setenv("HTTP_PROXY", url.replace("//", f"//user:{SECRET}@"))
         async with adapter.client("http://somewhere.invalid", **SETTINGS) as client:
-            assert_no_secret(await raised_by(client))
+            assert_no_secret(await raised_by(client, CALL))
 
 
 @driven
@@ -159,7 +151,7 @@ async def test_what_is_raised_without_trust_shows_no_key(
 ) -> None:
     server = raw_server([response(HALF)], tls=tls)
     async with adapter.client(server.url, **SETTINGS) as client:
-        assert_no_secret(await raised_by(client))
+        assert_no_secret(await raised_by(client, CALL))
 
 
 @contextmanager

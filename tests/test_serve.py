@@ -24,9 +24,10 @@ import pytest
 import servers
 from sansio_stream import parse_capture
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
-from sansio_stream_adapters.cli import _faults
-from sansio_stream_adapters.cli._faults import FAULTS, PING, Answer, End, failure
-from sansio_stream_adapters.cli._serve import App, Player, Recording, Request
+from sansio_stream.testing import Answer, End
+from sansio_stream.testing.catalogue import connection
+from sansio_stream.testing.catalogue.connection import PING, failure
+from sansio_stream_adapters.cli._serve import SERVED, App, Player, Recording, Request
 from servers import (
     EXAMPLES,
     PATIENCE,
@@ -43,7 +44,7 @@ from servers import (
     with_seconds,
 )
 from shared_data import REPOSITORY
-from wire import HELLO, MESSAGE_STOP, body, in_bytes, message_start
+from wire import HELLO, MESSAGE_STOP, OVERLOADED, body, in_bytes, message_start
 
 PATHS: Final = sorted(EXAMPLES.glob("*.capture.jsonl"))
 TEXT: Final = Recording.read(EXAMPLES / "text.capture.jsonl").capture.body
@@ -377,6 +378,10 @@ def is_whole(seen: Seen) -> bool:
     return seen.body == TEXT
 
 
+def is_half_of_the_bytes(seen: Seen) -> bool:
+    return seen.body == TEXT[: len(TEXT) // 2]
+
+
 def is_empty(seen: Seen) -> bool:
     return seen.body == b""
 
@@ -438,16 +443,8 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
             and seen.headers["content-encoding"] == "gzip"
         ),
     ),
-    "error-first": (200, "whole", lambda seen: seen.body.startswith(b"event: error\n")),
-    "error-in-stream": (200, "whole", ends_in_an_error),
-    "no-message-stop": (
-        200,
-        "whole",
-        lambda seen: seen.body == b"".join(FRAMES[:-1]) and b"message_stop" in FRAMES[-1],
-    ),
     "html-200": (200, "whole", is_html),
     "json-200": (200, "whole", lambda seen: json.loads(seen.body)["type"] == "message"),
-    "empty-200": (200, "whole", is_empty),
     "400": (400, "whole", has_error("invalid_request_error")),
     "401": (401, "whole", has_error("authentication_error")),
     "402": (402, "whole", has_error("billing_error")),
@@ -468,11 +465,30 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
     "529": (529, "whole", has_error("overloaded_error")),
     "529-once": (529, "whole", lambda seen: seen.headers["retry-after-ms"] == "20"),
     "redirect": (307, "whole", is_empty),
+    # Some of those that change the bytes.
+    "error-first": (200, "whole", lambda seen: seen.body.startswith(b"event: error\n")),
+    "error-in-mid-stream": (200, "whole", ends_in_an_error),
+    "missing-message-stop": (
+        200,
+        "whole",
+        lambda seen: seen.body == b"".join(FRAMES[:-1]) and b"message_stop" in FRAMES[-1],
+    ),
+    "empty-body": (200, "whole", is_empty),
+    "connection-reset": (200, "reset", is_half_of_the_bytes),
+    "cut-anywhere": (200, "whole", is_half_of_the_bytes),
+    "done-marker": (200, "whole", lambda seen: b"[DONE]" in seen.body),
+    "missing-event-names": (200, "whole", lambda seen: b"event:" not in seen.body),
+    "nothing": (200, "whole", is_whole),
 }
 
 
-def test_every_fault_has_its_expectation() -> None:
-    assert list(EXPECTED) == list(FAULTS)
+AROUND: Final = [name for name, fault in SERVED.items() if fault.changes == "connection"]
+INSIDE: Final = [name for name, fault in SERVED.items() if fault.changes == "bytes"]
+
+
+def test_every_fault_of_the_connection_has_its_expectation() -> None:
+    assert list(EXPECTED)[: len(AROUND)] == AROUND
+    assert set(EXPECTED) <= set(SERVED)
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +509,7 @@ def test_a_fault_does_what_it_says(
     fault: str, faulty_server: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A head that comes late must come later than it is waited for.
-    monkeypatch.setattr(_faults, "SECONDS_BEFORE_A_HEAD", PATIENCE)
+    monkeypatch.setattr(connection, "SECONDS_BEFORE_A_HEAD", PATIENCE)
     status, ended, is_so = EXPECTED[fault]
     before = BEFORE_SILENCE.get(fault)
     seen = see(
@@ -535,16 +551,34 @@ def test_the_fault_of_a_request_comes_before_that_of_the_server() -> None:
         assert see(url, headers={"x-fault": "401"}).status == 401
 
 
-ADDING: Final = {"gzip", "error-first", "error-in-stream", "html-200", "json-200"}
+ADDING: Final = {"gzip", "html-200", "json-200"}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", AROUND)
 @pytest.mark.parametrize("data", [b"", b"rubbish", body(MESSAGE_STOP), body(*HELLO)])
-def test_no_fault_needs_a_body_of_a_kind(fault: str, data: bytes) -> None:
+def test_no_fault_of_the_connection_needs_a_body_of_a_kind(fault: str, data: bytes) -> None:
     with logging_app(recorded_in("1.sse", data)) as (app, _):
         answer = app.answer(asking(headers={"x-fault": fault}))
     assert answer.status in {EXPECTED[fault][0], 200, None}
     assert answer.status != 200 or fault in ADDING or data.startswith(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"rubbish", "1.sse: a stream that is a whole message is needed"),
+        (body(OVERLOADED), "1.sse: a stream that is a whole message is needed"),
+        (body(*HELLO), "1.sse: broken_tool_input needs a stream that has tool_use"),
+    ],
+)
+def test_a_recording_that_cannot_have_a_fault_is_not_served_without_it(
+    data: bytes, said: str
+) -> None:
+    with logging_app(recorded_in("1.sse", data)) as (app, log):
+        answer = app.answer(asking(headers={"x-fault": "broken-tool-input"}))
+    assert answer.status == 400
+    assert json.loads(answer.body)["error"] == {"type": "invalid_request_error", "message": said}
+    assert log[-1].endswith(f", broken-tool-input -> 400: {said.removeprefix('1.sse: ')}")
 
 
 def test_half_a_stream_keeps_its_times() -> None:
@@ -567,10 +601,10 @@ def test_names_of_headers_are_those_of_http() -> None:
 # The page.
 
 
-def test_the_page_has_every_fault_with_its_sentence() -> None:
+def test_the_page_has_every_fault_of_the_connection_with_its_sentence() -> None:
     page = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", page, re.MULTILINE)
-    assert rows == [(fault.name, fault.sentence) for fault in FAULTS.values()]
+    assert rows == [(name, SERVED[name].description) for name in AROUND]
 
 
 # The command.
@@ -695,7 +729,9 @@ def test_without_uvicorn_the_command_says_how_to_get_it() -> None:
 def test_the_help_names_every_fault() -> None:
     with command("--help") as process:
         shown, _ = process.communicate()
-    assert re.findall(r"^    ([a-z0-9-]+)  +\S.*\.$", shown, re.MULTILINE) == list(FAULTS)
+    assert re.findall(r"^    ([a-z0-9-]+)  +\S.*\.$", shown, re.MULTILINE) == AROUND
+    _, _, inside = shown.partition("Faults of the bytes")
+    assert re.findall(r"[a-z0-9-]+(?=,|$)", inside.partition("message:")[2]) == INSIDE
 
 
 # The other servers, which the tests of the adapters stand on.

@@ -16,8 +16,8 @@ import pytest
 pytest.importorskip("uvicorn", reason="uvicorn serves what is read here")
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
+from sansio_stream.testing.catalogue.connection import PING
 from sansio_stream_adapters.cli import _serve, _uvicorn
-from sansio_stream_adapters.cli._faults import PING
 from sansio_stream_adapters.cli._serve import Recording, is_loopback
 from servers import (
     EXAMPLES,

@@ -1,14 +1,13 @@
-"""Blocking sockets: what is special to them. What all adapters share is in `test_adapters`."""
+"""Blocking sockets: what is special to them.
+
+What all adapters share is in `test_adapters`, what bare connections share in `test_connections`.
+"""
 
 import itertools
 import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -16,14 +15,11 @@ import pytest
 
 pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 on bare sockets")
 
-import h11
-
+from connections import ASKED, BEGUN, STREAM, TEXT, FakeSocket
 from sansio_stream.errors import (
     APIConnectionError,
     APITimeoutError,
-    ContentTooLargeError,
     IncompleteMessageError,
-    RateLimitError,
 )
 from sansio_stream_adapters import MessageStream, Timeout, _bridge
 from sansio_stream_adapters.sockets import Client, from_socket
@@ -33,7 +29,6 @@ from servers import (
     Do,
     RawServer,
     chunk,
-    head,
     interrupt,
     listening,
     port_of,
@@ -42,15 +37,9 @@ from servers import (
     signalling,
     while_main_receives,
 )
-from wire import HELLO, PING, body, message_start
+from wire import PING, body
 
 Start = Callable[..., RawServer]
-
-STREAM = body(*HELLO)
-BEGUN = head() + chunk(body(message_start(), PING))
-"""The beginning of an answer, which is two events."""
-TEXT = "Hello, wörld \N{PARTY POPPER}"
-ASKED: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
 
 
 def client_of(url: str, **settings: Any) -> Client:
@@ -61,56 +50,6 @@ def client_of(url: str, **settings: Any) -> Client:
 def text_from(url: str, **settings: Any) -> str:
     with client_of(url, **settings) as client, client.messages.stream(**ASKED) as stream:
         return stream.get_final_text()
-
-
-# Requests and responses.
-
-
-def test_each_request_has_a_connection_of_its_own(raw_server: Start) -> None:
-    server = raw_server([response(STREAM)])
-    with client_of(server.url) as client:
-        for _ in range(2):
-            with client.messages.stream(**ASKED) as stream:
-                assert stream.get_final_text() == TEXT
-                assert stream.response.status_code == 200
-                assert stream.response.headers["Content-Type"] == "text/event-stream"
-    server.wait_until_closed(2)
-    assert [received.connection for received in server.requests] == [1, 2]
-    for received in server.requests:
-        assert received.line == "POST /v1/messages HTTP/1.1"
-        assert received.headers["accept-encoding"] == "gzip, deflate"
-        assert received.json == {**ASKED, "stream": True}
-
-
-def test_a_refusal_that_comes_before_the_whole_request_is_read() -> None:
-    def refuse(listener: socket.socket) -> None:
-        sock, _ = listener.accept()
-        with sock:
-            sock.recv(10)
-            sock.sendall(response(b"{}", 413))
-        # What was not received is answered by a reset.
-
-    with listening() as listener, ThreadPoolExecutor() as pool:
-        refusal = pool.submit(refuse, listener)
-        client = client_of(f"http://127.0.0.1:{port_of(listener)}")
-        with pytest.raises(ContentTooLargeError):
-            client.messages.create(**ASKED, system="x" * 20_000_000, stream=True)
-        refusal.result()
-
-
-def test_twenty_streams_at_once(raw_server: Start) -> None:
-    halves = STREAM[:500], STREAM[500:]
-    all_begun = threading.Barrier(20)
-    server = raw_server([head(), chunk(halves[0]), all_begun, chunk(halves[1]), chunk(b"")])
-    with client_of(server.url) as client, ThreadPoolExecutor(20) as pool:
-
-        def text() -> str:
-            with client.messages.stream(**ASKED) as stream:
-                return stream.get_final_text()
-
-        texts = [pool.submit(text) for _ in range(20)]
-    assert [each.result() for each in texts] == [TEXT] * 20
-    server.wait_until_closed(20)
 
 
 # TLS.
@@ -228,31 +167,6 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 Pair = tuple[socket.socket, socket.socket]
 
 
-def test_a_socket_on_which_the_request_was_written(pair: Pair) -> None:
-    ours, theirs = pair
-    theirs.sendall(response(STREAM))
-    with from_socket(ours, strict=True) as stream:
-        assert stream.response.status_code == 200
-        assert stream.get_final_text() == TEXT
-    assert theirs.recv(1) == b""
-
-
-def test_a_socket_of_the_caller_s_is_closed_with_its_stream(pair: Pair) -> None:
-    ours, theirs = pair
-    theirs.sendall(BEGUN)
-    with from_socket(ours) as stream:
-        next(stream)
-    assert ours.fileno() == -1
-    assert stream.snapshot is not None
-
-
-def test_a_refusal_is_raised_by_the_first_read(pair: Pair) -> None:
-    ours, theirs = pair
-    theirs.sendall(response(b'{"error": {"message": "slowly"}}', 429))
-    with from_socket(ours) as stream, pytest.raises(RateLimitError, match="slowly"):
-        next(stream)
-
-
 @pytest.mark.parametrize(
     "timeout",
     [0.1, Timeout(read=0.1), Timeout(idle=0.1)],
@@ -277,110 +191,6 @@ def test_pings_do_not_hide_that_nothing_comes(pair: Pair, monkeypatch: pytest.Mo
         pytest.raises(APITimeoutError, match="no content"),
     ):
         stream.until_done()
-
-
-def test_a_socket_that_says_no_http_is_closed(pair: Pair) -> None:
-    ours, theirs = pair
-    theirs.sendall(b"220 smtp.example.com ready\r\n\r\n")
-    with pytest.raises(APIConnectionError, match="RemoteProtocolError"):
-        from_socket(ours, timeout=PATIENCE)
-    assert ours.fileno() == -1
-
-
-def test_mistakes_are_not_mapped_but_close_the_socket(pair: Pair, tmp_path: Path) -> None:
-    ours, theirs = pair
-    with pytest.raises(TypeError, match="a Timeout, a number or None"):
-        from_socket(ours, timeout="soon")
-    assert ours.fileno() == -1
-    ours, theirs = socket.socketpair()
-    with closing(theirs):
-        theirs.sendall(BEGUN)
-        with pytest.raises(IsADirectoryError):
-            from_socket(ours, record_to=tmp_path)
-    assert ours.fileno() == -1
-
-
-# Whatever is raised inside.
-
-
-class FakeSocket:
-    """A socket that does what it is told: gives bytes, or raises."""
-
-    def __init__(self, *steps: bytes | Exception, sending: Exception | None = None) -> None:
-        self.steps = iter(steps)
-        self.sending = sending
-        self.timeouts: list[float | None] = []
-        self.is_closed = False
-
-    def settimeout(self, value: float | None) -> None:
-        self.timeouts.append(value)
-
-    def sendall(self, _data: bytes) -> None:
-        if self.sending is not None:
-            raise self.sending
-
-    def recv(self, _size: int) -> bytes:
-        step = next(self.steps)
-        if isinstance(step, Exception):
-            raise step
-        return step
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-FOREIGN = [
-    OSError("it is broken"),
-    ConnectionResetError("it was reset"),
-    BrokenPipeError("nobody is there"),
-    TimeoutError("it took too long"),
-    socket.gaierror("who is that?"),
-    socket.herror("who is that?"),
-    ssl.SSLError("it is not secret"),
-    ssl.SSLEOFError("it was cut"),
-    ssl.SSLZeroReturnError("it was closed"),
-    ssl.SSLCertVerificationError("it is not him"),
-    UnicodeError("it is no name"),
-    h11.RemoteProtocolError("it is no HTTP"),
-    h11.LocalProtocolError("we speak no HTTP"),
-]
-
-
-@pytest.mark.parametrize("exc", FOREIGN, ids=lambda exc: type(exc).__name__)
-@pytest.mark.parametrize("where", ["connecting", "sending", "head", "body"])
-def test_no_foreign_exception_escapes(where: str, exc: Exception) -> None:
-    sock = {
-        "connecting": FakeSocket(),
-        # Who cannot be written to may still be read from; not here.
-        "sending": FakeSocket(exc, sending=exc),
-        "head": FakeSocket(b"HTTP/1.1 200", exc),
-        "body": FakeSocket(BEGUN, exc),
-    }[where]
-    connecting = mock.patch(
-        "sansio_stream_adapters.sockets.connected",
-        return_value=sock,
-        side_effect=exc if where == "connecting" else None,
-    )
-    with connecting, pytest.raises(APIConnectionError, match=type(exc).__name__) as caught:
-        text_from("http://127.0.0.1")
-    assert caught.value.__cause__ is not None
-    assert isinstance(caught.value, APITimeoutError) is isinstance(exc, TimeoutError)
-    assert sock.is_closed is (where != "connecting")
-
-
-@pytest.mark.parametrize("where", ["connecting", "sending", "head"])
-def test_even_a_mistake_comes_out_as_one_of_our_exceptions(where: str) -> None:
-    mistake: Any = TypeError("of ours")
-    sock = FakeSocket(mistake, sending=mistake if where == "sending" else None)
-    connecting = mock.patch(
-        "sansio_stream_adapters.sockets.connected",
-        return_value=sock,
-        side_effect=mistake if where == "connecting" else None,
-    )
-    with connecting, pytest.raises(APIConnectionError, match="TypeError: of ours") as caught:
-        text_from("http://127.0.0.1")
-    assert caught.value.__cause__ is mistake
-    assert sock.is_closed is (where != "connecting")
 
 
 def test_each_timeout_is_for_what_it_says() -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import attrs
 import pytest
@@ -28,17 +28,21 @@ from sansio_stream import (
     Verdict,
     ViolationCode,
     event_from_dict,
+    parse_capture,
 )
+from sansio_stream.capture import Chunk
 from sansio_stream.testing import (
     BLOCK_TYPES,
     FAULTS,
     PLAIN,
     WAYS_TO_CUT,
+    Answer,
+    Asked,
     AsyncByteSource,
     AsyncStep,
     ByteSource,
     CheckError,
-    Damage,
+    End,
     FaultyStream,
     LegalStream,
     Script,
@@ -63,7 +67,8 @@ from sansio_stream.testing import (
     wire,
     writing,
 )
-from wire import HELLO, body, run
+from shared_data import REPOSITORY
+from wire import HELLO, OVERLOADED, body, run
 
 SMALL = Limits(event_bytes=16_384, block_bytes=16_384, total_bytes=32_768, blocks=20)
 """For the faults that exceed a limit: large enough for every script."""
@@ -240,7 +245,11 @@ def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
     return machine, codes | {str(violation.code) for violation in machine.violations}
 
 
-@pytest.mark.parametrize("name", FAULTS)
+INSIDE: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
+AROUND: Final = [fault for fault in FAULTS.values() if fault.changes == "connection"]
+
+
+@pytest.mark.parametrize("name", [fault.name for fault in INSIDE])
 def test_what_must_come_of_a_fault_comes_of_it(name: str) -> None:
     @settings(max_examples=EXAMPLES)
     @given(faults(name, limits=SMALL, max_blocks=2))
@@ -275,7 +284,7 @@ def test_a_character_that_was_cut_in_two_is_one_again(name: str) -> None:
     look()
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", INSIDE, ids=lambda fault: fault.name)
 def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
     known = {*map(str, ViolationCode), "spliced_message", *names_of_limits()}
     assert fault.codes | fault.may <= known
@@ -285,6 +294,110 @@ def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
     owner, _, number = fault.problem.partition("#")
     assert not fault.problem or (owner.count("/") == 1 and number.isdigit())
     assert (fault.limit in fault.codes) == bool(fault.limit)
+
+
+@pytest.mark.parametrize("fault", AROUND, ids=lambda fault: fault.name)
+def test_a_fault_of_the_connection_changes_no_bytes(fault: catalogue.Fault) -> None:
+    assert fault.description.endswith(".")
+    assert not any((fault.verdicts, fault.codes, fault.may, fault.needs, fault.limit))
+    stream = LegalStream.of(PLAIN.body(HELLO))
+    with pytest.raises(ValueError, match=f"{fault.name} changes the connection"):
+        fault.damaged(stream)
+    with pytest.raises(ValueError, match=f"{fault.name}: what changes the connection"):
+        check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=[fault.name])
+
+
+def answer_of(name: str) -> Answer:
+    """What a server sends that has recorded an example."""
+    capture = parse_capture((REPOSITORY / "examples" / f"{name}.capture.jsonl").read_bytes())
+    headers = {"content-type": "text/event-stream", "request-id": "req_1"}
+    return Answer(status=200, headers=headers, chunks=capture.chunks)
+
+
+FIRST: Final = Asked(target="/v1/messages", accepts_gzip=True, number=1)
+ELSEWHERE: Final = Asked(target="/elsewhere/v1/messages", accepts_gzip=False, number=2)
+ONCE: Final = ("gzip", "429_once", "529_once", "redirect")
+"""What `ELSEWHERE` does not get: it accepts no gzip, is the second, and has been redirected."""
+
+
+@pytest.mark.parametrize("fault", AROUND, ids=lambda fault: fault.name)
+def test_a_fault_of_the_connection_changes_an_answer(fault: catalogue.Fault) -> None:
+    answer = answer_of("text")
+    changed = fault.changed(answer, FIRST)
+    assert changed != answer
+    if changed.status == 200 and fault.name not in ("gzip", "html_200", "json_200"):
+        assert changed.body in answer.body
+        assert answer.body.startswith(changed.body)
+    again = fault.changed(answer, ELSEWHERE)
+    assert (again == answer) is (fault.name in ONCE)
+    empty = Answer(status=200, headers={"request-id": "req_1"}, chunks=())
+    assert fault.changed(empty, FIRST).headers["request-id"] == "req_1"
+
+
+@pytest.mark.parametrize(
+    "fault", [each for each in INSIDE if not each.limit], ids=lambda fault: fault.name
+)
+def test_a_fault_of_the_bytes_changes_an_answer_that_can_have_it(fault: catalogue.Fault) -> None:
+    bodies: list[bytes] = []
+    for name in ("text", "parallel-tools", "thinking-and-tool-use"):
+        answer = answer_of(name)
+        try:
+            changed = fault.changed(answer, FIRST)
+        except ValueError as error:
+            assert str(error) == f"{fault.name} needs a stream that has {', '.join(fault.needs)}"
+        else:
+            assert (changed.status, changed.headers) == (answer.status, answer.headers)
+            assert (changed.end is End.RESET) is (fault.name == "connection_reset")
+            bodies.append(changed.body)
+    assert bodies
+
+
+def test_another_body_comes_in_chunks_of_the_same_sizes_and_times() -> None:
+    chunks = (Chunk(0.0, b"abc"), Chunk(1.0, b"de"), Chunk(2.0, b""))
+    answer = Answer(status=200, headers={}, chunks=chunks)
+    assert answer.with_body(b"ABCDEFG").chunks == (
+        Chunk(0.0, b"ABC"),
+        Chunk(1.0, b"DE"),
+        Chunk(2.0, b"FG"),
+    )
+    assert answer.with_body(b"A").chunks == (Chunk(0.0, b"A"), Chunk(2.0, b""))
+    empty = Answer(status=200, headers={}, chunks=())
+    assert empty.with_body(b"A").chunks == (Chunk(None, b"A"),)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        PLAIN.body(HELLO).replace(b'{"type"', b'{  "type"'),
+        b": comment\n" + PLAIN.body(HELLO) + b"data: [DONE]\n\n",
+    ],
+    ids=["spaces", "comment and end mark"],
+)
+def test_a_recorded_stream_keeps_its_frames(recorded: bytes) -> None:
+    stream = LegalStream.of(recorded)
+    assert stream.body() == recorded.partition(b"data: [DONE]")[0]
+    stream.payloads[0] = {"type": "pong"}
+    assert stream.frames()[0] == PLAIN.frame({"type": "pong"})
+
+
+def test_a_recorded_stream_with_other_line_ends_is_written_anew() -> None:
+    stream = LegalStream.of(Style(line_end="\r\n").body(HELLO))
+    assert stream.payloads == list(HELLO)
+    assert stream.body() == PLAIN.body(stream.payloads)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        PLAIN.body(HELLO[:4]),
+        PLAIN.body([OVERLOADED]),
+        PLAIN.body(HELLO[:2]) + PLAIN.frame_of("content_block_delta", "{"),
+    ],
+    ids=["cut", "error", "broken"],
+)
+def test_a_recorded_stream_is_a_whole_message(recorded: bytes) -> None:
+    with pytest.raises(ValueError, match="a whole message is needed"):
+        LegalStream.of(recorded)
 
 
 def names_of_limits() -> set[str]:
@@ -677,7 +790,6 @@ def test_a_fault_that_can_end_in_two_ways_ends_in_each(
         wanted = [option for option in among if isinstance(option, str) and option in options]
         return wanted[0] if wanted else among[-1]
 
-    damage = FAULTS[name].damage(LegalStream(payloads, PLAIN, Limits(), choose))
-    assert isinstance(damage, Damage)
+    damage = FAULTS[name].damaged(LegalStream(payloads, PLAIN, Limits(), choose))
     assert damage.verdict is verdict
     assert run([damage.data])[1].verdict is verdict

@@ -1,29 +1,25 @@
-"""trio: what is special to it. What all adapters share is in `test_adapters`."""
+"""trio: what is special to it.
 
-import socket
+What all adapters share is in `test_adapters`, what bare connections share in `test_connections`.
+"""
+
 import ssl
-import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 pytest.importorskip("trio", reason="trio runs what is tested here")
 pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 on trio's streams")
 
-import h11
 import trio
 import trio.testing
 
+from connections import ASKED, BARE, BEGUN, failure_of
 from sansio_stream.errors import (
-    APIConnectionError,
     APITimeoutError,
-    ContentTooLargeError,
     IncompleteMessageError,
-    RateLimitError,
 )
 from sansio_stream_adapters import AsyncMessageStream, Timeout
 from sansio_stream_adapters.trio import AsyncClient, from_stream, map_error
@@ -32,20 +28,10 @@ from servers import (
     TLS,
     Do,
     RawServer,
-    chunk,
-    head,
-    response,
     wait_until,
 )
-from wire import HELLO, PING, body, message_start
 
 Start = Callable[..., RawServer]
-
-STREAM = body(*HELLO)
-BEGUN = head() + chunk(body(message_start(), PING))
-"""The beginning of an answer, which is two events."""
-TEXT = "Hello, wörld \N{PARTY POPPER}"
-ASKED: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
 
 
 def client_of(url: str, **settings: Any) -> AsyncClient:
@@ -53,65 +39,9 @@ def client_of(url: str, **settings: Any) -> AsyncClient:
     return AsyncClient(base_url=url, **settings)
 
 
-def text_from(url: str, *, system: str = "", **settings: Any) -> str:
-    async def main() -> str:
-        async with (
-            client_of(url, **settings) as client,
-            client.messages.stream(**ASKED, system=system) as stream,
-        ):
-            return await stream.get_final_text()
-
-    return trio.run(main)
-
-
 def in_trio(main: Callable[[], Awaitable[None]]) -> None:
     """Run it, by a clock that jumps where all wait for it."""
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-# Requests and responses.
-
-
-def test_each_request_has_a_connection_of_its_own(raw_server: Start) -> None:
-    server = raw_server([response(STREAM)])
-
-    async def main() -> None:
-        async with client_of(server.url) as client:
-            for _ in range(2):
-                async with client.messages.stream(**ASKED) as stream:
-                    assert await stream.get_final_text() == TEXT
-                    assert stream.response.status_code == 200
-                    assert stream.response.headers["Content-Type"] == "text/event-stream"
-
-    trio.run(main)
-    server.wait_until_closed(2)
-    assert [received.connection for received in server.requests] == [1, 2]
-    for received in server.requests:
-        assert received.line == "POST /v1/messages HTTP/1.1"
-        assert received.headers["accept-encoding"] == "gzip, deflate"
-        assert received.json == {**ASKED, "stream": True}
-
-
-def test_twenty_streams_at_once(raw_server: Start) -> None:
-    halves = STREAM[:500], STREAM[500:]
-    all_begun = threading.Barrier(20)
-    server = raw_server([head(), chunk(halves[0]), all_begun, chunk(halves[1]), chunk(b"")])
-    texts: list[str] = []
-
-    async def main() -> None:
-        client = client_of(server.url)
-
-        async def text() -> None:
-            async with client.messages.stream(**ASKED) as stream:
-                texts.append(await stream.get_final_text())
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(20):
-                nursery.start_soon(text)
-
-    trio.run(main)
-    assert texts == [TEXT] * 20
-    server.wait_until_closed(20)
 
 
 # Timeouts.
@@ -230,41 +160,6 @@ def test_closing_does_not_wait_for_a_peer_that_does_not_read(tls: TLS) -> None:
 # Streams of the caller's.
 
 
-def test_a_stream_on_which_the_request_was_written() -> None:
-    async def main() -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
-        await theirs.send_all(response(STREAM))
-        async with await from_stream(ours, strict=True) as stream:
-            assert stream.response.status_code == 200
-            assert await stream.get_final_text() == TEXT
-        assert await theirs.receive_some(1) == b""
-
-    in_trio(main)
-
-
-def test_a_stream_of_the_caller_s_is_closed_with_ours() -> None:
-    async def main() -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
-        await theirs.send_all(BEGUN)
-        async with await from_stream(ours) as stream:
-            await anext(stream)
-        assert await theirs.receive_some(1) == b""
-        assert stream.snapshot is not None
-
-    in_trio(main)
-
-
-def test_a_refusal_is_raised_by_the_first_read() -> None:
-    async def main() -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
-        await theirs.send_all(response(b'{"error": {"message": "slowly"}}', 429))
-        async with await from_stream(ours) as stream:
-            with pytest.raises(RateLimitError, match="slowly"):
-                await anext(stream)
-
-    in_trio(main)
-
-
 @pytest.mark.parametrize(
     ("timeout", "seconds"),
     [(3, 3), (Timeout(read=4), 4), (Timeout(idle=5), 5), (Timeout(), 600)],
@@ -285,55 +180,7 @@ def test_a_stream_of_the_caller_s_has_timeouts(begun: bytes, timeout: Any, secon
     in_trio(main)
 
 
-def test_a_stream_that_speaks_no_http_is_closed() -> None:
-    async def main() -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
-        await theirs.send_all(b"220 smtp.example.com ready\r\n\r\n")
-        with pytest.raises(APIConnectionError, match="RemoteProtocolError"):
-            await from_stream(ours)
-        assert await theirs.receive_some(1) == b""
-
-    in_trio(main)
-
-
-@pytest.mark.parametrize("options", [{"timeout": "soon"}, {"record_to": Path("/")}])
-def test_mistakes_are_not_mapped_but_close_the_stream(options: Any) -> None:
-    async def main() -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
-        await theirs.send_all(BEGUN)
-        with pytest.raises((TypeError, OSError)):
-            await from_stream(ours, **options)
-        assert await theirs.receive_some(1) == b""
-
-    in_trio(main)
-
-
 # Whatever is raised inside.
-
-
-class FakeStream(trio.abc.Stream):
-    """A stream that does what it is told: gives bytes, or raises."""
-
-    def __init__(self, *steps: bytes | Exception, sending: Exception | None = None) -> None:
-        self.steps = iter(steps)
-        self.sending = sending
-        self.is_closed = False
-
-    async def send_all(self, data: object) -> None:  # noqa: ARG002
-        if self.sending is not None:
-            raise self.sending
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002
-        step = next(self.steps)
-        if isinstance(step, Exception):
-            raise step
-        return step
-
-    async def aclose(self) -> None:
-        self.is_closed = True
 
 
 BY_TLS = trio.BrokenResourceError()
@@ -346,58 +193,26 @@ FOREIGN = [
         (BY_TLS, "SSLEOFError"),
         (trio.ClosedResourceError(), "ClosedResourceError"),
         (trio.TooSlowError(), "it took too long"),
-        (OSError("it is broken"), "OSError"),
-        (ConnectionResetError("it was reset"), "ConnectionResetError"),
-        (TimeoutError("it took too long"), "TimeoutError"),
-        (socket.gaierror("who is that?"), "gaierror"),
-        (ssl.SSLCertVerificationError("it is not him"), "SSLCertVerificationError"),
-        (UnicodeError("it is no name"), "UnicodeError"),
-        (h11.RemoteProtocolError("it is no HTTP"), "RemoteProtocolError"),
-        (h11.LocalProtocolError("we speak no HTTP"), "LocalProtocolError"),
         (ExceptionGroup("both", [OSError("one"), trio.BrokenResourceError()]), "ExceptionGroup"),
     ]
 ]
 
+(TRIO,) = (each for each in BARE if each.adapter.name == "trio")
+
 
 @pytest.mark.parametrize(("exc", "said"), FOREIGN)
 @pytest.mark.parametrize("where", ["connecting", "sending", "head", "body"])
-def test_no_foreign_exception_escapes(where: str, exc: Exception, said: str) -> None:
-    stream = {
-        "connecting": FakeStream(),
-        # Who cannot be written to may still be read from; not here.
-        "sending": FakeStream(exc, sending=exc),
-        "head": FakeStream(b"HTTP/1.1 200", exc),
-        "body": FakeStream(BEGUN, exc),
-    }[where]
-    connecting = mock.patch(
-        "sansio_stream_adapters.trio.connected",
-        return_value=stream,
-        side_effect=exc if where == "connecting" else None,
-    )
-    with connecting, pytest.raises(APIConnectionError, match=said) as caught:
-        text_from("http://127.0.0.1")
-    assert caught.value.__cause__ is not None
-    is_timeout = isinstance(exc, TimeoutError | trio.TooSlowError)
-    assert isinstance(caught.value, APITimeoutError) is is_timeout
-    assert stream.is_closed is (where != "connecting")
+def test_no_exception_of_trio_escapes(where: str, exc: Exception, said: str) -> None:
+    failure = trio.run(failure_of, TRIO, where, exc)
+    assert said in str(failure)
+    assert failure.__cause__ is not None
+    assert isinstance(failure, APITimeoutError) is isinstance(exc, trio.TooSlowError)
 
 
-@pytest.mark.parametrize(
-    "exc", [TypeError("of ours"), ExceptionGroup("mixed", [OSError(), TypeError("of ours")])]
-)
-def test_even_a_mistake_comes_out_as_one_of_our_exceptions(exc: Exception) -> None:
-    assert map_error(exc) is None
-    stream = FakeStream(exc)
-    connecting = mock.patch("sansio_stream_adapters.trio.connected", return_value=stream)
-    with connecting, pytest.raises(APIConnectionError, match=type(exc).__name__) as caught:
-        text_from("http://127.0.0.1")
-    assert caught.value.__cause__ is exc
-    assert stream.is_closed
-
-
-def test_a_refusal_that_comes_before_the_whole_request_is_read() -> None:
-    stream = FakeStream(response(b"{}", 413), sending=trio.BrokenResourceError())
-    connecting = mock.patch("sansio_stream_adapters.trio.connected", return_value=stream)
-    with connecting, pytest.raises(ContentTooLargeError):
-        text_from("http://127.0.0.1")
-    assert stream.is_closed
+def test_a_mistake_in_a_group_comes_out_as_one_of_our_exceptions() -> None:
+    group = ExceptionGroup("mixed", [OSError(), TypeError("of ours")])
+    assert map_error(TypeError("of ours")) is None
+    assert map_error(group) is None
+    failure = trio.run(failure_of, TRIO, "head", group)
+    assert "ExceptionGroup" in str(failure)
+    assert failure.__cause__ is group

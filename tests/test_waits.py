@@ -353,7 +353,7 @@ async def test_a_request_is_sent_once_however_its_answer_breaks(
     assert delays == []
 
 
-@pytest.mark.parametrize("fault", ["cut", "reset", "error-in-stream", "no-message-stop"])
+@pytest.mark.parametrize("fault", ["cut", "reset", "error-in-mid-stream", "missing-message-stop"])
 @driven
 async def test_over_http2_a_request_is_sent_once_as_well(
     adapter: Adapter, http2_example_server: str, tls: TLS, delays: list[float], fault: str

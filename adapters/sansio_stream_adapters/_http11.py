@@ -1,15 +1,16 @@
 """HTTP/1.1 for those who have a connection only: received bytes in; a head, then a body out.
 
-One request on one connection, by h11. Reads nothing, waits for nothing, knows no sockets. There is
-no pool behind it, so the server is told to close the connection; redirects are not followed. The
-body comes as it was sent, compressed where it is.
+One request on one connection, by h11. An adapter brings the I/O: how bytes are received, and how
+long that may take. There is no pool behind it, so the server is told to close the connection;
+redirects are not followed. The body comes as it was sent, compressed where it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 try:
@@ -28,22 +29,28 @@ from ._stream_core import map_system_error, sentence
 from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from ._stream_core import Head, MapError, StreamOptions
+    from ._timeout import Phase
 
 __all__ = [
     "ALREADY_SENT",
     "DEFAULT_TIMEOUT",
     "HEAD_BYTES",
     "PIECE_BYTES",
+    "BlockingBody",
     "Exchange",
     "Origin",
+    "ResponseReader",
     "default_context",
     "map_error",
     "mapped",
+    "run_blocking",
     "waits_of",
 ]
+
+Found = TypeVar("Found")
 
 PIECE_BYTES: Final = 65_536
 """How much is sent, or received, at once: each piece of a long request has its own timeout."""
@@ -208,6 +215,69 @@ class Exchange:
             self._connection.receive_data(bytes(self._unread[: HEAD_BYTES - held]))
             del self._unread[: HEAD_BYTES - held]
         return event
+
+
+Receive: TypeAlias = "Callable[[Phase], Awaitable[bytes | bytearray]]"
+"""Returns the bytes that a connection receives next, b"" at their end. It is told whether the head
+or the body is waited for. Raises TimeoutError.
+"""
+
+
+class ResponseReader(AsyncIterator[bytes]):
+    """Reads the response of an exchange: `head` once, then the body as an iterator.
+
+    Args:
+        exchange: what the request was sent with.
+        receive: see `Receive`.
+    """
+
+    def __init__(self, exchange: Exchange, receive: Receive) -> None:
+        self._exchange = exchange
+        self._receive = receive
+
+    async def head(self) -> Head:
+        """Return the head. Raises what `Exchange.head` and `receive` raise."""
+        return await self._received("head", self._exchange.head)
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._received("read", self._exchange.chunk)
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _received(self, phase: Phase, look: Callable[[], Found | None]) -> Found:
+        """Receive until `look` returns something."""
+        while (found := look()) is None:
+            self._exchange.received(await self._receive(phase))
+        return found
+
+
+class BlockingBody(Iterator[bytes]):
+    """The body of a `ResponseReader` whose `receive` blocks."""
+
+    def __init__(self, reader: ResponseReader) -> None:
+        self._reader = reader
+
+    def __next__(self) -> bytes:
+        try:
+            return run_blocking(self._reader.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, Found]) -> Found:
+    """Return what a coroutine returns that awaits nothing which suspends it, and so runs at once.
+
+    With it one coroutine reads a response from a blocking socket and from a loop's stream.
+    Raises what the coroutine raises; RuntimeError where it is suspended after all.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        found: Found = stop.value
+        return found
+    coroutine.close()
+    raise RuntimeError("a coroutine that should block was suspended")
 
 
 def map_error(exc: Exception) -> APIError | None:

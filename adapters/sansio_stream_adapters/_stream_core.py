@@ -40,7 +40,7 @@ from sansio_stream.request import (
     Headers,
     check_response,
 )
-from sansio_stream.request.responses import undecoded
+from sansio_stream.request.responses import REFUSAL_BYTES, undecoded
 from sansio_stream.transitions import State
 
 from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
@@ -87,9 +87,6 @@ LEFT: Final = "the stream was closed before its end"
 # The machine gets at most this many bytes at once. 64 KiB of the shortest frames, `data` and a
 # blank line, are 10,922 events and 145 ms of work. An eighth blocks an event loop only briefly.
 STEP_BYTES: Final = 8_192
-
-# An error body of the API is one sentence. Of a longer body only this much is read.
-REFUSAL_BYTES: Final = 65_536
 
 
 class CoreOptions(TypedDict, total=False):

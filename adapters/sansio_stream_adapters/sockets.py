@@ -9,20 +9,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ._bridge import MessageStream, Reply, StreamOptions
 from ._client import BaseClient, ClientSettings
 from ._http11 import (
     DEFAULT_TIMEOUT,
     PIECE_BYTES,
+    BlockingBody,
     Exchange,
     Origin,
+    ResponseReader,
     default_context,
     map_error,
     mapped,
+    run_blocking,
     waits_of,
 )
 from ._opening import current_opening
@@ -30,15 +32,13 @@ from ._timeout import Deadline, left_of, overdue
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from sansio_stream.request import Request
 
     from ._timeout import Phase, Timeout
 
 __all__ = ["Client", "from_socket"]
-
-Found = TypeVar("Found")
 
 
 def from_socket(
@@ -129,37 +129,6 @@ def shut_down(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-class Body(Iterator[bytes]):
-    """The body as it comes."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        exchange: Exchange,
-        timeout: float | None,
-        deadline: Deadline | None,
-    ) -> None:
-        self._sock = sock
-        self._exchange = exchange
-        self._timeout = timeout
-        self._deadline = deadline
-
-    def __next__(self) -> bytes:
-        chunk = self.receive("read", self._exchange.chunk)
-        if not chunk:
-            raise StopIteration
-        return chunk
-
-    def receive(self, phase: Phase, look: Callable[[], Found | None]) -> Found:
-        """Receive until what is looked for is there."""
-        with within(phase, self._timeout, self._deadline):
-            while (found := look()) is None:
-                if self._deadline is not None:
-                    self._sock.settimeout(left_of(self._timeout, self._deadline))
-                self._exchange.received(self._sock.recv(PIECE_BYTES))
-        return found
-
-
 @contextlib.contextmanager
 def within(
     phase: Phase, seconds: float | None, deadline: Deadline | None = None
@@ -182,11 +151,11 @@ def reply_of(
 ) -> Reply:
     """Read the head, and return what a stream is made of."""
     sock.settimeout(read)
-    body = Body(sock, exchange, read, deadline)
-    head = body.receive("head", exchange.head)
+    reader = ResponseReader(exchange, partial(receive, sock, read, deadline))
+    head = run_blocking(reader.head())
     return {
         **head,
-        "chunks": body,
+        "chunks": BlockingBody(reader),
         "close": sock.close,
         "abort": partial(shut_down, sock),
         "is_pooled": False,
@@ -194,3 +163,13 @@ def reply_of(
         "map_error": map_error,
         "owner": sock,
     }
+
+
+async def receive(
+    sock: socket.socket, read: float | None, deadline: Deadline | None, phase: Phase
+) -> bytes:
+    """Return what a socket receives next. It blocks: only `run_blocking` runs it."""
+    with within(phase, read, deadline):
+        if deadline is not None:
+            sock.settimeout(left_of(read, deadline))
+        return sock.recv(PIECE_BYTES)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 try:
     import trio
@@ -29,6 +28,7 @@ from ._http11 import (
     PIECE_BYTES,
     Exchange,
     Origin,
+    ResponseReader,
     default_context,
     mapped,
     waits_of,
@@ -38,7 +38,7 @@ from ._timeout import Deadline, overdue
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from sansio_stream.errors import APIError
     from sansio_stream.request import Request
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from ._timeout import Phase, Timeout
 
 __all__ = ["AsyncClient", "from_stream"]
-
-Found = TypeVar("Found")
 
 
 async def from_stream(
@@ -124,35 +122,13 @@ class AsyncClient(AsyncBaseClient):
     map_error = staticmethod(map_error)
 
 
-class Body(AsyncIterator[bytes]):
-    """The body as it comes. No scope stays open between two reads."""
-
-    def __init__(self, stream: trio.abc.Stream, exchange: Exchange, timeout: float | None) -> None:
-        self._stream = stream
-        self._exchange = exchange
-        self._timeout = timeout
-
-    async def __anext__(self) -> bytes:
-        chunk = await self.receive("read", self._exchange.chunk)
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
-
-    async def receive(self, phase: Phase, look: Callable[[], Found | None]) -> Found:
-        """Receive until what is looked for is there."""
-        while (found := look()) is None:
-            with within(phase, self._timeout):
-                self._exchange.received(await self._stream.receive_some(PIECE_BYTES))
-        return found
-
-
 async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | None) -> AsyncReply:
     """Read the head, and return what a stream is made of."""
-    body = Body(stream, exchange, read)
-    head = await body.receive("head", exchange.head)
+    reader = ResponseReader(exchange, partial(receive, stream, read))
+    head = await reader.head()
     return {
         **head,
-        "chunks": body,
+        "chunks": reader,
         # Gracefully, TLS would send something, which can hang, and which a cancellation stops.
         "close": partial(trio.aclose_forcefully, stream),
         "is_pooled": False,
@@ -161,6 +137,12 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
         "owner": stream,
         "wakes": True,
     }
+
+
+async def receive(stream: trio.abc.Stream, read: float | None, phase: Phase) -> bytes | bytearray:
+    """Return what a stream receives next. No scope stays open between two reads."""
+    with within(phase, read):
+        return await stream.receive_some(PIECE_BYTES)
 
 
 async def connected(

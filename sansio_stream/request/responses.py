@@ -37,6 +37,11 @@ BODY_NEEDED: Final = BodyNeeded.BODY_NEEDED
 """The result of `check_response` if it needs the body to tell what went wrong."""
 
 
+REFUSAL_BYTES: Final = 65_536
+"""How much of a body the clients and `Observer` keep for `check_response`: an error is a sentence.
+"""
+
+
 @overload
 def check_response(
     status: int,

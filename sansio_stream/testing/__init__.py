@@ -15,7 +15,7 @@ imported when one of its names is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from .catalogue import FAULTS, Damage, Fault, LegalStream
+from .catalogue import FAULTS, Answer, Asked, Damage, End, Fault, LegalStream
 from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
 from .sources import AsyncByteSource, AsyncStep, ByteSource, Step
 from .writing import PLAIN, Style
@@ -30,11 +30,14 @@ __all__ = [
     "FAULTS",
     "PLAIN",
     "WAYS_TO_CUT",
+    "Answer",
+    "Asked",
     "AsyncByteSource",
     "AsyncStep",
     "ByteSource",
     "CheckError",
     "Damage",
+    "End",
     "Fault",
     "FaultyStream",
     "Finding",

@@ -208,8 +208,12 @@ def check_faults(
 
     Raises:
         CheckError: if a fault is handled badly, with one stream for each such fault.
-        ValueError: if `names` has a fault that exceeds a limit which `limits` does not change.
+        ValueError: if `names` has a fault that changes the connection, or one that exceeds a limit
+            which `limits` does not change.
     """
+    around = [name for name in names if FAULTS[name].changes != "bytes"]
+    if around:
+        raise ValueError(f"{', '.join(around)}: what changes the connection is not in the bytes")
     impossible = [name for name in names if not is_possible(FAULTS[name], limits)]
     if impossible:
         raise ValueError(f"{', '.join(impossible)}: give the limit that it exceeds, as `limits`")

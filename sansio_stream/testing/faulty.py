@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ..errors import Limits, Verdict
 from ..events import ContentBlockDeltaEvent, ContentBlockStartEvent, InputJSONDelta
 from ..message import ToolUseBlock
-from .catalogue import FAULTS, Damage, Fault, LegalStream
+from .catalogue import FAULTS, Fault, LegalStream
 from .strategies import Script, cuts, scripts, styles
 
 if TYPE_CHECKING:
@@ -77,7 +77,12 @@ class FaultyStream:
 
 
 def is_possible(fault: Fault, limits: Limits | None) -> bool:
-    """Whether streams with this fault can be made. A limit that it exceeds must be in `limits`."""
+    """Whether streams with this fault can be made.
+
+    The fault must change the bytes. If it exceeds a limit, that limit must be in `limits`.
+    """
+    if fault.changes != "bytes":
+        return False
     if not fault.limit:
         return True
     given: object = getattr(limits, fault.limit, None)
@@ -121,9 +126,7 @@ def faults(
         return draw(st.sampled_from(options))
 
     payloads = copy.deepcopy([event.to_dict() for event in script])
-    damage = fault.damage(LegalStream(payloads, style, kept, choose))
-    if isinstance(damage, bytes):
-        damage = Damage(damage)
+    damage = fault.damaged(LegalStream(payloads, style, kept, choose))
     chunks = draw(cuts(damage.data)) if cut else [damage.data]
     return FaultyStream(
         fault,

@@ -11,7 +11,6 @@ The only place of the project that reads files, clocks and terminals. Its module
     _summary  the table at the end
     _views    these and plainer ones, one of which is chosen; the exit status
     _record   a request sent, its answer shown and kept
-    _faults   what can go wrong with an answer
     _serve    an ASGI application that answers with captures
     _uvicorn  the server that runs it
     _command  options and exit statuses

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,10 +24,9 @@ from rich.text import Text
 from sansio_stream.capture import Capture, parse_capture
 
 from ._cut import recut, sizes_from
-from ._faults import FAULTS
 from ._record import record
 from ._replay import Pace, Replay
-from ._serve import App, Recording, is_loopback
+from ._serve import SERVED, App, Recording, is_loopback
 from ._text import one_line, unbroken
 from ._views import (
     GOOD,
@@ -238,8 +238,26 @@ that was recorded with this model; else each in turn. Requests must have `"strea
 A request may ask for a fault of its own by the header `x-fault`.
 
 \b
-Faults:
-""" + "\n".join(f"  {fault.name:18}{fault.sentence}" for fault in FAULTS.values())
+Faults of the connection:
+{around}
+
+\b
+Faults of the bytes, which need a recording of a whole message:
+{inside}
+""".format(
+    around="\n".join(
+        f"  {name:18}{fault.description}"
+        for name, fault in SERVED.items()
+        if fault.changes == "connection"
+    ),
+    inside=textwrap.fill(
+        ", ".join(name for name, fault in SERVED.items() if fault.changes == "bytes"),
+        width=76,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    ),
+)
 
 
 @command.command(epilog=SERVE_EPILOG)
@@ -262,7 +280,7 @@ Faults:
 )
 @click.option(
     "--fault",
-    type=click.Choice(list(FAULTS)),
+    type=click.Choice(list(SERVED)),
     metavar="NAME",
     help="What goes wrong with each answer; see below.",
 )

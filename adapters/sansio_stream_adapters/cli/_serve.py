@@ -24,13 +24,13 @@ import attrs
 from sansio_stream.capture import Capture, CaptureHeader, Chunk, parse_capture
 from sansio_stream.errors import ProtocolError
 from sansio_stream.machine import StreamMachine
-
-from ._faults import FAULTS, PING, Answer, Asked, End, failure
+from sansio_stream.testing import FAULTS, Answer, Asked, End, Fault
+from sansio_stream.testing.catalogue.connection import PING, failure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["App", "Recording", "is_loopback"]
+__all__ = ["SERVED", "App", "Recording", "is_loopback"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -40,6 +40,17 @@ PATH: Final = "/v1/messages"
 
 MOST_BYTES: Final = 32 * 2**20
 """Of a request's body: the API takes no more either."""
+
+SERVED: Final[dict[str, Fault]] = {
+    fault.name.replace("_", "-"): fault
+    for kind in ("connection", "bytes")
+    for fault in FAULTS.values()
+    if fault.changes == kind and not fault.limit
+}
+"""The faults that can be asked for, by the name that a header and an option have: with hyphens.
+
+Those that exceed a limit are left out: they need a reader whose limits are known.
+"""
 
 # What HTTP can send as the value of a header, and the statuses behind which a body comes.
 SENDABLE: Final = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\U0010ffff]*(?<![ \t])")
@@ -197,8 +208,9 @@ class App:
             return failure(blank, refusal.status, refusal.kind, str(refusal), **refusal.headers)
         recording = self._choose(model)
         answer = recording.answer(request_id)
-        self._log(f"{line} model={model} -> {recording.name}{f', {fault}' if fault else ''}")
+        line = f"{line} model={model} -> {recording.name}{f', {fault}' if fault else ''}"
         if fault is None:
+            self._log(line)
             return answer
         self._faults_asked[fault] += 1
         asked = Asked(
@@ -206,7 +218,13 @@ class App:
             accepts_gzip="gzip" in request.headers.get("accept-encoding", ""),
             number=self._faults_asked[fault],
         )
-        return FAULTS[fault].change(answer, asked)
+        try:
+            answer = SERVED[fault].changed(answer, asked)
+        except ValueError as error:
+            self._log(f"{line} -> 400: {error}")
+            return failure(blank, 400, "invalid_request_error", f"{recording.name}: {error}")
+        self._log(line)
+        return answer
 
     def _read(self, request: Request) -> tuple[str | None, str | None]:
         """Return the model and the fault that are asked for; raises RefusedError."""
@@ -233,8 +251,8 @@ class App:
                 message = 'only streams are served: the body needs "stream": true'
                 raise RefusedError(400, "invalid_request_error", message)
         fault = request.headers.get("x-fault", self._fault)
-        if fault is not None and fault not in FAULTS:
-            message = f"x-fault: {fault!r} is none of {', '.join(FAULTS)}"
+        if fault is not None and fault not in SERVED:
+            message = f"x-fault: {fault!r} is none of {', '.join(SERVED)}"
             raise RefusedError(400, "invalid_request_error", message)
         return (model if isinstance(model, str) else None), fault
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, Final, assert_never, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from rich.cells import cell_len
 from rich.rule import Rule
@@ -17,8 +17,6 @@ from rich.text import Text
 
 from sansio_stream.events import (
     CitationsDelta,
-    CompactionDelta,
-    ContentBlockDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -27,34 +25,29 @@ from sansio_stream.events import (
     MessageDeltaEvent,
     MessageStartEvent,
     MessageStopEvent,
-    MessageStreamEvent,
     PingEvent,
-    SignatureDelta,
-    TextDelta,
-    ThinkingDelta,
     UnknownDelta,
     UnknownEvent,
 )
 from sansio_stream.message import (
-    Citation,
     CompactionBlock,
-    ContentBlock,
     FallbackBlock,
-    MCPToolUseBlock,
+    InputBlock,
     RedactedThinkingBlock,
-    ServerToolUseBlock,
     TextBlock,
     ThinkingBlock,
-    ToolUseBlock,
-    UnknownBlock,
 )
-from sansio_stream.report import type_of
+from sansio_stream.report import is_call, type_of
 
 from ._json import Layout, Role
 from ._text import one_line, printable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from sansio_stream.codec import WireObject
+    from sansio_stream.events import ContentBlockDelta
+    from sansio_stream.message import Citation, ContentBlock
 
     from ._replay import Moment
 
@@ -229,6 +222,7 @@ class Show:
         # The block whose text the last line belongs to, and what is kept for each open one.
         self._current: int | None = None
         self._names: dict[int, str] = {}
+        self._styles: dict[int, str] = {}
         self._layouts: dict[int, Layout] = {}
         self._citations: dict[int, list[Citation]] = {}
 
@@ -246,7 +240,7 @@ class Show:
         self._writer.end_line()
         self._writer.flush()
 
-    def _event(self, event: MessageStreamEvent) -> None:
+    def _event(self, event: WireObject) -> None:
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._turn_to(index)
@@ -273,7 +267,8 @@ class Show:
             case MessageDeltaEvent() | MessageStopEvent():
                 pass  # the table says it
             case _:
-                assert_never(event)
+                if self._verbose:
+                    self._aside(f"event: {to_json(event.to_dict())}", ASIDE)
 
     # Blocks.
 
@@ -281,6 +276,8 @@ class Show:
         name = one_line(name_of(block), 48)
         self._heading(index, name, style_of(block))
         self._names[index] = name
+        is_aside = isinstance(block, (ThinkingBlock, CompactionBlock))
+        self._styles[index] = THOUGHTS if is_aside else ""
         self._layouts[index] = Layout()
         self._citations[index] = []
         match block:
@@ -296,18 +293,19 @@ class Show:
             case FallbackBlock(from_=before, to=after):
                 models = [(side or {}).get("model", "?") for side in (before, after)]
                 self._writer.line(f"from {models[0]} to {models[1]}", ASIDE)
-            case ToolUseBlock() | ServerToolUseBlock() | MCPToolUseBlock():
+            case _ if is_call(block):
                 pass  # its input grows, or is shown at the end
             case _:
                 content = block.to_dict()
-                failed = block_failed(content)
-                self._writer.line(digest(content), FAILURE if failed else "")
+                if line := digest(content):
+                    self._writer.line(line, FAILURE if block_failed(content) else "")
 
     def _stop(self, index: int, block: ContentBlock | None) -> None:
-        if isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock, UnknownBlock)):
-            if not block.input_json and block.input is not None:
+        if isinstance(block, InputBlock):
+            value = getattr(block, "input", None)
+            if not block.input_json and value is not None:
                 self._turn_to(index)
-                self._grow(index, to_json(block.input))
+                self._grow(index, to_json(value))
             if block.input_error is not None:
                 error = block.input_error
                 self._aside(f"The input is no JSON: {error.reason} at {error.position}", FAILURE)
@@ -318,24 +316,27 @@ class Show:
 
     def _delta(self, index: int, delta: ContentBlockDelta) -> None:
         match delta:
-            case TextDelta(text=text):
-                self._writer.write(text)
             case InputJSONDelta(partial_json=text):
                 self._grow(index, text)
-            case ThinkingDelta(thinking=text):
-                self._writer.write(text, THOUGHTS)
             case CitationsDelta(citation=citation):
                 self._citations.setdefault(index, []).append(citation)
-            case CompactionDelta(content=text):
-                self._writer.write(text or "", THOUGHTS)
-            case SignatureDelta(signature=signature):
-                if self._verbose:
-                    self._aside(f"signature, {len(signature):,} characters", ASIDE)
             case UnknownDelta():
                 if self._verbose:
                     self._aside(f"unknown delta: {to_json(delta.to_dict())}", ASIDE)
             case _:
-                assert_never(delta)
+                for name, value in delta.to_dict().items():
+                    if name not in OPAQUE and value is not None:
+                        self._member(index, name, value)
+
+    def _member(self, index: int, name: str, value: object) -> None:
+        """Show a member of a delta: a text goes on with that of its block."""
+        if not isinstance(value, str):
+            if self._verbose:
+                self._aside(f"{name} {digest_of(value)}", ASIDE)
+        elif not is_sealed(name):
+            self._writer.write(value, self._styles.get(index, ""))
+        elif self._verbose:
+            self._aside(f"{name}, {len(value):,} characters", ASIDE)
 
     def _grow(self, index: int, fragment: str) -> None:
         for text, role in self._layouts.setdefault(index, Layout()).feed(fragment):
@@ -365,21 +366,23 @@ class Show:
 
 def name_of(block: ContentBlock) -> str:
     """Return the type of a block, and the name of the tool where it calls one."""
-    match block:
-        case MCPToolUseBlock(name=name, server_name=server):
-            return f"{block.type} {server or '?'}/{name or '?'}"
-        case ToolUseBlock(name=name) | ServerToolUseBlock(name=name):
-            return f"{block.type} {name or '?'}"
-        case _:
-            return type_of(block)
+    kind = type_of(block)
+    if not is_call(block):
+        return kind
+    names = [getattr(block, name) or "?" for name in TOOL_NAMES if hasattr(block, name)]
+    return f"{kind} {'/'.join(names)}" if names else kind
+
+
+TOOL_NAMES: Final = ("server_name", "name")
+"""The members of a call that say which tool it calls."""
 
 
 def style_of(block: ContentBlock) -> str:
+    if is_call(block):
+        return "bold cyan"
     match block:
         case TextBlock():
             return "bold green"
-        case ToolUseBlock() | ServerToolUseBlock() | MCPToolUseBlock():
-            return "bold cyan"
         case ThinkingBlock() | RedactedThinkingBlock():
             return "bold magenta"
         case _:
@@ -406,9 +409,21 @@ def block_failed(block: dict[str, Any]) -> bool:
 OPAQUE: Final = {"type", "id", "tool_use_id", "caller", "citations"}
 
 
+def is_sealed(name: str) -> bool:
+    """Whether a member holds a text that no person can read, as its name says."""
+    return name == "signature" or name.startswith("encrypted_")
+
+
 def digest(block: dict[str, Any]) -> str:
-    """Return a block in a line: what was sent whole is not watched, only noticed."""
-    members = {name: value for name, value in block.items() if name not in OPAQUE}
+    """Return a block in a line: what was sent whole is not watched, only noticed.
+
+    "" where it has nothing yet.
+    """
+    members = {
+        name: value
+        for name, value in block.items()
+        if name not in OPAQUE and value is not None and value != ""
+    }
     if members.keys() == {"content"}:
         return digest_of(members["content"])
     return digest_of(members)
@@ -426,7 +441,7 @@ def digest_of(value: Any) -> str:
             return ", ".join(
                 f"{name} {digest_of(member)}"
                 for name, member in members.items()
-                if name not in OPAQUE and not name.startswith("encrypted_")
+                if name not in OPAQUE and not is_sealed(name)
             )
         case _:
             return to_json(value)

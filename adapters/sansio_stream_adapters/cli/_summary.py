@@ -12,8 +12,8 @@ from rich.text import Text
 
 from sansio_stream.errors import Verdict
 from sansio_stream.events import ContentBlockDeltaEvent
-from sansio_stream.message import MCPToolUseBlock, ServerToolUseBlock, ToolUseBlock, UnknownBlock
-from sansio_stream.report import counters, type_of
+from sansio_stream.message import InputBlock
+from sansio_stream.report import counters, is_call, type_of
 
 from ._text import unbroken
 
@@ -125,12 +125,14 @@ def first_of(lines: Iterable[str]) -> list[str]:
 def unusable_inputs(message: Message) -> Iterator[str]:
     """Return which calls have an input that cannot be used, and what is wrong with it."""
     for index, block in enumerate(message.content):
+        kind = type_of(block)
         if (
-            isinstance(block, (ToolUseBlock, ServerToolUseBlock, MCPToolUseBlock, UnknownBlock))
+            isinstance(block, InputBlock)
             and block.input_state != "complete"
-            and (block.input_json or not isinstance(block, UnknownBlock))
+            and (block.input_json or is_call(block))
         ):
-            name = type_of(block) if isinstance(block, UnknownBlock) else block.name
+            # A class of calls may have no member `name`.
+            name = getattr(block, "name", kind)
             yield f"{name} (content[{index}]) is {block.input_state}"
 
 

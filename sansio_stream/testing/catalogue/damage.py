@@ -1,17 +1,24 @@
-"""What a fault is: facts, and a function that damages. A legal stream in; a damaged body out.
+"""What a fault is: facts, and a function: a legal stream in, a damaged body out; or an answer of a
+server in, another one out.
 
 Knows no fault.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from contextlib import suppress
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
-from ...errors import Limits, Verdict
-from ..writing import Style
+from ...encode import encode_json
+from ...errors import APIError, Limits, Verdict
+from ...machine import StreamMachine
+from ...sse import SSEDecoder
+from ..writing import PLAIN, Style
+from .answer import Answer, Asked, Change, End, frames_of
 
 __all__ = ["Damage", "Fault", "LegalStream"]
 
@@ -41,6 +48,27 @@ class Choose(Protocol):
         ...
 
 
+NOT_WHOLE: Final = "a stream that is a whole message is needed"
+
+
+def middle(options: Sequence[Item], /) -> Item:
+    """Choose the middle one. Raises IndexError where there is none."""
+    return options[len(options) // 2]
+
+
+def recorded_frames(body: bytes) -> dict[str, bytes]:
+    """Return the frames of a body, by the sorted JSON of their payloads."""
+    recorded: dict[str, bytes] = {}
+    for start, end in frames_of(body):
+        frame = body[start:end]
+        if b"\r" in frame:  # what cuts a line end off a frame takes PLAIN's, which is one byte long
+            continue
+        for event in SSEDecoder().receive_data(frame):
+            with suppress(ValueError):  # it is no JSON, as the end mark of another protocol
+                recorded[encode_json(json.loads(event.data), sort_keys=True)] = frame
+    return recorded
+
+
 @attrs.frozen
 class LegalStream:
     """A legal stream, ready to be damaged.
@@ -50,12 +78,32 @@ class LegalStream:
         style: how they are written.
         limits: what the reader tolerates.
         choose: picks one of several ways to do it.
+        recorded: the frames of payloads that are not written in this style, by their sorted JSON.
     """
 
     payloads: list[Payload]
     style: Style
     limits: Limits
     choose: Choose
+    recorded: Mapping[str, bytes] = attrs.field(factory=dict[str, bytes])
+
+    @classmethod
+    def of(cls, body: bytes) -> LegalStream:
+        """Return the stream with these bytes, which chooses the middle one of all ways.
+
+        Frames whose payloads do not change stay as they are.
+
+        Raises ValueError unless it is a whole message.
+        """
+        machine = StreamMachine()
+        try:
+            events = [*machine.receive_data(body), *machine.receive_eof()]
+        except APIError as error:
+            raise ValueError(NOT_WHOLE) from error
+        if machine.verdict is not Verdict.COMPLETE:
+            raise ValueError(NOT_WHOLE)
+        payloads = [event.to_dict() for event in events]
+        return cls(payloads, PLAIN, Limits(), middle, recorded_frames(body))
 
     def places(self, type: str) -> list[int]:
         """Return where the payloads of a type are."""
@@ -158,7 +206,14 @@ class LegalStream:
 
     def frames(self) -> list[bytes]:
         """Return the frames."""
-        return [self.style.frame(payload) for payload in self.payloads]
+        return [self.frame(payload) for payload in self.payloads]
+
+    def frame(self, payload: Payload) -> bytes:
+        """Return the frame of a payload."""
+        if not self.recorded:
+            return self.style.frame(payload)
+        known = self.recorded.get(encode_json(payload, sort_keys=True))
+        return self.style.frame(payload) if known is None else known
 
     def body(self) -> bytes:
         """Return the bytes of what the payloads are now."""
@@ -208,31 +263,71 @@ class Damage:
     exception: Exception | None = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Fault:
     """Something that goes wrong.
 
+    A fault changes the bytes of a stream, or what happens on the connection that brings them. One
+    of the connection has no `problem`, `verdicts`, `codes`, `may`, `needs` and `limit`.
+
     Attributes:
-        name: what it is called.
+        name: what it is called; an identifier, but that it may begin with a digit.
         description: what happens, in a sentence.
+        damage: damages a stream; None for a fault of the connection.
+        change: changes the answer of a server; None for a fault of the bytes.
         problem: a public report of it: owner/repository#number. "" for what needs none.
         verdicts: how a machine may end. Where there are several, the damage says which.
         codes: all of these are said: codes of violations, or of the error.
         may: these may be said as well; the damage says which certainly are. Nothing else is.
         needs: the types of blocks that a script must have.
         limit: the member of `Limits` that it exceeds, or "".
-        damage: does it.
     """
 
     name: str
     description: str
-    problem: str
-    verdicts: tuple[Verdict, ...]
-    codes: frozenset[str]
-    may: frozenset[str]
-    needs: tuple[str, ...]
-    limit: str
-    damage: Callable[[LegalStream], Damage | bytes] = attrs.field(repr=False)
+    damage: Callable[[LegalStream], Damage | bytes] | None = attrs.field(default=None, repr=False)
+    change: Change | None = attrs.field(default=None, repr=False)
+    problem: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+    codes: frozenset[str] = frozenset()
+    may: frozenset[str] = frozenset()
+    needs: tuple[str, ...] = ()
+    limit: str = ""
+
+    @property
+    def changes(self) -> Literal["bytes", "connection"]:
+        """What it changes: the bytes of a stream, or what happens on the connection."""
+        return "connection" if self.damage is None else "bytes"
+
+    def damaged(self, stream: LegalStream) -> Damage:
+        """Return what becomes of a stream, whose payloads change.
+
+        Raises ValueError where the fault changes the connection, not the bytes.
+        """
+        if self.damage is None:
+            raise ValueError(f"{self.name} changes the connection, and not the bytes")
+        damage = self.damage(stream)
+        return Damage(damage) if isinstance(damage, bytes) else damage
+
+    def changed(self, answer: Answer, asked: Asked) -> Answer:
+        """Return what becomes of the answer of a server.
+
+        A fault of the bytes takes the middle one of several places. The frames that it does not
+        change stay as they are.
+
+        Raises ValueError where a fault of the bytes needs another stream: one that is whole, and
+        has blocks of the types in `needs`.
+        """
+        if self.change is not None:
+            return self.change(answer, asked)
+        stream = LegalStream.of(answer.body)
+        try:
+            damage = self.damaged(stream)
+        except (LookupError, StopIteration, ValueError) as error:
+            lacks = ", ".join(self.needs) or "other events"
+            raise ValueError(f"{self.name} needs a stream that has {lacks}") from error
+        end = End.WHOLE if damage.exception is None else End.RESET
+        return attrs.evolve(answer.with_body(damage.data), end=end)
 
 
 def fault(
@@ -249,13 +344,13 @@ def fault(
         return Fault(
             name=damage.__name__,
             description=" ".join((damage.__doc__ or "").split()),
+            damage=damage,
             problem=problem,
             verdicts=verdicts,
             codes=frozenset(codes),
             may=frozenset(may),
             needs=tuple(needs),
             limit=limit,
-            damage=damage,
         )
 
     return made_of

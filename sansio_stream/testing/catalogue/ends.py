@@ -148,6 +148,13 @@ def nothing_but_pings(stream: LegalStream) -> bytes:
 # Errors.
 
 
+@fault(Verdict.ERRORED)
+def error_first(stream: LegalStream) -> bytes:
+    """A stream whose only frame is an overloaded_error."""
+    stream.payloads[:] = [OVERLOADED]
+    return stream.body()
+
+
 @fault(Verdict.ERRORED, problem="anthropics/anthropic-sdk-python#1918")
 def error_in_mid_stream(stream: LegalStream) -> bytes:
     """The server gives up, under HTTP 200: at any place, message_start or not."""

@@ -1,0 +1,93 @@
+"""An answer to a request as a value: a head, chunks with their times, and how it ends.
+
+Knows no server, no clock and no fault. What becomes of an answer on a connection is decided by who
+sends it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, TypeAlias
+
+import attrs
+
+from ...capture import Chunk
+
+__all__ = ["Answer", "Asked", "Change", "End", "frames_of"]
+
+
+class End(Enum):
+    """What comes after the last chunk of an answer."""
+
+    WHOLE = "the end of the body, as HTTP marks it"
+    CLOSED = "no end of the body: the connection is closed"
+    RESET = "no end of the body: the connection is reset"
+    SILENCE = "nothing, and the connection stays open"
+    PINGS = "pings without end"
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What is sent for one request.
+
+    Attributes:
+        status: None for no head at all: only `end` comes.
+        headers: of the response, by name in lower case; `request-id` is always there.
+        chunks: the body; a chunk without a time comes at once.
+        end: what comes behind the chunks.
+        head_after: seconds before the head.
+    """
+
+    status: int | None
+    headers: dict[str, str]
+    chunks: tuple[Chunk, ...]
+    end: End = End.WHOLE
+    head_after: float = 0
+
+    @property
+    def body(self) -> bytes:
+        """All chunks joined."""
+        return b"".join(chunk.data for chunk in self.chunks)
+
+    def with_body(self, body: bytes) -> Answer:
+        """Return the same answer with another body, in chunks of the same sizes and times.
+
+        The last chunk has the rest, and so the end keeps its time.
+        """
+        chunks: list[Chunk] = []
+        for chunk in self.chunks[:-1]:
+            if body:
+                chunks.append(attrs.evolve(chunk, data=body[: len(chunk.data)]))
+            body = body[len(chunk.data) :]
+        last = self.chunks[-1].at if self.chunks else None
+        return attrs.evolve(self, chunks=(*chunks, Chunk(last, body)))
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """What a fault may depend on.
+
+    Attributes:
+        target: path and query of the request, as they were sent.
+        accepts_gzip: whether the request accepts a body that is compressed.
+        number: counts the requests that asked for the fault, from 1.
+    """
+
+    target: str
+    accepts_gzip: bool
+    number: int
+
+
+BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n){2}")
+
+
+def frames_of(body: bytes) -> list[tuple[int, int]]:
+    """Return where each frame begins and ends."""
+    ends = [blank.end() for blank in BLANK_LINE.finditer(body)]
+    return list(zip([0, *ends], ends, strict=False))
+
+
+Change: TypeAlias = Callable[[Answer, Asked], Answer]
+"""The answer of a request in, the answer with one thing wrong with it out."""
