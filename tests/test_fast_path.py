@@ -13,8 +13,8 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-import sansio_stream.fast_path as fast_path_room
-import sansio_stream.machine as machine_room
+import sansio_stream.fast_path as fast_path_module
+import sansio_stream.machine as machine_module
 from sansio_stream import (
     APIError,
     ContentBlockDeltaEvent,
@@ -28,8 +28,8 @@ from sansio_stream import (
     UnknownBlock,
     ViolationCode,
 )
+from sansio_stream.frames import Frame
 from sansio_stream.reading import Reading, measured, read_frame
-from sansio_stream.sse import Frame
 from sansio_stream.testing import FaultyStream, cuts, faults, scripts, wire
 from wire import (
     MESSAGE_STOP,
@@ -534,7 +534,7 @@ def on_plain_path(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(frame.data)
         return read_frame(frame, limits)
 
-    monkeypatch.setattr(machine_room, "read_frame", noted)
+    monkeypatch.setattr(machine_module, "read_frame", noted)
     return read
 
 
@@ -730,7 +730,7 @@ def test_learning_is_given_up_until_something_else_comes(
         tries += 1
         return read_frame(frame, limits)
 
-    monkeypatch.setattr(fast_path_room, "read_frame", counted)
+    monkeypatch.setattr(fast_path_module, "read_frame", counted)
     machine = begun(TEXT)
     for _ in range(2):
         on_plain_path.clear()
@@ -738,7 +738,7 @@ def test_learning_is_given_up_until_something_else_comes(
             for layout in (DUMPS, SORTED):
                 deltas_of(machine, delta_in(layout, f"word {count}"))
         assert 10 <= len(on_plain_path) <= 20
-        assert tries == fast_path_room.PATIENCE
+        assert tries == fast_path_module.MAX_LEARN_ATTEMPTS
         list(machine.receive_data(frame(CHANGE)))
         tries = 0
 
