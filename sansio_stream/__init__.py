@@ -3,16 +3,19 @@ message out.
 
 The modules, in reading order, which is the order of their imports:
 
-    errors        verdicts, violations, limits, the tree of exceptions
-    sse           framing: bytes -> frames
     partial_json  the value of a growing JSON text
     surrogates    characters that came in two halves
     codec         translation: one attrs class <-> one JSON object
     tool_input    the input of a tool call while it grows
-    message       vocabulary: message, blocks, citations, usage
-    events        vocabulary: events and deltas
+    citations     vocabulary: the citations of a text block
+    deltas        vocabulary: the deltas of a content block
+    usage         vocabulary: tokens and what else is billed
+    message       vocabulary: the message and its content blocks
+    events        vocabulary: events
+    errors        verdicts, violations, limits, the tree of exceptions
+    sse           framing: bytes -> frames
     losses        what an event carries of the message
-    payloads      payload -> event, and what was wrong with it
+    payloads      payload -> event, block or message; and what was wrong with it
     reading       frame -> event, and what was wrong with it
     transitions   legality: the table of states, the rules of the index
     blocks        fold: deltas -> a block
@@ -28,7 +31,9 @@ The modules, in reading order, which is the order of their imports:
 """
 
 from .capture import *
+from .citations import *
 from .codec import *
+from .deltas import *
 from .encode import *
 from .errors.exceptions import *
 from .errors.violations import *
@@ -50,3 +55,4 @@ from .request.retries import *
 from .sse import *
 from .tool_input import *
 from .transitions import *
+from .usage import *

@@ -13,7 +13,7 @@ A class says once what it is made of, and reading, writing and checking follow f
 names to the values that stand there instead, or to `Absence.ABSENT`.
 """
 
-# Annotations stay objects here and in the two vocabulary modules: they are read at run time.
+# Annotations stay objects here and in the modules of the vocabulary: they are read at run time.
 
 import enum
 import functools

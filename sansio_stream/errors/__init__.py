@@ -1,6 +1,6 @@
 """What can go wrong: verdicts, violations, limits, and a closed tree of exceptions.
 
-Imports nothing of ours.
+Imports of ours only `Message`, and that for annotations.
 
     APIError                                  partial_message, verdict, content_emitted
      ├── APIConnectionError                   the connection gave no (whole) answer
