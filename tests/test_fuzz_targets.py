@@ -18,7 +18,7 @@ import run
 import sansio_stream.capture as capture_module
 import sansio_stream.encode as encode_module
 import sansio_stream.machine as machine_module
-import sansio_stream.partial_json as json_module
+import sansio_stream.partial_json.whole as json_module
 import sansio_stream.sse as sse_module
 import seeds
 import targets
@@ -328,12 +328,12 @@ BROKEN = {
         "would be enough",
     ),
     "NaN is taken for a number": Breakage(
-        *("partial_json", json_module, "_decode", lambda text, *_: json.loads(text)),
+        *("partial_json", json_module.DECODER, "decode", json.loads),
         seed(b"[NaN]"),
         "is no JSON",
     ),
     "an infinite number is taken for a finite one": Breakage(
-        *("partial_json", json_module, "_finite_decoder", json.JSONDecoder()),
+        *("partial_json", json_module, "FINITE_DECODER", json.JSONDecoder()),
         seed(b"[1e999]"),
         "the error of an infinite number",
     ),
