@@ -38,6 +38,7 @@ from sansio_stream import (
 )
 from sansio_stream.blocks import GrowingBlock
 from sansio_stream.errors import Fault, ViolationLog
+from sansio_stream.partial_json.decoding import DECODER
 from sansio_stream.snapshot import Fold
 from sansio_stream.sse import Framer
 
@@ -328,7 +329,7 @@ BROKEN = {
         "would be enough",
     ),
     "NaN is taken for a number": Breakage(
-        *("partial_json", json_module.DECODER, "decode", json.loads),
+        *("partial_json", DECODER, "decode", json.loads),
         seed(b"[NaN]"),
         "is no JSON",
     ),
