@@ -17,7 +17,7 @@ names to the values that stand there instead, or to `Absence.ABSENT`.
 
 import enum
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import (
@@ -64,6 +64,15 @@ def wire_object(cls: type[AnyClass]) -> type[AnyClass]:
     """Make a class of the vocabulary: attrs, frozen, slotted, not hashable, compared as below."""
     # WireObject compares for all: an `__eq__` generated for each class took a tenth of the import.
     return attrs.frozen(cls, eq=False, unsafe_hash=False, repr=False)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
+def wire_base(cls: type[AnyClass]) -> type[AnyClass]:
+    """Make a base class of the vocabulary. A derived class has its members behind its own ones.
+
+    So they are keyword-only: attrs puts the positional arguments of a base class before all others.
+    """
+    return attrs.frozen(cls, eq=False, unsafe_hash=False, repr=False, kw_only=True)
 
 
 @wire_object
@@ -213,9 +222,9 @@ def rest_of(item: Any) -> Mapping[str, Any]:
 
 
 def fields_of(cls: type[Any]) -> tuple["attrs.Attribute[Any]", ...]:
-    """Return the attributes of a class, in order."""
+    """Return the attributes of a class, in the order of its arguments: keyword-only ones last."""
     fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)
-    return fields
+    return tuple(sorted(fields, key=lambda field: field.kw_only))
 
 
 # Deriving.
@@ -266,7 +275,8 @@ class ClassSchema:
 
     Attributes:
         tag: its `type` on the wire, if it has one.
-        members: what is on the wire, in the order of the positional arguments.
+        members: what is on the wire, in the order of the arguments.
+        make: the values of the members, in that order, -> an object; `rest` by keyword.
         wires: the names it knows.
         names: all attributes.
         arguments: the attribute that an argument sets.
@@ -274,13 +284,13 @@ class ClassSchema:
         compared: object -> the values that make it equal to another one.
     """
 
-    __slots__ = ("arguments", "compared", "members", "names", "tag", "values", "wires")
+    __slots__ = ("arguments", "compared", "make", "members", "names", "tag", "values", "wires")
 
     def __init__(self, cls: type[Any]) -> None:
         fields = fields_of(cls)
-        self.members = tuple(
-            Member(field) for field in fields if field.metadata.get("wire", field.name) is not None
-        )
+        on_wire = [field for field in fields if field.metadata.get("wire", field.name) is not None]
+        self.members = tuple(map(Member, on_wire))
+        self.make = maker(cls, [field.name for field in on_wire if field.kw_only])
         self.names = names = tuple(field.name for field in fields)
         tag = None if "type" in names else getattr(cls, "type", None)
         self.tag: str | None = None if tag == "unknown" else tag
@@ -304,6 +314,18 @@ class ClassSchemas(dict[type[Any], ClassSchema]):
 
 
 schema_of: Final = ClassSchemas().__getitem__
+
+
+def maker(cls: type[AnyClass], keywords: Sequence[str]) -> Callable[..., AnyClass]:
+    """Derive what makes an object of its members: the last ones are arguments by keyword."""
+    if not keywords:
+        return cls
+
+    def make(*values: Any, **rest: Any) -> AnyClass:
+        named = zip(keywords, values[-len(keywords) :], strict=True)
+        return cls(*values[: -len(keywords)], **dict(named), **rest)
+
+    return make
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:
@@ -413,9 +435,12 @@ def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObjec
             found -= 1
     if len(payload) > found:
         rest.update((name, value) for name, value in payload.items() if name not in schema.wires)
-    if not rest:
-        return cls(*values)
-    return cls(*values, rest=LACKS_TYPE if rest == LACKS_TYPE else rest)
+    made: AnyWireObject = (
+        schema.make(*values, rest=LACKS_TYPE if rest == LACKS_TYPE else rest)
+        if rest
+        else schema.make(*values)
+    )
+    return made
 
 
 LACKS_TYPE: Final[Mapping[str, Any]] = {"type": ABSENT}

@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from .codec import WireObject, wire_object
+from .codec import WireObject, wire_base, wire_object
 
 __all__ = ["MessageDeltaUsage", "Usage"]
 
 
-@wire_object
-class Usage(WireObject):
-    """Tokens and what else is billed. Totals, not increments; 0 is a value, None is "not said"."""
+@wire_base
+class Billing(WireObject):
+    """What the usage of a message and that of a message_delta have in common."""
 
-    input_tokens: int | None = None
-    output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation: dict[str, Any] | None = None
@@ -23,6 +21,14 @@ class Usage(WireObject):
     speed: str | None = None
     iterations: list[Any] | None = None
     fallback_credit: Any = None
+
+
+@wire_object
+class Usage(Billing):
+    """Tokens and what else is billed. Totals, not increments; 0 is a value, None is "not said"."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
     @property
     def total_input_tokens(self) -> int | None:
@@ -37,18 +43,8 @@ class Usage(WireObject):
 
 
 @wire_object
-class MessageDeltaUsage(WireObject):
+class MessageDeltaUsage(Billing):
     """Totals so far: they replace the earlier ones. The members are those of `Usage`."""
 
     output_tokens: int | None
     input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: dict[str, Any] | None = None
-    output_tokens_details: dict[str, Any] | None = None
-    server_tool_use: dict[str, Any] | None = None
-    service_tier: str | None = None
-    inference_geo: str | None = None
-    speed: str | None = None
-    iterations: list[Any] | None = None
-    fallback_credit: Any = None
