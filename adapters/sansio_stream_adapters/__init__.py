@@ -9,6 +9,7 @@ the modules they stand on, in reading order:
     _recording    a body into a file, while it comes
     _tee          what somebody else reads, told to an observer
     _concurrency  waiting with an end, in a thread, asyncio or trio
+    _errors       what a caller is told where a stream gives no message
     _stream_core  all of a stream but its loop
     _reply        what an adapter gives to a stream
     _view         what a stream shows of what it has read
@@ -31,11 +32,11 @@ from sansio_stream.request import NOT_GIVEN as NOT_GIVEN
 
 from ._bridge import *
 from ._client import *
+from ._errors import *
 from ._settings import *
 from ._stream_core import (
     Response as Response,
     StreamOptions as StreamOptions,
-    map_system_error as map_system_error,
 )
 from ._tee import *
 from ._timeout import *

@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 from attrs import frozen
 
 from sansio_stream.errors import (
-    APIConnectionError,
     APIError,
     APIStatusError,
-    APITimeoutError,
     IncompleteMessageError,
-    NotAnEventStreamError,
     Verdict,
     copy_for_raise,
-    excerpt,
 )
 from sansio_stream.events import (
     ContentBlockDeltaEvent,
@@ -32,7 +28,7 @@ from sansio_stream.events import (
     UnknownEvent,
 )
 from sansio_stream.losses import brings_content
-from sansio_stream.machine import StreamMachine, shown
+from sansio_stream.machine import StreamMachine
 from sansio_stream.request import (
     BODY_NEEDED,
     BodyNeeded,
@@ -40,10 +36,10 @@ from sansio_stream.request import (
     Headers,
     check_response,
 )
-from sansio_stream.request.responses import undecoded
 from sansio_stream.transitions import State
 
 from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
+from ._errors import MapError, StreamErrors
 from ._recording import Recorder
 from ._texts import TextPieces
 from ._timeout import Deadline
@@ -56,31 +52,19 @@ if TYPE_CHECKING:
     from ._recording import RecordTo
 
 __all__ = [
-    "LEFT",
     "PIECE_BYTES",
     "CoreOptions",
     "Head",
-    "MapError",
     "ReadSignal",
     "Response",
     "StreamCore",
     "StreamOptions",
-    "map_system_error",
-    "sentence",
 ]
-
-MapError: TypeAlias = Callable[[Exception], "APIError | None"]
-"""What a source raised in, one of our exceptions out; None for what it does not know. What was
-raised becomes its cause, unless it has another one already, which shows less.
-"""
 
 WillRetry: TypeAlias = Callable[[APIStatusError], bool]
 """An error in, whether the request that it answers will be sent again out."""
 
 NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
-
-LEFT: Final = "the stream was closed before its end"
-"""What is told to whoever waits for a stream that somebody else has closed."""
 
 # How much the machine is given at once. 64 KiB of frames without content, `data` and a blank line,
 # are 10,922 events and 145 ms of work within one call; an eighth of it is what a loop can wait for.
@@ -168,7 +152,7 @@ class StreamCore:
         self.response = Response(self.status, self.headers) if response is None else response
         self.machine = StreamMachine(strict=strict, limits=limits)
         self.is_refusing = False
-        self._map_error = map_error
+        self._errors = StreamErrors(self.status, self.headers, self.machine, map_error)
         self._recorder = Recorder.of(record_to)
         self._idle = idle
         self.deadline = Deadline.of(total)
@@ -192,7 +176,7 @@ class StreamCore:
                 self._decoder = Decoder.of(self.headers.get("content-encoding", ""))
             self._decide(None)
         except UnknownEncodingError as exc:
-            self._failure = self._refused(str(exc))
+            self._failure = self._errors.refused(str(exc))
 
     # In.
 
@@ -274,7 +258,7 @@ class StreamCore:
             self._begin(self._first_frame.end())
         if self._is_over and self.deadline is not None:
             exc = self.deadline.error("stream")  # what ends a read then is our doing
-        self._end_recording(None if exc is None else self._told(exc))
+        self._end_recording(None if exc is None else self._errors.told(exc))
         self._lost = exc
         machine = self.machine
         self._events = machine.receive_eof() if exc is None else machine.connection_lost(exc)
@@ -300,14 +284,6 @@ class StreamCore:
             self._first_frame = FirstFrame(self.status, self.headers)
         elif answer is None:
             self._begin(None)
-
-    def _refused(self, told: str) -> APIError:
-        """Return the error for a body that cannot be read, and is not."""
-        answer = check_response(self.status, self.headers, told.encode())
-        if isinstance(answer, APIStatusError):
-            return answer
-        told = f"HTTP {self.status}: {told}"
-        return NotAnEventStreamError(told, verdict=Verdict.NOT_AN_EVENT_STREAM)
 
     def _begin(self, first: APIStatusError | BodyNeeded | None) -> None:
         """Give the answer out, and record it; unless its first frame is an error which the request
@@ -375,7 +351,7 @@ class StreamCore:
         if self._failure is not None:
             self.take()
         if self._was_left and self.machine.verdict is Verdict.PENDING:
-            raise self._left_before_its_end()
+            raise self._errors.left_before_its_end()
 
     def _without_event(self) -> MessageStreamEvent | ReadSignal:
         """Return whether there will be more; raise if something went wrong."""
@@ -390,61 +366,10 @@ class StreamCore:
                 return ReadSignal.NEED_DATA
             self.ended(overdue)
             return self.take()
-        self._failure = self._failure or self._failure_of_stream()
+        self._failure = self._failure or self._errors.failure_of_stream(self._lost)
         if self._failure is None:
             return ReadSignal.END_OF_STREAM
         raise copy_for_raise(self._failure)
-
-    def _failure_of_stream(self) -> APIError | None:
-        """Return what `final_message` raises, if it does, with what else is known."""
-        try:
-            self.machine.final_message()
-        except APIStatusError as error:
-            error.http_status = self.status
-            error.headers = dict(self.headers)
-            error.request_id = error.request_id or self.request_id
-            return error.with_traceback(None)
-        except IncompleteMessageError as error:
-            if self._lost is not None and error.verdict is not Verdict.DAMAGED:
-                return self._in_context(self._mapped(self._lost))
-            if error.verdict is Verdict.PENDING:
-                return self._left_before_its_end()
-            if error.verdict is Verdict.EMPTY:
-                told = f"{error.message}: HTTP {self.status}"
-                told += "" if self.machine.bytes_received else ", no body"
-                return self._in_context(IncompleteMessageError(told))
-            return error.with_traceback(None)
-        except NotAnEventStreamError as error:
-            # The machine advises to ask for what the head says; that has been done.
-            told = undecoded(self.headers, error.raw) or repr(error.raw[:80])
-            told = f"{error.verdict.value}: HTTP {self.status}, {told}"
-            return self._in_context(NotAnEventStreamError(told, raw=error.raw))
-        except APIError as error:
-            return error.with_traceback(None)
-        return None
-
-    def _told(self, exc: Exception) -> str:
-        """Return what a recording says of a foreign exception: ours in its place, if there is one,
-        because the library's own may show the request.
-        """
-        known = None if self._map_error is None else self._map_error(exc)
-        return shown(known or exc)
-
-    def _left_before_its_end(self) -> APIError:
-        return self._in_context(IncompleteMessageError(LEFT))
-
-    def _mapped(self, exc: Exception) -> APIError:
-        known = None if self._map_error is None else self._map_error(exc)
-        error = known or map_system_error(exc) or APIConnectionError(sentence(exc))
-        error.__cause__ = error.__cause__ or exc
-        return error
-
-    def _in_context(self, error: APIError) -> APIError:
-        message = self.machine.snapshot
-        error.partial_message = message
-        error.verdict = self.machine.verdict
-        error.content_emitted = message is not None and message.content != ()
-        return error
 
     def take_trailing(self) -> None:
         """Look at what came behind the end, for the violations in it."""
@@ -473,21 +398,3 @@ class StreamCore:
     def request_id(self) -> str | None:
         """The server's name for the request."""
         return self.headers.get("request-id")
-
-
-def sentence(exc: Exception) -> str:
-    """Return what to say of a foreign exception: its words, or those of its nearest cause, in one
-    line.
-    """
-    told: BaseException | None = exc
-    while told is not None and not str(told):
-        told = told.__cause__ or told.__context__
-    words = "" if told is None else excerpt(" ".join(str(told).split()))
-    return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
-
-
-def map_system_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of the system's (sockets, TLS, DNS); None for another."""
-    if isinstance(exc, TimeoutError):
-        return APITimeoutError(sentence(exc))
-    return APIConnectionError(sentence(exc)) if isinstance(exc, OSError) else None

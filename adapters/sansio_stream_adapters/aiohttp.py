@@ -33,9 +33,9 @@ from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient
 from ._decoding import OFFERED
 from ._dropped import handing_over
+from ._errors import map_system_error, sentence
 from ._reply import headers_in_text
 from ._settings import ClientSettings, with_timeout
-from ._stream_core import map_system_error, sentence
 from ._timeout import Timeout, overdue
 
 if TYPE_CHECKING:

@@ -23,10 +23,10 @@ from ._client import AsyncBaseClient, BaseClient
 from ._concurrency import at_most
 from ._decoding import OFFERED
 from ._dropped import handing_over
+from ._errors import map_system_error, sentence
 from ._httpcore import Watch, shut_down
 from ._reply import headers_in_text
 from ._settings import ClientSettings, with_timeout
-from ._stream_core import map_system_error, sentence
 from ._timeout import overdue
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from . import _http11
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
 from ._client import AsyncBaseClient
 from ._concurrency import in_time
+from ._errors import sentence
 from ._http11 import (
     DEFAULT_TIMEOUT,
     PIECE_BYTES,
@@ -33,7 +34,6 @@ from ._http11 import (
     mapped,
     waits_of,
 )
-from ._stream_core import sentence
 from ._timeout import Deadline, overdue
 
 if TYPE_CHECKING:
