@@ -40,7 +40,12 @@ _unescape = json.JSONDecoder().raw_decode
 
 
 class Scanner(GrowingValue):
-    """Looks at each character once, whatever the cuts; no step recurses on the text's nesting."""
+    """Looks at each character once, whatever the cuts; no step recurses on the text's nesting.
+
+    Args:
+        partial_strings: whether an unfinished string is shown.
+        max_depth: how many arrays and objects may be inside one another.
+    """
 
     def __init__(self, partial_strings: bool, max_depth: int) -> None:
         super().__init__()
