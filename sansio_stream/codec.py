@@ -68,9 +68,10 @@ def wire_object(cls: type[AnyClass]) -> type[AnyClass]:
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def wire_base(cls: type[AnyClass]) -> type[AnyClass]:
-    """Make a base class of the vocabulary. A derived class has its members behind its own ones.
+    """Make a base class of the vocabulary, whose members are keyword-only arguments.
 
-    So they are keyword-only: attrs puts the positional arguments of a base class before all others.
+    attrs puts the positional arguments of a base class before those of a derived class. With this,
+    a derived class has its own arguments first, and its own members first on the wire.
     """
     return attrs.frozen(cls, eq=False, unsafe_hash=False, repr=False, kw_only=True)
 

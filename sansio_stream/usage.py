@@ -9,7 +9,7 @@ __all__ = ["MessageDeltaUsage", "Usage"]
 
 @wire_base
 class Billing(WireObject):
-    """What the usage of a message and that of a message_delta have in common."""
+    """The members that the usage of a message and that of a message_delta have in common."""
 
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
