@@ -30,7 +30,13 @@ MEMORY: Final = 4 << 30
 # first module.
 MODULES: Final = {
     "sse": ("test_sse", "test_machine"),
-    "partial_json": ("test_partial_json",),
+    "partial_json.errors": ("test_partial_json",),
+    "partial_json.tokens": ("test_partial_json",),
+    "partial_json.value": ("test_partial_json",),
+    "partial_json.scanner": ("test_partial_json",),
+    "partial_json.decoding": ("test_partial_json",),
+    "partial_json.parser": ("test_partial_json",),
+    "partial_json.whole": ("test_partial_json",),
     "transitions": ("test_transitions", "test_docs"),
     "blocks": ("test_snapshot", "test_losses", "test_machine"),
     "snapshot": ("test_snapshot", "test_losses", "test_transitions", "test_machine"),
@@ -117,7 +123,7 @@ def survivors(module: str) -> Iterator[tuple[Mutant, bool]]:
         if not passes(test, {}):
             sys.exit(f"tests/{test}.py fails without any mutant")
         tests[test] = json.loads(Path(f"{test}.json").read_text(encoding="utf-8"))
-    path = Path("sansio_stream", f"{module}.py")
+    path = Path("sansio_stream", *module.split(".")).with_suffix(".py")
     source = path.read_text(encoding="utf-8")
     for mutant in mutants_of(source):
         path.write_text(mutant.source, encoding="utf-8")

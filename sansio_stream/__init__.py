@@ -2,22 +2,29 @@
 
 The modules, in the order of their imports, which is also a good order to read them in:
 
-    errors        verdicts, violations, limits, the hierarchy of exceptions
-    sse           framing: bytes -> frames
     partial_json  the value of a growing JSON text
     surrogates    the two halves of a character -> the character
     codec         translation: one attrs class <-> one JSON object
     tool_input    the input of a tool call while it grows
-    message       vocabulary: message, blocks, citations, usage
-    events        vocabulary: events and deltas
+    citations     vocabulary: the citations of a text block
+    deltas        vocabulary: the deltas of a content block
+    usage         vocabulary: the tokens and everything else that is billed
+    message       vocabulary: the message and its content blocks
+    events        vocabulary: events
+    errors        verdicts, violations, limits, the hierarchy of exceptions
+    frame_buffer  the received bytes, and how far they were read
+    frames        what a framing gives
+    fields        framing: lines -> the fields of a frame
+    framer        framing: bytes -> frames of an event stream
+    sse           server-sent events alone: a decoder and an encoder
     losses        the content that an event carries
-    payloads      payload -> event and its flaws
+    payloads      payload -> event and its flaws; payload -> block or message
     reading       frame -> event and its flaws
-    transitions   legality: the table of states, the rules of the index
+    transitions   legality: the table of states, the rules of the blocks
     blocks        fold: deltas -> a block
     snapshot      fold: events -> message
-    fast_path     a shortcut for the most common frames, which can be switched off
-    machine       the facade: StreamMachine
+    fast_path     recognises the most common frames by their bytes
+    machine       the loop, the verdict: StreamMachine
     encode        events -> bytes, message -> events
     message_json  message <-> JSON text, without loss
     request       parameters -> HTTP request, response -> an error if it is one, retries
@@ -27,7 +34,9 @@ The modules, in the order of their imports, which is also a good order to read t
 """
 
 from .capture import *
+from .citations import *
 from .codec import *
+from .deltas import *
 from .encode import *
 from .errors.exceptions import *
 from .errors.violations import *
@@ -49,3 +58,4 @@ from .request.retries import *
 from .sse import *
 from .tool_input import *
 from .transitions import *
+from .usage import *

@@ -23,7 +23,7 @@ does not have that member.
 
 import enum
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import (
@@ -78,6 +78,16 @@ def wire_object(cls: type[AnyClass]) -> type[AnyClass]:
     """
     # One inherited `__eq__` is enough: generating one per class took a tenth of the import time.
     return attrs.frozen(cls, eq=False, unsafe_hash=False, repr=False)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
+def wire_base(cls: type[AnyClass]) -> type[AnyClass]:
+    """Make a base class of the vocabulary, whose members are keyword-only arguments.
+
+    attrs puts the positional arguments of a base class before those of a derived class. With this,
+    a derived class has its own arguments first, and its own members first on the wire.
+    """
+    return attrs.frozen(cls, eq=False, unsafe_hash=False, repr=False, kw_only=True)
 
 
 @wire_object
@@ -231,9 +241,9 @@ def rest_of(item: Any) -> Mapping[str, Any]:
 
 
 def fields_of(cls: type[Any]) -> tuple["attrs.Attribute[Any]", ...]:
-    """Return the attributes of a class, in order."""
+    """Return the attributes of a class in the order of its arguments: keyword-only ones last."""
     fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)
-    return fields
+    return tuple(sorted(fields, key=lambda field: field.kw_only))
 
 
 # Deriving the schema of a class.
@@ -286,7 +296,9 @@ class ClassSchema:
 
     Attributes:
         tag: the `type` of the class on the wire; None if the class has no fixed type.
-        members: the members on the wire, in the order of the positional arguments.
+        members: the members on the wire, in the order of the arguments.
+        make: a function that makes an object from the values of the members, in that order, and
+            from `rest` as a keyword.
         wires: the names on the wire that the class knows.
         names: the names of all attributes.
         arguments: the attribute that each constructor argument sets.
@@ -294,13 +306,13 @@ class ClassSchema:
         compared: a function that returns the values by which an object is compared.
     """
 
-    __slots__ = ("arguments", "compared", "members", "names", "tag", "values", "wires")
+    __slots__ = ("arguments", "compared", "make", "members", "names", "tag", "values", "wires")
 
     def __init__(self, cls: type[Any]) -> None:
         fields = fields_of(cls)
-        self.members = tuple(
-            Member(field) for field in fields if field.metadata.get("wire", field.name) is not None
-        )
+        on_wire = [field for field in fields if field.metadata.get("wire", field.name) is not None]
+        self.members = tuple(map(Member, on_wire))
+        self.make = maker(cls, [field.name for field in on_wire if field.kw_only])
         self.names = names = tuple(field.name for field in fields)
         tag = None if "type" in names else getattr(cls, "type", None)
         self.tag: str | None = None if tag == "unknown" else tag
@@ -324,6 +336,18 @@ class ClassSchemas(dict[type[Any], ClassSchema]):
 
 
 schema_of: Final = ClassSchemas().__getitem__
+
+
+def maker(cls: type[AnyClass], keywords: Sequence[str]) -> Callable[..., AnyClass]:
+    """Derive a function that makes an object from its members. The last members are keywords."""
+    if not keywords:
+        return cls
+
+    def make(*values: Any, **rest: Any) -> AnyClass:
+        named = zip(keywords, values[-len(keywords) :], strict=True)
+        return cls(*values[: -len(keywords)], **dict(named), **rest)
+
+    return make
 
 
 def union_members(annotation: Any) -> tuple[Any, ...]:
@@ -433,9 +457,12 @@ def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObjec
             found -= 1
     if len(payload) > found:
         rest.update((name, value) for name, value in payload.items() if name not in schema.wires)
-    if not rest:
-        return cls(*values)
-    return cls(*values, rest=LACKS_TYPE if rest == LACKS_TYPE else rest)
+    made: AnyWireObject = (
+        schema.make(*values, rest=LACKS_TYPE if rest == LACKS_TYPE else rest)
+        if rest
+        else schema.make(*values)
+    )
+    return made
 
 
 LACKS_TYPE: Final[Mapping[str, Any]] = {"type": ABSENT}

@@ -36,9 +36,9 @@ from .message import (
     TextBlock,
     ThinkingBlock,
     UnknownBlock,
-    block_from_dict,
 )
 from .partial_json import InvalidJSONError, loads
+from .payloads import block_from_dict
 from .sse import encode_frame
 
 if TYPE_CHECKING:

@@ -1,18 +1,28 @@
-"""Vocabulary: the events of a stream and the deltas inside them, as frozen values.
+"""Vocabulary: the events of a stream, as frozen values.
 
 Each class stands for one JSON object, and translates it to an event and back without loss. The
 order of events is not in this module but in `transitions`.
 
-A new type of delta needs one class here, its name in `__all__` and in `ContentBlockDelta`, and at
-most one line in the fold.
+The deltas and the usage inside an event can be imported from here, too.
 """
 
-from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
 from .codec import OFF_WIRE, WireObject, on_wire_as, wire_object
-from .message import Citation, ContentBlock, Message, StopReason
+from .deltas import (
+    CitationsDelta,
+    CompactionDelta,
+    ContentBlockDelta,
+    InputJSONDelta,
+    SignatureDelta,
+    TextDelta,
+    ThinkingDelta,
+    UnknownDelta,
+)
+from .message import ContentBlock, Message, StopReason
+from .usage import MessageDeltaUsage
 
 __all__ = [
     "CitationsDelta",
@@ -45,79 +55,7 @@ __all__ = [
     "UnknownEvent",
 ]
 
-# Deltas of a content block.
-
-
-@wire_object
-class TextDelta(WireObject):
-    """More text."""
-
-    type: ClassVar[Literal["text_delta"]] = "text_delta"
-    text: str
-
-
-@wire_object
-class InputJSONDelta(WireObject):
-    """More JSON text of a tool input. It may be cut in a word, number or escape. Often it is ""."""
-
-    type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
-    partial_json: str
-
-
-@wire_object
-class ThinkingDelta(WireObject):
-    """More reasoning. Compatible servers may send the signature in the same delta."""
-
-    type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
-    thinking: str
-    signature: str | None = None
-    estimated_tokens: int | None = None
-
-
-@wire_object
-class SignatureDelta(WireObject):
-    """The whole signature of the reasoning."""
-
-    type: ClassVar[Literal["signature_delta"]] = "signature_delta"
-    signature: str
-
-
-@wire_object
-class CitationsDelta(WireObject):
-    """One more citation of a text block."""
-
-    type: ClassVar[Literal["citations_delta"]] = "citations_delta"
-    citation: Citation
-
-
-@wire_object
-class CompactionDelta(WireObject):
-    """The whole summary of a compaction block."""
-
-    type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
-    content: str | None
-    encrypted_content: str | None = None
-
-
-@wire_object
-class UnknownDelta(WireObject):
-    """A delta whose type has no class here, or which lacks its payload. See `extra`."""
-
-    type: ClassVar[Literal["unknown"]] = "unknown"
-    wire_type: str = attrs.field(metadata=on_wire_as("type"))
-
-
-ContentBlockDelta: TypeAlias = (
-    TextDelta
-    | InputJSONDelta
-    | ThinkingDelta
-    | SignatureDelta
-    | CitationsDelta
-    | CompactionDelta
-    | UnknownDelta
-)
-
-# The objects inside a message_delta or an error.
+# What a message_delta carries.
 
 
 @wire_object
@@ -132,24 +70,6 @@ class MessageDelta(WireObject):
     stop_details: dict[str, Any] | None = None
     container: dict[str, Any] | None = None
     safeguard_results: list[Any] | None = None
-
-
-@wire_object
-class MessageDeltaUsage(WireObject):
-    """The totals so far, which replace the earlier ones. The members are those of `Usage`."""
-
-    output_tokens: int | None
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: dict[str, Any] | None = None
-    output_tokens_details: dict[str, Any] | None = None
-    server_tool_use: dict[str, Any] | None = None
-    service_tier: str | None = None
-    inference_geo: str | None = None
-    speed: str | None = None
-    iterations: list[Any] | None = None
-    fallback_credit: Any = None
 
 
 @wire_object
@@ -335,8 +255,3 @@ RawContentBlockStopEvent: TypeAlias = ContentBlockStopEvent
 RawMessageDeltaEvent: TypeAlias = MessageDeltaEvent
 RawMessageStopEvent: TypeAlias = MessageStopEvent
 RawMessageStreamEvent: TypeAlias = MessageStreamEvent
-
-EVENTS: Final[dict[str, Any]] = {
-    cls.type: cls for cls in get_args(MessageStreamEvent) if cls is not UnknownEvent
-}
-"""The class of each known event, by its type on the wire."""

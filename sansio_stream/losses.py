@@ -10,20 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from .codec import is_object
-from .events import (
+from .deltas import (
     CitationsDelta,
     CompactionDelta,
     ContentBlockDelta,
-    ContentBlockDeltaEvent,
-    ContentBlockStartEvent,
     InputJSONDelta,
-    MessageDeltaEvent,
-    MessageStartEvent,
-    MessageStreamEvent,
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
     UnknownDelta,
+)
+from .events import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    MessageDeltaEvent,
+    MessageStartEvent,
+    MessageStreamEvent,
     UnknownEvent,
 )
 from .message import ContentBlock, TextBlock, ThinkingBlock

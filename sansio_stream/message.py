@@ -1,4 +1,4 @@
-"""Vocabulary: the message, its content blocks, citations and usage, as frozen values.
+"""Vocabulary: the message and its content blocks, as frozen values.
 
 JSON objects in, typed values out, and back without loss. Knows no events: nothing here changes.
 
@@ -6,30 +6,27 @@ Every enumeration is open (`str`), every member may be missing: absent and null 
 growing text as "". What is nested deeper than the typed members (a result's `content`, `caller`,
 `container`) stays JSON.
 
-A new block type is one class here, with its name in `__all__` and in `ContentBlock`.
+A new block type is one class here, with its name in `__all__` and in `ContentBlock`. The citations,
+and the usage, inside a message can be imported from here, too.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
-from .codec import (
-    OFF_WIRE,
-    WireObject,
-    copy_with,
-    decode,
-    decoder,
-    is_object,
-    on_wire_as,
-    union_members,
-    wire_object,
+from .citations import (
+    CharLocationCitation,
+    Citation,
+    ContentBlockLocationCitation,
+    PageLocationCitation,
+    SearchResultLocationCitation,
+    UnknownCitation,
+    WebSearchResultLocationCitation,
 )
+from .codec import OFF_WIRE, WireObject, is_object, on_wire_as, wire_object
+from .deltas import ContentBlockDelta
 from .tool_input import InputError, InputState, ToolInput, holds_infinity
-
-if TYPE_CHECKING:
-    # Only for an annotation: deltas belong to the next module. A block keeps those without a fold.
-    from .events import ContentBlockDelta
+from .usage import Usage
 
 __all__ = [
     "AdvisorToolResultBlock",
@@ -62,97 +59,12 @@ __all__ = [
     "WebFetchToolResultBlock",
     "WebSearchResultLocationCitation",
     "WebSearchToolResultBlock",
-    "block_from_dict",
-    "message_from_dict",
 ]
 
 StopReason: TypeAlias = str
 """Known: end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal, compaction,
 model_context_window_exceeded. New ones may come at any time.
 """
-
-# Citations (protocol: content blocks of type text).
-
-
-@wire_object
-class CharLocationCitation(WireObject):
-    """A span of characters of a plain text document."""
-
-    type: ClassVar[Literal["char_location"]] = "char_location"
-    cited_text: str | None
-    document_index: int | None
-    document_title: str | None
-    start_char_index: int | None
-    end_char_index: int | None
-    file_id: str | None = None
-
-
-@wire_object
-class PageLocationCitation(WireObject):
-    """A range of pages of a document."""
-
-    type: ClassVar[Literal["page_location"]] = "page_location"
-    cited_text: str | None
-    document_index: int | None
-    document_title: str | None
-    start_page_number: int | None
-    end_page_number: int | None
-    file_id: str | None = None
-
-
-@wire_object
-class ContentBlockLocationCitation(WireObject):
-    """A range of content blocks of a document."""
-
-    type: ClassVar[Literal["content_block_location"]] = "content_block_location"
-    cited_text: str | None
-    document_index: int | None
-    document_title: str | None
-    start_block_index: int | None
-    end_block_index: int | None
-    file_id: str | None = None
-
-
-@wire_object
-class WebSearchResultLocationCitation(WireObject):
-    """A passage of a web page. `encrypted_index` must go back as it came."""
-
-    type: ClassVar[Literal["web_search_result_location"]] = "web_search_result_location"
-    cited_text: str | None
-    url: str | None
-    title: str | None
-    encrypted_index: str | None
-
-
-@wire_object
-class SearchResultLocationCitation(WireObject):
-    """A passage of a search result that the caller had sent."""
-
-    type: ClassVar[Literal["search_result_location"]] = "search_result_location"
-    cited_text: str | None
-    source: str | None
-    title: str | None
-    search_result_index: int | None
-    start_block_index: int | None
-    end_block_index: int | None
-
-
-@wire_object
-class UnknownCitation(WireObject):
-    """A citation of a type that has no class here; its members are in `extra`."""
-
-    type: ClassVar[Literal["unknown"]] = "unknown"
-    wire_type: str = attrs.field(metadata=on_wire_as("type"))
-
-
-Citation: TypeAlias = (
-    CharLocationCitation
-    | PageLocationCitation
-    | ContentBlockLocationCitation
-    | WebSearchResultLocationCitation
-    | SearchResultLocationCitation
-    | UnknownCitation
-)
 
 # Content blocks.
 
@@ -165,7 +77,7 @@ class Block(WireObject):
         unfolded: the deltas that no rule could fold into the block, in order; not on the wire.
     """
 
-    unfolded: "tuple[ContentBlockDelta, ...]" = attrs.field(
+    unfolded: tuple[ContentBlockDelta, ...] = attrs.field(
         default=(), kw_only=True, metadata=OFF_WIRE
     )
 
@@ -434,35 +346,6 @@ ContentBlock: TypeAlias = (
 
 
 @wire_object
-class Usage(WireObject):
-    """Tokens and what else is billed. Totals, not increments; 0 is a value, None is "not said"."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation: dict[str, Any] | None = None
-    output_tokens_details: dict[str, Any] | None = None
-    server_tool_use: dict[str, Any] | None = None
-    service_tier: str | None = None
-    inference_geo: str | None = None
-    speed: str | None = None
-    iterations: list[Any] | None = None
-    fallback_credit: Any = None
-
-    @property
-    def total_input_tokens(self) -> int | None:
-        """`input_tokens` and both cache counters together; None if none of them was said."""
-        parts = (
-            self.input_tokens,
-            self.cache_creation_input_tokens,
-            self.cache_read_input_tokens,
-        )
-        said = [part for part in parts if part is not None]
-        return sum(said) if said else None
-
-
-@wire_object
 class Message(WireObject):
     """A message, finished or growing. As a snapshot it is the fold of the events taken so far.
 
@@ -493,22 +376,3 @@ def tool_input_of(block: Any) -> ToolInput | None:
     """Return what an `InputBlock` knows of its input beside the value, if a machine has made it."""
     tool_input: ToolInput | None = block._tool_input  # noqa: SLF001  (this module's own)
     return tool_input
-
-
-_decode_block = decoder(union_members(ContentBlock))
-
-
-def block_from_dict(payload: Mapping[str, Any]) -> ContentBlock:
-    """Return the block that a JSON object stands for, maybe an `UnknownBlock`. Never raises."""
-    block: ContentBlock = _decode_block(payload)
-    return block
-
-
-def message_from_dict(payload: Mapping[str, Any]) -> Message:
-    """Return the message that a JSON object stands for. Never raises.
-
-    As of a response that was not streamed: it is `complete` if it has a stop reason that is not
-    empty. `message_from_json` gives back a message that a stream gave, cut or whole.
-    """
-    message = decode(Message, payload)
-    return copy_with(message, complete=bool(message.stop_reason))

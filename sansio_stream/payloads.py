@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 from .codec import (
     WireObject,
+    copy_with,
     decode,
     decoder,
     evolve,
@@ -17,12 +18,12 @@ from .codec import (
     is_exact,
     is_object,
     schema_of,
+    union_members,
     wrong_types,
 )
+from .deltas import ContentBlockDelta, UnknownDelta
 from .errors import Flaw, Limits, ViolationCode
 from .events import (
-    EVENTS,
-    ContentBlockDelta,
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     ContentBlockStopEvent,
@@ -30,21 +31,25 @@ from .events import (
     ErrorEvent,
     MessageDelta,
     MessageDeltaEvent,
-    MessageDeltaUsage,
     MessageStartEvent,
     MessageStreamEvent,
     PingEvent,
-    UnknownDelta,
     UnknownEvent,
 )
 from .losses import CONTENT_EVENTS, NOT_CONTENT, has_value, looks_like_content, says_something
-from .message import InputBlock, Message, Usage
+from .message import ContentBlock, InputBlock, Message
 from .tool_input import ToolInput
+from .usage import MessageDeltaUsage, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["event_from_dict"]
+__all__ = ["block_from_dict", "event_from_dict", "message_from_dict"]
+
+EVENTS: Final[dict[str, Any]] = {
+    cls.type: cls for cls in get_args(MessageStreamEvent) if cls is not UnknownEvent
+}
+"""The class of each known event, by its type on the wire."""
 
 HARMLESS_MEMBERS: Final = frozenset({"input", "caller", "toolset_name", "estimated_tokens"})
 """The members of blocks and deltas that may have another type without a loss of content. If `input`
@@ -55,6 +60,24 @@ NAMES_WITH_PARTS: Final = CONTENT_EVENTS | {MessageDeltaEvent.type, ErrorEvent.t
 """The types of events in which `delta`, `content_block` or `message` may be an object."""
 
 Flaws: TypeAlias = tuple[Flaw, ...]
+
+_decode_block = decoder(union_members(ContentBlock))
+
+
+def block_from_dict(payload: Mapping[str, Any]) -> ContentBlock:
+    """Return the block that a JSON object stands for, maybe an `UnknownBlock`. Never raises."""
+    block: ContentBlock = _decode_block(payload)
+    return block
+
+
+def message_from_dict(payload: Mapping[str, Any]) -> Message:
+    """Return the message that a JSON object stands for. Never raises.
+
+    As of a response that was not streamed: it is `complete` if it has a stop reason that is not
+    empty. `message_from_json` gives back a message that a stream gave, cut or whole.
+    """
+    message = decode(Message, payload)
+    return copy_with(message, complete=bool(message.stop_reason))
 
 
 def event_from_dict(payload: Mapping[str, Any]) -> MessageStreamEvent:

@@ -25,10 +25,10 @@ from .errors import (
     check_type,
     excerpt,
 )
-from .events import EVENTS, ErrorEvent, MessageStreamEvent, PingEvent
+from .events import ErrorEvent, MessageStreamEvent, PingEvent
 from .losses import CONTENT_EVENTS, may_be_content, visible_text
 from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
-from .payloads import Flaws, event_from_payload, event_from_text
+from .payloads import EVENTS, Flaws, event_from_payload, event_from_text
 
 if TYPE_CHECKING:
     from .frames import Frame

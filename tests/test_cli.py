@@ -28,7 +28,8 @@ from sansio_stream.events import (
     ContentBlockStopEvent,
     InputJSONDelta,
 )
-from sansio_stream.message import Block, InputBlock, message_from_dict
+from sansio_stream.message import Block, InputBlock
+from sansio_stream.payloads import message_from_dict
 from sansio_stream.report import facts_of
 from sansio_stream.transitions import State
 from sansio_stream_adapters import cli

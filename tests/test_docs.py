@@ -289,7 +289,7 @@ def test_the_map_of_modules_is_in_the_order_of_the_package() -> None:
     modules = re.findall(r"^    (\w+)  +", sansio_stream.__doc__ or "", re.MULTILINE)
     rows = rows_of(section(REPOSITORY / "README.md", "## The modules"))
     assert [name_of(name) for name, _ in rows] == modules
-    assert modules[0] == "errors"
+    assert modules[0] == "partial_json"
 
 
 def test_every_guarantee_names_the_tests_that_prove_it() -> None:

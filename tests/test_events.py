@@ -30,9 +30,8 @@ from sansio_stream import (
     message_from_dict,
 )
 from sansio_stream.errors import Flaw
-from sansio_stream.events import EVENTS
 from sansio_stream.partial_json import loads
-from sansio_stream.payloads import event_from_payload, event_from_text, kind_of
+from sansio_stream.payloads import EVENTS, event_from_payload, event_from_text, kind_of
 from wire import block_start
 
 MISMATCH = (Flaw(ViolationCode.EVENT_NAME_MISMATCH),)

@@ -20,7 +20,7 @@ import sansio_stream.encode as encode_module
 import sansio_stream.frame_buffer as buffer_module
 import sansio_stream.frames as frames_module
 import sansio_stream.machine as machine_module
-import sansio_stream.partial_json as json_module
+import sansio_stream.partial_json.whole as json_module
 import seeds
 import targets
 import wire
@@ -40,6 +40,7 @@ from sansio_stream import (
 from sansio_stream.blocks import GrowingBlock
 from sansio_stream.errors import LocatedFlaw, ViolationLog
 from sansio_stream.frame_buffer import FrameBuffer
+from sansio_stream.partial_json.decoding import DECODER
 from sansio_stream.snapshot import Fold
 
 pytestmark = pytest.mark.exhaustive
@@ -329,12 +330,12 @@ BROKEN = {
         "would be enough",
     ),
     "NaN is taken for a number": Breakage(
-        *("partial_json", json_module, "_decode", lambda text, *_: json.loads(text)),
+        *("partial_json", DECODER, "decode", json.loads),
         seed(b"[NaN]"),
         "is no JSON",
     ),
     "an infinite number is taken for a finite one": Breakage(
-        *("partial_json", json_module, "_finite_decoder", json.JSONDecoder()),
+        *("partial_json", json_module, "FINITE_DECODER", json.JSONDecoder()),
         seed(b"[1e999]"),
         "the error of an infinite number",
     ),

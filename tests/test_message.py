@@ -14,6 +14,7 @@ from sansio_stream import (
     InputState,
     MCPToolUseBlock,
     Message,
+    MessageDeltaUsage,
     ServerToolUseBlock,
     TextBlock,
     TextDelta,
@@ -25,7 +26,7 @@ from sansio_stream import (
     block_from_dict,
     message_from_dict,
 )
-from sansio_stream.codec import evolve
+from sansio_stream.codec import decode, evolve, schema_of
 from sansio_stream.tool_input import GrowingText, InputError, ToolInput
 
 # The unions
@@ -241,6 +242,18 @@ def test_every_class_of_a_message_is_listed() -> None:
 
 
 # Usage
+
+
+def test_the_two_usages_have_the_same_members_and_differ_in_the_first_arguments() -> None:
+    usage, change = Usage(1, 2, speed="fast"), MessageDeltaUsage(2, 1, speed="fast")
+    assert usage.to_dict() == change.to_dict() == decode(Usage, change.to_dict()).to_dict()
+    assert [*usage.to_dict()] == ["input_tokens", "output_tokens", "speed"]
+    assert [*change.to_dict()] == ["output_tokens", "input_tokens", "speed"]
+    assert repr(usage) == "Usage(input_tokens=1, output_tokens=2, speed='fast')"
+    assert repr(change) == "MessageDeltaUsage(output_tokens=2, input_tokens=1, speed='fast')"
+    assert schema_of(Usage).wires == schema_of(MessageDeltaUsage).wires
+    assert (Usage().to_dict(), MessageDeltaUsage(None).to_dict()) == ({}, {"output_tokens": None})
+    assert usage != change
 
 
 @pytest.mark.parametrize(

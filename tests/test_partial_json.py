@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import example, given, strategies as st
 
-import sansio_stream.partial_json as module
+import sansio_stream.partial_json.scanner as module
 import shared_data
 from sansio_stream.partial_json import InvalidJSONError, PartialJSON, TooDeepError, loads, object_in
 
@@ -764,15 +764,15 @@ def counted_work() -> Generator[list[int]]:
 
             return counted
 
-    matchers = module.__dict__["_match"]
-    number = PartialJSON.__dict__["_number"]
+    matchers = module.__dict__["matchers"]
+    number = PartialJSON._number
 
     def counted_number(parser: Any) -> Any:
         work[0] += len(parser._token)
         return number(parser)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_match", Counting())
+        patch.setattr(module, "matchers", Counting())
         patch.setattr(PartialJSON, "_number", counted_number)
         yield work
 

@@ -20,12 +20,12 @@ from sansio_stream.errors import (
 )
 from sansio_stream.request import retry_after, retry_delay
 
-from ._stream_core import sentence
+from ._errors import sentence
 
 if TYPE_CHECKING:
     from sansio_stream.errors import APIStatusError
 
-    from ._stream_core import MapError
+    from ._errors import MapError
     from ._timeout import Deadline
 
 __all__ = ["Attempts", "Retries"]

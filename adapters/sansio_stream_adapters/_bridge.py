@@ -23,7 +23,6 @@ from ._reply import AsyncReply, Reply
 from ._stream_core import (
     PIECE_BYTES,
     Head,
-    MapError,
     ReadSignal,
     Response,
     StreamCore,
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
     )
 
     from sansio_stream.message import Message
+
+    from ._errors import MapError
 
 __all__ = [
     "AsyncMessageStream",

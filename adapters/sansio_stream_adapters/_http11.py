@@ -24,14 +24,15 @@ from sansio_stream.errors import APIConnectionError, APIError, Verdict
 from sansio_stream.request import Request
 
 from ._decoding import OFFERED
+from ._errors import map_system_error, sentence
 from ._reply import headers_in_text
-from ._stream_core import map_system_error, sentence
 from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
-    from ._stream_core import Head, MapError, StreamOptions
+    from ._errors import MapError
+    from ._stream_core import Head, StreamOptions
     from ._timeout import Phase
 
 __all__ = [

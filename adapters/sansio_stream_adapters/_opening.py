@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sansio_stream.errors import IncompleteMessageError
 
 from ._concurrency import running_trio
-from ._stream_core import LEFT
+from ._errors import LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator

@@ -9,7 +9,7 @@ from ._stream_core import Head
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 
-    from ._stream_core import MapError
+    from ._errors import MapError
 
 __all__ = ["AsyncReply", "Reply", "headers_in_text"]
 

@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict
 from attrs import frozen
 
 from sansio_stream.errors import (
-    APIConnectionError,
     APIError,
     APIStatusError,
-    APITimeoutError,
     IncompleteMessageError,
-    NotAnEventStreamError,
     Verdict,
     copy_for_raise,
-    excerpt,
 )
 from sansio_stream.events import (
     ContentBlockDeltaEvent,
@@ -32,7 +28,7 @@ from sansio_stream.events import (
     UnknownEvent,
 )
 from sansio_stream.losses import brings_content
-from sansio_stream.machine import StreamMachine, shown
+from sansio_stream.machine import StreamMachine
 from sansio_stream.request import (
     BODY_NEEDED,
     BodyNeeded,
@@ -40,10 +36,11 @@ from sansio_stream.request import (
     Headers,
     check_response,
 )
-from sansio_stream.request.responses import REFUSAL_BYTES, undecoded
+from sansio_stream.request.responses import REFUSAL_BYTES
 from sansio_stream.transitions import State
 
 from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
+from ._errors import MapError, StreamErrors
 from ._recording import Recorder
 from ._texts import TextPieces
 from ._timeout import Deadline
@@ -56,33 +53,19 @@ if TYPE_CHECKING:
     from ._recording import RecordTo
 
 __all__ = [
-    "LEFT",
     "PIECE_BYTES",
     "CoreOptions",
     "Head",
-    "MapError",
     "ReadSignal",
     "Response",
     "StreamCore",
     "StreamOptions",
-    "map_system_error",
-    "sentence",
 ]
-
-MapError: TypeAlias = Callable[[Exception], "APIError | None"]
-"""Turns an exception of the byte source into an APIError, or returns None if it does not know it.
-
-The exception becomes the cause of the APIError, unless that has a cause already. An adapter sets
-one itself if the exception would show too much, such as the key.
-"""
 
 WillRetry: TypeAlias = Callable[[APIStatusError], bool]
 """Takes the error of a response, and returns whether its request will be sent again."""
 
 NO_EVENTS: Final[Iterator[MessageStreamEvent]] = iter(())
-
-LEFT: Final = "the stream was closed before its end"
-"""The message for code that waits for a stream which other code has closed."""
 
 # The machine gets at most this many bytes at once. 64 KiB of the shortest frames, `data` and a
 # blank line, are 10,922 events and 145 ms of work. An eighth blocks an event loop only briefly.
@@ -168,7 +151,7 @@ class StreamCore:
         self.response = Response(self.status, self.headers) if response is None else response
         self.machine = StreamMachine(strict=strict, limits=limits)
         self.is_refusing = False
-        self._map_error = map_error
+        self._errors = StreamErrors(self.status, self.headers, self.machine, map_error)
         self._recorder = Recorder.of(record_to)
         self._idle = idle
         self.deadline = Deadline.of(total)
@@ -192,7 +175,9 @@ class StreamCore:
                 self._decoder = Decoder.of(self.headers.get("content-encoding", ""))
             self._decide(None)
         except UnknownEncodingError as exc:
-            self._failure = self._undecodable(str(exc))
+            self._failure = self._errors.undecodable(str(exc))
+
+    # In.
 
     def received(self, chunk: bytes, waited: float) -> int:
         """Process a chunk, and return its cost in bytes. `waited` is the wait for it in seconds.
@@ -272,7 +257,7 @@ class StreamCore:
             self._begin(self._first_frame.end())
         if self._is_over and self.deadline is not None:
             exc = self.deadline.error("stream")  # the deadline ended the read
-        self._end_recording(None if exc is None else self._recorded_text(exc))
+        self._end_recording(None if exc is None else self._errors.recorded_text(exc))
         self._source_error = exc
         machine = self.machine
         self._events = machine.receive_eof() if exc is None else machine.connection_lost(exc)
@@ -298,14 +283,6 @@ class StreamCore:
             self._first_frame = FirstFrame(self.status, self.headers)
         elif answer is None:
             self._begin(None)
-
-    def _undecodable(self, message: str) -> APIError:
-        """Return the error for a body with an unsupported encoding. Such a body is not read."""
-        answer = check_response(self.status, self.headers, message.encode())
-        if isinstance(answer, APIStatusError):
-            return answer
-        message = f"HTTP {self.status}: {message}"
-        return NotAnEventStreamError(message, verdict=Verdict.NOT_AN_EVENT_STREAM)
 
     def _begin(self, first: APIStatusError | BodyNeeded | None) -> None:
         """Accept the response and start its recording, unless its request will be sent again.
@@ -373,7 +350,7 @@ class StreamCore:
         if self._failure is not None:
             self.take()
         if self._was_closed_early and self.machine.verdict is Verdict.PENDING:
-            raise self._closed_early()
+            raise self._errors.closed_early()
 
     def _without_event(self) -> MessageStreamEvent | ReadSignal:
         """Return the signal for a missing event, or raise the APIError of a failed stream."""
@@ -388,64 +365,10 @@ class StreamCore:
                 return ReadSignal.NEED_DATA
             self.ended(overdue)
             return self.take()
-        self._failure = self._failure or self._failure_of_stream()
+        self._failure = self._failure or self._errors.failure_of_stream(self._source_error)
         if self._failure is None:
             return ReadSignal.END_OF_STREAM
         raise copy_for_raise(self._failure)
-
-    def _failure_of_stream(self) -> APIError | None:
-        """Return the error of `final_message` with details of the response, or None without one."""
-        try:
-            self.machine.final_message()
-        except APIStatusError as error:
-            return error.annotate(
-                http_status=self.status,
-                headers=dict(self.headers),
-                request_id=error.request_id or self.request_id,
-            ).with_traceback(None)
-        except IncompleteMessageError as error:
-            if self._source_error is not None and error.verdict is not Verdict.DAMAGED:
-                return self._in_context(self._mapped(self._source_error))
-            if error.verdict is Verdict.PENDING:
-                return self._closed_early()
-            if error.verdict is Verdict.EMPTY:
-                message = f"{error.message}: HTTP {self.status}"
-                message += "" if self.machine.bytes_received else ", no body"
-                return self._in_context(IncompleteMessageError(message))
-            return error.with_traceback(None)
-        except NotAnEventStreamError as error:
-            # The machine's message advises to check the response head. That was done already.
-            message = undecoded(self.headers, error.raw) or repr(error.raw[:80])
-            message = f"{error.verdict.value}: HTTP {self.status}, {message}"
-            return self._in_context(NotAnEventStreamError(message, raw=error.raw))
-        except APIError as error:
-            return error.with_traceback(None)
-        return None
-
-    def _recorded_text(self, exc: Exception) -> str:
-        """Return the text of an exception for a recording.
-
-        The text of the mapped error is preferred, because the exception may show the request.
-        """
-        known = None if self._map_error is None else self._map_error(exc)
-        return shown(known or exc)
-
-    def _closed_early(self) -> APIError:
-        return self._in_context(IncompleteMessageError(LEFT))
-
-    def _mapped(self, exc: Exception) -> APIError:
-        known = None if self._map_error is None else self._map_error(exc)
-        error = known or map_system_error(exc) or APIConnectionError(sentence(exc))
-        error.__cause__ = error.__cause__ or exc
-        return error
-
-    def _in_context(self, error: APIError) -> APIError:
-        message = self.machine.snapshot
-        return error.annotate(
-            partial_message=message,
-            verdict=self.machine.verdict,
-            content_emitted=message is not None and message.content != (),
-        )
 
     def take_trailing(self) -> None:
         """Process what came after the message, to find the violations in it."""
@@ -475,22 +398,3 @@ class StreamCore:
     def request_id(self) -> str | None:
         """The server's identifier of the request."""
         return self.headers.get("request-id")
-
-
-def sentence(exc: Exception) -> str:
-    """Return an exception in one line: its class and its text.
-
-    If it has no text, that of the nearest cause or context is used.
-    """
-    message: BaseException | None = exc
-    while message is not None and not str(message):
-        message = message.__cause__ or message.__context__
-    words = "" if message is None else excerpt(" ".join(str(message).split()))
-    return f"{type(exc).__name__}: {words}" if words else type(exc).__name__
-
-
-def map_system_error(exc: Exception) -> APIError | None:
-    """Return the APIError for an exception of sockets, TLS or DNS, and None for any other."""
-    if isinstance(exc, TimeoutError):
-        return APITimeoutError(sentence(exc))
-    return APIConnectionError(sentence(exc)) if isinstance(exc, OSError) else None

@@ -31,11 +31,12 @@ from sansio_stream.errors import APIConnectionError, APIError, Verdict, excerpt
 from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
-from ._client import AsyncBaseClient, ClientSettings, with_timeout
+from ._client import AsyncBaseClient
 from ._decoding import OFFERED
 from ._dropped import handing_over
+from ._errors import map_system_error, sentence
 from ._reply import headers_in_text
-from ._stream_core import map_system_error, sentence
+from ._settings import ClientSettings, with_timeout
 from ._timeout import Timeout, overdue
 
 if TYPE_CHECKING:

@@ -20,13 +20,14 @@ from sansio_stream.errors import APIConnectionError, APIError, APITimeoutError, 
 from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
-from ._client import AsyncBaseClient, BaseClient, ClientSettings, with_timeout
+from ._client import AsyncBaseClient, BaseClient
 from ._concurrency import at_most
 from ._decoding import OFFERED
 from ._dropped import handing_over
+from ._errors import map_system_error, sentence
 from ._httpcore import Watch, shut_down
 from ._reply import headers_in_text
-from ._stream_core import map_system_error, sentence
+from ._settings import ClientSettings, with_timeout
 from ._timeout import overdue
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ._bridge import MessageStream, Reply, StreamOptions
-from ._client import BaseClient, ClientSettings
+from ._client import BaseClient
 from ._http11 import (
     DEFAULT_TIMEOUT,
     PIECE_BYTES,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.request import Request
 
+    from ._settings import ClientSettings
     from ._timeout import Phase, Timeout
 
 __all__ = ["Client", "from_socket"]

@@ -21,8 +21,9 @@ from sansio_stream.errors import APIConnectionError, APITimeoutError
 
 from . import _http11
 from ._bridge import AsyncMessageStream, AsyncReply, StreamOptions
-from ._client import AsyncBaseClient, ClientSettings
+from ._client import AsyncBaseClient
 from ._concurrency import in_time
+from ._errors import sentence
 from ._http11 import (
     DEFAULT_TIMEOUT,
     PIECE_BYTES,
@@ -33,7 +34,6 @@ from ._http11 import (
     mapped,
     waits_of,
 )
-from ._stream_core import sentence
 from ._timeout import Deadline, overdue
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sansio_stream.errors import APIError
     from sansio_stream.request import Request
 
+    from ._settings import ClientSettings
     from ._timeout import Phase, Timeout
 
 __all__ = ["AsyncClient", "from_stream"]

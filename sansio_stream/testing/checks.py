@@ -15,7 +15,7 @@ from hypothesis.errors import NoSuchExample
 
 from ..encode import events_from_message
 from ..errors import Limits, Verdict
-from ..message import message_from_dict
+from ..payloads import message_from_dict
 from .catalogue import FAULTS
 from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
 from .faulty import FaultyStream, faults, is_possible, shown

@@ -20,13 +20,14 @@ from ..events import (
     MessageStreamEvent,
     PingEvent,
 )
-from ..message import Message, message_from_dict
-from ..payloads import event_from_dict
+from ..payloads import event_from_dict, message_from_dict
 from .cutting import WAYS_TO_CUT, chunks_at, places_to_cut
 from .writing import BETWEEN_FRAMES, Style
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from ..message import Message
 
 __all__ = [
     "BLOCK_TYPES",

@@ -24,7 +24,7 @@ from sansio_stream.capture import parse_capture
 from sansio_stream.errors import APIError, APIStatusError
 from sansio_stream.request.headers import CREDENTIALS
 
-from .._client import AsyncBaseClient, BaseClient, ClientSettings
+from .._client import AsyncBaseClient, BaseClient
 from .._timeout import Timeout
 from ._replay import Reading
 from ._tape import Tape
@@ -46,6 +46,7 @@ from ._views import (
 
 if TYPE_CHECKING:
     from .._client import AsyncMessageStreamManager, MessageStreamManager
+    from .._settings import ClientSettings
 
 __all__ = ["record"]
 

@@ -1,0 +1,161 @@
+"""What a client is made with, and what one call of it is: parameters in, a request out."""
+
+from __future__ import annotations
+
+import json
+import os
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from attrs import evolve, frozen
+
+from sansio_stream.request import NOT_GIVEN, NotGiven, Request, build_request
+
+from ._attempts import Attempts, Retries
+from ._recording import Recorder
+from ._stream_core import CoreOptions, StreamOptions
+from ._timeout import Deadline, Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sansio_stream.errors import APIError, Limits
+
+    from ._recording import RecordTo
+
+__all__ = ["ClientSettings"]
+
+
+@frozen
+class Call:
+    """One call of `stream` or `create`: what is sent, and how it is gone about."""
+
+    request: Request
+    timeouts: Timeout
+    retries: Retries
+    recorder: Recorder | None
+    options: CoreOptions
+
+    def options_of(self, attempts: Attempts, deadline: Deadline | None) -> StreamOptions:
+        """Return what the stream of the next attempt is told."""
+        return {
+            **self.options,
+            "record_to": self.recorder,
+            "will_retry": attempts.will_retry if attempts.are_left else None,
+            "total": deadline,
+        }
+
+
+class ClientSettings(TypedDict, total=False):
+    """What every client can be made with.
+
+    Attributes:
+        api_key: sent as `x-api-key`.
+        auth_token: sent as `authorization: Bearer`. Where neither is given, the environment's
+            ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are; where that has none, nothing is sent.
+        base_url: without `/v1/messages`; by default ANTHROPIC_BASE_URL, or the API.
+        timeout: a `Timeout`, a number of seconds, None for ever, or an `httpx.Timeout`.
+        max_retries: how often a request is sent again before its stream opens; never afterwards.
+            A stream opens with its first frame; without retries, with the head of the response.
+        max_retry_after: the longest wait before a retry, in seconds, that a server may ask for.
+            Where it asks for more, its error is raised at once, and says so.
+        default_headers: sent with each request. A value of None leaves a header out.
+        api_version: `anthropic-version`.
+    """
+
+    api_key: str | None
+    auth_token: str | None
+    base_url: str | None
+    timeout: Any
+    max_retries: int
+    max_retry_after: float
+    default_headers: Mapping[str, str | None] | None
+    api_version: str
+
+
+def with_timeout(settings: ClientSettings, timeout: Any) -> ClientSettings:
+    """Return the settings, with a timeout where they have none."""
+    is_asked_for = not isinstance(settings.get("timeout", NOT_GIVEN), NotGiven)
+    return settings if is_asked_for else {**settings, "timeout": timeout}
+
+
+class Settings(ABC):
+    """A client's settings; see `ClientSettings`. Nothing is opened before the first request."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        auth_token: str | None = None,
+        base_url: str | None = None,
+        timeout: Any = NOT_GIVEN,
+        max_retries: int = 2,
+        max_retry_after: float = 60.0,
+        default_headers: Mapping[str, str | None] | None = None,
+        api_version: str = "2023-06-01",
+    ) -> None:
+        environment = os.environ.get
+        if api_key is None and auth_token is None:
+            api_key = environment("ANTHROPIC_API_KEY") or None
+            auth_token = environment("ANTHROPIC_AUTH_TOKEN") or None
+        self.base_url = base_url or environment("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
+        self.timeout = Timeout() if isinstance(timeout, NotGiven) else Timeout.of(timeout)
+        self.retries = Retries(max_retries, max_retry_after)
+        self._api_key = api_key
+        self._auth_token = auth_token
+        self._headers = dict(default_headers or {})
+        self._api_version = api_version
+
+    def prepare(
+        self,
+        *,
+        timeout: Any = NOT_GIVEN,
+        max_retries: int | NotGiven = NOT_GIVEN,
+        max_retry_after: float | NotGiven = NOT_GIVEN,
+        extra_headers: Mapping[str, str | None] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        betas: Sequence[str] | NotGiven | None = NOT_GIVEN,
+        record_to: RecordTo | NotGiven | None = None,
+        strict: bool = False,
+        limits: Limits | None = None,
+        **params: Any,
+    ) -> Call:
+        """Sort what belongs to the call from what belongs to the body."""
+        try:
+            request = build_request(
+                {**params, **(extra_body or {})},
+                base_url=self.base_url,
+                api_key=self._api_key,
+                auth_token=self._auth_token,
+                api_version=self._api_version,
+                betas=betas or (),
+                headers={**self._headers, **(extra_headers or {})},
+                query=extra_query or {},
+            )
+        except (TypeError, ValueError) as error:
+            # Its words say what and where; the frames behind it have the key as an argument.
+            raise error.with_traceback(None) from None
+        timeouts = self.timeout
+        if not isinstance(timeout, NotGiven):
+            timeouts = Timeout.of(timeout, idle=timeouts.idle, total=timeouts.total)
+        retries = self.retries
+        if not isinstance(max_retries, NotGiven):
+            retries = evolve(retries, max_retries=max_retries)
+        if not isinstance(max_retry_after, NotGiven):
+            retries = evolve(retries, max_retry_after=max_retry_after)
+        recorder = None
+        if record_to is not None and not isinstance(record_to, NotGiven):
+            recorder = Recorder(record_to, json.loads(request.body))
+        return Call(
+            request,
+            timeouts.tightened,
+            retries,
+            recorder,
+            {"strict": strict, "limits": limits, "idle": timeouts.idle},
+        )
+
+    @staticmethod
+    @abstractmethod
+    def map_error(exc: Exception) -> APIError | None:
+        """Return one of our exceptions for the library's; None for one that is not known."""

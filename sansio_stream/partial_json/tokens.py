@@ -1,0 +1,131 @@
+"""The grammar: the states between tokens, the patterns of each state, and the parts of a number.
+
+Text and tables only. The patterns are compiled when they are first needed.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+# The states: what is expected next, in the words of an error message.
+VALUE: Final = "a value"
+FIRST_ITEM: Final = "a value or ']'"
+AFTER_ITEM: Final = "',' or ']'"
+FIRST_KEY: Final = "a key in double quotes or '}'"
+KEY: Final = "a key in double quotes"
+COLON: Final = "':'"
+AFTER_MEMBER: Final = "',' or '}'"
+END: Final = "nothing more"
+IN_STRING: Final = "the rest of a string"
+IN_KEY: Final = "the rest of a key"
+IN_NUMBER: Final = "the rest of a number"
+IN_LITERAL: Final = "the rest of true, false or null"
+
+# Between tokens: what a state takes, white space before it aside. A group is named after what it
+# is: a whole token, or the `in_…` beginning of one that is cut (or a string with escapes).
+_SPACE = r"[ \t\n\r]*+"
+_PLAIN = r'[^"\\\x00-\x1f]'
+_INT = r"-?(?:0|[1-9][0-9]*+)"
+_EXP = r"[eE][+-]?[0-9]++"
+_ENDS = r"(?=[,\]} \t\n\r])"
+_STRING = rf'"(?P<string>{_PLAIN}*+)"'
+_MEMBER = rf'"(?P<key>{_PLAIN}*+)"{_SPACE}:'
+_NUMBER = rf"(?P<int>{_INT}){_ENDS}|(?P<float>{_INT}(?:\.[0-9]++(?:{_EXP})?+|{_EXP})){_ENDS}"
+_ANY_VALUE = (
+    rf"{_STRING}|{_NUMBER}|(?P<literal>true|false|null)|(?P<object>\{{)|(?P<array>\[)"
+    r'|(?P<in_string>")|(?P<in_number>[-0-9])|(?P<in_literal>[tfn])'
+)
+# fmt: off
+TOKENS: Final[Mapping[str, str]] = {
+    state: rf"{_SPACE}(?:{tokens}|\Z)"
+    for state, tokens in (
+        (VALUE,        _ANY_VALUE),
+        (FIRST_ITEM,   rf"{_ANY_VALUE}|(?P<close>\])"),
+        (AFTER_ITEM,   r"(?P<next_item>,)|(?P<close>\])"),
+        (FIRST_KEY,    rf'{_MEMBER}|(?P<in_key>")|(?P<close>\}})'),
+        (KEY,          rf'{_MEMBER}|(?P<in_key>")'),
+        (COLON,        r"(?P<colon>:)"),
+        (AFTER_MEMBER, rf",{_SPACE}{_MEMBER}|(?P<next_member>,)|(?P<close>\}})"),
+        (END,          r"\Z"),
+    )
+}
+# fmt: on
+
+# In a string. The escape of a high surrogate is taken where what follows decides whether it is
+# one half of a pair, and is held back until then: so no cut splits a pair.
+_HEX = "[0-9a-fA-F]"
+_HIGH = rf"[dD][89abAB]{_HEX}{{2}}"
+_LOW = rf"[dD][c-fC-F]{_HEX}{{2}}"
+_NO_LOW = rf'"|{_PLAIN}|\\["\\/bfnrt]|\\u(?:[0-9abcefABCEF]|[dD][0-9abAB])'
+RUN = rf"{_PLAIN}++"
+CHARACTERS = (
+    rf'(?:{_PLAIN}++|\\["\\/bfnrt]|\\u(?!{_HIGH}){_HEX}{{4}}'
+    rf"|\\u{_HIGH}(?:\\u{_LOW}|(?={_NO_LOW})))++"
+)
+CUT_ESCAPE = rf"\\(?:u(?:{_HIGH}(?:\\(?:u(?:[dD](?:[c-fC-F]{_HEX}?)?)?)?)?|{_HEX}{{0,3}}))?"
+
+# In a number: its parts, and the characters that lead from one to the next.
+MINUS, ZERO, INTEGER, POINT, FRACTION, E, SIGN, EXPONENT = range(8)
+_DIGITS = "0123456789"
+# fmt: off
+PARTS: Final[Mapping[int, Mapping[str, int]]] = {
+    MINUS:    {"0": ZERO,  **dict.fromkeys("123456789", INTEGER)},
+    ZERO:     {".": POINT, "e": E, "E": E},
+    INTEGER:  {".": POINT, "e": E, "E": E, **dict.fromkeys(_DIGITS, INTEGER)},
+    POINT:    {**dict.fromkeys(_DIGITS, FRACTION)},
+    FRACTION: {"e": E, "E": E, **dict.fromkeys(_DIGITS, FRACTION)},
+    E:        {"+": SIGN, "-": SIGN, **dict.fromkeys(_DIGITS, EXPONENT)},
+    SIGN:     {**dict.fromkeys(_DIGITS, EXPONENT)},
+    EXPONENT: {**dict.fromkeys(_DIGITS, EXPONENT)},
+}
+# fmt: on
+FIRST_PART: Final[Mapping[str, int]] = {"-": MINUS, **PARTS[MINUS]}
+WHOLE_NUMBER: Final = frozenset((ZERO, INTEGER, FRACTION, EXPONENT))
+WHOLE_INTEGER: Final = frozenset((ZERO, INTEGER))
+DIGIT_RUN = r"[0-9]++"
+
+
+class Matchers(dict[str, Callable[[str, int], re.Match[str] | None]]):
+    """The `match` of each pattern, compiled when it is first needed: together they take 2 ms, and
+    who reads no unfinished text needs none.
+    """
+
+    def __missing__(self, pattern: str) -> Callable[[str, int], re.Match[str] | None]:
+        match = self[pattern] = re.compile(pattern).match
+        return match
+
+
+matchers = Matchers()
+
+# In a literal, by its first letter.
+LITERALS: Final[Mapping[str, tuple[str, bool | None]]] = {
+    "t": ("true", True),
+    "f": ("false", False),
+    "n": ("null", None),
+}
+
+LEVELS: Final = 2
+"""How deep the items of an array may be that are taken many at once."""
+
+
+@functools.cache
+def many_items() -> Callable[[str, int, int], re.Match[str] | None]:
+    """What matches many items of an array, whole and not deep, each with its comma, for C to read.
+
+    Of more than 640 digits nobody knows whether Python converts them (`set_int_max_str_digits`).
+    Compiled where a long text asks for it, and not by who imports this.
+    """
+    comma = rf"{_SPACE},"
+    name = rf'{_SPACE}"{_PLAIN}*+"{_SPACE}:'
+    item = (
+        rf'{_SPACE}(?:"{_PLAIN}*+"|-?(?:0|[1-9][0-9]{{0,600}}+)(?:\.[0-9]++)?+(?:{_EXP})?+{_ENDS}'
+        r"|true|false|null)"
+    )
+    for _ in range(LEVELS):
+        array, members = (
+            rf"\[(?:{item}(?:{comma}(?!{_SPACE}\])|(?={_SPACE}\])))*+{_SPACE}\]",
+            rf"\{{(?:{name}{item}(?:{comma}(?!{_SPACE}\}})|(?={_SPACE}\}})))*+{_SPACE}\}}",
+        )
+        item = rf"(?:{item}|{_SPACE}(?:{array}|{members}))"
+    return re.compile(rf"(?:{item}{comma})++").match

@@ -1,0 +1,101 @@
+"""The value of a text as far as it has come: its containers, and where the next value goes."""
+
+from typing import Any, Final, TypeAlias
+
+from .tokens import (
+    AFTER_ITEM,
+    AFTER_MEMBER,
+    END,
+    FIRST_ITEM,
+    FIRST_KEY,
+    MINUS,
+    VALUE,
+    WHOLE_INTEGER,
+    WHOLE_NUMBER,
+)
+
+# An unfinished number that is longer than CPython's usual limit for an integer is not shown: to
+# convert it again at each read would cost the square of its length.
+_LONGEST_SHOWN: Final = 4300
+_ABSENT: Final = object()
+
+_Container: TypeAlias = list[Any] | dict[str, Any]
+
+
+class GrowingValue:
+    """Containers that grow in place, and the state that says what may come next."""
+
+    def __init__(self) -> None:
+        self._refused_at: int | None = None  # the first integer that Python would not convert
+
+        self._state: str = VALUE
+        self._after: str = END  # the state after a value in the innermost container
+        self._root: list[Any] = []  # holds the whole value, as if the text were one item of it
+        self._top: _Container = self._root  # the innermost open container
+        self._outer: list[_Container] = []  # those around it
+        self._place: Any = -1  # where its newest value stands: the key, -1 in an array
+
+        self._token = ""  # what came of an unfinished string (unescaped), number or literal
+        self._part = MINUS  # of an unfinished number
+        self._shown = False  # does an unfinished number stand in its container?
+        self._older: Any = _ABSENT  # the value whose place it took there
+
+    def _open(self, kind: str) -> None:
+        container: _Container = {} if kind == "object" else []
+        self._put(container)
+        self._outer.append(self._top)
+        self._top = container
+        if kind == "object":
+            self._state, self._after = FIRST_KEY, AFTER_MEMBER
+        else:
+            self._state, self._after, self._place = FIRST_ITEM, AFTER_ITEM, -1
+
+    def _close(self) -> None:
+        self._top = self._outer.pop()
+        if isinstance(self._top, list):
+            self._after = AFTER_ITEM if self._outer else END
+            self._place = -1
+        else:
+            self._after = AFTER_MEMBER
+        self._state = self._after
+
+    def _put(self, value: Any) -> None:
+        """Put a new value in its place in the innermost container."""
+        if isinstance(self._top, list):
+            self._top.append(value)
+        else:
+            self._top[self._place] = value
+
+    def _put_integer(self, digits: str, at: int) -> None:
+        try:
+            self._put(int(digits))
+        except ValueError:
+            self._put(None)
+            if self._refused_at is None:
+                self._refused_at = at
+
+    def _number(self) -> int | float:
+        """The unfinished number as if it ended here; ValueError where Python refuses it."""
+        return int(self._token) if self._part in WHOLE_INTEGER else float(self._token)
+
+    def _show_number(self) -> None:
+        """Put the unfinished number into its container, if it is a number as it stands."""
+        if self._part not in WHOLE_NUMBER or len(self._token) > _LONGEST_SHOWN:
+            return
+        try:
+            number = self._number()
+        except ValueError:
+            return
+        top = self._top
+        self._older = top.get(self._place, _ABSENT) if isinstance(top, dict) else _ABSENT
+        self._put(number)
+        self._shown = True
+
+    def _hide_number(self) -> None:
+        """Take it out again, before more of it is scanned."""
+        self._shown = False
+        container: Any = self._top
+        if self._older is _ABSENT:
+            del container[self._place]
+        else:
+            container[self._place] = self._older

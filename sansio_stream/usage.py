@@ -1,0 +1,53 @@
+"""Vocabulary: the usage, which is the tokens and everything else that is billed."""
+
+from typing import Any
+
+from .codec import WireObject, wire_base, wire_object
+
+__all__ = ["MessageDeltaUsage", "Usage"]
+
+
+@wire_base
+class Billing(WireObject):
+    """The members that the usage of a message and that of a message_delta have in common."""
+
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation: dict[str, Any] | None = None
+    output_tokens_details: dict[str, Any] | None = None
+    server_tool_use: dict[str, Any] | None = None
+    service_tier: str | None = None
+    inference_geo: str | None = None
+    speed: str | None = None
+    iterations: list[Any] | None = None
+    fallback_credit: Any = None
+
+
+@wire_object
+class Usage(Billing):
+    """The tokens and everything else that is billed, as totals.
+
+    A member is None if it was not sent. 0 is a value that was sent.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+    @property
+    def total_input_tokens(self) -> int | None:
+        """The sum of `input_tokens` and both cache counters; None if none of them was sent."""
+        parts = (
+            self.input_tokens,
+            self.cache_creation_input_tokens,
+            self.cache_read_input_tokens,
+        )
+        said = [part for part in parts if part is not None]
+        return sum(said) if said else None
+
+
+@wire_object
+class MessageDeltaUsage(Billing):
+    """The totals so far, which replace the earlier ones. The members are those of `Usage`."""
+
+    output_tokens: int | None
+    input_tokens: int | None = None
