@@ -8,7 +8,7 @@ from typing import Final
 
 import tables
 from sansio_stream.errors import Verdict
-from sansio_stream.machine import VERDICTS
+from sansio_stream.outcome import VERDICTS
 from sansio_stream.transitions import STATES, TRANSITIONS, Action, Decision, State
 from tables import table
 

@@ -22,9 +22,13 @@ The modules, in the order of their imports, which is also a good order to read t
     reading       frame -> event and its flaws
     transitions   legality: the table of states, the rules of the blocks
     blocks        fold: deltas -> a block
+    members       fold: message_deltas -> the members of a message
     snapshot      fold: events -> message
     fast_path     recognises the most common frames by their bytes
-    machine       the loop, the verdict: StreamMachine
+    outcome       what was tolerated, what ended the stream, its verdict
+    inbox         what was received, in its order
+    reader        the loop: frames -> events, judged and folded
+    machine       StreamMachine
     encode        events -> bytes, message -> events
     message_json  message <-> JSON text, without loss
     request       parameters -> HTTP request, response -> an error if it is one, retries

@@ -142,6 +142,10 @@ class DeltaTemplate:
         self._delta = delta
         self._set_text, self._set_none = SETTERS[delta]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What matches and what sets members is derived.
+        return DeltaTemplate, (self.prefix, self.suffix, self.index, self._delta)
+
     def read(self, buffer: bytes, pos: int) -> tuple[ContentBlockDeltaEvent, str, int] | None:
         """Read a frame that begins at `pos`: return its event, its text, and where it ends.
 

@@ -29,12 +29,12 @@ class FrameBuffer:
     Others read the attributes and call the methods. They never write.
 
     Attributes:
+        base: where the text begins in the body.
         text: bytes that are whole frames, or whole lines. Those before `pos` were consumed.
         pos: the index in `text` of the first byte that was not consumed.
         frames: how many frames with data were consumed.
         frame_offset: where the last one begins in the body; None before the first.
-        frame_start: where the frame begins of which lines were consumed, and not its end; None
-            between two frames.
+        frame_start: where the frame begins whose lines are being consumed; None between frames.
         partial_limit: how many bytes of a partial frame may be held before somebody must look at
             them, because of a limit; 0 while something waits to be looked at.
 
@@ -43,7 +43,6 @@ class FrameBuffer:
     """
 
     __slots__ = (
-        "_base",
         "_by_lines",
         "_chunks",
         "_head",
@@ -53,6 +52,7 @@ class FrameBuffer:
         "_partial",
         "_refused",
         "_unread",
+        "base",
         "frame_offset",
         "frame_start",
         "frames",
@@ -66,7 +66,7 @@ class FrameBuffer:
         # The body in order: what was dropped (its length, and its first bytes while there was no
         # frame), the text, the partial frame, the chunks that nobody has looked at (and their
         # length), and the length of what exceeds the limit of the body.
-        self._base = 0
+        self.base = 0
         self._head = bytearray()
         self.text = b""
         self.pos = 0
@@ -100,7 +100,7 @@ class FrameBuffer:
             elif not self._by_lines and len(partial) + len(data) <= limit:
                 if data.endswith(b"\n\n") and not partial:
                     # As `_add_frames` does it. Without the calls a frame costs a tenth less.
-                    self._base += len(self.text)
+                    self.base += len(self.text)
                     self.text = data
                     self.pos = 0
                 else:
@@ -140,11 +140,8 @@ class FrameBuffer:
             data = data[1:]
         if self.frame_start is not None or CR in data:
             self._add_lines(data)
-            if (
-                self.frame_start is None
-                and not self.text.strip(b"\r\n")
-                and self._limits.event_bytes
-            ):
+            is_blank = not self.text.strip(b"\r\n")
+            if is_blank and self.frame_start is None and self._limits.event_bytes:
                 self.pos = len(self.text)  # blank lines between frames
         else:
             self._add_frames(data)
@@ -177,7 +174,7 @@ class FrameBuffer:
     def _set_text(self, text: bytes) -> None:
         if not self.frames:
             self._keep_head(self.text)
-        self._base += len(self.text)
+        self.base += len(self.text)
         self.text = text
         self.pos = 0
 
@@ -190,30 +187,17 @@ class FrameBuffer:
     @property
     def offset(self) -> int:
         """Where the first byte is that was not consumed."""
-        return self._base + self.pos
+        return self.base + self.pos
 
     @property
     def position(self) -> int:
         """Where the received bytes end; never beyond the limit of the body."""
-        return self._base + len(self.text) + len(self._partial) + self._unread
+        return self.base + len(self.text) + len(self._partial) + self._unread
 
     @property
     def received(self) -> int:
         """How many bytes were received, those beyond the limit too."""
         return self.position + self._refused
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether bytes came beyond the limit of the body."""
-        return self._refused > 0
-
-    def index_of(self, offset: int) -> int:
-        """Return the index in `text` of a place in the body."""
-        return offset - self._base
-
-    def offset_of(self, index: int) -> int:
-        """Return the place in the body of an index in `text`."""
-        return self._base + index
 
     @property
     def start_of_frame(self) -> int:
@@ -227,13 +211,13 @@ class FrameBuffer:
 
     def since(self, offset: int) -> bytes:
         """Return the consumed bytes from a place on, or none if they came apart."""
-        return self.text[offset - self._base : self.pos] if offset >= self._base else b""
+        return self.text[offset - self.base : self.pos] if offset >= self.base else b""
 
     # Consuming.
 
     def advance(self, end: int) -> None:
         """Consume a whole frame with data, which ends before the index `end` of the text."""
-        self.frame_offset = self._base + self.pos
+        self.frame_offset = self.base + self.pos
         self.pos = end
         self.frames += 1
         if end == len(self.text):
@@ -332,7 +316,7 @@ class FrameBuffer:
 
     def discard(self) -> None:
         """Consume everything without a look."""
-        self._base = self.position
+        self.base = self.position
         self.text = b""
         self.pos = 0
         self._partial.clear()

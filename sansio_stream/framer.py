@@ -156,7 +156,7 @@ class Framer:
             return self._take_line()  # one of its lines says where it is too long
         self.buffer.advance(end)
         name, data = usual.groups(b"")
-        return self._frame(name, data, self.buffer.offset_of(pos), end - pos)
+        return self._frame(name, data, self.buffer.base + pos, end - pos)
 
     def _skip_idle_lines(self) -> bool:
         """Skip the comments, and between frames the blank lines, that come next, in one step.
@@ -175,7 +175,7 @@ class Framer:
 
     def _index_of_limit(self) -> int:
         """Return the index in the text where the frame exceeds its limit."""
-        return self.buffer.index_of(self.buffer.start_of_frame) + self._limits.event_bytes
+        return self.buffer.start_of_frame - self.buffer.base + self._limits.event_bytes
 
     def _take_lines(self) -> Frame | None:
         """Read the lines that come next, and the blank one if it is there, in one step.
@@ -196,7 +196,7 @@ class Framer:
         buffer.consume(end)
         self._fields.parse(fields_of(lines[1]), start)
         if lines[2]:
-            return self._end_of_frame(buffer.offset_of(lines.start(2) + 1))
+            return self._end_of_frame(buffer.base + lines.start(2) + 1)
         return None
 
     def _take_line(self) -> Frame | None:
@@ -272,7 +272,7 @@ class Framer:
         line = buffer.partial_line()
         if line is not None:
             self._check_size(buffer.offset, buffer.position, line)
-        if buffer.is_refused:
+        if buffer.received > buffer.position:
             maximum = self._limits.total_bytes or 0
             raise LimitError(
                 f"the body is larger than {maximum} bytes",

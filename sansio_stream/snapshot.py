@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import bisect
 import operator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .blocks import GrowingBlock
-from .codec import CopyTemplate, copy_with, decode, evolve, said_null, with_wire, wrong_types
+from .codec import CopyTemplate, evolve
 from .events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -30,8 +30,8 @@ from .events import (
     UnknownEvent,
 )
 from .losses import may_be_input, may_hold_input
-from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock, Usage
-from .payloads import added_members, usage_of
+from .members import GrowingMembers
+from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock
 from .reading import EventSource, limit_error_of
 from .tool_input import GrowingText
 from .transitions import State, tool_ids_of
@@ -64,20 +64,16 @@ class Fold:
 
     __slots__ = (
         "_blocks",
-        "_changes",
         "_latest",
         "_limits",
         "_lost_indexes",
+        "_members",
         "_newest",
         "_open_inputs",
         "_partial_strings",
         "_running",
         "_shown",
-        "_size",
-        "_start",
         "_template",
-        "_usage",
-        "_wire_changes",
         "has_lost",
         "message_id",
         "next_index",
@@ -91,12 +87,7 @@ class Fold:
         self._partial_strings = partial_strings
         self.state = State.WAITING
         self.message_id: str | None = None
-        # The message as it began, and what has changed in it since, by member: values of typed
-        # members, and what is on the wire for others. Kept apart until somebody looks, because a
-        # copy of the message costs as much as it has members.
-        self._start: Message | None = None
-        self._changes: dict[str, Any] = {}
-        self._wire_changes: dict[str, Any] = {}
+        self._members: GrowingMembers | None = None
         self._template: CopyTemplate[Message] | None = None
         # All blocks, ordered by (index, arrival), and the newest of each index.
         self._blocks: list[GrowingBlock] = []
@@ -109,9 +100,6 @@ class Fold:
         # belong to the one that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
-        # What message_deltas have said: the usage, merged, and how much it was in bytes.
-        self._usage: dict[str, Any] | None = None
-        self._size = 0
         # The last snapshot, if nothing has changed since except, maybe, the block that `running`
         # returned, because `append` is called there and not here; and that block in the snapshot.
         self._latest: Message | None = None
@@ -133,7 +121,7 @@ class Fold:
 
     def snapshot(self) -> Message | None:
         """Return the message as of now, None before it began; one object until the next change."""
-        if self._start is None:
+        if self._members is None:
             return None
         running = self._running
         if self._latest is not None and (running is None or running.latest is self._shown):
@@ -143,15 +131,7 @@ class Fold:
         if self._template is not None:
             self._latest = self._template.make(content)
             return self._latest
-        changes = dict(self._changes)
-        if content:
-            changes["content"] = content
-        if self._usage is not None:
-            changes["usage"] = decode(Usage, self._usage)
-        message = copy_with(self._start, **changes) if changes else self._start
-        if self._wire_changes:
-            message = with_wire(message, **self._wire_changes)
-        self._latest = message
+        self._latest = message = self._members.message(content)
         if self.open_blocks:
             # The next message differs in its blocks only, until an event changes the message.
             self._template = CopyTemplate(message, "content")
@@ -174,14 +154,14 @@ class Fold:
         return self._newest.get(index)
 
     @property
-    def _begun(self) -> Message:
-        assert self._start is not None, "the table admits nothing of a message before its start"
-        return self._start
+    def _begun(self) -> GrowingMembers:
+        assert self._members is not None, "the table admits nothing of a message before its start"
+        return self._members
 
     @property
     def stop_reason(self) -> str | None:
         """The stop reason as of now; None for an empty one."""
-        return self._changes.get("stop_reason", self._begun.stop_reason) or None
+        return self._begun.stop_reason
 
     @property
     def has_tool_use(self) -> bool:
@@ -189,19 +169,8 @@ class Fold:
         return any(isinstance(block.start, ToolUseBlock) for block in self._blocks)
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Whether a counter of input tokens falls to 0 without `iterations` that explain it."""
-        if usage.iterations is not None:
-            return False
-        return any(getattr(usage, name) == 0 and (self._counter(name) or 0) > 0 for name in FALLING)
-
-    def _counter(self, name: str) -> int | None:
-        """Return a counter of the usage as of now; None where none was said."""
-        if self._usage is None:
-            count: int | None = getattr(self._begun.usage, name)
-            return count
-        # What message_start had in its place may have another type.
-        said = self._usage.get(name)
-        return said if type(said) is int else None
+        """Whether a counter of input tokens falls to 0 without a reason."""
+        return self._begun.counters_fall(usage)
 
     def check_limits(self, event: MessageStreamEvent, source: EventSource) -> None:
         """Raise LimitError if the message would be too large with an event folded into it."""
@@ -214,7 +183,7 @@ class Fold:
             case MessageStartEvent(message=message):
                 self._check_blocks(len(message.content), source)
             case MessageDeltaEvent():
-                self._check_size(self._size, source)
+                self._check_size(self._begun.size, source)
             case _:
                 pass
 
@@ -255,19 +224,16 @@ class Fold:
                 self._open_inputs.discard(self._newest[index])
                 event = evolve(event, content_block=self._newest[index].block())
             case MessageStartEvent(message=message):
-                self._start = message
+                self._members = GrowingMembers(message)
                 self.message_id = message.id
-                if message.stop_reason == "":
-                    self._changes["stop_reason"] = None
                 self.tool_ids.update(tool_ids_of(message.content))
                 for index, block in enumerate(message.content):
                     text = self._new_input_text() if isinstance(block, InputBlock) else None
                     self._add_block(GrowingBlock(index, block, text, is_stopped=True))
             case MessageDeltaEvent():
-                self._size += size
-                self._amend_message(event)
+                self._begun.amend(event, size)
             case _:
-                self._changes["complete"] = not self.has_lost
+                self._begun.set("complete", not self.has_lost)
                 event = evolve(event, message=self.snapshot())
         return event
 
@@ -303,7 +269,8 @@ class Fold:
                 return
             case MessageStartEvent(message=message):
                 # A second one is kept out, and has no block here.
-                for each in self._blocks if message is self._start else ():
+                is_first = self._members is not None and message is self._members.start
+                for each in self._blocks if is_first else ():
                     each.lose_input()
                 return
             case MessageDeltaEvent():
@@ -328,7 +295,7 @@ class Fold:
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")
             if isinstance(model, str):
-                self._changes["model"] = model
+                self._begun.set("model", model)
         self.tool_ids.update(tool_ids_of([block]))
 
     def _add_block(self, block: GrowingBlock) -> None:
@@ -338,41 +305,3 @@ class Fold:
 
     def _new_input_text(self) -> GrowingText:
         return GrowingText(partial_strings=self._partial_strings, max_depth=self._limits.depth)
-
-    def _amend_message(self, event: MessageDeltaEvent) -> None:
-        """Merge a message_delta: what was said replaces what was said before, null says nothing.
-
-        An explicit null of `stop_details` counts: a refusal may be taken back.
-        """
-        delta = event.delta
-        said = {
-            "stop_reason": delta.stop_reason or None,
-            "stop_sequence": delta.stop_sequence,
-            "stop_details": delta.stop_details,
-            "container": delta.container,
-            "safeguard_results": delta.safeguard_results,
-            "context_management": event.context_management,
-            "input_transformations": event.input_transformations,
-        }
-        self._wire_changes.update(added_members(event))
-        if said_null(delta, "stop_details"):
-            self._changes["stop_details"] = self._wire_changes["stop_details"] = None
-        elif delta.stop_details is not None:
-            self._wire_changes.pop("stop_details", None)
-        self._changes.update((name, value) for name, value in said.items() if value is not None)
-        # Totals: they replace, they are never added; 0 is a value. Counters that we do not know are
-        # kept. Decoded when somebody looks: they are merged in the size of what was said.
-        usage = usage_of(event)
-        mute = wrong_types(usage)
-        counts = {
-            name: value
-            for name, value in usage.to_dict().items()
-            if value is not None and name not in mute
-        }
-        if counts:
-            self._usage = self._usage or self._begun.usage.to_dict()
-            self._usage.update(counts)
-
-
-FALLING: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-"""The counters that never fall to 0 by themselves."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import sansio_stream.fast_path as fast_path_module
-import sansio_stream.machine as machine_module
+import sansio_stream.reader as reader_module
 from sansio_stream import (
     APIError,
     ContentBlockDeltaEvent,
@@ -534,7 +534,7 @@ def on_plain_path(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(frame.data)
         return read_frame(frame, limits)
 
-    monkeypatch.setattr(machine_module, "read_frame", noted)
+    monkeypatch.setattr(reader_module, "read_frame", noted)
     return read
 
 
@@ -625,7 +625,7 @@ def test_a_delta_of_another_kind_costs_two_on_the_plain_path(on_plain_path: list
     assert len(on_plain_path) == 2
 
 
-def test_a_machine_that_was_pickled_learns_again(on_plain_path: list[str]) -> None:
+def test_a_machine_that_was_pickled_need_not_learn_again(on_plain_path: list[str]) -> None:
     machine = begun(TEXT)
     deltas_of(machine, api(0, "word "))
     for duplicate in (through_pickle, copy.deepcopy):
@@ -633,7 +633,7 @@ def test_a_machine_that_was_pickled_learns_again(on_plain_path: list[str]) -> No
         on_plain_path.clear()
         for _ in range(5):
             deltas_of(machine, api(0, "word "))
-        assert len(on_plain_path) == 1
+        assert on_plain_path == []
     block = machine.block(0)
     assert isinstance(block, TextBlock)
     assert block.text == 11 * "word "

@@ -19,7 +19,7 @@ import sansio_stream.capture as capture_module
 import sansio_stream.encode as encode_module
 import sansio_stream.frame_buffer as buffer_module
 import sansio_stream.frames as frames_module
-import sansio_stream.machine as machine_module
+import sansio_stream.outcome as outcome_module
 import sansio_stream.partial_json.whole as json_module
 import seeds
 import targets
@@ -33,14 +33,15 @@ from sansio_stream import (
     PartialJSON,
     SSEDecoder,
     State,
-    StreamMachine,
     Verdict,
     ViolationCode,
 )
 from sansio_stream.blocks import GrowingBlock
 from sansio_stream.errors import LocatedFlaw, ViolationLog
 from sansio_stream.frame_buffer import FrameBuffer
+from sansio_stream.outcome import Outcome
 from sansio_stream.partial_json.decoding import DECODER
+from sansio_stream.reader import EventReader
 from sansio_stream.snapshot import Fold
 
 pytestmark = pytest.mark.exhaustive
@@ -160,12 +161,10 @@ def stale(self: GrowingBlock, delta: Any, size: int, grow: Any = GrowingBlock.gr
     self.latest = block
 
 
-def hoarding(
-    self: StreamMachine, reading: Any, *more: Any, admit: Any = StreamMachine._admit
-) -> Any:
+def hoarding(self: EventReader, source: Any, admit: Any = EventReader._admit) -> Any:
     """Keeps whatever came."""
-    vars(self).setdefault("history", []).append(reading)
-    return admit(self, reading, *more)
+    self._fold.tool_ids.add(f"{source} {len(self._fold.tool_ids)}")
+    return admit(self, source)
 
 
 def mute(self: Any, *_: object) -> None:
@@ -258,23 +257,26 @@ BROKEN = {
         "fed in pieces",
     ),
     "a machine goes on after an error": Breakage(
-        *("stream_machine", StreamMachine, "_raise_if_failed", mute),
+        *("stream_machine", Outcome, "raise_if_failed", mute),
         seed(HELLO, *ONE_BYTE),
         "is not raised again",
     ),
     "who is strict tolerates everything": Breakage(
-        *("stream_machine", StreamMachine, "_note", StreamMachine._record),
+        *("stream_machine", Outcome, "note", Outcome.record),
         seed(b"x\n" + HELLO),
         "strict, and it tolerates",
     ),
     "the end takes the verdict back": Breakage(
-        *("stream_machine", StreamMachine, "_conclude"),
-        after(StreamMachine._conclude, lambda self: setattr(self, "_verdict", Verdict.TRUNCATED)),
+        *("stream_machine", EventReader, "_conclude"),
+        after(
+            EventReader._conclude,
+            lambda self: setattr(self._outcome, "verdict", Verdict.TRUNCATED),
+        ),
         seed(HELLO),
         "a verdict has changed",
     ),
     "a cut message is a whole one": Breakage(
-        *("stream_machine", machine_module, "VERDICTS", dict.fromkeys(State, Verdict.COMPLETE)),
+        *("stream_machine", outcome_module, "VERDICTS", dict.fromkeys(State, Verdict.COMPLETE)),
         seed(HELLO[:-60]),
         "complete without the proof",
     ),
@@ -284,7 +286,7 @@ BROKEN = {
         "the first loss",
     ),
     "a loss makes nothing damaged": Breakage(
-        *("stream_machine", machine_module, "ENDED", ()),
+        *("stream_machine", outcome_module, "ENDED", ()),
         seed(CUT_CALL.partition(b"event: message_stop")[0]),
         "UNTERMINATED, and",
     ),
@@ -320,12 +322,12 @@ BROKEN = {
         r"\d\d blocks",
     ),
     "a machine keeps whatever came": Breakage(
-        *("stream_machine", StreamMachine, "_admit", hoarding),
+        *("stream_machine", EventReader, "_admit", hoarding),
         seed(b"data: {}\n\n", *LITTLE_MEMORY),
         "a machine holds",
     ),
     "each frame is worked on too long": Breakage(
-        *("cost", StreamMachine, "_admit", before(StreamMachine._admit, lambda *_: idle(5_000))),
+        *("cost", EventReader, "_admit", before(EventReader._admit, lambda *_: idle(5_000))),
         seed(b"data:x\n\n" * 40),
         "would be enough",
     ),

@@ -18,7 +18,7 @@ from sansio_stream.errors import (
     Verdict,
     excerpt,
 )
-from sansio_stream.machine import shown
+from sansio_stream.outcome import shown
 from sansio_stream.request import check_response
 from sansio_stream.request.responses import undecoded
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from ..errors import APIError, APIStatusError, Verdict
 from ..events import ErrorEvent
-from ..machine import StreamMachine, status_error_of
+from ..machine import StreamMachine
+from ..outcome import status_error_of
 from .headers import Headers
 from .responses import BODY_NEEDED, BodyNeeded
 

@@ -1,0 +1,216 @@
+"""How a stream goes: what was tolerated, what ended it, and its verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .errors import (
+    APIError,
+    APIStatusError,
+    IncompleteMessageError,
+    Limits,
+    LocatedFlaw,
+    NotAnEventStreamError,
+    ProtocolError,
+    Verdict,
+    Violation,
+    ViolationCode,
+    ViolationLog,
+    copy_for_raise,
+    equivalent_status,
+    status_error,
+)
+from .transitions import State
+
+if TYPE_CHECKING:
+    from .errors.exceptions import AnyAPIError
+    from .events import ErrorEvent
+    from .message import Message
+
+
+class Outcome:
+    """The violations of a stream, the error that ended it, and its verdict.
+
+    Attributes:
+        strict: whether every violation is fatal.
+        verdict: how the stream ended; PENDING until then. It changes once.
+        log: the violations.
+        error_event: the server's error event, or None.
+        fatal: the latched error, or None. It is never raised itself, only copies of it.
+        connection_error: the text of the exception that broke the connection, or None.
+
+    Args:
+        limits: `violations` applies.
+    """
+
+    __slots__ = (
+        "_blank_lines_are_missing",
+        "connection_error",
+        "error_event",
+        "fatal",
+        "log",
+        "strict",
+        "verdict",
+    )
+
+    def __init__(self, limits: Limits, *, strict: bool) -> None:
+        self.strict = strict
+        self.verdict = Verdict.PENDING
+        self.log = ViolationLog(limits)
+        self.error_event: ErrorEvent | None = None
+        self.fatal: ProtocolError | None = None
+        self.connection_error: str | None = None
+        self._blank_lines_are_missing = False
+
+    # Violations.
+
+    def note(self, flaw: LocatedFlaw, event_number: int) -> bool:
+        """Record a violation, or in strict mode raise it. Return whether content was lost by it."""
+        if self.strict and flaw.code.is_fatal_if_strict:
+            raise ProtocolError(
+                flaw.code.meaning, code=flaw.code, byte_offset=flaw.offset, raw=flaw.excerpt
+            )
+        return self.record(flaw, event_number)
+
+    def record(self, flaw: LocatedFlaw, event_number: int) -> bool:
+        """Record a violation. Return whether content was lost by it."""
+        if flaw.loses_content and self.verdict is not Verdict.PENDING:
+            # What follows the end of the message is not part of it.
+            flaw = flaw._replace(loses_content=False)
+        self._blank_lines_are_missing |= flaw.code is ViolationCode.MISSING_BLANK_LINE
+        self.log.add(flaw, event_number)
+        return flaw.loses_content
+
+    def needs_excerpt(self, *, loses_content: bool) -> bool:
+        """Whether the next violation will be kept or raised, and not only counted."""
+        return self.strict or self.log.keeps_one_more(loses_content=loses_content)
+
+    def count(self, *, loses_content: bool) -> bool:
+        """Count a violation that is not kept. Return whether content was lost by it."""
+        self.log.count_more(1)
+        return loses_content and self.verdict is Verdict.PENDING
+
+    # The end.
+
+    def stop(self, *, has_lost: bool) -> None:
+        """Note message_stop."""
+        self.verdict = Verdict.DAMAGED if has_lost else Verdict.COMPLETE
+
+    def server_error(self, event: ErrorEvent) -> None:
+        """Note an error event."""
+        self.verdict = Verdict.ERRORED
+        self.error_event = event
+
+    def lost_connection(self, exc: BaseException) -> None:
+        """Note what broke the connection. Only its text is kept."""
+        self.connection_error = shown(exc)
+
+    def end(self, verdict: Verdict, *, has_lost: bool) -> None:
+        """Note the end of the body, and the verdict that it gives if there is none before."""
+        if self.verdict is Verdict.PENDING:
+            is_damaged = has_lost and verdict in ENDED
+            self.verdict = Verdict.DAMAGED if is_damaged else verdict
+
+    def latch(self, error: ProtocolError) -> None:
+        """Note a fatal error, which already has its context."""
+        self.fatal = copy_for_raise(error)
+
+    def break_off(self) -> None:
+        """Note that a fatal error ends the stream."""
+        if self.verdict is Verdict.PENDING:
+            self.verdict = Verdict.BROKEN
+
+    def raise_if_failed(self) -> None:
+        """Raise a copy of the latched error, if there is one."""
+        if self.fatal is not None:
+            raise copy_for_raise(self.fatal)
+
+    @property
+    def accepts_message(self) -> bool:
+        """Whether the verdict allows a final message."""
+        is_unterminated = self.verdict is Verdict.UNTERMINATED
+        return self.verdict is Verdict.COMPLETE or (is_unterminated and not self.strict)
+
+    # Exceptions.
+
+    def in_context(
+        self, error: AnyAPIError, message: Message | None, *, has_content: bool
+    ) -> AnyAPIError:
+        """Set the attributes that every APIError has. Return the error."""
+        return error.annotate(
+            partial_message=message, verdict=self.verdict, content_emitted=has_content
+        )
+
+    def failure(self, head: bytes) -> APIError:
+        """Return the exception that says why there is no final message, without its context.
+
+        Args:
+            head: the first bytes of a body that is no event stream.
+        """
+        if self.verdict is Verdict.ERRORED and self.error_event is not None:
+            return status_error_of(self.error_event)
+        if self.verdict is Verdict.NOT_AN_EVENT_STREAM:
+            text = head.decode("utf-8", "replace")
+            return NotAnEventStreamError(
+                f"{self.verdict.value}: {text[:80]!r} (`check_response` says more if it is called"
+                " before with the status and the headers)",
+                raw=text,
+            )
+        loss = self.log.first_loss if self.verdict is Verdict.DAMAGED else None
+        sentence = self.verdict.value
+        if loss is not None:
+            sentence += f": {loss.code.meaning} ({place_of(loss)})"
+        elif self._blank_lines_are_missing:
+            sentence += f": {ViolationCode.MISSING_BLANK_LINE.meaning}"
+        if self.connection_error is not None:
+            sentence += f": {self.connection_error}"
+        return IncompleteMessageError(sentence, first_loss=loss)
+
+
+VERDICTS: Final[dict[State, Verdict]] = {
+    State.WAITING: Verdict.EMPTY,
+    State.OPEN: Verdict.TRUNCATED,
+    State.CLOSING: Verdict.UNTERMINATED,
+}
+"""The verdict of a body that ends in a state, if there is none before and nothing was lost."""
+
+ENDED: Final = (Verdict.UNTERMINATED, Verdict.EMPTY)
+"""The verdicts of an end that become DAMAGED if content was lost."""
+
+
+def verdict_of_end(state: State, *, is_whole: bool) -> Verdict:
+    """Return the verdict of a body that ends in a state; PENDING if the state has one already.
+
+    Args:
+        state: where the stream is.
+        is_whole: whether all blocks have stopped, and no content was cut.
+    """
+    verdict = VERDICTS.get(state, Verdict.PENDING)
+    return Verdict.TRUNCATED if verdict is Verdict.UNTERMINATED and not is_whole else verdict
+
+
+def place_of(violation: Violation) -> str:
+    """Return the code of a violation and its place, in words."""
+    place = f"{violation.code}, event {violation.event_number}"
+    if violation.byte_offset is not None:
+        place += f", byte offset {violation.byte_offset}"
+    return place
+
+
+def status_error_of(event: ErrorEvent) -> APIStatusError:
+    """Return the exception of an error event, with the equivalent HTTP status."""
+    return status_error(
+        event.message or "the server sent an error",
+        status_code=equivalent_status(event.error_type, default=event.code or 500),
+        type=event.error_type,
+        request_id=event.request_id,
+        body=event.to_dict() if event.raw is None else event.raw,
+    )
+
+
+def shown(exc: BaseException) -> str:
+    """Return the repr of a foreign exception, or of its class where that fails."""
+    try:
+        return repr(exc)
+    except Exception:  # noqa: BLE001  (it is not ours, and it is being handled)
+        return repr(type(exc))
