@@ -49,7 +49,8 @@ from .machine import *
 from .message import *
 from .message_json import *
 from .observer import *
-from .partial_json import *
+from .partial_json.errors import *
+from .partial_json.parser import *
 from .payloads import *
 from .report import *
 from .request.body import *

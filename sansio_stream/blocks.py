@@ -34,6 +34,8 @@ from .tool_input import GrowingText, InputError, ToolInput, holds_infinity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .message import Message
+
 # How a delta changes a block: one object for each member that it touches.
 
 
@@ -156,6 +158,7 @@ class GrowingBlock:
         is_stopped: whether it has stopped.
         size: the bytes of its start and its deltas.
         latest: the block of a snapshot as of now; None if it must be made first.
+        message: the last snapshot of the message, until something is appended.
         run: the fragments that `append` adds to.
         input_text: the JSON text of its input, if it is a block with an input.
 
@@ -177,6 +180,7 @@ class GrowingBlock:
         "input_text",
         "is_stopped",
         "latest",
+        "message",
         "run",
         "size",
         "start",
@@ -196,6 +200,7 @@ class GrowingBlock:
         self.is_stopped = is_stopped
         self.size = size
         self.run: list[str] = []
+        self.message: Message | None = None
         self._texts: dict[str, list[str]] = {}
         self._items: dict[str, list[Any]] = {}
         self._values: dict[str, Any] = {}
@@ -228,7 +233,15 @@ class GrowingBlock:
         """
         self.run.append(text)
         self.size += size
-        self.latest = None
+        self.latest = self.message = None
+
+    def keep(self, message: Message | None) -> None:
+        """Keep a snapshot of the message until something is appended; None for none.
+
+        It is kept here because `append` must drop it: a text that a snapshot holds cannot grow in
+        place.
+        """
+        self.message = message
 
     def join_run(self) -> None:
         """Join the fragments of the run. Those of an input stay: its moments count them."""

@@ -55,22 +55,28 @@ class FrameSource(Protocol):
     @property
     def at_frame_start(self) -> bool:
         """Whether the next byte of the buffer begins a frame, and no flaw waits for it."""
+        ...
 
     @property
     def is_other_content(self) -> bool:
         """Whether the body has no frame, and something in it is of another format."""
+        ...
 
     def next_frame(self) -> Frame | None:
         """Return the next whole frame with data; None if more bytes are needed."""
+        ...
 
     def finish(self) -> Frame | None:
         """Return what is left of a frame without its end, once, at the end of the body."""
+        ...
 
     def take_flaws(self) -> tuple[tuple[LocatedFlaw, ...], int]:
         """Return the flaws that no frame carried, and how many more there were. Forget them."""
+        ...
 
     def discard(self) -> None:
         """Consume everything without a look."""
+        ...
 
 
 class FlawBuffer:

@@ -84,9 +84,10 @@ class Inbox:
 
     def finish(self) -> Frame | None:
         """Return what is left of a frame without its blank line, at the end of the body."""
+        before = self.buffer.frames
         frame = self.framer.finish()
-        if frame is not None and not frame.data:
-            self._frameless += 1  # the buffer counts frames with data
+        if frame is not None:
+            self._frameless += self.buffer.frames == before  # the buffer counts frames with data
         return frame
 
     def discard(self) -> None:

@@ -72,7 +72,6 @@ class Fold:
         "_open_inputs",
         "_partial_strings",
         "_running",
-        "_shown",
         "_template",
         "has_lost",
         "message_id",
@@ -100,11 +99,10 @@ class Fold:
         # belong to the one that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
-        # The last snapshot, if nothing has changed since except, maybe, the block that `running`
-        # returned, because `append` is called there and not here; and that block in the snapshot.
-        self._latest: Message | None = None
+        # The block that texts are appended to, which keeps the last snapshot; without one it is
+        # kept here. None if the message has changed since.
         self._running: GrowingBlock | None = None
-        self._shown: ContentBlock | None = None
+        self._latest: Message | None = None
         self.has_lost = False
 
     @property
@@ -124,18 +122,27 @@ class Fold:
         if self._members is None:
             return None
         running = self._running
-        if self._latest is not None and (running is None or running.latest is self._shown):
-            return self._latest
+        latest = self._latest if running is None else running.message
+        if latest is not None:
+            return latest
         content = tuple([each.latest or each.block() for each in self._blocks])
-        self._shown = None if running is None else running.latest
         if self._template is not None:
-            self._latest = self._template.make(content)
-            return self._latest
-        self._latest = message = self._members.message(content)
-        if self.open_blocks:
+            message = self._template.make(content)
+        else:
+            message = self._members.message(content)
+        if running is None:
+            self._latest = message
+        else:
+            running.keep(message)
+        if self._template is None and self.open_blocks:
             # The next message differs in its blocks only, until an event changes the message.
             self._template = CopyTemplate(message, "content")
         return message
+
+    def _forget_snapshot(self) -> None:
+        self._latest = None
+        if self._running is not None:
+            self._running.keep(None)
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with that index as of now, or None."""
@@ -144,7 +151,7 @@ class Fold:
 
     def running(self, index: int, member: str) -> GrowingBlock:
         """Return the newest block with that index, which must be there, to `append` to a member."""
-        self._latest = None
+        self._forget_snapshot()
         self._running = block = self._newest[index]
         block.begin_run(member)
         return block
@@ -210,7 +217,7 @@ class Fold:
         self.state = state or self.state
         if isinstance(event, APART):
             return event
-        self._latest = None
+        self._forget_snapshot()
         if not isinstance(event, ContentBlockDeltaEvent):
             self._template = None
         match event:
@@ -249,7 +256,7 @@ class Fold:
         that starts at its index. Of the blocks that came with a message_start nobody knows which
         one has lost something.
         """
-        self._latest = None
+        self._forget_snapshot()
         self.has_lost = True
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):

@@ -180,15 +180,19 @@ class BlockView(Protocol):
     @property
     def is_stopped(self) -> bool:
         """Whether the block has stopped."""
+        ...
 
     def accepts(self, delta: ContentBlockDelta) -> bool:
         """Whether a delta of that class folds into a block of this class."""
+        ...
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
         """Return the violation if the delta replaces another value that the block has."""
+        ...
 
     def has_signature_of(self, delta: ContentBlockDelta) -> bool:
         """Whether the delta holds nothing but the signature that the block has already."""
+        ...
 
 
 class MessageView(Protocol):
@@ -197,36 +201,45 @@ class MessageView(Protocol):
     @property
     def state(self) -> State:
         """Where the stream is."""
+        ...
 
     @property
     def message_id(self) -> str | None:
         """The id of the open message."""
+        ...
 
     @property
     def stop_reason(self) -> str | None:
         """The stop reason so far."""
+        ...
 
     @property
     def next_index(self) -> int:
         """The index that a new block should have."""
+        ...
 
     @property
     def open_blocks(self) -> int:
         """How many blocks have not stopped."""
+        ...
 
     @property
     def tool_ids(self) -> AbstractSet[str]:
         """The ids of the tool calls so far."""
+        ...
 
     @property
     def has_tool_use(self) -> bool:
         """Whether a block is a call of a client tool."""
+        ...
 
     def find(self, index: int) -> BlockView | None:
         """Return the newest block with that index, or None."""
+        ...
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
         """Whether a counter of input tokens falls to 0 without a reason."""
+        ...
 
 
 def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
