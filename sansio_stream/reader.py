@@ -182,15 +182,15 @@ class EventReader:
         """Return the next event that is not kept out of the message, or None if nothing is left."""
         event: MessageStreamEvent | None = None
         while event is None:
-            match self._framed(self._inbox.next):
-                case None:
-                    return None
-                case EofStage.PARTIAL_FRAME:
-                    event = self._take_partial_frame()
-                case EofStage.VERDICT:
-                    self._conclude()
-                case source:
-                    event = self._admit(source)
+            source = self._framed(self._inbox.next)
+            if source is None:
+                return None
+            if not isinstance(source, EofStage):
+                event = self._admit(source)
+            elif source is EofStage.PARTIAL_FRAME:
+                event = self._take_partial_frame()
+            else:
+                self._conclude()
         return event
 
     def _framed(self, give: Callable[[], Given]) -> Given:
