@@ -688,7 +688,7 @@ def test_a_finding_names_the_fault_and_shows_the_smallest_stream() -> None:
         check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=["html_body"])
     text = str(caught.value)
     assert text.splitlines()[:2] == [
-        "html_body: A proxy's error page in the place of the stream, under HTTP 200.",
+        "html_body: A proxy sends its error page instead of the stream, under HTTP 200.",
         "  the message is reported as complete, but the verdict is NOT_AN_EVENT_STREAM",
     ]
     assert "<title>502" in text

@@ -1,7 +1,7 @@
 """An answer to a request as a value: a head, chunks with their times, and how it ends.
 
-Knows no server, no clock and no fault. What becomes of an answer on a connection is decided by who
-sends it.
+This module knows no server, no clock and no fault. The server that sends an answer decides how each
+part of it reaches the connection.
 """
 
 from __future__ import annotations

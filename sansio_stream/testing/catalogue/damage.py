@@ -1,7 +1,8 @@
-"""What a fault is: facts, and a function: a legal stream in, a damaged body out; or an answer of a
-server in, another one out.
+"""The class of a fault, and the legal stream that a fault damages.
 
-Knows no fault.
+A fault has facts and a function. The function of a fault of the bytes: a legal stream in, a damaged
+body out. The function of a fault of the connection: the answer of a server in, another answer out.
+This module knows no particular fault.
 """
 
 from __future__ import annotations
