@@ -17,14 +17,14 @@ from .damage import Fault
 
 __all__ = ["FAULTS", "PING", "failure"]
 
-# Answers that are no stream.
+# Answers that are not a stream.
 
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
 
 
 def instead(answer: Answer, status: int, content_type: str, body: str, **headers: str) -> Answer:
-    """Return an answer of another kind to the same request."""
+    """Return another answer to the same request."""
     data = body.encode()
     head = {"content-type": content_type} if content_type else {}
     return Answer(
@@ -40,7 +40,7 @@ def instead(answer: Answer, status: int, content_type: str, body: str, **headers
 
 
 def failure(answer: Answer, status: int, kind: str, message: str, **headers: str) -> Answer:
-    """Return a failure in the API's shape."""
+    """Return an error response in the format of the API."""
     body = {
         "type": "error",
         "error": {"type": kind, "message": message},
@@ -58,7 +58,7 @@ def answers(status: int, content_type: str, body: str) -> Change:
 
 
 def every_other(change: Change) -> Change:
-    """Return a change of the first request, the third, ..., so that who asks again is served."""
+    """Return a change of the first answer, the third, and so on. So a retry succeeds."""
     return lambda answer, asked: change(answer, asked) if asked.number % 2 else answer
 
 
@@ -76,7 +76,7 @@ PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
 def first(answer: Answer, size: int) -> tuple[Chunk, ...]:
-    """Return the first bytes of a body, in the chunks and at the times in which they came."""
+    """Return the first bytes of a body, in their chunks and with their times."""
     kept: list[Chunk] = []
     for chunk in answer.chunks:
         if size > 0:
@@ -86,7 +86,7 @@ def first(answer: Answer, size: int) -> tuple[Chunk, ...]:
 
 
 def middle_of(body: bytes) -> tuple[int, int]:
-    """Return where the middle frame begins and ends; a body without frames is one."""
+    """Return the start and the end of the middle frame. A body without frames is one frame."""
     frames = frames_of(body) or [(0, len(body))]
     return frames[len(frames) // 2]
 
@@ -98,12 +98,12 @@ def first_half(answer: Answer) -> tuple[Chunk, ...]:
 
 
 def half(end: End) -> Change:
-    """Return the change that sends the first half, and then ends so."""
+    """Return the change that sends the first half of the frames and then ends as given."""
     return lambda answer, _: attrs.evolve(answer, chunks=first_half(answer), end=end)
 
 
 def whole(end: End) -> Change:
-    """Return the change that sends all, and then ends so."""
+    """Return the change that sends all frames and then ends as given."""
     return lambda answer, _: attrs.evolve(answer, end=end)
 
 
@@ -166,7 +166,7 @@ def of_connection(name: str, description: str, change: Change) -> Fault:
 
 
 FAULTS: Final = (
-    # What the connection does.
+    # Faults of the end and of the head.
     of_connection("cut", "Half the frames arrive, then the connection closes.", half(End.CLOSED)),
     of_connection("cut_in_frame", "The connection closes inside a frame.", cut_in_frame),
     of_connection(
@@ -187,10 +187,10 @@ FAULTS: Final = (
     ),
     of_connection("no_head", "The connection closes without an answer.", no_head),
     of_connection("slow_head", "The head arrives one second late.", slow_head),
-    # How the body comes.
+    # Faults of the delivery of the body.
     of_connection("drip", "The body arrives byte by byte.", drip),
     of_connection("gzip", "The body is compressed with gzip, if the request accepts it.", zipped),
-    # No stream, though the status is 200.
+    # The status is 200, but the body is not a stream.
     of_connection("html_200", "An HTML page, with status 200.", answers(200, HTML, PAGE)),
     of_connection(
         "json_200", "A message that is not streamed, with status 200.", answers(200, JSON, MESSAGE)
@@ -223,4 +223,4 @@ FAULTS: Final = (
     ),
     of_connection("redirect", "A 307 to another path, which returns the answer.", redirect),
 )
-"""In the order in which to show them."""
+"""The faults of the connection, in the order in which the help and the page list them."""

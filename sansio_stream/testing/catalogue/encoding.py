@@ -194,7 +194,8 @@ def lost_blank_line(stream: LegalStream) -> Damage:
     broken = stream.tool_id(place)
     frame = plain.style.frame(stream.payloads[place])[: -len(stream.style.line_end)]
     body = plain.body_with_frame(place, frame)
-    # The name is that of the second; one that promises a payload is broken without it.
+    # The frame has the event name of its second part. The message is BROKEN if it needs that event,
+    # because the payload is unreadable. It does not need a ping or an unknown event.
     if stream.payloads[place + 1]["type"] in ("ping", "weather_report"):
         return Damage(body, Verdict.DAMAGED, broken=broken, codes=("missing_blank_line",))
     return Damage(body, Verdict.BROKEN, broken=broken)
@@ -207,8 +208,9 @@ UNNAMED: Final = "missing_event_name"
 
 
 def unreadable_delta(stream: LegalStream, place: int, data: str) -> Damage:
-    """Return the body with data that nobody can read in the place of a delta, under a name that
-    does not say what it is.
+    """Return the body with unreadable data instead of a delta.
+
+    The frame has a generic event name or none, so the name does not show that it was a delta.
     """
     name = stream.choose(OWN_NAMES)
     body = stream.body_with_frame(place, stream.style.frame_of(name, data))

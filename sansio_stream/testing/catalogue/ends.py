@@ -20,7 +20,7 @@ def nothing(stream: LegalStream) -> bytes:
 
 CUT_OFF: Final = (
     *("cut_frame", "unterminated_frame"),
-    # Of a last frame whose `event:` line is the one that was cut.
+    # The last frame has these if its `event:` line is cut.
     *("event_name_mismatch", "missing_event_name"),
     "missing_message_stop",
 )
@@ -29,7 +29,7 @@ ENDS: Final = {
     "stop_reason": Verdict.UNTERMINATED,
     "message_stop": Verdict.COMPLETE,
 }
-"""What the end of a body means, by the last of these that arrived."""
+"""The verdict at the end of a body, by the last of these that arrived."""
 
 
 def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
@@ -39,7 +39,7 @@ def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
     verdict = Verdict.EMPTY
     frames = stream.frames()
     for count, (frame, payload) in enumerate(zip(frames, stream.payloads, strict=True), 1):
-        # A frame counts as soon as its JSON is whole.
+        # A frame counts as soon as its JSON is complete.
         behind = len(frame) - frame.rindex(b"}") - 1
         if len(stream.style.joined(frames[:count])) - behind <= cut:
             stopped = payload.get("delta", {}).get("stop_reason") is not None

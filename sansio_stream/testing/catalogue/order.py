@@ -52,7 +52,7 @@ def missing_tool_start(stream: LegalStream) -> bytes:
 def missing_block_stop(stream: LegalStream) -> bytes:
     """The stop of a block is missing."""
     del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[-1]]
-    # Of a block that max_tokens has cut, nobody expects a stop.
+    # With max_tokens, a missing stop would not be a violation.
     stream.last_message_delta()["delta"]["stop_reason"] = "pause_turn"
     return stream.body()
 
@@ -224,7 +224,7 @@ def second_message(stream: LegalStream) -> bytes:
 # The index of a block.
 
 DROPS_A_BLOCK: Final = ("index_not_next", "contradictory_stop_reason")
-"""What may follow where a whole block was kept out."""
+"""The codes that a machine may report if it ignored a whole block."""
 
 
 @fault(
@@ -242,7 +242,7 @@ def huge_index(stream: LegalStream) -> bytes:
 
 
 UNUSABLE: Final = (-1, None, "0", 0.5, True, [0])
-"""What is no index."""
+"""Values that are not an index."""
 
 
 @fault(Verdict.DAMAGED, codes=["malformed_event"], may=DROPS_A_BLOCK, needs=["text"])
@@ -316,7 +316,7 @@ def delta_for_another_block(stream: LegalStream) -> Damage:
     """A delta has the index of an earlier block."""
     places = stream.telling_places("input_json_delta")
     place = stream.choose([place for place in places if stream.payloads[place]["index"] > 0])
-    # Nobody knows of which of the two it was a piece.
+    # A reader cannot know to which of the two calls the piece belongs.
     broken = (*stream.tool_id(place), *stream.tool_id(stream.places("content_block_start")[0]))
     stream.payloads[place]["index"] = 0
     return Damage(stream.body(), broken=broken)
