@@ -3,9 +3,9 @@
 JSON objects in, typed values out, and back without loss. This module knows no events, and its
 values never change.
 
-Every enumeration is open (`str`). Every member may be missing: a member that is absent or null
-reads as None, a text that grows by deltas as "". Members below the typed ones (a result's
-`content`, `caller`, `container`) stay JSON.
+Every enumeration is open (`str`). Every member may be missing. A member that is absent or null
+reads as None, or as "" if it is a text that deltas extend. Values that are nested below the typed
+members, such as a result's `content`, `caller` and `container`, stay plain JSON values.
 
 A new block type needs one class here, and its name in `__all__` and in `ContentBlock`. The classes
 of citations and `Usage` can be imported from here, too.

@@ -7,7 +7,7 @@ below it, in the order in which to read them:
     _decoding     the content-encoding of a body
     _texts        the text of a stream, in pieces
     _recording    writes a body to a file while it arrives
-    _tee          passes on the chunks of another reader to an observer
+    _tee          passes on the chunks of a body, and shows them to an observer
     _concurrency  waits with a deadline, in a thread, asyncio or trio
     _errors       the exceptions for streams that return no message
     _stream_core  everything of a stream except its loop
@@ -20,7 +20,7 @@ below it, in the order in which to read them:
     _settings     the settings of a client and of one call
     _client       the base of all clients: a call in, an open stream out
     _http11       HTTP/1.1 for adapters that only have a connection
-    _httpcore     the connections of a synchronous httpx, so that a wait for a head can be ended
+    _httpcore     time limits and wake-ups for the connections of a synchronous httpx client
     httpx  aiohttp  trio  sockets
 
 The exceptions are those of `sansio_stream.errors`, so one `except` clause serves both packages.

@@ -85,8 +85,8 @@ class BaseClient(Settings):
     ) -> AnyStream:
         """Send the request and return an open stream.
 
-        A request that failed is sent again if its error allows it, at most as often as the call
-        allows.
+        If the request fails with an error that can be retried, it is sent again, at most
+        `max_retries` times.
 
         Raises:
             APIError: if the last attempt failed.
@@ -118,7 +118,7 @@ class BaseClient(Settings):
 
     def _sent(self, call: Call, deadline: Deadline | None) -> Reply:
         reply = self.send(call.request, call.timeouts.within(deadline))
-        # The stream keeps the client alive: a client that is garbage-collected closes its pool.
+        # A client that is garbage-collected closes its pool, so its stream keeps a reference to it.
         reply["owner"] = self
         return reply
 
@@ -255,8 +255,8 @@ class AsyncBaseClient(Settings):
     async def open_stream(self, call: Call, kind: Callable[..., AnyAsyncStream]) -> AnyAsyncStream:
         """Send the request and return an open stream.
 
-        A request that failed is sent again if its error allows it, at most as often as the call
-        allows. Raises APIError if the last attempt failed.
+        If the request fails with an error that can be retried, it is sent again, at most
+        `max_retries` times. Raises APIError if the last attempt failed.
         """
         deadline = Deadline.of(call.timeouts.total)
         attempts = Attempts(call.retries, self.map_error, deadline)

@@ -59,7 +59,8 @@ PIECE_BYTES: Final = 65_536
 HEAD_BYTES: Final = 102_400
 """The maximum length of a head, and of the framing around a chunk, in bytes.
 
-The cuts of the input do not matter. httpx always accepts heads up to the same length.
+The limit applies in the same way however the input is cut. httpx always accepts heads up to the
+same length.
 """
 
 INTERIM_COUNT: Final = 20
@@ -114,7 +115,7 @@ def default_context() -> ssl.SSLContext:
 
     It offers only HTTP/1.1 by ALPN (RFC 7301), so a server of another protocol refuses the
     handshake. Without ALPN, such a server might use its own protocol, or answer a connection that
-    was redirected to it.
+    an attacker redirected to it.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -163,8 +164,8 @@ class Exchange:
     def piece(self) -> bytes:
         """Return the next part of the request to send.
 
-        The caller must not keep it in a variable. A traceback would show that variable, and the
-        API key with it.
+        The caller must not keep it in a variable: a tool that reports a traceback with its
+        variables would show the API key.
         """
         self._sent += PIECE_BYTES
         return self._to_send[self._sent - PIECE_BYTES : self._sent]
@@ -220,9 +221,9 @@ class Exchange:
     def _next_event(self) -> object:
         """Return h11's next event, which may be `h11.NEED_DATA`.
 
-        Strategy: h11 never gets more bytes than its limit at once. It compares its buffer with the
-        limit only in `next_event`, after it has looked for a whole head. A longer head that arrives
-        at once would pass therefore, and the result would depend on the cuts.
+        Strategy: h11 gets at most as many bytes as its limit. h11 compares the length of its
+        buffer with the limit only if it finds no complete event there. So it would accept a longer
+        head that arrives at once, and the result would depend on how the input is cut.
         """
         while (event := self._connection.next_event()) is h11.NEED_DATA and self._unread:
             held = len(self._connection.trailing_data[0])
@@ -301,7 +302,9 @@ def run_blocking(coroutine: Coroutine[Any, Any, Found]) -> Found:
         found: Found = stop.value
         return found
     coroutine.close()
-    raise RuntimeError("a coroutine that must not suspend was suspended")
+    raise RuntimeError(
+        "run_blocking was given a coroutine that suspends: it can run only one that blocks"
+    )
 
 
 def map_error(exc: Exception) -> APIError | None:
@@ -329,10 +332,10 @@ def mapped(map_error: MapError) -> Generator[None]:
 
 
 def waits_of(timeout: Any, options: StreamOptions) -> Timeout:
-    """Return the timeouts of a stream. `idle` and `total` of the options override the timeout's.
+    """Return the timeouts of a stream. `idle` and `total` in `options` override those of `timeout`.
 
-    Afterwards `options` has `idle`, as the result does, and the deadline of `total`, which starts
-    now.
+    Afterwards `options["idle"]` equals `idle` of the result. `options["total"]` is the deadline of
+    `total`, which starts now.
     """
     timeouts = Timeout.of(timeout)
     options["idle"] = options.get("idle", timeouts.idle)

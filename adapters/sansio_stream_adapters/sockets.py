@@ -1,6 +1,6 @@
 """Blocking sockets: a connected socket in, a stream out; and a client that opens its connections.
 
-It speaks HTTP/1.1 by h11, with TLS by `ssl`. Each request has its own connection. Proxies are not
+This module uses h11 for HTTP/1.1 and `ssl` for TLS. Each request has its own connection. Proxies are not
 supported, and redirects are not followed.
 """
 
@@ -71,9 +71,9 @@ def from_socket(
 class Client(BaseClient):
     """A client on blocking sockets.
 
-    Only its streams must be closed; the client itself owns no connection. The lookup of a host
-    name has no timeout, and each of its addresses has the full `connect` timeout, because
-    `socket.create_connection` works so.
+    Only its streams must be closed, because the client itself owns no connection. The lookup of a
+    host name has no timeout, and each of its addresses has the full `connect` timeout. That is how
+    `socket.create_connection` works.
 
     Args:
         ssl_context: the TLS context. The default trusts the certificates of the system.
@@ -148,9 +148,9 @@ def shut_down(sock: socket.socket) -> None:
 def within(
     phase: Phase, seconds: float | None, deadline: Deadline | None = None
 ) -> Generator[None]:
-    """Give a timeout of the block a message with its phase. This does not set the timeout.
+    """Replace a timeout of the block by one whose message names the phase.
 
-    If the deadline is over, its error replaces the timeout.
+    If the deadline is over, the error of the deadline replaces it. This function sets no timeout.
     """
     try:
         yield

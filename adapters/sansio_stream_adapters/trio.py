@@ -1,6 +1,6 @@
 """trio: a byte stream in, a message stream out; and a client that opens its connections.
 
-It speaks HTTP/1.1 by h11, with TLS by trio. Each request has its own connection. Proxies are not
+This module uses h11 for HTTP/1.1 and trio for TLS. Each request has its own connection. Proxies are not
 supported, and redirects are not followed.
 """
 
@@ -100,7 +100,7 @@ def map_error(exc: Exception) -> APIError | None:
 
 
 class AsyncClient(AsyncBaseClient):
-    """A client on trio. Only its streams must be closed; the client itself owns no connection.
+    """A client on trio. Only its streams must be closed: the client itself owns no connection.
 
     Args:
         ssl_context: the TLS context. The default trusts the certificates of the system.

@@ -34,7 +34,7 @@ class PartialJSON(Scanner):
         return _restore, (type(self), self._partial_strings, self._max_depth, text)
 
     def push(self, text: str) -> None:
-        """Add the next piece of the text. No content of the piece makes this raise."""
+        """Add the next piece of the text. This never raises, even if the text is invalid."""
         self._pushed.append(text)
 
     @property
@@ -50,8 +50,9 @@ class PartialJSON(Scanner):
         - None replaces an integer that Python refuses to convert.
 
         Lists and dicts grow in place. The caller must not change them, and they are valid until
-        the next `push`. Reads after each push cost time linear in the text in total. One case
-        costs more: each push copies a growing `str` to which the caller keeps a reference.
+        the next `push`. Cost: reads after every push take time linear in the length of the text in
+        total. There is one exception: if the caller keeps a reference to a growing `str`, each push
+        copies it.
         """
         if self._pushed:
             self._scan()

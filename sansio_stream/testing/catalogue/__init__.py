@@ -1,8 +1,8 @@
 """The faults of streams, as data: what goes wrong, and what a reader must report.
 
 Proxies, gateways and compatible servers really cause these faults. `Fault.problem` names a public
-report. The expected verdict and codes are those of this library. `check_faults` checks of other
-readers only what follows from them.
+report. The expected verdict and codes are those of this library. For other readers,
+`check_faults` checks only what follows from that verdict.
 
     answer        the answer of a server to a request, as a value
     damage        the class of a fault, and the stream that it damages
