@@ -1,7 +1,7 @@
 """Blocking sockets: a connected socket in, a stream out; and a client that opens its connections.
 
-This module uses h11 for HTTP/1.1 and `ssl` for TLS. Each request has its own connection. Proxies are not
-supported, and redirects are not followed.
+This module uses h11 for HTTP/1.1 and `ssl` for TLS. Each request has its own connection. Proxies
+are not supported, and redirects are not followed.
 """
 
 from __future__ import annotations

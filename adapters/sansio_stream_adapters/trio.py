@@ -1,7 +1,7 @@
 """trio: a byte stream in, a message stream out; and a client that opens its connections.
 
-This module uses h11 for HTTP/1.1 and trio for TLS. Each request has its own connection. Proxies are not
-supported, and redirects are not followed.
+This module uses h11 for HTTP/1.1 and trio for TLS. Each request has its own connection. Proxies
+are not supported, and redirects are not followed.
 """
 
 from __future__ import annotations
