@@ -22,15 +22,15 @@ FINITE_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_fi
 # The C function of `json`: a text and the index at which a value begins -> the value and the index
 # of its end. It has no public name.
 scan_once: Final = vars(DECODER)["scan_once"]
-# A run of opening or closing brackets, with all that precedes it. Strings are skipped, so that
-# their brackets do not count. The pattern matches at every position.
+# A run of opening or closing brackets, with all that precedes it. Strings are skipped, because
+# their brackets do not count. The pattern matches at every position, so the search is linear.
 _brackets: Final = re.compile(
     r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+(?:([\[{]++)|([\]}]++)|\Z)'
 ).finditer
 
 
 def decode(text: str, max_depth: int, decoder: json.JSONDecoder = DECODER) -> Any:
-    """Return the value of a whole JSON text.
+    """Return the value of a whole JSON text, by `json` in C.
 
     Raises:
         ValueError: if the text is invalid or nests deeper than `max_depth`.

@@ -16,8 +16,8 @@ class PartialJSON(Scanner):
     """The value of a JSON text that is still growing.
 
     Strategy: `push` only stores the text. The properties and `finish` scan what is new, so each
-    character is scanned once. The answers depend only on the text, neither on its cuts nor on
-    earlier reads. A pickle or a copy has the same text and is independent of the original.
+    character is scanned once. The answers depend only on the text. They depend neither on its cuts
+    nor on earlier reads. A pickle or a copy has the same text and is independent of the original.
 
     Args:
         partial_strings: whether `value` shows an unfinished string.
@@ -39,7 +39,7 @@ class PartialJSON(Scanner):
 
     @property
     def value(self) -> Any:
-        """The value of the text so far; None if it has none yet. Never raises.
+        """The value of the text so far; None if there is none yet. Never raises.
 
         - An unfinished string has its characters so far. With `partial_strings=False` it is left
           out until it is complete.
@@ -85,8 +85,8 @@ class PartialJSON(Scanner):
         The call changes no answer, so more text may be pushed afterwards.
 
         Raises:
-            InvalidJSONError: if the text is invalid, unfinished or empty, or contains an integer
-                that Python refuses to convert.
+            InvalidJSONError: if the text is invalid, unfinished or empty, nests deeper than
+                `max_depth`, or contains an integer that Python refuses to convert.
         """
         if not self._scanned:
             self._adopt()

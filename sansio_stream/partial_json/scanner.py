@@ -33,8 +33,8 @@ from .tokens import (
 )
 from .value import GrowingValue
 
-# With more than _MANY characters left, one pattern is tried that matches many items of an array.
-# It reads at most _AT_ONCE characters.
+# If more than _MANY characters are left, the scanner tries one pattern that matches many items of
+# an array. The pattern reads at most _AT_ONCE characters.
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
 _unescape = json.JSONDecoder().raw_decode
@@ -145,9 +145,10 @@ class Scanner(GrowingValue):
 
     @property
     def _takes_items(self) -> bool:
-        """Whether the next token may begin an item of an array.
+        """Whether `many_items` may be used for the next token.
 
-        False too if the deepest item that `many_items` matches would exceed `max_depth`.
+        The token must begin an item of an array, and the deepest item that `many_items` matches
+        must not exceed `max_depth`.
         """
         is_next = self._state is FIRST_ITEM or (self._state is VALUE and self._after is AFTER_ITEM)
         return is_next and len(self._outer) + LEVELS <= self._max_depth
@@ -191,7 +192,10 @@ class Scanner(GrowingValue):
         return _unescape(f'"{run[0]}"')[0], run.end()
 
     def _cut_characters(self, text: str, position: int) -> int:
-        """Handle a string that does not go on: it is cut, perhaps in an escape, or invalid."""
+        """Handle a string whose next character cannot be consumed.
+
+        Either the text ends there, perhaps inside an escape, or the character is invalid.
+        """
         escape = matchers[CUT_ESCAPE](text, position)
         end = escape.end() if escape else position
         if end < len(text):
@@ -204,8 +208,8 @@ class Scanner(GrowingValue):
     def _step_number(self, text: str, position: int) -> int:
         """Consume characters of a number, in IN_NUMBER.
 
-        The first character that cannot belong to the number ends it. If the number is unfinished
-        there, the text is invalid.
+        The first character that cannot belong to the number ends it. The text is invalid if the
+        number is unfinished at that character.
         """
         start = position
         while position < len(text):

@@ -89,7 +89,7 @@ DIGIT_RUN = r"[0-9]++"
 class Matchers(dict[str, Callable[[str, int], re.Match[str] | None]]):
     """The `match` method of each pattern, compiled when it is first needed.
 
-    To compile all of them takes 2 ms. A program that reads no unfinished text needs none.
+    It takes 2 ms to compile all of them, and a program that reads no unfinished text needs none.
     """
 
     def __missing__(self, pattern: str) -> Callable[[str, int], re.Match[str] | None]:

@@ -25,7 +25,8 @@ def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
             becomes infinity, which JSON cannot represent.
 
     Raises:
-        InvalidJSONError: if the text is invalid. No other exception is raised.
+        InvalidJSONError: if the text is invalid or nests deeper than `max_depth`. No other
+            exception is raised.
     """
     try:
         return decode(text, max_depth, FINITE_DECODER if finite else DECODER)
