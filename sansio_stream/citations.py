@@ -1,6 +1,6 @@
 """Vocabulary: the citations of a text block, as frozen values.
 
-A new citation type is one class here, with its name in `__all__` and in `Citation`.
+A new citation type needs one class here, and its name in `__all__` and in `Citation`.
 """
 
 from typing import ClassVar, Literal, TypeAlias
@@ -61,7 +61,7 @@ class ContentBlockLocationCitation(WireObject):
 
 @wire_object
 class WebSearchResultLocationCitation(WireObject):
-    """A passage of a web page. `encrypted_index` must go back as it came."""
+    """A passage of a web page. The next request must send `encrypted_index` unchanged."""
 
     type: ClassVar[Literal["web_search_result_location"]] = "web_search_result_location"
     cited_text: str | None
@@ -72,7 +72,7 @@ class WebSearchResultLocationCitation(WireObject):
 
 @wire_object
 class SearchResultLocationCitation(WireObject):
-    """A passage of a search result that the caller had sent."""
+    """A passage of a search result that the request contained."""
 
     type: ClassVar[Literal["search_result_location"]] = "search_result_location"
     cited_text: str | None
@@ -85,7 +85,7 @@ class SearchResultLocationCitation(WireObject):
 
 @wire_object
 class UnknownCitation(WireObject):
-    """A citation of a type that has no class here; its members are in `extra`."""
+    """A citation whose type has no class here. Its members are in `extra`."""
 
     type: ClassVar[Literal["unknown"]] = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))

@@ -1,7 +1,7 @@
 """Vocabulary: the deltas of a content block, as frozen values.
 
-A new type of delta needs one class here, its name in `__all__` and in `ContentBlockDelta`, and at
-most one line in the fold.
+A new type of delta needs one class here, and its name in `__all__` and in `ContentBlockDelta`. It
+needs at most one line in the fold.
 """
 
 from typing import ClassVar, Literal, TypeAlias
@@ -33,7 +33,10 @@ class TextDelta(WireObject):
 
 @wire_object
 class InputJSONDelta(WireObject):
-    """More JSON text of a tool input. It may be cut in a word, number or escape. Often it is ""."""
+    """More JSON text of a tool input. The cut may be inside a word, number or escape.
+
+    `partial_json` is often "".
+    """
 
     type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
     partial_json: str
@@ -76,7 +79,7 @@ class CompactionDelta(WireObject):
 
 @wire_object
 class UnknownDelta(WireObject):
-    """A delta whose type has no class here, or which lacks its payload. See `extra`."""
+    """A delta whose type has no class here, or that lacks its payload. `extra` has its members."""
 
     type: ClassVar[Literal["unknown"]] = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))

@@ -1,13 +1,14 @@
 """Vocabulary: the message and its content blocks, as frozen values.
 
-JSON objects in, typed values out, and back without loss. Knows no events: nothing here changes.
+JSON objects in, typed values out, and back without loss. This module knows no events, and its
+values never change.
 
-Every enumeration is open (`str`), every member may be missing: absent and null both read as None, a
-growing text as "". What is nested deeper than the typed members (a result's `content`, `caller`,
-`container`) stays JSON.
+Every enumeration is open (`str`). Every member may be missing. A member that is absent or null
+reads as None, or as "" if it is a text that deltas extend. Values that are nested below the typed
+members, such as a result's `content`, `caller` and `container`, stay plain JSON values.
 
-A new block type is one class here, with its name in `__all__` and in `ContentBlock`. The citations,
-and the usage, inside a message can be imported from here, too.
+A new block type needs one class here, and its name in `__all__` and in `ContentBlock`. The classes
+of citations and `Usage` can be imported from here, too.
 """
 
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -62,8 +63,8 @@ __all__ = [
 ]
 
 StopReason: TypeAlias = str
-"""Known: end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal, compaction,
-model_context_window_exceeded. New ones may come at any time.
+"""Known values: end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal, compaction,
+model_context_window_exceeded. The API may add others at any time.
 """
 
 # Content blocks.
@@ -71,10 +72,10 @@ model_context_window_exceeded. New ones may come at any time.
 
 @wire_object
 class Block(WireObject):
-    """What all content blocks have.
+    """The base class of all content blocks.
 
     Attributes:
-        unfolded: the deltas that no rule could fold into the block, in order; not on the wire.
+        unfolded: the deltas that fit no rule of the fold, in order. They are not on the wire.
     """
 
     unfolded: tuple[ContentBlockDelta, ...] = attrs.field(
@@ -84,7 +85,10 @@ class Block(WireObject):
 
 @wire_object
 class InputBlock(Block):
-    """What blocks with a streamed input have beside it. None of it is on the wire or compared."""
+    """The base class of blocks with a streamed input.
+
+    What it adds to `input` is neither on the wire nor compared.
+    """
 
     _tool_input: ToolInput | None = attrs.field(
         default=None, kw_only=True, eq=False, repr=False, alias="tool_input", metadata=OFF_WIRE
@@ -92,12 +96,12 @@ class InputBlock(Block):
 
     @property
     def input_json(self) -> str:
-        """The raw text of the input so far, or "". Cost: joins the fragments at each read."""
+        """The raw text of the input so far, or "". Cost: each read joins the fragments."""
         return "" if self._tool_input is None else self._tool_input.text
 
     @property
     def input_state(self) -> InputState:
-        """Whether `input` may be acted on; see `InputState`."""
+        """Whether a program may act on `input`; see `InputState`."""
         if self._tool_input is not None:
             return self._tool_input.state
         sent = self.to_dict().get("input")
@@ -108,16 +112,20 @@ class InputBlock(Block):
 
     @property
     def input_error(self) -> InputError | None:
-        """Why `input_state` is "invalid"; None where it is not, or where no machine found it so."""
+        """Why `input_state` is "invalid".
+
+        None if it has another value, or if no machine has built this block.
+        """
         return None if self._tool_input is None else self._tool_input.error
 
     @property
     def partial_input(self) -> Any:
-        """The input as far as it can be shown. For display only: it may turn out to be broken.
+        """The value of the input so far, for display only: the input may still become invalid.
 
-        Equal to what jiter's partial modes give. On the newest snapshot and on
-        `StreamMachine.block()` it is live: read-only, and valid until the next event is taken.
-        Never raises. Linear in the text in total.
+        It equals the result of jiter's partial modes. On the newest snapshot and on
+        `StreamMachine.block()` the value is live. The caller must not change it, and it is valid
+        until the machine processes the next event. Never raises. Cost: all reads together take
+        time linear in the text.
         """
         if self._tool_input is not None:
             return self._tool_input.partial_value
@@ -126,7 +134,7 @@ class InputBlock(Block):
 
 @wire_object
 class TextBlock(Block):
-    """Text of the answer."""
+    """A text in the answer."""
 
     type: ClassVar[Literal["text"]] = "text"
     text: str
@@ -135,7 +143,7 @@ class TextBlock(Block):
 
 @wire_object
 class ThinkingBlock(Block):
-    """Reasoning. `signature` belongs to `thinking` and must go back with it, unchanged."""
+    """Reasoning. The next request must send `thinking` and its `signature` back unchanged."""
 
     type: ClassVar[Literal["thinking"]] = "thinking"
     thinking: str
@@ -144,7 +152,7 @@ class ThinkingBlock(Block):
 
 @wire_object
 class RedactedThinkingBlock(Block):
-    """Reasoning that is encrypted."""
+    """Encrypted reasoning."""
 
     type: ClassVar[Literal["redacted_thinking"]] = "redacted_thinking"
     data: str | None
@@ -168,7 +176,7 @@ class ToolUseBlock(InputBlock):
 
 @wire_object
 class ServerToolUseBlock(InputBlock):
-    """A call of a tool that the server runs itself; `input` as in `ToolUseBlock`."""
+    """A call of a tool that the server runs itself. `input` is the same as in `ToolUseBlock`."""
 
     type: ClassVar[Literal["server_tool_use"]] = "server_tool_use"
     id: str | None
@@ -179,7 +187,7 @@ class ServerToolUseBlock(InputBlock):
 
 @wire_object
 class MCPToolUseBlock(InputBlock):
-    """A call of a tool of an MCP server; `input` as in `ToolUseBlock`."""
+    """A call of a tool of an MCP server. `input` is the same as in `ToolUseBlock`."""
 
     type: ClassVar[Literal["mcp_tool_use"]] = "mcp_tool_use"
     id: str | None
@@ -190,7 +198,7 @@ class MCPToolUseBlock(InputBlock):
 
 @wire_object
 class WebSearchToolResultBlock(Block):
-    """Search results: a list, or an object with `error_code`."""
+    """Web search results: a list, or an object with `error_code`."""
 
     type: ClassVar[Literal["web_search_tool_result"]] = "web_search_tool_result"
     tool_use_id: str | None
@@ -210,7 +218,7 @@ class WebFetchToolResultBlock(Block):
 
 @wire_object
 class CodeExecutionToolResultBlock(Block):
-    """What a code execution wrote, or an object with `error_code`."""
+    """The output of a code execution, or an object with `error_code`."""
 
     type: ClassVar[Literal["code_execution_tool_result"]] = "code_execution_tool_result"
     tool_use_id: str | None
@@ -219,7 +227,7 @@ class CodeExecutionToolResultBlock(Block):
 
 @wire_object
 class BashCodeExecutionToolResultBlock(Block):
-    """What a shell command wrote, or an object with `error_code`."""
+    """The output of a shell command, or an object with `error_code`."""
 
     type: ClassVar[Literal["bash_code_execution_tool_result"]] = "bash_code_execution_tool_result"
     tool_use_id: str | None
@@ -228,7 +236,7 @@ class BashCodeExecutionToolResultBlock(Block):
 
 @wire_object
 class TextEditorCodeExecutionToolResultBlock(Block):
-    """What a file operation gave, or an object with `error_code`."""
+    """The result of a file operation, or an object with `error_code`."""
 
     type: ClassVar[Literal["text_editor_code_execution_tool_result"]] = (
         "text_editor_code_execution_tool_result"
@@ -239,7 +247,7 @@ class TextEditorCodeExecutionToolResultBlock(Block):
 
 @wire_object
 class ToolSearchToolResultBlock(Block):
-    """References to tools that were found, or an object with `error_code`."""
+    """References to the tools that a search found, or an object with `error_code`."""
 
     type: ClassVar[Literal["tool_search_tool_result"]] = "tool_search_tool_result"
     tool_use_id: str | None
@@ -256,7 +264,7 @@ class ContainerUploadBlock(Block):
 
 @wire_object
 class MCPToolResultBlock(Block):
-    """What a tool of an MCP server gave: a string or a list of text blocks."""
+    """The result of a tool of an MCP server: a string or a list of text blocks."""
 
     type: ClassVar[Literal["mcp_tool_result"]] = "mcp_tool_result"
     tool_use_id: str | None
@@ -275,7 +283,7 @@ class MCPToolListingBlock(Block):
 
 @wire_object
 class AdvisorToolResultBlock(Block):
-    """What the advisor said, or an object with `error_code`."""
+    """The answer of the advisor, or an object with `error_code`."""
 
     type: ClassVar[Literal["advisor_tool_result"]] = "advisor_tool_result"
     tool_use_id: str | None
@@ -284,7 +292,7 @@ class AdvisorToolResultBlock(Block):
 
 @wire_object
 class CompactionBlock(Block):
-    """A summary that stands for earlier turns. `content` stays None where the compaction failed."""
+    """A summary that replaces earlier turns. `content` stays None if the compaction failed."""
 
     type: ClassVar[Literal["compaction"]] = "compaction"
     content: str | None
@@ -295,7 +303,7 @@ class CompactionBlock(Block):
 
 @wire_object
 class FallbackBlock(Block):
-    """The seam at which another model went on: `from_` and `to` are objects with a `model`."""
+    """The point at which another model continued. `from_` and `to` are objects with a `model`."""
 
     type: ClassVar[Literal["fallback"]] = "fallback"
     from_: dict[str, Any] | None = attrs.field(metadata=on_wire_as("from"))
@@ -305,9 +313,9 @@ class FallbackBlock(Block):
 
 @wire_object
 class UnknownBlock(InputBlock):
-    """A block of a type without a class here: its members are in `extra`, its deltas `unfolded`.
+    """A block whose type has no class here. `extra` has its members, `unfolded` its deltas.
 
-    If it gets `input_json_delta`s it has an input like every tool call.
+    If it gets an `input_json_delta`, it has an input like every tool call.
     """
 
     type: ClassVar[Literal["unknown"]] = "unknown"
@@ -315,7 +323,7 @@ class UnknownBlock(InputBlock):
 
     @property
     def input(self) -> dict[str, Any] | None:
-        """The member of that name, where it is an object and the block is finished."""
+        """The member `input`, if it is an object and `input_state` is "complete"; else None."""
         value = self.extra.get("input")
         return value if is_object(value) and self.input_state == "complete" else None
 
@@ -347,12 +355,12 @@ ContentBlock: TypeAlias = (
 
 @wire_object
 class Message(WireObject):
-    """A message, finished or growing. As a snapshot it is the fold of the events taken so far.
+    """A message, finished or growing. A snapshot is the fold of the events so far.
 
     Attributes:
         content: the blocks, ordered by their index on the wire.
-        complete: whether `message_stop` was received and nothing was lost before it; compared and
-            pickled, but not on the wire.
+        complete: whether `message_stop` arrived and no content was lost before it. It is compared
+            and pickled, but it is not on the wire.
     """
 
     type: ClassVar[Literal["message"]] = "message"
@@ -373,6 +381,6 @@ class Message(WireObject):
 
 
 def tool_input_of(block: Any) -> ToolInput | None:
-    """Return what an `InputBlock` knows of its input beside the value, if a machine has made it."""
+    """Return the state of an `InputBlock`'s input; None if no machine has built the block."""
     tool_input: ToolInput | None = block._tool_input  # noqa: SLF001  (this module's own)
     return tool_input

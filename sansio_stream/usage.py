@@ -1,4 +1,4 @@
-"""Vocabulary: the usage, which is the tokens and everything else that is billed."""
+"""Vocabulary: the usage, that is the tokens and everything else that is billed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["MessageDeltaUsage", "Usage"]
 
 @wire_base
 class Billing(WireObject):
-    """The members that the usage of a message and that of a message_delta have in common."""
+    """The members that `Usage` and `MessageDeltaUsage` have in common."""
 
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -25,9 +25,9 @@ class Billing(WireObject):
 
 @wire_object
 class Usage(Billing):
-    """The tokens and everything else that is billed, as totals.
+    """The tokens and everything else that is billed, as totals of the message.
 
-    A member is None if it was not sent. 0 is a value that was sent.
+    A member is None if the server did not send it. 0 means that the server sent 0.
     """
 
     input_tokens: int | None = None
@@ -35,19 +35,19 @@ class Usage(Billing):
 
     @property
     def total_input_tokens(self) -> int | None:
-        """The sum of `input_tokens` and both cache counters; None if none of them was sent."""
+        """The sum of `input_tokens` and both cache counters; None if all three are None."""
         parts = (
             self.input_tokens,
             self.cache_creation_input_tokens,
             self.cache_read_input_tokens,
         )
-        said = [part for part in parts if part is not None]
-        return sum(said) if said else None
+        sent = [part for part in parts if part is not None]
+        return sum(sent) if sent else None
 
 
 @wire_object
 class MessageDeltaUsage(Billing):
-    """The totals so far, which replace the earlier ones. The members are those of `Usage`."""
+    """The totals so far. They replace the earlier totals. The members are those of `Usage`."""
 
     output_tokens: int | None
     input_tokens: int | None = None

@@ -481,7 +481,7 @@ def test_a_path_that_is_empty_is_not_taken_for_none(caller: Caller) -> None:
 def test_a_manager_works_once(caller: Caller) -> None:
     manager = caller.client(Desk(GOOD)).messages.stream(**ASK)
     caller.read(manager)
-    with pytest.raises(RuntimeError, match="another request needs another"):
+    with pytest.raises(RuntimeError, match="again for another request"):
         caller.read(manager)
 
 

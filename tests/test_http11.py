@@ -346,5 +346,5 @@ def test_a_body_that_should_block_may_not_suspend() -> None:
         return b""
 
     body = BlockingBody(ResponseReader(Exchange(), receive))
-    with pytest.raises(RuntimeError, match="was suspended"):
+    with pytest.raises(RuntimeError, match="a coroutine that suspends"):
         next(body)

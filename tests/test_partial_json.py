@@ -229,31 +229,31 @@ def test_more_may_be_pushed_after_a_text_was_whole(pieces: str, outcomes: str) -
 @pytest.mark.parametrize(
     ("text", "reason", "position"),
     [
-        ("", "the text ends before a value", 0),
-        (" ", "the text ends before a value", 1),
-        ("[", "the text ends before a value or ']'", 1),
-        ("[12", "the text ends before ',' or ']'", 3),
-        ("[1.", "the text ends before the rest of a number", 3),
-        ('{"a', "the text ends before the rest of a key", 3),
-        ('{"a"', "the text ends before ':'", 4),
-        ('{"a":1 ', "the text ends before ',' or '}'", 7),
+        ("", "the JSON text ends before a value", 0),
+        (" ", "the JSON text ends before a value", 1),
+        ("[", "the JSON text ends before a value or ']'", 1),
+        ("[12", "the JSON text ends before ',' or ']'", 3),
+        ("[1.", "the JSON text ends before a digit", 3),
+        ('{"a', "the JSON text ends before the end of a key", 3),
+        ('{"a"', "the JSON text ends before ':'", 4),
+        ('{"a":1 ', "the JSON text ends before ',' or '}'", 7),
         ('{"a":1]', "expected ',' or '}', found ']'", 6),
-        ('"a\\', "the text ends before the rest of a string", 3),
-        ("fal", "the text ends before the rest of true, false or null", 3),
+        ('"a\\', "the JSON text ends before the end of a string", 3),
+        ("fal", "the JSON text ends before the end of true, false or null", 3),
         ("\ufeff{}", "expected a value, found '\\ufeff'", 0),
         ("[1,]", "expected a value, found ']'", 3),
         ('{"a":1,}', "expected a key in double quotes, found '}'", 7),
-        ("{} {}", "expected nothing more, found '{'", 3),
-        ("{} nothing more", "expected nothing more, found 'n'", 3),
+        ("{} {}", "expected the end of the text, found '{'", 3),
+        ("{} nothing more", "expected the end of the text, found 'n'", 3),
         ("[01]", "expected ',' or ']', found '1'", 2),
-        ("-x", "expected the rest of a number, found 'x'", 1),
+        ("-x", "expected a digit, found 'x'", 1),
         ("trve", "expected true, found 'v'", 2),
         ("NaN", "expected a value, found 'N'", 0),
-        ("-Infinity", "expected the rest of a number, found 'I'", 1),
-        ('"\\u12x"', "expected the rest of an escape, found 'x'", 5),
-        ('"\\ "', "expected the rest of an escape, found ' '", 2),
-        ('"\\A"', "expected the rest of an escape, found 'A'", 2),
-        ('"a\tb"', "expected a control character to be escaped, found '\\t'", 2),
+        ("-Infinity", "expected a digit, found 'I'", 1),
+        ('"\\u12x"', "expected a valid escape, found 'x'", 5),
+        ('"\\ "', "expected a valid escape, found ' '", 2),
+        ('"\\A"', "expected a valid escape, found 'A'", 2),
+        ('"a\tb"', "expected an escaped control character, found '\\t'", 2),
     ],
 )
 def test_a_refusal_says_what_was_expected_where(text: str, reason: str, position: int) -> None:
@@ -498,7 +498,7 @@ def test_nesting_is_dead_at_the_bracket_beyond_the_limit(document: str) -> None:
     parser = PartialJSON(max_depth=2)
     parser.push(whole)
     for parse in (parser.finish, lambda: loads(whole, 2)):
-        with pytest.raises(TooDeepError, match="at most 2 arrays and objects") as caught:
+        with pytest.raises(TooDeepError, match="at most 2 nested arrays and objects") as caught:
             parse()
         assert caught.value.position == last
     assert parser.dead_at == last

@@ -566,9 +566,9 @@ def test_no_fault_of_the_connection_needs_a_body_of_a_kind(fault: str, data: byt
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"rubbish", "1.sse: a stream that is a whole message is needed"),
-        (body(OVERLOADED), "1.sse: a stream that is a whole message is needed"),
-        (body(*HELLO), "1.sse: broken_tool_input needs a stream that has tool_use"),
+        (b"rubbish", "1.sse: the fault needs a stream that is a complete message"),
+        (body(OVERLOADED), "1.sse: the fault needs a stream that is a complete message"),
+        (body(*HELLO), "1.sse: the fault broken_tool_input needs a stream with tool_use"),
     ],
 )
 def test_a_recording_that_cannot_have_a_fault_is_not_served_without_it(

@@ -344,7 +344,9 @@ def test_a_fault_of_the_bytes_changes_an_answer_that_can_have_it(fault: catalogu
         try:
             changed = fault.changed(answer, FIRST)
         except ValueError as error:
-            assert str(error) == f"{fault.name} needs a stream that has {', '.join(fault.needs)}"
+            assert (
+                str(error) == f"the fault {fault.name} needs a stream with {', '.join(fault.needs)}"
+            )
         else:
             assert (changed.status, changed.headers) == (answer.status, answer.headers)
             assert (changed.end is End.RESET) is (fault.name == "connection_reset")
@@ -396,7 +398,7 @@ def test_a_recorded_stream_with_other_line_ends_is_written_anew() -> None:
     ids=["cut", "error", "broken"],
 )
 def test_a_recorded_stream_is_a_whole_message(recorded: bytes) -> None:
-    with pytest.raises(ValueError, match="a whole message is needed"):
+    with pytest.raises(ValueError, match="needs a stream that is a complete message"):
         LegalStream.of(recorded)
 
 
@@ -688,7 +690,7 @@ def test_a_finding_names_the_fault_and_shows_the_smallest_stream() -> None:
         check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=["html_body"])
     text = str(caught.value)
     assert text.splitlines()[:2] == [
-        "html_body: A proxy's error page in the place of the stream, under HTTP 200.",
+        "html_body: A proxy sends its error page instead of the stream, under HTTP 200.",
         "  the message is reported as complete, but the verdict is NOT_AN_EVENT_STREAM",
     ]
     assert "<title>502" in text

@@ -1,29 +1,29 @@
-"""Adapters: where the bytes of a stream come from. The protocol is in `sansio_stream`.
+"""Adapters: they bring the bytes of a stream from HTTP libraries to `sansio_stream`.
 
-Importing this package imports no HTTP library; each adapter is a module of its own, and so are
-the modules they stand on, in reading order:
+The import of this package imports no HTTP library. Each adapter is a module of its own. The modules
+below it, in the order in which to read them:
 
-    _timeout      how long to wait for what
-    _decoding     a body's content-encoding
+    _timeout      the timeouts of each phase, and the deadline of a call
+    _decoding     the content-encoding of a body
     _texts        the text of a stream, in pieces
-    _recording    a body into a file, while it comes
-    _tee          what somebody else reads, told to an observer
-    _concurrency  waiting with an end, in a thread, asyncio or trio
-    _errors       what a caller is told where a stream gives no message
-    _stream_core  all of a stream but its loop
-    _reply        what an adapter gives to a stream
-    _view         what a stream shows of what it has read
-    _dropped      what was dropped unclosed is closed soon
-    _opening      a call whose stream is not there yet can be closed, too
+    _recording    writes a body to a file while it arrives
+    _tee          passes on the chunks of a body, and shows them to an observer
+    _concurrency  waits with a deadline, in a thread, asyncio or trio
+    _errors       the exceptions for streams that return no message
+    _stream_core  everything of a stream except its loop
+    _reply        the reply that an adapter passes to a stream
+    _view         the properties of a stream
+    _dropped      closes streams that were garbage-collected without being closed
+    _opening      calls whose stream is not open yet, and how to close them
     _bridge       the loops: MessageStream and AsyncMessageStream
     _attempts     whether and when a request is sent again
-    _settings     what a client is made with, and what one call of it is
-    _client       what all clients share: a call in, an open stream out
-    _http11       HTTP/1.1 for those who have a connection only
-    _httpcore     the connections of a synchronous httpx, watched while a head is awaited
+    _settings     the settings of a client and of one call
+    _client       the base of all clients: a call in, an open stream out
+    _http11       HTTP/1.1 for adapters that only have a connection
+    _httpcore     time limits and wake-ups for the connections of a synchronous httpx client
     httpx  aiohttp  trio  sockets
 
-The exceptions are those of `sansio_stream.errors`, unchanged, so one `except` serves both packages.
+The exceptions are those of `sansio_stream.errors`, so one `except` clause serves both packages.
 """
 
 from sansio_stream.errors.exceptions import *

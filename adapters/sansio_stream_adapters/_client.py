@@ -1,7 +1,7 @@
-"""What all clients share: a call in, an open stream out; retries, errors.
+"""The base of all clients: a call in, an open stream out, with retries and mapped errors.
 
-Knows no HTTP library: an adapter's client says how one request is sent (`send`), what its
-library's exceptions mean (`map_error`), and how long its library waits.
+This module knows no HTTP library. The client of an adapter sends one request (`send`), maps the
+exceptions of its library (`map_error`), and sets the timeouts of its library.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ AnyAsyncStream = TypeVar("AnyAsyncStream", bound="AsyncStream[MessageStreamEvent
 
 
 def check_stream(stream: object) -> None:
-    """Raise TypeError unless it is True."""
+    """Raise TypeError unless `stream` is True."""
     if stream is not True:
         raise TypeError(
-            "only streams are made here: use create(stream=True), or"
+            "this client only streams: use create(stream=True), or"
             " messages.stream(...).get_final_message() for the whole message"
         )
 
@@ -60,7 +60,7 @@ def check_stream(stream: object) -> None:
 
 
 class BaseClient(Settings):
-    """A synchronous client; see `Settings`. Also a context manager that closes."""
+    """A synchronous client; see `Settings`. It is a context manager that closes the client."""
 
     @property
     def messages(self) -> Messages:
@@ -69,23 +69,28 @@ class BaseClient(Settings):
 
     @property
     def beta(self) -> Beta[Messages]:
-        """`beta.messages` is `messages`, which takes `betas=[...]`."""
+        """`beta.messages` is the same as `messages`, which accepts `betas=[...]`."""
         return Beta(self.messages)
 
     @abstractmethod
     def send(self, request: Request, timeouts: Timeout) -> Reply:
-        """Send the request once, and return what came when the head is there."""
+        """Send the request once. Return the reply as soon as its head has arrived."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close what the client has opened itself."""
+        """Close everything that the client has opened itself."""
 
     def open_stream(
         self, call: Call, kind: Callable[..., AnyStream], opening: Opening | None = None
     ) -> AnyStream:
-        """Return an open stream. What may be sent again is, as often as the call allows.
+        """Send the request and return an open stream.
 
-        Raises APIError; IncompleteMessageError where `opening` is closed meanwhile.
+        If the request fails with an error that can be retried, it is sent again, at most
+        `max_retries` times.
+
+        Raises:
+            APIError: if the last attempt failed.
+            IncompleteMessageError: if `opening` is closed in the meantime.
         """
         opening = opening or Opening()
         deadline = Deadline.of(call.timeouts.total)
@@ -100,11 +105,11 @@ class BaseClient(Settings):
                     stream = kind(**self._sent(call, deadline), **options)
                 opening.wakes(stream.close)
                 return stream.open()
-            except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
+            except Exception as exc:  # noqa: BLE001  (`delay_after` raises it unless it retries)
                 failure = exc
             finally:
-                opening.wakes(None)  # nobody's business: a stream that is dropped must go at once
-            # Out here, so that what is raised has no other context than its cause.
+                opening.wakes(None)  # `opening` must not keep a dropped stream alive
+            # Outside the `except` block, so that a raised exception has no context but its cause.
             try:
                 delay = 0.0 if opening.is_closed else attempts.delay_after(failure)
             finally:
@@ -113,7 +118,8 @@ class BaseClient(Settings):
 
     def _sent(self, call: Call, deadline: Deadline | None) -> Reply:
         reply = self.send(call.request, call.timeouts.within(deadline))
-        reply["owner"] = self  # who is dropped while its stream is read closes its pool
+        # A client that is garbage-collected closes its pool, so its stream keeps a reference to it.
+        reply["owner"] = self
         return reply
 
     def __enter__(self) -> Self:
@@ -124,7 +130,7 @@ class BaseClient(Settings):
 
 
 class Messages:
-    """What a synchronous client has as `messages`."""
+    """The attribute `messages` of a synchronous client."""
 
     def __init__(self, client: BaseClient) -> None:
         self._client = client
@@ -132,20 +138,21 @@ class Messages:
     def stream(
         self, *, model: str, max_tokens: int, messages: Sequence[Any], **params: Any
     ) -> MessageStreamManager:
-        """Return a context manager that sends the request and gives a `MessageStream`.
+        """Return a context manager that sends the request and returns a `MessageStream`.
 
         Args:
-            model: goes into the body,
-            max_tokens: and so does this,
-            messages: and this,
-            params: and all of these but `timeout`, `max_retries` and `max_retry_after` (of this
-                call), `extra_headers`, `extra_query`, `extra_body`, `betas` (a list), `record_to`,
-                `strict` and `limits` (see `StreamOptions`). NOT_GIVEN is dropped, None is sent as
-                null.
+            model: the member `model` of the body.
+            max_tokens: the member `max_tokens` of the body.
+            messages: the member `messages` of the body.
+            params: the other members of the body. The following names are options of this call,
+                not members: `timeout`, `max_retries`, `max_retry_after`, `extra_headers`,
+                `extra_query`, `extra_body`, `betas` (a list), `record_to`, and `strict` and
+                `limits` (see `StreamOptions`). A member that is NOT_GIVEN is left out. None is
+                sent as null.
 
         Raises:
-            ValueError: for what cannot be sent, at the call.
-            APIError: from entering the context. What may be sent again has been by then.
+            ValueError: if the request cannot be sent. The call itself raises it.
+            APIError: if the request fails after its retries. Entering the context raises it.
         """
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
         return MessageStreamManager(partial(self._client.open_stream, call, MessageStream))
@@ -159,9 +166,9 @@ class Messages:
         stream: bool = False,
         **params: Any,
     ) -> Stream[MessageStreamEvent]:
-        """Send the request, and return the events alone; arguments and errors as for `stream`.
+        """Send the request and return a stream of its events only.
 
-        TypeError without `stream=True`.
+        Arguments and errors are those of `stream`. Raises TypeError unless `stream` is True.
         """
         check_stream(stream)
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
@@ -169,9 +176,9 @@ class Messages:
 
 
 class MessageStreamManager:
-    """Sends the request when it is entered, closes the stream when it is left. Works once.
+    """Sends the request on entry and closes the stream on exit. It can be entered once.
 
-    Another thread, or a signal handler, may leave or `close` it while it is being entered.
+    While one thread enters it, another thread or a signal handler may exit or `close` it.
     """
 
     def __init__(self, open_stream: Callable[[Opening], MessageStream]) -> None:
@@ -182,31 +189,34 @@ class MessageStreamManager:
     def __enter__(self) -> MessageStream:
         open_stream, self._open_stream = self._open_stream, None
         if open_stream is None:
-            raise RuntimeError("entered before: another request needs another stream()")
+            raise RuntimeError(
+                "the context was entered before: call stream() again for another request"
+            )
         self._stream = open_stream(self._opening)
-        if self._opening.is_closed:  # in the last moment
+        if self._opening.is_closed:  # closed after the stream had opened
             self._stream.close()
         return self._stream
 
     def __exit__(self, *exc: object) -> None:
         if self._stream is not None:
             self._stream.__exit__(*exc)
-        elif self._open_stream is None:  # it is being entered
+        elif self._open_stream is None:  # another thread is entering it
             self._opening.close()
 
     def close(self) -> None:
-        """Close the stream, or have who waits for it raise IncompleteMessageError.
+        """Close the stream. If it is still opening, `__enter__` raises IncompleteMessageError.
 
-        May be called from another thread or a signal handler. A wait for the head is ended at once
-        where the adapter can (sockets, httpx over HTTP/1.1); a connection that is being made, else
-        the head, comes first, or its timeout does. A second call does nothing.
+        Another thread or a signal handler may call it. With sockets, and with httpx over HTTP/1.1,
+        it ends a wait for the head at once. It cannot end a connection attempt, nor a wait for the
+        head with other adapters: that lasts until it succeeds or its timeout expires. A second
+        call does nothing.
         """
         self._opening.close()
         if self._stream is not None:
             self._stream.close()
 
     def get_final_message(self) -> Message:
-        """Send the request, read the stream to its end and close it; return the whole message."""
+        """Send the request, read the stream to its end, close it, and return the whole message."""
         with self as stream:
             return stream.get_final_message()
 
@@ -215,9 +225,9 @@ class MessageStreamManager:
 
 
 class AsyncBaseClient(Settings):
-    """An asynchronous client; see `Settings`. Also an async context manager that closes.
+    """An asynchronous client; see `Settings`. It is an async context manager that closes it.
 
-    It may be made anywhere; it belongs to the loop that sends its first request.
+    It can be created outside an event loop. It belongs to the loop that sends its first request.
     """
 
     @property
@@ -227,23 +237,27 @@ class AsyncBaseClient(Settings):
 
     @property
     def beta(self) -> Beta[AsyncMessages]:
-        """`beta.messages` is `messages`, which takes `betas=[...]`."""
+        """`beta.messages` is the same as `messages`, which accepts `betas=[...]`."""
         return Beta(self.messages)
 
     @abstractmethod
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
-        """Send the request once, and return what came when the head is there."""
+        """Send the request once. Return the reply as soon as its head has arrived."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Close what the client has opened itself."""
+        """Close everything that the client has opened itself."""
 
     async def aclose(self) -> None:
-        """The same as `close`."""
+        """Do the same as `close`."""
         await self.close()
 
     async def open_stream(self, call: Call, kind: Callable[..., AnyAsyncStream]) -> AnyAsyncStream:
-        """Return an open stream. What may be sent again is, as often as the call allows."""
+        """Send the request and return an open stream.
+
+        If the request fails with an error that can be retried, it is sent again, at most
+        `max_retries` times. Raises APIError if the last attempt failed.
+        """
         deadline = Deadline.of(call.timeouts.total)
         attempts = Attempts(call.retries, self.map_error, deadline)
         while True:
@@ -252,7 +266,7 @@ class AsyncBaseClient(Settings):
             options = call.options_of(attempts, deadline)
             try:
                 return await kind(**await self._sent(call, deadline), **options).open()
-            except Exception as exc:  # noqa: BLE001  (raised again, if nothing can be done)
+            except Exception as exc:  # noqa: BLE001  (`delay_after` raises it unless it retries)
                 failure = exc
             try:
                 delay = attempts.delay_after(failure)
@@ -274,7 +288,7 @@ class AsyncBaseClient(Settings):
 
 
 class AsyncMessages:
-    """What an asynchronous client has as `messages`."""
+    """The attribute `messages` of an asynchronous client."""
 
     def __init__(self, client: AsyncBaseClient) -> None:
         self._client = client
@@ -282,9 +296,9 @@ class AsyncMessages:
     def stream(
         self, *, model: str, max_tokens: int, messages: Sequence[Any], **params: Any
     ) -> AsyncMessageStreamManager:
-        """Return an async context manager that gives an `AsyncMessageStream`.
+        """Return an async context manager that sends the request.
 
-        Arguments and errors as for `Messages.stream`.
+        It returns an `AsyncMessageStream`. Arguments and errors are those of `Messages.stream`.
         """
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
         return AsyncMessageStreamManager(
@@ -300,9 +314,9 @@ class AsyncMessages:
         stream: bool = False,
         **params: Any,
     ) -> AsyncStream[MessageStreamEvent]:
-        """Send the request, and return the events alone; arguments and errors as for `stream`.
+        """Send the request and return a stream of its events only.
 
-        TypeError without `stream=True`.
+        Arguments and errors are those of `stream`. Raises TypeError unless `stream` is True.
         """
         check_stream(stream)
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
@@ -310,9 +324,9 @@ class AsyncMessages:
 
 
 class AsyncMessageStreamManager:
-    """Sends the request when it is entered, closes the stream when it is left. Works once.
+    """Sends the request on entry and closes the stream on exit. It can be entered once.
 
-    Another task of its loop may leave or `close` it while it is being entered.
+    While one task enters it, another task of its loop may exit or `close` it.
     """
 
     def __init__(self, open_stream: Callable[[], Awaitable[AsyncMessageStream]]) -> None:
@@ -323,22 +337,24 @@ class AsyncMessageStreamManager:
     async def __aenter__(self) -> AsyncMessageStream:
         open_stream, self._open_stream = self._open_stream, None
         if open_stream is None:
-            raise RuntimeError("entered before: another request needs another stream()")
+            raise RuntimeError(
+                "the context was entered before: call stream() again for another request"
+            )
         self._stream = await self._opening.run(open_stream)
-        if self._opening.is_closed:  # in the last moment
+        if self._opening.is_closed:  # closed after the stream had opened
             await self._stream.close()
         return self._stream
 
     async def __aexit__(self, *exc: object) -> None:
         if self._stream is not None:
             await self._stream.__aexit__(*exc)
-        elif self._open_stream is None:  # it is being entered
+        elif self._open_stream is None:  # another task is entering it
             self._opening.close()
 
     async def close(self) -> None:
-        """Close the stream, or have who waits for it raise IncompleteMessageError at once.
+        """Close the stream. If it is still opening, `__aenter__` raises IncompleteMessageError.
 
-        A second call does nothing.
+        It raises at once. A second call does nothing.
         """
         self._opening.close()
         if self._stream is not None:
@@ -347,7 +363,7 @@ class AsyncMessageStreamManager:
     aclose = close
 
     async def get_final_message(self) -> Message:
-        """Send the request, read the stream to its end and close it; return the whole message."""
+        """Send the request, read the stream to its end, close it, and return the whole message."""
         async with self as stream:
             return await stream.get_final_message()
 
@@ -357,6 +373,10 @@ AnyMessages = TypeVar("AnyMessages")
 
 @frozen
 class Beta(Generic[AnyMessages]):
-    """What a client has as `beta`: the same `messages`, which take `betas` anyway."""
+    """The attribute `beta` of a client.
+
+    Attributes:
+        messages: the `messages` of the client, which accept `betas` too.
+    """
 
     messages: AnyMessages

@@ -1,8 +1,8 @@
-"""HTTP/1.1 for those who have a connection only: received bytes in; a head, then a body out.
+"""HTTP/1.1 for adapters that only have a connection: received bytes in, a head and a body out.
 
-One request on one connection, by h11. An adapter brings the I/O: how bytes are received, and how
-long that may take. There is no pool behind it, so the server is told to close the connection;
-redirects are not followed. The body comes as it was sent, compressed where it is.
+One connection carries one request, by h11. The adapter does the I/O: it sends and receives bytes
+and sets timeouts. There is no pool, so the request asks the server to close the connection. This
+module does not follow redirects and does not decompress the body.
 """
 
 from __future__ import annotations
@@ -54,35 +54,39 @@ __all__ = [
 Found = TypeVar("Found")
 
 PIECE_BYTES: Final = 65_536
-"""How much is sent, or received, at once: each piece of a long request has its own timeout."""
+"""How many bytes are sent or received at once. Each piece of a long request has its own timeout."""
 
 HEAD_BYTES: Final = 102_400
-"""How long a head may be, and so may what stands around a chunk, however they are cut. As much as
-httpx always accepts.
+"""The maximum length of a head, and of the framing around a chunk, in bytes.
+
+The limit applies in the same way however the input is cut. httpx always accepts heads up to the
+same length.
 """
 
 INTERIM_COUNT: Final = 20
-"""How many interim responses (1xx) may come before the answer: an honest server sends one or two,
-and each of them restarts the wait for the head.
+"""How many interim responses (1xx) may precede the final response.
+
+An honest server sends one or two. Each of them restarts the timeout for the head, so without a
+limit a server could delay the final response for ever.
 """
 
 DEFAULT_TIMEOUT: Final = Timeout()
 
 ALREADY_SENT: Final = Request("POST", "http://somewhere/", {}, b"")
-"""Stands for a request that somebody else has written."""
+"""The placeholder for a request that the caller has already written to the connection."""
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @frozen
 class Origin:
-    """Where a request goes.
+    """The server of a request.
 
     Attributes:
-        is_secure: whether by TLS.
+        is_secure: whether the connection uses TLS.
         host: a name, or an address without brackets.
-        port: the scheme's own, where the URL names none.
-        authority: host and port as the header `host` has them: without the scheme's own port.
+        port: the port of the URL, or else the default port of its scheme.
+        authority: the value of the header `host`. It omits the default port of the scheme.
     """
 
     is_secure: bool
@@ -92,7 +96,10 @@ class Origin:
 
     @classmethod
     def of(cls, request: Request) -> Self:
-        """Return where a request goes. Raises ValueError for brackets without an IPv6 address."""
+        """Return the server of a request.
+
+        Raises ValueError if its URL has brackets without an IPv6 address.
+        """
         url = urlsplit(request.url)
         default = DEFAULT_PORTS[url.scheme]
         return cls(
@@ -104,10 +111,11 @@ class Origin:
 
 
 def default_context() -> ssl.SSLContext:
-    """Return the TLS of a client that nobody has told whom to trust: whom the system does.
+    """Return the default TLS context of a client. It trusts the certificates of the system.
 
-    It says that it speaks HTTP/1.1 (ALPN, RFC 7301): a server that would take another protocol for
-    granted, or answer one that was mixed up with it, refuses then.
+    It offers only HTTP/1.1 by ALPN (RFC 7301), so a server of another protocol refuses the
+    handshake. Without ALPN, such a server might use its own protocol, or answer a connection that
+    an attacker redirected to it.
     """
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
@@ -115,9 +123,12 @@ def default_context() -> ssl.SSLContext:
 
 
 class Exchange:
-    """One request and its response: bytes to send; then received bytes in, head and body out.
+    """One request and its response: bytes to send, then received bytes in, head and body out.
 
-    Cost: one pass over the bytes, and a copy.
+    Cost: one pass over the received bytes, and one copy of them.
+
+    Args:
+        request: the request to send, or `ALREADY_SENT`.
     """
 
     def __init__(self, request: Request = ALREADY_SENT) -> None:
@@ -147,49 +158,55 @@ class Exchange:
 
     @property
     def has_pieces(self) -> bool:
-        """Whether something of the request is still to be sent."""
+        """Whether a part of the request is not sent yet."""
         return self._sent < len(self._to_send)
 
     def piece(self) -> bytes:
-        """Return what is to be sent next. To be handed on at once: a variable that holds it would
-        be in the traceback of what fails, with the key.
+        """Return the next part of the request to send.
+
+        The caller must not keep it in a variable: a tool that reports a traceback with its
+        variables would show the API key.
         """
         self._sent += PIECE_BYTES
         return self._to_send[self._sent - PIECE_BYTES : self._sent]
 
     def received(self, data: bytes | bytearray) -> None:
-        """Take what was received; b"" is the end of it."""
+        """Add received bytes. b"" means that the connection has ended."""
         self._unread += data
         self._has_ended = not data
 
     def head(self) -> Head | None:
-        """Return the head of the response; None: receive more. Informational ones are skipped.
+        """Return the head of the final response; None if more bytes must be received first.
+
+        Interim responses are skipped.
 
         Raises:
-            h11.RemoteProtocolError: for what is no HTTP/1.1, or is longer than `HEAD_BYTES`, and
-                for more than `INTERIM_COUNT` informational ones.
-            ConnectionError: where the connection ended before the head did.
+            h11.RemoteProtocolError: if the response is not HTTP/1.1, if its head is longer than
+                `HEAD_BYTES`, or if there are more than `INTERIM_COUNT` interim responses.
+            ConnectionError: if the connection ended before the end of the head.
         """
         event = self._next_event()
         while isinstance(event, h11.InformationalResponse):
             self._interim_count += 1
             if self._interim_count > INTERIM_COUNT:
                 raise h11.RemoteProtocolError(
-                    f"more than {INTERIM_COUNT} interim responses came, and no answer"
+                    f"the server sent more than {INTERIM_COUNT} interim responses (1xx)"
+                    " before the final one"
                 )
             event = self._next_event()
         if not isinstance(event, h11.Response):
             if self._has_ended:
-                raise ConnectionError("the connection was closed before a response came")
+                raise ConnectionError("the connection was closed before a response arrived")
             return None
         headers = headers_in_text(event.headers)
         return {"status": event.status_code, "headers": headers, "response": None}
 
     def chunk(self) -> bytes | None:
-        """Return the next bytes of the body; b"" once it has ended; None: receive more.
+        """Return the next bytes of the body; b"" after its end.
 
-        A body that says neither how long it is nor where it ends, ends with the connection.
-        Raises h11.RemoteProtocolError where the body breaks its promise of either.
+        None means that more bytes must be received first. A body with neither a `content-length`
+        nor chunked encoding ends with the connection. For other bodies, the end of the connection
+        before the end of the body raises h11.RemoteProtocolError, as do malformed chunks.
         """
         if self._connection.their_state in (h11.DONE, h11.MUST_CLOSE):
             return b""
@@ -204,14 +221,16 @@ class Exchange:
     def _next_event(self) -> object:
         """Return h11's next event, which may be `h11.NEED_DATA`.
 
-        h11 compares what it holds with its limit when it is asked, so that a head beyond it passes
-        if it is received at once. Given no more than the limit, it refuses what is longer always.
+        Strategy: h11 gets at most as many bytes as its limit. h11 compares the length of its
+        buffer with the limit only if it finds no complete event there. So it would accept a longer
+        head that arrives at once, and the result would depend on how the input is cut.
         """
         while (event := self._connection.next_event()) is h11.NEED_DATA and self._unread:
             held = len(self._connection.trailing_data[0])
             if held == HEAD_BYTES:
                 raise h11.RemoteProtocolError(
-                    f"a head, or what stands around a chunk, is longer than {HEAD_BYTES:,} bytes"
+                    "the head of the response, or the framing of a chunk,"
+                    f" is longer than {HEAD_BYTES:,} bytes"
                 )
             self._connection.receive_data(bytes(self._unread[: HEAD_BYTES - held]))
             del self._unread[: HEAD_BYTES - held]
@@ -219,17 +238,20 @@ class Exchange:
 
 
 Receive: TypeAlias = "Callable[[Phase], Awaitable[bytes | bytearray]]"
-"""Returns the bytes that a connection receives next, b"" at their end. It is told whether the head
-or the body is waited for. Raises TimeoutError.
+"""A function that returns the next received bytes, or b"" at the end of the connection.
+
+Its argument is the phase: "head" or "read", for the body. It raises TimeoutError.
 """
 
 
 class ResponseReader(AsyncIterator[bytes]):
-    """Reads the response of an exchange: `head` once, then the body as an iterator.
+    """Reads the response of an exchange.
+
+    The caller awaits `head` once, then iterates over the body.
 
     Args:
-        exchange: what the request was sent with.
-        receive: see `Receive`.
+        exchange: the exchange that has sent the request.
+        receive: receives bytes; see `Receive`.
     """
 
     def __init__(self, exchange: Exchange, receive: Receive) -> None:
@@ -237,7 +259,7 @@ class ResponseReader(AsyncIterator[bytes]):
         self._receive = receive
 
     async def head(self) -> Head:
-        """Return the head. Raises what `Exchange.head` and `receive` raise."""
+        """Return the head. Raises the errors of `Exchange.head` and `receive`."""
         return await self._received("head", self._exchange.head)
 
     async def __anext__(self) -> bytes:
@@ -254,7 +276,7 @@ class ResponseReader(AsyncIterator[bytes]):
 
 
 class BlockingBody(Iterator[bytes]):
-    """The body of a `ResponseReader` whose `receive` blocks."""
+    """The body of a `ResponseReader` with a blocking `receive`, as a synchronous iterator."""
 
     def __init__(self, reader: ResponseReader) -> None:
         self._reader = reader
@@ -267,10 +289,12 @@ class BlockingBody(Iterator[bytes]):
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, Found]) -> Found:
-    """Return what a coroutine returns that awaits nothing which suspends it, and so runs at once.
+    """Run a coroutine that never suspends, and return its result.
 
-    With it one coroutine reads a response from a blocking socket and from a loop's stream.
-    Raises what the coroutine raises; RuntimeError where it is suspended after all.
+    Strategy: blocking sockets and asynchronous streams share one coroutine that reads a response.
+
+    Raises:
+        RuntimeError: if the coroutine suspends. Other errors are those of the coroutine.
     """
     try:
         coroutine.send(None)
@@ -278,11 +302,16 @@ def run_blocking(coroutine: Coroutine[Any, Any, Found]) -> Found:
         found: Found = stop.value
         return found
     coroutine.close()
-    raise RuntimeError("a coroutine that should block was suspended")
+    raise RuntimeError(
+        "run_blocking was given a coroutine that suspends: it can run only one that blocks"
+    )
 
 
 def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of h11, or of the system; a UnicodeError is a host's name."""
+    """Return the APIError for an exception of h11 or of the system; None for any other.
+
+    A UnicodeError also gets one: it means that the host name cannot be encoded.
+    """
     if isinstance(exc, h11.RemoteProtocolError):
         return APIConnectionError(sentence(exc), verdict=Verdict.BROKEN)
     if isinstance(exc, (h11.ProtocolError, UnicodeError)):
@@ -292,7 +321,7 @@ def map_error(exc: Exception) -> APIError | None:
 
 @contextlib.contextmanager
 def mapped(map_error: MapError) -> Generator[None]:
-    """Raise one of our exceptions in the place of what it is known for."""
+    """Replace an exception that the block raises by its APIError, if `map_error` returns one."""
     try:
         yield
     except Exception as exc:
@@ -303,9 +332,10 @@ def mapped(map_error: MapError) -> Generator[None]:
 
 
 def waits_of(timeout: Any, options: StreamOptions) -> Timeout:
-    """Return the timeouts of a stream; `idle` and `total` may be in either.
+    """Return the timeouts of a stream. `idle` and `total` in `options` override those of `timeout`.
 
-    `idle` is then in both, and of `total` the deadline, which runs from now, is in the options.
+    Afterwards `options["idle"]` equals `idle` of the result. `options["total"]` is the deadline of
+    `total`, which starts now.
     """
     timeouts = Timeout.of(timeout)
     options["idle"] = options.get("idle", timeouts.idle)

@@ -1,4 +1,4 @@
-"""What a client is made with, and what one call of it is: parameters in, a request out."""
+"""The settings of a client and of one call: parameters in, a request and its options out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["ClientSettings"]
 
 @frozen
 class Call:
-    """One call of `stream` or `create`: what is sent, and how it is gone about."""
+    """One call of `stream` or `create`: the request, and the options of sending it."""
 
     request: Request
     timeouts: Timeout
@@ -37,7 +37,7 @@ class Call:
     options: CoreOptions
 
     def options_of(self, attempts: Attempts, deadline: Deadline | None) -> StreamOptions:
-        """Return what the stream of the next attempt is told."""
+        """Return the options for the stream of the next attempt."""
         return {
             **self.options,
             "record_to": self.recorder,
@@ -47,20 +47,25 @@ class Call:
 
 
 class ClientSettings(TypedDict, total=False):
-    """What every client can be made with.
+    """The settings that every client accepts.
 
     Attributes:
-        api_key: sent as `x-api-key`.
-        auth_token: sent as `authorization: Bearer`. Where neither is given, the environment's
-            ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are; where that has none, nothing is sent.
-        base_url: without `/v1/messages`; by default ANTHROPIC_BASE_URL, or the API.
-        timeout: a `Timeout`, a number of seconds, None for ever, or an `httpx.Timeout`.
-        max_retries: how often a request is sent again before its stream opens; never afterwards.
-            A stream opens with its first frame; without retries, with the head of the response.
-        max_retry_after: the longest wait before a retry, in seconds, that a server may ask for.
-            Where it asks for more, its error is raised at once, and says so.
-        default_headers: sent with each request. A value of None leaves a header out.
-        api_version: `anthropic-version`.
+        api_key: the header `x-api-key`.
+        auth_token: the header `authorization: Bearer`. If neither `api_key` nor `auth_token` is
+            given, the environment variables ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are used.
+            If they are not set, neither header is sent.
+        base_url: the URL without `/v1/messages`. The default is ANTHROPIC_BASE_URL, or else
+            https://api.anthropic.com.
+        timeout: a `Timeout`, a number of seconds, None for no timeout, or an `httpx.Timeout`.
+        max_retries: how often a request is sent again before its stream opens. After that it is
+            never sent again. A stream opens with its first frame. Without retries, it opens with
+            the head of the response.
+        max_retry_after: the longest wait before a retry, in seconds, that a server may ask for. If
+            it asks for a longer one, the client raises the server's error at once, and the error
+            names the wait.
+        default_headers: headers that are sent with each request. The value None leaves a header
+            out.
+        api_version: the header `anthropic-version`.
     """
 
     api_key: str | None
@@ -74,13 +79,16 @@ class ClientSettings(TypedDict, total=False):
 
 
 def with_timeout(settings: ClientSettings, timeout: Any) -> ClientSettings:
-    """Return the settings, with a timeout where they have none."""
+    """Return the settings, with this timeout if they have none."""
     is_asked_for = not isinstance(settings.get("timeout", NOT_GIVEN), NotGiven)
     return settings if is_asked_for else {**settings, "timeout": timeout}
 
 
 class Settings(ABC):
-    """A client's settings; see `ClientSettings`. Nothing is opened before the first request."""
+    """The settings of a client; see `ClientSettings`.
+
+    A client opens no connection before its first request.
+    """
 
     def __init__(
         self,
@@ -121,7 +129,10 @@ class Settings(ABC):
         limits: Limits | None = None,
         **params: Any,
     ) -> Call:
-        """Sort what belongs to the call from what belongs to the body."""
+        """Separate the options of a call from the members of the body. Return the call.
+
+        Raises ValueError or TypeError if the request cannot be sent.
+        """
         try:
             request = build_request(
                 {**params, **(extra_body or {})},
@@ -134,7 +145,8 @@ class Settings(ABC):
                 query=extra_query or {},
             )
         except (TypeError, ValueError) as error:
-            # Its words say what and where; the frames behind it have the key as an argument.
+            # The traceback is dropped, because its frames have the API key as an argument. The
+            # message of the error says what is wrong and where.
             raise error.with_traceback(None) from None
         timeouts = self.timeout
         if not isinstance(timeout, NotGiven):
@@ -158,4 +170,4 @@ class Settings(ABC):
     @staticmethod
     @abstractmethod
     def map_error(exc: Exception) -> APIError | None:
-        """Return one of our exceptions for the library's; None for one that is not known."""
+        """Return the APIError for an exception of the HTTP library; None if it is not one."""

@@ -1,7 +1,7 @@
-"""Blocking sockets: a connected one in, a stream out; and a client that connects by itself.
+"""Blocking sockets: a connected socket in, a stream out; and a client that opens its connections.
 
-HTTP/1.1 by h11, TLS by `ssl`, and nothing more: each request has a connection of its own, there are
-no proxies, and redirects are not followed.
+This module uses h11 for HTTP/1.1 and `ssl` for TLS. Each request has its own connection. Proxies
+are not supported, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -45,10 +45,18 @@ __all__ = ["Client", "from_socket"]
 def from_socket(
     sock: socket.socket, *, timeout: Any = DEFAULT_TIMEOUT, **options: Unpack[StreamOptions]
 ) -> MessageStream:
-    """Return the stream of a socket on which a request was just written; its head is read here.
+    """Return the stream of a socket to which the caller has just written a request.
 
-    The socket is the stream's from now on: it is closed with the stream, and if this raises.
-    Of `timeout`, which is like a client's, `read`, `idle` and `total` count. Raises APIError.
+    This function reads the head of the response. From now on the stream owns the socket: it closes
+    the socket when it is closed. The socket is closed too if this function raises.
+
+    Args:
+        sock: the connected socket.
+        timeout: the same as a client's. Only its `read`, `idle` and `total` have an effect.
+        options: the options of the stream; see `StreamOptions`.
+
+    Raises:
+        APIError: if the head cannot be read or does not arrive in time.
     """
     try:
         read = waits_of(timeout, options).read
@@ -61,10 +69,15 @@ def from_socket(
 
 
 class Client(BaseClient):
-    """A client on sockets; `ssl_context` says whom it trusts, by default whom the system does.
+    """A client on blocking sockets.
 
-    There is nothing to close but its streams. Looking up a name has no timeout, and each of its
-    addresses has `connect` for itself: that is how `socket.create_connection` is.
+    Only its streams must be closed, because the client itself owns no connection. The lookup of a
+    host name has no timeout, and each of its addresses has the full `connect` timeout. That is how
+    `socket.create_connection` works.
+
+    Args:
+        ssl_context: the TLS context. The default trusts the certificates of the system.
+        settings: see `ClientSettings`.
     """
 
     def __init__(
@@ -74,12 +87,13 @@ class Client(BaseClient):
         self._ssl_context = ssl_context or default_context()
 
     def send(self, request: Request, timeouts: Timeout) -> Reply:
-        """Connect, send the request, and read the head; the body is read later."""
+        """Connect, send the request, and read the head. The stream reads the body later."""
         exchange = Exchange(request)
         deadline = Deadline.of(timeouts.total)
         sock = connected(Origin.of(request), self._ssl_context, timeouts.connect)
         try:
-            # Who answers before all is sent, and closes, may have said why: a 413, say.
+            # A server may respond and close before it has read the whole request, for example with
+            # a 413. The response explains the error better than the exception of the send does.
             with contextlib.suppress(ConnectionError), within("send", timeouts.write, deadline):
                 while exchange.has_pieces:
                     sock.settimeout(left_of(timeouts.write, deadline))
@@ -90,13 +104,13 @@ class Client(BaseClient):
             raise
 
     def close(self) -> None:
-        """Do nothing: connections belong to their streams."""
+        """Do nothing: the streams own the connections."""
 
     map_error = staticmethod(map_error)
 
 
 def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) -> socket.socket:
-    """Return a socket that is connected, with TLS where that is asked for."""
+    """Return a connected socket, with TLS if the origin is secure."""
     since = time.monotonic()
     opening = current_opening()
     with within("connect", timeout):
@@ -109,12 +123,12 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
                 sock,
                 server_hostname=origin.host,
                 do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,  # a cut is no end, not even of a body without a length
+                suppress_ragged_eofs=False,  # a cut is an error, even for a body without a length
             )
             opening.wakes(partial(shut_down, sock))
             if timeout is not None:
                 left = timeout - (time.monotonic() - since)
-                sock.settimeout(max(left, 0.001))  # 0 would be for non-blocking sockets
+                sock.settimeout(max(left, 0.001))  # 0 would make the socket non-blocking
             with within("TLS", timeout):
                 sock.do_handshake()
     except BaseException:
@@ -124,9 +138,9 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
 
 
 def shut_down(sock: socket.socket) -> None:
-    """End what is waited for on a socket, from any thread."""
-    with contextlib.suppress(OSError):  # it has gone already
-        # Not the method of an SSLSocket: that takes the TLS away from under a read.
+    """End a wait on a socket. Any thread may call this."""
+    with contextlib.suppress(OSError):  # the socket is closed already
+        # `SSLSocket.shutdown` was rejected: it removes the TLS object while another thread reads.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
@@ -134,13 +148,14 @@ def shut_down(sock: socket.socket) -> None:
 def within(
     phase: Phase, seconds: float | None, deadline: Deadline | None = None
 ) -> Generator[None]:
-    """Say of a timeout of a socket in which phase it was, or that the deadline is over; it does not
-    set it.
+    """Replace a timeout of the block by one whose message names the phase.
+
+    If the deadline is over, the error of the deadline replaces it. This function sets no timeout.
     """
     try:
         yield
     except TimeoutError as exc:
-        if exc.errno is not None:  # the system's own: it gives up a connection, too
+        if exc.errno is not None:  # ETIMEDOUT of the system, not the timeout of the socket
             raise
         if deadline is not None and deadline.is_over:
             raise deadline.error("stream" if phase == "read" else "head") from exc
@@ -150,7 +165,7 @@ def within(
 def reply_of(
     sock: socket.socket, exchange: Exchange, read: float | None, deadline: Deadline | None
 ) -> Reply:
-    """Read the head, and return what a stream is made of."""
+    """Read the head, and return the reply from which a stream is built."""
     sock.settimeout(read)
     reader = ResponseReader(exchange, partial(receive, sock, read, deadline))
     head = run_blocking(reader.head())
@@ -169,7 +184,7 @@ def reply_of(
 async def receive(
     sock: socket.socket, read: float | None, deadline: Deadline | None, phase: Phase
 ) -> bytes:
-    """Return what a socket receives next. It blocks: only `run_blocking` runs it."""
+    """Return the next bytes that a socket receives. It blocks: only `run_blocking` may run it."""
     with within(phase, read, deadline):
         if deadline is not None:
             sock.settimeout(left_of(read, deadline))

@@ -1,7 +1,7 @@
-"""trio: a stream of its bytes in, a stream of a message out; and a client that connects by itself.
+"""trio: a byte stream in, a message stream out; and a client that opens its connections.
 
-HTTP/1.1 by h11, TLS by trio, and nothing more: each request has a connection of its own, there are
-no proxies, and redirects are not followed.
+This module uses h11 for HTTP/1.1 and trio for TLS. Each request has its own connection. Proxies
+are not supported, and redirects are not followed.
 """
 
 from __future__ import annotations
@@ -52,13 +52,21 @@ __all__ = ["AsyncClient", "from_stream"]
 async def from_stream(
     stream: trio.abc.Stream,
     *,
-    timeout: Any = DEFAULT_TIMEOUT,  # noqa: ASYNC109  (it holds for each read to come)
+    timeout: Any = DEFAULT_TIMEOUT,  # noqa: ASYNC109  (it applies to each later read)
     **options: Unpack[StreamOptions],
 ) -> AsyncMessageStream:
-    """Return the stream of a trio stream on which a request was just written; reads its head.
+    """Return the message stream of a trio stream to which the caller has just written a request.
 
-    The connection is the stream's from now on: it is closed with the stream, and if this raises.
-    Of `timeout`, which is like a client's, `read`, `idle` and `total` count. Raises APIError.
+    This function reads the head of the response. From now on the result owns the trio stream: it
+    closes the trio stream when it is closed. The trio stream is closed too if this function raises.
+
+    Args:
+        stream: the connected trio stream.
+        timeout: the same as a client's. Only its `read`, `idle` and `total` have an effect.
+        options: the options of the stream; see `StreamOptions`.
+
+    Raises:
+        APIError: if the head cannot be read or does not arrive in time.
     """
     try:
         read = waits_of(timeout, options).read
@@ -72,16 +80,17 @@ async def from_stream(
 
 
 def map_error(exc: Exception) -> APIError | None:
-    """Return our exception for one of trio, h11, or of the system; for a group, if it is of those.
+    """Return the APIError for an exception of trio, of h11 or of the system; None for any other.
 
-    What trio says of TLS is in the exception's cause.
+    An ExceptionGroup gets one if each of its exceptions does. If an exception of trio has no
+    message, as for errors of TLS, the message is that of its cause.
     """
     if isinstance(exc, trio.TooSlowError):
-        return APITimeoutError("it took too long")
+        return APITimeoutError("the operation timed out")
     if isinstance(exc, (trio.BrokenResourceError, trio.ClosedResourceError)):
         cause = exc.__cause__
-        told = cause if not str(exc) and isinstance(cause, Exception) else exc
-        return APIConnectionError(sentence(told))
+        reported = cause if not str(exc) and isinstance(cause, Exception) else exc
+        return APIConnectionError(sentence(reported))
     if isinstance(exc, ExceptionGroup):
         group = cast("ExceptionGroup[Exception]", exc)
         return (
@@ -91,9 +100,11 @@ def map_error(exc: Exception) -> APIError | None:
 
 
 class AsyncClient(AsyncBaseClient):
-    """A client on trio; `ssl_context` says whom it trusts, by default whom the system does.
+    """A client on trio. Only its streams must be closed: the client itself owns no connection.
 
-    There is nothing to close but its streams.
+    Args:
+        ssl_context: the TLS context. The default trusts the certificates of the system.
+        settings: see `ClientSettings`.
     """
 
     def __init__(
@@ -103,11 +114,12 @@ class AsyncClient(AsyncBaseClient):
         self._ssl_context = ssl_context or default_context()
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
-        """Connect, send the request, and read the head; the body is read later."""
+        """Connect, send the request, and read the head. The stream reads the body later."""
         exchange = Exchange(request)
         stream = await connected(Origin.of(request), self._ssl_context, timeouts.connect)
         try:
-            # Who answers before all is sent, and closes, may have said why: a 413, say.
+            # A server may respond and close before it has read the whole request, for example with
+            # a 413. The response explains the error better than the exception of the send does.
             with contextlib.suppress(trio.BrokenResourceError):
                 while exchange.has_pieces:
                     with within("send", timeouts.write):
@@ -118,19 +130,20 @@ class AsyncClient(AsyncBaseClient):
             raise
 
     async def close(self) -> None:
-        """Do nothing: connections belong to their streams."""
+        """Do nothing: the streams own the connections."""
 
     map_error = staticmethod(map_error)
 
 
 async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | None) -> AsyncReply:
-    """Read the head, and return what a stream is made of."""
+    """Read the head, and return the reply from which a stream is built."""
     reader = ResponseReader(exchange, partial(receive, stream, read))
     head = await reader.head()
     return {
         **head,
         "chunks": reader,
-        # Gracefully, TLS would send something, which can hang, and which a cancellation stops.
+        # A graceful close was rejected: TLS would send a close_notify, which can block and which a
+        # cancellation interrupts.
         "close": partial(trio.aclose_forcefully, stream),
         "is_pooled": False,
         "is_raw": True,
@@ -141,7 +154,10 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
 
 
 async def receive(stream: trio.abc.Stream, read: float | None, phase: Phase) -> bytes | bytearray:
-    """Return what a stream receives next. No scope stays open between two reads."""
+    """Return the next bytes that a stream receives.
+
+    The cancel scope of the timeout is closed on return, so none is open between two reads.
+    """
     with within(phase, read):
         return await stream.receive_some(PIECE_BYTES)
 
@@ -149,15 +165,15 @@ async def receive(stream: trio.abc.Stream, read: float | None, phase: Phase) -> 
 async def connected(
     origin: Origin,
     context: ssl.SSLContext,
-    timeout: float | None,  # noqa: ASYNC109  (it says of which phase it was)
+    timeout: float | None,  # noqa: ASYNC109  (its error names the phase)
 ) -> trio.abc.Stream:
-    """Return a stream that is connected, with TLS where that is asked for."""
+    """Return a connected stream, with TLS if the origin is secure."""
     since = trio.current_time()
     with within("connect", timeout):
         stream = await trio.open_tcp_stream(origin.host, origin.port)
     if not origin.is_secure:
         return stream
-    # Not `https_compatible`: that takes a cut for the end of a body without a length.
+    # `https_compatible` was rejected: it would treat a cut as the end of a body without a length.
     secured = trio.SSLStream(stream, context, server_hostname=origin.host)
     try:
         with within("TLS", timeout, since):
@@ -170,7 +186,10 @@ async def connected(
 
 @contextlib.contextmanager
 def within(phase: Phase, seconds: float | None, since: float | None = None) -> Generator[None]:
-    """Raise TimeoutError after so long, counted from now or from then; None waits for ever."""
+    """Cancel the block and raise TimeoutError after `seconds`, counted from `since` or from now.
+
+    None for `seconds` means no timeout.
+    """
     start = trio.current_time() if since is None else since
     with trio.CancelScope(deadline=start + (math.inf if seconds is None else seconds)) as scope:
         yield

@@ -1,17 +1,18 @@
 """JSON text: pieces of one text in, its value so far and its final value out.
 
-Knows nothing about messages and imports nothing of ours. Each character is looked at once,
-whatever the cuts and however often the value is read; no step recurses on the text's nesting.
+This package knows nothing about messages. It imports nothing else of this library. The scanner
+reads each character once, wherever the text is cut and however often a caller reads the value. It
+does not recurse on the nesting of the text.
 
 The modules, in the order of their imports:
 
-    errors    what is wrong with a text, and where
+    errors    InvalidJSONError: what is wrong with a text, and where
     tokens    the grammar: states, patterns, the parts of a number
-    value     the containers that grow, and where the next value goes
+    value     the containers that grow, and the place of the next value
     scanner   pieces of a text -> their value
     decoding  a whole text -> its value, in C
-    parser    PartialJSON: what may be asked of a growing text
-    whole     a whole text -> its value, or the place and the reason
+    parser    PartialJSON: the value of a growing text
+    whole     a whole text -> its value, or the position and reason of its first error
 """
 
 from .errors import *

@@ -1,4 +1,4 @@
-"""A whole text to its value, in C. Of what is wrong nothing is said but that it is wrong."""
+"""A whole text in, its value out, in C. Errors have neither a position nor a reason."""
 
 import json
 import math
@@ -19,23 +19,33 @@ def _finite(number: str) -> float:
 
 DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
 FINITE_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-# As `json` has it, in C: a text and where a value begins in it -> the value, and its end.
+# The C function of `json`: a text and the index at which a value begins -> the value and the index
+# of its end. It has no public name.
 scan_once: Final = vars(DECODER)["scan_once"]
-# Brackets that open or close, one behind another, and what stands before them: no match fails.
+# A run of opening or closing brackets, with all that precedes it. Strings are skipped, because
+# their brackets do not count. The pattern matches at every position, so the search is linear.
 _brackets: Final = re.compile(
     r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+(?:([\[{]++)|([\]}]++)|\Z)'
 ).finditer
 
 
 def decode(text: str, max_depth: int, decoder: json.JSONDecoder = DECODER) -> Any:
-    """`loads` in C: ValueError for whatever is wrong, RecursionError near the caller's limit."""
+    """Return the value of a whole JSON text, by `json` in C.
+
+    Raises:
+        ValueError: if the text is invalid or nests deeper than `max_depth`.
+        RecursionError: if `json` recurses beyond the interpreter's recursion limit.
+    """
     if nests_deeper(text, max_depth):
         raise ValueError(max_depth)
     return decoder.decode(text)
 
 
 def nests_deeper(text: str, max_depth: int) -> bool:
-    """Whether the _brackets of a text do, whatever else is wrong with it."""
+    """Return whether the brackets of a text nest deeper than `max_depth`.
+
+    The text may be invalid. Brackets inside strings do not count.
+    """
     if text.count("[") + text.count("{") > max_depth:
         depth = 0
         for found in _brackets(text):

@@ -1,12 +1,14 @@
-"""What is wrong with a text, and where."""
+"""The errors of invalid JSON texts: what is wrong, and where."""
 
 __all__ = ["InvalidJSONError"]
 
 
 class InvalidJSONError(ValueError):
-    """A text is not one whole JSON text (RFC 8259): the `reason`, and its `position`.
+    """A text is not one complete JSON text (RFC 8259).
 
-    The position counts code points from the start of the text.
+    Attributes:
+        reason: what is wrong, as a clause for people.
+        position: where it is wrong, in code points from the start of the text.
     """
 
     reason: str
@@ -22,4 +24,4 @@ class InvalidJSONError(ValueError):
 
 
 class TooDeepError(InvalidJSONError):
-    """A text that may be good JSON, but nests deeper than it was allowed to."""
+    """A text nests deeper than the limit. It may be valid JSON otherwise."""

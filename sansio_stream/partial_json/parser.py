@@ -1,4 +1,4 @@
-"""The parser: what may be asked of a text that is still growing."""
+"""The parser: the value of a JSON text that is still growing."""
 
 from typing import Any, Final
 
@@ -15,35 +15,44 @@ _REFUSED: Final = "an integer has more digits than Python converts"
 class PartialJSON(Scanner):
     """The value of a JSON text that is still growing.
 
-    `push` only keeps the text; it is worked off when something is asked, each character once. The
-    same text gives the same answers, however it was cut and whenever one asked. A pickle or a
-    copy has the same text and goes on alone.
+    Strategy: `push` only stores the text. The properties and `finish` scan what is new, so each
+    character is scanned once. The answers depend only on the text. They depend neither on its cuts
+    nor on earlier reads. A pickle or a copy has the same text and is independent of the original.
+
+    Args:
+        partial_strings: whether `value` shows an unfinished string.
+        max_depth: how many arrays and objects may be nested.
     """
 
     def __init__(self, partial_strings: bool = True, *, max_depth: int = 512) -> None:
         super().__init__(partial_strings, max_depth)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # As a text: its containers may nest deeper than pickle and deepcopy can go.
+        # The state is the text, because pickle and deepcopy recurse: a deep value would exceed
+        # the recursion limit.
         text = "".join(self._past + self._pushed)
         return _restore, (type(self), self._partial_strings, self._max_depth, text)
 
     def push(self, text: str) -> None:
-        """Add the next piece of the text; never raises for what is in it."""
+        """Add the next piece of the text. This never raises, even if the text is invalid."""
         self._pushed.append(text)
 
     @property
     def value(self) -> Any:
-        """The value of what came so far, None where there is none yet; never raises.
+        """The value of the text so far; None if there is none yet. Never raises.
 
-        A string is shown as far as it came (with `partial_strings=False` when it is whole), a
-        number where it is one as it stands (up to 4,300 characters, longer ones when they are
-        whole); keys, literals and escapes when they are whole. Of a dead text it is the value of
-        what stands before `dead_at`. None takes the place of an integer that Python refuses.
+        - An unfinished string has its characters so far. With `partial_strings=False` it is left
+          out until it is complete.
+        - An unfinished number is included if its characters so far are a number, up to 4,300
+          characters. A longer one is left out until it is complete.
+        - Keys, literals and escape sequences are left out until they are complete.
+        - If no JSON text can follow (`dead_at`), this is the value of the text before `dead_at`.
+        - None replaces an integer that Python refuses to convert.
 
-        Lists and dicts grow in place: read only, and valid until the next `push`. To read after
-        each push costs no more than the text is long, but a `str` that the caller keeps while it
-        grows is copied.
+        Lists and dicts grow in place. The caller must not change them, and they are valid until
+        the next `push`. Cost: reads after every push take time linear in the length of the text in
+        total. There is one exception: if the caller keeps a reference to a growing `str`, each push
+        copies it.
         """
         if self._pushed:
             self._scan()
@@ -51,9 +60,10 @@ class PartialJSON(Scanner):
 
     @property
     def dead_at(self) -> int | None:
-        """Index of the first character after which no JSON text can follow; None without one.
+        """Index of the first character that makes the text invalid, whatever follows it.
 
-        It counts code points over all that was pushed. What is pushed later changes nothing.
+        None if the text so far may still become a JSON text. The index counts code points from
+        the start of the text. Once it is set, later pushes do not change it.
         """
         if self._pushed:
             self._scan()
@@ -61,16 +71,22 @@ class PartialJSON(Scanner):
 
     @property
     def dead_reason(self) -> str | None:
-        """Why no JSON text can follow, for the person who reads it; None where `dead_at` is."""
+        """Why the character at `dead_at` makes the text invalid, as a clause for people.
+
+        None if `dead_at` is None.
+        """
         if self._pushed:
             self._scan()
         return self._death[0] if self._death else None
 
     def finish(self) -> Any:
-        """The value of the whole text, equal to that of `json.loads`.
+        """Return the value of the complete text. It equals that of `json.loads`.
 
-        Raises `InvalidJSONError` where the text is dead, unfinished or empty, or holds an integer
-        that Python refuses to convert. Changes nothing: more may be pushed after it.
+        The call changes no answer, so more text may be pushed afterwards.
+
+        Raises:
+            InvalidJSONError: if the text is invalid, unfinished or empty, nests deeper than
+                `max_depth`, or contains an integer that Python refuses to convert.
         """
         if not self._scanned:
             self._adopt()
@@ -86,16 +102,16 @@ class PartialJSON(Scanner):
             if expected is END:
                 return self._finish_number()
         if expected is not END:
-            raise InvalidJSONError(f"the text ends before {expected}", self._scanned)
+            raise InvalidJSONError(f"the JSON text ends before {expected}", self._scanned)
         return self._root[0]
 
     def _adopt(self) -> None:
-        """Let C parse what nobody has looked at, if it is a whole array or object."""
+        """Parse unscanned text with `json` in C, if it is a complete array or object."""
         text = "".join(self._pushed)
         try:
             value = decode(text, self._max_depth)
         except (ValueError, RecursionError):
-            return  # the scan finds the place and the reason, and needs no recursion
+            return  # the scanner finds position and reason, and does not recurse
         if isinstance(value, (list, dict)):
             self._root.append(value)
             self._state = END
@@ -110,7 +126,7 @@ class PartialJSON(Scanner):
 
 
 def _restore(cls: type[PartialJSON], strings: bool, max_depth: int, text: str) -> PartialJSON:
-    """Return a parser that has been given a text: what a pickle or a copy is made of."""
+    """Return a parser with this text. Pickles and copies call it."""
     restored = cls(strings, max_depth=max_depth)
     restored.push(text)
     return restored

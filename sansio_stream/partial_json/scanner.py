@@ -1,4 +1,4 @@
-"""Pieces of a text in, their value out."""
+"""The scanner: pieces of a text in, their value out."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -33,36 +33,39 @@ from .tokens import (
 )
 from .value import GrowingValue
 
-# How long a text is for which it is worth asking, and how much of it is read at once.
+# If more than _MANY characters are left, the scanner tries one pattern that matches many items of
+# an array. The pattern reads at most _AT_ONCE characters.
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
 _unescape = json.JSONDecoder().raw_decode
 
 
 class Scanner(GrowingValue):
-    """Looks at each character once, whatever the cuts; no step recurses on the text's nesting.
+    """Builds the value of a text from its pieces.
+
+    It scans each character once, wherever the text is cut. It does not recurse on the nesting.
 
     Args:
-        partial_strings: whether an unfinished string is shown.
-        max_depth: how many arrays and objects may be inside one another.
+        partial_strings: whether the value includes an unfinished string.
+        max_depth: how many arrays and objects may be nested.
     """
 
     def __init__(self, partial_strings: bool, max_depth: int) -> None:
         super().__init__()
         self._partial_strings = partial_strings
         self._max_depth = max_depth
-        self._pushed: list[str] = []  # pieces not scanned yet
-        self._past: list[str] = []  # pieces scanned
-        self._scanned = 0  # characters scanned
-        self._death: tuple[str, int] | None = None  # reason and position
+        self._pushed: list[str] = []  # pieces that are not scanned yet
+        self._past: list[str] = []  # pieces that are scanned
+        self._scanned = 0  # the number of scanned characters
+        self._death: tuple[str, int] | None = None  # reason and position of the error
         self._death_kind = InvalidJSONError
-        self._held = ""  # a cut escape, at most 11 characters: scanned again with the next piece
+        self._held = ""  # a cut escape, at most 11 characters, scanned again with the next piece
 
-    # The scan. A step takes a text and a position in it, works off one token or as much of it as
-    # there is, sets the next state, and returns the position after it.
+    # The steps. A step takes a text and a position in it. It consumes one token, or the part of it
+    # that has arrived. It sets the next state and returns the position after the token.
 
     def _scan(self) -> None:
-        """Work off what was pushed; afterwards the containers hold all there is to show."""
+        """Scan the pushed pieces. Afterwards the containers have the value of the text so far."""
         text = "".join(self._pushed)
         self._pushed.clear()
         if self._death:
@@ -81,7 +84,7 @@ class Scanner(GrowingValue):
             self._show_number()
 
     def _step_token(self, text: str, position: int) -> int:
-        """Between tokens: `TOKENS` says what a state takes, this says where it leads."""
+        """Consume one token. `TOKENS` has what a state accepts; this sets the next state."""
         if len(text) - position > _MANY and self._takes_items:
             items = many_items()(text, position, position + _AT_ONCE)
             if items is not None:
@@ -115,7 +118,7 @@ class Scanner(GrowingValue):
                 self._state = self._after
             case "object" | "array":
                 if len(self._outer) == self._max_depth:
-                    limit = f"at most {self._max_depth} arrays and objects inside one another"
+                    limit = f"at most {self._max_depth} nested arrays and objects"
                     self._death_kind = TooDeepError
                     return self._die(text, token.start(kind), limit)
                 self._open(kind)
@@ -136,18 +139,22 @@ class Scanner(GrowingValue):
             case "in_literal":
                 self._token = token["in_literal"]
                 self._state = IN_LITERAL
-            case _:  # nothing but white space was left
+            case _:  # only white space was left
                 pass
         return token.end()
 
     @property
     def _takes_items(self) -> bool:
-        """Whether an item of an array may come, and be as deep as those that are taken at once."""
+        """Whether `many_items` may be used for the next token.
+
+        The token must begin an item of an array, and the deepest item that `many_items` matches
+        must not exceed `max_depth`.
+        """
         is_next = self._state is FIRST_ITEM or (self._state is VALUE and self._after is AFTER_ITEM)
         return is_next and len(self._outer) + LEVELS <= self._max_depth
 
     def _step_string(self, text: str, position: int) -> int:
-        """IN_STRING, IN_KEY: characters up to the closing quote."""
+        """Consume characters up to the closing quote, in IN_STRING and IN_KEY."""
         shown = self._partial_strings and self._state is IN_STRING
         container: Any = self._top
         # CPython adds to a str in place while a local variable holds the only reference to it.
@@ -174,7 +181,7 @@ class Scanner(GrowingValue):
         return position + 1
 
     def _take_characters(self, text: str, position: int) -> tuple[str, int]:
-        """The characters from here on, unescaped, and the position after them."""
+        """Return the characters from `position` on, unescaped, and the position after them."""
         run = matchers[RUN](text, position)
         end = run.end() if run else position
         if not text.startswith("\\", end):
@@ -185,18 +192,25 @@ class Scanner(GrowingValue):
         return _unescape(f'"{run[0]}"')[0], run.end()
 
     def _cut_characters(self, text: str, position: int) -> int:
-        """The text ends in the string, perhaps in an escape; or it is dead."""
+        """Handle a string whose next character cannot be consumed.
+
+        Either the text ends there, perhaps inside an escape, or the character is invalid.
+        """
         escape = matchers[CUT_ESCAPE](text, position)
         end = escape.end() if escape else position
         if end < len(text):
             control = text[end] < " "
-            expected = "a control character to be escaped" if control else "the rest of an escape"
+            expected = "an escaped control character" if control else "a valid escape"
             return self._die(text, end, expected)
         self._held = text[position:]
         return end
 
     def _step_number(self, text: str, position: int) -> int:
-        """IN_NUMBER: to the first character that can't belong to it, which ends or kills it."""
+        """Consume characters of a number, in IN_NUMBER.
+
+        The first character that cannot belong to the number ends it. The text is invalid if the
+        number is unfinished at that character.
+        """
         start = position
         while position < len(text):
             part = PARTS[self._part].get(text[position])
@@ -220,7 +234,7 @@ class Scanner(GrowingValue):
         return position
 
     def _step_literal(self, text: str, position: int) -> int:
-        """IN_LITERAL: letter by letter."""
+        """Consume letters of a literal, in IN_LITERAL."""
         word, value = LITERALS[self._token[0]]
         for letter in word[len(self._token) :]:
             if position == len(text):
@@ -242,7 +256,7 @@ class Scanner(GrowingValue):
     }
 
     def _at(self, text: str, position: int) -> int:
-        """Index in the whole text of a position in the text under the scan."""
+        """Return the index in the whole text of a position in the text that is being scanned."""
         return self._scanned - len(text) + position
 
     def _die(self, text: str, position: int, expected: str) -> int:

@@ -1,6 +1,6 @@
 """The grammar: the states between tokens, the patterns of each state, and the parts of a number.
 
-Text and tables only. The patterns are compiled when they are first needed.
+This module has only texts and tables. A pattern is compiled when it is first needed.
 """
 
 import functools
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-# The states: what is expected next, in the words of an error message.
+# The states. Each is what the scanner expects next, in the words of an error message.
 VALUE: Final = "a value"
 FIRST_ITEM: Final = "a value or ']'"
 AFTER_ITEM: Final = "',' or ']'"
@@ -16,14 +16,14 @@ FIRST_KEY: Final = "a key in double quotes or '}'"
 KEY: Final = "a key in double quotes"
 COLON: Final = "':'"
 AFTER_MEMBER: Final = "',' or '}'"
-END: Final = "nothing more"
-IN_STRING: Final = "the rest of a string"
-IN_KEY: Final = "the rest of a key"
-IN_NUMBER: Final = "the rest of a number"
-IN_LITERAL: Final = "the rest of true, false or null"
+END: Final = "the end of the text"
+IN_STRING: Final = "the end of a string"
+IN_KEY: Final = "the end of a key"
+IN_NUMBER: Final = "a digit"
+IN_LITERAL: Final = "the end of true, false or null"
 
-# Between tokens: what a state takes, white space before it aside. A group is named after what it
-# is: a whole token, or the `in_…` beginning of one that is cut (or a string with escapes).
+# The tokens that each state accepts, after white space. A group has the name of its token. A group
+# `in_…` is the beginning of a token that is cut, or of a string with escapes.
 _SPACE = r"[ \t\n\r]*+"
 _PLAIN = r'[^"\\\x00-\x1f]'
 _INT = r"-?(?:0|[1-9][0-9]*+)"
@@ -52,8 +52,8 @@ TOKENS: Final[Mapping[str, str]] = {
 }
 # fmt: on
 
-# In a string. The escape of a high surrogate is taken where what follows decides whether it is
-# one half of a pair, and is held back until then: so no cut splits a pair.
+# The characters of a string. The escape of a high surrogate matches only if the characters after it
+# decide whether it belongs to a pair. The scanner keeps it until then, so no cut splits a pair.
 _HEX = "[0-9a-fA-F]"
 _HIGH = rf"[dD][89abAB]{_HEX}{{2}}"
 _LOW = rf"[dD][c-fC-F]{_HEX}{{2}}"
@@ -65,7 +65,7 @@ CHARACTERS = (
 )
 CUT_ESCAPE = rf"\\(?:u(?:{_HIGH}(?:\\(?:u(?:[dD](?:[c-fC-F]{_HEX}?)?)?)?)?|{_HEX}{{0,3}}))?"
 
-# In a number: its parts, and the characters that lead from one to the next.
+# The parts of a number, and the characters that lead from one part to the next.
 MINUS, ZERO, INTEGER, POINT, FRACTION, E, SIGN, EXPONENT = range(8)
 _DIGITS = "0123456789"
 # fmt: off
@@ -87,8 +87,9 @@ DIGIT_RUN = r"[0-9]++"
 
 
 class Matchers(dict[str, Callable[[str, int], re.Match[str] | None]]):
-    """The `match` of each pattern, compiled when it is first needed: together they take 2 ms, and
-    who reads no unfinished text needs none.
+    """The `match` method of each pattern, compiled when it is first needed.
+
+    It takes 2 ms to compile all of them, and a program that reads no unfinished text needs none.
     """
 
     def __missing__(self, pattern: str) -> Callable[[str, int], re.Match[str] | None]:
@@ -98,7 +99,7 @@ class Matchers(dict[str, Callable[[str, int], re.Match[str] | None]]):
 
 matchers = Matchers()
 
-# In a literal, by its first letter.
+# The literals by their first letter, with their values.
 LITERALS: Final[Mapping[str, tuple[str, bool | None]]] = {
     "t": ("true", True),
     "f": ("false", False),
@@ -106,15 +107,18 @@ LITERALS: Final[Mapping[str, tuple[str, bool | None]]] = {
 }
 
 LEVELS: Final = 2
-"""How deep the items of an array may be that are taken many at once."""
+"""How many levels of containers an item may have that `many_items` matches."""
 
 
 @functools.cache
 def many_items() -> Callable[[str, int, int], re.Match[str] | None]:
-    """What matches many items of an array, whole and not deep, each with its comma, for C to read.
+    """Return the `match` method of a pattern for many items of an array, each with its comma.
 
-    Of more than 640 digits nobody knows whether Python converts them (`set_int_max_str_digits`).
-    Compiled where a long text asks for it, and not by who imports this.
+    The items are complete and have at most `LEVELS` levels of containers, so `json` can decode
+    them in C. An integer has at most 601 digits, because Python may refuse more than 640
+    (`sys.set_int_max_str_digits`).
+
+    The pattern is compiled at the first call, not at import, because only a long text needs it.
     """
     comma = rf"{_SPACE},"
     name = rf'{_SPACE}"{_PLAIN}*+"{_SPACE}:'

@@ -1,4 +1,4 @@
-"""The value of a text as far as it has come: its containers, and where the next value goes."""
+"""The value of a text so far: its containers, and the place of the next value."""
 
 from typing import Any, Final, TypeAlias
 
@@ -14,8 +14,8 @@ from .tokens import (
     WHOLE_NUMBER,
 )
 
-# An unfinished number that is longer than CPython's usual limit for an integer is not shown: to
-# convert it again at each read would cost the square of its length.
+# The value leaves out an unfinished number that is longer than CPython's default limit for the
+# digits of an integer. To convert it again at each read would cost the square of its length.
 _LONGEST_SHOWN: Final = 4300
 _ABSENT: Final = object()
 
@@ -23,22 +23,22 @@ _Container: TypeAlias = list[Any] | dict[str, Any]
 
 
 class GrowingValue:
-    """Containers that grow in place, and the state that says what may come next."""
+    """Containers that grow in place, and the state: what the text may have next."""
 
     def __init__(self) -> None:
-        self._refused_at: int | None = None  # the first integer that Python would not convert
+        self._refused_at: int | None = None  # index of the first integer that Python refused
 
         self._state: str = VALUE
         self._after: str = END  # the state after a value in the innermost container
-        self._root: list[Any] = []  # holds the whole value, as if the text were one item of it
+        self._root: list[Any] = []  # a list whose only item is the value of the whole text
         self._top: _Container = self._root  # the innermost open container
-        self._outer: list[_Container] = []  # those around it
-        self._place: Any = -1  # where its newest value stands: the key, -1 in an array
+        self._outer: list[_Container] = []  # the containers around it
+        self._place: Any = -1  # the place of its newest value: the key, or -1 in an array
 
-        self._token = ""  # what came of an unfinished string (unescaped), number or literal
-        self._part = MINUS  # of an unfinished number
-        self._shown = False  # does an unfinished number stand in its container?
-        self._older: Any = _ABSENT  # the value whose place it took there
+        self._token = ""  # an unfinished string (unescaped), number or literal
+        self._part = MINUS  # the part of an unfinished number
+        self._shown = False  # whether an unfinished number is in its container
+        self._older: Any = _ABSENT  # the value that it replaced there (the key came twice)
 
     def _open(self, kind: str) -> None:
         container: _Container = {} if kind == "object" else []
@@ -75,11 +75,14 @@ class GrowingValue:
                 self._refused_at = at
 
     def _number(self) -> int | float:
-        """The unfinished number as if it ended here; ValueError where Python refuses it."""
+        """Return the unfinished number as if it ended here.
+
+        Raises ValueError if Python refuses to convert it.
+        """
         return int(self._token) if self._part in WHOLE_INTEGER else float(self._token)
 
     def _show_number(self) -> None:
-        """Put the unfinished number into its container, if it is a number as it stands."""
+        """Put the unfinished number into its container, if its characters so far are a number."""
         if self._part not in WHOLE_NUMBER or len(self._token) > _LONGEST_SHOWN:
             return
         try:
@@ -92,7 +95,7 @@ class GrowingValue:
         self._shown = True
 
     def _hide_number(self) -> None:
-        """Take it out again, before more of it is scanned."""
+        """Remove the unfinished number from its container, before more of it is scanned."""
         self._shown = False
         container: Any = self._top
         if self._older is _ABSENT:

@@ -1,4 +1,4 @@
-"""Whole texts: read at the speed of `json.loads`; if one is wrong, the place and the reason."""
+"""Whole texts in, their values out, at the speed of `json.loads`; errors have their position."""
 
 import math
 import re
@@ -13,11 +13,20 @@ _ends_here: Final = re.compile(r"[ \t\n\r]*+\Z").match
 
 
 def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
-    """The value of a whole JSON text, at the speed of `json.loads`, by RFC 8259 only.
+    """Return the value of a whole JSON text by RFC 8259, at the speed of `json.loads`.
 
-    Accepts, gives and raises what `PartialJSON.finish` does: no NaN or Infinity, no nesting beyond
-    `max_depth`, no exception but `InvalidJSONError`. With `finite`, a number that no float holds
-    (`1E400`) is invalid, too: it would read as infinity, which no JSON can hold.
+    It accepts the same texts, returns the same values and raises the same errors as
+    `PartialJSON.finish`. Neither accepts NaN or Infinity.
+
+    Args:
+        text: the JSON text.
+        max_depth: how many arrays and objects may be nested.
+        finite: whether a number that is too large for a float (`1E400`) is an error. Otherwise it
+            becomes infinity, which JSON cannot represent.
+
+    Raises:
+        InvalidJSONError: if the text is invalid or nests deeper than `max_depth`. No other
+            exception is raised.
     """
     try:
         return decode(text, max_depth, FINITE_DECODER if finite else DECODER)
@@ -31,10 +40,13 @@ def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
 
 
 def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
-    """The object that `loads` makes of a text; None where it makes something else, or raises.
+    """Return the object that `loads` returns; None if that is not an object or if it raises.
 
-    Cost: that of `json.loads`, also for what is no JSON: the place where it goes wrong, which takes
-    ten times as long to find, is not asked for. Raises TooDeepError where `loads` does.
+    Cost: that of `json.loads`, for invalid texts too. This function does not search for the
+    position of the error, which would take ten times as long.
+
+    Raises:
+        TooDeepError: if `loads` raises it.
     """
     if not nests_deeper(text, max_depth):
         begun = _begins_object(text)
@@ -45,7 +57,7 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
         except (ValueError, StopIteration):
             return None
         except RecursionError:
-            pass  # near the caller's limit: the other parser needs no recursion
+            pass  # near the recursion limit; the parser below does not recurse
         else:
             return value if end == len(text) or _ends_here(text, end) else None
     try:
@@ -58,7 +70,7 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
 
 
 def refuse_infinity(text: str) -> None:
-    """Raise InvalidJSONError at the first number of a JSON text that no float holds."""
+    """Raise InvalidJSONError for the first number of a JSON text that is too large for a float."""
     for token in strings_or_numbers(text):
         number = token[1]
         if number and not number.lstrip("-").isdigit() and math.isinf(float(number)):

@@ -1,19 +1,20 @@
-"""What goes wrong on the way, as data: what happens, and what must come of it.
+"""The faults of streams, as data: what goes wrong, and what a reader must report.
 
-They are what proxies, gateways and compatible servers really do: `problem` names a public report.
-The outcome is this library's; `check_faults` holds other readers to what follows from it.
+Proxies, gateways and compatible servers really cause these faults. `Fault.problem` names a public
+report. The expected verdict and codes are those of this library. For other readers,
+`check_faults` checks only what follows from that verdict.
 
-    answer        what a server sends for a request, as a value
-    damage        what a fault is, and a stream that can be damaged
-    ends          how a stream ends
-    encoding      what is in the bytes
-    order         the order of events, and the index of their block
-    content       what the events hold
-    excess        how much it is
-    connection    what happens around the bytes
+    answer        the answer of a server to a request, as a value
+    damage        the class of a fault, and the stream that it damages
+    ends          faults of the end of a stream
+    encoding      faults of the bytes, the text and the JSON
+    order         faults of the order of events, and of the index of their block
+    content       faults of the members of events
+    excess        faults of size: a stream exceeds a limit of the reader
+    connection    faults of the connection: of the status, the head and the end of the body
 
-A new fault of the bytes is one function in one of these modules, one of the connection is a row in
-the last.
+A new fault of the bytes is one function in one of these modules. A new fault of the connection is
+one row in `connection`.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     },
     **{each.name: each for each in connection.FAULTS},
 }
-"""By name: all that can go wrong. The first is that nothing does; those that change the connection
-come last.
+"""All faults, by name.
+
+The first is `nothing`, which changes nothing. The faults of the connection come last.
 """

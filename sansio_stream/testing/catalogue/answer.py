@@ -1,7 +1,7 @@
 """An answer to a request as a value: a head, chunks with their times, and how it ends.
 
-Knows no server, no clock and no fault. What becomes of an answer on a connection is decided by who
-sends it.
+This module knows no server, no clock and no fault. The server that sends an answer decides how each
+part of it reaches the connection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Answer", "Asked", "Change", "End", "frames_of"]
 
 
 class End(Enum):
-    """What comes after the last chunk of an answer."""
+    """What the server does after the last chunk of an answer."""
 
     WHOLE = "the end of the body, as HTTP marks it"
     CLOSED = "no end of the body: the connection is closed"
@@ -30,14 +30,14 @@ class End(Enum):
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What is sent for one request.
+    """The answer to one request.
 
     Attributes:
-        status: None for no head at all: only `end` comes.
-        headers: of the response, by name in lower case; `request-id` is always there.
-        chunks: the body; a chunk without a time comes at once.
-        end: what comes behind the chunks.
-        head_after: seconds before the head.
+        status: the HTTP status. None means that no head and no body are sent, only `end` follows.
+        headers: the headers of the response, with names in lower case. `request-id` is always set.
+        chunks: the body. A chunk without a time is sent at once.
+        end: what the server does after the chunks.
+        head_after: the seconds before the head is sent.
     """
 
     status: int | None
@@ -54,7 +54,7 @@ class Answer:
     def with_body(self, body: bytes) -> Answer:
         """Return the same answer with another body, in chunks of the same sizes and times.
 
-        The last chunk has the rest, and so the end keeps its time.
+        The last chunk has the rest of the body, so the end of the answer keeps its time.
         """
         chunks: list[Chunk] = []
         for chunk in self.chunks[:-1]:
@@ -67,12 +67,12 @@ class Answer:
 
 @attrs.frozen(kw_only=True)
 class Asked:
-    """What a fault may depend on.
+    """The facts of a request on which a fault may depend.
 
     Attributes:
-        target: path and query of the request, as they were sent.
-        accepts_gzip: whether the request accepts a body that is compressed.
-        number: counts the requests that asked for the fault, from 1.
+        target: the path and query of the request, as the client sent them.
+        accepts_gzip: whether the request accepts a body in gzip.
+        number: the number of this request among those that asked for the fault, from 1.
     """
 
     target: str
@@ -84,10 +84,10 @@ BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n){2}")
 
 
 def frames_of(body: bytes) -> list[tuple[int, int]]:
-    """Return where each frame begins and ends."""
+    """Return the index of the start and of the end of each frame."""
     ends = [blank.end() for blank in BLANK_LINE.finditer(body)]
     return list(zip([0, *ends], ends, strict=False))
 
 
 Change: TypeAlias = Callable[[Answer, Asked], Answer]
-"""The answer of a request in, the answer with one thing wrong with it out."""
+"""A function: the answer to a request in, the answer with one fault out."""

@@ -1,6 +1,6 @@
-"""What happens around the bytes of a stream: other heads, late and missing ends, no stream at all.
+"""Faults of the connection: other heads, late and missing ends, no stream at all.
 
-These faults change the answer that a server sends, and need a connection to be seen.
+These faults change the answer that a server sends, so only a reader with a connection sees them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .damage import Fault
 
 __all__ = ["FAULTS", "PING", "failure"]
 
-# Answers that are no stream.
+# Answers that are not a stream.
 
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
 
 
 def instead(answer: Answer, status: int, content_type: str, body: str, **headers: str) -> Answer:
-    """Return an answer of another kind to the same request."""
+    """Return another answer to the same request."""
     data = body.encode()
     head = {"content-type": content_type} if content_type else {}
     return Answer(
@@ -40,7 +40,7 @@ def instead(answer: Answer, status: int, content_type: str, body: str, **headers
 
 
 def failure(answer: Answer, status: int, kind: str, message: str, **headers: str) -> Answer:
-    """Return a failure in the API's shape."""
+    """Return an error response in the format of the API."""
     body = {
         "type": "error",
         "error": {"type": kind, "message": message},
@@ -58,7 +58,7 @@ def answers(status: int, content_type: str, body: str) -> Change:
 
 
 def every_other(change: Change) -> Change:
-    """Return a change of the first request, the third, ..., so that who asks again is served."""
+    """Return a change of the first answer, the third, and so on. So a retry succeeds."""
     return lambda answer, asked: change(answer, asked) if asked.number % 2 else answer
 
 
@@ -76,7 +76,7 @@ PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 
 def first(answer: Answer, size: int) -> tuple[Chunk, ...]:
-    """Return the first bytes of a body, in the chunks and at the times in which they came."""
+    """Return the first bytes of a body, in their chunks and with their times."""
     kept: list[Chunk] = []
     for chunk in answer.chunks:
         if size > 0:
@@ -86,7 +86,7 @@ def first(answer: Answer, size: int) -> tuple[Chunk, ...]:
 
 
 def middle_of(body: bytes) -> tuple[int, int]:
-    """Return where the middle frame begins and ends; a body without frames is one."""
+    """Return the start and the end of the middle frame. A body without frames is one frame."""
     frames = frames_of(body) or [(0, len(body))]
     return frames[len(frames) // 2]
 
@@ -98,12 +98,12 @@ def first_half(answer: Answer) -> tuple[Chunk, ...]:
 
 
 def half(end: End) -> Change:
-    """Return the change that sends the first half, and then ends so."""
+    """Return the change that sends the first half of the frames and then ends as given."""
     return lambda answer, _: attrs.evolve(answer, chunks=first_half(answer), end=end)
 
 
 def whole(end: End) -> Change:
-    """Return the change that sends all, and then ends so."""
+    """Return the change that sends all frames and then ends as given."""
     return lambda answer, _: attrs.evolve(answer, end=end)
 
 
@@ -166,49 +166,61 @@ def of_connection(name: str, description: str, change: Change) -> Fault:
 
 
 FAULTS: Final = (
-    # What the connection does.
-    of_connection("cut", "Half the frames, then the connection is closed.", half(End.CLOSED)),
-    of_connection("cut_in_frame", "The connection is closed inside a frame.", cut_in_frame),
-    of_connection("reset", "Half the frames, then the connection is reset.", half(End.RESET)),
-    of_connection("truncated", "All the frames, but no end of the body.", whole(End.CLOSED)),
-    of_connection("stall", "Half the frames, then silence.", half(End.SILENCE)),
-    of_connection("ping_stall", "Half the frames, then nothing but pings.", half(End.PINGS)),
-    of_connection("stays_open", "All the frames, then silence.", whole(End.SILENCE)),
-    of_connection("stays_open_pings", "All the frames, then pings without end.", whole(End.PINGS)),
-    of_connection("no_head", "The connection is closed without an answer.", no_head),
-    of_connection("slow_head", "The head comes a second late.", slow_head),
-    # How the body comes.
-    of_connection("drip", "Each byte comes by itself.", drip),
-    of_connection("gzip", "The body is compressed, if the request accepts that.", zipped),
-    # No stream, though the status is 200.
-    of_connection("html_200", "A page of HTML.", answers(200, HTML, PAGE)),
-    of_connection("json_200", "A message that is not streamed.", answers(200, JSON, MESSAGE)),
-    # Another status.
-    of_connection("400", "An invalid_request_error.", fails(400, "invalid_request_error", "Bad")),
-    of_connection("401", "An authentication_error.", fails(401, "authentication_error", "Who?")),
-    of_connection("402", "A billing_error.", fails(402, "billing_error", "Not paid")),
-    of_connection("403", "A permission_error.", fails(403, "permission_error", "Not allowed")),
-    of_connection("404", "A not_found_error.", fails(404, "not_found_error", "No such model")),
-    of_connection("409", "A conflict_error.", fails(409, "conflict_error", "Conflict")),
-    of_connection("413", "A request_too_large.", fails(413, "request_too_large", "Too large")),
+    # Faults of the end and of the head.
+    of_connection("cut", "Half the frames arrive, then the connection closes.", half(End.CLOSED)),
+    of_connection("cut_in_frame", "The connection closes inside a frame.", cut_in_frame),
     of_connection(
-        "429", "A rate_limit_error, with `retry-after: 1`.", fails(*RATE, retry_after="1")
+        "reset", "Half the frames arrive, then the connection is reset.", half(End.RESET)
+    ),
+    of_connection(
+        "truncated", "All the frames arrive, but not the end of the body.", whole(End.CLOSED)
+    ),
+    of_connection("stall", "Half the frames arrive, then nothing.", half(End.SILENCE)),
+    of_connection("ping_stall", "Half the frames arrive, then only pings.", half(End.PINGS)),
+    of_connection(
+        "stays_open",
+        "All the frames arrive, then nothing.",
+        whole(End.SILENCE),
+    ),
+    of_connection(
+        "stays_open_pings", "All the frames arrive, then pings without end.", whole(End.PINGS)
+    ),
+    of_connection("no_head", "The connection closes without an answer.", no_head),
+    of_connection("slow_head", "The head arrives one second late.", slow_head),
+    # Faults of the delivery of the body.
+    of_connection("drip", "The body arrives byte by byte.", drip),
+    of_connection("gzip", "The body is compressed with gzip, if the request accepts it.", zipped),
+    # The status is 200, but the body is not a stream.
+    of_connection("html_200", "An HTML page, with status 200.", answers(200, HTML, PAGE)),
+    of_connection(
+        "json_200", "A message that is not streamed, with status 200.", answers(200, JSON, MESSAGE)
+    ),
+    # Another status.
+    of_connection("400", "An `invalid_request_error`.", fails(400, "invalid_request_error", "Bad")),
+    of_connection("401", "An `authentication_error`.", fails(401, "authentication_error", "Who?")),
+    of_connection("402", "A `billing_error`.", fails(402, "billing_error", "Not paid")),
+    of_connection("403", "A `permission_error`.", fails(403, "permission_error", "Not allowed")),
+    of_connection("404", "A `not_found_error`.", fails(404, "not_found_error", "No such model")),
+    of_connection("409", "A `conflict_error`.", fails(409, "conflict_error", "Conflict")),
+    of_connection("413", "A `request_too_large`.", fails(413, "request_too_large", "Too large")),
+    of_connection(
+        "429", "A `rate_limit_error`, with `retry-after: 1`.", fails(*RATE, retry_after="1")
     ),
     of_connection(
         "429_once",
-        "The same with `retry-after-ms: 20`, to every other request only.",
+        "The same, with `retry-after-ms: 20`, for every other request.",
         every_other(fails(*RATE, retry_after_ms="20", retry_after="1")),
     ),
-    of_connection("500", "An api_error.", fails(500, "api_error", "Internal server error")),
-    of_connection("500_empty", "No body at all.", answers(500, "", "")),
-    of_connection("503_html", "A page of HTML.", answers(503, HTML, PAGE)),
-    of_connection("504", "A timeout_error.", fails(504, "timeout_error", "Timed out")),
-    of_connection("529", "An overloaded_error.", fails(*OVERLOAD)),
+    of_connection("500", "An `api_error`.", fails(500, "api_error", "Internal server error")),
+    of_connection("500_empty", "Status 500 with an empty body.", answers(500, "", "")),
+    of_connection("503_html", "An HTML page, with status 503.", answers(503, HTML, PAGE)),
+    of_connection("504", "A `timeout_error`.", fails(504, "timeout_error", "Timed out")),
+    of_connection("529", "An `overloaded_error`.", fails(*OVERLOAD)),
     of_connection(
         "529_once",
-        "The same with `retry-after-ms: 20`, to every other request only.",
+        "The same, with `retry-after-ms: 20`, for every other request.",
         every_other(fails(*OVERLOAD, retry_after_ms="20")),
     ),
-    of_connection("redirect", "307 to another path, where the answer is.", redirect),
+    of_connection("redirect", "A 307 to another path, which returns the answer.", redirect),
 )
-"""In the order in which to show them."""
+"""The faults of the connection, in the order in which the help and the page list them."""

@@ -1,7 +1,8 @@
-"""What a fault is: facts, and a function: a legal stream in, a damaged body out; or an answer of a
-server in, another one out.
+"""The class of a fault, and the legal stream that a fault damages.
 
-Knows no fault.
+A fault has facts and a function. The function of a fault of the bytes: a legal stream in, a damaged
+body out. The function of a fault of the connection: the answer of a server in, another answer out.
+This module knows no particular fault.
 """
 
 from __future__ import annotations
@@ -30,29 +31,29 @@ OVERLOADED: Final[Payload] = {
     "error": {"type": "overloaded_error", "message": "Overloaded"},
 }
 DEEP: Final = 20_000
-"""More arrays inside one another than json follows, unless somebody raises the recursion limit."""
+"""A number of nested arrays that `json` cannot parse with the default recursion limit."""
 
 GROWING: Final = {"text_delta": "text", "input_json_delta": "partial_json"}
-"""By the type of a delta: the member that says something."""
+"""The member with the content of a delta, by the type of the delta."""
 ANY_DELTA: Final = tuple(GROWING)
 
 OWN_NAMES: Final = ("", "message", "data")
-"""The names, beside those of events, under which compatible servers send any event; "" for none."""
+"""The generic event names that compatible servers use for any event. "" means no `event:` line."""
 
 
 class Choose(Protocol):
-    """What picks one of some options, of which there is at least one."""
+    """A function that picks one of several options. There is at least one option."""
 
     def __call__(self, options: Sequence[Item], /) -> Item:
-        """Return it."""
+        """Return one of the options."""
         ...
 
 
-NOT_WHOLE: Final = "a stream that is a whole message is needed"
+NOT_WHOLE: Final = "the fault needs a stream that is a complete message"
 
 
 def middle(options: Sequence[Item], /) -> Item:
-    """Choose the middle one. Raises IndexError where there is none."""
+    """Return the middle option. Raises IndexError if there is no option."""
     return options[len(options) // 2]
 
 
@@ -61,10 +62,10 @@ def recorded_frames(body: bytes) -> dict[str, bytes]:
     recorded: dict[str, bytes] = {}
     for start, end in frames_of(body):
         frame = body[start:end]
-        if b"\r" in frame:  # what cuts a line end off a frame takes PLAIN's, which is one byte long
+        if b"\r" in frame:  # the faults that cut a line end expect that of PLAIN, one byte
             continue
         for event in SSEDecoder().receive_data(frame):
-            with suppress(ValueError):  # it is no JSON, as the end mark of another protocol
+            with suppress(ValueError):  # not JSON, such as [DONE]
                 recorded[encode_json(json.loads(event.data), sort_keys=True)] = frame
     return recorded
 
@@ -74,11 +75,12 @@ class LegalStream:
     """A legal stream, ready to be damaged.
 
     Attributes:
-        payloads: of its events, in order; they may be changed.
-        style: how they are written.
-        limits: what the reader tolerates.
-        choose: picks one of several ways to do it.
-        recorded: the frames of payloads that are not written in this style, by their sorted JSON.
+        payloads: the payloads of its events, in order. A fault may change them.
+        style: the style in which they are written.
+        limits: the limits of the reader.
+        choose: picks one of several variants of a fault.
+        recorded: the recorded frames of payloads, by the sorted JSON of the payload. They replace
+            frames in `style`.
     """
 
     payloads: list[Payload]
@@ -89,11 +91,12 @@ class LegalStream:
 
     @classmethod
     def of(cls, body: bytes) -> LegalStream:
-        """Return the stream with these bytes, which chooses the middle one of all ways.
+        """Return the stream with these bytes. Its `choose` takes the middle option.
 
         Frames whose payloads do not change stay as they are.
 
-        Raises ValueError unless it is a whole message.
+        Raises:
+            ValueError: if the bytes are not a complete message.
         """
         machine = StreamMachine()
         try:
@@ -106,15 +109,18 @@ class LegalStream:
         return cls(payloads, PLAIN, Limits(), middle, recorded_frames(body))
 
     def places(self, type: str) -> list[int]:
-        """Return where the payloads of a type are."""
+        """Return the indexes of the payloads of a type."""
         return [at for at, payload in enumerate(self.payloads) if payload["type"] == type]
 
     def place(self, type: str) -> int:
-        """Choose where a payload of a type is."""
+        """Choose one payload of a type, and return its index."""
         return self.choose(self.places(type))
 
     def telling_places(self, *deltas: str, of: Sequence[int] | None = None) -> list[int]:
-        """Return where deltas of these types are that are not empty: all, or those of a block."""
+        """Return the indexes of the deltas of these types that are not empty.
+
+        With `of`, only those among the given indexes.
+        """
         return [
             at
             for at in self.places("content_block_delta")
@@ -124,11 +130,11 @@ class LegalStream:
         ]
 
     def telling_place(self, *deltas: str) -> int:
-        """Choose one of these places."""
+        """Choose one delta of these types that is not empty, and return its index."""
         return self.choose(self.telling_places(*deltas))
 
     def block_around(self, place: int) -> list[int]:
-        """Return where the events of a block are: its start, its deltas, its stop."""
+        """Return the indexes of the events of a block: its start, its deltas, its stop."""
         index = self.payloads[place]["index"]
         return [
             at
@@ -137,7 +143,7 @@ class LegalStream:
         ]
 
     def signature_place(self) -> int:
-        """Choose where the delta with a signature is."""
+        """Choose one signature_delta, and return its index."""
         return self.choose(
             [
                 at
@@ -147,11 +153,11 @@ class LegalStream:
         )
 
     def last_message_delta(self) -> Payload:
-        """Return the payload of the last message_delta: the stop reason is in it."""
+        """Return the payload of the last message_delta. It has the stop reason."""
         return self.payloads[self.places("message_delta")[-1]]
 
     def tool_starts(self) -> list[int]:
-        """Return where the calls of tools begin whose input is not empty."""
+        """Return the indexes of the starts of tool calls whose input is not empty."""
         return [
             at
             for at in self.places("content_block_start")
@@ -160,11 +166,11 @@ class LegalStream:
         ]
 
     def tool_block(self) -> list[int]:
-        """Choose one of them; return where its events are."""
+        """Choose one tool call whose input is not empty. Return the indexes of its events."""
         return self.block_around(self.choose(self.tool_starts()))
 
     def add_block(self, start: Payload, *deltas: Payload) -> None:
-        """Add a block behind the others, with these deltas."""
+        """Add a block with these deltas after the other blocks."""
         index = len(self.places("content_block_start"))
         end = self.places("message_delta")[0]
         self.payloads[end:end] = [
@@ -179,12 +185,12 @@ class LegalStream:
         return "".join(delta.get("partial_json", "") for delta in deltas)
 
     def tool_id(self, place: int) -> tuple[str, ...]:
-        """Return the id of the call that the event belongs to; nothing for another block."""
+        """Return the id of the call to which an event belongs; () if its block is not a call."""
         start = self.payloads[self.block_around(place)[0]]["content_block"]
         return (start["id"],) if "id" in start else ()
 
     def set_input(self, block: Sequence[int], text: str) -> None:
-        """Give a call another text as its input."""
+        """Replace the text of the input of a call."""
         first, *others = (
             at for at in block if "partial_json" in self.payloads[at].get("delta", {})
         )
@@ -193,14 +199,14 @@ class LegalStream:
             self.payloads[at]["delta"]["partial_json"] = ""
 
     def cut_an_input(self) -> list[int]:
-        """Cut the input of a call, which is broken by it; return where its events are."""
+        """Cut the input of a call, so that it is broken. Return the indexes of its events."""
         block = self.tool_block()
         text = self.input_text(block)
         self.set_input(block, text[: self.choose(range(1, len(text)))])
         return block
 
     def body_with_input(self, block: Sequence[int], text: str) -> Damage:
-        """Return the body with another text as the input of a call, which is broken by it."""
+        """Return the body with another text as the input of a call. The call is then broken."""
         self.set_input(block, text)
         return Damage(self.body(), broken=self.tool_id(block[0]))
 
@@ -216,7 +222,7 @@ class LegalStream:
         return self.style.frame(payload) if known is None else known
 
     def body(self) -> bytes:
-        """Return the bytes of what the payloads are now."""
+        """Return the bytes of the stream with its present payloads."""
         return self.style.joined(self.frames())
 
     def body_with_text(self, raw: bytes) -> bytes:
@@ -226,17 +232,17 @@ class LegalStream:
         return self.body_with_raw(place, raw)
 
     def body_with_raw(self, place: int, raw: bytes) -> bytes:
-        """Return the body with raw bytes in the place of "<raw>" in one frame."""
+        """Return the body with raw bytes instead of "<raw>" in one frame."""
         return self.body_with_frame(place, self.frames()[place].replace(b"<raw>", raw))
 
     def body_with_frame(self, place: int, *frames: bytes) -> bytes:
-        """Return the body with other frames in the place of one."""
+        """Return the body with other frames instead of one frame."""
         all_frames = self.frames()
         all_frames[place : place + 1] = frames
         return self.style.joined(all_frames)
 
     def compact(self, payload: Payload) -> str:
-        """Return the JSON of a payload on one line, otherwise in the stream's style."""
+        """Return the JSON of a payload in the style of the stream, but on one line."""
         return attrs.evolve(self.style, indent=False).data(payload)
 
 
@@ -245,13 +251,15 @@ class Damage:
     """A damaged body.
 
     Attributes:
-        data: its bytes.
-        verdict: how it ends; None where the fault leaves only one way, or where nobody can know.
-        broken: ids of the tool calls that must not be run: their input must be reported as broken.
-        altered: ids of those whose input has become another in a way that nobody can see.
-        inputs: by id, the inputs of calls that mean something else than before.
-        codes: which of the codes that the fault may have are certainly said.
-        exception: what the source of the bytes raises after them.
+        data: the bytes.
+        verdict: the expected verdict. None if the fault has only one verdict, or if the verdict
+            cannot be predicted.
+        broken: the ids of tool calls whose input a reader must report as broken. They must not be
+            run.
+        altered: the ids of tool calls whose input has changed in a way that no reader can detect.
+        inputs: the new inputs of calls whose input has changed, by id.
+        codes: the codes of `Fault.may` that the machine certainly reports.
+        exception: the exception that the source of the bytes raises after them.
     """
 
     data: bytes
@@ -265,22 +273,24 @@ class Damage:
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault of a stream.
 
-    A fault changes the bytes of a stream, or what happens on the connection that brings them. One
-    of the connection has no `problem`, `verdicts`, `codes`, `may`, `needs` and `limit`.
+    It changes either the bytes of the stream or the connection that brings them. A fault of the
+    connection has no `problem`, `verdicts`, `codes`, `may`, `needs` and `limit`.
 
     Attributes:
-        name: what it is called; an identifier, but that it may begin with a digit.
+        name: the name. It is an identifier, except that it may begin with a digit.
         description: what happens, in a sentence.
-        damage: damages a stream; None for a fault of the connection.
-        change: changes the answer of a server; None for a fault of the bytes.
-        problem: a public report of it: owner/repository#number. "" for what needs none.
-        verdicts: how a machine may end. Where there are several, the damage says which.
-        codes: all of these are said: codes of violations, or of the error.
-        may: these may be said as well; the damage says which certainly are. Nothing else is.
+        damage: the function that damages a stream; None for a fault of the connection.
+        change: the function that changes the answer of a server; None for a fault of the bytes.
+        problem: a public report of the fault, as owner/repository#number; "" if it needs none.
+        verdicts: the possible verdicts of a machine. If there are several, `Damage.verdict` has
+            that of a stream.
+        codes: the codes of violations, or of the error, that a machine always reports.
+        may: the codes that it may report as well. `Damage.codes` has those that it certainly
+            reports. It reports no other codes.
         needs: the types of blocks that a script must have.
-        limit: the member of `Limits` that it exceeds, or "".
+        limit: the member of `Limits` that the fault exceeds, or "".
     """
 
     name: str
@@ -296,27 +306,29 @@ class Fault:
 
     @property
     def changes(self) -> Literal["bytes", "connection"]:
-        """What it changes: the bytes of a stream, or what happens on the connection."""
+        """What the fault changes: the bytes of a stream, or the connection."""
         return "connection" if self.damage is None else "bytes"
 
     def damaged(self, stream: LegalStream) -> Damage:
-        """Return what becomes of a stream, whose payloads change.
+        """Damage a stream and return the result. The payloads of the stream change.
 
-        Raises ValueError where the fault changes the connection, not the bytes.
+        Raises:
+            ValueError: if this is a fault of the connection.
         """
         if self.damage is None:
-            raise ValueError(f"{self.name} changes the connection, and not the bytes")
+            raise ValueError(f"the fault {self.name} changes the connection, not the bytes")
         damage = self.damage(stream)
         return Damage(damage) if isinstance(damage, bytes) else damage
 
     def changed(self, answer: Answer, asked: Asked) -> Answer:
-        """Return what becomes of the answer of a server.
+        """Return the answer of a server with this fault.
 
-        A fault of the bytes takes the middle one of several places. The frames that it does not
-        change stay as they are.
+        If a fault of the bytes could be at several places, it is at the middle one. The frames
+        that it does not change stay as they are.
 
-        Raises ValueError where a fault of the bytes needs another stream: one that is whole, and
-        has blocks of the types in `needs`.
+        Raises:
+            ValueError: if this is a fault of the bytes, and the stream is not a complete message
+                or lacks a block of a type in `needs`.
         """
         if self.change is not None:
             return self.change(answer, asked)
@@ -325,7 +337,7 @@ class Fault:
             damage = self.damaged(stream)
         except (LookupError, StopIteration, ValueError) as error:
             lacks = ", ".join(self.needs) or "other events"
-            raise ValueError(f"{self.name} needs a stream that has {lacks}") from error
+            raise ValueError(f"the fault {self.name} needs a stream with {lacks}") from error
         end = End.WHOLE if damage.exception is None else End.RESET
         return attrs.evolve(answer.with_body(damage.data), end=end)
 
@@ -338,7 +350,10 @@ def fault(
     needs: Sequence[str] = (),
     limit: str = "",
 ) -> Callable[[Callable[[LegalStream], Damage | bytes]], Fault]:
-    """Make a fault of a function; its name and its docstring are the fault's."""
+    """Return a decorator that makes a fault of a function.
+
+    The name and the docstring of the function become the name and description of the fault.
+    """
 
     def made_of(damage: Callable[[LegalStream], Damage | bytes]) -> Fault:
         return Fault(

@@ -1,4 +1,4 @@
-"""What is in the bytes: text that is none, other content, JSON that is none."""
+"""Faults of the bytes: invalid text, foreign content, invalid JSON."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from .damage import ANY_DELTA, DEEP, OVERLOADED, OWN_NAMES, Damage, LegalStream,
     Verdict.COMPLETE, problem="zeroclaw-labs/zeroclaw#3723", codes=["invalid_utf8"], needs=["text"]
 )
 def invalid_utf8(stream: LegalStream) -> bytes:
-    """Bytes that are not UTF-8 stand inside a text."""
+    """A text contains bytes that are not UTF-8."""
     bad = stream.choose([b"\xff", b"\x80", b"\xc3", b"\xe2\x82", b"\xed\xa0\x80", b"\xf5\x80"])
     return stream.body_with_text(bad)
 
 
 @fault(Verdict.DAMAGED, codes=["invalid_utf8"], needs=["tool_use"])
 def invalid_utf8_in_an_input(stream: LegalStream) -> Damage:
-    """Bytes that are not UTF-8 stand inside a string of a tool's input, and it is JSON all the
-    same.
-    """
+    """A string of a tool's input contains bytes that are not UTF-8. It is still JSON."""
     block = stream.tool_block()
     stream.set_input(block, '{"q": "<raw>"}')
     place = stream.telling_places("input_json_delta", of=block)[0]
@@ -40,7 +38,7 @@ def invalid_utf8_in_an_input(stream: LegalStream) -> Damage:
     may=[*ViolationCode, "spliced_message"],
 )
 def flipped_bit(stream: LegalStream) -> Damage:
-    """One bit is another, anywhere. What comes of it nobody can know, but nothing may crash."""
+    """One bit is flipped, anywhere. The result cannot be predicted, but no reader may crash."""
     body = bytearray(stream.body())
     body[stream.choose(range(len(body)))] ^= stream.choose([1, 2, 4, 8, 16, 32, 64, 128])
     starts = [stream.payloads[at]["content_block"] for at in stream.places("content_block_start")]
@@ -49,25 +47,25 @@ def flipped_bit(stream: LegalStream) -> Damage:
 
 @fault(Verdict.BROKEN, codes=["undecodable_payload"], needs=["text"])
 def raw_control_character(stream: LegalStream) -> bytes:
-    """A NUL stands unescaped inside a JSON string."""
+    """A JSON string contains an unescaped NUL."""
     return stream.body_with_text(b"\0")
 
 
 @fault(Verdict.BROKEN, codes=["undecodable_payload", "unknown_field"], needs=["text"])
 def raw_line_end(stream: LegalStream) -> bytes:
-    """A line end stands unescaped inside a JSON string, and so cuts the line."""
+    """A JSON string contains an unescaped line end, which cuts the `data:` line."""
     return stream.body_with_text(stream.choose([b"\n", b"\r", b"\r\n"]))
 
 
 @fault(Verdict.COMPLETE, needs=["text"])
 def lone_surrogate(stream: LegalStream) -> bytes:
-    """Half of a character is escaped inside a text: a str that no UTF-8 can hold."""
+    """A text contains the escape of half a character, which UTF-8 cannot encode."""
     return stream.body_with_text(stream.choose([rb"\ud83d", rb"\ude00"]))
 
 
 @fault(Verdict.COMPLETE, problem="elie222/rakazo#416", needs=["text"])
 def halved_character(stream: LegalStream) -> bytes:
-    """A character is cut between two text deltas: each has the escape of a half of it."""
+    """A character is cut between two text deltas. Each has the escape of one half of it."""
     place = stream.telling_place("text_delta")
     second = copy.deepcopy(stream.payloads[place])
     stream.payloads[place]["delta"]["text"] += "\ud83d"
@@ -91,7 +89,7 @@ def halved_character_in_an_input(stream: LegalStream) -> Damage:
 
 @fault(Verdict.NOT_AN_EVENT_STREAM, codes=["unknown_field"])
 def html_body(stream: LegalStream) -> bytes:
-    """A proxy's error page in the place of the stream, under HTTP 200."""
+    """A proxy sends its error page instead of the stream, under HTTP 200."""
     return stream.choose([HTML, HTML.replace(b"\n", b"")])
 
 
@@ -100,13 +98,13 @@ HTML: Final = b"<html>\n<head><title>502 Bad Gateway</title></head>\n<body>\n</b
 
 @fault(Verdict.NOT_AN_EVENT_STREAM, problem="anomalyco/opencode#23960", codes=["unknown_field"])
 def json_body(stream: LegalStream) -> bytes:
-    """A JSON error in the place of the stream, under HTTP 200."""
+    """A server sends a JSON error instead of the stream, under HTTP 200."""
     return json.dumps(OVERLOADED, indent=stream.choose([None, 2])).encode()
 
 
 @fault(Verdict.TRUNCATED, problem="tetsuo-ai/agenc-core#2492", codes=["unknown_field"])
 def text_in_mid_stream(stream: LegalStream) -> bytes:
-    """A proxy writes its own words into the stream, and closes it."""
+    """A proxy writes an error text into the stream, and closes it."""
     words = stream.choose([b"upstream error: read ECONNRESET", b"Internal Server Error\n", HTML])
     first, last = stream.place("message_start"), stream.places("message_delta")[0]
     return stream.style.joined(stream.frames()[: stream.choose(range(first, last)) + 1]) + words
@@ -114,7 +112,7 @@ def text_in_mid_stream(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, problem="vllm-project/vllm#37510", codes=["done_marker"])
 def done_marker(stream: LegalStream) -> bytes:
-    """The end mark of another protocol follows message_stop, under any name, in some form."""
+    """The end marker of another protocol follows message_stop, in any form and under any name."""
     mark = stream.choose(["[DONE]", "[done]", '"[DONE]"', " [DONE] ", "data: [DONE]"])
     name = stream.choose([*OWN_NAMES, "done", "message_stop"])
     return stream.style.joined([*stream.frames(), stream.style.frame_of(name, mark)])
@@ -126,14 +124,14 @@ def done_marker(stream: LegalStream) -> bytes:
     codes=["done_marker", "missing_message_stop"],
 )
 def done_marker_for_message_stop(stream: LegalStream) -> bytes:
-    """The end mark of another protocol stands in the place of message_stop."""
+    """The end marker of another protocol replaces message_stop."""
     done = stream.style.frame_of("", "[DONE]")
     return stream.body_with_frame(stream.place("message_stop"), done)
 
 
 @fault(Verdict.COMPLETE, codes=["invalid_retry"])
 def bad_retry(stream: LegalStream) -> bytes:
-    """A `retry:` field holds something else than digits."""
+    """The value of a `retry:` field is not a sequence of digits."""
     retry = stream.choose(["retry: 2000x", "retry:", "retry: -1", "retry: 2.5"])
     place = stream.choose(range(len(stream.payloads) + 1))
     frames = stream.frames()
@@ -143,7 +141,7 @@ def bad_retry(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, codes=["undecodable_payload"], may=["missing_event_name"])
 def comment_as_data(stream: LegalStream) -> Damage:
-    """What should be a comment, or nothing, comes as the data of a frame."""
+    """The data of a frame is a text that should be a comment, or should not be sent."""
     text = stream.choose([": OPENROUTER PROCESSING", "keep-alive", "null", "0", '""', "[]"])
     name = stream.choose([*OWN_NAMES, "vertex_event"])
     place = stream.choose(range(len(stream.payloads) + 1))
@@ -154,7 +152,7 @@ def comment_as_data(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, codes=["undecodable_payload"])
 def text_of_a_vendor(stream: LegalStream) -> bytes:
-    """A vendor's own event has data that is no JSON, braces and all."""
+    """The data of a vendor's own event is not JSON, though it may have braces."""
     text = stream.choose(["{cost: 1}", '{"cost": 1', "usage={}"])
     place = stream.choose(range(len(stream.payloads) + 1))
     frames = stream.frames()
@@ -167,7 +165,7 @@ def text_of_a_vendor(stream: LegalStream) -> bytes:
 
 @fault(Verdict.DAMAGED, codes=["unknown_field"], needs=["text"])
 def misspelt_data_field(stream: LegalStream) -> Damage:
-    """The line with a delta lacks its `data:`, or it is misspelt."""
+    """The line of a delta has no `data:`, or a misspelt one."""
     place = stream.telling_place(*ANY_DELTA)
     name, data = stream.payloads[place]["type"], stream.compact(stream.payloads[place])
     field = stream.choose(["", "dat: ", "Data: ", "data : "])
@@ -177,7 +175,7 @@ def misspelt_data_field(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, needs=["text"])
 def payload_in_a_comment(stream: LegalStream) -> Damage:
-    """A colon has come before the line with a delta: it is a comment. Nobody can see that."""
+    """A colon precedes the line of a delta, so it is a comment. No reader can detect that."""
     place = stream.telling_place(*ANY_DELTA)
     frame = stream.style.lines(": data: " + stream.compact(stream.payloads[place]), "")
     return Damage(stream.body_with_frame(place, frame), altered=stream.tool_id(place))
@@ -190,13 +188,14 @@ def payload_in_a_comment(stream: LegalStream) -> Damage:
     needs=["text"],
 )
 def lost_blank_line(stream: LegalStream) -> Damage:
-    """The blank line behind a delta is lost, so that its frame goes on with the next one."""
+    """The blank line after a delta is missing, so its frame includes the next one."""
     plain = attrs.evolve(stream, style=attrs.evolve(stream.style, between=(), indent=False))
     place = stream.telling_place(*ANY_DELTA)
     broken = stream.tool_id(place)
     frame = plain.style.frame(stream.payloads[place])[: -len(stream.style.line_end)]
     body = plain.body_with_frame(place, frame)
-    # The name is that of the second; one that promises a payload is broken without it.
+    # The frame has the event name of its second part. The message is BROKEN if it needs that event,
+    # because the payload is unreadable. It does not need a ping or an unknown event.
     if stream.payloads[place + 1]["type"] in ("ping", "weather_report"):
         return Damage(body, Verdict.DAMAGED, broken=broken, codes=("missing_blank_line",))
     return Damage(body, Verdict.BROKEN, broken=broken)
@@ -209,8 +208,9 @@ UNNAMED: Final = "missing_event_name"
 
 
 def unreadable_delta(stream: LegalStream, place: int, data: str) -> Damage:
-    """Return the body with data that nobody can read in the place of a delta, under a name that
-    does not say what it is.
+    """Return the body with unreadable data instead of a delta.
+
+    The frame has a generic event name or none, so the name does not show that it was a delta.
     """
     name = stream.choose(OWN_NAMES)
     body = stream.body_with_frame(place, stream.style.frame_of(name, data))
@@ -225,7 +225,7 @@ def unreadable_delta(stream: LegalStream, place: int, data: str) -> Damage:
     needs=["text"],
 )
 def truncated_delta(stream: LegalStream) -> Damage:
-    """The JSON of a delta is cut, and no name says what it was."""
+    """The JSON of a delta is cut, and its frame has no event name of the API."""
     place = stream.telling_place(*ANY_DELTA)
     data = stream.compact(stream.payloads[place])
     return unreadable_delta(stream, place, data[: stream.choose(range(1, len(data)))])
@@ -239,7 +239,7 @@ def truncated_delta(stream: LegalStream) -> Damage:
     needs=["text"],
 )
 def two_payloads_in_a_frame(stream: LegalStream) -> Damage:
-    """A frame holds a delta and a second payload, each on a line, and no name."""
+    """A frame has the lines of a delta and of a second payload, and no event name of the API."""
     place = stream.telling_place(*ANY_DELTA)
     second = stream.choose([stream.payloads[place], {"type": "ping"}])
     data = f"{stream.compact(stream.payloads[place])}\n{stream.compact(second)}"
@@ -248,7 +248,7 @@ def two_payloads_in_a_frame(stream: LegalStream) -> Damage:
 
 @fault(Verdict.DAMAGED, codes=[UNREADABLE], may=[UNNAMED], needs=["text"])
 def wrapped_delta(stream: LegalStream) -> Damage:
-    """A delta is inside of a JSON string, or of an array, and no name says what it is."""
+    """A delta is inside a JSON string or an array, and its frame has no event name of the API."""
     place = stream.telling_place(*ANY_DELTA)
     data = stream.compact(stream.payloads[place])
     return unreadable_delta(stream, place, stream.choose([json.dumps(data), f"[{data}]"]))
@@ -256,7 +256,7 @@ def wrapped_delta(stream: LegalStream) -> Damage:
 
 @fault(Verdict.DAMAGED, codes=[UNREADABLE], may=[UNNAMED], needs=["text"])
 def glued_delta(stream: LegalStream) -> Damage:
-    """Something stands before a delta, or behind it, and no name says what it is."""
+    """Other text precedes or follows a delta, and its frame has no event name of the API."""
     place = stream.telling_place(*ANY_DELTA)
     data = stream.compact(stream.payloads[place])
     glued = stream.choose(
@@ -272,7 +272,7 @@ def glued_delta(stream: LegalStream) -> Damage:
     needs=["tool_use", "tool_use"],
 )
 def damage_between_interleaved_calls(stream: LegalStream) -> Damage:
-    """A piece of an input is cut while two calls are open: it may be of either of them."""
+    """A piece of an input is cut while two calls are open. It may belong to either of them."""
     first, second, *_ = stream.tool_starts()
     broken = (*stream.tool_id(first), *stream.tool_id(second))
     stop = stream.payloads.pop(stream.block_around(first)[-1])
@@ -286,7 +286,7 @@ def damage_between_interleaved_calls(stream: LegalStream) -> Damage:
     Verdict.BROKEN, problem="anthropics/anthropic-sdk-python#1265", codes=["undecodable_payload"]
 )
 def truncated_json(stream: LegalStream) -> bytes:
-    """The JSON of an event is cut, and its frame is not."""
+    """The JSON of an event is cut, but its frame is complete."""
     place = stream.place(stream.choose(["message_start", "message_delta", "message_stop"]))
     name, data = stream.payloads[place]["type"], stream.style.data(stream.payloads[place])
     cut = data[: stream.choose(range(1, len(data)))]
@@ -295,7 +295,7 @@ def truncated_json(stream: LegalStream) -> bytes:
 
 @fault(Verdict.BROKEN, codes=["undecodable_payload"])
 def huge_integer(stream: LegalStream) -> bytes:
-    """A number with more digits than Python converts."""
+    """An event contains an integer with more digits than Python converts."""
     place = stream.place("message_stop")
     data = stream.style.data({"type": "message_stop", "n": "<number>"})
     frame = stream.style.frame_of("message_stop", data.replace('"<number>"', "9" * 5_000))
@@ -304,7 +304,7 @@ def huge_integer(stream: LegalStream) -> bytes:
 
 @fault(Verdict.BROKEN, codes=["depth"])
 def deep_nesting(stream: LegalStream) -> bytes:
-    """An event with thousands of arrays inside one another."""
+    """An event contains thousands of nested arrays."""
     place = stream.place("message_stop")
     data = '{"type": "message_stop", "deep": ' + DEEP * "[" + DEEP * "]" + "}"
     return stream.body_with_frame(place, stream.style.frame_of("message_stop", data))

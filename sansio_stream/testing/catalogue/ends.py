@@ -1,4 +1,4 @@
-"""How a stream ends: whole, cut, with an error."""
+"""Faults of the end of a stream: it is whole, it is cut, or it ends with an error."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .damage import OVERLOADED, Damage, LegalStream, Payload, fault
 
 @fault(Verdict.COMPLETE)
 def nothing(stream: LegalStream) -> bytes:
-    """Nothing goes wrong: a legal stream in one of the legal styles."""
+    """Nothing goes wrong. The stream is legal and has one of the legal styles."""
     return stream.body()
 
 
 CUT_OFF: Final = (
     *("cut_frame", "unterminated_frame"),
-    # Of a last frame whose `event:` line is the one that was cut.
+    # The last frame has these if its `event:` line is cut.
     *("event_name_mismatch", "missing_event_name"),
     "missing_message_stop",
 )
@@ -29,7 +29,7 @@ ENDS: Final = {
     "stop_reason": Verdict.UNTERMINATED,
     "message_stop": Verdict.COMPLETE,
 }
-"""What the end of a body means, by the last of these that arrived."""
+"""The verdict at the end of a body, by the last of these that arrived."""
 
 
 def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
@@ -39,7 +39,7 @@ def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
     verdict = Verdict.EMPTY
     frames = stream.frames()
     for count, (frame, payload) in enumerate(zip(frames, stream.payloads, strict=True), 1):
-        # A frame counts as soon as its JSON is whole.
+        # A frame counts as soon as its JSON is complete.
         behind = len(frame) - frame.rindex(b"}") - 1
         if len(stream.style.joined(frames[:count])) - behind <= cut:
             stopped = payload.get("delta", {}).get("stop_reason") is not None
@@ -52,7 +52,7 @@ def cut_off(stream: LegalStream, exception: Exception | None = None) -> Damage:
     *(Verdict.EMPTY, *ENDS.values()), problem="anthropics/anthropic-sdk-typescript#842", may=CUT_OFF
 )
 def cut_anywhere(stream: LegalStream) -> Damage:
-    """The body ends after any byte, and the connection is closed as if that were all."""
+    """The body ends after any byte. The connection closes as after a whole body."""
     return cut_off(stream)
 
 
@@ -60,7 +60,7 @@ def cut_anywhere(stream: LegalStream) -> Damage:
     *(Verdict.EMPTY, *ENDS.values()), problem="anthropics/anthropic-sdk-python#1919", may=CUT_OFF
 )
 def connection_reset(stream: LegalStream) -> Damage:
-    """The connection breaks after any byte: the source of the bytes raises ConnectionResetError."""
+    """The connection breaks after any byte. The source of the bytes raises ConnectionResetError."""
     return cut_off(stream, ConnectionResetError("reset by peer"))
 
 
@@ -88,8 +88,8 @@ def missing_last_events(stream: LegalStream) -> bytes:
     needs=["text"],
 )
 def end_with_an_open_block(stream: LegalStream) -> Damage:
-    """The stream ends after its stop reason, and a block has no stop; max_tokens explains it for
-    the last block.
+    """The stream ends after its stop reason, and a block has no stop. For the last block, the
+    stop reason max_tokens explains that.
     """
     del stream.payloads[stream.place("message_stop") :]
     reason = stream.choose(["pause_turn", "max_tokens"])
@@ -105,7 +105,7 @@ def end_with_an_open_block(stream: LegalStream) -> Damage:
 
 @fault(Verdict.TRUNCATED, codes=["empty_stop_reason"])
 def end_after_an_empty_stop_reason(stream: LegalStream) -> bytes:
-    """The stream ends after a stop reason that is an empty text, without message_stop."""
+    """The stream ends after a stop reason that is an empty string, without message_stop."""
     del stream.payloads[stream.place("message_stop") :]
     stream.last_message_delta()["delta"]["stop_reason"] = ""
     return stream.body()
@@ -127,20 +127,20 @@ def missing_last_blank_line(stream: LegalStream) -> bytes:
 
 @fault(Verdict.EMPTY, codes=["missing_blank_line", "cut_frame"])
 def lost_blank_lines(stream: LegalStream) -> bytes:
-    """A proxy has dropped all blank lines: the body is one frame without an end."""
+    """A proxy has removed all blank lines, so the body is one frame without an end."""
     style = attrs.evolve(stream.style, between=(), indent=False)
     return b"".join(style.frame(each)[: -len(style.line_end)] for each in stream.payloads)
 
 
 @fault(Verdict.EMPTY)
 def empty_body(stream: LegalStream) -> bytes:
-    """A body of no bytes at all."""
+    """The body is empty."""
     return stream.style.body(())
 
 
 @fault(Verdict.EMPTY, problem="frontman-ai/frontman#731")
 def nothing_but_pings(stream: LegalStream) -> bytes:
-    """Pings and comments, and then the end: a gateway has waited for nothing."""
+    """The body has only pings and comments: a gateway has waited for an answer in vain."""
     stream.payloads[:] = [{"type": "ping"}] * 3
     return stream.body()
 
@@ -150,14 +150,14 @@ def nothing_but_pings(stream: LegalStream) -> bytes:
 
 @fault(Verdict.ERRORED)
 def error_first(stream: LegalStream) -> bytes:
-    """A stream whose only frame is an overloaded_error."""
+    """The only frame of the stream is an overloaded_error."""
     stream.payloads[:] = [OVERLOADED]
     return stream.body()
 
 
 @fault(Verdict.ERRORED, problem="anthropics/anthropic-sdk-python#1918")
 def error_in_mid_stream(stream: LegalStream) -> bytes:
-    """The server gives up, under HTTP 200: at any place, message_start or not."""
+    """The server sends an error under HTTP 200, at any place, even before message_start."""
     end = stream.place("message_stop")
     stream.payloads[stream.choose(range(end + 1)) :] = [OVERLOADED]
     return stream.body()
@@ -165,7 +165,7 @@ def error_in_mid_stream(stream: LegalStream) -> bytes:
 
 @fault(Verdict.ERRORED, codes=["after_error"])
 def events_after_an_error(stream: LegalStream) -> bytes:
-    """The server gives up, and what was on its way follows."""
+    """The server sends an error, and events that it had already sent follow."""
     end = stream.place("message_stop")
     stream.payloads.insert(stream.choose(range(end + 1)), OVERLOADED)
     return stream.body()
@@ -173,7 +173,7 @@ def events_after_an_error(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, codes=["after_message_stop"])
 def error_after_message_stop(stream: LegalStream) -> bytes:
-    """An error follows a whole message."""
+    """An error follows a complete message."""
     stream.payloads.append(OVERLOADED)
     return stream.body()
 
@@ -184,7 +184,7 @@ def error_after_message_stop(stream: LegalStream) -> bytes:
     codes=["missing_type", "missing_event_name"],
 )
 def error_of_another_shape(stream: LegalStream) -> bytes:
-    """An error in the shape of another server, without a type."""
+    """An error has the shape of another server, without a type."""
     shape: Payload = stream.choose(
         [{"error": {"message": "no slot"}}, {"code": 500, "message": "no"}, {"error": "no slot"}]
     )
@@ -194,6 +194,6 @@ def error_of_another_shape(stream: LegalStream) -> bytes:
 
 @fault(Verdict.ERRORED, problem="vercel/ai#2463")
 def error_as_text(stream: LegalStream) -> bytes:
-    """An error whose data is no JSON."""
+    """The data of an error is not JSON."""
     frames = stream.frames()[: stream.choose(range(stream.place("message_stop") + 1))]
     return stream.style.joined([*frames, stream.style.frame_of("error", "Internal Server Error")])

@@ -1,4 +1,4 @@
-"""How much it is. These faults need a reader whose limits are known."""
+"""Faults of size. They need a reader whose limits are known."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .damage import LegalStream, fault
     limit="event_bytes",
 )
 def oversize_event(stream: LegalStream) -> bytes:
-    """An event is larger than the reader takes."""
+    """An event is larger than the limit of the reader."""
     return stream.body_with_text(b"a" * stream.limits.event_bytes)
 
 
 @fault(Verdict.BROKEN, codes=["event_bytes"], limit="event_bytes")
 def endless_line(stream: LegalStream) -> bytes:
-    """A line goes on and never ends."""
+    """A line never ends."""
     end = stream.choose(range(stream.place("message_stop")))
     return stream.style.joined(stream.frames()[:end]) + b"data: " + b"a" * stream.limits.event_bytes
 
 
 @fault(Verdict.BROKEN, codes=["block_bytes"], needs=["text"], limit="block_bytes")
 def endless_block(stream: LegalStream) -> bytes:
-    """A block grows and never ends."""
+    """A block never ends."""
     place = stream.telling_place("text_delta")
     count = stream.limits.block_bytes // len(stream.style.frame(stream.payloads[place])) + 1
     stream.payloads[place:place] = [stream.payloads[place]] * count
@@ -38,7 +38,7 @@ def endless_block(stream: LegalStream) -> bytes:
 
 @fault(Verdict.BROKEN, codes=["total_bytes"], limit="total_bytes")
 def endless_pings(stream: LegalStream) -> bytes:
-    """A stream goes on and never ends: pings, for ever."""
+    """A stream sends pings and never ends."""
     ping = {"type": "ping"}
     count = (stream.limits.total_bytes or 0) // len(stream.style.frame(ping)) + 1
     end = stream.place("message_stop")
@@ -48,7 +48,7 @@ def endless_pings(stream: LegalStream) -> bytes:
 
 @fault(Verdict.BROKEN, codes=["blocks"], may=["index_reused"], needs=["text"], limit="blocks")
 def too_many_blocks(stream: LegalStream) -> bytes:
-    """A message has more blocks than the reader takes."""
+    """A message has more blocks than the limit of the reader."""
     last = stream.places("content_block_stop")[-1]
     stop = stream.payloads[last]
     start = {

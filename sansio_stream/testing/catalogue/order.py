@@ -1,4 +1,4 @@
-"""In which order the events come, and which block they name."""
+"""Faults of the order of events, and of the index of their block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .damage import ANY_DELTA, Damage, LegalStream, fault
     needs=["text"],
 )
 def missing_message_start(stream: LegalStream) -> bytes:
-    """The stream begins with its content."""
+    """The stream begins with its content, without message_start."""
     del stream.payloads[stream.place("message_start")]
     return stream.body()
 
@@ -31,7 +31,7 @@ def missing_message_start(stream: LegalStream) -> bytes:
     needs=["text"],
 )
 def missing_block_start(stream: LegalStream) -> bytes:
-    """A block's deltas come, its start never did."""
+    """The deltas of a block arrive, but its start is missing."""
     del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[0]]
     return stream.body()
 
@@ -43,30 +43,30 @@ def missing_block_start(stream: LegalStream) -> bytes:
     needs=["tool_use"],
 )
 def missing_tool_start(stream: LegalStream) -> bytes:
-    """The deltas of a tool call come, its start never did."""
+    """The deltas of a tool call arrive, but its start is missing."""
     del stream.payloads[stream.tool_block()[0]]
     return stream.body()
 
 
 @fault(Verdict.COMPLETE, codes=["unclosed_block"], may=["overlapping_blocks"], needs=["text"])
 def missing_block_stop(stream: LegalStream) -> bytes:
-    """A block is never stopped."""
+    """The stop of a block is missing."""
     del stream.payloads[stream.block_around(stream.telling_place("text_delta"))[-1]]
-    # Of a block that max_tokens has cut, nobody expects a stop.
+    # With max_tokens, a missing stop would not be a violation.
     stream.last_message_delta()["delta"]["stop_reason"] = "pause_turn"
     return stream.body()
 
 
 @fault(Verdict.COMPLETE, codes=["missing_stop_reason"])
 def missing_stop_reason(stream: LegalStream) -> bytes:
-    """message_stop comes, but no message_delta."""
+    """message_stop arrives, but every message_delta is missing."""
     stream.payloads[:] = [each for each in stream.payloads if each["type"] != "message_delta"]
     return stream.body()
 
 
 @fault(Verdict.COMPLETE, needs=["text"])
 def lost_delta(stream: LegalStream) -> Damage:
-    """A delta is lost. Nobody can see that, except where a tool's input is no JSON any more."""
+    """A delta is missing. No reader can detect that, unless a tool's input is no longer JSON."""
     place = stream.telling_place(*ANY_DELTA)
     altered = stream.tool_id(place)
     del stream.payloads[place]
@@ -75,7 +75,7 @@ def lost_delta(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, needs=["text"])
 def duplicated_delta(stream: LegalStream) -> Damage:
-    """A delta comes twice. Nobody can see that, except as with a lost one."""
+    """A delta arrives twice. No reader can detect that, unless a tool's input is no longer JSON."""
     place = stream.telling_place(*ANY_DELTA)
     stream.payloads.insert(place, stream.payloads[place])
     return Damage(stream.body(), altered=stream.tool_id(place))
@@ -83,7 +83,7 @@ def duplicated_delta(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, problem="MoonshotAI/Kimi-K2.5#33", codes=["duplicate_message_start"])
 def duplicated_message_start(stream: LegalStream) -> bytes:
-    """message_start comes again, anywhere before the end."""
+    """message_start arrives again, anywhere before the end."""
     first, last = stream.place("message_start"), stream.place("message_stop")
     stream.payloads.insert(stream.choose(range(first, last)) + 1, stream.payloads[first])
     return stream.body()
@@ -91,7 +91,7 @@ def duplicated_message_start(stream: LegalStream) -> bytes:
 
 @fault(Verdict.DAMAGED, codes=["duplicate_message_start"])
 def message_start_again_with_content(stream: LegalStream) -> bytes:
-    """message_start comes again, and this time it has content."""
+    """message_start arrives again, and the second one has content."""
     first, last = stream.place("message_start"), stream.place("message_stop")
     again = copy.deepcopy(stream.payloads[first])
     again["message"]["content"] = [{"type": "text", "text": "more"}]
@@ -106,7 +106,7 @@ def message_start_again_with_content(stream: LegalStream) -> bytes:
     needs=["text"],
 )
 def duplicated_block_start(stream: LegalStream) -> Damage:
-    """The start of a block comes twice."""
+    """The start of a block arrives twice."""
     place = stream.place("content_block_start")
     stream.payloads.insert(place, stream.payloads[place])
     codes = ("duplicate_tool_use_id",) if stream.tool_id(place) else ()
@@ -115,7 +115,7 @@ def duplicated_block_start(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["text"])
 def duplicated_block_stop(stream: LegalStream) -> bytes:
-    """The stop of a block comes twice."""
+    """The stop of a block arrives twice."""
     place = stream.place("content_block_stop")
     stream.payloads.insert(place, stream.payloads[place])
     return stream.body()
@@ -123,14 +123,14 @@ def duplicated_block_stop(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, codes=["after_message_stop"])
 def duplicated_message_stop(stream: LegalStream) -> bytes:
-    """message_stop comes twice."""
+    """message_stop arrives twice."""
     stream.payloads.append({"type": "message_stop"})
     return stream.body()
 
 
 @fault(Verdict.DAMAGED, codes=["unknown_index"], needs=["text"])
 def delta_before_its_block(stream: LegalStream) -> Damage:
-    """A block's start and a delta have changed places."""
+    """A delta arrives before the start of its block."""
     place = stream.telling_place(*ANY_DELTA)
     broken = stream.tool_id(place)
     stream.payloads.insert(stream.block_around(place)[0], stream.payloads.pop(place))
@@ -139,7 +139,7 @@ def delta_before_its_block(stream: LegalStream) -> Damage:
 
 @fault(Verdict.DAMAGED, codes=["stopped_block"], needs=["text"])
 def delta_after_its_block(stream: LegalStream) -> Damage:
-    """A block's stop and a delta have changed places."""
+    """A delta arrives after the stop of its block."""
     place = stream.telling_place(*ANY_DELTA)
     broken = stream.tool_id(place)
     stream.payloads.insert(stream.block_around(place)[-1], stream.payloads.pop(place))
@@ -148,7 +148,7 @@ def delta_after_its_block(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, codes=["stopped_block"], needs=["thinking"])
 def signature_after_its_block(stream: LegalStream) -> bytes:
-    """The signature of a block comes again behind its stop: nothing is lost."""
+    """The signature of a block arrives again after its stop. No content is lost."""
     place = stream.signature_place()
     stop = stream.block_around(place)[-1]
     stream.payloads.insert(stop + 1, stream.payloads[place])
@@ -157,7 +157,7 @@ def signature_after_its_block(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, codes=["after_message_stop", "missing_stop_reason"])
 def early_message_stop(stream: LegalStream) -> bytes:
-    """message_stop comes before the stop reason."""
+    """message_stop arrives before the stop reason."""
     early = stream.payloads.pop(stream.place("message_stop"))
     stream.payloads.insert(stream.places("message_delta")[0], early)
     return stream.body()
@@ -165,7 +165,7 @@ def early_message_stop(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, codes=["after_stop_reason"], needs=["text"])
 def early_stop_reason(stream: LegalStream) -> bytes:
-    """Content comes after the stop reason."""
+    """Content arrives after the stop reason."""
     early = stream.payloads.pop(stream.places("message_delta")[-1])
     stream.payloads.insert(stream.place("content_block_stop"), early)
     return stream.body()
@@ -173,7 +173,7 @@ def early_stop_reason(stream: LegalStream) -> bytes:
 
 @fault(Verdict.COMPLETE, codes=["index_not_next"], needs=["text", "tool_use"])
 def reordered_blocks(stream: LegalStream) -> bytes:
-    """The last block comes before the first."""
+    """The last block arrives before the first."""
     first = stream.places("content_block_start")[0]
     last = stream.block_around(stream.places("content_block_start")[-1])
     block = [stream.payloads.pop(place) for place in reversed(last)]
@@ -188,7 +188,7 @@ def reordered_blocks(stream: LegalStream) -> bytes:
     needs=["text", "tool_use"],
 )
 def interleaved_blocks(stream: LegalStream) -> bytes:
-    """A block starts before the one before it has stopped; every delta names its own."""
+    """A block starts before the previous one has stopped. Every delta has the right index."""
     number = stream.choose(range(len(stream.places("content_block_start")) - 1))
     before = stream.places("content_block_stop")[number]
     start = stream.places("content_block_start")[number + 1]
@@ -203,7 +203,7 @@ def interleaved_blocks(stream: LegalStream) -> bytes:
     codes=["spliced_message"],
 )
 def spliced_message(stream: LegalStream) -> bytes:
-    """A retrying proxy begins a second generation inside the first."""
+    """A proxy retries, and begins a second message inside the first."""
     start = stream.place("message_start")
     other = copy.deepcopy(stream.payloads[start])
     other["message"]["id"] = "msg_other"
@@ -224,7 +224,7 @@ def second_message(stream: LegalStream) -> bytes:
 # The index of a block.
 
 DROPS_A_BLOCK: Final = ("index_not_next", "contradictory_stop_reason")
-"""What may follow where a whole block was kept out."""
+"""The codes that a machine may report if it ignored a whole block."""
 
 
 @fault(
@@ -235,19 +235,19 @@ DROPS_A_BLOCK: Final = ("index_not_next", "contradictory_stop_reason")
     needs=["text"],
 )
 def huge_index(stream: LegalStream) -> bytes:
-    """A block has an index for which no list has room."""
+    """A block has an index that is too large for any list."""
     for place in stream.block_around(stream.place("content_block_start")):
         stream.payloads[place]["index"] = 10**9
     return stream.body()
 
 
 UNUSABLE: Final = (-1, None, "0", 0.5, True, [0])
-"""What is no index."""
+"""Values that are not an index."""
 
 
 @fault(Verdict.DAMAGED, codes=["malformed_event"], may=DROPS_A_BLOCK, needs=["text"])
 def unusable_index(stream: LegalStream) -> bytes:
-    """A block has an index that is none."""
+    """A block has an index that is not an integer of at least 0."""
     index = stream.choose(UNUSABLE)
     for place in stream.block_around(stream.place("content_block_start")):
         stream.payloads[place]["index"] = index
@@ -256,7 +256,7 @@ def unusable_index(stream: LegalStream) -> bytes:
 
 @fault(Verdict.DAMAGED, codes=["malformed_event"], needs=["text"])
 def delta_without_index(stream: LegalStream) -> Damage:
-    """A delta has no index, or one that is none."""
+    """A delta has no index, or one that is not an integer of at least 0."""
     place = stream.telling_place(*ANY_DELTA)
     broken = stream.tool_id(place)
     index = stream.choose([*UNUSABLE, ...])
@@ -268,7 +268,7 @@ def delta_without_index(stream: LegalStream) -> Damage:
 
 @fault(Verdict.COMPLETE, problem="jundot/omlx#1353", codes=["index_not_next"], needs=["text"])
 def skipped_index(stream: LegalStream) -> bytes:
-    """An index is left out."""
+    """An index is skipped."""
     first = stream.place("content_block_start")
     for payload in stream.payloads[first:]:
         if payload["type"].startswith("content_block_"):
@@ -284,7 +284,7 @@ def skipped_index(stream: LegalStream) -> bytes:
     needs=["tool_use", "tool_use"],
 )
 def reused_index(stream: LegalStream) -> bytes:
-    """A block has the index of an earlier one that was stopped."""
+    """A block has the index of an earlier block that has stopped."""
     later = stream.choose(stream.places("content_block_start")[1:])
     index = stream.choose(range(stream.payloads[later]["index"]))
     for place in stream.block_around(later):
@@ -299,7 +299,7 @@ def reused_index(stream: LegalStream) -> bytes:
     needs=["text"],
 )
 def delta_for_no_block(stream: LegalStream) -> Damage:
-    """A delta has an index at which nothing began."""
+    """A delta has the index of no block."""
     place = stream.telling_place(*ANY_DELTA)
     broken = stream.tool_id(place)
     stream.payloads[place]["index"] = 99
@@ -316,7 +316,7 @@ def delta_for_another_block(stream: LegalStream) -> Damage:
     """A delta has the index of an earlier block."""
     places = stream.telling_places("input_json_delta")
     place = stream.choose([place for place in places if stream.payloads[place]["index"] > 0])
-    # Nobody knows of which of the two it was a piece.
+    # A reader cannot know to which of the two calls the piece belongs.
     broken = (*stream.tool_id(place), *stream.tool_id(stream.places("content_block_start")[0]))
     stream.payloads[place]["index"] = 0
     return Damage(stream.body(), broken=broken)
