@@ -89,7 +89,10 @@ def run() -> int:
 
 
 def read_speed(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Return the value of `--speed` as a factor. `max` is infinity. Raises BadParameter."""
+    """Return the value of `--speed` as a factor of the recorded speed. `max` is infinity.
+
+    Raises BadParameter if the value is neither a number above 0 nor `max`.
+    """
     if value is None:
         return None
     try:
@@ -118,7 +121,7 @@ class Options:
     Attributes:
         view: the name of a view, as `wanted_view` returns it.
         verbose: whether the live view also shows pings, signatures, unknown data and violations.
-        speed: the factor between the recorded speed and that of the replay. None is the default.
+        speed: the value of `--speed` as a factor of the recorded speed, or None for the default.
         cut: the value of `--cut`, or None for the recorded chunks.
         strict: whether every violation is fatal.
     """
@@ -184,7 +187,7 @@ Examples:
 \b
 Exit status:
   0    the stream gave a usable message (a note is printed if only message_stop was missing)
-  1    it did not: it was cut or broken, or contained an error; with --strict: any violation
+  1    it gave none: it was cut or broken, or contained an error (with --strict: any violation)
   2    a file cannot be read, or the usage is wrong
   130  the command was interrupted
 
@@ -299,7 +302,7 @@ Faults of the bytes. They need a recording of a complete message:
     "--fault",
     type=click.Choice(list(SERVED)),
     metavar="NAME",
-    help="The fault of each answer. The names are listed below.",
+    help="The fault to apply to each answer. The names are listed below.",
 )
 def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault: str | None) -> int:
     """Answer POST /v1/messages with captured streams, at their recorded speed.

@@ -1,4 +1,4 @@
-"""The chunks of a capture in, the same bytes in other chunks out. Independent of any protocol.
+"""The chunks of a capture in, the same bytes in other chunks out. The content does not matter.
 
 A new chunk gets the time of the recorded chunk that contained its last byte, because its bytes
 were complete only then.

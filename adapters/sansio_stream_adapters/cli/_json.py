@@ -2,7 +2,7 @@ r"""Lays out a growing JSON text while it arrives: fragments in, pieces with a r
 
 The text is only split into tokens, not parsed. So every fragment is shown at once, even if the
 text is not JSON. An escape sequence is shown as it was sent. A line may break after the escape
-`\n`. Independent of any terminal.
+`\n`. This module prints nothing.
 
 Cost: one regular expression over each fragment. The indentation is bounded.
 """

@@ -1,7 +1,7 @@
 """The command `record`: sends a prompt, shows the answer while it arrives, and records it.
 
 The view reads the lines that are written to the file. So `replay` of this file shows the same.
-Independent of HTTP libraries: this module only contains the names of the adapters.
+This module imports no HTTP library. It only contains the names of the adapters.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["record"]
 
 AnyClient: TypeAlias = BaseClient | AsyncBaseClient
-Listener: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+CoroutineFunction: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 # The client class of each adapter. Without --adapter, they are tried in this order. The last one
 # only needs h11, which the extra `cli` installs for `serve`.
@@ -132,13 +132,13 @@ Examples:
   sansio-stream record --request request.json --param temperature=0 --message | jq .usage
   sansio-stream record -m text --base-url http://127.0.0.1:8080 --header 'x-fault: cut' Hello
 
-The environment variable ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN contains the key. The key is not
+Set the key in the environment variable ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN. It is not
 recorded.
 
 \b
 Exit status:
   0    the stream gave a usable message (a note is printed if only message_stop was missing)
-  1    it did not: no connection, a refused request, a cut or broken stream, or a server error
+  1    it gave none: no connection, a refused request, a cut or broken stream, or a server error
   2    a request or a file cannot be used, or the usage is wrong
   130  the command was interrupted; the part that was received until then is recorded
 """
@@ -157,7 +157,7 @@ Exit status:
     "--max-tokens",
     type=int,
     metavar="N",
-    help=f"The maximal length of the answer in tokens. Default: {DEFAULT_MAX_TOKENS}.",
+    help=f"The maximum length of the answer in tokens. Default: {DEFAULT_MAX_TOKENS}.",
 )
 @click.option("--system", metavar="TEXT", help="The system prompt.")
 @click.option(
@@ -294,11 +294,11 @@ def record(
     with tape:
         screen = Screen(tape, partial(view_of, wanted, console=console, verbose=verbose))
         try:
-            listen = listening(adapter, client, call, screen.look)
+            read = stream_reader(adapter, client, call, screen.look)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:
-            listen()
+            read()
         except (APIError, KeyboardInterrupt) as error:
             failure = error
         screen.look()
@@ -409,7 +409,7 @@ class Screen:
             view.end()
 
 
-def listening(
+def stream_reader(
     name: str, client: AnyClient, call: dict[str, Any], look: Callable[[], None]
 ) -> Callable[[], None]:
     """Return a function that reads a stream to its end and calls `look` after each event.
@@ -418,20 +418,18 @@ def listening(
     Raises ValueError if the arguments in `call` give a request that cannot be sent.
     """
     if isinstance(client, BaseClient):
-        return partial(listen, client, client.messages.stream(**call), look)
-    return partial(
-        RUNNERS[name], partial(listen_async, client, client.messages.stream(**call), look)
-    )
+        return partial(read_sync, client, client.messages.stream(**call), look)
+    return partial(RUNNERS[name], partial(read_async, client, client.messages.stream(**call), look))
 
 
-def listen(client: BaseClient, manager: MessageStreamManager, look: Callable[[], None]) -> None:
+def read_sync(client: BaseClient, manager: MessageStreamManager, look: Callable[[], None]) -> None:
     """Read a stream to its end with a synchronous client. Call `look` after each event."""
     with client, manager as stream:
         for _ in stream:
             look()
 
 
-async def listen_async(
+async def read_async(
     client: AsyncBaseClient, manager: AsyncMessageStreamManager, look: Callable[[], None]
 ) -> None:
     """Read a stream to its end with an asynchronous client. Call `look` after each event."""
@@ -440,19 +438,19 @@ async def listen_async(
             look()
 
 
-def run_asyncio(listener: Listener) -> None:
+def run_asyncio(function: CoroutineFunction) -> None:
     """Run a coroutine function with asyncio."""
-    asyncio.run(listener())
+    asyncio.run(function())
 
 
-def run_trio(listener: Listener) -> None:
+def run_trio(function: CoroutineFunction) -> None:
     """Run a coroutine function with trio.
 
-    Raises KeyboardInterrupt where trio raises a group of nothing else. It does so if the
-    interruption arrives while the client connects.
+    If an interruption arrives while the client connects, trio raises it inside an exception group.
+    In this case, `run_trio` raises KeyboardInterrupt instead of the group.
     """
     try:
-        importlib.import_module("trio").run(listener)
+        importlib.import_module("trio").run(function)
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is not None:
             raise

@@ -1,4 +1,4 @@
-"""The chunks of a body in, the result of each of its frames out. Independent of any terminal.
+"""The chunks of a body in, the result of each of its frames out. This module prints nothing.
 
 `Reading` reads a body. `Replay` reads a capture at its recorded speed; only this uses a clock.
 """
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Moment", "Pace", "Reading", "Replay"]
 
 LONGEST_PAUSE: Final = 60.0
-"""In seconds. A file may contain a pause of years, and the command would seem to hang."""
+"""The longest pause in seconds. A file may contain a pause of years, and the command would then
+seem to hang.
+"""
 
 
 class Pace:
@@ -35,7 +37,7 @@ class Pace:
     their recorded length.
 
     Args:
-        speed: the factor between the recorded speed and that of the replay; 2 is twice as fast.
+        speed: the speed as a factor of the recorded speed. 2 is twice as fast.
         clock: returns a monotonic time in seconds.
         sleep: waits for a number of seconds.
         notify: is called with a sentence before a pause that is cut.
@@ -236,7 +238,7 @@ class Reading:
 
     @property
     def lost(self) -> str | None:
-        """The error that ended the connection, or None if the body ended regularly."""
+        """The error that ended the connection, or None if the body ended in the regular way."""
         if self._end is None:
             return "the recording file is cut off here"
         return self._end.error
@@ -261,7 +263,7 @@ class Reading:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences about a stream that gave a message but did not end regularly."""
+        """Sentences about the irregular end of a stream that nevertheless gave a message."""
         sentences: list[str] = []
         if self.machine.verdict is Verdict.UNTERMINATED:
             sentences.append(

@@ -1,8 +1,9 @@
 """Captures in, an ASGI application that answers requests with them out.
 
-Independent of the command line and of the server. ASGI has no way to reset a connection, and none
-to close it without an answer. For these faults, the application uses the transport that `_uvicorn`
-puts into the state of the scope. With a server that does not do so, it only stops sending.
+This module depends neither on the command line nor on a server. ASGI has no way to reset a
+connection, and none to close it without an answer. For these faults, the application uses the
+transport that `_uvicorn` puts into the state of the scope. With another server, it only stops
+sending.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 PATH: Final = "/v1/messages"
 
 MOST_BYTES: Final = 32 * 2**20
-"""The maximal size of a request's body. The API has the same limit."""
+"""The maximum size of a request's body. The API has the same limit."""
 
 SERVED: Final[dict[str, Fault]] = {
     fault.name.replace("_", "-"): fault
@@ -65,7 +66,7 @@ SECONDS_BEFORE_A_RESET: Final = 0.1
 
 @attrs.frozen
 class Recording:
-    """A capture, and the models that it answers.
+    """A capture, and the models for which it is the answer.
 
     Attributes:
         name: the name of the file.
@@ -171,11 +172,11 @@ class App:
 
     Args:
         recordings: at least one recording. If several match a request, they take turns.
-        speed: the factor between the recorded speed and that of an answer. Infinity never waits.
+        speed: the speed of an answer as a factor of the recorded speed. Infinity never waits.
         fault: the name of the fault of each answer. The header `x-fault` of a request overrides it.
         is_local: whether to refuse requests whose Host is not a name or an address of the loopback.
-            Without this check, a web page could read the recordings: its owner makes a host name
-            of theirs resolve to 127.0.0.1, and the visitor's browser sends the requests.
+            Without this check, a web page could read the recordings (DNS rebinding): its owner lets
+            the page's host name resolve to 127.0.0.1, and the visitor's browser sends the requests.
         log: is called with a line for each request.
     """
 
@@ -338,7 +339,7 @@ class Player:
         receive: the ASGI callable of the request.
         send: the ASGI callable of the request.
         transport: the transport of the connection, or None if the server does not provide it.
-        speed: the factor between the recorded speed and that of the answer.
+        speed: the speed of the answer as a factor of the recorded speed.
     """
 
     receive: Receive
@@ -410,9 +411,9 @@ class Player:
         return wait > 0 and await self.is_gone_within(wait)
 
     async def is_gone_within(self, seconds: float | None) -> bool:
-        """Wait for a number of seconds, without end if None. Return whether the client has left.
+        """Wait for a number of seconds, or without end if None.
 
-        Returns at once when the client disconnects.
+        Returns True at once when the client disconnects, and otherwise False.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -95,7 +95,7 @@ class Writer:
 
     @property
     def width(self) -> int:
-        """The maximal width of a line in cells."""
+        """The maximum width of a line in cells."""
         return max(NARROWEST, min(self._console.width, WIDEST))
 
     def write(self, text: str, style: str = "", *, hang: int = 0) -> None:
@@ -142,8 +142,8 @@ class Writer:
     def line(self, text: str, style: str = "") -> None:
         """Write text as a separate line, and cut the text if it is too long."""
         self.end_line()
-        room = self.width - GUTTER
-        self._pieces.append((" " * GUTTER + one_line(text, room) + "\n", style))
+        available = self.width - GUTTER
+        self._pieces.append((" " * GUTTER + one_line(text, available) + "\n", style))
 
     def flush(self) -> None:
         """Print the text that was written since the last call, except an incomplete word."""
@@ -183,7 +183,7 @@ class Writer:
 
     @property
     def _room(self) -> int:
-        """The maximal width of a word in cells."""
+        """The maximum width of a word in cells."""
         continues = self._begun or self._continues
         return self.width - (self._indent if continues else self._first_indent)
 
@@ -344,7 +344,7 @@ class Show:
         if not isinstance(value, str):
             if self._verbose:
                 self._aside(f"{name} {digest_of(value)}", ASIDE)
-        elif not is_sealed(name):
+        elif not is_opaque(name):
             self._writer.write(value, self._styles.get(index, ""))
         elif self._verbose:
             self._aside(f"{name}, {len(value):,} characters", ASIDE)
@@ -420,7 +420,7 @@ def block_failed(block: dict[str, Any]) -> bool:
 OPAQUE: Final = {"type", "id", "tool_use_id", "caller", "citations"}
 
 
-def is_sealed(name: str) -> bool:
+def is_opaque(name: str) -> bool:
     """Whether the name of a member shows that its text is encrypted or a signature."""
     return name == "signature" or name.startswith("encrypted_")
 
@@ -452,7 +452,7 @@ def digest_of(value: Any) -> str:
             return ", ".join(
                 f"{name} {digest_of(member)}"
                 for name, member in members.items()
-                if name not in OPAQUE and not is_sealed(name)
+                if name not in OPAQUE and not is_opaque(name)
             )
         case _:
             return to_json(value)

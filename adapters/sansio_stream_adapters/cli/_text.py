@@ -66,7 +66,7 @@ ESCAPES: Final = {
 STRING_OR_INFINITY: Final = re.compile(r'"(?:[^"\\]|\\.)*"|Infinity')
 
 CHARACTERS_IN_A_CELL: Final = 8
-"""The maximal number of characters per cell. More combining characters are not readable."""
+"""The maximum number of characters per cell. More combining characters are not readable."""
 
 
 def printable(text: str) -> str:

@@ -115,8 +115,8 @@ class Trace:
             index_of(event),
         )
         payload = data_in(lines) if event is None else payload_of(event)
-        room = max(self._width - len(columns), 8)
-        self._print(Text.assemble(columns, (one_line(payload, room), "dim")))
+        available = max(self._width - len(columns), 8)
+        self._print(Text.assemble(columns, (one_line(payload, available), "dim")))
         for violation in moment.violations:
             self._violation(violation, moment.offset, lines)
         if moment.error is not None:
@@ -163,8 +163,8 @@ class Trace:
         reach = CHARACTERS_IN_A_CELL * width + 1
         after = fitting(shown(line.text[position : position + reach]), width)
         # The text before the position gets half of the line, or more if the text after it is short.
-        room = max(width // 2, width - cell_len(after))
-        before = ending(shown(line.text[max(0, position - reach) : position]), room)
+        available = max(width // 2, width - cell_len(after))
+        before = ending(shown(line.text[max(0, position - reach) : position]), available)
         self._print(Text(" " * MARGIN + fitting(before + after, width)))
         self._print(Text(" " * (MARGIN + cell_len(before)) + "^", style="bold red"))
 

@@ -17,19 +17,23 @@ __all__ = ["server_of"]
 
 
 HEAD_SECONDS: Final = 10.0
-"""The time for the head of a request, from its first byte, or from the start of the connection."""
+"""The longest time for the head of a request, in seconds.
+
+The time starts with the first byte of the head, and for the first request with the connection.
+"""
 
 MOST_CONNECTIONS: Final = 256
-"""The maximal number of open connections. Further ones are closed at once: each connection uses a
-file descriptor, and the process needs some for other files.
+"""The maximum number of open connections. Further ones are closed at once.
+
+Each connection uses a file descriptor, and the process needs some for other files.
 """
 
 
 class Protocol(H11Protocol):
     """HTTP/1.1 that gives the application the transport, and that limits idle connections.
 
-    The application needs the transport to reset or close a connection. uvicorn itself limits
-    neither the time for a head nor the number of connections without a request.
+    The application needs the transport to reset or close a connection. uvicorn itself has no limit
+    on the time for a head, and none on connections on which nothing is requested.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
