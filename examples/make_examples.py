@@ -1,9 +1,9 @@
-"""Write the captures of this folder: streams that nobody received, in the bytes of the real wire.
+"""Write the captures in this folder: invented streams in the real wire format.
 
     python examples/make_examples.py
 
-All texts are made up. Every number that looks like chance comes from a generator seeded with the
-capture's name, so that the files are the same each time.
+All texts are invented. Every random number comes from a generator that is seeded with the name of
+the capture, so each run writes the same files.
 """
 
 import json
@@ -22,33 +22,44 @@ HERE = Path(__file__).parent
 
 
 class Server:
-    """Writes frames as the first party does, each with the pause before it."""
+    """Writes frames as the Anthropic API does, each with the pause before it.
+
+    Args:
+        name: the name of the capture, which seeds the random numbers.
+        request: members of the request's body. They override the defaults.
+
+    Attributes:
+        frames: the frames so far, each as a pause in seconds and the bytes.
+    """
 
     def __init__(self, name: str, request: dict[str, Any]) -> None:
-        self.random = Random(name)  # noqa: S311 - the same files each time are the point
+        self.random = Random(name)  # noqa: S311 - each run must write the same files
         self.request = {"model": "claude-sonnet-5", "max_tokens": 4096, **request, "stream": True}
         self.request_id = self.make_id("req_011C")
         self.message_id = self.make_id("msg_01")
         self.frames: list[tuple[float, bytes]] = []
         self.index = -1
-        # Four characters make a token, nearly; the definitions of tools bring a prompt with them.
+        # A token has about four characters. With tools, the API adds a prompt of 346 tokens.
         self.input_tokens = len(json.dumps(request)) // 4 + 346 * ("tools" in request)
         self.output_characters = 0
         self.thinking_characters = 0
 
-    # What is left to chance
+    # Random parts
 
     def make_id(self, prefix: str) -> str:
-        """Return an id of the usual length, `01R7T4uxWxN6qwmRFLu4kYfT` after the underscore."""
+        """Return an id with 24 characters after the underscore: `msg_01R7T4uxWxN6qwmRFLu4kYfT`."""
         _, _, version = prefix.partition("_")
         return prefix + "".join(self.random.choices(digits + ascii_letters, k=24 - len(version)))
 
     def opaque(self, size: int) -> str:
-        """Return what a client can only send back: signatures, encrypted contents."""
+        """Return an opaque string, such as a signature, of `size` random bytes in base64."""
         return b64encode(b"\x12" + self.random.randbytes(size)).decode()
 
     def fragments(self, text: str, longest: int) -> Iterator[str]:
-        """Cut a text anywhere, and always between a backslash and the character it escapes."""
+        """Cut a text at random places, and always between a backslash and the escaped character.
+
+        A piece has at most `longest` characters.
+        """
         start = 0
         while start < len(text):
             piece = text[start : start + 2 + int(self.random.random() * (longest - 1))]
@@ -59,22 +70,22 @@ class Server:
     # Frames
 
     def send(self, payload: dict[str, Any], pause: float = 0.0) -> None:
-        """Send a frame; it is padded with spaces, so that its length tells nothing."""
+        """Send a frame. Random spaces pad it, as in the API, so that its length reveals nothing."""
         text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
         padding = " " * int(self.random.random() * 16)
         frame = f"event: {payload['type']}\ndata: {text[:-1]}{padding}}}\n\n"
         self.frames.append((pause, frame.encode()))
 
     def send_raw(self, frame: str, pause: float = 0.0) -> None:
-        """Send text as it is."""
+        """Send text unchanged."""
         self.frames.append((pause, frame.encode()))
 
     def ping(self, pause: float = 0.0) -> None:
-        """Send a ping, which alone is never padded."""
+        """Send a ping. It is the only frame that the API never pads."""
         self.send_raw('event: ping\ndata: {"type": "ping"}\n\n', pause)
 
     def message_start(self, pause: float) -> None:
-        """Begin, `pause` seconds after the request came."""
+        """Send the first frame, `pause` seconds after the request."""
         usage = {
             "input_tokens": self.input_tokens,
             "cache_creation_input_tokens": 0,
@@ -98,7 +109,7 @@ class Server:
         self.send({"type": "message_start", "message": message}, pause)
 
     def start(self, block: dict[str, Any], pause: float = 0.0) -> None:
-        """Open the next block; the first is followed by a ping."""
+        """Open the next block. A ping follows the first one."""
         self.index += 1
         self.send(
             {"type": "content_block_start", "index": self.index, "content_block": block}, pause
@@ -107,7 +118,7 @@ class Server:
             self.ping()
 
     def delta(self, kind: str, **members: Any) -> None:
-        """Add to the open block."""
+        """Send a delta of the open block."""
         delta = {"type": kind, **members}
         self.send({"type": "content_block_delta", "index": self.index, "delta": delta})
 
@@ -116,7 +127,7 @@ class Server:
         self.send({"type": "content_block_stop", "index": self.index})
 
     def message_end(self, stop_reason: str, **usage: Any) -> None:
-        """Send the totals of usage and end."""
+        """Send the stop reason and the final usage, and end the message."""
         delta = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": None}
         totals: dict[str, Any] = {
             "input_tokens": self.input_tokens,
@@ -132,7 +143,7 @@ class Server:
     # Blocks
 
     def thinking(self, text: str) -> None:
-        """Send a block of thoughts and its signature."""
+        """Send a thinking block with a signature."""
         self.start({"type": "thinking", "thinking": "", "signature": ""})
         for piece in self.fragments(text, 14):
             self.delta("thinking_delta", thinking=piece)
@@ -144,7 +155,7 @@ class Server:
     def text(
         self, text: str, citations: tuple[dict[str, Any], ...] = (), pause: float = 0.0
     ) -> None:
-        """Send a block of text; citations come before the words that they support."""
+        """Send a text block. Its citations precede its text."""
         block: dict[str, Any] = {"type": "text", "text": ""}
         self.start({"citations": [], **block} if citations else block, pause)
         for citation in citations:
@@ -157,7 +168,7 @@ class Server:
         self.output_characters += len(text)
 
     def tool_use(self, name: str, value: dict[str, Any], pause: float = 0.3) -> None:
-        """Send a call of a tool of the client."""
+        """Send a tool_use block: a call of a tool that the client runs."""
         self.start(
             {
                 "type": "tool_use",
@@ -172,7 +183,7 @@ class Server:
         self.stop()
 
     def input(self, value: dict[str, Any]) -> None:
-        """Send the input of the open tool block, the usual empty delta first."""
+        """Send the input of the open tool block. An empty delta comes first, as in the API."""
         text = json.dumps(value, ensure_ascii=False)
         self.delta("input_json_delta", partial_json="")
         for piece in self.fragments(text, 10):
@@ -181,9 +192,10 @@ class Server:
 
 
 def chunks(server: Server) -> Iterator[tuple[float, bytes]]:
-    """Read the frames as a client does: several at once, or with a border anywhere.
+    """Return the chunks that a client would read, each with its time in seconds.
 
-    Where the next frame holds a character of several bytes the border falls within it.
+    A chunk may contain several frames, and it may end inside a frame. If the next frame contains a
+    character of several bytes, the chunk ends inside this character.
     """
     random = server.random
     frames = deque(server.frames)
@@ -204,7 +216,13 @@ def chunks(server: Server) -> Iterator[tuple[float, bytes]]:
 
 
 def capture(server: Server, error: str | None = None, lost: int = 0) -> bytes:
-    """Record what `server` sends; of the last chunk `lost` bytes never come."""
+    """Return the capture of what `server` sends.
+
+    Args:
+        server: the server after its last frame.
+        error: the recorded error that ends the connection, or None for a regular end.
+        lost: the number of bytes at the end of the last chunk that do not arrive.
+    """
     header = CaptureHeader(
         status=200,
         headers={
@@ -223,12 +241,12 @@ def capture(server: Server, error: str | None = None, lost: int = 0) -> bytes:
 
 
 def question(text: str) -> list[dict[str, Any]]:
-    """Return a conversation's first turn."""
+    """Return the messages of a conversation that consists of one question."""
     return [{"role": "user", "content": text}]
 
 
 def tool(name: str, description: str, **properties: str) -> dict[str, Any]:
-    """Return the definition of a tool whose properties are all required."""
+    """Return the definition of a tool. All its properties are required."""
     schema = {
         "type": "object",
         "properties": {name: {"type": kind} for name, kind in properties.items()},
@@ -241,7 +259,7 @@ def tool(name: str, description: str, **properties: str) -> dict[str, Any]:
 
 
 def text() -> bytes:
-    """A plain answer, with a ping in the middle."""
+    """Return a plain answer with a ping in the middle."""
     server = Server("text", {"messages": question("Why is the sea salty, and rivers are not?")})
     server.message_start(0.71)
     server.text(
@@ -259,7 +277,7 @@ def text() -> bytes:
 
 
 def thinking_and_tool_use() -> bytes:
-    """Thoughts with a signature, a sentence, and a long tool call that is nice to watch."""
+    """Return reasoning with a signature, a sentence, and a long tool call."""
     plan = tool(
         "add_to_calendar",
         "Put a day with several stops into the calendar that both travellers share.",
@@ -334,7 +352,7 @@ def thinking_and_tool_use() -> bytes:
 
 
 def parallel_tools() -> bytes:
-    """Three tool calls in one message."""
+    """Return a message with three tool calls."""
     server = Server(
         "parallel-tools",
         {
@@ -353,7 +371,7 @@ def parallel_tools() -> bytes:
 
 
 def web_search_with_citations() -> bytes:
-    """A search on the server, its result, and an answer that cites it."""
+    """Return a search on the server, its result, and an answer that cites the result."""
     server = Server(
         "web-search-with-citations",
         {
@@ -425,7 +443,7 @@ def web_search_with_citations() -> bytes:
 
 
 def cut_stream() -> bytes:
-    """A connection that is lost in the middle of a frame, inside a tool call."""
+    """Return a stream whose connection breaks in the middle of a frame, inside a tool call."""
     server = Server(
         "cut-stream",
         {
@@ -444,7 +462,7 @@ def cut_stream() -> bytes:
             'for name, price in MENU.items():\n    print(f"{name:.<20}{price:6.2f} €")\n',
         },
     )
-    # The connection goes down in the middle of the menu.
+    # The connection breaks in the middle of the menu.
     fragments = [number for number, (_, frame) in enumerate(server.frames) if b"input_" in frame]
     del server.frames[fragments[len(fragments) * 2 // 3] + 1 :]
     server.frames[-1] = (0.05, server.frames[-1][1])
@@ -453,7 +471,7 @@ def cut_stream() -> bytes:
 
 
 def overloaded() -> bytes:
-    """An error inside the stream, after half a story, under status 200."""
+    """Return a stream with the status 200 that contains an error, after half a story."""
     server = Server("overloaded", {"messages": question("Tell me a story about a lighthouse.")})
     server.message_start(1.32)
     server.start({"type": "text", "text": ""})
@@ -470,7 +488,7 @@ def overloaded() -> bytes:
 
 
 def proxy_dirty() -> bytes:
-    """The disorder that proxies bring: all of it tolerable, none of it silent."""
+    """Return a stream with deviations that proxies cause. All are tolerated and reported."""
     server = Server(
         "proxy-dirty",
         {
@@ -482,7 +500,7 @@ def proxy_dirty() -> bytes:
     )
     server.message_start(1.05)
     server.text("Let me ask the bakery itself 🥖, they answer quickly.")
-    server.index += 1  # a block that the proxy swallowed
+    server.index += 1  # the proxy has dropped a block
     server.tool_use("opening_hours", {"shop": "Padaria Évora", "day": "Monday"})
     server.message_end("tool_use")
 
@@ -490,7 +508,7 @@ def proxy_dirty() -> bytes:
     server.frames = []
     server.send_raw(": connected to upstream\n\n", 1.05)
     server.send_raw(opening.replace("\n", "\r\n"))
-    server.send_raw(opening)  # said twice, by a retry
+    server.send_raw(opening)  # a retry of the proxy sends it twice
     server.send_raw('event: route\ndata: {"type":"route","provider":"example-2","attempt":2}\n\n')
     for number, frame in enumerate(clean):
         match number % 7:
@@ -506,12 +524,12 @@ def proxy_dirty() -> bytes:
                 server.send_raw(": keep-alive\n\n" + frame)
             case _:
                 server.send_raw(frame)
-    server.send_raw("data: [DONE]\n\n", 0.3)  # in the place of message_stop
+    server.send_raw("data: [DONE]\n\n", 0.3)  # instead of message_stop
     return capture(server)
 
 
 def captures() -> dict[str, bytes]:
-    """Return the content of each file by its name."""
+    """Return the content of each file, by its name."""
     made = (
         text,
         thinking_and_tool_use,

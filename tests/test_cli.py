@@ -219,7 +219,7 @@ def test_a_recording_that_was_cut_counts_as_a_lost_connection() -> None:
     lines = whole.splitlines(keepends=True)
     result = replay("-", data=b"".join([*lines[:2], lines[2][:30]]))
     assert result.exit_code == 1
-    assert "the recording itself was cut" in result.stderr
+    assert "the recording file is cut off here" in result.stderr
     assert "Hel" in result.stdout
 
 
@@ -400,9 +400,9 @@ class Bed:
         self.waits.append(round(seconds, 6))
         self.now += seconds
 
-    def pace(self, speed: float, *, tell: Callable[[str], None] | None = None) -> Pace:
-        tell = self.told.append if tell is None else tell
-        return Pace(speed, clock=lambda: self.now, sleep=self.sleep, tell=tell)
+    def pace(self, speed: float, *, notify: Callable[[str], None] | None = None) -> Pace:
+        notify = self.told.append if notify is None else notify
+        return Pace(speed, clock=lambda: self.now, sleep=self.sleep, notify=notify)
 
 
 TIMED = capture((1.0, body(*HELLO[:3])), (1.5, body(*HELLO[3:])), (1.5, b"\n"), (3.0, b"\n"))
@@ -615,7 +615,7 @@ def test_an_input_that_came_whole_is_shown_too() -> None:
 def test_a_broken_input_is_shown_as_it_is_and_named() -> None:
     result = replay("-", data=tool_call("I will", " look ", '{"a" 1}'))
     assert 'I will look {\n  "a" 1\n}' in result.stdout
-    assert "The input is no JSON: " in result.stdout
+    assert "The input is not valid JSON: " in result.stdout
     assert "lookup (content[0]) is invalid" in result.stdout
     assert result.exit_code == 0  # a whole message, whose input is data
 
@@ -677,10 +677,10 @@ def test_blocks_that_take_turns_say_so() -> None:
     assert headings == [
         "0 text",
         "1 tool_use lookup",
-        "0 text goes on",
-        "1 tool_use lookup goes on",
-        "0 text goes on",
-        "1 tool_use lookup goes on",
+        "0 text (continued)",
+        "1 tool_use lookup (continued)",
+        "0 text (continued)",
+        "1 tool_use lookup (continued)",
     ]
 
 
@@ -944,9 +944,9 @@ def test_timing_comes_from_the_log() -> None:
 def test_counters_that_were_not_said_are_not_shown() -> None:
     start = message_start(usage={}, id=None, model=None)
     table = rows(replay("-", data=body(start, {**message_delta("pause_turn"), "usage": {}})).stdout)
-    assert table["usage"] == "not said"
-    assert table["message"] == "without an id"
-    assert table["model"] == "not said"
+    assert table["usage"] == "unknown"
+    assert table["message"] == "no id"
+    assert table["model"] == "unknown"
     assert table["blocks"] == "none"
     sequence = {"stop_reason": "stop_sequence", "stop_sequence": "END\x1b"}
     stopped = body(message_start(), {**message_delta(), "delta": sequence})
@@ -956,7 +956,7 @@ def test_counters_that_were_not_said_are_not_shown() -> None:
 def test_violations_that_are_only_counted_are_counted() -> None:
     data = body(*HELLO[:2]) + body(*[text(5, "x")] * 1100) + body(*HELLO[5:])
     assert rows(replay("-", data=data).stdout)["violations"] == "1000 unknown_index, 100 more"
-    assert "100 violations more" in replay("--trace", "-", data=data).stdout
+    assert "100 more violations" in replay("--trace", "-", data=data).stdout
 
 
 def test_an_unknown_block_with_a_broken_input_is_named() -> None:
@@ -1362,7 +1362,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(start: Start, module: s
     _, said = process.communicate()
     assert process.returncode == 2
     assert said.decode() == (
-        f"sansio-stream: {module} is missing: pip install 'sansio-stream[cli]'\n"
+        f"sansio-stream: {module} is not installed: pip install 'sansio-stream[cli]'\n"
     )
 
 

@@ -105,7 +105,7 @@ def test_every_adapter_records_byte_for_byte(adapter: str, name: str, example_se
     again = sansio_stream("replay", "it")
     assert (result.exit_code, result.stdout) == (again.exit_code, again.stdout)
     assert result.stderr == again.stderr + (
-        "sansio-stream: recorded; to see it again: sansio-stream replay it\n"
+        "sansio-stream: the answer is recorded; show it again with: sansio-stream replay it\n"
     )
 
 
@@ -231,8 +231,8 @@ def test_a_header_that_may_be_a_credential_is_refused_and_not_shown(name: str) -
     result = record("http://127.0.0.1:1", "-m", "m", "--header", f"{name}: pssst", "Hello?")
     assert result.exit_code == 2
     said = " ".join(result.stderr.split())
-    assert f"{name.lower()}: a command line is no place for credentials" in said
-    assert "set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send it from Python" in said
+    assert f"{name.lower()} may be a credential, and other users can read command lines" in said
+    assert "Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send the header from Python" in said
     assert "pssst" not in said
 
 
@@ -343,31 +343,37 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["Hello?"], "a model is needed"),
+        (["Hello?"], "the model is missing"),
         (["-m", "m", ""], "the prompt is empty"),
         (["-m", "m"], "the prompt is empty"),
-        (["-m", "m", "--request", "-", "-"], "either the prompt or the --request"),
+        (["-m", "m", "--request", "-", "-"], "PROMPT and --request cannot both"),
         (["-m", "m", "--request", "object"], "the prompt is empty"),
         (["-m", "m", "--request", "missing", "Hello?"], "missing: No such file"),
-        (["-m", "m", "--request", "list", "Hello?"], "list: not a JSON object"),
-        (["-m", "m", "--request", "deep", "Hello?"], "deep: nested too deeply"),
+        (
+            ["-m", "m", "--request", "list", "Hello?"],
+            "list: the file does not contain a JSON object",
+        ),
+        (["-m", "m", "--request", "deep", "Hello?"], "deep: the JSON is nested too deeply"),
         (["-m", "m", "--request", "rubbish", "Hello?"], "rubbish: Expecting value"),
-        (["-m", "m", "--param", "temperature", "Hello?"], "not name=JSON"),
-        (["-m", "m", "--param", "=1", "Hello?"], "not name=JSON"),
-        (["-m", "m", "--param", "system=Hi", "Hello?"], "system: not JSON"),
+        (["-m", "m", "--param", "temperature", "Hello?"], "does not have the form NAME=JSON"),
+        (["-m", "m", "--param", "=1", "Hello?"], "does not have the form NAME=JSON"),
+        (["-m", "m", "--param", "system=Hi", "Hello?"], "the value of system is not JSON"),
         (["-m", "m", "--param", "n=NaN", "Hello?"], "n: Out of range float"),
-        (["-m", "m", "--header", "x-tag", "Hello?"], "'name: value'"),
-        (["-m", "m", "--header", ": a", "Hello?"], "'name: value'"),
+        (["-m", "m", "--header", "x-tag", "Hello?"], "'NAME: VALUE'"),
+        (["-m", "m", "--header", ": a", "Hello?"], "'NAME: VALUE'"),
         (["-m", "m", "--header", "bad name: a", "Hello?"], "header"),
-        (["-m", "m", "--header", "X-API-Key: k", "Hello?"], "no place for credentials"),
-        (["-m", "m", "--header", "authorization: Bearer k", "Hello?"], "set ANTHROPIC_API_KEY"),
+        (["-m", "m", "--header", "X-API-Key: k", "Hello?"], "x-api-key may be a credential"),
+        (["-m", "m", "--header", "authorization: Bearer k", "Hello?"], "Set ANTHROPIC_API_KEY"),
         (["-m", "m", "--base-url", "nowhere", "Hello?"], "base_url must be http"),
-        (["-m", "m", "--timeout", "1e5", "Hello?"], "more than a day"),
-        (["-m", "m", "--idle", "nan", "Hello?"], "nan is not above 0"),
-        (["-m", "m", "--total", "0", "Hello?"], "0.0 is not above 0"),
+        (["-m", "m", "--timeout", "1e5", "Hello?"], "must be above 0 and at most 86,400 (a day)"),
+        (["-m", "m", "--idle", "nan", "Hello?"], "nan is out of range"),
+        (["-m", "m", "--total", "0", "Hello?"], "0.0 is out of range"),
         (["-m", "m", "--max-retries", "-1", "Hello?"], "--max-retries"),
         (["-m", "m", "--adapter", "urllib", "Hello?"], "--adapter"),
-        (["-m", "m", "--events", "--trace", "Hello?"], "exclude one another"),
+        (
+            ["-m", "m", "--events", "--trace", "Hello?"],
+            "use only one of --events, --message and --trace",
+        ),
     ],
 )
 def test_wrong_usage_is_status_2_and_leaves_no_file(args: list[str], said: str) -> None:
@@ -391,7 +397,7 @@ def test_a_prompt_that_is_not_utf8_is_status_2() -> None:
 
 def test_nobody_at_a_terminal_is_left_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    with pytest.raises(UsageError, match="a prompt is needed"):
+    with pytest.raises(UsageError, match="the prompt is missing"):
         _record.prompted(None, None)
 
 
@@ -407,7 +413,9 @@ def test_an_older_file_is_replaced_only_if_asked_and_only_by_an_answer(
     asked = ("-m", "text", "--max-retries", "0", "Hello?")
     result = record(example_server, *asked)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "sansio-stream: it: it exists; --force replaces it\n"
+    assert (
+        result.stderr == "sansio-stream: it: the file already exists; use --force to replace it\n"
+    )
     assert record(example_server, *asked, "--force", "--header", "x-fault: 401").exit_code == 1
     assert Path("it").read_bytes() == older
     assert record(example_server, *asked, "--force").exit_code == 0
@@ -459,7 +467,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_answer_and_what_was_written_
     assert result.exit_code == 2
     assert "Hello, wörld" in result.stdout
     assert result.stderr == (
-        "sansio-stream: it: the recording stops in the middle: No space left on device\n"
+        "sansio-stream: it: the recording is incomplete: No space left on device\n"
     )
     if free:
         assert Path("it").stat().st_size == free
@@ -479,13 +487,13 @@ def test_without_being_told_it_takes_the_first_that_is_installed(
     assert "accept-encoding: gzip, deflate" in server.requests[0].head.decode().lower()
     result = record(server.url, "--adapter", "aiohttp", "-m", "m", "Hello?")
     assert result.exit_code == 2
-    assert "aiohttp is missing: pip install 'sansio-stream[aiohttp]'" in result.stderr
+    assert "aiohttp is not installed: pip install 'sansio-stream[aiohttp]'" in result.stderr
     monkeypatch.setitem(sys.modules, "h11", None)
     for name in ("sockets", "_http11"):
         monkeypatch.delitem(sys.modules, f"sansio_stream_adapters.{name}", raising=False)
     result = sansio_stream("record", "-m", "m", "--base-url", server.url, "Hello?")
     assert result.exit_code == 2
-    assert "httpx is missing: pip install 'sansio-stream[httpx]'" in result.stderr
+    assert "httpx is not installed: pip install 'sansio-stream[httpx]'" in result.stderr
 
 
 def test_what_else_is_missing_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -548,7 +556,7 @@ def test_an_interruption_keeps_what_has_come(
     assert (shown + rest).decode() == again.stdout
     assert said.decode().splitlines() == [
         "sansio-stream: interrupted",
-        "sansio-stream: recorded; to see it again: sansio-stream replay it",
+        "sansio-stream: the answer is recorded; show it again with: sansio-stream replay it",
     ]
 
 
@@ -563,7 +571,7 @@ def test_an_interruption_before_the_answer_leaves_no_file(
         process.send_signal(signal.SIGINT)
         shown, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, shown) == (130, b"")
-    assert said == b"sansio-stream: interrupted before an answer came\n"
+    assert said == b"sansio-stream: interrupted before an answer arrived\n"
     assert not Path("it").exists()
 
 
@@ -604,7 +612,7 @@ def test_a_killed_recording_is_readable_up_to_the_cut(
     again = sansio_stream("replay", "it")
     assert again.exit_code == 1
     assert "TRUNCATED" in again.stderr
-    assert "the recording itself was cut here" in again.stderr
+    assert "the recording file is cut off here" in again.stderr
     assert "the message began and was cut" in again.stdout
 
 

@@ -243,14 +243,18 @@ def test_there_is_always_a_request_id() -> None:
 
 
 REFUSED: Final[dict[str, tuple[dict[str, Any], int, str]]] = {
-    "another path": ({"path": "/v1/messages/count_tokens"}, 404, "only /v1/messages"),
-    "another method": ({"method": "GET"}, 405, "takes POST only"),
+    "another path": ({"path": "/v1/messages/count_tokens"}, 404, "the only path is /v1/messages"),
+    "another method": ({"method": "GET"}, 405, "only the method POST"),
     "no JSON": ({"body": b"{"}, 400, "not JSON"),
     "deep JSON": ({"body": b"[" * 100_000}, 400, "not JSON"),
     "no object": ({"body": b"[]"}, 400, "only streams"),
     "no stream": ({"body": b'{"model": "a"}'}, 400, "only streams"),
     "half a stream": ({"body": b'{"stream": 1}'}, 400, "only streams"),
-    "no such fault": ({"headers": {"x-fault": "none"}}, 400, "none of cut, "),
+    "no such fault": (
+        {"headers": {"x-fault": "none"}},
+        400,
+        "unknown fault 'none'. The faults are cut, ",
+    ),
 }
 
 
@@ -720,7 +724,7 @@ def test_without_uvicorn_the_command_says_how_to_get_it() -> None:
     with command("serve", path, python=[sys.executable, "-c", code]) as process:
         _, said = process.communicate()
     assert process.returncode == 2
-    assert said == "sansio-stream: uvicorn is missing: pip install 'sansio-stream[cli]'\n"
+    assert said == "sansio-stream: uvicorn is not installed: pip install 'sansio-stream[cli]'\n"
     with command("replay", path, python=[sys.executable, "-c", code]) as process:
         process.communicate()
     assert process.returncode == 0

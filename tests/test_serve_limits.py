@@ -208,9 +208,13 @@ def test_what_comes_beside_the_most_connections_is_closed_until_one_has_gone(
 # Captures that cannot be sent.
 
 UNSENDABLE: Final[dict[str, dict[str, Any]]] = {
-    "the header request-id cannot be sent": {"headers": {"request-id": "a\r\nx-forged: 1"}},
+    "the value of the header request-id cannot be sent": {
+        "headers": {"request-id": "a\r\nx-forged: 1"}
+    },
     "the header request-id cannot": {"headers": {"request-id": "a\0"}},
-    "the header content-type cannot be sent": {"headers": {"content-type": " text/plain"}},
+    "the value of the header content-type cannot be sent": {
+        "headers": {"content-type": " text/plain"}
+    },
     "the status 99999 cannot be served": {"status": 99999},
     "the status 100 cannot be served": {"status": 100},
     "the status 204 cannot be served": {"status": 204},

@@ -1,18 +1,19 @@
-"""The command `sansio-stream`: captured streams in, something to watch or a server of them out.
+"""The command `sansio-stream`: shows captured streams, records them, and serves them.
 
-The only place of the project that reads files, clocks and terminals. Its modules, in reading order:
+No other part of the project uses a terminal. Its modules, in reading order:
 
-    _text     what may be shown: no control characters, no lone surrogates
-    _cut      the body cut in other places
-    _replay   a body fed to a machine, a capture at its own pace; what came of each frame
-    _json     a growing JSON text laid out while it comes
+    _text     makes text safe to print: no control characters, no lone surrogates
+    _cut      cuts the body of a capture into other chunks
+    _replay   feeds a body to a machine and returns the result of each frame
+    _json     lays out a growing JSON text while it arrives
     _show     the live view
-    _trace    one line per frame, for the person who asks why
-    _summary  the table at the end
-    _views    these and plainer ones, one of which is chosen; the exit status
-    _record   a request sent, its answer shown and kept
+    _trace    the view with one line per frame, for debugging
+    _summary  the table at the end of the live view
+    _views    selects a view, and computes the exit status
+    _tape     the file that a recording is written to
+    _record   sends a request, shows the answer and records it
     _serve    an ASGI application that answers with captures
-    _uvicorn  the server that runs it
+    _uvicorn  the HTTP server that runs this application
     _command  options and exit statuses
 """
 
@@ -23,9 +24,9 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Run the command with the arguments of the process, and exit with its status."""
+    """Run the command with the arguments of the process. Exit with the status of the command."""
     try:
-        from ._command import run  # noqa: PLC0415 - what it needs may be missing
+        from ._command import run  # noqa: PLC0415 - its dependencies may be missing
 
         status = run()
     except ModuleNotFoundError as error:
@@ -33,7 +34,7 @@ def main() -> NoReturn:
         if missing not in {"click", "rich", "uvicorn"}:
             raise
         print(
-            f"sansio-stream: {missing} is missing: pip install 'sansio-stream[cli]'",
+            f"sansio-stream: {missing} is not installed: pip install 'sansio-stream[cli]'",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""The command as `python -m sansio_stream_adapters.cli`."""
+"""Run the command with `python -m sansio_stream_adapters.cli`."""
 
 from . import main
 

@@ -1,6 +1,7 @@
-"""Options in, exit statuses out: which file is shown how, or served; `record` is a module beside.
+"""The commands `replay` and `serve` with their options, and the exit statuses.
 
-0 is a message to rely on, 1 none, 2 a file or an option that cannot be used, 130 an interruption.
+`_record` defines the command `record`. The exit status is 0 if the stream gave a usable message,
+1 if it did not, 2 if a file or an option cannot be used, and 130 after an interruption.
 """
 
 from __future__ import annotations
@@ -53,29 +54,31 @@ __all__ = ["command", "run"]
 
 
 def run() -> int:
-    """Run the command with the arguments of the process, and return its exit status."""
+    """Run the command with the arguments of the process. Return its exit status."""
     if hasattr(signal, "SIGPIPE"):
-        # `| head` ends us as it ends other programs: at once, silently, by the signal. Commands
-        # with sockets take it back, because these would end them as well.
+        # `| head` ends other programs at once and silently, by SIGPIPE. This command does the same.
+        # `record` and `serve` ignore the signal again, because a closed socket also causes it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the shell: `>&-`
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that is not in UTF-8 shows "?", which is better than nothing.
+            # A terminal that does not use UTF-8 shows "?". The default is a UnicodeEncodeError.
             stream.reconfigure(errors="replace")
     try:
         status = command.main(prog_name="sansio-stream", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        vars(error)["message"] = unbroken(error.message)  # it quotes arguments, which may hold all
+        # The message quotes arguments, and these may contain control characters.
+        vars(error)["message"] = unbroken(error.message)
         error.show()
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
     except OSError as error:
-        # A full disk, or a pipe where there are no signals. What is still to be written cannot be.
+        # The disk is full, or a pipe is closed on a system without SIGPIPE. Python flushes stdout
+        # again when it exits. That must not fail a second time, so stdout becomes /dev/null.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         complain(f"the output cannot be written: {error.strerror}")
         return UNUSABLE
@@ -86,7 +89,10 @@ def run() -> int:
 
 
 def read_speed(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Return how many times as fast as recorded; infinity for `max`."""
+    """Return the value of `--speed` as a factor of the recorded speed. `max` is infinity.
+
+    Raises BadParameter if the value is neither a number above 0 nor `max`.
+    """
     if value is None:
         return None
     try:
@@ -94,12 +100,12 @@ def read_speed(_: click.Context, __: click.Parameter, value: str | None) -> floa
     except ValueError:
         speed = math.nan
     if not speed > 0:
-        raise click.BadParameter(f"{value!r} is neither 'max' nor a number above 0")
+        raise click.BadParameter(f"{value!r} is neither a number above 0 nor 'max'")
     return speed
 
 
 def read_cut(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return the value as it is, once it is known to mean something."""
+    """Return the value of `--cut` unchanged. Raises BadParameter if it is not valid."""
     try:
         if value is not None:
             sizes_from(value)
@@ -110,7 +116,15 @@ def read_cut(_: click.Context, __: click.Parameter, value: str | None) -> str | 
 
 @attrs.frozen
 class Options:
-    """What the options ask for; see `sansio-stream replay --help`."""
+    """The options of `replay`; see `sansio-stream replay --help`.
+
+    Attributes:
+        view: the name of a view, as `wanted_view` returns it.
+        verbose: whether the live view also shows pings, signatures, unknown data and violations.
+        speed: the value of `--speed` as a factor of the recorded speed, or None for the default.
+        cut: the value of `--cut`, or None for the recorded chunks.
+        strict: whether every violation is fatal.
+    """
 
     view: str
     verbose: bool
@@ -119,31 +133,35 @@ class Options:
     strict: bool
 
     def chunks(self, capture: Capture) -> Iterator[Chunk]:
-        """Return the body in the chunks to feed."""
+        """Return the chunks to feed: those of the capture, or others if `--cut` is given."""
         if self.cut is None:
             return iter(capture.chunks)
         return recut(capture.chunks, sizes_from(self.cut))
 
     def pace(self, name: str) -> Pace | None:
-        """Return how to wait; recorded timing is for eyes, unless it is asked for."""
+        """Return the pace of a replay, or None if it never waits.
+
+        The default is the recorded speed only if a person watches the live view on a terminal.
+        """
         speed = self.speed
         if speed is None:
             speed = 1.0 if self.view == "show" and is_terminal() else math.inf
         if math.isinf(speed):
             return None
-        return Pace(speed, tell=lambda sentence: complain(f"{name}: {sentence}"))
+        return Pace(speed, notify=lambda sentence: complain(f"{name}: {sentence}"))
 
 
 def is_terminal() -> bool:
-    """Whether somebody watches. Not what rich says, which FORCE_COLOR can change."""
+    """Whether stdout is a terminal. FORCE_COLOR changes rich's answer, so rich is not asked."""
     return sys.stdout.isatty()
 
 
 def version() -> str:
+    """Return the installed version for `--version`, or a note that none is installed."""
     try:
         return importlib.metadata.version("sansio-stream")
     except importlib.metadata.PackageNotFoundError:
-        return "of a source tree that is not installed"
+        return "(not installed, run from a source tree)"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -151,7 +169,7 @@ def version() -> str:
     version(), "-V", "--version", prog_name="sansio-stream", message="%(prog)s %(version)s"
 )
 def command() -> None:
-    """Look at streams of the Anthropic Messages API, record them, and serve them."""
+    """Show, record and serve streams of the Anthropic Messages API."""
 
 
 command.add_command(record)
@@ -164,16 +182,16 @@ Examples:
   sansio-stream replay --trace --cut bytes odd.sse | less
   sansio-stream replay --speed 4 -v slow.capture.jsonl
   sansio-stream replay --message a.sse | jq .usage
-  sansio-stream replay --strict --message *.sse >/dev/null && echo all of them are fine
+  sansio-stream replay --strict --message *.sse >/dev/null && echo all files are fine
 
 \b
 Exit status:
-  0    a message to rely on (if only message_stop was missing, a note says so)
-  1    no such message: cut, broken, an error of the server; with --strict any violation
-  2    a file that cannot be read, or wrong usage
-  130  interrupted
+  0    the stream gave a usable message (a note is printed if only message_stop was missing)
+  1    it gave none: it was cut or broken, or contained an error (with --strict: any violation)
+  2    a file cannot be read, or the usage is wrong
+  130  the command was interrupted
 
-Of several files the worst status counts.
+If several files are given, the status is the highest one.
 """
 
 
@@ -183,14 +201,14 @@ Of several files the worst status counts.
     "--speed",
     callback=read_speed,
     metavar="N|max",
-    help="Times as fast as recorded, but for pauses of more than a minute."
-    " Default: 1 on a terminal, else max.",
+    help="Replay N times as fast as recorded. A pause of more than a minute is cut to a minute."
+    " Default: 1 on a terminal, otherwise max.",
 )
 @click.option(
     "--cut",
     callback=read_cut,
     metavar="SIZE|bytes|random:SEED",
-    help="Cut the body into other chunks; the events must be the same.",
+    help="Cut the body into other chunks. This must not change the events.",
 )
 @click.option("--strict", is_flag=True, help="Make every violation fatal.")
 @view_options
@@ -207,11 +225,11 @@ def replay(
     message: bool,
     trace: bool,
 ) -> None:
-    """Show captured streams as they came.
+    """Show captured streams as they arrived.
 
     FILE is a capture (as `record_to=` writes it), the plain body of a response (as `curl -N`
-    prints it), one JSON payload a line, or - for standard input. By default the answer is shown
-    as it grows, and then a table sums it up.
+    prints it), a file with one JSON payload per line, or - for standard input. By default, the
+    command shows the answer while it grows, and then prints a table that summarises it.
     """
     view = wanted_view(events=events, message=message, trace=trace)
     options = Options(view, verbose, speed, cut, strict)
@@ -233,16 +251,18 @@ Examples:
   sansio-stream serve --port 0 --speed max text.sse
   sansio-stream serve --fault ping-stall examples/text.capture.jsonl
 
-The file that answers is the one whose name, up to the first dot, is the request's `model`; else one
-that was recorded with this model; else each in turn. Requests must have `"stream": true`.
-A request may ask for a fault of its own by the header `x-fault`.
+A request is answered with the file whose name, up to the first dot, equals the request's `model`.
+If there is none, it is answered with a file that was recorded with this model.
+If there is none either, all files take turns.
+The body of a request must contain `"stream": true`.
+The header `x-fault` of a request replaces the value of --fault for this request.
 
 \b
 Faults of the connection:
 {around}
 
 \b
-Faults of the bytes, which need a recording of a whole message:
+Faults of the bytes. They need a recording of a complete message:
 {inside}
 """.format(
     around="\n".join(
@@ -262,13 +282,13 @@ Faults of the bytes, which need a recording of a whole message:
 
 @command.command(epilog=SERVE_EPILOG)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=Path)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Where to listen; 0 is any port that is free.",
+    help="The port to listen on. 0 selects any free port.",
 )
 @click.option(
     "--speed",
@@ -276,21 +296,21 @@ Faults of the bytes, which need a recording of a whole message:
     default="1",
     show_default=True,
     metavar="N|max",
-    help="Times as fast as recorded.",
+    help="Send N times as fast as recorded.",
 )
 @click.option(
     "--fault",
     type=click.Choice(list(SERVED)),
     metavar="NAME",
-    help="What goes wrong with each answer; see below.",
+    help="The fault to apply to each answer. The names are listed below.",
 )
 def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault: str | None) -> int:
-    """Answer POST /v1/messages with captured streams, at their own pace.
+    """Answer POST /v1/messages with captured streams, at their recorded speed.
 
-    For trying a client without a key. FILE is of any kind that `replay` reads.
+    Use it to try a client without an API key. FILE may have any format that `replay` reads.
     """
     survive_broken_pipes()
-    from ._uvicorn import server_of  # noqa: PLC0415 - replaying does without it
+    from ._uvicorn import server_of  # noqa: PLC0415 - `replay` must work without uvicorn
 
     recordings: list[Recording] = []
     for path in files:
@@ -314,7 +334,8 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
         return UNUSABLE
     with listening:
         shown = f"[{host}]" if ":" in host else host
-        click.echo(f"Serving at http://{shown}:{listening.getsockname()[1]}; Ctrl-C ends it.")
+        port = listening.getsockname()[1]
+        click.echo(f"Serving at http://{shown}:{port} (press Ctrl-C to stop)")
         for recording in recordings:
             models = ", ".join([recording.stem, *sorted(recording.models)])
             click.echo(unbroken(f"  {recording.name}  for model {models}", 500))
@@ -326,7 +347,7 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
 
 
 def replay_file(name: str, options: Options, console: Console) -> int:
-    """Show one file, say on stderr what a script should know, and return its status."""
+    """Show one file, print its errors and notes on stderr, and return its exit status."""
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         capture = parse_capture(data)

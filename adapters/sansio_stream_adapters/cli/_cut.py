@@ -1,6 +1,7 @@
-"""Cutting: the chunks of a capture in, the same bytes in other chunks out. Knows no protocol.
+"""The chunks of a capture in, the same bytes in other chunks out. The content does not matter.
 
-A new chunk has the time of the recorded one that its last byte came in: earlier it was not whole.
+A new chunk gets the time of the recorded chunk that contained its last byte, because its bytes
+were complete only then.
 """
 
 from __future__ import annotations
@@ -19,10 +20,14 @@ __all__ = ["recut", "sizes_from"]
 
 
 def sizes_from(spec: str) -> Iterator[int]:
-    """Return the sizes of chunks, without end, that `spec` asks for.
+    """Return an endless iterator of chunk sizes in bytes.
 
-    `spec` is a number of bytes, `bytes`, or `random:SEED` for sizes from 1 to 1,024, small ones as
-    often as large ones; ValueError for anything else.
+    Args:
+        spec: a number of bytes, or `bytes` for 1, or `random:SEED` for random sizes from 1 to
+            1,024. Random sizes have a random order of magnitude, so small ones are frequent.
+
+    Raises:
+        ValueError: if `spec` is anything else.
     """
     kind, colon, seed = spec.partition(":")
     if spec == "bytes":
@@ -31,18 +36,18 @@ def sizes_from(spec: str) -> Iterator[int]:
         return random_sizes(seed)
     if spec.isascii() and spec.isdigit() and int(spec) > 0:
         return itertools.repeat(int(spec))
-    raise ValueError(f"{spec!r} is neither a number of bytes, nor 'bytes', nor 'random:SEED'")
+    raise ValueError(f"{spec!r} is not a number of bytes, 'bytes' or 'random:SEED'")
 
 
 def random_sizes(seed: str) -> Iterator[int]:
-    """Return the same sizes for the same seed, on every machine."""
-    chance = random.Random(seed)  # noqa: S311 - to be repeated is what the seed is for
+    """Return endless random sizes from 1 to 1,024: the same for the same seed on every machine."""
+    chance = random.Random(seed)  # noqa: S311 - the seed makes a cut repeatable
     while True:
         yield chance.randint(1, 2 ** chance.randint(0, 10))
 
 
 def recut(chunks: Sequence[Chunk], sizes: Iterator[int]) -> Iterator[Chunk]:
-    """Return the same bytes in chunks of these sizes; the last one may be smaller."""
+    """Return the same bytes in chunks of these sizes. The last chunk may be smaller."""
     body = b"".join(chunk.data for chunk in chunks)
     ends = list(itertools.accumulate(len(chunk.data) for chunk in chunks))
     start = 0

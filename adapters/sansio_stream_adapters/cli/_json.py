@@ -1,9 +1,10 @@
-r"""A growing JSON text laid out while it comes: fragments in, pieces with a role out.
+r"""Lays out a growing JSON text while it arrives: fragments in, pieces with a role out.
 
-Nothing is parsed and nothing waits: whatever comes is shown, also where it is no JSON at all. An
-escape stays as it was sent; after `\n` a line may break. Knows no terminal.
+The text is only split into tokens, not parsed. So every fragment is shown at once, even if the
+text is not JSON. An escape sequence is shown as it was sent. A line may break after the escape
+`\n`. This module prints nothing.
 
-Cost: one pattern over each fragment; the indentation is bounded.
+Cost: one regular expression over each fragment. The indentation is bounded.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ __all__ = ["Layout", "Role"]
 TOKEN: Final = re.compile(r'\s+|["{}\[\],:]|[^\s"{}\[\],:]+')
 IN_STRING: Final = re.compile(r'\\|"|[^"\\]+')
 
-# Deeper than a person can follow; "[[[[" without end must not cost the square of its length.
+# The deepest indentation in steps. Without a bound, the lines of an endless "[[[[" would have a
+# total length that grows with the square of the input.
 DEEPEST: Final = 20
 STEP: Final = "  "
 
 
 class Role(enum.Enum):
-    """What a piece is, for its colour. The values are names of nothing outside this package."""
+    """The role of a piece. `_show` maps it to a colour; the values have no meaning elsewhere."""
 
     MARK = "mark"
     KEY = "key"
     STRING = "string"
     WORD = "word"
     BREAK = "break"
-    """No text: a place inside a string at which a line may end."""
+    """A place inside a string at which a line may end. The piece is empty."""
 
 
 class Layout:
-    """The state of one text that grows."""
+    """The layout of one growing text."""
 
     def __init__(self) -> None:
         self._open: list[str] = []
@@ -46,12 +48,13 @@ class Layout:
         self._escaped = False
         self._expects_key = False
         self._just_opened = False
-        # Between two values side by side, which JSON does not know, a space that came is shown.
+        # White space is shown only between two adjacent values: `1 2` must not become `12`. JSON
+        # does not allow that, but the text may not be JSON.
         self._after_value = False
         self._gap = False
 
     def feed(self, fragment: str) -> Iterator[tuple[str, Role]]:
-        """Return the pieces of a further fragment."""
+        """Return the pieces of the next fragment."""
         at = 0
         while at < len(fragment):
             if self._escaped:
@@ -62,7 +65,7 @@ class Layout:
                 at += 1
                 continue
             match = (IN_STRING if self._in_string else TOKEN).match(fragment, at)
-            assert match is not None, "both patterns take any character"  # noqa: S101
+            assert match is not None, "each pattern matches any character"  # noqa: S101
             at = match.end()
             yield from self._string(match[0]) if self._in_string else self._token(match[0])
 

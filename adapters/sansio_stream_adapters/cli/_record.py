@@ -1,7 +1,7 @@
-"""Recording: a prompt in; its answer out, on the screen while it comes and in a file for `replay`.
+"""The command `record`: sends a prompt, shows the answer while it arrives, and records it.
 
-What is shown is read from the lines that are written to the file, so it is what `replay` will show.
-Knows no HTTP library, only the names of the adapters.
+The view reads the lines that are written to the file. So `replay` of this file shows the same.
+This module imports no HTTP library. It only contains the names of the adapters.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
 __all__ = ["record"]
 
 AnyClient: TypeAlias = BaseClient | AsyncBaseClient
-Listener: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+CoroutineFunction: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
-# The class of its client, in the order in which they are tried. The last one needs no more than the
-# command's own server does.
+# The client class of each adapter. Without --adapter, they are tried in this order. The last one
+# only needs h11, which the extra `cli` installs for `serve`.
 ADAPTERS: Final = {
     "httpx": "Client",
     "aiohttp": "AsyncClient",
@@ -67,11 +67,13 @@ DEFAULT_MAX_TOKENS: Final = 1024
 LONGEST_WAIT: Final = 86_400
 
 OF_CREDENTIALS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
-"""What is in the name of a header that may be one. It finds others as well: who sends `x-tokenizer`
-can do so from Python, and a key that was shown cannot be taken back.
+"""Parts of header names. A header whose name contains one of them may be a credential.
+
+This also refuses harmless headers such as `x-tokenizer`; a Python program can send these. The
+alternative, a list of exact names, would miss some credentials, and an exposed key stays exposed.
 """
 
-# In front of any line it makes a capture of its own.
+# The first line of a capture. With it, any later lines of a capture can be parsed on their own.
 FIRST_LINE: Final = b'{"sansio_stream_capture": 1}\n'
 
 
@@ -79,39 +81,44 @@ FIRST_LINE: Final = b'{"sansio_stream_capture": 1}\n'
 
 
 def read_seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    """Return a number of seconds that every library can wait for."""
+    """Return a number of seconds that every library can wait for. Raises BadParameter."""
     if value is not None and not 0 < value <= LONGEST_WAIT:
-        raise click.BadParameter(f"{value} is not above 0, or more than a day")
+        raise click.BadParameter(
+            f"{value} is out of range: it must be above 0 and at most {LONGEST_WAIT:,} (a day)"
+        )
     return value
 
 
 def read_params(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Return the members of `name=JSON`."""
+    """Return the members that `--param NAME=JSON` sets. Raises BadParameter."""
     members: dict[str, Any] = {}
     for value in values:
         name, equals, text = value.partition("=")
         if not (name and equals):
-            raise click.BadParameter(f"{value!r} is not name=JSON")
+            raise click.BadParameter(f"{value!r} does not have the form NAME=JSON")
         try:
             members[name] = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise click.BadParameter(f"{name}: not JSON: {error}") from error
+            raise click.BadParameter(f"the value of {name} is not JSON: {error}") from error
     return members
 
 
 def read_headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Return the headers; none that is a credential."""
+    """Return the headers that `--header` sets.
+
+    Raises BadParameter for a header that may be a credential, and for one without a colon.
+    """
     headers: dict[str, str] = {}
     for line in values:
         name, colon, value = line.partition(":")
         name = name.strip().lower()
         if not (name and colon):
-            raise click.BadParameter("a header is 'name: value'")
+            raise click.BadParameter("a header must have the form 'NAME: VALUE'")
         if name in CREDENTIALS or any(part in name for part in OF_CREDENTIALS):
             raise click.BadParameter(
-                f"{one_line(name, 60)}: a command line is no place for credentials, which others"
-                " can list: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send it from Python,"
-                " by default_headers of a client"
+                f"{one_line(name, 60)} may be a credential, and other users can read command lines."
+                " Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send the header from Python"
+                " with the argument default_headers of a client"
             )
         headers[name] = value.strip()
     return headers
@@ -125,14 +132,15 @@ Examples:
   sansio-stream record --request request.json --param temperature=0 --message | jq .usage
   sansio-stream record -m text --base-url http://127.0.0.1:8080 --header 'x-fault: cut' Hello
 
-The key comes from the environment, ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, and is not recorded.
+Set the key in the environment variable ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN. It is not
+recorded.
 
 \b
 Exit status:
-  0    a message to rely on (if only message_stop was missing, a note says so)
-  1    no such message: refused, not reached, cut, broken, an error of the server
-  2    a request or a file that cannot be used, or wrong usage
-  130  interrupted; what came until then is kept
+  0    the stream gave a usable message (a note is printed if only message_stop was missing)
+  1    it gave none: no connection, a refused request, a cut or broken stream, or a server error
+  2    a request or a file cannot be used, or the usage is wrong
+  130  the command was interrupted; the part that was received until then is recorded
 """
 
 
@@ -141,11 +149,15 @@ Exit status:
 @click.option(
     "--request",
     metavar="FILE",
-    help="The request's body as JSON, - for standard input; other options win over its members.",
+    help="A file with the request's body as JSON, or - for standard input."
+    " Other options override its members.",
 )
 @click.option("-m", "--model", metavar="NAME", help="The model.")
 @click.option(
-    "--max-tokens", type=int, metavar="N", help=f"How long at most. Default: {DEFAULT_MAX_TOKENS}."
+    "--max-tokens",
+    type=int,
+    metavar="N",
+    help=f"The maximum length of the answer in tokens. Default: {DEFAULT_MAX_TOKENS}.",
 )
 @click.option("--system", metavar="TEXT", help="The system prompt.")
 @click.option(
@@ -154,44 +166,48 @@ Exit status:
     multiple=True,
     callback=read_params,
     metavar="NAME=JSON",
-    help="Any other member of the body, such as temperature=0.5. May be repeated.",
+    help="Another member of the request's body, such as temperature=0.5. May be repeated.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where to record. Default: answer-DATE-TIME.capture.jsonl.",
+    help="The file to record to. Default: answer-DATE-TIME.capture.jsonl.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.option(
     "--base-url",
     metavar="URL",
-    help="Without /v1/messages. Default: ANTHROPIC_BASE_URL, or the API.",
+    help="The URL of the server without /v1/messages. Default: ANTHROPIC_BASE_URL, or the API.",
 )
 @click.option(
-    "--adapter", type=click.Choice(list(ADAPTERS)), help="Default: the first that is installed."
+    "--adapter",
+    type=click.Choice(list(ADAPTERS)),
+    help="The client to use. Default: the first one whose library is installed.",
 )
 @click.option(
     "--timeout",
     type=float,
     callback=read_seconds,
     metavar="SECONDS",
-    help="The longest wait for a connection, or for the next byte. Default: 5 and 600.",
+    help="The longest wait for a connection, and for the next byte."
+    " Default: 5 for a connection, 600 for a byte.",
 )
 @click.option(
     "--idle",
     type=float,
     callback=read_seconds,
     metavar="SECONDS",
-    help="The longest wait for an event that brings content.",
+    help="The longest wait for an event with content. Default: unlimited.",
 )
 @click.option(
     "--total",
     type=float,
     callback=read_seconds,
     metavar="SECONDS",
-    help="The longest time for all of it: every attempt, and the answer to its end.",
+    help="The longest time for the whole call: all attempts and the whole answer."
+    " Default: unlimited.",
 )
 @click.option(
     "--max-retries",
@@ -199,7 +215,7 @@ Exit status:
     default=2,
     show_default=True,
     metavar="N",
-    help="How often to ask again where no answer has begun.",
+    help="How often to repeat the request if no answer has begun.",
 )
 @click.option(
     "--header",
@@ -207,10 +223,10 @@ Exit status:
     multiple=True,
     callback=read_headers,
     metavar="'NAME: VALUE'",
-    help="A header to send, no credential. May be repeated.",
+    help="A header to send. It must not be a credential. May be repeated.",
 )
 @click.option(
-    "--beta", "betas", multiple=True, metavar="NAME", help="A beta to use. May be repeated."
+    "--beta", "betas", multiple=True, metavar="NAME", help="A beta feature. May be repeated."
 )
 @view_options
 @click.pass_context
@@ -238,10 +254,10 @@ def record(
     message: bool,
     trace: bool,
 ) -> None:
-    """Send a prompt, show the answer while it comes, and keep it for `replay`.
+    """Send a prompt, show the answer while it arrives, and record it for `replay`.
 
-    PROMPT is the one message of the user, - for standard input, which is also read if there is
-    neither a PROMPT nor a --request with messages.
+    PROMPT is the text of the user's message, or - for standard input. Standard input is also read
+    if there is neither a PROMPT nor a --request that contains messages.
     """
     survive_broken_pipes()
     wanted = wanted_view(events=events, message=message, trace=trace)
@@ -262,7 +278,7 @@ def record(
     try:
         tape = Tape(path, replace=force)
     except FileExistsError:
-        complain(f"{path}: it exists; --force replaces it")
+        complain(f"{path}: the file already exists; use --force to replace it")
         ctx.exit(UNUSABLE)
     except OSError as error:
         complain(f"{path}: {error.strerror}")
@@ -278,11 +294,11 @@ def record(
     with tape:
         screen = Screen(tape, partial(view_of, wanted, console=console, verbose=verbose))
         try:
-            listen = listening(adapter, client, call, screen.look)
+            read = stream_reader(adapter, client, call, screen.look)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:
-            listen()
+            read()
         except (APIError, KeyboardInterrupt) as error:
             failure = error
         screen.look()
@@ -293,9 +309,13 @@ def record(
 
 
 def body_of(request: str | None, members: dict[str, Any], prompt: str | None) -> dict[str, Any]:
-    """Return the body: that of a file, with other members, and the prompt for its messages."""
+    """Return the body of the request.
+
+    `members` replace those of the file `request`, and `prompt` replaces its messages.
+    Raises UsageError if the model or the prompt is missing, or if the file cannot be used.
+    """
     if prompt == request == "-":
-        raise click.UsageError("standard input is either the prompt or the --request")
+        raise click.UsageError("PROMPT and --request cannot both be read from standard input")
     body: dict[str, Any] = {"max_tokens": DEFAULT_MAX_TOKENS}
     if request is not None:
         body |= request_in(request)
@@ -303,12 +323,12 @@ def body_of(request: str | None, members: dict[str, Any], prompt: str | None) ->
     if prompt is not None or "messages" not in body:
         body["messages"] = [{"role": "user", "content": prompted(prompt, request)}]
     if "model" not in body:
-        raise click.UsageError("a model is needed: -m NAME, or one in the --request")
+        raise click.UsageError("the model is missing: use -m NAME, or set model in the --request")
     return body
 
 
 def request_in(name: str) -> dict[str, Any]:
-    """Return the JSON object in a file."""
+    """Return the JSON object in a file. Raises UsageError if there is none."""
     try:
         body: object = json.loads(
             sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
@@ -316,16 +336,18 @@ def request_in(name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise click.UsageError(f"--request {name}: {reason_of(error)}") from error
     except RecursionError as error:
-        raise click.UsageError(f"--request {name}: nested too deeply") from error
+        raise click.UsageError(f"--request {name}: the JSON is nested too deeply") from error
     if not isinstance(body, dict):
-        raise click.UsageError(f"--request {name}: not a JSON object")
+        raise click.UsageError(f"--request {name}: the file does not contain a JSON object")
     return cast("dict[str, Any]", body)
 
 
 def prompted(prompt: str | None, request: str | None) -> str:
-    """Return the words of the user."""
+    """Return the text of the prompt: the argument, or standard input. Raises UsageError."""
     if prompt is None and (request == "-" or sys.stdin.isatty()):
-        raise click.UsageError("a prompt is needed, or messages in the --request")
+        raise click.UsageError(
+            "the prompt is missing: add a PROMPT, or set messages in the --request"
+        )
     try:
         text = sys.stdin.buffer.read().decode() if prompt in {None, "-"} else prompt
     except UnicodeDecodeError as error:
@@ -336,7 +358,11 @@ def prompted(prompt: str | None, request: str | None) -> str:
 
 
 def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyClient]:
-    """Return the name and a client of an adapter, of the first that is installed if need be."""
+    """Return the name of an adapter and a client of it.
+
+    If `wanted` is None, this is the first adapter whose library is installed.
+    Raises UsageError if the library is not installed.
+    """
     missing = ""
     for name in ADAPTERS if wanted is None else (wanted,):
         try:
@@ -347,14 +373,14 @@ def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyCli
                 raise
             missing = missing or error.name
     hint = f"pip install 'sansio-stream[{wanted or 'httpx'}]'"
-    raise click.UsageError(f"{missing} is missing: {hint}")
+    raise click.UsageError(f"{missing} is not installed: {hint}")
 
 
 # The answer.
 
 
 class Screen:
-    """A tape in, a view of it out; `view` is None until there is something to see."""
+    """Shows the lines of a tape in a view. `view` is None until the first line was written."""
 
     def __init__(self, tape: Tape, view_of: Callable[[Reading], View]) -> None:
         self.view: View | None = None
@@ -363,7 +389,7 @@ class Screen:
         self._body = bytearray()
 
     def look(self) -> None:
-        """Show what was written since the last look."""
+        """Show the lines that were written since the last call."""
         for lines in self._tape.unseen():
             self._show(lines)
 
@@ -383,45 +409,48 @@ class Screen:
             view.end()
 
 
-def listening(
+def stream_reader(
     name: str, client: AnyClient, call: dict[str, Any], look: Callable[[], None]
 ) -> Callable[[], None]:
-    """Return what reads a stream to its end, looks after each event, and raises APIError.
+    """Return a function that reads a stream to its end and calls `look` after each event.
 
-    Raises ValueError for a request that cannot be sent.
+    The function closes the client. It raises APIError if the stream fails.
+    Raises ValueError if the arguments in `call` give a request that cannot be sent.
     """
     if isinstance(client, BaseClient):
-        return partial(listen, client, client.messages.stream(**call), look)
-    return partial(
-        RUNNERS[name], partial(listen_async, client, client.messages.stream(**call), look)
-    )
+        return partial(read_sync, client, client.messages.stream(**call), look)
+    return partial(RUNNERS[name], partial(read_async, client, client.messages.stream(**call), look))
 
 
-def listen(client: BaseClient, manager: MessageStreamManager, look: Callable[[], None]) -> None:
-    """Read, and look."""
+def read_sync(client: BaseClient, manager: MessageStreamManager, look: Callable[[], None]) -> None:
+    """Read a stream to its end with a synchronous client. Call `look` after each event."""
     with client, manager as stream:
         for _ in stream:
             look()
 
 
-async def listen_async(
+async def read_async(
     client: AsyncBaseClient, manager: AsyncMessageStreamManager, look: Callable[[], None]
 ) -> None:
-    """Do the same in a loop."""
+    """Read a stream to its end with an asynchronous client. Call `look` after each event."""
     async with client, manager as stream:
         async for _ in stream:
             look()
 
 
-def run_asyncio(listener: Listener) -> None:
-    """Run it by asyncio."""
-    asyncio.run(listener())
+def run_asyncio(function: CoroutineFunction) -> None:
+    """Run a coroutine function with asyncio."""
+    asyncio.run(function())
 
 
-def run_trio(listener: Listener) -> None:
-    """Run it by trio, which groups an interruption that comes while it connects."""
+def run_trio(function: CoroutineFunction) -> None:
+    """Run a coroutine function with trio.
+
+    If an interruption arrives while the client connects, trio raises it inside an exception group.
+    In this case, `run_trio` raises KeyboardInterrupt instead of the group.
+    """
     try:
-        importlib.import_module("trio").run(listener)
+        importlib.import_module("trio").run(function)
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is not None:
             raise
@@ -434,30 +463,31 @@ RUNNERS: Final = {"aiohttp": run_asyncio, "trio": run_trio}
 def outcome(
     tape: Tape, view: View | None, base_url: str, failure: APIError | KeyboardInterrupt | None
 ) -> int:
-    """Say on stderr what came of it, and return the status."""
+    """Print the outcome on stderr, and return the exit status."""
     status = BAD
     if isinstance(failure, KeyboardInterrupt):
         status = INTERRUPTED
-        complain("interrupted" if view else "interrupted before an answer came")
+        complain("interrupted" if view else "interrupted before an answer arrived")
     elif view is not None:
         status = judge(str(tape.path), view.reading)
     elif failure is not None:
-        complain(f"{base_url}: {one_line(told(failure), 1000)}")
+        complain(f"{base_url}: {one_line(reason_without_answer(failure), 1000)}")
     if tape.failure is not None:
-        complain(f"{tape.path}: the recording stops in the middle: {tape.failure.strerror}")
+        complain(f"{tape.path}: the recording is incomplete: {tape.failure.strerror}")
         return UNUSABLE
     if view is not None:
-        complain(f"recorded; to see it again: sansio-stream replay {shlex.quote(str(tape.path))}")
+        path = shlex.quote(str(tape.path))
+        complain(f"the answer is recorded; show it again with: sansio-stream replay {path}")
     return status
 
 
-def told(error: APIError) -> str:
-    """Return why there is no answer, with what its sender may want to know."""
+def reason_without_answer(error: APIError) -> str:
+    """Return why there is no answer, with the HTTP status, the type and the request id if known."""
     if not isinstance(error, APIStatusError):
         return str(error)
     head = f"HTTP {error.http_status}"
     if error.type is not None:
         head += f", {error.type}"
     message = str(error)
-    said = message if message.startswith(head) else f"{head}: {message}"
-    return said if error.request_id is None else f"{said} (request {error.request_id})"
+    reason = message if message.startswith(head) else f"{head}: {message}"
+    return reason if error.request_id is None else f"{reason} (request {error.request_id})"

@@ -1,6 +1,6 @@
-"""Reading: the chunks of a body in, what came of each of its frames out. Knows no terminal.
+"""The chunks of a body in, the result of each of its frames out. This module prints nothing.
 
-A replay reads a capture at its own pace; the clock is here for nothing else.
+`Reading` reads a body. `Replay` reads a capture at its recorded speed; only this uses a clock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Moment", "Pace", "Reading", "Replay"]
 
 LONGEST_PAUSE: Final = 60.0
-"""Seconds: a file may ask for years, and nobody would know that the command goes on at all."""
+"""The longest pause in seconds. A file may contain a pause of years, and the command would then
+seem to hang.
+"""
 
 
 class Pace:
-    """Waits until it is time for what was recorded at a time; `speed` 2 is twice as fast.
+    """Waits as long as the recorded times of a capture say.
 
-    The clock starts with the first wait, so that a long parse does not eat the first pause. A pause
-    of more than a minute is cut to a minute, which is told before it, and not made up for.
+    The clock starts with the first wait, so the time that it takes to parse the file does not
+    shorten the first pause. A pause of more than a minute is cut to a minute, and later pauses keep
+    their recorded length.
+
+    Args:
+        speed: the speed as a factor of the recorded speed. 2 is twice as fast.
+        clock: returns a monotonic time in seconds.
+        sleep: waits for a number of seconds.
+        notify: is called with a sentence before a pause that is cut.
     """
 
     def __init__(
@@ -40,16 +49,19 @@ class Pace:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        tell: Callable[[str], None] = lambda _: None,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._speed = speed
         self._clock = clock
         self._sleep = sleep
-        self._tell = tell
+        self._notify = notify
         self._start: float | None = None
 
     def wait_until(self, at: float | None) -> None:
-        """Return when the recording is `at` seconds old; at once without a time, or when late."""
+        """Wait until the replay reaches the recorded time `at`, in seconds.
+
+        Returns at once if `at` is None, or if that time has passed.
+        """
         if at is None:
             return
         now = self._clock()
@@ -57,7 +69,7 @@ class Pace:
             self._start = now
         wait = self._start + at / self._speed - now
         if wait > LONGEST_PAUSE:
-            self._tell(f"a pause of {wait:,.0f} s is cut to {LONGEST_PAUSE:.0f} s")
+            self._notify(f"a pause of {wait:,.0f} s is cut to {LONGEST_PAUSE:.0f} s")
             self._start -= wait - LONGEST_PAUSE
             wait = LONGEST_PAUSE
         if wait > 0:
@@ -66,18 +78,18 @@ class Pace:
 
 @attrs.frozen
 class Moment:
-    """What came of one frame.
+    """The result of one frame.
 
     Attributes:
-        number: of the frame, as the machine counts; None for lines that belong to no frame.
-        offset: where in the body it begins; None where that is not known.
-        chunk: the number of the chunk that made it whole, from 1.
-        at: the recorded time of that chunk.
-        before: the state of the machine before it.
-        after: and after it.
-        event: the event; None for what was kept out of the message.
-        violations: what was tolerated in it.
-        error: what broke here.
+        number: the number of the frame, as the machine counts. None for lines outside of frames.
+        offset: the byte offset in the body at which the frame begins, or None if it is unknown.
+        chunk: the number of the chunk that completed the frame. The first chunk is 1.
+        at: the recorded time of this chunk in seconds, or None if the file contains no times.
+        before: the state of the machine before the frame.
+        after: the state of the machine after the frame.
+        event: the event, or None if the frame gave none.
+        violations: the tolerated violations in the frame.
+        error: the fatal error in the frame, or None.
     """
 
     number: int | None
@@ -91,20 +103,25 @@ class Moment:
     error: ProtocolError | None = None
 
 
-class LostConnection(Exception):  # noqa: N818 - the name is not shown
-    """A connection that was lost long ago: its `repr` is the recorded one."""
+class LostConnection(Exception):  # noqa: N818 - the name is never printed
+    """The error that ended a recorded connection. Its `repr` is the recorded one."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 class Reading:
-    """One body and the machine that is fed with it: each chunk, then how it ended.
+    """One body and the machine that reads it. Feed each chunk, then call `finish`.
 
     Args:
-        header: what was known before the body.
-        body: all of it, or one that grows by each chunk before that is fed.
-        strict: as for the machine.
+        header: the header of the capture.
+        body: the whole body. It may grow instead: append each chunk to it before feeding the chunk.
+        strict: whether every violation is fatal, as for the machine.
+
+    Attributes:
+        machine: the machine, in its current state.
+        chunks_fed: the number of chunks so far.
+        broken: the fatal error, or None. `machine.error` may be an earlier error of the server.
     """
 
     def __init__(
@@ -114,7 +131,6 @@ class Reading:
         self.body = body
         self.machine = StreamMachine(strict=strict)
         self.chunks_fed = 0
-        # The fatal error. `machine.error` may be what the server had sent before it.
         self.broken: ProtocolError | None = None
         self._end: CaptureEnd | None = None
         self._strict = strict
@@ -122,10 +138,13 @@ class Reading:
         self._violations_seen = 0
         self._last_number = 0
 
-    # Feeding. What is returned has to be taken before the next call.
+    # Feeding. The caller must exhaust the returned iterator before the next call.
 
     def feed(self, chunk: Chunk) -> Iterator[Moment]:
-        """Return what comes of each frame; `machine` is as of this moment. Nothing, once broken."""
+        """Return the result of each frame that the chunk completes; after a fatal error, nothing.
+
+        While the caller looks at a result, `machine` is in the state after this frame.
+        """
         if self.broken is not None:
             return iter(())
         self.chunks_fed += 1
@@ -133,7 +152,11 @@ class Reading:
         return self._take(self.machine.receive_data(chunk.data))
 
     def finish(self, end: CaptureEnd | None) -> Iterator[Moment]:
-        """Take note of the end, None where the recording has none, and return what is left."""
+        """Process the end of the body, and return the results of the remaining frames.
+
+        Args:
+            end: the recorded end, or None if the recording has none because it was cut.
+        """
         self._end = end
         if self.broken is not None:
             return iter(())
@@ -185,7 +208,7 @@ class Reading:
         return None
 
     def _new_violations(self) -> tuple[Violation, ...]:
-        # The machine copies its list for whoever asks, so ask only where there is something new.
+        # `machine.violations` copies a list, so it is read only if the count has changed.
         if self.machine.violation_count == self._violations_seen:
             return ()
         kept = self.machine.violations
@@ -196,7 +219,8 @@ class Reading:
     def _without_event(
         self, number: int, violations: tuple[Violation, ...], state: State
     ) -> Moment:
-        # A frame that was looked at earlier says nothing more: these are lines after it.
+        # The frame with this number already gave a result. So these violations are in lines that
+        # follow it and belong to no frame.
         stray = number <= self._last_number
         self._last_number = max(self._last_number, number)
         return Moment(
@@ -210,18 +234,18 @@ class Reading:
             violations,
         )
 
-    # Looking, after the last moment.
+    # The outcome, after `finish`.
 
     @property
     def lost(self) -> str | None:
-        """How the connection was lost, None where the body ended by itself."""
+        """The error that ended the connection, or None if the body ended in the regular way."""
         if self._end is None:
-            return "the recording itself was cut here"
+            return "the recording file is cut off here"
         return self._end.error
 
     @property
     def failure(self) -> str | None:
-        """Why there is no message to rely on; None where there is one."""
+        """The reason why the stream gave no usable message, or None if it gave one."""
         machine = self.machine
         try:
             machine.final_message()
@@ -239,28 +263,28 @@ class Reading:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a person should know of a stream although it gave a message."""
-        said: list[str] = []
+        """Sentences about the irregular end of a stream that nevertheless gave a message."""
+        sentences: list[str] = []
         if self.machine.verdict is Verdict.UNTERMINATED:
-            said.append(
-                "message_stop is missing; a stop_reason came, and no block is open but one that"
-                " max_tokens has cut"
+            sentences.append(
+                "message_stop is missing, but a stop_reason was received, and no block is open"
+                " except one that max_tokens cut"
             )
         if self.broken is not None:
-            said.append(f"after the message: {self.broken} ({located(self.broken)})")
+            sentences.append(f"after the message: {self.broken} ({located(self.broken)})")
         if self.lost is not None:
-            said.append(f"the connection was lost: {self.lost}")
-        return tuple(said)
+            sentences.append(f"the connection was lost: {self.lost}")
+        return tuple(sentences)
 
 
 class Replay(Reading):
-    """The reading of a capture, at its own pace.
+    """Reads a capture at its recorded speed.
 
     Args:
-        capture: the file.
-        chunks: its body, cut in the recorded places or in others.
-        strict: as for the machine.
-        pace: None for as fast as it goes.
+        capture: the parsed file.
+        chunks: its body in chunks: the recorded ones, or others.
+        strict: whether every violation is fatal, as for the machine.
+        pace: waits before each chunk. None never waits.
     """
 
     def __init__(
@@ -277,7 +301,7 @@ class Replay(Reading):
         self._pace = pace
 
     def moments(self) -> Iterator[Moment]:
-        """Return what comes of each frame; `machine` is as of this moment."""
+        """Return the result of each frame, as `feed` does."""
         for chunk in self._chunks:
             self._wait(chunk)
             yield from self.feed(chunk)
@@ -295,12 +319,12 @@ class Replay(Reading):
 
 @attrs.frozen
 class Place:
-    """Which frame, and where it begins."""
+    """The number of a frame, and the byte offset at which it begins."""
 
     number: int
     offset: int | None
 
 
 def located(error: ProtocolError) -> str:
-    """Return where an error happened, for a sentence."""
+    """Return the place of an error as words: the frame and the byte offset."""
     return f"frame {error.event_number}, byte {error.byte_offset}"

@@ -1,8 +1,9 @@
-"""Serving: captures in, an ASGI application that answers requests with them out.
+"""Captures in, an ASGI application that answers requests with them out.
 
-Knows no command line and no server. Two things no ASGI application can do: to reset a connection,
-and to close one without an answer. For them it takes the transport, where the server has put it
-into the scope's state, as `_uvicorn` does; elsewhere it just stops sending.
+This module depends neither on the command line nor on a server. ASGI has no way to reset a
+connection, and none to close it without an answer. For these faults, the application uses the
+transport that `_uvicorn` puts into the state of the scope. With another server, it only stops
+sending.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 PATH: Final = "/v1/messages"
 
 MOST_BYTES: Final = 32 * 2**20
-"""Of a request's body: the API takes no more either."""
+"""The maximum size of a request's body. The API has the same limit."""
 
 SERVED: Final[dict[str, Fault]] = {
     fault.name.replace("_", "-"): fault
@@ -47,25 +48,32 @@ SERVED: Final[dict[str, Fault]] = {
     for fault in FAULTS.values()
     if fault.changes == kind and not fault.limit
 }
-"""The faults that can be asked for, by the name that a header and an option have: with hyphens.
+"""The faults that a request or `--fault` can select, by their name with hyphens.
 
-Those that exceed a limit are left out: they need a reader whose limits are known.
+The faults that exceed a limit are left out, because the server does not know the reader's limits.
 """
 
-# What HTTP can send as the value of a header, and the statuses behind which a body comes.
+# The header values that HTTP allows, and the status codes of responses that have a body.
 SENDABLE: Final = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\U0010ffff]*(?<![ \t])")
 STATUSES_WITH_A_BODY: Final = frozenset(range(200, 600)) - {204, 205, 304}
 
 HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 SECONDS_BETWEEN_PINGS: Final = 0.1
 
-# What was sent and not read yet is lost with some systems when the reset comes.
+# On some systems, a reset discards the data that the client has received but not yet read.
 SECONDS_BEFORE_A_RESET: Final = 0.1
 
 
 @attrs.frozen
 class Recording:
-    """A capture, and the models for which it answers: `stem` before the others."""
+    """A capture, and the models for which it is the answer.
+
+    Attributes:
+        name: the name of the file.
+        stem: its name up to the first dot. As a model, it takes precedence over `models`.
+        models: the model in the recorded request, and the one in the recorded answer, if known.
+        capture: the parsed file.
+    """
 
     name: str
     stem: str
@@ -74,13 +82,18 @@ class Recording:
 
     @classmethod
     def read(cls, path: Path) -> Recording:
-        """Read a file; raises OSError, or ValueError for one that is damaged or cannot be sent."""
+        """Read a file.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if it is damaged, or if HTTP cannot send its status or a header.
+        """
         capture = parse_capture(path.read_bytes())
         demand_sendable(capture.header)
         return cls(path.name, path.name.partition(".")[0], models_of(capture), capture)
 
     def answer(self, request_id: str) -> Answer:
-        """Return what was recorded; `request_id` is for a recording without one."""
+        """Return the recorded answer. `request_id` is used if the recording contains none."""
         header, end = self.capture.header, self.capture.end
         head = {
             "content-type": "text/event-stream; charset=utf-8",
@@ -89,27 +102,31 @@ class Recording:
         }
         chunks = self.capture.chunks
         if end is not None:
-            chunks = (*chunks, Chunk(end.at, b""))  # the end has its time too
+            chunks = (*chunks, Chunk(end.at, b""))  # the pause before the end is replayed too
         return Answer(
             status=header.status or 200,
             headers={**head, **header.headers},
             chunks=chunks,
-            # A recording that was cut itself says no more than that the rest is missing.
+            # If the recording has no end, the rest of the answer is unknown. A closed connection
+            # is the only end that does not pretend that the answer is complete.
             end=End.CLOSED if end is None or end.error is not None else End.WHOLE,
         )
 
 
 def demand_sendable(header: CaptureHeader) -> None:
-    """Raise ValueError for a head that HTTP has no way to send, and say which part of it."""
+    """Raise a ValueError that names the part of the head if HTTP cannot send it."""
     if header.status is not None and header.status not in STATUSES_WITH_A_BODY:
-        raise ValueError(f"the status {header.status} cannot be served: no body comes behind it")
+        raise ValueError(
+            f"the status {header.status} cannot be served: it is not the status of a response"
+            " with a body"
+        )
     for name, value in header.headers.items():
         if SENDABLE.fullmatch(value) is None:
-            raise ValueError(f"the header {name} cannot be sent: {value!r}")
+            raise ValueError(f"the value of the header {name} cannot be sent: {value!r}")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine for everybody, whatever a name server says."""
+    """Whether a host is always this machine, independently of any name server."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -120,7 +137,7 @@ def is_loopback(host: str) -> bool:
 
 
 def models_of(capture: Capture) -> frozenset[str]:
-    """Return the model that was asked for, and the one that answered."""
+    """Return the model in the recorded request, and the one in the recorded answer."""
     machine = StreamMachine()
     with suppress(ProtocolError):
         for _ in machine.receive_data(capture.body):
@@ -133,9 +150,14 @@ def models_of(capture: Capture) -> frozenset[str]:
 
 @attrs.frozen
 class Request:
-    """A request that has come whole; `target` is the path and the query as they were sent.
+    """A complete request.
 
-    The names of `headers` are in lower case; `body` is None if it is larger than 32 MiB.
+    Attributes:
+        method: the HTTP method.
+        path: the decoded path.
+        target: the path and the query as they were sent.
+        headers: the headers, with names in lower case.
+        body: the body, or None if it is larger than 32 MiB.
     """
 
     method: str
@@ -149,13 +171,13 @@ class App:
     """The ASGI application.
 
     Args:
-        recordings: at least one; where several fit a request, they take turns.
-        speed: times as fast as recorded; infinity for without waiting.
-        fault: the name of what goes wrong with each answer, where a request asks for nothing else.
-        is_local: whether only requests are answered whose Host is a name or an address of the
-            loopback. Else a page of the Web could ask for whatever is served here, in the browser
-            of somebody who looks at it, by a name that its owner has led to 127.0.0.1.
-        log: gets a line for each request.
+        recordings: at least one recording. If several match a request, they take turns.
+        speed: the speed of an answer as a factor of the recorded speed. Infinity never waits.
+        fault: the name of the fault of each answer. The header `x-fault` of a request overrides it.
+        is_local: whether to refuse requests whose Host is not a name or an address of the loopback.
+            Without this check, a web page could read the recordings (DNS rebinding): its owner lets
+            the page's host name resolve to 127.0.0.1, and the visitor's browser sends the requests.
+        log: is called with a line for each request.
     """
 
     def __init__(
@@ -186,7 +208,7 @@ class App:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            raise RuntimeError(f"only http is answered, not {scope['type']}")
+            raise RuntimeError(f"the ASGI scope {scope['type']} is not supported, only http is")
         request = await read_request(scope, receive)
         if request is not None:
             transport = scope.get("state", {}).get("transport")
@@ -196,7 +218,7 @@ class App:
     # From a request to its answer.
 
     def answer(self, request: Request) -> Answer:
-        """Return what to send, and log it."""
+        """Return the answer to a request, and log the request."""
         self._requests += 1
         request_id = f"req_served_{self._requests}"
         blank = Answer(status=None, headers={"request-id": request_id}, chunks=())
@@ -227,18 +249,18 @@ class App:
         return answer
 
     def _read(self, request: Request) -> tuple[str | None, str | None]:
-        """Return the model and the fault that are asked for; raises RefusedError."""
+        """Return the model and the fault that a request selects. Raises RefusedError."""
         host = HOST.fullmatch(request.headers.get("host", ""))
         if self._is_local and not (host and is_loopback(host[1])):
-            message = "only requests for this machine are answered, by localhost or its address"
+            message = "the Host of the request must be localhost or a loopback address"
             raise RefusedError(403, "permission_error", message)
         if not request.path.endswith(PATH):
-            raise RefusedError(404, "not_found_error", f"only {PATH} is served")
+            raise RefusedError(404, "not_found_error", f"the only path is {PATH}")
         if request.method != "POST":
-            message = f"{PATH} takes POST only"
+            message = f"only the method POST is allowed for {PATH}"
             raise RefusedError(405, "invalid_request_error", message, allow="POST")
         if request.body is None:
-            message = f"a body of more than {MOST_BYTES:,} bytes is not taken"
+            message = f"the body is too large: the limit is {MOST_BYTES:,} bytes"
             raise RefusedError(413, "request_too_large", message)
         try:
             body = json.loads(request.body)
@@ -248,11 +270,11 @@ class App:
             case {"stream": True, **parameters}:
                 model = parameters.get("model")
             case _:
-                message = 'only streams are served: the body needs "stream": true'
+                message = 'only streams are served: the body must contain "stream": true'
                 raise RefusedError(400, "invalid_request_error", message)
         fault = request.headers.get("x-fault", self._fault)
         if fault is not None and fault not in SERVED:
-            message = f"x-fault: {fault!r} is none of {', '.join(SERVED)}"
+            message = f"x-fault: unknown fault {fault!r}. The faults are {', '.join(SERVED)}"
             raise RefusedError(400, "invalid_request_error", message)
         return (model if isinstance(model, str) else None), fault
 
@@ -265,7 +287,13 @@ class App:
 
 
 class RefusedError(Exception):
-    """A request that is answered by a failure."""
+    """A request that is answered with an error response.
+
+    Attributes:
+        status: the HTTP status.
+        kind: the type of the error in the body.
+        headers: additional headers.
+    """
 
     def __init__(self, status: int, kind: str, message: str, **headers: str) -> None:
         super().__init__(message)
@@ -275,7 +303,10 @@ class RefusedError(Exception):
 
 
 async def read_request(scope: Message, receive: Receive) -> Request | None:
-    """Return the whole request, or None if the client went away before it had sent it."""
+    """Return the complete request, or None if the client disconnects before it has sent it.
+
+    Stops reading once the body has more than 32 MiB.
+    """
     body = bytearray()
     more = True
     while more:
@@ -297,12 +328,19 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
     )
 
 
-# From an answer to what happens on the connection.
+# From an answer to the connection.
 
 
 @attrs.frozen
 class Player:
-    """Plays one answer to one client, until that goes away."""
+    """Sends one answer to one client.
+
+    Attributes:
+        receive: the ASGI callable of the request.
+        send: the ASGI callable of the request.
+        transport: the transport of the connection, or None if the server does not provide it.
+        speed: the speed of the answer as a factor of the recorded speed.
+    """
 
     receive: Receive
     send: Send
@@ -310,7 +348,7 @@ class Player:
     speed: float
 
     async def play(self, answer: Answer) -> None:
-        """Return when everything has happened, or nobody is there to see it."""
+        """Send the answer. Returns when it is finished, or when the client disconnects."""
         start = asyncio.get_running_loop().time()
         if answer.head_after and await self.is_gone_within(answer.head_after):
             return
@@ -326,7 +364,7 @@ class Player:
         await self.end(answer.end)
 
     async def end(self, end: End) -> None:
-        """Do what comes after the chunks."""
+        """End the answer in the given way."""
         match end:
             case End.WHOLE:
                 await self.send_body(b"", more_body=False)
@@ -345,15 +383,15 @@ class Player:
         await self.send({"type": "http.response.body", "body": data, "more_body": more_body})
 
     async def close(self) -> None:
-        """Close the connection once all is sent."""
+        """Close the connection after all data is sent."""
         if self.transport is not None:
             self.transport.close()
             await self.is_gone_within(None)
 
     async def reset(self) -> None:
-        """Reset the connection, once the client has had the time to read what was sent."""
+        """Reset the connection, after a pause in which the client can read the sent data."""
         if self.transport is not None and not await self.is_gone_within(SECONDS_BEFORE_A_RESET):
-            # Without lingering, closing a socket sends RST in place of FIN.
+            # With SO_LINGER and a time of 0, closing a socket sends RST instead of FIN.
             self.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
             )
@@ -361,7 +399,10 @@ class Player:
             await self.is_gone_within(None)
 
     async def is_gone_at(self, start: float, at: float | None) -> bool:
-        """Wait until it is time for what was recorded at a time; was the client gone by then?"""
+        """Wait until the recorded time `at`. Return whether the client has disconnected.
+
+        Does not wait if `at` is None, or if that time has passed.
+        """
         if self.transport is not None and self.transport.is_closing():
             return True
         if at is None or math.isinf(self.speed):
@@ -370,7 +411,10 @@ class Player:
         return wait > 0 and await self.is_gone_within(wait)
 
     async def is_gone_within(self, seconds: float | None) -> bool:
-        """Wait; return early, and True, if the client goes away. None is for ever."""
+        """Wait for a number of seconds, or without end if None.
+
+        Returns True at once when the client disconnects, and otherwise False.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while (await self.receive())["type"] != "http.disconnect":

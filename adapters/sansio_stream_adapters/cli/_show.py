@@ -1,8 +1,8 @@
-"""The live view: what came of each frame in, a stream as a person would want to watch it out.
+"""The live view: the result of each frame in, readable text out.
 
-Append-only: what was written is never changed, so that the same code serves terminals and pipes.
-On a terminal words are wrapped, and an unfinished word waits for its end; in a pipe text goes out
-as it came.
+Strategy: the view only appends text and never moves the cursor. So the same code works for
+terminals and pipes. On a terminal it wraps words, and it shows a word only when the word is
+complete. In a pipe it writes the text unchanged and at once.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Show"]
 
-# Longer lines are hard to read; in shorter ones there is no room for words.
+# Bounds for the width of a line in cells. Longer lines are hard to read, and shorter lines cannot
+# contain most words.
 WIDEST: Final = 100
 NARROWEST: Final = 20
 
@@ -74,31 +75,37 @@ STYLES: Final = {
 
 
 class Writer:
-    """Text that grows: pieces in, lines out. `flush` shows what was written since the last one."""
+    """Prints growing text: pieces in, lines out. Nothing is printed before `flush` is called."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._wraps = console.is_terminal
         self._pieces: list[tuple[str, str]] = []
-        # Where we are: cells written on this line, whether it has something to be read, whether it
-        # goes on with the one before, and how far such lines are indented.
+        # The current line: the number of cells written, whether it contains any text, and whether
+        # it continues the line before. Then the indentation of continuation lines.
         self._column = 0
         self._begun = False
-        self._goes_on = False
+        self._continues = False
         self._indent = GUTTER
         self._hang = 0
-        # What waits for the end of its word.
+        # The current word, which is incomplete, and the white space before it.
         self._space = ""
         self._word: list[tuple[str, str]] = []
         self._word_width = 0
 
     @property
     def width(self) -> int:
-        """How many cells a line may have."""
+        """The maximum width of a line in cells."""
         return max(NARROWEST, min(self._console.width, WIDEST))
 
     def write(self, text: str, style: str = "", *, hang: int = 0) -> None:
-        """Add text that may end anywhere; lines that go on are indented by `hang` cells more."""
+        """Add text, which may end inside a word.
+
+        Args:
+            text: the text, with or without line ends.
+            style: a style of rich.
+            hang: the number of additional cells by which continuation lines are indented.
+        """
         text = printable(text)
         self._hang = hang
         if not self._wraps:
@@ -112,33 +119,34 @@ class Writer:
                 self._end_line()
             elif piece.isspace():
                 self._end_word()
-                # More than a line of spaces is as good as a line of them.
+                # Spaces beyond the width of a line change nothing, and a stream may contain any
+                # number of them.
                 self._space = (self._space + piece.replace("\t", " " * 4))[:WIDEST]
             else:
                 self._grow_word(piece, style)
 
     def may_break(self) -> None:
-        """End the line here if lines are wrapped at all."""
+        """End the line here if this writer wraps lines."""
         if self._wraps:
             self._end_word()
-            self._end_line(goes_on=True)
+            self._end_line(continues=True)
 
     def end_line(self) -> None:
-        """Begin a new line, unless one has just begun."""
+        """End the current line if it contains any text."""
         self._end_word()
         if self._begun:
             self._end_line()
         self._space = ""
-        self._goes_on = False
+        self._continues = False
 
     def line(self, text: str, style: str = "") -> None:
-        """Write one line of its own, cut where it is too long."""
+        """Write text as a separate line, and cut the text if it is too long."""
         self.end_line()
-        room = self.width - GUTTER
-        self._pieces.append((" " * GUTTER + one_line(text, room) + "\n", style))
+        available = self.width - GUTTER
+        self._pieces.append((" " * GUTTER + one_line(text, available) + "\n", style))
 
     def flush(self) -> None:
-        """Show what was written; an unfinished word goes on waiting."""
+        """Print the text that was written since the last call, except an incomplete word."""
         if not self._pieces:
             return
         if self._wraps:
@@ -146,20 +154,21 @@ class Writer:
             text = Text.assemble(*(("".join(t for t, _ in run), style) for style, run in runs))
             self._console.print(text, end="", soft_wrap=True)
         else:
-            # As it came: rich would expand tabs.
+            # Written directly, because rich would expand tabs.
             self._console.file.write("".join(text for text, _ in self._pieces))
             self._console.file.flush()
         self._pieces.clear()
 
-    def _end_line(self, *, goes_on: bool = False) -> None:
+    def _end_line(self, *, continues: bool = False) -> None:
         self._pieces.append(("\n", ""))
         self._column = 0
         self._begun = False
-        self._goes_on = goes_on
+        self._continues = continues
         self._space = ""
 
     def _grow_word(self, piece: str, style: str) -> None:
-        # A word that is wider than a line is cut, at the same places however it came.
+        # A word that is wider than a line is cut. The places do not depend on the pieces in which
+        # the word arrived.
         fits = self._word_width + cell_len(piece) <= self._room
         for part in [piece] if fits else piece:
             width = cell_len(part)
@@ -174,19 +183,19 @@ class Writer:
 
     @property
     def _room(self) -> int:
-        """How wide a word may be."""
-        goes_on = self._begun or self._goes_on
-        return self.width - (self._indent if goes_on else self._first_indent)
+        """The maximum width of a word in cells."""
+        continues = self._begun or self._continues
+        return self.width - (self._indent if continues else self._first_indent)
 
     def _end_word(self) -> None:
         if not self._word:
             return
-        if not self._begun and not self._goes_on:
-            # The lines that go on with this one are indented like it.
+        if not self._begun and not self._continues:
+            # Continuation lines are indented like the first line.
             self._begin(self._first_indent)
             self._indent = min(self._column + self._hang, self.width // 2)
         elif self._column + len(self._space) + self._word_width > self.width:
-            self._end_line(goes_on=True)
+            self._end_line(continues=True)
         else:
             self._put(self._space, self._word[0][1])
         self._space = ""
@@ -208,18 +217,18 @@ class Writer:
 
 
 class Show:
-    """The view of one stream.
+    """The live view of one stream.
 
     Args:
-        console: where to.
-        verbose: whether pings, signatures, unknown things and violations are shown in line.
+        console: the console to print to.
+        verbose: whether to also show pings, signatures, unknown data and violations.
     """
 
     def __init__(self, console: Console, *, verbose: bool = False) -> None:
         self._console = console
         self._verbose = verbose
         self._writer = Writer(console)
-        # The block whose text the last line belongs to, and what is kept for each open one.
+        # The block that the last line belongs to, then the data about each open block.
         self._current: int | None = None
         self._names: dict[int, str] = {}
         self._styles: dict[int, str] = {}
@@ -227,7 +236,7 @@ class Show:
         self._citations: dict[int, list[Citation]] = {}
 
     def see(self, moment: Moment) -> None:
-        """Show a moment, the newest."""
+        """Show the newest moment."""
         if moment.event is not None:
             self._event(moment.event)
         if self._verbose:
@@ -265,7 +274,7 @@ class Show:
                     sent = to_json(event.to_dict()) if event.raw is None else event.raw
                     self._aside(f"unknown event {kind}: {sent}", ASIDE)
             case MessageDeltaEvent() | MessageStopEvent():
-                pass  # the table says it
+                pass  # the table at the end shows their content
             case _:
                 if self._verbose:
                     self._aside(f"event: {to_json(event.to_dict())}", ASIDE)
@@ -294,7 +303,7 @@ class Show:
                 models = [(side or {}).get("model", "?") for side in (before, after)]
                 self._writer.line(f"from {models[0]} to {models[1]}", ASIDE)
             case _ if is_call(block):
-                pass  # its input grows, or is shown at the end
+                pass  # the input is shown while it grows, or when the block stops
             case _:
                 content = block.to_dict()
                 if line := digest(content):
@@ -308,7 +317,9 @@ class Show:
                 self._grow(index, to_json(value))
             if block.input_error is not None:
                 error = block.input_error
-                self._aside(f"The input is no JSON: {error.reason} at {error.position}", FAILURE)
+                self._aside(
+                    f"The input is not valid JSON: {error.reason} at {error.position}", FAILURE
+                )
         for citation in self._citations.pop(index, ()):
             self._writer.line(source_of(citation), "blue")
         self._writer.end_line()
@@ -329,11 +340,11 @@ class Show:
                         self._member(index, name, value)
 
     def _member(self, index: int, name: str, value: object) -> None:
-        """Show a member of a delta: a text goes on with that of its block."""
+        """Show a member of a delta. A readable text continues the text of its block."""
         if not isinstance(value, str):
             if self._verbose:
                 self._aside(f"{name} {digest_of(value)}", ASIDE)
-        elif not is_sealed(name):
+        elif not is_opaque(name):
             self._writer.write(value, self._styles.get(index, ""))
         elif self._verbose:
             self._aside(f"{name}, {len(value):,} characters", ASIDE)
@@ -345,7 +356,7 @@ class Show:
             else:
                 self._writer.write(text, STYLES[role], hang=GUTTER)
 
-    # Lines around them.
+    # Lines between blocks.
 
     def _heading(self, index: int, name: str, style: str) -> None:
         self._writer.end_line()
@@ -356,16 +367,16 @@ class Show:
         self._current = index
 
     def _turn_to(self, index: int) -> None:
-        """Say so where a block goes on after another one was written to."""
+        """Print a heading if the last line belongs to another block."""
         if self._current != index:
-            self._heading(index, f"{self._names.get(index, '')} goes on", "dim")
+            self._heading(index, f"{self._names.get(index, '')} (continued)", "dim")
 
     def _aside(self, text: str, style: str) -> None:
         self._writer.line(text, style)
 
 
 def name_of(block: ContentBlock) -> str:
-    """Return the type of a block, and the name of the tool where it calls one."""
+    """Return the type of a block, followed by the name of the tool if the block is a call."""
     kind = type_of(block)
     if not is_call(block):
         return kind
@@ -374,7 +385,7 @@ def name_of(block: ContentBlock) -> str:
 
 
 TOOL_NAMES: Final = ("server_name", "name")
-"""The members of a call that say which tool it calls."""
+"""The members of a call that identify the tool."""
 
 
 def style_of(block: ContentBlock) -> str:
@@ -390,7 +401,7 @@ def style_of(block: ContentBlock) -> str:
 
 
 def source_of(citation: Citation) -> str:
-    """Return where a citation comes from, and its words, for one line."""
+    """Return the source of a citation and the cited text."""
     sent = citation.to_dict()
     names = (sent.get(name) for name in ("title", "document_title", "url", "source"))
     places = [name for name in names if isinstance(name, str)]
@@ -400,24 +411,24 @@ def source_of(citation: Citation) -> str:
 
 
 def block_failed(block: dict[str, Any]) -> bool:
-    """Whether a result says that its tool failed."""
+    """Whether a tool result reports that the tool failed."""
     content = block.get("content")
     return block.get("is_error") is True or (isinstance(content, dict) and "error_code" in content)
 
 
-# Of a result's members these say nothing to a person.
+# Members of a block that tell a person nothing.
 OPAQUE: Final = {"type", "id", "tool_use_id", "caller", "citations"}
 
 
-def is_sealed(name: str) -> bool:
-    """Whether a member holds a text that no person can read, as its name says."""
+def is_opaque(name: str) -> bool:
+    """Whether the name of a member shows that its text is encrypted or a signature."""
     return name == "signature" or name.startswith("encrypted_")
 
 
 def digest(block: dict[str, Any]) -> str:
-    """Return a block in a line: what was sent whole is not watched, only noticed.
+    """Return a summary of a block on one line, or "" if the block is still empty.
 
-    "" where it has nothing yet.
+    It is for blocks that arrive as a whole, such as tool results.
     """
     members = {
         name: value
@@ -441,14 +452,14 @@ def digest_of(value: Any) -> str:
             return ", ".join(
                 f"{name} {digest_of(member)}"
                 for name, member in members.items()
-                if name not in OPAQUE and not is_sealed(name)
+                if name not in OPAQUE and not is_opaque(name)
             )
         case _:
             return to_json(value)
 
 
 def label_of(item: Any) -> str:
-    """Return what a person would call one of several results."""
+    """Return a short name for one of several results, or "" if it has none."""
     if isinstance(item, dict):
         members = cast("dict[str, Any]", item)
         for name in ("title", "tool_name", "name", "text", "file_id", "url"):

@@ -1,4 +1,4 @@
-"""The table at the end: what was seen of a stream in, its sum out."""
+"""The table at the end of the live view: the result of each frame in, a summary out."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["Summary"]
 TROUBLED: Final = "yellow"
 MOST_LINES: Final = 40
 MOST_TOKENS: Final = 10**15
-"""No answer has more; and a number of hundreds of digits cannot be divided by seconds."""
+"""No answer has more tokens. An integer with hundreds of digits cannot be divided by a float."""
 STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yellow"}
 
 
 class Summary:
-    """What a stream came to; show it every moment, then ask for the table."""
+    """Collects the data for the table. Pass every moment to `see`, then call `table`."""
 
     def __init__(self) -> None:
         self._codes: Counter[str] = Counter()
@@ -42,7 +42,7 @@ class Summary:
         self._last: float | None = None
 
     def see(self, moment: Moment) -> None:
-        """Take note of a moment."""
+        """Count the violations of a moment, and note the time of its content."""
         self._codes.update(violation.code.value for violation in moment.violations)
         if isinstance(moment.event, ContentBlockDeltaEvent):
             self._last = moment.at
@@ -50,7 +50,7 @@ class Summary:
                 self._first = moment.at
 
     def table(self, reading: Reading) -> Table:
-        """Return the table of a reading that is over."""
+        """Return the table of a finished reading."""
         table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
@@ -59,7 +59,10 @@ class Summary:
         return table
 
     def _rows(self, reading: Reading) -> Iterator[tuple[str, str, str]]:
-        """Return names, texts and styles; of a text each line is one that is meant to be one."""
+        """Return the name, the text and the style of each row.
+
+        The text has no line ends except those between the lines of `_facts`.
+        """
         for name, lines, style in self._facts(reading):
             yield name, "\n".join(map(unbroken, lines)), style
 
@@ -89,8 +92,8 @@ class Summary:
         yield "violations", [violations or "none"], TROUBLED if violations else ""
 
     def _message_facts(self, message: Message) -> Iterator[tuple[str, list[str], str]]:
-        yield "message", [message.id or "without an id"], ""
-        yield "model", [message.model or "not said"], ""
+        yield "message", [message.id or "no id"], ""
+        yield "model", [message.model or "unknown"], ""
         stop = message.stop_reason or "none"
         if message.stop_sequence is not None:
             stop += f" {message.stop_sequence!r}"
@@ -99,7 +102,7 @@ class Summary:
         shown = first_of(f"{count} {kind}" for kind, count in kinds.items())
         yield "blocks", [", ".join(shown) or "none"], ""
         usage = (f"{count:>7,}  {name}" for name, count in counters(message.usage))
-        yield "usage", first_of(usage) or ["not said"], ""
+        yield "usage", first_of(usage) or ["unknown"], ""
         yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
         yield from self._timing(message)
 
@@ -107,7 +110,7 @@ class Summary:
         if self._first is None or self._last is None:
             return
         timing = f"first token after {self._first:.2f} s"
-        # Before the end usage says only how many tokens there were at the beginning.
+        # Until the message_delta, output_tokens only counts the tokens at the start.
         tokens = None if message.stop_reason is None else message.usage.output_tokens
         if tokens is not None and self._last > self._first and tokens <= MOST_TOKENS:
             timing += f", then {tokens / (self._last - self._first):,.1f} output tokens per second"
@@ -115,7 +118,7 @@ class Summary:
 
 
 def first_of(lines: Iterable[str]) -> list[str]:
-    """Return the first of some lines, and how many there are more: a table is to be looked at."""
+    """Return the first 40 lines, and a line with the number of the others, if there are any."""
     every = iter(lines)
     shown = list(itertools.islice(every, MOST_LINES))
     more = sum(1 for _ in every)
@@ -123,7 +126,7 @@ def first_of(lines: Iterable[str]) -> list[str]:
 
 
 def unusable_inputs(message: Message) -> Iterator[str]:
-    """Return which calls have an input that cannot be used, and what is wrong with it."""
+    """Return a line for each block whose tool input is incomplete or invalid."""
     for index, block in enumerate(message.content):
         kind = type_of(block)
         if (
@@ -131,7 +134,7 @@ def unusable_inputs(message: Message) -> Iterator[str]:
             and block.input_state != "complete"
             and (block.input_json or is_call(block))
         ):
-            # A class of calls may have no member `name`.
+            # Some classes of calls have no member `name`.
             name = getattr(block, "name", kind)
             yield f"{name} (content[{index}]) is {block.input_state}"
 

@@ -1,4 +1,4 @@
-"""The file of a recording: lines in, and out again for whoever shows them."""
+"""The file of a recording: lines in, the same lines out again for the view."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ __all__ = ["Tape"]
 
 
 class Tape(io.FileIO):
-    """The file of a recording; what is written to it is kept until somebody has looked at it.
+    """The file of a recording. It keeps each written line until `unseen` has returned it.
 
-    An older file is replaced when there is something to write, and a new one on which nothing was
-    written does not stay. Where no more can be written, the file stays readable up to there.
+    An existing file is not truncated before the first line is written. A new file is deleted on
+    closing if nothing was written to it. After a failed write, nothing more is written: the file
+    stays readable up to that place.
+
+    Attributes:
+        path: the path of the file.
+        failure: the error of the first failed write, or None.
     """
 
     def __init__(self, path: Path, *, replace: bool) -> None:
-        """Raise OSError for a file that cannot be written, FileExistsError unless replaced."""
+        """Open the file.
+
+        Raises:
+            FileExistsError: if the file exists and `replace` is false.
+            OSError: if the file cannot be written.
+        """
         self.path = path
         self.failure: OSError | None = None
         self._is_new = not path.exists()
@@ -35,10 +45,10 @@ class Tape(io.FileIO):
         super().__init__(path, "a" if replace else "x", opener=open_private)
 
     def write(self, lines: ReadableBuffer, /) -> int:
-        """Take whole lines."""
+        """Write complete lines. Returns their length even if they cannot be written."""
         taken = bytes(lines)
         self._unseen.append(taken)
-        # Once it has failed, nothing more: what follows half a line would damage the file.
+        # A failed write may have left half a line. More data after it would damage the file.
         if self.failure is None:
             try:
                 self._write_all(taken)
@@ -55,12 +65,12 @@ class Tape(io.FileIO):
             data = data[super().write(data) :]
 
     def unseen(self) -> Iterator[bytes]:
-        """Return what was written and not returned yet."""
+        """Return the lines that were written since the last call."""
         while self._unseen:
             yield self._unseen.popleft()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the file. Delete it if it is new and nothing was written to it."""
         is_unused = not self.closed and self._is_new and not os.fstat(self.fileno()).st_size
         super().close()
         if is_unused:

@@ -1,8 +1,8 @@
-"""What may be shown: text of a stream in, text that is safe on a terminal and in a pipe out.
+"""Text of a stream in, text that is safe to print on a terminal and in a pipe out.
 
-A model's text may hold anything: escape sequences that would move the cursor or rename the window,
-characters that turn the order of others round or hide between them, and lone surrogates, which no
-encoding can write.
+The text of a model may contain escape sequences that move the cursor or rename the window. It may
+contain characters that are invisible or that reverse the order of others. It may contain lone
+surrogates, which no encoding can write.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = [
     "unbroken",
 ]
 
-NO_PICTURE: Final = 0xFFFD
+REPLACEMENT: Final = 0xFFFD
 
-# Characters that show nothing themselves and change how others are shown, or hide: Unicode's format
-# characters (Cf), separators of lines and paragraphs, and default ignorable code points. Not here
-# are the signs of Cf that are seen, such as U+0600, and the variation selectors up to U+FE0F, which
-# choose the colours of emojis.
+# Invisible characters: the format characters (Cf) of Unicode, the line and paragraph separators,
+# and the default ignorable code points. They can change how other characters are shown. This set
+# excludes visible characters of Cf, such as U+0600. It also excludes the variation selectors up to
+# U+FE0F, because these select the colours of emojis.
 INVISIBLE: Final = frozenset(
     itertools.chain(
         (0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5),
@@ -49,15 +49,16 @@ INVISIBLE: Final = frozenset(
     )
 )
 
-# C0 and DEL have pictures of their own in Unicode (ESC is ␛). All else that must not reach a
-# terminal, C1 among it, which some terminals obey, has none.
-PICTURES: Final = {
+# Unicode has a symbol for each C0 character and for DEL (␛ for ESC). It has none for C1, which some
+# terminals execute, and none for invisible characters. These become U+FFFD.
+SYMBOLS: Final = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: 0x2421,
-    **dict.fromkeys(itertools.chain(range(0x80, 0xA0), INVISIBLE), NO_PICTURE),
+    **dict.fromkeys(itertools.chain(range(0x80, 0xA0), INVISIBLE), REPLACEMENT),
 }
 
-# JSON escapes C0 by itself, and has surrogates for what is above U+FFFF.
+# `to_json` escapes these characters. `json.dumps` escapes C0 by itself, but never DEL. A character
+# above U+FFFF is escaped as a surrogate pair.
 ESCAPES: Final = {
     code: json.dumps(chr(code))[1:-1] for code in itertools.chain(range(0x7F, 0xA0), INVISIBLE)
 } | {0x7F: "\\u007f"}
@@ -65,22 +66,22 @@ ESCAPES: Final = {
 STRING_OR_INFINITY: Final = re.compile(r'"(?:[^"\\]|\\.)*"|Infinity')
 
 CHARACTERS_IN_A_CELL: Final = 8
-"""More than this at one place, accents over accents, nobody can read."""
+"""The maximum number of characters per cell. More combining characters are not readable."""
 
 
 def printable(text: str) -> str:
-    """Return `text` with a picture for each character but newline and tab that shows nothing."""
-    return text if text.isascii() and text.isprintable() else _pictured(text)
+    """Return `text` with a visible symbol for each invisible character except newline and tab."""
+    return text if text.isascii() and text.isprintable() else _with_symbols(text)
 
 
-def _pictured(text: str) -> str:
-    return without_surrogates(text).translate(PICTURES)
+def _with_symbols(text: str) -> str:
+    return without_surrogates(text).translate(SYMBOLS)
 
 
 def unbroken(text: str, width: int = 2_000) -> str:
-    """Return the beginning of `text` without an end of a line in it, of at most `width` cells.
+    """Return the beginning of `text` as one line of at most `width` cells.
 
-    As `one_line`, but all white space is kept: a space as it is, others as pictures.
+    `one_line` joins white space. This function keeps it: spaces unchanged, the rest as symbols.
     """
     limit = CHARACTERS_IN_A_CELL * width
     line = printable(text[:limit]).translate({0x09: 0x2409, 0x0A: 0x240A})
@@ -88,29 +89,31 @@ def unbroken(text: str, width: int = 2_000) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """Return the beginning of `text` on one line of at most `width` cells."""
-    # Nobody looks at the megabytes behind them.
+    """Return the beginning of `text` as one line of at most `width` cells, with white space joined.
+
+    Cost: proportional to `width`, even if `text` has megabytes.
+    """
     limit = CHARACTERS_IN_A_CELL * width
     line = " ".join(printable(text[:limit]).split())
     return fitting(line if len(text) <= limit else f"{line}…", width)
 
 
 def fitting(text: str, width: int) -> str:
-    """Return `text`, or as much of its beginning as fits into `width` cells, and an ellipsis.
+    """Return `text` if it fits into `width` cells, otherwise its beginning and an ellipsis.
 
-    Cost: that of eight characters for each cell.
+    Cost: at most eight characters of `text` per cell are measured.
     """
     if fits(text, width):
         return text
     kept = text[: count_within(text, width)]
-    # Characters may be wider together than alone: an emoji and what makes it coloured.
+    # Characters may be wider together than alone: an emoji and its variation selector.
     while cell_len(kept) >= width:
         kept = kept[:-1]
     return kept.rstrip() + "…"
 
 
 def ending(text: str, width: int) -> str:
-    """Return `text`, or an ellipsis and as much of its end as fits into `width` cells."""
+    """Return `text` if it fits into `width` cells, otherwise an ellipsis and its end."""
     if fits(text, width):
         return text
     kept = text[len(text) - count_within(reversed(text), width) :]
@@ -124,7 +127,10 @@ def fits(text: str, width: int) -> bool:
 
 
 def count_within(chars: Iterable[str], width: int) -> int:
-    """Return how many characters take fewer than `width` cells one by one, and are not too many."""
+    """Return how many of the first characters are narrower than `width` cells in total.
+
+    The result is at most eight per cell.
+    """
     cells = count = 0
     for char in itertools.islice(chars, CHARACTERS_IN_A_CELL * width):
         cells += cell_len(char)
@@ -135,11 +141,11 @@ def count_within(chars: Iterable[str], width: int) -> int:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """Return JSON that every reader takes, and every terminal: lone surrogates are replaced."""
+    """Return `value` as JSON that is safe to print. Lone surrogates are replaced by U+FFFD."""
     separators = (",", ":") if indent is None else None
     text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
     if "Infinity" in text:
-        # What `1e999` was read as. Written as it came, because JSON has no other word for it.
+        # `json.loads` reads `1e999` as infinity. JSON has no name for infinity, so write `1e999`.
         text = STRING_OR_INFINITY.sub(
             lambda match: "1e999" if match[0] == "Infinity" else match[0], text
         )
@@ -147,7 +153,7 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    """Return `text` with its pairs of surrogates joined and U+FFFD for each lone one."""
+    """Return `text` with its surrogate pairs joined, and with U+FFFD for each lone surrogate."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,7 +1,7 @@
-"""The trace: what came of each frame in, a line for each out, with the bytes that were wrong.
+"""The result of each frame in, a line for each frame out, with quotes of invalid bytes.
 
-For the person who asks why. A name in parentheses is that of a frame which was kept out of the
-message. What is quoted are the recorded bytes, not what was understood of them.
+This view is for debugging. A name in parentheses is the name of a frame that gave no event. Quotes
+come from the recorded bytes, not from the parsed event, so they show what the server really sent.
 """
 
 from __future__ import annotations
@@ -56,7 +56,13 @@ BOM: Final = b"\xef\xbb\xbf"
 
 @attrs.frozen
 class Line:
-    """One line of a frame: its bytes without the line end, as text, and its data, if it has any."""
+    """One line of a frame.
+
+    Attributes:
+        raw: the bytes without the line end.
+        text: these bytes decoded as UTF-8, with U+FFFD for invalid bytes.
+        data: the value of a `data` line, or None for any other line.
+    """
 
     raw: bytes
     text: str
@@ -64,17 +70,22 @@ class Line:
 
     @property
     def lead(self) -> int:
-        """How many characters of the line stand before its data."""
+        """The number of characters before the data of the line."""
         return len(self.text) - len(self.data or "")
 
 
 class Trace:
-    """The trace of one stream whose bytes are `body`, which may grow."""
+    """The trace of one stream.
+
+    Args:
+        console: the console to print to.
+        body: the bytes of the stream. A bytearray may grow while the trace is printed.
+    """
 
     def __init__(self, console: Console, body: bytes | bytearray) -> None:
         self._console = console
         self._body = body
-        # The lines that were looked at last: all violations of a frame look at the same ones.
+        # The lines of the last frame are kept, because all violations of a frame need them.
         self._offset: int | None = None
         self._lines: list[Line] = []
         self._width = max(
@@ -82,11 +93,11 @@ class Trace:
         )
 
     def begin(self) -> None:
-        """Print the headings."""
+        """Print the column headings."""
         self._print(Text(HEADINGS + "payload", style="bold"))
 
     def see(self, moment: Moment) -> None:
-        """Print a moment and what was wrong with it."""
+        """Print the line of a frame, then its violations and its error."""
         lines = self._lines_at(moment.offset)
         changed = moment.after is not moment.before
         state = f"{moment.before.name} -> {moment.after.name}" if changed else moment.before.name
@@ -104,31 +115,31 @@ class Trace:
             index_of(event),
         )
         payload = data_in(lines) if event is None else payload_of(event)
-        room = max(self._width - len(columns), 8)
-        self._print(Text.assemble(columns, (one_line(payload, room), "dim")))
+        available = max(self._width - len(columns), 8)
+        self._print(Text.assemble(columns, (one_line(payload, available), "dim")))
         for violation in moment.violations:
             self._violation(violation, moment.offset, lines)
         if moment.error is not None:
             self._error(moment.error, lines)
 
     def end(self, machine: StreamMachine) -> None:
-        """Print how it ended."""
+        """Print the verdict, after the number of violations that the machine has not kept."""
         more = machine.violation_count - len(machine.violations)
         if more:
-            self._print(Text(f"\n{more} violations more, which are counted and not kept"))
+            self._print(Text(f"\n{more} more violations were counted but not kept"))
         self._print(Text(f"\n{machine.verdict.name}: {machine.verdict.value}", style="bold"))
 
     def _violation(self, violation: Violation, offset: int | None, lines: list[Line]) -> None:
         lost = violation.loses_content
         sentence = f"! {violation.code}: {violation.message}{'; content was lost' if lost else ''}"
-        self._say(sentence, "bold red" if lost else "yellow")
+        self._sentence(sentence, "bold red" if lost else "yellow")
         if violation.byte_offset != offset:
-            # Lines before the frame, between blank lines of their own.
+            # The violation is in lines before the frame, separated from it by a blank line.
             lines = self._lines_at(violation.byte_offset)
         self._quote(*place_of(violation, lines))
 
     def _error(self, error: ProtocolError, lines: list[Line]) -> None:
-        self._say(f"{type(error).__name__} {error.code}: {error}", "bold red")
+        self._sentence(f"{type(error).__name__} {error.code}: {error}", "bold red")
         rest = error.position
         for line in lines:
             if rest is not None and line.data is not None:
@@ -138,26 +149,27 @@ class Trace:
                 rest -= len(line.data) + 1
         self._quote(*beginning_of(lines))
 
-    def _say(self, text: str, style: str) -> None:
-        # Lines that go on are indented further, so that nothing said begins a line of its own.
+    def _sentence(self, text: str, style: str) -> None:
+        # Continuation lines are indented further, so that no text of the stream can imitate the
+        # first line of another sentence.
         indent = MARGIN
         for line in Text(unbroken(text), style).wrap(self._console, self._width - MARGIN - 2):
             self._print(Text.assemble(" " * indent, line))
             indent = MARGIN + 2
 
     def _quote(self, line: Line, position: int) -> None:
-        """Quote a line around a place in it, with a caret under the place."""
+        """Print the part of a line around a position, with a caret under the position."""
         width = self._width - MARGIN
         reach = CHARACTERS_IN_A_CELL * width + 1
         after = fitting(shown(line.text[position : position + reach]), width)
-        # What stands before the place has half of the line, or what is left of it.
-        room = max(width // 2, width - cell_len(after))
-        before = ending(shown(line.text[max(0, position - reach) : position]), room)
+        # The text before the position gets half of the line, or more if the text after it is short.
+        available = max(width // 2, width - cell_len(after))
+        before = ending(shown(line.text[max(0, position - reach) : position]), available)
         self._print(Text(" " * MARGIN + fitting(before + after, width)))
         self._print(Text(" " * (MARGIN + cell_len(before)) + "^", style="bold red"))
 
     def _lines_at(self, offset: int | None) -> list[Line]:
-        """Return the lines of the frame that begins there."""
+        """Return the lines of the frame that begins at a byte offset; none if it is unknown."""
         if offset is None:
             return []
         if offset != self._offset:
@@ -186,7 +198,7 @@ def line_of(raw: bytes) -> Line:
 
 
 def shown(text: str) -> str:
-    """Return a part of a line of which all spaces count."""
+    """Return a part of a line as printable text of one line, with all its spaces."""
     return printable(text).replace("\t", " ").replace("\n", " ")
 
 
@@ -195,7 +207,7 @@ def beginning_of(lines: list[Line]) -> tuple[Line, int]:
 
 
 def place_of(violation: Violation, lines: list[Line]) -> tuple[Line, int]:
-    """Return the line that a violation is about, and where in its text; else the first one."""
+    """Return the line and the position of a violation. The default is the start of the frame."""
     for line in lines:
         if violation.code is ViolationCode.INVALID_UTF8:
             try:
@@ -212,7 +224,7 @@ def data_in(lines: list[Line]) -> str:
 
 
 def name_in(lines: list[Line]) -> str:
-    """Return the name of a frame that gave no event."""
+    """Return the name of a frame that gave no event, or `[DONE]`, or `-` if it has no name."""
     for line in reversed(lines):
         if line.raw.startswith(b"event:"):
             return text_of(line.raw.removeprefix(b"event:")).strip()
@@ -224,7 +236,7 @@ def name_of(event: MessageStreamEvent) -> str:
 
 
 def payload_of(event: MessageStreamEvent) -> str:
-    """Return of an event's payload what the other columns do not say."""
+    """Return the payload of an event without the members that other columns show."""
     if isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)) and event.raw is not None:
         return event.raw
     sent = event.to_dict()

@@ -1,4 +1,4 @@
-"""The server: an ASGI application in, answers on a socket out. No other module knows uvicorn."""
+"""The HTTP server that runs the ASGI application. No other module imports uvicorn."""
 
 from __future__ import annotations
 
@@ -17,63 +17,69 @@ __all__ = ["server_of"]
 
 
 HEAD_SECONDS: Final = 10.0
-"""How long a request's head may take from its first byte, or from the connection."""
+"""The longest time for the head of a request, in seconds.
+
+The time starts with the first byte of the head, and for the first request with the connection.
+"""
 
 MOST_CONNECTIONS: Final = 256
-"""At once: what comes beside them is closed, so that files are left for the rest of the process."""
+"""The maximum number of open connections. Further ones are closed at once.
+
+Each connection uses a file descriptor, and the process needs some for other files.
+"""
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 whose applications can take the transport, to break a connection.
+    """HTTP/1.1 that gives the application the transport, and that limits idle connections.
 
-    Nobody keeps a connection without asking for something: uvicorn has no bound of its own on the
-    time that a head takes, nor on connections on which nothing was asked.
+    The application needs the transport to reset or close a connection. uvicorn itself has no limit
+    on the time for a head, and none on connections on which nothing is requested.
     """
 
-    _late_head: asyncio.TimerHandle | None = None
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the transport into the state that each request's scope has a copy of."""
+        """Put the transport into the state. uvicorn copies it into the scope of each request."""
         self.app_state = {**self.app_state, "transport": transport}
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
-        self._watch_head()
+        self._start_or_stop_head_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; from its first byte on a head is waited for."""
+        """Process received data. The first byte of a head starts the timer for this head."""
         super().data_received(data)
-        self._watch_head()
+        self._start_or_stop_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for no head any more."""
-        self._forget_head()
+        """Stop the timer for the head."""
+        self._stop_head_timer()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Wait for no head before the first byte of the next one: uvicorn does that."""
-        self._forget_head()
+        """Stop the timer for the head. uvicorn itself limits the time between two requests."""
+        self._stop_head_timer()
         super().on_response_complete()
 
-    def _watch_head(self) -> None:
+    def _start_or_stop_head_timer(self) -> None:
         if self.conn.their_state is not h11.IDLE:
-            self._forget_head()
-        elif self._late_head is None:
-            self._late_head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+            self._stop_head_timer()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
-    def _forget_head(self) -> None:
-        if self._late_head is not None:
-            self._late_head.cancel()
-            self._late_head = None
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def shutdown(self) -> None:
-        """Break off what is still being answered: a stall would never end by itself."""
+        """Abort the connection, even during an answer: an answer that stalls would never end."""
         super().shutdown()
         self.transport.abort()
 
 
 def server_of(app: App) -> uvicorn.Server:
-    """Return a server to be run on sockets that listen; it says nothing but what goes wrong."""
+    """Return a server that runs on listening sockets. It logs errors and nothing else."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -1,6 +1,7 @@
-"""The views: what came of each frame in, one of four ways to look at a stream out; then the status.
+"""The four views of a stream: the result of each frame in, text out. Also the exit status.
 
-Knows no files and no network: whoever reads a stream shows each moment of it to a view.
+This module reads no files and no network. The code that reads a stream passes each moment to a
+view.
 """
 
 from __future__ import annotations
@@ -43,24 +44,24 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 class View:
-    """One way to look at a stream. This one shows nothing: each other shows what it is about."""
+    """The base class of the views. Its methods print nothing; each view overrides some of them."""
 
     def __init__(self, reading: Reading, console: Console) -> None:
         self.reading = reading
         self._console = console
 
     def begin(self) -> None:
-        """Show what is known before the first moment."""
+        """Print the part that precedes the first moment."""
 
     def see(self, moment: Moment) -> None:
-        """Show a moment, the newest."""
+        """Print the newest moment."""
 
     def end(self) -> None:
-        """Show what there is to say behind the last one."""
+        """Print the part that follows the last moment."""
 
 
 class Live(View):
-    """The answer as it grows, then a table that sums it up."""
+    """Prints the answer while it grows, and then a table that summarises it."""
 
     def __init__(self, reading: Reading, console: Console, *, verbose: bool = False) -> None:
         super().__init__(reading, console)
@@ -68,13 +69,13 @@ class Live(View):
         self._summary = Summary()
 
     def begin(self) -> None:
-        """Print the status where it is no success."""
+        """Print the HTTP status if it is not 2xx."""
         status = self.reading.header.status
         if status is not None and not 200 <= status < 300:
             self._console.print(Text(f"  HTTP {status}", style="bold red"))
 
     def see(self, moment: Moment) -> None:
-        """Show what came."""
+        """Print the new part of the answer."""
         self._show.see(moment)
         self._summary.see(moment)
 
@@ -86,40 +87,40 @@ class Live(View):
 
 
 class Events(View):
-    """The events, one JSON object a line."""
+    """Prints the events, one JSON object per line."""
 
     def see(self, moment: Moment) -> None:
-        """Print the event, if there is one."""
+        """Print the event if the moment has one."""
         if moment.event is not None:
             click.echo(to_json(moment.event.to_dict()))
 
 
 class Result(View):
-    """The final message as JSON, or what there is of it; null for none."""
+    """Prints the final message as JSON, or its received part, or null if there is none."""
 
     def end(self) -> None:
-        """Print it."""
+        """Print the message."""
         snapshot = self.reading.machine.snapshot
         click.echo(to_json(None if snapshot is None else snapshot.to_dict(), indent=2))
 
 
 class Traced(View):
-    """One line per frame, and what was wrong with it."""
+    """Prints one line per frame, and its violations."""
 
     def __init__(self, reading: Reading, console: Console) -> None:
         super().__init__(reading, console)
         self._trace = Trace(console, reading.body)
 
     def begin(self) -> None:
-        """Print the headings."""
+        """Print the column headings."""
         self._trace.begin()
 
     def see(self, moment: Moment) -> None:
-        """Print the line."""
+        """Print the line of the frame."""
         self._trace.see(moment)
 
     def end(self) -> None:
-        """Print how it ended."""
+        """Print the verdict."""
         self._trace.end(self.reading.machine)
 
 
@@ -130,27 +131,25 @@ VIEW_OPTIONS: Final = (
         "-v",
         "--verbose",
         is_flag=True,
-        help="Show pings, signatures, unknown things and violations in line.",
+        help="Also show pings, signatures, unknown data and violations.",
     ),
-    click.option("--events", is_flag=True, help="Print the events, one JSON object a line."),
+    click.option("--events", is_flag=True, help="Print the events, one JSON object per line."),
     click.option(
-        "--message", is_flag=True, help="Print the final message as JSON, or what there is of it."
+        "--message", is_flag=True, help="Print the final message as JSON, or its received part."
     ),
-    click.option(
-        "--trace", is_flag=True, help="Print one line per frame, and what was wrong with it."
-    ),
+    click.option("--trace", is_flag=True, help="Print one line per frame, and its violations."),
 )
 
 
 def view_options(function: AnyFunction) -> AnyFunction:
-    """Give a command the options that choose a view."""
+    """Add the options that select a view to a command."""
     for option in reversed(VIEW_OPTIONS):
         function = option(function)
     return function
 
 
 def wanted_view(*, events: bool, message: bool, trace: bool) -> str:
-    """Return the name of the view that was asked for; raises UsageError for two of them."""
+    """Return the name of the selected view. Raises UsageError if several are selected."""
     flags = {"events": events, "message": message, "trace": trace}
     match [name for name, is_set in flags.items() if is_set]:
         case []:
@@ -158,11 +157,11 @@ def wanted_view(*, events: bool, message: bool, trace: bool) -> str:
         case [name]:
             return name
         case _:
-            raise click.UsageError("--events, --message and --trace exclude one another")
+            raise click.UsageError("use only one of --events, --message and --trace")
 
 
 def view_of(name: str, reading: Reading, console: Console, *, verbose: bool) -> View:
-    """Return a view by its name."""
+    """Return a new view of a reading, by the name of the view."""
     match name:
         case "events":
             return Events(reading, console)
@@ -175,15 +174,15 @@ def view_of(name: str, reading: Reading, console: Console, *, verbose: bool) -> 
 
 
 def console_of_stdout() -> Console:
-    """Return what is written to: nothing in a stream is taken for rich's own markup."""
+    """Return a console for stdout. It prints text literally, even if it looks like rich markup."""
     return Console(markup=False, emoji=False, highlight=False)
 
 
-# What a script should know.
+# The exit status, and messages on stderr.
 
 
 def judge(name: str, reading: Reading) -> int:
-    """Say on stderr what is wrong with a stream, and return the status."""
+    """Print the failure or the remarks of a stream on stderr. Return the exit status."""
     failure = reading.failure
     if failure is not None:
         status = reading.header.status
@@ -196,17 +195,17 @@ def judge(name: str, reading: Reading) -> int:
 
 
 def reason_of(error: OSError | ValueError) -> object:
-    """Return why a file cannot be used."""
-    # ValueError: a CaptureError, or a name with a NUL in it.
+    """Return the reason why a file cannot be used, without the name of the file."""
+    # A ValueError is a CaptureError, or the error about a file name that contains NUL.
     return error.strerror if isinstance(error, OSError) else error
 
 
 def complain(sentence: str) -> None:
-    """Say something on stderr, in one line."""
+    """Print a sentence on stderr, as one line."""
     click.echo(f"sansio-stream: {unbroken(sentence)}", err=True)
 
 
 def survive_broken_pipes() -> None:
-    """Have a write to a connection that is gone raise, instead of ending the process."""
+    """Ignore SIGPIPE: a write to a closed connection must raise, not end the process."""
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
