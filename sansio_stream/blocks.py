@@ -150,8 +150,6 @@ REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
 """For each class of deltas, its `Replace` rules."""
 
 
-
-
 class GrowingBlock:
     """A content block as of the last event.
 
