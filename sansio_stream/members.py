@@ -102,7 +102,7 @@ class GrowingMembers:
             self._usage.update(counts)
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Return whether a counter of input tokens falls to 0 without `iterations` to explain it."""
+        """Return whether a counter of input tokens falls to 0, and no `iterations` explain it."""
         if usage.iterations is not None:
             return False
         return any(getattr(usage, name) == 0 and (self._counter(name) or 0) > 0 for name in FALLING)

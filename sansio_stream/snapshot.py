@@ -178,7 +178,7 @@ class Fold:
         return any(isinstance(block.start, ToolUseBlock) for block in self._blocks)
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Return whether a counter of input tokens falls to 0 without `iterations` to explain it."""
+        """Return whether a counter of input tokens falls to 0, and no `iterations` explain it."""
         return self._begun.counters_fall(usage)
 
     def check_limits(self, event: MessageStreamEvent, source: EventSource) -> None:
