@@ -71,7 +71,7 @@ class SSEDecoder:
         """
         self._raise_if_failed()
         if self._ended:
-            raise RuntimeError("receive_data was called after receive_eof")
+            raise RuntimeError("receive_data was called after the end of the stream")
         check_type(data, bytes, bytearray, memoryview)
         self._framer.buffer.feed(bytes(data))
         return self._take()

@@ -303,7 +303,7 @@ def test_data_after_the_end_is_a_runtime_error_and_a_second_end_is_ignored() -> 
     decoder = SSEDecoder()
     decoder.receive_data(b"data: x\n\n")
     decoder.receive_eof()
-    with pytest.raises(RuntimeError, match="after receive_eof"):
+    with pytest.raises(RuntimeError, match="after the end"):
         decoder.receive_data(b"data: y\n\n")
     assert [event.data for event in decoder.receive_eof()] == ["x"]
     assert list(decoder.receive_eof()) == []
