@@ -226,7 +226,7 @@ class GrowingBlock:
         self.run = self._fragments_of(member)
 
     def append(self, text: str, size: int) -> None:
-        """Fold a delta that only adds a text to `run`. Does less than `grow`, for the fast path.
+        """Fold a delta that only adds a text to `run`. The fast path calls it instead of `grow`.
 
         Args:
             text: the text. It must neither begin nor end with half of a surrogate pair: `grow`
@@ -289,7 +289,7 @@ class GrowingBlock:
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
-            # Only the input of a block of an unknown type is folded. Every delta is kept too.
+            # In a block of an unknown type only the input is folded, and every delta is kept.
             rules = tuple(rule for rule in rules if rule.member == "input")
             self._unfolded.append(delta)
         elif not rules:

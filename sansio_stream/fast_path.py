@@ -22,7 +22,7 @@ as the delta of the template, with another string. There are two reasons:
   and then the reader drops the template.
 
 The reader compares the size of each frame with the limits. It decodes every frame that does not
-match to the last byte, even a frame whose bytes show what is wrong. So the machine gives the same
+match to the last byte, even if the bytes already show the fault. So the machine gives the same
 results without the fast path, only slower.
 
 Pure: a template is immutable, and has no reference to the buffer or the message.
@@ -60,8 +60,8 @@ TEXT_FIELDS: Final[dict[type[Any], str]] = {
     ThinkingDelta: "thinking",
     InputJSONDelta: "partial_json",
 }
-# For each class of blocks, the class of deltas for which its template is made. UnknownBlock has
-# none, because it keeps every delta as an object.
+# For each class of blocks, the class of deltas that `expected_template` expects. UnknownBlock is not
+# in it, because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
     block: delta for delta in TEXT_FIELDS for block in FITTING[delta] - {UnknownBlock}
 }
@@ -86,9 +86,8 @@ BACKSLASH: Final = ord("\\")
 scan_string: Final = vars(JSONDecoder())["parse_string"]
 
 MAX_LEARN_ATTEMPTS: Final = 4
-"""How many deltas are tried with `learned_template`, until the next event that is not a delta, a
-ping or an unknown event. The number is bounded because an attempt costs as much as decoding two
-deltas.
+"""The maximum number of calls of `learned_template` in a row: a call costs as much as decoding two
+deltas. Every event that is not a delta, a ping or an unknown event resets the count.
 """
 
 

@@ -78,7 +78,7 @@ class FieldParser:
         Args:
             lines: for each line its bytes without the line end, its field name (b"" for a comment)
                 and its value.
-            offset: the offset of their frame in the body, which flaws report.
+            offset: the offset of their frame in the body, for the flaws.
         """
         values: list[bytes] = []
         unknown: list[bytes] = []

@@ -3,8 +3,8 @@
 The buffer only searches for the ends of frames and lines. `framer` reads the frames and lines.
 
 Strategy: `feed` searches the new chunk for its last blank line. The bytes up to this blank line are
-the text, which contains whole frames only; the framer reads it frame by frame. The bytes after it
-are the partial frame, a bytearray that grows in place. So each byte is searched once, and a chunk
+the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
+the partial frame, a bytearray that grows in place. So each byte is searched once, and a chunk
 without a line end is only appended. If lines end with CR, a chunk can end inside a blank line in
 several ways. To avoid these cases, the text then ends at the last line end instead.
 """
@@ -33,9 +33,9 @@ class FrameBuffer:
         text: whole frames, or whole lines. The bytes before `pos` are consumed.
         pos: the index in `text` of the first byte that is not consumed.
         frames: the number of consumed frames with data.
-        frame_offset: the offset of the last one in the body; None before the first.
+        frame_offset: the offset of the last consumed frame in the body; None before the first.
         frame_start: the offset of the frame whose lines are being consumed; None between frames.
-        partial_limit: if greater than 0, nothing has to be read, and a partial frame of up to so
+        partial_limit: if greater than 0, nothing has to be read, and a partial frame of up to that
             many bytes exceeds no limit. 0 if something must be read or a limit must be checked.
 
     Args:
@@ -310,7 +310,7 @@ class FrameBuffer:
         self.partial_limit = self._next_limit = 0
 
     def close(self) -> None:
-        """End the body: `partial_limit` stays 0."""
+        """Record the end of the body. From now on `partial_limit` stays 0."""
         self._is_closed = True
         self.mark_pending()
 

@@ -54,8 +54,8 @@ class Framer:
 
     Attributes:
         buffer: the received bytes.
-        at_frame_start: whether the next byte of the buffer begins a frame, and no flaw is to be
-            reported with it.
+        at_frame_start: whether the next byte of the buffer begins a frame, and no flaw waits to be
+            reported.
 
     Args:
         limits: `event_bytes`, `total_bytes` and `violations` apply.

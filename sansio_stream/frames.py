@@ -30,7 +30,7 @@ class Frame:
         id: the last event id.
         retry: the last valid `retry` field of the frame, in milliseconds, or None.
         flaws: the flaws of the frame, and those of lines before it that gave no frame.
-        uncounted: the number of further flaws, which were not kept and not yet counted.
+        uncounted: the number of further flaws, which were not kept.
         sent: the bytes of the data if they are not UTF-8, else b"".
     """
 
@@ -58,7 +58,7 @@ class FrameSource(Protocol):
 
     @property
     def at_frame_start(self) -> bool:
-        """Whether the next byte of the buffer begins a frame, and no flaw is to be reported."""
+        """Whether the next byte of the buffer begins a frame, and no flaw waits to be reported."""
 
     @property
     def is_other_content(self) -> bool:
@@ -81,7 +81,7 @@ class FlawBuffer:
     """The flaws that the next frame will have: the first ones are kept, the others only counted.
 
     The number of kept flaws is bounded for the whole body, because a body may consist of endless
-    lines that give no frame. Two flaws are kept in any case. The first flaw of the body is kept
+    lines that give no frame. Two kinds of flaws are always kept. The first flaw of the body is kept
     even if `Limits.violations` is 0, so that the count is right. The first flaw of a frame that
     loses content is kept because the verdict depends on it.
 

@@ -58,7 +58,7 @@ class Inbox:
         self.buffer.mark_pending()
 
     def close(self) -> None:
-        """End the body."""
+        """Record the end of the body."""
         self.buffer.close()
         self._waiting.extend(EofStage)
 
@@ -91,7 +91,7 @@ class Inbox:
         return frame
 
     def discard(self) -> None:
-        """Drop everything that was not read, and end the body.
+        """Drop everything that was not read, and record the end of the body.
 
         The dropped bytes still count in `bytes_received`.
         """
@@ -110,10 +110,10 @@ class Inbox:
 
     @property
     def number(self) -> int:
-        """The number of the last frame or payload."""
+        """The number of the frame or payload that was read last; 0 before the first."""
         return self.buffer.frames + self._frameless
 
     @property
     def byte_offset(self) -> int | None:
-        """The offset of that frame in the body, in bytes; None for a payload."""
+        """The offset in the body of the frame with that number; None for a payload."""
         return None if self._payload_number == self.number else self.buffer.frame_offset

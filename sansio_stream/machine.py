@@ -48,7 +48,7 @@ class StreamMachine:
 
     Args:
         strict: make every violation fatal, and accept no message without `message_stop`.
-        limits: the limits of the memory that a peer can make the machine use.
+        limits: limits on the memory that a peer can make the machine use.
         partial_strings: whether `partial_input` has the beginning of an unfinished string.
         fast_path: whether frames may be recognised by comparing their bytes with a template. This
             saves time and changes no result. Switch it off for tests, or to exclude it as the
@@ -91,7 +91,8 @@ class StreamMachine:
         """
         buffer = self._buffer
         if buffer.partial_limit and type(data) is bytes:
-            # All that was received has been read, so there is no error or end to check.
+            # The limit is 0 after an error, after the end and while anything is left to read, so
+            # these need no check here.
             return self._reader.events() if buffer.feed(data) else NOTHING
         check_type(data, bytes, bytearray, memoryview)
         self._check_not_ended("receive_data")
@@ -101,7 +102,12 @@ class StreamMachine:
         """Add one payload as a mapping, and return an iterator of the events that are whole now.
 
         Use it for a source whose transport is not an event stream. Otherwise it does the same as
-        `receive_data`, and raises the same errors. The payload is not copied, so do not change it.
+        `receive_data`. The payload is not copied, so do not change it.
+
+        Raises:
+            ProtocolError: as `receive_data` does.
+            RuntimeError: the end of the stream was received before.
+            TypeError: the payload is not a mapping, or a part of it is not JSON.
         """
         check_type(payload, Mapping)
         self._check_not_ended("receive_event")
@@ -109,7 +115,9 @@ class StreamMachine:
         return self._reader.events()
 
     def receive_eof(self) -> Iterator[MessageStreamEvent]:
-        """End the body, and return an iterator of the remaining events. A second end is ignored.
+        """Signal the end of the body, and return an iterator of the remaining events.
+
+        A second end is ignored.
 
         If the blank line of the last frame is missing, its event is returned if its JSON is whole.
         The iterator sets the verdict when it is exhausted. It raises no error because of a verdict.
@@ -121,7 +129,7 @@ class StreamMachine:
         return self._end(None)
 
     def connection_lost(self, exc: BaseException | None = None) -> Iterator[MessageStreamEvent]:
-        """End the body after a broken connection, and return an iterator of the remaining events.
+        """Signal a broken connection, and return an iterator of the remaining events.
 
         Does the same as `receive_eof`, with two differences. It keeps the `repr` of the exception
         for the message of IncompleteMessageError. And after a fatal error it returns an empty

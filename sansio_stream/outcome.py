@@ -65,7 +65,7 @@ class Outcome:
     # Violations.
 
     def note(self, flaw: LocatedFlaw, event_number: int) -> bool:
-        """Record a violation. In strict mode, raise it if it is fatal.
+        """Record a violation, or in strict mode raise it instead.
 
         Args:
             flaw: the violation.
@@ -75,7 +75,7 @@ class Outcome:
             Whether content of the message was lost by it.
 
         Raises:
-            ProtocolError: in strict mode.
+            ProtocolError: in strict mode, unless the code is one that is never fatal.
         """
         if self.strict and flaw.code.is_fatal_if_strict:
             raise ProtocolError(
@@ -170,7 +170,7 @@ class Outcome:
     def failure(self, head: bytes) -> APIError:
         """Return the exception that explains why there is no final message.
 
-        `in_context` must complete it.
+        The caller completes it with `in_context`.
 
         Args:
             head: the first bytes of the body, for a body that is not an event stream.

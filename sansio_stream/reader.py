@@ -112,7 +112,7 @@ class EventReader:
         self._uses_fast_path = fast_path
         self._learn_attempts = MAX_LEARN_ATTEMPTS
         self._takes_pings = fast_path and len(PING) <= limits.event_bytes and limits.depth > 0
-        # How many frames and payloads gave no event.
+        # The number of frames and payloads that gave no event.
         self._withheld = 0
         # Whether the last frame was cut and has the name of a content event.
         self._content_was_cut = False
@@ -147,7 +147,7 @@ class EventReader:
                 buffer.advance(end)
                 block.append(text, size)
                 yield event
-                if buffer.partial_limit:
+                if buffer.partial_limit:  # `advance` sets it when nothing is left to read
                     return
             other = self._next_event()
             if other is None:
@@ -264,7 +264,7 @@ class EventReader:
         Returns:
             The event; None if there is none or if it is ignored.
         """
-        self._withheld += 1
+        self._withheld += 1  # until the event is returned, because anything below may raise
         tolerated = self._outcome.log.count
         loses = False
         if isinstance(source, Payload):

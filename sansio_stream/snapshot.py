@@ -100,9 +100,10 @@ class Fold:
         # may belong to the block that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
-        # `_latest` is the last snapshot; None after a change that `Fold` made. The fast path calls
-        # `append` of the block that `running` returned, and `Fold` does not see this change. So
-        # `_running` is that block, and `_shown` is what `_latest` has for it. `snapshot` compares.
+        # `_latest` is the last snapshot, or None if a method of this class has changed the message
+        # since. The fast path changes `_running` by `GrowingBlock.append`, without a method of this
+        # class; `append` sets the block's `latest` to None. So `snapshot` compares it with
+        # `_shown`, which is the value of this block in `_latest`.
         self._latest: Message | None = None
         self._running: GrowingBlock | None = None
         self._shown: ContentBlock | None = None
@@ -142,12 +143,12 @@ class Fold:
         return message
 
     def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with this index, as a value of the snapshot, or None."""
+        """Return the current value of the newest block with this index, or None."""
         block = self._newest.get(index)
         return None if block is None else block.block()
 
     def running(self, index: int, member: str) -> GrowingBlock:
-        """Return the newest block with this index, prepared for calls of its `append`.
+        """Prepare the newest block with this index for calls of its `append`, and return it.
 
         Args:
             index: the index of a block that exists.
@@ -159,7 +160,7 @@ class Fold:
         return block
 
     def find(self, index: int) -> GrowingBlock | None:
-        """Return the newest block with this index, while it grows, or None."""
+        """Return the `GrowingBlock` of the newest block with this index, or None."""
         return self._newest.get(index)
 
     @property

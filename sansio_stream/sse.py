@@ -77,7 +77,7 @@ class SSEDecoder:
         return self._take()
 
     def receive_eof(self) -> Iterator[ServerSentEvent]:
-        """End the stream, and return an iterator of the events that were not taken yet.
+        """Signal the end of the stream, and return an iterator of the events not taken yet.
 
         An event without its blank line is discarded. A second call is allowed.
 

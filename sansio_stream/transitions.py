@@ -238,7 +238,7 @@ class MessageView(Protocol):
 
 
 def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
-    """Return what to do with an event that follows the message as it is. Changes nothing."""
+    """Return what to do with an event, given the message so far. Changes nothing."""
     cell = TRANSITIONS[step_of(event, message)][STATES.index(message.state)]
     assert cell is not None, f"{event} cannot happen in {message.state}"
     if cell.action is Action.APPLY:
@@ -255,7 +255,7 @@ def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
 
 
 def step_of(event: MessageStreamEvent, message: MessageView) -> Step:
-    """Return the step of an event. A message_start and a message_delta have more than one."""
+    """Return the step of an event. For message_start and message_delta there are several."""
     match event:
         case MessageStartEvent(message=begun):
             if begun.id is not None and begun.id == message.message_id:
