@@ -60,8 +60,8 @@ TEXT_FIELDS: Final[dict[type[Any], str]] = {
     ThinkingDelta: "thinking",
     InputJSONDelta: "partial_json",
 }
-# For each class of blocks, the class of deltas that `expected_template` expects. UnknownBlock is not
-# in it, because it keeps every delta as an object.
+# For each class of blocks, the class of deltas that `expected_template` expects. UnknownBlock is
+# left out, because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
     block: delta for delta in TEXT_FIELDS for block in FITTING[delta] - {UnknownBlock}
 }
@@ -91,7 +91,7 @@ deltas. Every event that is not a delta, a ping or an unknown event resets the c
 """
 
 
-def slot(cls: type[Any], name: str) -> Callable[[Any, Any], None]:
+def setter_of(cls: type[Any], name: str) -> Callable[[Any, Any], None]:
     """Return a function that sets a member of a new object of a frozen class.
 
     Strategy: making an event with its delta by `__init__` takes 0.65 µs, because a frozen class
@@ -103,13 +103,13 @@ def slot(cls: type[Any], name: str) -> Callable[[Any, Any], None]:
 
 
 new: Final = object.__new__
-set_index: Final = slot(ContentBlockDeltaEvent, "index")
-set_delta: Final = slot(ContentBlockDeltaEvent, "delta")
-set_rest: Final = slot(ContentBlockDeltaEvent, "_rest")
+set_index: Final = setter_of(ContentBlockDeltaEvent, "index")
+set_delta: Final = setter_of(ContentBlockDeltaEvent, "delta")
+set_rest: Final = setter_of(ContentBlockDeltaEvent, "_rest")
 SETTERS: Final = {
     delta: (
-        slot(delta, text),
-        [slot(delta, each.name) for each in fields_of(delta) if each.name != text],
+        setter_of(delta, text),
+        [setter_of(delta, each.name) for each in fields_of(delta) if each.name != text],
     )
     for delta, text in TEXT_FIELDS.items()
 }

@@ -45,12 +45,12 @@ class FrameBuffer:
     __slots__ = (
         "_by_lines",
         "_chunks",
+        "_excess",
         "_head",
         "_is_closed",
         "_limits",
         "_next_limit",
         "_partial",
-        "_refused",
         "_unread",
         "base",
         "frame_offset",
@@ -73,7 +73,7 @@ class FrameBuffer:
         self._partial = bytearray()
         self._chunks: deque[bytes] = deque()
         self._unread = 0
-        self._refused = 0
+        self._excess = 0
         self._is_closed = False
         # Whether the next chunk may continue a line end or a frame whose lines were consumed.
         self._by_lines = False
@@ -117,7 +117,7 @@ class FrameBuffer:
         self.mark_pending()
         total = self._limits.total_bytes
         if total is not None and self.position + len(data) > total:
-            self._refused += self.position + len(data) - total
+            self._excess += self.position + len(data) - total
             data = data[: total - self.position]
         if not data:
             return
@@ -197,7 +197,7 @@ class FrameBuffer:
     @property
     def received(self) -> int:
         """The number of received bytes, including those beyond `Limits.total_bytes`."""
-        return self.position + self._refused
+        return self.position + self._excess
 
     @property
     def start_of_frame(self) -> int:
@@ -260,7 +260,7 @@ class FrameBuffer:
     def is_too_long(self) -> bool:
         """Whether the partial frame exceeds `event_bytes`, or the body `total_bytes`."""
         size = self.position - self.start_of_frame
-        return self._refused > 0 or size > self._limits.event_bytes
+        return self._excess > 0 or size > self._limits.event_bytes
 
     def take_lines(self) -> bool:
         """Move the whole lines of the partial frame to the text. Return whether there were any."""
@@ -300,7 +300,7 @@ class FrameBuffer:
             total = self._limits.total_bytes
             if total is not None:
                 limit = min(limit, total - self.offset)
-            if len(self._partial) <= limit and not self._refused:
+            if len(self._partial) <= limit and not self._excess:
                 self.partial_limit = limit
                 self._by_lines = self.frame_start is not None or self.text.endswith(b"\r")
         return self.partial_limit > 0

@@ -97,7 +97,7 @@ class EventReader:
         "_outcome",
         "_takes_pings",
         "_uses_fast_path",
-        "_withheld",
+        "_without_event",
     )
 
     def __init__(
@@ -113,14 +113,14 @@ class EventReader:
         self._learn_attempts = MAX_LEARN_ATTEMPTS
         self._takes_pings = fast_path and len(PING) <= limits.event_bytes and limits.depth > 0
         # The number of frames and payloads that gave no event.
-        self._withheld = 0
+        self._without_event = 0
         # Whether the last frame was cut and has the name of a content event.
         self._content_was_cut = False
 
     @property
     def events_taken(self) -> int:
         """The number of events that the iterators have returned."""
-        return self._inbox.number - self._withheld
+        return self._inbox.number - self._without_event
 
     def events(self) -> Iterator[MessageStreamEvent]:
         """Return an iterator that reads one event at each `next()`.
@@ -173,7 +173,7 @@ class EventReader:
             return None
         self._outcome.raise_if_failed()
         try:
-            return self._next_admitted()
+            return self._next_decoded()
         except ProtocolError as error:
             self._fail(error)
             # The latched error is never raised: its traceback would keep the caller's frames alive.
@@ -188,11 +188,11 @@ class EventReader:
         message, has_content = self._fold.snapshot(), self._fold.has_content
         self._outcome.latch(self._outcome.in_context(error, message, has_content=has_content))
 
-    def _next_admitted(self) -> MessageStreamEvent | None:
+    def _next_decoded(self) -> MessageStreamEvent | None:
         """Return the next event that is not ignored, or None if nothing is left."""
         event: MessageStreamEvent | None = None
         while event is None:
-            match self._framed(self._inbox.next):
+            match self._reporting_flaws(self._inbox.next):
                 case None:
                     return None
                 case EofStage.PARTIAL_FRAME:
@@ -200,10 +200,10 @@ class EventReader:
                 case EofStage.VERDICT:
                     self._conclude()
                 case source:
-                    event = self._admit(source)
+                    event = self._decode_and_fold(source)
         return event
 
-    def _framed(self, read: Callable[[], Result]) -> Result:
+    def _reporting_flaws(self, read: Callable[[], Result]) -> Result:
         """Return what `read` returns. If it raises LimitError, report the earlier flaws first."""
         try:
             return read()
@@ -214,13 +214,13 @@ class EventReader:
 
     def _take_partial_frame(self) -> MessageStreamEvent | None:
         """Read a last frame without its blank line. If its data was cut, it gives no event."""
-        frame = self._framed(self._inbox.finish)
+        frame = self._reporting_flaws(self._inbox.finish)
         if frame is None:
             return None
         if is_whole(frame, self._limits):
             end = LocatedFlaw(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
-            return self._admit(attrs.evolve(frame, flaws=(*frame.flaws, end)))
-        self._withheld += 1
+            return self._decode_and_fold(attrs.evolve(frame, flaws=(*frame.flaws, end)))
+        self._without_event += 1
         self._report_at_the_end(frame.flaws, frame.uncounted)
         self._content_was_cut = names_content(frame)
         # Not fatal, even in strict mode: the verdict already shows that the body was cut.
@@ -258,13 +258,13 @@ class EventReader:
         else:
             self._report(flaws, uncounted)
 
-    def _admit(self, source: EventSource) -> MessageStreamEvent | None:
+    def _decode_and_fold(self, source: EventSource) -> MessageStreamEvent | None:
         """Read a frame or a payload, record its violations, and fold its event.
 
         Returns:
             The event; None if there is none or if it is ignored.
         """
-        self._withheld += 1  # until the event is returned, because anything below may raise
+        self._without_event += 1  # until the event is returned, because anything below may raise
         tolerated = self._outcome.log.count
         loses = False
         if isinstance(source, Payload):
@@ -289,22 +289,22 @@ class EventReader:
                 self._fold.lose(event)
             return None
         # A block that begins exists only after `apply`. A block that stops must be marked before.
-        if loses and not isinstance(event, BEGINNINGS):
+        if loses and not isinstance(event, STARTS_BLOCKS):
             self._fold.lose(event)
         event = self._fold.apply(event, decision.state, source.size)
-        if loses and isinstance(event, BEGINNINGS):
+        if loses and isinstance(event, STARTS_BLOCKS):
             self._fold.lose(event)
         if self._uses_fast_path:
             is_clean = self._outcome.log.count == tolerated and not isinstance(source, Payload)
-            self._expect_more(event, source.offset if is_clean else None)
+            self._update_template(event, source.offset if is_clean else None)
         if isinstance(event, MessageStopEvent):
             self._outcome.stop(has_lost=self._fold.has_lost)
         elif isinstance(event, ErrorEvent):
             self._outcome.server_error(event)
-        self._withheld -= 1
+        self._without_event -= 1
         return event
 
-    def _expect_more(self, event: MessageStreamEvent, offset: int | None) -> None:
+    def _update_template(self, event: MessageStreamEvent, offset: int | None) -> None:
         """Set or drop the template of the next delta, after an event that was decoded and folded.
 
         Args:
@@ -374,5 +374,5 @@ class EventReader:
         return self._outcome.count(loses_content=loses_content)
 
 
-BEGINNINGS: Final = (MessageStartEvent, ContentBlockStartEvent)
+STARTS_BLOCKS: Final = (MessageStartEvent, ContentBlockStartEvent)
 """The events that add blocks to the message."""

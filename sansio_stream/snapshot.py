@@ -64,6 +64,7 @@ class Fold:
 
     __slots__ = (
         "_blocks",
+        "_in_latest",
         "_latest",
         "_limits",
         "_lost_indexes",
@@ -72,7 +73,6 @@ class Fold:
         "_open_inputs",
         "_partial_strings",
         "_running",
-        "_shown",
         "_template",
         "has_lost",
         "message_id",
@@ -103,10 +103,10 @@ class Fold:
         # `_latest` is the last snapshot, or None if a method of this class has changed the message
         # since. The fast path changes `_running` by `GrowingBlock.append`, without a method of this
         # class; `append` sets the block's `latest` to None. So `snapshot` compares it with
-        # `_shown`, which is the value of this block in `_latest`.
+        # `_in_latest`, which is the value of this block in `_latest`.
         self._latest: Message | None = None
         self._running: GrowingBlock | None = None
-        self._shown: ContentBlock | None = None
+        self._in_latest: ContentBlock | None = None
         self.has_lost = False
 
     @property
@@ -129,10 +129,10 @@ class Fold:
         if self._members is None:
             return None
         running = self._running
-        if self._latest is not None and (running is None or running.latest is self._shown):
+        if self._latest is not None and (running is None or running.latest is self._in_latest):
             return self._latest
         content = tuple([each.latest or each.block() for each in self._blocks])
-        self._shown = None if running is None else running.latest
+        self._in_latest = None if running is None else running.latest
         if self._template is not None:
             self._latest = self._template.make(content)
             return self._latest
