@@ -124,7 +124,7 @@ class DeltaTemplate:
         prefix: the bytes before the string.
         match_tail: the `match` method of the pattern for the rest of the frame. Its first group is
             the string, without quotes.
-        suffix: the bytes that the second group must match; None if the pattern has no second group.
+        suffix: the bytes that the second group must equal; None if the pattern has no second group.
 
     Args:
         prefix: the bytes before the string.
@@ -174,7 +174,7 @@ class DeltaTemplate:
             if BACKSLASH in raw:
                 text = scan_string(tail[0].decode(), 0)[0]
                 if not text.isascii() and ends_in_half(text):
-                    return None  # the block joins it with the other half
+                    return None  # `GrowingBlock.grow` joins the half with the other one
             else:
                 text = raw.decode()
         except ValueError:  # not UTF-8, or an escape that JSON does not have

@@ -130,7 +130,7 @@ class FrameBuffer:
             self._unread += len(data)
 
     def _add(self, data: bytes) -> None:
-        """Replace a consumed text by the next one: what is whole after these bytes are added."""
+        """Add bytes after a consumed text, and make the whole frames or lines the new text."""
         if data[0] == LF and self.text.endswith(b"\r") and not self._partial:
             # The standard: "CRLF, LF, or CR" end a line. A CR at the end of a chunk ends its line
             # at once, because waiting for the next chunk would delay a finished event. So an LF

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Frame:
-    """The fields between two blank lines, if there is a `data` field among them.
+    """The fields between two blank lines. `next_frame` returns only frames with a `data` field.
 
     Attributes:
         name: the `event` field; "" if there is none.

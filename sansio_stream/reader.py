@@ -4,13 +4,19 @@ Strategy: received bytes are only stored. A frame is decoded, checked by `transi
 folded into the message only when `next()` is called for its event. No iterator has state of its
 own. This has five consequences:
 
-* an event that nobody takes costs nothing but its bytes;
+* an event that is never taken costs only the memory of its bytes;
 * the snapshot is exactly as of the last event taken;
 * events that one iterator did not return are returned by the next one;
 * an error is raised after all events before it;
 * the machine can be pickled between any two events.
 
 Decoding on receipt instead would need a queue of events, and a snapshot for each of them.
+
+The steps for a frame are, in this order: `Inbox.next` returns it, `reading.read_frame` decodes it,
+`transitions.decide` decides what to do with its event, `Fold.check_limits` compares the sizes with
+the limits, and `Fold.apply` folds the event. `Outcome.note` records the violations, both those of
+decoding and those of the decision. On the fast path, `DeltaTemplate.read` and `GrowingBlock.append`
+replace all these steps.
 """
 
 from __future__ import annotations
