@@ -269,7 +269,7 @@ def step_of(event: MessageStreamEvent, message: MessageView) -> Step:
 
 
 # The rules depend on the message so far, which the table does not know. A rule is applied only if
-# the cell of the table folds the event. It returns None if the event keeps the rule.
+# the cell of the table folds the event. It returns None if the event obeys the rule.
 # First-party indexes are 0, 1, 2, ..., and one block is open at a time. The n blocks that are
 # already in the content of a message_start have the indexes 0 to n-1.
 
@@ -330,7 +330,7 @@ def rule_of_block_stop(event: ContentBlockStopEvent, message: MessageView) -> De
 def rule_of_message_delta(event: MessageDeltaEvent, message: MessageView) -> Decision | None:
     """Require that no counter of input tokens is reset to 0 without explanation.
 
-    First-party counters do that after a compaction. The usage then has `iterations`.
+    First-party servers reset counters after a compaction. The usage then has `iterations`.
     """
     falls = message.counters_fall(usage_of(event))
     return tolerate(ViolationCode.FALLING_USAGE) if falls else None
@@ -339,8 +339,8 @@ def rule_of_message_delta(event: MessageDeltaEvent, message: MessageView) -> Dec
 def rule_of_message_stop(_event: MessageStopEvent, message: MessageView) -> Decision | None:
     """Require a stop reason that agrees with the content, and that every block has stopped.
 
-    With the stop reason max_tokens open blocks are accepted: the first-party API, too, may
-    omit the content_block_stop of a block that max_tokens has cut.
+    With the stop reason max_tokens, open blocks are accepted. The first-party API, too, may omit
+    the content_block_stop of a block that max_tokens has cut.
     """
     codes: list[ViolationCode] = []
     reason = message.stop_reason
