@@ -1,12 +1,11 @@
-"""One content block while it grows: the block as it was sent and its deltas in, the block as of the
-last delta out.
+"""A growing content block: content_block_start and deltas in, the block as of the last delta out.
 
-The table `FOLDS` says which delta folds into which member. A delta fits the blocks that have its
-members.
+The table `FOLDS` defines into which members of a block each delta is folded. A delta fits a block
+that has all these members.
 
-Strategy: texts are lists of fragments, and a fragment is added in constant time. They are joined
-when somebody looks at the block. A block that is looked at after every delta is copied from the
-block of the look before, with another text.
+Strategy: a text is a list of fragments, so adding a fragment takes constant time. The fragments are
+joined only when the block is read (`GrowingBlock.block`). If the block is read after every delta,
+each result is a copy of the result before with another text.
 """
 
 from __future__ import annotations
@@ -37,15 +36,16 @@ if TYPE_CHECKING:
     from .message import Message
 
 # How a delta changes a block: one object for each member that it touches.
+# The rules of the table `FOLDS`. A rule changes one member of a block.
 
 
 @attrs.frozen
 class Append:
-    """The delta's text is added to a text of the block.
+    """Append a text of the delta to a text of the block.
 
     Attributes:
-        member: of the block. For `input` the text is the JSON of the input.
-        source: the member of the delta, if its name is another.
+        member: the name of the member of the block. For `input` the text is the JSON of the input.
+        source: the name of the member of the delta; the same name by default.
     """
 
     member: str
@@ -54,16 +54,18 @@ class Append:
     )
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Add a fragment."""
+        """Add the delta's text as a fragment."""
         block.add_text(self.member, getattr(delta, self.source))
 
 
 @attrs.frozen
 class Replace:
-    """The delta's value takes the block's place; null and "" only where they mean something.
+    """Replace a value of the block by the value of the delta, if the delta has one.
 
     Attributes:
-        second: the violation where the block had another value, that was not empty.
+        member: the name of the member, in the delta and in the block.
+        second: the violation to record if the block has a different value that is not empty.
+        or_null: whether null and "" are values too, if the delta has them on the wire.
     """
 
     member: str
@@ -71,19 +73,19 @@ class Replace:
     or_null: bool = False
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Take the value over, if there is one."""
+        """Set the member of the block, if the delta has a value for it."""
         if self.has_value(delta):
             block.set_value(self.member, getattr(delta, self.member))
 
     def has_value(self, delta: Any) -> bool:
-        """Whether the delta says something of this member."""
+        """Return whether the delta has a value for this member."""
         value = getattr(delta, self.member)
         if value or not self.or_null:
             return bool(value)
         return value is not None or said_null(delta, self.member)
 
     def changes(self, block: GrowingBlock, delta: Any) -> bool:
-        """Whether the delta would replace another value."""
+        """Return whether the delta would replace a different value that is not empty."""
         if not self.has_value(delta):
             return False
         present = block.value_of(self.member)
@@ -92,13 +94,18 @@ class Replace:
 
 @attrs.frozen
 class Collect:
-    """The delta's value is added to the block's tuple."""
+    """Add a value of the delta to a tuple of the block.
+
+    Attributes:
+        member: the name of the tuple in the block.
+        item: the name of the value in the delta.
+    """
 
     member: str
     item: str
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Add an item."""
+        """Add the delta's value as an item."""
         block.add_item(self.member, getattr(delta, self.item))
 
 
@@ -121,7 +128,7 @@ FOLDS: Final[dict[type, tuple[Append | Replace | Collect, ...]]] = {
 
 
 def members_of(block: Any) -> set[str]:
-    """Return the names of what a class of blocks has."""
+    """Return the names of the members of a class of blocks."""
     return {member.name for member in schema_of(block).members}
 
 
@@ -134,8 +141,8 @@ FITTING: Final[dict[type, frozenset[type]]] = {
     )
     for delta in get_args(ContentBlockDelta)
 }
-"""The classes of blocks that a class of deltas fits: those that have all the members it touches,
-and the block that nobody knows, which takes every delta and keeps it.
+"""For each class of deltas, the classes of blocks that it fits: those that have all the members of
+its rules, and `UnknownBlock`, which accepts and keeps every delta.
 """
 
 
@@ -143,27 +150,23 @@ REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
     delta: tuple(rule for rule in rules if isinstance(rule, Replace))
     for delta, rules in FOLDS.items()
 }
-"""What a class of deltas replaces."""
-
-
-# One block.
+"""For each class of deltas, its `Replace` rules."""
 
 
 class GrowingBlock:
-    """A content block as of the last event: the block as it was sent, and what came since.
+    """A content block as of the last event.
 
     Attributes:
         index: its index on the wire.
-        start: the block as it was sent.
+        start: the block as content_block_start or message_start sent it.
         is_stopped: whether it has stopped.
-        size: the bytes of its start and its deltas.
-        latest: the block of a snapshot as of now; None if it must be made first.
-        message: the last snapshot of the message, until something is appended.
-        run: the fragments that `append` adds to.
-        input_text: the JSON text of its input, if it is a block with an input.
+        size: the size of its start and its deltas on the wire, in bytes.
+        latest: the current block if it has been made already, else None. `block` makes it.
+        run: the list of fragments to which `append` adds.
+        input_text: the JSON text of its input; None for a block without an input.
 
     Args:
-        size: the bytes of its start.
+        size: the size of its start on the wire, in bytes.
     """
 
     __slots__ = (
@@ -207,29 +210,33 @@ class GrowingBlock:
         self._unfolded: list[ContentBlockDelta] = []
         self.input_text = input_text
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
-        # Why the input can never be complete, where a piece of it was lost.
+        # The error of the input if a piece of it was lost. Such an input is never complete.
         self._lost_input: InputError | None = None
-        # What came whole is as it was sent, unless it holds an input that nobody could send back.
+        # A block of a message_start is returned unchanged, unless its input has an infinite number:
+        # JSON cannot express it, so the block could not be sent back.
         is_as_sent = is_stopped and not holds_infinity(self._sent_input)
         self.latest: ContentBlock | None = start if is_as_sent else None
-        # What makes the next block as long as only what has grown grows; and what that is.
+        # A template makes the next block as long as only the members in `_varied` change.
         self._template: CopyTemplate[Any] | None = None
         self._varied: tuple[str, ...] = ()
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
 
     def accepts(self, delta: ContentBlockDelta) -> bool:
-        """Whether a delta of that class folds into a block of this class."""
+        """Return whether deltas of this class can be folded into blocks of this class."""
         return type(self.start) in FITTING[type(delta)]
 
     def begin_run(self, member: str) -> None:
-        """Have `append` add to this text of the block, until another one begins or it stops."""
+        """Make `append` add to this text, until the next `begin_run` or until the block stops."""
         self.run = self._fragments_of(member)
 
     def append(self, text: str, size: int) -> None:
-        """Fold a delta that adds a text to the run, of so many bytes.
+        """Fold a delta that only adds a text to `run`. The fast path calls it instead of `grow`.
 
-        The text does not end with the first half of a surrogate pair: `grow` takes such a delta.
+        Args:
+            text: the text. It must neither begin nor end with half of a surrogate pair: `grow`
+                folds such a delta, because it joins the two halves.
+            size: the size of the delta on the wire, in bytes.
         """
         self.run.append(text)
         self.size += size
@@ -244,14 +251,18 @@ class GrowingBlock:
         self.message = message
 
     def join_run(self) -> None:
-        """Join the fragments of the run. Those of an input stay: its moments count them."""
+        """Join the fragments of `run`, to save memory.
+
+        The fragments of an input are not joined: a `ToolInput` that was made before reads a given
+        number of them.
+        """
         if self.input_text is None or self.run is not self.input_text.fragments:
             joined(self.run)
 
     def _fragments_of(self, member: str) -> list[str]:
-        """Return the list of the fragments of a member, always the same one until the block stops.
+        """Return the list of the fragments of a member: the same list until the block stops.
 
-        It is created at the first call, with the text that the block was sent with.
+        The first call creates it. Its first fragment is the text with which the block was sent.
         """
         if member == "input":
             assert self.input_text is not None, "a block that it fits has an input"
@@ -263,7 +274,7 @@ class GrowingBlock:
         return self._texts[member]
 
     def add_text(self, member: str, text: str) -> None:
-        """Add a fragment, which may end with half of a surrogate pair."""
+        """Add a fragment to a text. Joins a surrogate pair that is cut between two fragments."""
         if member == "input":
             assert self.input_text is not None, "a block that it fits has an input"
             self.input_text.append(text)
@@ -271,7 +282,7 @@ class GrowingBlock:
             add_piece(self._fragments_of(member), text)
 
     def add_item(self, member: str, item: Any) -> None:
-        """Add an item to a tuple of the block. An absent or null one is empty."""
+        """Add an item to a tuple of the block. An absent tuple or null counts as empty."""
         if member not in self._items:
             self._items[member] = list(getattr(self.start, member) or ())
         self._items[member].append(item)
@@ -281,12 +292,17 @@ class GrowingBlock:
         self._values[member] = value
 
     def grow(self, delta: ContentBlockDelta, size: int) -> None:
-        """Fold a delta that was admitted."""
+        """Fold a delta for which `decide` returned APPLY.
+
+        Args:
+            delta: the delta.
+            size: the size of its frame or payload on the wire, in bytes.
+        """
         self.latest = self._template = None
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
-            # In a block of an unknown type only the input is folded. Every delta is kept as well.
+            # In a block of an unknown type only the input is folded, and every delta is kept.
             rules = tuple(rule for rule in rules if rule.member == "input")
             self._unfolded.append(delta)
         elif not rules:
@@ -295,7 +311,7 @@ class GrowingBlock:
             rule.fold(self, delta)
 
     def stop(self) -> None:
-        """End the block: its texts are joined, and the fragments are dropped."""
+        """End the block: join its texts, and drop the fragments."""
         self.latest = self._template = None
         self.is_stopped = True
         self._grows_input = False
@@ -306,12 +322,12 @@ class GrowingBlock:
         self.run = []
 
     def block(self) -> ContentBlock:
-        """Return the block as of now; the same object until the next change."""
+        """Return the current block: the same object until the next change."""
         if self.latest is not None:
             return self.latest
         grown: dict[str, Any] = {}
         for member, fragments in self._texts.items():
-            if len(fragments) > 1:  # else nothing has been added yet
+            if len(fragments) > 1:  # a single fragment is the text of the start
                 grown[member] = joined(fragments)
         if self._grows_input and self.input_text is not None:
             grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
@@ -322,7 +338,7 @@ class GrowingBlock:
         else:
             block = self._changed(grown)
             if not self.is_stopped:
-                # As long as nothing else changes, the next block is a copy with other texts.
+                # If only texts change until the next call, it copies this block with other texts.
                 self._template, self._varied = CopyTemplate(block, *varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
@@ -330,7 +346,7 @@ class GrowingBlock:
         return block
 
     def _changed(self, grown: Mapping[str, Any]) -> ContentBlock:
-        """Return the block with all that has changed."""
+        """Return the block as it was sent, with all changes since."""
         changes: dict[str, Any] = {**self._values, **grown}
         for member, items in self._items.items():
             changes[member] = tuple(items)
@@ -341,8 +357,9 @@ class GrowingBlock:
         return copy_with(self.start, **changes) if changes else self.start
 
     def lose_input(self) -> None:
-        """Note that a piece of the input was lost: it is never complete. A running block shows it
-        when it stops, one that has stopped at once.
+        """Record that a piece of the input was lost, so that the input is never complete.
+
+        A block that has stopped has the error at once, an open block when it stops.
         """
         if self.input_text is not None and self._lost_input is None:
             position = len(self.input_text.text(len(self.input_text)))
@@ -350,19 +367,19 @@ class GrowingBlock:
             self.latest = self._template = None
 
     def value_of(self, member: str) -> Any:
-        """Return a member that deltas replace, as of now."""
+        """Return the current value of a member that deltas replace."""
         sent = getattr(self.start, member, None)
         return self._values.get(member, sent)
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
-        """Return the violation where a delta replaces another value that the block has, or None."""
+        """Return the violation if the delta would replace a different value, else None."""
         for rule in REPLACING.get(type(delta), ()):
             if rule.changes(self, delta):
                 return rule.second
         return None
 
     def has_signature_of(self, delta: ContentBlockDelta) -> bool:
-        """Whether a delta says nothing but the signature that the block has already."""
+        """Return whether the delta's only content is a signature that the block already has."""
         if not isinstance(delta, (SignatureDelta, ThinkingDelta)):
             return False
         is_alone = content_of(delta) == {"signature"}
@@ -372,7 +389,8 @@ class GrowingBlock:
         lost = self._lost_input
         is_as_sent = isinstance(block, UnknownBlock) and not len(text)
         if is_as_sent and (lost is None or not self.is_stopped or self._sent_input is None):
-            # As it was sent, whatever it may mean by its input; without one none was lost.
+            # No delta changed the input of this block of an unknown type, so its value stays as it
+            # was sent. A block that was sent without an input lost none.
             return evolve(block, tool_input=None) if self.is_stopped else block
         if not self.is_stopped:
             tool_input = ToolInput.running(text, self._sent_input)
@@ -387,11 +405,12 @@ class GrowingBlock:
 
 
 def joined(fragments: list[str]) -> str:
-    """Return the whole text, and keep it as the second of two fragments.
+    """Return the whole text, and replace the fragments by "" and the text.
 
-    CPython adds to a str in place while a local variable holds the only reference to it: to look at
-    a text after each delta, and to let go of it, costs as much as the text is long and no more.
-    Half of a surrogate pair at the end stays a fragment of its own: the other half may come.
+    Strategy: CPython appends to a str in place if a local variable has the only reference to it.
+    So a caller that reads the text after each delta and drops it pays, in total, time linear in the
+    length of the text. The first half of a surrogate pair at the end stays a separate, third
+    fragment, because the second half may follow.
     """
     drop_empty(fragments)
     if is_high_half(fragments[-1]):

@@ -1,29 +1,31 @@
-"""The fast path: recognises a frame that differs from a known one in a single string, by its bytes.
+"""The fast path: reads a delta by comparing the bytes of its frame with a template.
 
-Nearly all frames of a stream are deltas of the block that is growing, and nearly all their bytes
-are those of the delta before:
+Nearly all frames of a stream are deltas of one block, and differ from each other in one string only
+and in padding:
 
     event: content_block_delta⏎
     data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}   }⏎⏎
     |----------------------------- prefix ---------------------------------------|string|---tail---|
 
-Strategy: a `DeltaTemplate` holds the prefix and the tail. When a block has begun, they are expected
-as the API writes them. Where deltas have another order or other blanks, they are learned from one
-that was decoded. A frame with the same prefix, a string, and the same tail but for padding, means
-the same with another string, because
+Strategy: a `DeltaTemplate` has the prefix and the tail. Two functions make templates. When a block
+begins, `expected_template` makes the one for the layout that the API writes. If the deltas have
+another order of members or other blanks, `learned_template` makes one from a decoded delta. A frame
+matches if it has the prefix, a string, and the tail, with any padding. Such a frame means the same
+as the delta of the template, with another string. There are two reasons:
 
-* it is the same JSON text but for that string, and the string is the text of the delta and nothing
-  else. As the API writes it, that can be seen. For anything else the frame is decoded once more
-  with another string;
-* what decoding would ask has the same answer: the name, the types, the index, the state, and
-  whether the block is there, runs, and takes such a delta. An event that could change one of these
-  is decoded, and the machine drops the template with it.
+* Its JSON text is the same except for the string, and the string is the text of the delta. For the
+  API's layout this is known. For a learned layout it is verified: `learned_template` decodes the
+  frame once more with another string.
+* `transitions.decide` would return the same decision: to fold it without a violation. The decision
+  depends on the type and the index of the event, on the state of the stream, and on whether the
+  block exists, is open and accepts the delta. An event that could change one of these is decoded,
+  and then the reader drops the template.
 
-The machine compares each frame with the limits. A frame that is not recognised to the last byte is
-decoded, even where it could be told from its bytes what is wrong with it. So the fast path may be
-switched off, and nothing changes but the time.
+The reader compares the size of each frame with the limits. It decodes every frame that does not
+match to the last byte, even if the bytes already show the fault. So the machine gives the same
+results without the fast path, only slower.
 
-Pure: a template is immutable, and knows neither the buffer nor the message.
+Pure: a template is immutable, and has no reference to the buffer or the message.
 """
 
 from __future__ import annotations
@@ -51,73 +53,84 @@ if TYPE_CHECKING:
 
     from .errors import Limits
 
-# The deltas that are recognised, with the member that has their text; all others are None. And the
-# blocks that expect them. A block of an unknown type keeps each delta, so it expects none.
+# For each class of deltas that a template can read, the member that has its text. In such a delta
+# all other members are None.
 TEXT_FIELDS: Final[dict[type[Any], str]] = {
     TextDelta: "text",
     ThinkingDelta: "thinking",
     InputJSONDelta: "partial_json",
 }
+# For each class of blocks, the class of deltas that `expected_template` expects. UnknownBlock is
+# left out, because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
     block: delta for delta in TEXT_FIELDS for block in FITTING[delta] - {UnknownBlock}
 }
 
-# As the API writes them.
+# The layout that the API writes.
 PREFIX: Final = (
     "event: content_block_delta\n"
     'data: {{"type":"content_block_delta","index":{},"delta":{{"type":"{}","{}":"'
 )
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
-# A string's characters, which never leave their line, and padding. Which escapes there are is left
-# to the JSON scanner.
+# STRING matches the characters of a JSON string within one line. It accepts any escape; the JSON
+# scanner rejects invalid ones. PADDED_END matches the blanks with which the API pads its frames.
 STRING: Final = rb'[^"\\\x00-\x1f]*+(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*+)*+'
 PADDED_END: Final = rb" *+\}\n\n"
 expected_tail: Final = re.compile(rb'(%s)"\}%s' % (STRING, PADDED_END)).match
 learned_tail: Final = re.compile(rb'(%s)("[^\n]*[^ \n])%s' % (STRING, PADDED_END)).match
 begin_of_string: Final = re.compile(rb'"(?:text|thinking|partial_json)": ?"').search
 BACKSLASH: Final = ord("\\")
-# As `json` has it, in C: a text and where a string begins in it -> the string, and its end.
+# The string scanner of `json`, which CPython implements in C. Arguments: a text and the index after
+# the opening quote. Result: the string and the index after the closing quote.
 scan_string: Final = vars(JSONDecoder())["parse_string"]
 
 MAX_LEARN_ATTEMPTS: Final = 4
-"""How often the layout of deltas is learned, until an event comes that changes more than a block:
-each attempt costs as much as decoding two deltas.
+"""The maximum number of calls of `learned_template` in a row: a call costs as much as decoding two
+deltas. Every event that is not a delta, a ping or an unknown event resets the count.
 """
 
 
-def slot(cls: type[Any], name: str) -> Callable[[Any, Any], None]:
-    """Return what sets a member of an object of a frozen class, before anybody else has it.
+def setter_of(cls: type[Any], name: str) -> Callable[[Any, Any], None]:
+    """Return a function that sets a member of a new object of a frozen class.
 
-    The `__init__` of a frozen class goes by way of `object.__setattr__`: 0.65 µs for a delta in its
-    event where this takes 0.41 (CPython 3.11).
+    Strategy: making an event with its delta by `__init__` takes 0.65 µs, because a frozen class
+    calls `object.__setattr__` for each member. With these functions it takes 0.41 µs (CPython
+    3.11). They may only be used before the object is returned to a caller.
     """
     setter: Callable[[Any, Any], None] = getattr(cls, name).__set__
     return setter
 
 
 new: Final = object.__new__
-set_index: Final = slot(ContentBlockDeltaEvent, "index")
-set_delta: Final = slot(ContentBlockDeltaEvent, "delta")
-set_rest: Final = slot(ContentBlockDeltaEvent, "_rest")
+set_index: Final = setter_of(ContentBlockDeltaEvent, "index")
+set_delta: Final = setter_of(ContentBlockDeltaEvent, "delta")
+set_rest: Final = setter_of(ContentBlockDeltaEvent, "_rest")
 SETTERS: Final = {
     delta: (
-        slot(delta, text),
-        [slot(delta, each.name) for each in fields_of(delta) if each.name != text],
+        setter_of(delta, text),
+        [setter_of(delta, each.name) for each in fields_of(delta) if each.name != text],
     )
     for delta, text in TEXT_FIELDS.items()
 }
 
 
 class DeltaTemplate:
-    """The bytes of a delta around its string, and what it means.
+    """The bytes around the string of a delta's frame, and the event that they encode.
 
     Attributes:
         index: the index of the block.
-        member: the text of the block that grows.
-        prefix: what precedes the string.
-        match_tail: matches the string, as its first group, and what follows it; None for no frame.
-        suffix: what the second group must be; None if there is no second group.
+        member: the name of the text of the block to which the string is added.
+        prefix: the bytes before the string.
+        match_tail: the `match` method of the pattern for the rest of the frame. Its first group is
+            the string, without quotes.
+        suffix: the bytes that the second group must equal; None if the pattern has no second group.
+
+    Args:
+        prefix: the bytes before the string.
+        suffix: the bytes between the string and the padding; None for the layout of the API.
+        index: the index of the block.
+        delta: the class of the delta.
     """
 
     __slots__ = (
@@ -134,7 +147,7 @@ class DeltaTemplate:
     def __init__(self, prefix: bytes, suffix: bytes | None, index: int, delta: type[Any]) -> None:
         self.index = index
         rule = FOLDS[delta][0]
-        assert isinstance(rule, Append), "its text is added to a text"
+        assert isinstance(rule, Append), "the first rule of a delta with a text is Append"
         self.member = rule.member
         self.prefix = prefix
         self.match_tail = expected_tail if suffix is None else learned_tail
@@ -143,13 +156,13 @@ class DeltaTemplate:
         self._set_text, self._set_none = SETTERS[delta]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What matches and what sets members is derived.
+        # The match methods and the setters cannot be pickled. `__init__` sets them again.
         return DeltaTemplate, (self.prefix, self.suffix, self.index, self._delta)
 
     def read(self, buffer: bytes, pos: int) -> tuple[ContentBlockDeltaEvent, str, int] | None:
-        """Read a frame that begins at `pos`: return its event, its text, and where it ends.
+        """Return the event of the frame at `pos`, its text, and the index of its end.
 
-        None for anything that decoding might read in another way.
+        None if the bytes do not match, or if decoding them might give another result.
         """
         if not buffer.startswith(self.prefix, pos):
             return None
@@ -161,7 +174,7 @@ class DeltaTemplate:
             if BACKSLASH in raw:
                 text = scan_string(tail[0].decode(), 0)[0]
                 if not text.isascii() and ends_in_half(text):
-                    return None  # the block joins it with the other half
+                    return None  # `GrowingBlock.grow` joins the half with the other one
             else:
                 text = raw.decode()
         except ValueError:  # not UTF-8, or an escape that JSON does not have
@@ -178,7 +191,10 @@ class DeltaTemplate:
 
 
 def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
-    """Return the template of a delta as the API writes it, for a block that has just begun."""
+    """Return the template for deltas in the API's layout, for the block that this event begins.
+
+    None if no template can read the deltas of such a block.
+    """
     delta = EXPECTED.get(type(event.content_block))
     if delta is None:
         return None
@@ -189,12 +205,12 @@ def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
 def learned_template(
     event: ContentBlockDeltaEvent, raw: bytes, limits: Limits
 ) -> DeltaTemplate | None:
-    """Return the template of more deltas like one that was decoded, None for another form.
+    """Return the template for deltas in the layout of a decoded one, or None if there is none.
 
     Args:
-        event: what was decoded, of a block of a known type.
+        event: the decoded delta. The type of its block must be known.
         raw: the bytes of its frame.
-        limits: those of the stream.
+        limits: the limits of the stream.
     """
     delta: type[Any] = type(event.delta)
     begun = begin_of_string(raw) if delta in TEXT_FIELDS else None
@@ -202,13 +218,13 @@ def learned_template(
     if begun is None or tail is None or not tail[1]:
         return None
     prefix, suffix = raw[: begun.end()], tail[2]
-    # Verify by decoding the same frame with another string. That string is no longer and stays in
-    # its line, so that the frame is a frame again, and exceeds no limit.
+    # Verify by decoding the same frame with another string. The other string is one letter, so the
+    # frame stays one frame, and exceeds no limit that the decoded one did not exceed.
     other = "x" if getattr(event.delta, TEXT_FIELDS[delta]) != "x" else "y"
     framer = Framer(limits)
     framer.buffer.feed(prefix + other.encode() + suffix + b"}\n\n")
     frame = framer.next_frame()
-    assert frame is not None, "it was one before"
+    assert frame is not None, "the decoded bytes were one frame, and so are these"
     expected = ContentBlockDeltaEvent(event.index, delta(other))
     if read_frame(frame, limits) != (expected, ()):
         return None

@@ -1,6 +1,6 @@
 """The fields of an event stream: lines in, the fields of the partial frame out.
 
-The rules are those of the WHATWG HTML standard, section 9.2.6, "the standard" below.
+The rules come from the WHATWG HTML standard, section 9.2.6. The comments quote it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ any_brace: Final = re.compile(rb"[{}]").search
 
 
 class FieldParser:
-    """The fields of the partial frame, and what outlives a frame.
+    """The fields of the partial frame, and the values that last beyond a frame.
 
     Attributes:
-        name: the `event` field so far, b"" if there is none.
-        data: the `data` lines so far, each with an LF behind it.
+        name: the `event` field so far; b"" if there is none.
+        data: the values of the `data` lines so far, each with an LF after it.
         retry: the last valid `retry` of the frame, in milliseconds, or None.
-        flaws: what is wrong with the lines.
-        unknown_line_seen: whether any line was neither a comment nor a known field.
-        last_event_id: as of the last blank line.
-        reconnection_time: the last valid `retry` of the stream, in milliseconds, or None.
+        flaws: the flaws of the lines.
+        unknown_line_seen: whether any line of the body was neither a comment nor a known field.
+        last_event_id: the last event id, as of the last blank line.
+        reconnection_time: the last valid `retry` of the body, in milliseconds, or None.
 
     Args:
         limits: `violations` applies.
@@ -59,25 +59,26 @@ class FieldParser:
 
     @property
     def name(self) -> bytes:
-        """The `event` field so far, b"" if there is none."""
+        """The `event` field so far; b"" if there is none."""
         return self._name or b""
 
     @property
     def has_data(self) -> bool:
-        """Whether there is a `data` line."""
+        """Whether the partial frame has a `data` line."""
         return len(self.data) > 0
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no field."""
+        """Whether the partial frame has no field."""
         return not self.data and (self._name, self._id, self.retry) == (None, None, None)
 
     def parse(self, lines: Sequence[tuple[bytes, bytes, bytes]], offset: int) -> None:
-        """Read lines: all of a line, its field ("" for a comment), its value.
+        """Read lines.
 
         Args:
-            lines: one after another.
-            offset: where their frame begins in the body, for flaws.
+            lines: for each line its bytes without the line end, its field name (b"" for a comment)
+                and its value.
+            offset: the offset of their frame in the body, for the flaws.
         """
         values: list[bytes] = []
         unknown: list[bytes] = []
@@ -94,21 +95,21 @@ class FieldParser:
                 if b"\0" not in value:
                     self._id = value
             else:
-                if unknown and self.flaws.capacity:  # flaws that are kept have an order
+                if unknown and self.flaws.capacity:  # kept flaws stay in the order of their lines
                     self._add_unknown(unknown, offset)
                     unknown = []
                 self._set_retry(value, offset)
         if values:
             # "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
-            # character to the data buffer." A list of them would take 100 bytes for a line of 5.
+            # character to the data buffer." A list of values would take 100 bytes for a line of 5.
             self.data += b"\n".join(values)
             self.data += b"\n"
         if unknown:
             self._add_unknown(unknown, offset)
 
     def _set_retry(self, value: bytes, offset: int) -> None:
-        # "If the field value consists of only ASCII digits": int() alone would take "+5", "1_000".
-        # More digits than Python converts are a ValueError, too.
+        # "If the field value consists of only ASCII digits". int() alone would accept b"+5" and
+        # b"1_000". It raises ValueError for more digits than Python's limit for conversions.
         try:
             if value.isdigit():
                 self.retry = self.reconnection_time = int(value)
@@ -118,7 +119,7 @@ class FieldParser:
         self.flaws.add(ViolationCode.INVALID_RETRY, value, offset)
 
     def _add_unknown(self, lines: list[bytes], offset: int) -> None:
-        """Add flaws for lines whose field is unknown. Those beyond the capacity only count."""
+        """Add flaws for lines with an unknown field. Those beyond the capacity are only counted."""
         self.unknown_line_seen = True
         kept = lines[: self.flaws.capacity]
         rest = lines[len(kept) :]
@@ -132,17 +133,17 @@ class FieldParser:
         self.flaws.count(len(rest))
 
     def _add_line(self, line: bytes, offset: int) -> None:
-        # A brace is a sign of a payload whose `data:` was damaged or left out.
+        # A line with a brace is probably a payload whose `data:` was damaged or left out.
         loses = any_brace(line) is not None
         self.flaws.add(ViolationCode.UNKNOWN_FIELD, line, offset, loses_content=loses)
 
     def commit_id(self, offset: int) -> None:
-        """Make the `id` field of the frame, if it has one, the last event id."""
+        """Make the `id` field of the frame the last event id, if the frame has one."""
         if self._id is not None:
             self.last_event_id = self.flaws.decode(self._id, offset)
 
     def take(self) -> tuple[bytes, bytearray, int | None]:
-        """Return the name, the data and the retry of the frame, and drop its fields."""
+        """Remove and return the name, the data and the retry of the frame."""
         # "If the data buffer's last character is a U+000A LINE FEED (LF) character, then remove"
         del self.data[-1:]
         taken = self.name, self.data, self.retry

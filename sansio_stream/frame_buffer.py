@@ -1,12 +1,12 @@
-"""The receive buffer: bytes of a body in, the part of them that is whole out.
+"""The receive buffer: bytes of a body in, whole frames or whole lines of it out.
 
-Knows where a frame or a line may end, and nothing of what they mean.
+The buffer only searches for the ends of frames and lines. `framer` reads the frames and lines.
 
-Strategy: `feed` looks for the last blank line of what came, and no further. What precedes it is the
-text, which is read frame by frame. What follows it is the partial frame, a bytearray that grows in
-place. So every byte is searched once, and a chunk without a line end is only appended. Where CRs
-end lines, a blank line may be cut between two chunks in more than one way; then the text is
-everything up to the last line end instead.
+Strategy: `feed` searches the new chunk for its last blank line. The bytes up to this blank line are
+the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
+the partial frame, a bytearray that grows in place. So each byte is searched once, and a chunk
+without a line end is only appended. If lines end with CR, a chunk can end inside a blank line in
+several ways. To avoid these cases, the text then ends at the last line end instead.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ CR, LF = b"\r\n"
 
 
 class FrameBuffer:
-    """The received bytes, and how far they were read.
+    """The received bytes of a body, and the position up to which they were consumed.
 
-    Others read the attributes and call the methods. They never write.
+    Other modules read the attributes and call the methods, but never assign the attributes.
 
     Attributes:
-        base: where the text begins in the body.
-        text: bytes that are whole frames, or whole lines. Those before `pos` were consumed.
-        pos: the index in `text` of the first byte that was not consumed.
-        frames: how many frames with data were consumed.
-        frame_offset: where the last one begins in the body; None before the first.
-        frame_start: where the frame begins whose lines are being consumed; None between frames.
-        partial_limit: how many bytes of a partial frame may be held before somebody must look at
-            them, because of a limit; 0 while something waits to be looked at.
+        base: the offset of the text in the body.
+        text: whole frames, or whole lines. The bytes before `pos` are consumed.
+        pos: the index in `text` of the first byte that is not consumed.
+        frames: the number of consumed frames with data.
+        frame_offset: the offset of the last consumed frame in the body; None before the first.
+        frame_start: the offset of the frame whose lines are being consumed; None between frames.
+        partial_limit: if greater than 0, nothing has to be read, and a partial frame of up to that
+            many bytes exceeds no limit. 0 if something must be read or a limit must be checked.
 
     Args:
         limits: `event_bytes` and `total_bytes` apply.
@@ -45,12 +45,12 @@ class FrameBuffer:
     __slots__ = (
         "_by_lines",
         "_chunks",
+        "_excess",
         "_head",
         "_is_closed",
         "_limits",
         "_next_limit",
         "_partial",
-        "_refused",
         "_unread",
         "base",
         "frame_offset",
@@ -63,9 +63,9 @@ class FrameBuffer:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # The body in order: what was dropped (its length, and its first bytes while there was no
-        # frame), the text, the partial frame, the chunks that nobody has looked at (and their
-        # length), and the length of what exceeds the limit of the body.
+        # The body, in order: the dropped bytes (`base` counts them; before the first frame, `_head`
+        # keeps the first ones), `text`, the partial frame, the chunks that are not searched yet
+        # (`_unread` is their length), and the bytes beyond `total_bytes`, which are only counted.
         self.base = 0
         self._head = bytearray()
         self.text = b""
@@ -73,9 +73,9 @@ class FrameBuffer:
         self._partial = bytearray()
         self._chunks: deque[bytes] = deque()
         self._unread = 0
-        self._refused = 0
+        self._excess = 0
         self._is_closed = False
-        # Whether line ends must be looked at one by one, because a CR ended the text.
+        # Whether the next chunk may continue a line end or a frame whose lines were consumed.
         self._by_lines = False
         self.partial_limit: int = 0
         # The value of `partial_limit` once the text is consumed.
@@ -87,10 +87,10 @@ class FrameBuffer:
     # Receiving.
 
     def feed(self, data: bytes) -> bool:
-        """Add bytes. Return whether something must be looked at now."""
+        """Add bytes. Return whether there may be something to read, or a limit to check."""
         limit = self.partial_limit
         if limit and CR not in data:
-            # While a model writes nothing waits, and a chunk is a frame or a part of one.
+            # The usual case: the last frame was read, and the chunk is a frame or a part of one.
             partial = self._partial
             if LF not in data:
                 partial += data
@@ -99,7 +99,7 @@ class FrameBuffer:
                 del partial[len(partial) - len(data) :]
             elif not self._by_lines and len(partial) + len(data) <= limit:
                 if data.endswith(b"\n\n") and not partial:
-                    # As `_add_frames` does it. Without the calls a frame costs a tenth less.
+                    # Inlined from `_add_frames`: without the calls a frame costs a tenth less.
                     self.base += len(self.text)
                     self.text = data
                     self.pos = 0
@@ -117,7 +117,7 @@ class FrameBuffer:
         self.mark_pending()
         total = self._limits.total_bytes
         if total is not None and self.position + len(data) > total:
-            self._refused += self.position + len(data) - total
+            self._excess += self.position + len(data) - total
             data = data[: total - self.position]
         if not data:
             return
@@ -130,11 +130,11 @@ class FrameBuffer:
             self._unread += len(data)
 
     def _add(self, data: bytes) -> None:
-        """Put bytes behind a text that was consumed, and make a new text of what is whole then."""
+        """Add bytes after a consumed text, and make the whole frames or lines the new text."""
         if data[0] == LF and self.text.endswith(b"\r") and not self._partial:
-            # "CRLF, LF, or CR" end a line. A CR at the end of a chunk has ended its line already:
-            # to wait for the next chunk would hold back a finished event. The LF that follows
-            # belongs to the same line end.
+            # The standard: "CRLF, LF, or CR" end a line. A CR at the end of a chunk ends its line
+            # at once, because waiting for the next chunk would delay a finished event. So an LF
+            # that follows belongs to the same line end, and is dropped.
             self._set_text(data[:1])
             self._set_text(b"")
             data = data[1:]
@@ -150,8 +150,8 @@ class FrameBuffer:
         partial = self._partial
         end = data.rfind(b"\n\n") + 2
         if end == 1 and not (data.startswith(b"\n") and partial.endswith(b"\n")):
-            # Neither a blank line nor the rest of one. A bytearray grows in place: a line of 64 MB
-            # that comes in small chunks stays linear.
+            # No blank line ends here. A bytearray grows in place, so a line of 64 MB that comes in
+            # small chunks takes linear time.
             partial += data
             return
         text = data[:end]
@@ -179,44 +179,44 @@ class FrameBuffer:
         self.pos = 0
 
     def _keep_head(self, data: bytes) -> None:
-        """Keep the bytes that are dropped before the first frame, for messages."""
+        """Keep the first bytes that are dropped before the first frame, for error messages."""
         self._head += data[: max(0, EXCERPT_CHARACTERS - len(self._head))]
 
-    # Where things are, in bytes from the beginning of the body.
+    # Offsets, in bytes from the beginning of the body.
 
     @property
     def offset(self) -> int:
-        """Where the first byte is that was not consumed."""
+        """The offset of the first byte that is not consumed."""
         return self.base + self.pos
 
     @property
     def position(self) -> int:
-        """Where the received bytes end; never beyond the limit of the body."""
+        """The offset of the end of the received bytes, at most `Limits.total_bytes`."""
         return self.base + len(self.text) + len(self._partial) + self._unread
 
     @property
     def received(self) -> int:
-        """How many bytes were received, those beyond the limit too."""
-        return self.position + self._refused
+        """The number of received bytes, including those beyond `Limits.total_bytes`."""
+        return self.position + self._excess
 
     @property
     def start_of_frame(self) -> int:
-        """Where the partial frame begins, or where the next one will."""
+        """The offset of the frame that is being consumed, or else of the next byte."""
         return self.offset if self.frame_start is None else self.frame_start
 
     @property
     def head(self) -> bytes:
-        """The first bytes of a body without a frame, once all of it was consumed."""
+        """The first bytes of a body without frames. Valid once all of the body is consumed."""
         return (bytes(self._head) + self.text + self._partial)[:EXCERPT_CHARACTERS]
 
     def since(self, offset: int) -> bytes:
-        """Return the consumed bytes from a place on, or none if they came apart."""
+        """Return the consumed bytes from an offset on; b"" if `text` has only a part of them."""
         return self.text[offset - self.base : self.pos] if offset >= self.base else b""
 
     # Consuming.
 
     def advance(self, end: int) -> None:
-        """Consume a whole frame with data, which ends before the index `end` of the text."""
+        """Consume a whole frame with data, up to the index `end` of the text."""
         self.frame_offset = self.base + self.pos
         self.pos = end
         self.frames += 1
@@ -224,28 +224,28 @@ class FrameBuffer:
             self.partial_limit = self._next_limit
 
     def consume(self, end: int) -> None:
-        """Consume lines, which end before the index `end` of the text."""
+        """Consume lines, up to the index `end` of the text."""
         self.pos = end
 
     def begin_frame(self, offset: int) -> None:
-        """Note where a frame begins of which lines are consumed."""
+        """Set the offset of the frame whose lines are consumed from now on."""
         self.frame_start = offset
 
     def end_frame(self) -> None:
-        """Note that the frame ends of which lines were consumed."""
+        """End the frame whose lines were consumed, without counting it."""
         self.frame_start = None
 
     def give_frame(self, *, has_data: bool) -> None:
-        """Note the same of a frame that is given out. One without data is not counted."""
+        """End the frame whose lines were consumed. Count it if it has data."""
         self.frame_offset = self.start_of_frame
         self.frames += has_data
         self.frame_start = None
 
     def has_text(self) -> bool:
-        """Return whether there is text to consume.
+        """Return whether there is text to consume, after searching the waiting chunks for some.
 
-        Looks at chunks that wait. Where a frame that has not ended exceeds the limit, its lines are
-        the text, so that the limit is exceeded at the same byte for every way of cutting.
+        If a partial frame exceeds a limit, its whole lines become the text. So the framer finds the
+        excess at the same byte, however the body was cut into chunks.
         """
         while self.pos == len(self.text):
             if self._chunks:
@@ -258,12 +258,12 @@ class FrameBuffer:
 
     @property
     def is_too_long(self) -> bool:
-        """Whether the partial frame exceeds a limit, or the body does."""
+        """Whether the partial frame exceeds `event_bytes`, or the body `total_bytes`."""
         size = self.position - self.start_of_frame
-        return self._refused > 0 or size > self._limits.event_bytes
+        return self._excess > 0 or size > self._limits.event_bytes
 
     def take_lines(self) -> bool:
-        """Make text of the whole lines of the partial frame. Return whether there are any."""
+        """Move the whole lines of the partial frame to the text. Return whether there were any."""
         end = self._partial.rfind(b"\n") + 1
         if end:
             self._set_text(bytes(self._partial[:end]))
@@ -272,13 +272,13 @@ class FrameBuffer:
 
     @property
     def partial(self) -> bytes:
-        """The bytes that follow the text."""
+        """The bytes of the partial frame."""
         return bytes(self._partial)
 
     def partial_line(self) -> bytes | None:
-        """Return the line that has begun; None if it may become no more than a byte order mark.
+        """Return the partial line, without a byte order mark.
 
-        A byte order mark is dropped: it does not count.
+        None if it is only a byte order mark or a part of one. The mark counts towards no limit.
         """
         if self.offset == 0:
             if BOM.startswith(self._partial):
@@ -289,33 +289,33 @@ class FrameBuffer:
                 self._set_text(b"")
         return bytes(self._partial)
 
-    # What may be received without a look.
+    # The setting of `partial_limit`.
 
     def mark_drained(self) -> bool:
-        """Set `partial_limit`, if nothing waits to be looked at. Return whether nothing does."""
-        # The first bytes of a body are looked at: it may be no event stream.
+        """Set `partial_limit` if nothing has to be read. Return whether it is set."""
+        # The first bytes of a body must be read: it may not be an event stream.
         has_begun = self.frames > 0 or len(self._partial) > 0
         if self.pos == len(self.text) and not self._chunks and has_begun and not self._is_closed:
             limit = self._limits.event_bytes - (self.offset - self.start_of_frame)
             total = self._limits.total_bytes
             if total is not None:
                 limit = min(limit, total - self.offset)
-            if len(self._partial) <= limit and not self._refused:
+            if len(self._partial) <= limit and not self._excess:
                 self.partial_limit = limit
                 self._by_lines = self.frame_start is not None or self.text.endswith(b"\r")
         return self.partial_limit > 0
 
     def mark_pending(self) -> None:
-        """Note that something else waits to be looked at."""
+        """Set `partial_limit` to 0, because something else must be read."""
         self.partial_limit = self._next_limit = 0
 
     def close(self) -> None:
-        """Note that nothing more comes."""
+        """Record the end of the body. From now on `partial_limit` stays 0."""
         self._is_closed = True
         self.mark_pending()
 
     def discard(self) -> None:
-        """Consume everything without a look."""
+        """Consume all received bytes without reading them."""
         self.base = self.position
         self.text = b""
         self.pos = 0

@@ -1,16 +1,16 @@
-"""Framing: bytes in, frames of an event stream out, one at a time. Knows no JSON and no messages.
+"""Framing: bytes in, frames of an event stream out, one at a time. Does not decode JSON.
 
-The rules are those of the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream", "the
-standard" below. Bytes stay bytes until a frame is whole. Lines are cut at LF, CR and CRLF bytes
-only, so U+2028, U+0085 and vertical tabs inside JSON never end a line, and a character that was cut
-between two chunks is never decoded alone.
+The rules come from the WHATWG HTML standard, section 9.2.6 "Interpreting an event stream", which is
+called "the standard" below. Bytes are decoded only when a frame is whole, so a character that was
+cut between two chunks is never decoded in parts. Lines end at LF, CR and CRLF bytes only, so
+U+2028, U+0085 and vertical tabs inside JSON do not end a line.
 
-Strategy: one regular expression takes the usual frame, a name and one line of data, whole. Another
-one takes all lines up to the next blank one. A line at a time is read only where a limit is near,
-or a byte order mark. All three give the same frames.
+Strategy: there are three ways to read, and all give the same frames. One regular expression matches
+the usual frame whole: an event name and one line of data. Another one matches all lines up to the
+next blank line. Lines are read one by one only near a limit or at a possible byte order mark.
 
-Cost: linear in the bytes, for any way of cutting them. Memory: the chunks that were not looked at
-yet, and one frame, which `Limits.event_bytes` bounds.
+Cost: time linear in the bytes, however they are cut into chunks. Memory: the chunks that were not
+searched yet, and one frame of up to `Limits.event_bytes`.
 """
 
 from __future__ import annotations
@@ -34,26 +34,28 @@ LINES_AT_ONCE: Final = 16_384
 
 # A line and its end.
 whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
-# Lines that mean nothing: comments, and blank lines between frames.
+# Lines without effect: comments, and blank lines between frames.
 comments: Final = re.compile(rb"(?::[^\r\n]*+(?:\r\n|\n|\r))++").match
 idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
-# Lines that are not blank, and the blank one behind them. Of each line: all of it, its field, its
-# value. "If value starts with a U+0020 SPACE character, remove it from value."
+# `frame_lines` matches lines that are not blank, and the blank line after them if it is there.
+# `fields_of` returns for each line the line without its end, its field name and its value. "If
+# value starts with a U+0020 SPACE character, remove it from value."
 frame_lines: Final = re.compile(rb"((?:[^\r\n]++(?:\r\n|\n|\r))++)(\r\n|\n|\r)?+").match
 fields_of: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
-# Nearly every frame: a name, if there is one, one line of data, a blank line.
+# The form of nearly every frame: an optional event name, one line of data, a blank line.
 usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
 
 
 class Framer:
-    """Cuts a body into frames: `buffer.feed` takes bytes, `next_frame` gives frames.
+    """Cuts a body into frames: `buffer.feed` adds bytes, and `next_frame` returns frames.
 
-    Nothing is read before it is asked for, nor before its frame is whole. So everything here is as
-    of the last frame that was given, or of the end.
+    `feed` only stores bytes. `next_frame` reads them, up to the end of the frame that it returns.
+    So `last_event_id` and the other properties do not yet reflect any later frame.
 
     Attributes:
         buffer: the received bytes.
-        at_frame_start: whether no field of a partial frame was read, and no flaw waits.
+        at_frame_start: whether the next byte of the buffer begins a frame, and no flaw waits to be
+            reported.
 
     Args:
         limits: `event_bytes`, `total_bytes` and `violations` apply.
@@ -91,14 +93,15 @@ class Framer:
             if frame is not None:
                 return frame
         if buffer.is_too_long:
-            self._refuse()
+            self._raise_for_excess()
         self.at_frame_start = buffer.frame_start is None and not self._fields.flaws
         return None
 
     def finish(self) -> Frame | None:
-        """Return what is left of a frame without a blank line, or None. Call it once, at the end.
+        """Return the last frame if its blank line is missing, else None.
 
-        The standard discards such a frame. Here the caller decides. Its data may be cut anywhere.
+        Call it once, after the body. The standard discards such a frame. Here the caller decides,
+        because the frame may be whole. Its data may also be cut at any byte.
         """
         self.take_partial_lines()
         buffer = self.buffer
@@ -108,7 +111,7 @@ class Framer:
             return None
         begun = tail.removeprefix(BOM) if start == 0 else tail
         cut_field_name = begun != b"" and any(field.startswith(begun) for field in KNOWN_FIELDS)
-        # The end may have cut a number.
+        # A `retry` field without a number is no flaw here: the end may have cut the number off.
         cut_number = begun.partition(b":")[::2] in {(b"retry", b""), (b"retry", b" ")}
         if tail and not cut_field_name and not cut_number:
             self._take_content(tail, start)
@@ -117,25 +120,25 @@ class Framer:
         return self._frame_of_fields(buffer.position)
 
     def take_partial_lines(self) -> None:
-        """Read the whole lines of a frame that has no end: at the end of the body."""
+        """Read the whole lines of a frame that has no end. Call it after the body."""
         buffer = self.buffer
         while buffer.pos < len(buffer.text) or buffer.take_lines():
             if not self._skip_idle_lines():
                 self._take_lines()
 
     def take_flaws(self) -> tuple[tuple[LocatedFlaw, ...], int]:
-        """Return the flaws that no frame carried, and how many more there were. Forget them."""
+        """Remove and return the flaws that are in no frame, and the number of those not kept."""
         return self._fields.flaws.take()
 
     def discard(self) -> None:
-        """Consume everything without a look."""
+        """Consume all received bytes without reading them."""
         self.buffer.discard()
         self._fields.forget()
         self._fields.flaws.take()
 
     @property
     def is_other_content(self) -> bool:
-        """Whether no frame with data came, and some line was neither comment nor known field."""
+        """Whether the body has no frame with data yet, but a line with an unknown field."""
         return self._fields.unknown_line_seen and not self.buffer.frames
 
     @property
@@ -148,21 +151,24 @@ class Framer:
         """The last valid `retry`, in milliseconds, or None."""
         return self._fields.reconnection_time
 
-    # Reading: a frame at a time, some lines, or a line.
+    # Reading: a whole frame, several lines, or one line.
 
     def _take_usual_frame(self, usual: re.Match[bytes]) -> Frame | None:
         pos, end = usual.span()
         if end - pos > self._limits.event_bytes:
-            return self._take_line()  # one of its lines says where it is too long
+            return self._take_line()  # finds the line that exceeds the limit
         self.buffer.advance(end)
         name, data = usual.groups(b"")
         return self._frame(name, data, self.buffer.base + pos, end - pos)
 
     def _skip_idle_lines(self) -> bool:
-        """Skip the comments, and between frames the blank lines, that come next, in one step.
+        """Skip the next comments and, between frames, the next blank lines in one step.
 
-        Returns whether there were any. One at a time they cost 1 µs each, and 8 kB of gzip hold 8
-        million of them. Stops at the limit of an event: `_take_line` refuses a line beyond it.
+        One by one they would cost 1 µs each, and 8 kB of gzip can contain 8 million of them. Stops
+        at the limit of an event, so that `_take_line` raises for a line beyond it.
+
+        Returns:
+            Whether any line was skipped.
         """
         buffer = self.buffer
         if buffer.text[buffer.pos] not in IDLE_BEGINNINGS:
@@ -174,25 +180,28 @@ class Framer:
         return skipped is not None
 
     def _index_of_limit(self) -> int:
-        """Return the index in the text where the frame exceeds its limit."""
+        """Return the index in the text from which on the frame exceeds `event_bytes`."""
         return self.buffer.start_of_frame - self.buffer.base + self._limits.event_bytes
 
     def _take_lines(self) -> Frame | None:
-        """Read the lines that come next, and the blank one if it is there, in one step.
+        """Read the next lines, and the blank line after them if it is there, in one step.
 
-        One by one they cost 2 µs each. Stops at the limit of an event.
+        One by one the lines would cost 2 µs each. Stops at the limit of an event.
+
+        Returns:
+            The frame if the blank line ends a frame with data, else None.
         """
         buffer = self.buffer
         pos = buffer.pos
         lines = frame_lines(buffer.text, pos, min(self._index_of_limit(), pos + LINES_AT_ONCE))
-        # A byte order mark, a blank line, a long one, or one that goes beyond the limit.
+        # One line is read alone if it is blank or long, exceeds the limit, or may have a BOM.
         if lines is None or buffer.offset == 0:
             return self._take_line()
         start = buffer.start_of_frame
         buffer.begin_frame(start)
         end = lines.end()
         if not lines[2] and buffer.text.endswith(b"\r", 0, end):
-            end += buffer.text.startswith(b"\n", end)  # a line end that the limit has cut in two
+            end += buffer.text.startswith(b"\n", end)  # the match may have ended inside a CRLF
         buffer.consume(end)
         self._fields.parse(fields_of(lines[1]), start)
         if lines[2]:
@@ -202,17 +211,25 @@ class Framer:
     def _take_line(self) -> Frame | None:
         buffer = self.buffer
         line = whole_line(buffer.text, buffer.pos)
-        assert line is not None, "the text holds whole lines"
+        assert line is not None, "the text consists of whole lines"
         start = buffer.offset
         buffer.consume(line.end())
         return self._take_content(line[1], start)
 
     def _take_content(self, content: bytes, start: int) -> Frame | None:
-        """Read a line without its end, which begins at `start`."""
+        """Read one line.
+
+        Args:
+            content: the line without its line end.
+            start: its offset in the body.
+
+        Returns:
+            The frame if the line is blank and ends a frame with data, else None.
+        """
         if start == 0 and content.startswith(BOM):
             content = content[len(BOM) :]
             start = len(BOM)
-        # The line end counts as one byte: whether LF follows a CR may not be known yet.
+        # The line end counts as one byte: the LF after a CR may not have been received yet.
         self._check_size(start, start + len(content) + 1, content)
         if not content:
             return self._end_of_frame(start + 1)
@@ -225,13 +242,13 @@ class Framer:
         self._fields.parse(fields, self.buffer.start_of_frame)
         return None
 
-    # Giving.
+    # Making frames.
 
     def _end_of_frame(self, end: int) -> Frame | None:
         if self._fields.has_data:
             return self._frame_of_fields(end)
         # "If the data buffer is an empty string, set the data buffer and the event type buffer to
-        # the empty string and return." The id has been committed all the same.
+        # the empty string and return." The standard sets the last event ID before this step.
         self._fields.commit_id(self.buffer.start_of_frame)
         self._fields.forget()
         self.buffer.end_frame()
@@ -266,8 +283,8 @@ class Framer:
 
     # Limits.
 
-    def _refuse(self) -> None:
-        """Raise for the line that has begun, if it is too long already, or for the body."""
+    def _raise_for_excess(self) -> None:
+        """Raise LimitError if the partial line is too long, or if the body is."""
         buffer = self.buffer
         line = buffer.partial_line()
         if line is not None:
@@ -282,10 +299,15 @@ class Framer:
             )
 
     def _check_size(self, line_start: int, end: int, line: bytes) -> None:
-        """Raise if a frame that reaches `end`, or a line outside of frames, is too long.
+        """Raise LimitError if a frame, or a line between frames, exceeds `event_bytes`.
 
-        The excerpt begins at the line that exceeds the limit, and stops at the limit: it is the
-        same for every way of cutting.
+        The excerpt begins at the line that exceeds the limit and ends at the limit. So it is the
+        same however the body was cut into chunks.
+
+        Args:
+            line_start: the offset of the line in the body.
+            end: the offset of the end of the line.
+            line: the line, or as much of it as was received.
         """
         maximum = self._limits.event_bytes
         begun = self.buffer.frame_start
@@ -304,12 +326,12 @@ class Framer:
 
 
 def without_cut_character(data: bytes) -> bytes:
-    """Return bytes without the beginning of a character that the end of the body has cut off."""
+    """Return bytes without an incomplete UTF-8 character at their end."""
     for length in range(1, min(3, len(data)) + 1):
         byte = data[-length]
         if byte < 0x80:  # ASCII
             break
-        if byte >= 0xC0:  # the first byte of a character says how many it has
+        if byte >= 0xC0:  # the first byte of a character, which encodes its length
             needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
             return data[:-length] if length < needed and byte < 0xF5 else data
     return data

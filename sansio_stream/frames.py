@@ -1,6 +1,7 @@
-"""What a framing gives: frames, and the flaws of their bytes.
+"""The result of a framing: frames, and the flaws of their bytes.
 
-The machine knows a framing only as a `FrameSource`. `Framer` is the one for event streams.
+The machine uses a framing through the protocol `FrameSource` only. `framer.Framer` implements it
+for event streams.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Frame:
-    """What stands between two blank lines and has data.
+    """The fields between two blank lines. `next_frame` returns only frames with a `data` field.
 
     Attributes:
-        name: the `event` field, "" if there is none.
-        data: the `data` lines, joined by LF.
-        offset: where its first field begins in the body, in bytes.
-        size: its length in bytes up to the end mark.
+        name: the `event` field; "" if there is none.
+        data: the values of the `data` lines, joined by LF. U+FFFD replaces bytes that are not
+            UTF-8.
+        offset: the offset of its first field in the body, in bytes.
+        size: its length in bytes, including the blank line.
         id: the last event id.
         retry: the last valid `retry` field of the frame, in milliseconds, or None.
-        flaws: what was wrong with it, or with lines before it that gave no frame.
-        uncounted: how many more flaws there were than are kept.
-        sent: the data as it was sent if not all of it is UTF-8, else b"". In `data` U+FFFD stands
-            for what is not UTF-8.
+        flaws: the flaws of the frame, and those of lines before it that gave no frame.
+        uncounted: the number of further flaws, which were not kept.
+        sent: the bytes of the data if they are not UTF-8, else b"".
     """
 
     name: str
@@ -45,46 +46,51 @@ class Frame:
 
 
 class FrameSource(Protocol):
-    """What the machine asks of a framing. `Framer` is the one for event streams.
+    """The interface of a framing. `Framer` is the implementation for event streams.
 
-    Another framing gives the frames of its own wire format, with the payload as `data`.
+    Another framing would return the frames of its own wire format, with the payload as `data`.
+
+    Attributes:
+        buffer: the received bytes.
     """
 
     buffer: FrameBuffer
 
     @property
     def at_frame_start(self) -> bool:
-        """Whether the next byte of the buffer begins a frame, and no flaw waits for it."""
-        ...
+        """Whether the next byte of the buffer begins a frame, and no flaw waits to be reported."""
 
     @property
     def is_other_content(self) -> bool:
-        """Whether the body has no frame, and something in it is of another format."""
-        ...
+        """Whether the body has no frame yet, but has lines of another format."""
 
     def next_frame(self) -> Frame | None:
         """Return the next whole frame with data; None if more bytes are needed."""
         ...
 
     def finish(self) -> Frame | None:
-        """Return what is left of a frame without its end, once, at the end of the body."""
-        ...
+        """Return the last frame if its end is missing, else None. Call it once, after the body."""
 
     def take_flaws(self) -> tuple[tuple[LocatedFlaw, ...], int]:
-        """Return the flaws that no frame carried, and how many more there were. Forget them."""
-        ...
+        """Remove and return the flaws that are in no frame, and the number of those not kept."""
 
     def discard(self) -> None:
-        """Consume everything without a look."""
-        ...
+        """Consume all received bytes without reading them."""
 
 
 class FlawBuffer:
-    """The flaws that wait for the next frame: the first ones kept, the others counted.
+    """The flaws that the next frame will have: the first ones are kept, the others only counted.
 
-    The number of those that are kept is bounded for the whole body, because lines that give no
-    frame could go on for ever. One is always kept: with a limit of 0 violations it is still counted
-    correctly. The first of a frame that loses content is kept, too: the verdict depends on it.
+    The number of kept flaws is bounded for the whole body, because a body may consist of endless
+    lines that give no frame. Two kinds of flaws are always kept. The first flaw of the body is kept
+    even if `Limits.violations` is 0, so that the count is right. The first flaw of a frame that
+    loses content is kept because the verdict depends on it.
+
+    Attributes:
+        capacity: how many more flaws are kept.
+
+    Args:
+        limits: `violations` applies.
     """
 
     __slots__ = ("_flaws", "_has_loss", "_uncounted", "capacity")
@@ -93,16 +99,15 @@ class FlawBuffer:
         self._flaws: list[LocatedFlaw] = []
         self._uncounted = 0
         self._has_loss = False
-        # How many more flaws are kept.
         self.capacity = max(1, limits.violations)
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether there is a flaw, kept or only counted."""
         return bool(self._flaws) or self._uncounted > 0
 
     @property
     def has_loss(self) -> bool:
-        """Whether one of those that wait loses content."""
+        """Whether a flaw that was not taken yet loses content."""
         return self._has_loss
 
     def add(
@@ -114,7 +119,15 @@ class FlawBuffer:
         loses_content: bool = False,
         is_kept: bool = False,
     ) -> None:
-        """Add a flaw with the beginning of the bytes that it is about; with `is_kept` always."""
+        """Add a flaw.
+
+        Args:
+            code: the violation.
+            piece: the bytes that it is about. Their beginning becomes the excerpt.
+            offset: the offset of their frame in the body.
+            loses_content: whether content is lost by it.
+            is_kept: whether the flaw is kept even if there is no capacity.
+        """
         is_first_loss = loses_content and not self._has_loss
         if not self.capacity and not is_kept and not is_first_loss:
             self._uncounted += 1
@@ -125,7 +138,7 @@ class FlawBuffer:
         self._flaws.append(LocatedFlaw(code, text, offset, loses_content))
 
     def decode(self, value: bytes | bytearray, offset: int, *, is_kept: bool = False) -> str:
-        """Return bytes as text, and add a flaw where they are not UTF-8."""
+        """Return bytes as text. If they are not UTF-8, replace the faults and add one flaw."""
         try:
             return value.decode()
         except UnicodeDecodeError as error:
@@ -139,7 +152,7 @@ class FlawBuffer:
         self._uncounted += more
 
     def take(self) -> tuple[tuple[LocatedFlaw, ...], int]:
-        """Return the flaws, and how many more there were. Forget them."""
+        """Remove and return the flaws, and the number of those not kept."""
         flaws, uncounted = tuple(self._flaws), self._uncounted
         self._flaws, self._uncounted, self._has_loss = [], 0, False
         return flaws, uncounted

@@ -1,4 +1,4 @@
-"""What was received, in its order: bytes and payloads in, frames and payloads out."""
+"""The inbox: received bytes and payloads in, frames and payloads out in the same order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class EofStage(enum.Enum):
-    """What comes at the end of the body, one after the other."""
+    """The last steps of reading a body, in their order. `Inbox.next` returns each of them once."""
 
-    PARTIAL_FRAME = "what is left of a frame without its blank line"
-    VERDICT = "the verdict"
+    PARTIAL_FRAME = "read the last frame if its blank line is missing"
+    VERDICT = "set the verdict"
 
 
 class Inbox:
@@ -26,10 +26,10 @@ class Inbox:
 
     Attributes:
         framer: cuts the body into frames.
-        buffer: its bytes.
+        buffer: the buffer of the framer, with the received bytes.
 
     Args:
-        limits: those of the framer.
+        limits: the limits of the framer.
     """
 
     __slots__ = ("_frameless", "_payload_number", "_waiting", "buffer", "framer")
@@ -37,36 +37,37 @@ class Inbox:
     def __init__(self, limits: Limits) -> None:
         self.framer: FrameSource = Framer(limits)
         self.buffer = self.framer.buffer
-        # What follows the bytes in the buffer.
+        # Received after the bytes in the buffer. Bytes come here only after a payload, because the
+        # buffer would return their frames before the payload.
         self._waiting: deque[bytes | Payload | EofStage] = deque()
-        # How many things have a number beside the frames that the buffer counts; and the number of
-        # the last payload.
+        # The buffer counts frames with data. `_frameless` counts what else has a number: payloads,
+        # and a last frame without data. `_payload_number` is the number of the last payload.
         self._frameless = 0
         self._payload_number = 0
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes of the body. Return whether something must be looked at."""
+        """Add bytes of the body. Return whether there may be something to read."""
         if self._waiting:
             self._waiting.append(data)
             return True
         return self.buffer.feed(data)
 
     def receive_payload(self, payload: Payload) -> None:
-        """Take a payload without a frame."""
+        """Add a payload that has no frame."""
         self._waiting.append(payload)
         self.buffer.mark_pending()
 
     def close(self) -> None:
-        """Note the end of the body."""
+        """Record the end of the body."""
         self.buffer.close()
         self._waiting.extend(EofStage)
 
     def is_drained(self) -> bool:
-        """Return whether nothing waits to be looked at."""
+        """Return whether there is nothing to read. Sets the buffer's `partial_limit` if so."""
         return not self._waiting and self.buffer.mark_drained()
 
     def next(self) -> Frame | Payload | EofStage | None:
-        """Return what comes next; None if more must be received.
+        """Return the next frame, payload or stage of the end; None if more must be received.
 
         Raises:
             LimitError: a frame or the body exceeds its limit.
@@ -79,19 +80,23 @@ class Inbox:
                     self._payload_number = self.number
                 return received
             self.buffer.feed(received)
-            self.buffer.mark_pending()  # new bytes must wait for the rest of the inbox
+            self.buffer.mark_pending()  # later bytes must come after the rest of `_waiting`
         return frame
 
     def finish(self) -> Frame | None:
         """Return what is left of a frame without its blank line, at the end of the body."""
         before = self.buffer.frames
+        """Return the last frame if its blank line is missing, else None. Call it after the body."""
         frame = self.framer.finish()
         if frame is not None:
             self._frameless += self.buffer.frames == before  # the buffer counts frames with data
         return frame
 
     def discard(self) -> None:
-        """Drop everything, and note the end of the body. It still counts as received."""
+        """Drop everything that was not read, and record the end of the body.
+
+        The dropped bytes still count in `bytes_received`.
+        """
         for received in self._waiting:
             if isinstance(received, bytes):
                 self.buffer.feed(received)
@@ -101,16 +106,16 @@ class Inbox:
 
     @property
     def bytes_received(self) -> int:
-        """How many bytes were received."""
+        """The number of received bytes."""
         waiting = sum(len(each) for each in self._waiting if isinstance(each, bytes))
         return self.buffer.received + waiting
 
     @property
     def number(self) -> int:
-        """The number of the last frame or payload."""
+        """The number of the frame or payload that was read last; 0 before the first."""
         return self.buffer.frames + self._frameless
 
     @property
     def byte_offset(self) -> int | None:
-        """Where that frame begins in the body; None for a payload."""
+        """The offset in the body of the frame with that number; None for a payload."""
         return None if self._payload_number == self.number else self.buffer.frame_offset

@@ -1,7 +1,8 @@
-"""The state machine: bytes in; typed events and an evolving snapshot out.
+"""The state machine: bytes in, typed events and an evolving snapshot out.
 
-The public class only. What a frame, an event, a legal order, a fold and a verdict are, the other
-modules say.
+This module has only the public class. It delegates to four private parts: `inbox.Inbox` stores what
+was received, `reader.EventReader` reads events from it, `snapshot.Fold` has the message, and
+`outcome.Outcome` has the violations and the verdict.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["StreamMachine"]
 
 
 class StreamMachine:
-    """One stream of the Anthropic Messages API: give it bytes, take events, look at the message.
+    """One stream of the Anthropic Messages API: feed it bytes, take events, read the message.
 
         machine = StreamMachine()
         for chunk in chunks:
@@ -37,18 +38,21 @@ class StreamMachine:
             ...
         message = machine.final_message()        # raises if there is no whole message
 
-    Nothing that was received is lost: an iterator may be dropped and another goes on. How the bytes
-    are cut never matters. Only `APIError`s leave the machine, RuntimeError for a call out of order,
-    TypeError for a wrong argument. A machine can be pickled and deep-copied at any time and goes on
-    the same. It is not thread-safe.
+    The result does not depend on how the body is cut into chunks. Nothing that was received is
+    lost: if you drop an iterator before its end, the next one returns the remaining events. A
+    machine can be pickled and deep-copied at any time; the copy continues like the original. It is
+    not thread-safe.
+
+    The machine raises only `APIError`s, RuntimeError for a call in the wrong order, and TypeError
+    for an argument of a wrong type.
 
     Args:
         strict: make every violation fatal, and accept no message without `message_stop`.
-        limits: what a peer may make us hold.
-        partial_strings: whether `partial_input` shows the beginning of a string that is not
-            finished.
-        fast_path: whether frames that are like the one before may be recognised by their bytes. It
-            changes nothing but the time; to switch it off is for tests and for doubt.
+        limits: limits on the memory that a peer can make the machine use.
+        partial_strings: whether `partial_input` has the beginning of an unfinished string.
+        fast_path: whether frames may be recognised by comparing their bytes with a template. This
+            saves time and changes no result. Switch it off for tests, or to exclude it as the
+            cause of a problem.
     """
 
     def __init__(
@@ -72,54 +76,67 @@ class StreamMachine:
     # Receiving.
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[MessageStreamEvent]:
-        """Take bytes of the body, and return an iterator of the events that are whole now.
+        """Add bytes of the body, and return an iterator of the events that are whole now.
 
-        The bytes are taken at once, the iterator decodes as it goes. Where nothing is whole it may
-        be empty for good, so take from the newest. No bytes add nothing, but what is left is
-        returned.
+        The bytes are stored immediately. The iterator decodes one event at each `next()`. If no
+        event is whole, the iterator may stay empty even after later calls, so use the iterator of
+        the last call. Empty bytes add nothing; their iterator returns the remaining events.
 
         Raises:
-            ProtocolError: from the iterator that reaches the fault, after every event that came
-                before; and at the call ever after. The snapshot stays readable.
-            RuntimeError: after the end.
-            TypeError: for anything but bytes.
+            ProtocolError: the stream is broken, or exceeds a limit. The iterator raises it when it
+                reaches the fault, after every event before it. Every later call raises it again.
+                The snapshot stays readable.
+            RuntimeError: the end of the stream was received before.
+            TypeError: the argument is not a bytes-like object.
         """
         buffer = self._buffer
         if buffer.partial_limit and type(data) is bytes:
-            # Nothing waits, neither here nor there.
+            # The limit is 0 after an error, after the end and while anything is left to read, so
+            # these need no check here.
             return self._reader.events() if buffer.feed(data) else NOTHING
         check_type(data, bytes, bytearray, memoryview)
-        self._refuse_if_over("data")
+        self._check_not_ended("receive_data")
         return self._reader.events() if self._inbox.receive(bytes(data)) else NOTHING
 
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
-        """Take one payload that a source hands out as a mapping; return an iterator of the events.
+        """Add one payload as a mapping, and return an iterator of the events that are whole now.
 
-        The same as `receive_data`, without the framing. The payload is not copied: leave it
-        unchanged.
+        Use it for a source whose transport is not an event stream. Otherwise it does the same as
+        `receive_data`. The payload is not copied, so do not change it.
+
+        Raises:
+            ProtocolError: as `receive_data` does.
+            RuntimeError: the end of the stream was received before.
+            TypeError: the payload is not a mapping, or a part of it is not JSON.
         """
         check_type(payload, Mapping)
-        self._refuse_if_over("an event")
+        self._check_not_ended("receive_event")
         self._inbox.receive_payload(measured(payload, self._limits))
         return self._reader.events()
 
     def receive_eof(self) -> Iterator[MessageStreamEvent]:
-        """Note the end of the body, and return an iterator of what is left. A second end is
-        ignored.
+        """Signal the end of the body, and return an iterator of the remaining events.
 
-        A last frame whose blank line is missing is delivered if its JSON is whole. The verdict
-        falls when the iterator has come to its end; it is never a reason to raise.
+        A second end is ignored.
+
+        If the blank line of the last frame is missing, its event is returned if its JSON is whole.
+        The iterator sets the verdict when it is exhausted. It raises no error because of a verdict.
+
+        Raises:
+            ProtocolError: as `receive_data` does.
         """
         self._outcome.raise_if_failed()
         return self._end(None)
 
     def connection_lost(self, exc: BaseException | None = None) -> Iterator[MessageStreamEvent]:
-        """Note that the connection broke, and return an iterator of what is left, as `receive_eof`
-        does.
+        """Signal a broken connection, and return an iterator of the remaining events.
 
-        Of the exception its `repr` is kept, for the message of IncompleteMessageError. Made to be
-        called where an exception is being handled: after a fatal error it does not raise it again,
-        there is just nothing left.
+        Does the same as `receive_eof`, with two differences. It keeps the `repr` of the exception
+        for the message of IncompleteMessageError. And after a fatal error it returns an empty
+        iterator instead of raising, so that it can be called in an `except` block.
+
+        Args:
+            exc: the exception that broke the connection, if there is one.
         """
         return NOTHING if self._outcome.fatal is not None else self._end(exc)
 
@@ -131,81 +148,85 @@ class StreamMachine:
                 self._outcome.lost_connection(exc)
         return self._reader.events()
 
-    def _refuse_if_over(self, what: str) -> None:
+    def _check_not_ended(self, method: str) -> None:
         self._outcome.raise_if_failed()
         if self._ended:
-            raise RuntimeError(f"{what} after the end of the stream")
+            raise RuntimeError(f"{method} was called after the end of the stream")
 
-    # Looking.
+    # Reading the state. All of these are as of the event taken last, except `bytes_received`.
 
     @property
     def snapshot(self) -> Message | None:
-        """The message as of the event just taken, None before message_start. Immutable.
+        """The message as of the event taken last; None before message_start. Immutable.
 
-        Cost: nothing while nobody looks; else the blocks that grew since the last look are joined.
-        A text grows in place where the snapshot before was let go, and is copied where it is kept.
+        Cost: none for events after which it is not read. Reading it joins the texts that have grown
+        since the last read. If you have dropped the snapshot before, a text grows in place;
+        otherwise it is copied.
         """
         return self._fold.snapshot()
 
     def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with that wire index as of the event just taken, or None.
+        """Return the newest block with this index on the wire, or None.
 
-        Cheaper than `snapshot`, and right where indexes have gaps: `snapshot.content[event.index]`
-        is not.
+        Cheaper than `snapshot`, and correct if the indexes have gaps. `snapshot.content[index]` is
+        then another block.
         """
         return self._fold.block(index)
 
     @property
     def state(self) -> State:
-        """Where the stream is, as of the event just taken."""
+        """The state of the stream."""
         return self._fold.state
 
     @property
     def verdict(self) -> Verdict:
-        """How the stream ended; PENDING until the end was taken. It changes once, or never."""
+        """How the stream ended; PENDING until its end was taken. It changes at most once."""
         return self._outcome.verdict
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """What was tolerated, as of the event just taken: the first `Limits.violations` of it."""
+        """The first `Limits.violations` violations."""
         return self._outcome.log.kept
 
     @property
     def violation_count(self) -> int:
-        """How many violations there were in all."""
+        """The number of all violations, including those that `violations` does not keep."""
         return self._outcome.log.count
 
     @property
     def first_loss(self) -> Violation | None:
         """The first violation by which content of the message was lost, or None.
 
-        Known also where `violations` was full before. With one, the verdict is never COMPLETE.
+        It is kept even if `violations` was full before. After it the verdict is never COMPLETE.
         """
         return self._outcome.log.first_loss
 
     @property
     def error(self) -> ErrorEvent | ProtocolError | None:
-        """What ended the stream: the server's error event or the fatal error; None for neither."""
+        """The server's error event or the fatal error that ended the stream, or None."""
         return self._outcome.error_event or self._outcome.fatal
 
     @property
     def bytes_received(self) -> int:
-        """How many bytes were given to `receive_data`; moves on receipt."""
+        """The number of bytes that `receive_data` has received, whether they were read or not."""
         return self._inbox.bytes_received
 
     @property
     def events_taken(self) -> int:
-        """How many events iterators have returned."""
+        """The number of events that the iterators have returned."""
         return self._reader.events_taken
 
     @property
     def event_number(self) -> int:
-        """Which frame with data, or payload, was looked at last, from 1; skipped ones count."""
+        """The number of the frame with data, or of the payload, that was read last, from 1.
+
+        Frames and payloads that gave no event count too.
+        """
         return self._inbox.number
 
     @property
     def byte_offset(self) -> int | None:
-        """Where that frame begins in the body; None for a payload."""
+        """The offset in the body of the frame with that number, in bytes; None for a payload."""
         return self._inbox.byte_offset
 
     def __repr__(self) -> str:
@@ -216,17 +237,17 @@ class StreamMachine:
         )
 
     def final_message(self) -> Message:
-        """Return the whole message, after taking whatever was received.
+        """Return the whole message. First takes all remaining events.
 
         Raises:
-            IncompleteMessageError: the end has not been seen, the message was cut, content of it
-                was lost (`first_loss` says which), or there is none; in strict mode also where
+            IncompleteMessageError: the stream has not ended, the message was cut, some of its
+                content was lost (see `first_loss`), or there is no message. In strict mode also if
                 `message_stop` is missing.
-            APIStatusError: the server sent an error; of the class of its equivalent status.
-            ProtocolError: the stream is broken: the latched error again.
-            NotAnEventStreamError: the body was something else.
+            APIStatusError: the server sent an error. The class is that of the equivalent status.
+            ProtocolError: the stream is broken. This is a copy of the error raised before.
+            NotAnEventStreamError: the body is not an event stream.
         """
-        # What is fatal is raised again below, unless the message was complete before it came.
+        # A fatal error is raised below, unless the message was complete before it.
         with contextlib.suppress(ProtocolError):
             deque(self._reader.events(), maxlen=0)
         message = self.snapshot

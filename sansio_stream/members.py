@@ -1,7 +1,7 @@
-"""The members of a message beside its content: message_start and message_deltas in, message out.
+"""The members of a message except its content: message_start and message_deltas in, message out.
 
-Strategy: what changes is kept apart until somebody looks, because a copy of the message costs as
-much as it has members.
+Strategy: changes are collected in dicts, and the message is copied only when it is read. A copy
+costs time for each member of the message, so a copy at each message_delta would be wasted.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from .message import ContentBlock, Message
 
 FALLING: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-"""The counters that never fall to 0 by themselves."""
+"""The counters of input tokens. A total that was above 0 is 0 again only after a compaction."""
 
 
 class GrowingMembers:
-    """The members as of the last event.
+    """The members of a message, except its content, as of the last event.
 
     Attributes:
         start: the message as message_start sent it.
-        size: the bytes of all message_deltas.
+        size: the size of all message_deltas on the wire, in bytes.
     """
 
     __slots__ = ("_changes", "_usage", "_wire_changes", "size", "start")
@@ -33,21 +33,22 @@ class GrowingMembers:
     def __init__(self, start: Message) -> None:
         self.start = start
         self.size = 0
-        # By member: values of typed members, and what is on the wire for others.
+        # The new values by member: decoded ones of typed members, and wire values of the others.
         self._changes: dict[str, Any] = {}
         self._wire_changes: dict[str, Any] = {}
         if start.stop_reason == "":
             self._changes["stop_reason"] = None
-        # The usage of all message_deltas, merged; None while they had none.
+        # The usage of message_start, updated by each message_delta; None if no message_delta had
+        # a usage.
         self._usage: dict[str, Any] | None = None
 
     @property
     def stop_reason(self) -> str | None:
-        """The stop reason; None for an empty one."""
+        """The stop reason; None if there is none or if it is empty."""
         return self._changes.get("stop_reason", self.start.stop_reason) or None
 
     def message(self, content: tuple[ContentBlock, ...]) -> Message:
-        """Return the message with this content."""
+        """Return the message with this content and all changes."""
         changes = dict(self._changes)
         if content:
             changes["content"] = content
@@ -61,10 +62,14 @@ class GrowingMembers:
         self._changes[member] = value
 
     def amend(self, event: MessageDeltaEvent, size: int) -> None:
-        """Merge a message_delta of so many bytes.
+        """Merge a message_delta into the members.
 
-        A value replaces the value before, and null changes nothing. Only a null of `stop_details`
-        counts: a refusal may be taken back.
+        A value replaces the value before. A null changes nothing, except a null `stop_details`,
+        which removes the details: a server may withdraw a refusal.
+
+        Args:
+            event: the message_delta.
+            size: the size of its frame or payload on the wire, in bytes.
         """
         self.size += size
         delta = event.delta
@@ -83,8 +88,8 @@ class GrowingMembers:
         elif delta.stop_details is not None:
             self._wire_changes.pop("stop_details", None)
         self._changes.update((name, value) for name, value in values.items() if value is not None)
-        # Totals replace the totals before. They are never added, and 0 is a value. Unknown counters
-        # are kept. They are decoded when somebody looks.
+        # The counters are totals, so a new value replaces the value before and is never added. 0 is
+        # a value. Unknown counters are kept. `message` decodes them.
         usage = usage_of(event)
         invalid = wrong_types(usage)
         counts = {
@@ -97,16 +102,16 @@ class GrowingMembers:
             self._usage.update(counts)
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Whether a counter of input tokens falls to 0 without `iterations` that explain it."""
+        """Return whether a counter of input tokens falls to 0, and no `iterations` explain it."""
         if usage.iterations is not None:
             return False
         return any(getattr(usage, name) == 0 and (self._counter(name) or 0) > 0 for name in FALLING)
 
     def _counter(self, name: str) -> int | None:
-        """Return a counter of the usage; None if it was not sent."""
+        """Return a counter of the usage; None if it was not sent or is not an int."""
         if self._usage is None:
             count: int | None = getattr(self.start.usage, name)
             return count
-        # A member that message_start sent with another type was not replaced, maybe.
+        # `_usage` may still have a value of a wrong type from message_start.
         value = self._usage.get(name)
         return value if type(value) is int else None

@@ -1,4 +1,4 @@
-"""How a stream goes: what was tolerated, what ended it, and its verdict."""
+"""The outcome of a stream: its violations, the error that ended it, and its verdict."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Outcome:
 
     Attributes:
         strict: whether every violation is fatal.
-        verdict: how the stream ended; PENDING until then. It changes once.
+        verdict: how the stream ended; PENDING until it has ended. It changes once.
         log: the violations.
         error_event: the server's error event, or None.
-        fatal: the latched error, or None. It is never raised itself, only copies of it.
-        connection_error: the text of the exception that broke the connection, or None.
+        fatal: the error that `latch` stored, or None. Only copies of it are raised.
+        connection_error: the repr of the exception that broke the connection, or None.
 
     Args:
         limits: `violations` applies.
@@ -65,7 +65,18 @@ class Outcome:
     # Violations.
 
     def note(self, flaw: LocatedFlaw, event_number: int) -> bool:
-        """Record a violation, or in strict mode raise it. Return whether content was lost by it."""
+        """Record a violation, or in strict mode raise it instead.
+
+        Args:
+            flaw: the violation.
+            event_number: the number of the frame or payload.
+
+        Returns:
+            Whether content of the message was lost by it.
+
+        Raises:
+            ProtocolError: in strict mode, unless the code is one that is never fatal.
+        """
         if self.strict and flaw.code.is_fatal_if_strict:
             raise ProtocolError(
                 flaw.code.meaning, code=flaw.code, byte_offset=flaw.offset, raw=flaw.excerpt
@@ -73,55 +84,64 @@ class Outcome:
         return self.record(flaw, event_number)
 
     def record(self, flaw: LocatedFlaw, event_number: int) -> bool:
-        """Record a violation. Return whether content was lost by it."""
+        """Record a violation. Return whether content of the message was lost by it."""
         if flaw.loses_content and self.verdict is not Verdict.PENDING:
-            # What follows the end of the message is not part of it.
+            # The message has ended, so the content of this event is not part of it.
             flaw = flaw._replace(loses_content=False)
         self._blank_lines_are_missing |= flaw.code is ViolationCode.MISSING_BLANK_LINE
         self.log.add(flaw, event_number)
         return flaw.loses_content
 
     def needs_excerpt(self, *, loses_content: bool) -> bool:
-        """Whether the next violation will be kept or raised, and not only counted."""
+        """Return whether the next violation will be kept or raised, and not only counted."""
         return self.strict or self.log.keeps_one_more(loses_content=loses_content)
 
     def count(self, *, loses_content: bool) -> bool:
-        """Count a violation that is not kept. Return whether content was lost by it."""
+        """Count a violation that is not kept. Return whether the message lost content by it."""
         self.log.count_more(1)
         return loses_content and self.verdict is Verdict.PENDING
 
     # The end.
 
     def stop(self, *, has_lost: bool) -> None:
-        """Note message_stop."""
+        """Set the verdict of a message_stop: DAMAGED if content was lost, else COMPLETE."""
         self.verdict = Verdict.DAMAGED if has_lost else Verdict.COMPLETE
 
     def server_error(self, event: ErrorEvent) -> None:
-        """Note an error event."""
+        """Store the server's error event, and set the verdict ERRORED."""
         self.verdict = Verdict.ERRORED
         self.error_event = event
 
     def lost_connection(self, exc: BaseException) -> None:
-        """Note what broke the connection. Only its text is kept."""
+        """Store the repr of the exception that broke the connection, and not the exception."""
         self.connection_error = shown(exc)
 
     def end(self, verdict: Verdict, *, has_lost: bool) -> None:
-        """Note the end of the body, and the verdict that it gives if there is none before."""
+        """Set the verdict of the end of the body, unless the stream has a verdict already.
+
+        Args:
+            verdict: the verdict of the end, from `verdict_of_end`.
+            has_lost: whether content was lost. Then a verdict in `ENDED` becomes DAMAGED.
+        """
         if self.verdict is Verdict.PENDING:
             is_damaged = has_lost and verdict in ENDED
             self.verdict = Verdict.DAMAGED if is_damaged else verdict
 
     def latch(self, error: ProtocolError) -> None:
-        """Note a fatal error, which already has its context."""
+        """Store a copy of a fatal error, which `in_context` has completed."""
         self.fatal = copy_for_raise(error)
 
     def break_off(self) -> None:
-        """Note that a fatal error ends the stream."""
+        """Set the verdict BROKEN after a fatal error, unless the stream has a verdict already."""
         if self.verdict is Verdict.PENDING:
             self.verdict = Verdict.BROKEN
 
     def raise_if_failed(self) -> None:
-        """Raise a copy of the latched error, if there is one."""
+        """Raise a copy of the latched error, if there is one.
+
+        Raises:
+            ProtocolError: the copy.
+        """
         if self.fatal is not None:
             raise copy_for_raise(self.fatal)
 
@@ -136,24 +156,32 @@ class Outcome:
     def in_context(
         self, error: AnyAPIError, message: Message | None, *, has_content: bool
     ) -> AnyAPIError:
-        """Set the attributes that every APIError has. Return the error."""
+        """Set the attributes that every APIError has, and return the error.
+
+        Args:
+            error: the error to change.
+            message: the message so far, or None.
+            has_content: whether the message has a content block.
+        """
         return error.annotate(
             partial_message=message, verdict=self.verdict, content_emitted=has_content
         )
 
     def failure(self, head: bytes) -> APIError:
-        """Return the exception that says why there is no final message, without its context.
+        """Return the exception that explains why there is no final message.
+
+        The caller completes it with `in_context`.
 
         Args:
-            head: the first bytes of a body that is no event stream.
+            head: the first bytes of the body, for a body that is not an event stream.
         """
         if self.verdict is Verdict.ERRORED and self.error_event is not None:
             return status_error_of(self.error_event)
         if self.verdict is Verdict.NOT_AN_EVENT_STREAM:
             text = head.decode("utf-8", "replace")
             return NotAnEventStreamError(
-                f"{self.verdict.value}: {text[:80]!r} (`check_response` says more if it is called"
-                " before with the status and the headers)",
+                f"{self.verdict.value}: {text[:80]!r} (for the cause, call `check_response` with"
+                " the status and the headers before reading the body)",
                 raw=text,
             )
         loss = self.log.first_loss if self.verdict is Verdict.DAMAGED else None
@@ -172,18 +200,22 @@ VERDICTS: Final[dict[State, Verdict]] = {
     State.OPEN: Verdict.TRUNCATED,
     State.CLOSING: Verdict.UNTERMINATED,
 }
-"""The verdict of a body that ends in a state, if there is none before and nothing was lost."""
+"""For each state, the verdict of a body that ends in it, if no content was lost. In the other
+states, the stream has a verdict before the body ends.
+"""
 
 ENDED: Final = (Verdict.UNTERMINATED, Verdict.EMPTY)
-"""The verdicts of an end that become DAMAGED if content was lost."""
+"""The verdicts of `verdict_of_end` that become DAMAGED if content was lost."""
 
 
 def verdict_of_end(state: State, *, is_whole: bool) -> Verdict:
-    """Return the verdict of a body that ends in a state; PENDING if the state has one already.
+    """Return the verdict of a body that ends in a state.
+
+    PENDING if a stream in this state already has a verdict.
 
     Args:
-        state: where the stream is.
-        is_whole: whether all blocks have stopped, and no content was cut.
+        state: the state of the stream.
+        is_whole: whether all blocks have stopped, and the last frame did not cut content.
     """
     verdict = VERDICTS.get(state, Verdict.PENDING)
     return Verdict.TRUNCATED if verdict is Verdict.UNTERMINATED and not is_whole else verdict
@@ -209,8 +241,8 @@ def status_error_of(event: ErrorEvent) -> APIStatusError:
 
 
 def shown(exc: BaseException) -> str:
-    """Return the repr of a foreign exception, or of its class where that fails."""
+    """Return the repr of an exception, or the repr of its class if `repr` raises."""
     try:
         return repr(exc)
-    except Exception:  # noqa: BLE001  (it is not ours, and it is being handled)
+    except Exception:  # noqa: BLE001  (`__repr__` of a foreign class may raise anything)
         return repr(type(exc))

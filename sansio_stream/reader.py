@@ -1,9 +1,22 @@
-"""The loop: received bytes and payloads in, events out, each read, judged and folded when it is
-asked for.
+"""The reader: received bytes and payloads in, events out.
 
-Strategy: one rule gives laziness, exact snapshots, leftovers, the place of an error, and pickling
-in mid-stream together. Bytes are only buffered when they are received. A frame is read, judged and
-folded when `next()` asks for its event, and no iterator holds state of its own.
+Strategy: received bytes are only stored. A frame is decoded, checked by `transitions.decide` and
+folded into the message only when `next()` is called for its event. No iterator has state of its
+own. This has five consequences:
+
+* an event that is never taken costs only the memory of its bytes;
+* the snapshot is exactly as of the last event taken;
+* events that one iterator did not return are returned by the next one;
+* an error is raised after all events before it;
+* the machine can be pickled between any two events.
+
+Decoding on receipt instead would need a queue of events, and a snapshot for each of them.
+
+The steps for a frame are, in this order: `Inbox.next` returns it, `reading.read_frame` decodes it,
+`transitions.decide` decides what to do with its event, `Fold.check_limits` compares the sizes with
+the limits, and `Fold.apply` folds the event. `Outcome.note` records the violations, both those of
+decoding and those of the decision. On the fast path, `DeltaTemplate.read` and `GrowingBlock.append`
+replace all these steps.
 """
 
 from __future__ import annotations
@@ -58,14 +71,14 @@ if TYPE_CHECKING:
     from .reading import EventSource
     from .snapshot import Fold
 
-Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 NOTHING: Final[Iterator[Any]] = iter(())
-"""What is returned if nothing can be whole: an iterator that is always empty."""
+"""An iterator that is always empty, for calls after which no event can be whole."""
 
 MANY_FRAGMENTS: Final = 256
-"""How many pieces of a text are kept before they are joined. In pieces of 12 characters a character
-takes 5.8 bytes, and 1.1 in one piece.
+"""The number of fragments of a text after which they are joined. A character takes 5.8 bytes in
+fragments of 12 characters, and 1.1 bytes in one string.
 """
 
 
@@ -73,11 +86,11 @@ class EventReader:
     """Reads the events of one stream.
 
     Args:
-        limits: what a peer may make us hold.
-        inbox: what was received.
+        limits: the limits of the stream.
+        inbox: the received bytes and payloads. The reader consumes them.
         fold: the message. The reader folds events into it.
-        outcome: the violations and the verdict. The reader reports to it.
-        fast_path: whether frames may be recognised by their bytes.
+        outcome: the violations and the verdict. The reader adds to them.
+        fast_path: whether to use the fast path and the shortcut for pings.
     """
 
     __slots__ = (
@@ -90,7 +103,7 @@ class EventReader:
         "_outcome",
         "_takes_pings",
         "_uses_fast_path",
-        "_withheld",
+        "_without_event",
     )
 
     def __init__(
@@ -100,34 +113,33 @@ class EventReader:
         self._inbox = inbox
         self._fold = fold
         self._outcome = outcome
-        # The next delta by its bytes, and the block that it grows; None for none.
+        # The template of the next delta, and the block that it grows; None without a template.
         self._next_delta: tuple[DeltaTemplate, GrowingBlock] | None = None
         self._uses_fast_path = fast_path
         self._learn_attempts = MAX_LEARN_ATTEMPTS
         self._takes_pings = fast_path and len(PING) <= limits.event_bytes and limits.depth > 0
-        # How many frames and payloads gave no event.
-        self._withheld = 0
-        # Whether the last frame was cut and belongs to a content event.
+        # The number of frames and payloads that gave no event.
+        self._without_event = 0
+        # Whether the last frame was cut and has the name of a content event.
         self._content_was_cut = False
 
     @property
     def events_taken(self) -> int:
-        """How many events iterators have returned."""
-        return self._inbox.number - self._withheld
-
-    # Taking: one event at a time, each judged, recorded and folded before it is returned.
+        """The number of events that the iterators have returned."""
+        return self._inbox.number - self._without_event
 
     def events(self) -> Iterator[MessageStreamEvent]:
-        """Return the events of what was received, each read when it is asked for.
+        """Return an iterator that reads one event at each `next()`.
 
-        Nothing is kept in local variables from one event to the next: another iterator may go on.
+        It keeps no state in local variables between two events, because another iterator may read
+        the next one.
         """
         framer, buffer = self._inbox.framer, self._inbox.buffer
         event_bytes, block_bytes = self._limits.event_bytes, self._limits.block_bytes
         if self._next_delta is not None and len(self._next_delta[1].run) > MANY_FRAGMENTS:
             self._next_delta[1].join_run()
         while True:
-            # The fast path. Any doubt leaves it: what follows reads every frame.
+            # The fast path. It breaks for any other frame, which `_next_event` reads.
             while framer.at_frame_start and self._next_delta is not None:
                 template, block = self._next_delta
                 pos = buffer.pos
@@ -141,7 +153,7 @@ class EventReader:
                 buffer.advance(end)
                 block.append(text, size)
                 yield event
-                if buffer.partial_limit:
+                if buffer.partial_limit:  # `advance` sets it when nothing is left to read
                     return
             other = self._next_event()
             if other is None:
@@ -149,24 +161,28 @@ class EventReader:
             yield other
 
     def _next_event(self) -> MessageStreamEvent | None:
-        """Return the next event, or None if nothing is left. Latches what it raises."""
+        """Return the next event, or None if nothing is left.
+
+        Raises:
+            ProtocolError: a fatal error. It is latched: later calls raise a copy.
+        """
         buffer = self._inbox.buffer
         if (
             self._takes_pings
             and buffer.text.startswith(PING, buffer.pos)
             and self._inbox.framer.at_frame_start
         ):
-            # As the API writes it. It is legal everywhere, and changes nothing.
+            # A ping as the API writes it. It is legal in every state, and changes nothing.
             buffer.advance(buffer.pos + len(PING))
             return PingEvent()
         if self._inbox.is_drained():
             return None
         self._outcome.raise_if_failed()
         try:
-            return self._next_admitted()
+            return self._next_decoded()
         except ProtocolError as error:
             self._fail(error)
-            # What is latched is never raised itself: it would keep the frames of the caller.
+            # The latched error is never raised: its traceback would keep the caller's frames alive.
             raise copy_for_raise(error) from None
 
     def _fail(self, error: ProtocolError) -> None:
@@ -178,8 +194,8 @@ class EventReader:
         message, has_content = self._fold.snapshot(), self._fold.has_content
         self._outcome.latch(self._outcome.in_context(error, message, has_content=has_content))
 
-    def _next_admitted(self) -> MessageStreamEvent | None:
-        """Return the next event that is not kept out of the message, or None if nothing is left."""
+    def _next_decoded(self) -> MessageStreamEvent | None:
+        """Return the next event that is not ignored, or None if nothing is left."""
         event: MessageStreamEvent | None = None
         while event is None:
             source = self._framed(self._inbox.next)
@@ -193,27 +209,27 @@ class EventReader:
                 self._conclude()
         return event
 
-    def _framed(self, give: Callable[[], Given]) -> Given:
-        """Return what `give` returns. Report the flaws that wait if it exceeds a limit."""
+    def _reporting_flaws(self, read: Callable[[], Result]) -> Result:
+        """Return what `read` returns. If it raises LimitError, report the earlier flaws first."""
         try:
-            return give()
+            return read()
         except LimitError as error:
             self._report(*self._inbox.framer.take_flaws())
             error.annotate(event_number=self._inbox.number + 1)
             raise
 
     def _take_partial_frame(self) -> MessageStreamEvent | None:
-        """Read a last frame without its blank line. If it is whole it counts, else it was cut."""
-        frame = self._framed(self._inbox.finish)
+        """Read a last frame without its blank line. If its data was cut, it gives no event."""
+        frame = self._reporting_flaws(self._inbox.finish)
         if frame is None:
             return None
         if is_whole(frame, self._limits):
             end = LocatedFlaw(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
-            return self._admit(attrs.evolve(frame, flaws=(*frame.flaws, end)))
-        self._withheld += 1
+            return self._decode_and_fold(attrs.evolve(frame, flaws=(*frame.flaws, end)))
+        self._without_event += 1
         self._report_at_the_end(frame.flaws, frame.uncounted)
         self._content_was_cut = names_content(frame)
-        # Never fatal, even if strict: the verdict says that the frame was cut.
+        # Not fatal, even in strict mode: the verdict already shows that the body was cut.
         codes = [ViolationCode.CUT_FRAME]
         if len(payloads_in(frame.data, self._limits)) > 1:
             codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
@@ -240,20 +256,21 @@ class EventReader:
 
     def _report_at_the_end(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> None:
         if self._is_other_content:
-            # Not even fatal in strict mode: the verdict says that the lines are not fields, and no
-            # message lost them.
+            # Not fatal, even in strict mode: the verdict already shows that the body is not an
+            # event stream. No message began, so no content was lost.
             for flaw in flaws:
                 self._outcome.record(flaw._replace(loses_content=False), self._inbox.number)
             self._outcome.log.count_more(uncounted)
         else:
             self._report(flaws, uncounted)
 
-    def _admit(self, source: EventSource) -> MessageStreamEvent | None:
+    def _decode_and_fold(self, source: EventSource) -> MessageStreamEvent | None:
         """Read a frame or a payload, record its violations, and fold its event.
 
-        Returns the event, None if it is kept out of the message.
+        Returns:
+            The event; None if there is none or if it is ignored.
         """
-        self._withheld += 1
+        self._without_event += 1  # until the event is returned, because anything below may raise
         tolerated = self._outcome.log.count
         loses = False
         if isinstance(source, Payload):
@@ -277,29 +294,28 @@ class EventReader:
             if loses:
                 self._fold.lose(event)
             return None
-        # A block that begins exists only after `apply`. One that stops must know before.
-        if loses and not isinstance(event, BEGINNINGS):
+        # A block that begins exists only after `apply`. A block that stops must be marked before.
+        if loses and not isinstance(event, STARTS_BLOCKS):
             self._fold.lose(event)
         event = self._fold.apply(event, decision.state, source.size)
-        if loses and isinstance(event, BEGINNINGS):
+        if loses and isinstance(event, STARTS_BLOCKS):
             self._fold.lose(event)
         if self._uses_fast_path:
             is_clean = self._outcome.log.count == tolerated and not isinstance(source, Payload)
-            self._expect_more(event, source.offset if is_clean else None)
+            self._update_template(event, source.offset if is_clean else None)
         if isinstance(event, MessageStopEvent):
             self._outcome.stop(has_lost=self._fold.has_lost)
         elif isinstance(event, ErrorEvent):
             self._outcome.server_error(event)
-        self._withheld -= 1
+        self._without_event -= 1
         return event
 
-    def _expect_more(self, event: MessageStreamEvent, offset: int | None) -> None:
-        """Set the template of the next delta, after an event that may have changed what the present
-        one relies on.
+    def _update_template(self, event: MessageStreamEvent, offset: int | None) -> None:
+        """Set or drop the template of the next delta, after an event that was decoded and folded.
 
         Args:
-            event: what was folded.
-            offset: where its frame begins, if there was no violation; else None.
+            event: the event.
+            offset: the offset of its frame; None for a payload or if there was a violation.
         """
         template: DeltaTemplate | None = None
         if isinstance(event, ContentBlockDeltaEvent):
@@ -320,28 +336,30 @@ class EventReader:
             self._next_delta = template, self._fold.running(template.index, template.member)
 
     def _read_flawed(self, frame: Frame) -> tuple[Reading, bool]:
-        """Read a frame with flaws, and record them.
+        """Read a frame that has flaws, and record them.
 
-        Returns what the frame stands for, and whether bytes that are not UTF-8 are a loss.
+        Returns:
+            The reading of the frame, and whether content was lost by one of the flaws.
         """
         flaws = frame.flaws
         try:
             reading = read_frame(frame, self._limits)
             if frame.sent and loses_by_replacement(frame, reading[0], self._limits):
-                # The data is decoded last, so its flaw is the last one.
+                # The framer decodes the data last, so the flaw of the data is the last of its code.
                 codes = [flaw.code for flaw in flaws]
                 last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
                 lost = flaws[last]._replace(loses_content=True)
                 flaws = (*flaws[:last], lost, *flaws[last + 1 :])
         finally:
-            # Before the violations of the event, and before an error about the frame.
+            # The flaws come before the violations of the event, and before an error of the reading.
             loses = self._report(flaws, frame.uncounted)
         return reading, loses
 
     def _report(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> bool:
         """Record flaws of the framer. Return whether their frame lost content.
 
-        A line whose field is unknown may belong to any event: then all inputs may be incomplete.
+        A line with an unknown field is reported with the next frame but may belong to any event.
+        If it loses content, every open input may be incomplete.
         """
         loses = False
         for flaw in flaws:
@@ -350,17 +368,17 @@ class EventReader:
                     self._fold.lose(None)
                 else:
                     loses = True
-        # After the loop: if the first one is fatal, none was tolerated.
+        # After the loop: if the first flaw is fatal, the others must not be counted as tolerated.
         self._outcome.log.count_more(uncounted)
         return loses
 
     def _note_of(self, source: EventSource, code: ViolationCode, loses_content: bool) -> bool:
-        """Record a violation of a whole frame. Return whether content was lost by it."""
-        # The excerpt is made only if it is kept.
+        """Record a violation of a frame or payload. Return whether content was lost by it."""
+        # `flaw_of` makes an excerpt, which would be wasted if the violation is only counted.
         if self._outcome.needs_excerpt(loses_content=loses_content):
             return self._outcome.note(flaw_of(source, code, loses_content), self._inbox.number)
         return self._outcome.count(loses_content=loses_content)
 
 
-BEGINNINGS: Final = (MessageStartEvent, ContentBlockStartEvent)
-"""The events with which blocks begin."""
+STARTS_BLOCKS: Final = (MessageStartEvent, ContentBlockStartEvent)
+"""The events that add blocks to the message."""

@@ -1,13 +1,13 @@
-"""Fold: the events so far in, the message as of the last one out.
+"""Fold: events in, the message as of the last one out.
 
-The fold owns the state of the stream, the message and its blocks. `transitions.decide` looks at it
-(`MessageView`) and says what is done with an event; `apply` folds an event that was admitted. How a
-block grows is in `blocks`.
+`Fold` owns the state of the stream, the message and its blocks. `transitions.decide` reads it (as a
+`MessageView`) and decides whether an event is folded. `Fold.apply` then folds the event. The module
+`blocks` has the code for one block, and `members` the code for the other members of the message.
 
-Strategy: the snapshot does not change between two events. So it is built when somebody looks, and
-kept until the next change. An event that nobody looks at costs a constant. A snapshot joins the
-fragments of the blocks that have grown, and copies the members of the message if a message_delta
-has changed one.
+Strategy: the snapshot does not change between two events. So it is built when it is read, and the
+same object is returned until the next change. Folding an event takes constant time if the snapshot
+is not read. Building a snapshot joins the fragments of the blocks that have grown. It copies the
+members of the message only if a message_delta has changed one.
 """
 
 from __future__ import annotations
@@ -42,28 +42,29 @@ if TYPE_CHECKING:
     from .message import Message
 
 
-APART: Final = (PingEvent, ErrorEvent, UnknownEvent)
-"""The events that change nothing of the message."""
+WITHOUT_CHANGE: Final = (PingEvent, ErrorEvent, UnknownEvent)
+"""The events that do not change the message."""
 
 
 class Fold:
-    """The message as of the last event that was applied.
+    """The message as of the last event that was folded.
 
     Attributes:
-        state: where the stream is.
-        message_id: the id of the message; None before it began, and where it has none.
-        next_index: the index that a new block should have.
+        state: the state of the stream.
+        message_id: the id of the message; None if it has none or has not begun.
+        next_index: the index that the next block should have.
         open_blocks: how many blocks have not stopped.
         tool_ids: the ids of the tool calls.
         has_lost: whether content of the message was lost.
 
     Args:
-        limits: `blocks` and `block_bytes` apply, and `depth` to tool inputs.
-        partial_strings: whether `partial_input` shows the beginning of a cut string.
+        limits: `blocks` and `block_bytes` apply to the message, `depth` to the tool inputs.
+        partial_strings: whether `partial_input` has the beginning of an unfinished string.
     """
 
     __slots__ = (
         "_blocks",
+        "_in_latest",
         "_latest",
         "_limits",
         "_lost_indexes",
@@ -88,15 +89,15 @@ class Fold:
         self.message_id: str | None = None
         self._members: GrowingMembers | None = None
         self._template: CopyTemplate[Message] | None = None
-        # All blocks, ordered by (index, arrival), and the newest of each index.
+        # All blocks, ordered by index and then by arrival; and the newest block of each index.
         self._blocks: list[GrowingBlock] = []
         self._newest: dict[int, GrowingBlock] = {}
         self.next_index = 0
         self.open_blocks = 0
         # The open blocks whose input may still become complete.
         self._open_inputs: set[GrowingBlock] = set()
-        # The indexes for which a piece of an input was lost while no block was open there: it may
-        # belong to the one that starts there later.
+        # The indexes at which a piece of an input was lost while no block was open there. The piece
+        # may belong to the block that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
         # The block that texts are appended to, which keeps the last snapshot; without one it is
@@ -107,18 +108,21 @@ class Fold:
 
     @property
     def has_content(self) -> bool:
-        """Whether a content block was delivered."""
+        """Whether the message has a content block."""
         return bool(self._blocks)
 
     @property
     def is_finished(self) -> bool:
-        """Whether every block has stopped; the last one may be open where max_tokens has cut it."""
+        """Whether every block has stopped, except a last one that max_tokens has cut."""
         if self.open_blocks == 1 and self.stop_reason == "max_tokens":
             return not self._blocks[-1].is_stopped
         return self.open_blocks == 0
 
     def snapshot(self) -> Message | None:
-        """Return the message as of now, None before it began; one object until the next change."""
+        """Return the current message; None before message_start.
+
+        The object is the same until the next change.
+        """
         if self._members is None:
             return None
         running = self._running
@@ -145,42 +149,55 @@ class Fold:
             self._running.keep(None)
 
     def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with that index as of now, or None."""
+        """Return the current value of the newest block with this index, or None."""
         block = self._newest.get(index)
         return None if block is None else block.block()
 
     def running(self, index: int, member: str) -> GrowingBlock:
-        """Return the newest block with that index, which must be there, to `append` to a member."""
-        self._forget_snapshot()
+        """Prepare the newest block with this index for calls of its `append`, and return it.
+
+        Args:
+            index: the index of a block that exists.
+            member: the text to which `append` adds.
+        """
+        self._latest = None
         self._running = block = self._newest[index]
         block.begin_run(member)
         return block
 
     def find(self, index: int) -> GrowingBlock | None:
-        """Return the newest block with that index, or None."""
+        """Return the `GrowingBlock` of the newest block with this index, or None."""
         return self._newest.get(index)
 
     @property
     def _begun(self) -> GrowingMembers:
-        assert self._members is not None, "the table admits nothing of a message before its start"
+        assert self._members is not None, "the table ignores these events before message_start"
         return self._members
 
     @property
     def stop_reason(self) -> str | None:
-        """The stop reason as of now; None for an empty one."""
+        """The current stop reason; None if there is none or if it is empty."""
         return self._begun.stop_reason
 
     @property
     def has_tool_use(self) -> bool:
-        """Whether a block is a call of a client tool."""
+        """Whether the message has a call of a client tool."""
         return any(isinstance(block.start, ToolUseBlock) for block in self._blocks)
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Whether a counter of input tokens falls to 0 without a reason."""
+        """Return whether a counter of input tokens falls to 0, and no `iterations` explain it."""
         return self._begun.counters_fall(usage)
 
     def check_limits(self, event: MessageStreamEvent, source: EventSource) -> None:
-        """Raise LimitError if the message would be too large with an event folded into it."""
+        """Check that the message would not exceed a limit with this event folded into it.
+
+        Args:
+            event: an event for which `decide` returned APPLY.
+            source: its frame or payload.
+
+        Raises:
+            LimitError: the message would exceed `Limits.blocks` or `Limits.block_bytes`.
+        """
         match event:
             case ContentBlockDeltaEvent(index=index):
                 self._check_size(self._newest[index].size, source)
@@ -196,7 +213,7 @@ class Fold:
 
     def _check_size(self, size: int, source: EventSource) -> None:
         if size + source.size > self._limits.block_bytes:
-            sentence = "a content block, or what changes the message, is larger than {} bytes"
+            sentence = "a content block, or all message_deltas together, exceed {} bytes"
             raise limit_error_of(source, sentence, "block_bytes", self._limits.block_bytes)
 
     def _check_blocks(self, count: int, source: EventSource) -> None:
@@ -209,13 +226,19 @@ class Fold:
     def apply(
         self, event: MessageStreamEvent, state: State | None, size: int
     ) -> MessageStreamEvent:
-        """Fold an event that was admitted, and go on in `state` (None: stay).
+        """Fold an event for which `decide` returned APPLY.
 
-        Returns the event. A block that stops, and a message that stops, are in it. A message that
-        stops is complete, unless it `has_lost` something.
+        Args:
+            event: the event.
+            state: the next state; None if the state stays.
+            size: the size of its frame or payload on the wire, in bytes.
+
+        Returns:
+            The event. A content_block_stop has the whole block in it, and a message_stop the whole
+            message. This message is `complete`, unless it `has_lost` content.
         """
         self.state = state or self.state
-        if isinstance(event, APART):
+        if isinstance(event, WITHOUT_CHANGE):
             return event
         self._forget_snapshot()
         if not isinstance(event, ContentBlockDeltaEvent):
@@ -245,16 +268,24 @@ class Fold:
         return event
 
     def fail(self) -> None:
-        """End the stream: what was received broke the protocol."""
+        """Set the state FAILED, after a fatal error."""
         self.state = State.FAILED
 
     def lose(self, event: MessageStreamEvent | None) -> None:
-        """Note that content was lost: by an event, or by bytes that gave none (None). A tool input
-        that may have been part of it is never complete.
+        """Record that content was lost, and mark the tool inputs that may lack a piece of it.
 
-        A piece of an input that belongs to no open block may belong to any, and to the next one
-        that starts at its index. Of the blocks that came with a message_start nobody knows which
-        one has lost something.
+        A marked input is never complete. Which inputs are marked depends on the event:
+
+        * a content_block_delta: the input of its block. If that is not an open block with an input,
+          and the delta may be a piece of an input, then all open inputs are marked too. If no block
+          is open at the index, so is the input of each block that starts there later;
+        * a content_block_start: the input of the block with its index;
+        * a message_start: all inputs in its content, because the loss cannot be assigned to one;
+        * a message_delta, or an unknown event that cannot hold an input: none;
+        * any other event, or None: all open inputs.
+
+        Args:
+            event: the event whose content was lost; None if the lost bytes gave no event.
         """
         self._forget_snapshot()
         self.has_lost = True
@@ -275,7 +306,7 @@ class Fold:
                     self._newest[index].lose_input()
                 return
             case MessageStartEvent(message=message):
-                # A second one is kept out, and has no block here.
+                # A second message_start was ignored, so none of its blocks is here.
                 is_first = self._members is not None and message is self._members.start
                 for each in self._blocks if is_first else ():
                     each.lose_input()

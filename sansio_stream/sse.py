@@ -1,4 +1,4 @@
-"""Server-sent events alone: a decoder and an encoder for any event stream. Knows no messages."""
+"""Server-sent events: a decoder and an encoder for any event stream, with any data."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class ServerSentEvent:
     """One event of an event stream.
 
     Attributes:
-        event: its type; "message" where the stream names none.
-        data: its `data` lines, joined by LF.
-        id: the last event id at that moment; it persists from event to event.
-        retry: the last valid `retry` inside this event, in milliseconds, or None.
-        is_named: whether the stream names the type. It tells `event: message` from no `event:`
-            line, which are the same event by the standard; so it is not compared.
+        event: its type; "message" if it has no `event` field.
+        data: the values of its `data` lines, joined by LF.
+        id: the last event id as of this event. An event without an `id` field has the one before.
+        retry: the last valid `retry` of this event, in milliseconds, or None.
+        is_named: whether the event has a non-empty `event` field. `event: message` and no `event`
+            field mean the same event by the standard, so comparisons ignore this attribute.
     """
 
     event: str = "message"
@@ -43,11 +43,11 @@ class ServerSentEvent:
 
 
 class SSEDecoder:
-    """A decoder for any event stream, by the letter of the standard.
+    """A decoder for any event stream, which follows the standard exactly.
 
-    Feed it raw bytes as they come, never lines. `receive_data` takes the bytes at once and returns
-    an iterator of the events; iterators hold no state of their own, so one may be dropped and
-    another goes on.
+    Feed it the bytes of the body in chunks of any size. Do not split the body into lines.
+    `receive_data` stores the bytes immediately and returns an iterator of the events. The iterators
+    have no state. If you drop one before its end, the next one returns the remaining events.
 
     Args:
         limits: `event_bytes`, `total_bytes` and `violations` apply.
@@ -61,24 +61,28 @@ class SSEDecoder:
         self._log = ViolationLog(self._limits)
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[ServerSentEvent]:
-        """Take bytes and return an iterator of the events that are whole now.
+        """Add bytes, and return an iterator of the events that are whole now.
 
         Raises:
-            LimitError: from the iterator, after the events before it; and at every later call.
-            RuntimeError: after `receive_eof`.
+            LimitError: an event or the body exceeds its limit. The iterator raises it, after the
+                events before the excess. Every later call raises it again.
+            RuntimeError: `receive_eof` was called before.
+            TypeError: the argument is not a bytes-like object.
         """
         self._raise_if_failed()
         if self._ended:
-            raise RuntimeError("data after the end of the stream")
+            raise RuntimeError("receive_data was called after the end of the stream")
         check_type(data, bytes, bytearray, memoryview)
         self._framer.buffer.feed(bytes(data))
         return self._take()
 
     def receive_eof(self) -> Iterator[ServerSentEvent]:
-        """Note the end, and return an iterator of the events that were not taken yet.
+        """Signal the end of the stream, and return an iterator of the events not taken yet.
 
-        An event without its blank line is discarded. A second end is ignored. Raises LimitError
-        as `receive_data` does.
+        An event without its blank line is discarded. A second call is allowed.
+
+        Raises:
+            LimitError: as `receive_data` does.
         """
         self._raise_if_failed()
         self._ended = True
@@ -86,7 +90,10 @@ class SSEDecoder:
 
     @property
     def last_event_id(self) -> str:
-        """What a reconnecting client would send: the id as of the last blank line looked at."""
+        """The last event id, as of the last blank line that was read.
+
+        A client that reconnects sends it as `Last-Event-ID`.
+        """
         return self._framer.last_event_id
 
     @property
@@ -96,14 +103,15 @@ class SSEDecoder:
 
     @property
     def violations(self) -> tuple[Violation, ...]:
-        """What was wrong with the bytes so far: the first `Limits.violations` faults. A line that
-        gives no event is reported with the next one, or at the end.
+        """The first `Limits.violations` violations so far.
+
+        The violations of lines that give no event are reported with the next event, or at the end.
         """
         return self._log.kept
 
     @property
     def violation_count(self) -> int:
-        """How many there were in all."""
+        """The number of all violations so far."""
         return self._log.count
 
     def _raise_if_failed(self) -> None:
@@ -140,26 +148,30 @@ class SSEDecoder:
 
 
 def encode_sse(event: ServerSentEvent) -> bytes:
-    """Return the frame of one event, blank line included.
+    """Return the frame of one event, including its blank line. Decoding it gives an equal event.
 
-    Decoding it gives the event again. Raises ValueError for what the format cannot hold: an empty
-    `event`, a line end in `event` or `id`, a CR in `data`, a NUL in `id`, a negative `retry`, a
-    lone surrogate.
+    Raises:
+        ValueError: the format cannot express the event: an empty `event`, a line end in `event` or
+            `id`, a CR in `data`, a NUL in `id`, a negative `retry`, or a lone surrogate.
     """
     if not event.event:
-        raise ValueError("an event stream cannot hold an event without a type")
+        raise ValueError("the `event` of a ServerSentEvent must not be empty")
     name = event.event if event.is_named else ""
     return encode_frame(name, event.data, event.id, event.retry)
 
 
 def encode_frame(name: str, data: str, id: str = "", retry: int | None = None) -> bytes:
-    """Return a frame; with the name "" it has no `event` field. Raises as `encode_sse` does."""
+    """Return a frame, including its blank line. If the name is "", it has no `event` field.
+
+    Raises:
+        ValueError: as `encode_sse` does.
+    """
     if "\r" in data:
-        raise ValueError("an event stream cannot hold a carriage return in data")
+        raise ValueError("the `data` of an event must not have a carriage return")
     if any(character in name + id for character in "\r\n") or "\0" in id:
-        raise ValueError("an event stream cannot hold a line end in event or id, nor NUL in id")
+        raise ValueError("the `event` and the `id` must not have a line end, nor the `id` a NUL")
     if retry is not None and retry < 0:
-        raise ValueError("retry is a number of milliseconds, from 0")
+        raise ValueError("`retry` must be a number of milliseconds, 0 or more")
     lines: list[str] = []
     if name:
         lines.append(f"event: {name}")
@@ -172,9 +184,10 @@ def encode_frame(name: str, data: str, id: str = "", retry: int | None = None) -
 
 
 def is_event_stream(content_type: str | None) -> bool:
-    """Whether a Content-Type header names an event stream; parameters and case do not matter.
+    """Return whether a Content-Type header names an event stream. Ignores parameters and case.
 
-    Of a list the last type counts, as in Fetch's "extract a MIME type": proxies append one.
+    In a comma-separated list the last valid type wins, as in Fetch's "extract a MIME type":
+    proxies may append a type.
     """
     types = [entry.partition(";")[0].strip().lower() for entry in (content_type or "").split(",")]
     valid = [name for name in types if "/" in name and name != "*/*"]

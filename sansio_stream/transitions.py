@@ -1,20 +1,20 @@
-"""Legality: which event may come when, and what happens if it does not.
+"""Legality: which events are legal in which state, and what happens to an illegal event.
 
-`decide` answers once for an event: from a table of events and states, and from rules about the
-blocks of the message. It changes nothing. The message gives it a view of itself (`MessageView`),
-and moves to the state of the decision when the event is folded.
+`decide` is called once for each decoded event. It looks the event up in a table of steps and
+states, and then applies the rules about the blocks of the message. It reads the message through the
+protocol `MessageView` and changes nothing. The caller folds the event and sets the new state.
 
-The rows of the table are steps: what an event means for the order of the stream. The columns are
-states. A cell is one of
+A row of the table is a step: the event's role in the order of the stream. A column is a state. A
+cell is one of
 
-* `goto(STATE)`: the event counts, and the stream goes on in that state;
-* `tolerate(CODE)`: the event counts, the state stays, and a violation is recorded;
-* `ignore(CODE)`: the event is kept out of the message, and a violation is recorded;
-* `abort(code, sentence)`: the stream is broken;
-* `__`: this cannot happen.
+* `goto(STATE)`: the event is folded, and `STATE` is the next state;
+* `tolerate(CODE)`: the event is folded, the state stays, and a violation is recorded;
+* `ignore(CODE)`: the event is not folded, and a violation is recorded;
+* `abort(code, sentence)`: the stream fails with a ProtocolError;
+* `__`: the step cannot occur in this state.
 
-In strict mode every violation is fatal. First-party streams are clean and strictly ordered. Proxies
-and compatible servers are not, and much of the traffic is theirs.
+In strict mode every violation is fatal. The default is lenient: first-party streams are clean and
+strictly ordered, but much of the traffic comes from proxies and compatible servers, which are not.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = ["State"]
 
 
 class State(enum.Enum):
-    """Where a stream is. The values are sentences."""
+    """The state of a stream. Each value describes the state in words."""
 
     WAITING = "no message has begun"
     OPEN = "in a message"
@@ -61,7 +61,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What an event means for the order of the stream. It may depend on what the event holds."""
+    """The role of an event in the order of the stream: its type, refined by its members."""
 
     MESSAGE_START = "message_start"
     MESSAGE_START_WHOLE = "message_start with content and a stop_reason"
@@ -78,23 +78,23 @@ class Step(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What is done with an event."""
+    """What the machine does with an event."""
 
-    APPLY = "fold it into the message"
-    IGNORE = "keep it out of the message"
-    ABORT = "end the stream: the protocol is broken"
+    APPLY = "fold the event into the message"
+    IGNORE = "do not fold the event"
+    ABORT = "end the stream with a ProtocolError"
 
 
 @attrs.frozen
 class Decision:
-    """What is done with an event, and why.
+    """What the machine does with an event, and why.
 
     Attributes:
-        action: fold the event, keep it out, or end the stream.
-        flaws: what the event violates, in the order in which it is reported.
-        state: the next state; None to stay.
-        code: why the stream ends, where the action is to end it.
-        sentence: the same for a person.
+        action: fold the event, ignore it, or end the stream.
+        flaws: the violations of the event, in the order in which they are reported.
+        state: the next state; None if the state stays.
+        code: the code of the ProtocolError if the action is ABORT, else "".
+        sentence: the message of the ProtocolError if the action is ABORT, else "".
     """
 
     action: Action
@@ -105,27 +105,33 @@ class Decision:
 
 
 def goto(state: State) -> Decision:
-    """Fold the event, and go on in `state`."""
+    """Return the decision to fold the event and to set the state."""
     return Decision(Action.APPLY, state=state)
 
 
 def tolerate(*codes: ViolationCode) -> Decision:
-    """Fold the event, record violations, and stay."""
+    """Return the decision to fold the event, to record violations, and to keep the state."""
     return Decision(Action.APPLY, tuple(map(Flaw, codes)))
 
 
 def ignore(code: ViolationCode, *, loses_content: bool = False) -> Decision:
-    """Keep the event out of the message, and record a violation."""
+    """Return the decision to ignore the event and to record a violation.
+
+    Args:
+        code: the violation.
+        loses_content: whether the event has content, which is lost with it.
+    """
     return Decision(Action.IGNORE, (Flaw(code, loses_content),))
 
 
 def abort(code: str, sentence: str) -> Decision:
-    """End the stream."""
+    """Return the decision to end the stream with a ProtocolError."""
     return Decision(Action.ABORT, code=code, sentence=sentence)
 
 
-# A second generation inside the first is fatal. To merge two would sign the reasoning of one with
-# the signature of the other. A message without an id is never taken for the same one again.
+# A second message inside the first is fatal (SPLICED). Merging the two could put the signature of
+# one message on the thinking of the other. Only an equal id shows that a message_start repeats the
+# open message (DUPLICATE), so a message_start without an id is always SPLICED.
 
 # fmt: off
 WAITING      = goto(State.WAITING)
@@ -168,14 +174,16 @@ STEPS: Final[dict[type[MessageStreamEvent], Step]] = {
     ErrorEvent: Step.ERROR,
     UnknownEvent: Step.UNKNOWN,
 }
-"""The steps of the events whose step does not depend on what they hold."""
+"""The steps of the events whose step depends only on their type. `step_of` computes the others."""
 
 LOSES_CONTENT: Final = (ViolationCode.BEFORE_MESSAGE_START, ViolationCode.DUPLICATE_MESSAGE_START)
-"""The cells that keep content out of a message that has not ended."""
+"""The codes of the cells that ignore an event while the message has not ended. If such an event has
+content, the message loses it.
+"""
 
 
 class BlockView(Protocol):
-    """What the rules ask of a block that grows."""
+    """The part of a growing block that the rules read."""
 
     @property
     def is_stopped(self) -> bool:
@@ -183,40 +191,33 @@ class BlockView(Protocol):
         ...
 
     def accepts(self, delta: ContentBlockDelta) -> bool:
-        """Whether a delta of that class folds into a block of this class."""
-        ...
+        """Return whether deltas of this class can be folded into blocks of this class."""
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
-        """Return the violation if the delta replaces another value that the block has."""
-        ...
+        """Return the violation if the delta would replace a different value, else None."""
 
     def has_signature_of(self, delta: ContentBlockDelta) -> bool:
-        """Whether the delta holds nothing but the signature that the block has already."""
-        ...
+        """Return whether the delta's only content is a signature that the block already has."""
 
 
 class MessageView(Protocol):
-    """What the table and the rules ask of the message so far."""
+    """The part of the message that the table and the rules read, as of the event before."""
 
     @property
     def state(self) -> State:
-        """Where the stream is."""
-        ...
+        """The state of the stream."""
 
     @property
     def message_id(self) -> str | None:
-        """The id of the open message."""
-        ...
+        """The id of the message; None if it has none or has not begun."""
 
     @property
     def stop_reason(self) -> str | None:
-        """The stop reason so far."""
-        ...
+        """The stop reason; None if none was received."""
 
     @property
     def next_index(self) -> int:
-        """The index that a new block should have."""
-        ...
+        """The index that the next block should have."""
 
     @property
     def open_blocks(self) -> int:
@@ -225,25 +226,21 @@ class MessageView(Protocol):
 
     @property
     def tool_ids(self) -> AbstractSet[str]:
-        """The ids of the tool calls so far."""
-        ...
+        """The ids of the tool calls."""
 
     @property
     def has_tool_use(self) -> bool:
-        """Whether a block is a call of a client tool."""
-        ...
+        """Whether the message has a call of a client tool."""
 
     def find(self, index: int) -> BlockView | None:
-        """Return the newest block with that index, or None."""
-        ...
+        """Return the newest block with this index, or None."""
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Whether a counter of input tokens falls to 0 without a reason."""
-        ...
+        """Return whether the usage resets a counter of input tokens to 0 without explanation."""
 
 
 def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
-    """Return what is done with an event that comes after the message so far. Changes nothing."""
+    """Return what to do with an event, given the message so far. Changes nothing."""
     cell = TRANSITIONS[step_of(event, message)][STATES.index(message.state)]
     assert cell is not None, f"{event} cannot happen in {message.state}"
     if cell.action is Action.APPLY:
@@ -260,7 +257,7 @@ def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
 
 
 def step_of(event: MessageStreamEvent, message: MessageView) -> Step:
-    """Return what an event means for the order of the stream."""
+    """Return the step of an event. For message_start and message_delta there are several."""
     match event:
         case MessageStartEvent(message=begun):
             if begun.id is not None and begun.id == message.message_id:
@@ -273,19 +270,24 @@ def step_of(event: MessageStreamEvent, message: MessageView) -> Step:
             return STEPS[type(event)]
 
 
-# The rules of the blocks: what the table cannot say, because it depends on which blocks there are.
-# First-party indexes are 0, 1, 2, ... with one block open at a time. Blocks that came filled in
-# message_start own 0 to n-1. Each rule returns None where it has nothing to say.
+# The rules depend on the message so far, which the table does not know. A rule is applied only if
+# the cell of the table folds the event. It returns None if the event obeys the rule.
+# First-party indexes are 0, 1, 2, ..., and one block is open at a time. The n blocks that are
+# already in the content of a message_start have the indexes 0 to n-1.
 
 
 def rule_of_message_start(event: MessageStartEvent, _message: MessageView) -> Decision | None:
-    """Two tool calls of the content must not have the same id."""
+    """Require different ids of the tool calls in the content."""
     ids = tool_ids_of(event.message.content)
     return tolerate(ViolationCode.DUPLICATE_TOOL_USE_ID) if len(ids) > len(set(ids)) else None
 
 
 def rule_of_block_start(event: ContentBlockStartEvent, message: MessageView) -> Decision | None:
-    """A used index means a new block all the same: deltas go to the newest."""
+    """Require the next index, no open block, and a new tool id.
+
+    A block whose index is already used is nevertheless added: later deltas with this index are
+    folded into the newest block.
+    """
     codes: list[ViolationCode] = []
     if message.find(event.index) is not None:
         codes.append(ViolationCode.INDEX_REUSED)
@@ -299,8 +301,10 @@ def rule_of_block_start(event: ContentBlockStartEvent, message: MessageView) -> 
 
 
 def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> Decision | None:
-    """A delta never falls back on the last block. Without a block of its own it is kept out, and
-    its content is lost.
+    """Require an open block with the delta's index that accepts it, and no second value.
+
+    A delta without such a block is ignored, and its content is lost. It is never folded into
+    another block instead, for example the last one: that could mix the texts of two blocks.
     """
     delta = event.delta
     block = message.find(event.index)
@@ -318,7 +322,7 @@ def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> 
 
 
 def rule_of_block_stop(event: ContentBlockStopEvent, message: MessageView) -> Decision | None:
-    """A block stops once."""
+    """Require an open block with this index."""
     block = message.find(event.index)
     if block is None:
         return ignore(ViolationCode.UNKNOWN_INDEX)
@@ -326,13 +330,20 @@ def rule_of_block_stop(event: ContentBlockStopEvent, message: MessageView) -> De
 
 
 def rule_of_message_delta(event: MessageDeltaEvent, message: MessageView) -> Decision | None:
-    """First-party counters fall where a compaction has run; then the usage has `iterations`."""
+    """Require that no counter of input tokens is reset to 0 without explanation.
+
+    First-party servers reset counters after a compaction. The usage then has `iterations`.
+    """
     falls = message.counters_fall(usage_of(event))
     return tolerate(ViolationCode.FALLING_USAGE) if falls else None
 
 
 def rule_of_message_stop(_event: MessageStopEvent, message: MessageView) -> Decision | None:
-    """A block that max_tokens has cut may lack its stop: the first party sends that, too."""
+    """Require a stop reason that agrees with the content, and that every block has stopped.
+
+    With the stop reason max_tokens, open blocks are accepted. The first-party API, too, may omit
+    the content_block_stop of a block that max_tokens has cut.
+    """
     codes: list[ViolationCode] = []
     reason = message.stop_reason
     if reason is None:
@@ -356,6 +367,6 @@ RULES: Final[dict[type, Callable[[Any, MessageView], Decision | None]]] = {
 
 
 def tool_ids_of(content: Iterable[ContentBlock]) -> list[str]:
-    """Return the ids of the tool calls among blocks. An empty id is none."""
+    """Return the ids of the tool calls among blocks, without empty ids."""
     ids = [getattr(block, "id", None) for block in content if isinstance(block, InputBlock)]
     return [id for id in ids if id]

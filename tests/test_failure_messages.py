@@ -269,7 +269,7 @@ def test_a_machine_points_to_who_knows_better(data: bytes) -> None:
     machine = StreamMachine()
     machine.receive_data(data)
     machine.receive_eof()
-    with pytest.raises(NotAnEventStreamError, match="`check_response` says more"):
+    with pytest.raises(NotAnEventStreamError, match="call `check_response` with the status"):
         machine.final_message()
     # In an adapter that has been done.
     with pytest.raises(NotAnEventStreamError) as caught:

@@ -161,7 +161,7 @@ def stale(self: GrowingBlock, delta: Any, size: int, grow: Any = GrowingBlock.gr
     self.latest = block
 
 
-def hoarding(self: EventReader, source: Any, admit: Any = EventReader._admit) -> Any:
+def hoarding(self: EventReader, source: Any, admit: Any = EventReader._decode_and_fold) -> Any:
     """Keeps whatever came."""
     self._fold.tool_ids.add(f"{source} {len(self._fold.tool_ids)}")
     return admit(self, source)
@@ -322,12 +322,17 @@ BROKEN = {
         r"\d\d blocks",
     ),
     "a machine keeps whatever came": Breakage(
-        *("stream_machine", EventReader, "_admit", hoarding),
+        *("stream_machine", EventReader, "_decode_and_fold", hoarding),
         seed(b"data: {}\n\n", *LITTLE_MEMORY),
         "a machine holds",
     ),
     "each frame is worked on too long": Breakage(
-        *("cost", EventReader, "_admit", before(EventReader._admit, lambda *_: idle(5_000))),
+        *(
+            "cost",
+            EventReader,
+            "_decode_and_fold",
+            before(EventReader._decode_and_fold, lambda *_: idle(5_000)),
+        ),
         seed(b"data:x\n\n" * 40),
         "would be enough",
     ),

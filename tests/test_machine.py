@@ -415,9 +415,9 @@ def test_data_after_the_end_is_a_mistake_and_a_second_end_is_not() -> None:
     machine.receive_eof()
     assert list(machine.receive_eof()) == []
     assert list(machine.connection_lost(OSError("gone"))) == []
-    with pytest.raises(RuntimeError, match="data after the end"):
+    with pytest.raises(RuntimeError, match="receive_data was called after the end"):
         machine.receive_data(b"x")
-    with pytest.raises(RuntimeError, match="an event after the end"):
+    with pytest.raises(RuntimeError, match="receive_event was called after the end"):
         machine.receive_event({})
     assert machine.verdict is Verdict.EMPTY
 
