@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from .message import Message
 
-# How a delta changes a block: one object for each member that it touches.
 # The rules of the table `FOLDS`. A rule changes one member of a block.
 
 
@@ -162,6 +161,7 @@ class GrowingBlock:
         is_stopped: whether it has stopped.
         size: the size of its start and its deltas on the wire, in bytes.
         latest: the current block if it has been made already, else None. `block` makes it.
+        message: the last snapshot of the message, until something is appended.
         run: the list of fragments to which `append` adds.
         input_text: the JSON text of its input; None for a block without an input.
 

@@ -59,10 +59,12 @@ class FrameSource(Protocol):
     @property
     def at_frame_start(self) -> bool:
         """Whether the next byte of the buffer begins a frame, and no flaw waits to be reported."""
+        ...
 
     @property
     def is_other_content(self) -> bool:
         """Whether the body has no frame yet, but has lines of another format."""
+        ...
 
     def next_frame(self) -> Frame | None:
         """Return the next whole frame with data; None if more bytes are needed."""
@@ -70,12 +72,15 @@ class FrameSource(Protocol):
 
     def finish(self) -> Frame | None:
         """Return the last frame if its end is missing, else None. Call it once, after the body."""
+        ...
 
     def take_flaws(self) -> tuple[tuple[LocatedFlaw, ...], int]:
         """Remove and return the flaws that are in no frame, and the number of those not kept."""
+        ...
 
     def discard(self) -> None:
         """Consume all received bytes without reading them."""
+        ...
 
 
 class FlawBuffer:

@@ -84,9 +84,8 @@ class Inbox:
         return frame
 
     def finish(self) -> Frame | None:
-        """Return what is left of a frame without its blank line, at the end of the body."""
-        before = self.buffer.frames
         """Return the last frame if its blank line is missing, else None. Call it after the body."""
+        before = self.buffer.frames
         frame = self.framer.finish()
         if frame is not None:
             self._frameless += self.buffer.frames == before  # the buffer counts frames with data

@@ -198,11 +198,11 @@ class EventReader:
         """Return the next event that is not ignored, or None if nothing is left."""
         event: MessageStreamEvent | None = None
         while event is None:
-            source = self._framed(self._inbox.next)
+            source = self._reporting_flaws(self._inbox.next)
             if source is None:
                 return None
             if not isinstance(source, EofStage):
-                event = self._admit(source)
+                event = self._decode_and_fold(source)
             elif source is EofStage.PARTIAL_FRAME:
                 event = self._take_partial_frame()
             else:

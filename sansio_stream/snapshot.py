@@ -64,7 +64,6 @@ class Fold:
 
     __slots__ = (
         "_blocks",
-        "_in_latest",
         "_latest",
         "_limits",
         "_lost_indexes",
@@ -100,8 +99,8 @@ class Fold:
         # may belong to the block that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
-        # The block that texts are appended to, which keeps the last snapshot; without one it is
-        # kept here. None if the message has changed since.
+        # The fast path changes `_running` by `GrowingBlock.append`, without a method of this class.
+        # So that block keeps the last snapshot, and drops it. Without such a block it is kept here.
         self._running: GrowingBlock | None = None
         self._latest: Message | None = None
         self.has_lost = False
@@ -160,7 +159,7 @@ class Fold:
             index: the index of a block that exists.
             member: the text to which `append` adds.
         """
-        self._latest = None
+        self._forget_snapshot()
         self._running = block = self._newest[index]
         block.begin_run(member)
         return block

@@ -192,12 +192,15 @@ class BlockView(Protocol):
 
     def accepts(self, delta: ContentBlockDelta) -> bool:
         """Return whether deltas of this class can be folded into blocks of this class."""
+        ...
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
         """Return the violation if the delta would replace a different value, else None."""
+        ...
 
     def has_signature_of(self, delta: ContentBlockDelta) -> bool:
         """Return whether the delta's only content is a signature that the block already has."""
+        ...
 
 
 class MessageView(Protocol):
@@ -206,18 +209,22 @@ class MessageView(Protocol):
     @property
     def state(self) -> State:
         """The state of the stream."""
+        ...
 
     @property
     def message_id(self) -> str | None:
         """The id of the message; None if it has none or has not begun."""
+        ...
 
     @property
     def stop_reason(self) -> str | None:
         """The stop reason; None if none was received."""
+        ...
 
     @property
     def next_index(self) -> int:
         """The index that the next block should have."""
+        ...
 
     @property
     def open_blocks(self) -> int:
@@ -227,16 +234,20 @@ class MessageView(Protocol):
     @property
     def tool_ids(self) -> AbstractSet[str]:
         """The ids of the tool calls."""
+        ...
 
     @property
     def has_tool_use(self) -> bool:
         """Whether the message has a call of a client tool."""
+        ...
 
     def find(self, index: int) -> BlockView | None:
         """Return the newest block with this index, or None."""
+        ...
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
         """Return whether the usage resets a counter of input tokens to 0 without explanation."""
+        ...
 
 
 def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
