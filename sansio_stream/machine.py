@@ -125,7 +125,7 @@ class StreamMachine:
         Raises:
             ProtocolError: as `receive_data` does.
         """
-        self._outcome.raise_if_failed()
+        self._outcome.fatal.raise_if_set()
         return self._end(None)
 
     def connection_lost(self, exc: BaseException | None = None) -> Iterator[MessageStreamEvent]:
@@ -138,7 +138,7 @@ class StreamMachine:
         Args:
             exc: the exception that broke the connection, if there is one.
         """
-        return NOTHING if self._outcome.fatal is not None else self._end(exc)
+        return NOTHING if self._outcome.fatal.error is not None else self._end(exc)
 
     def _end(self, exc: BaseException | None) -> Iterator[MessageStreamEvent]:
         if not self._ended:
@@ -149,7 +149,7 @@ class StreamMachine:
         return self._reader.events()
 
     def _check_not_ended(self, method: str) -> None:
-        self._outcome.raise_if_failed()
+        self._outcome.fatal.raise_if_set()
         if self._ended:
             raise RuntimeError(f"{method} was called after the end of the stream")
 
@@ -204,7 +204,7 @@ class StreamMachine:
     @property
     def error(self) -> ErrorEvent | ProtocolError | None:
         """The server's error event or the fatal error that ended the stream, or None."""
-        return self._outcome.error_event or self._outcome.fatal
+        return self._outcome.error_event or self._outcome.fatal.error
 
     @property
     def bytes_received(self) -> int:
@@ -254,6 +254,6 @@ class StreamMachine:
         if self._outcome.accepts_message and message is not None:
             return message
         if self.verdict is Verdict.BROKEN:
-            self._outcome.raise_if_failed()
+            self._outcome.fatal.raise_if_set()
         failure = self._outcome.failure(self._buffer.head)
         raise self._outcome.in_context(failure, message, has_content=self._fold.has_content)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from .errors import (
     APIError,
     APIStatusError,
+    ErrorLatch,
     IncompleteMessageError,
     Limits,
     LocatedFlaw,
@@ -16,7 +17,6 @@ from .errors import (
     Violation,
     ViolationCode,
     ViolationLog,
-    copy_for_raise,
     equivalent_status,
     status_error,
 )
@@ -36,7 +36,7 @@ class Outcome:
         verdict: how the stream ended; PENDING until it has ended. It changes once.
         log: the violations.
         error_event: the server's error event, or None.
-        fatal: the error that `latch` stored, or None. Only copies of it are raised.
+        fatal: keeps the fatal error, if there was one.
         connection_error: the repr of the exception that broke the connection, or None.
 
     Args:
@@ -58,7 +58,7 @@ class Outcome:
         self.verdict = Verdict.PENDING
         self.log = ViolationLog(limits)
         self.error_event: ErrorEvent | None = None
-        self.fatal: ProtocolError | None = None
+        self.fatal = ErrorLatch()
         self.connection_error: str | None = None
         self._blank_lines_are_missing = False
 
@@ -127,23 +127,10 @@ class Outcome:
             is_damaged = has_lost and verdict in ENDED
             self.verdict = Verdict.DAMAGED if is_damaged else verdict
 
-    def latch(self, error: ProtocolError) -> None:
-        """Store a copy of a fatal error, which `in_context` has completed."""
-        self.fatal = copy_for_raise(error)
-
     def break_off(self) -> None:
         """Set the verdict BROKEN after a fatal error, unless the stream has a verdict already."""
         if self.verdict is Verdict.PENDING:
             self.verdict = Verdict.BROKEN
-
-    def raise_if_failed(self) -> None:
-        """Raise a copy of the latched error, if there is one.
-
-        Raises:
-            ProtocolError: the copy.
-        """
-        if self.fatal is not None:
-            raise copy_for_raise(self.fatal)
 
     @property
     def accepts_message(self) -> bool:

@@ -177,7 +177,7 @@ class EventReader:
             return PingEvent()
         if self._inbox.is_drained():
             return None
-        self._outcome.raise_if_failed()
+        self._outcome.fatal.raise_if_set()
         try:
             return self._next_decoded()
         except ProtocolError as error:
@@ -192,7 +192,7 @@ class EventReader:
         self._fold.fail()
         self._outcome.break_off()
         message, has_content = self._fold.snapshot(), self._fold.has_content
-        self._outcome.latch(self._outcome.in_context(error, message, has_content=has_content))
+        self._outcome.fatal.set(self._outcome.in_context(error, message, has_content=has_content))
 
     def _next_decoded(self) -> MessageStreamEvent | None:
         """Return the next event that is not ignored, or None if nothing is left."""

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .errors import LimitError, Limits, Violation, ViolationLog, check_type, copy_for_raise
+from .errors import (
+    ErrorLatch,
+    LimitError,
+    Limits,
+    Violation,
+    ViolationLog,
+    check_type,
+    copy_for_raise,
+)
 from .framer import Framer
 
 if TYPE_CHECKING:
@@ -57,7 +65,7 @@ class SSEDecoder:
         self._limits = limits or Limits()
         self._framer = Framer(self._limits)
         self._ended = False
-        self._error: LimitError | None = None
+        self._latch = ErrorLatch()
         self._log = ViolationLog(self._limits)
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> Iterator[ServerSentEvent]:
@@ -69,7 +77,7 @@ class SSEDecoder:
             RuntimeError: `receive_eof` was called before.
             TypeError: the argument is not a bytes-like object.
         """
-        self._raise_if_failed()
+        self._latch.raise_if_set()
         if self._ended:
             raise RuntimeError("receive_data was called after the end of the stream")
         check_type(data, bytes, bytearray, memoryview)
@@ -84,7 +92,7 @@ class SSEDecoder:
         Raises:
             LimitError: as `receive_data` does.
         """
-        self._raise_if_failed()
+        self._latch.raise_if_set()
         self._ended = True
         return self._take()
 
@@ -114,18 +122,14 @@ class SSEDecoder:
         """The number of all violations so far."""
         return self._log.count
 
-    def _raise_if_failed(self) -> None:
-        if self._error is not None:
-            raise copy_for_raise(self._error)
-
     def _take(self) -> Iterator[ServerSentEvent]:
         while True:
-            self._raise_if_failed()
+            self._latch.raise_if_set()
             try:
                 frame = self._framer.next_frame()
             except LimitError as error:
                 error.annotate(event_number=self._framer.buffer.frames + 1)
-                self._error = error
+                self._latch.set(error)
                 raise copy_for_raise(error) from None
             if frame is None:
                 if self._ended:

@@ -31,13 +31,12 @@ from sansio_stream import (
     IncompleteMessageError,
     Limits,
     PartialJSON,
-    SSEDecoder,
     State,
     Verdict,
     ViolationCode,
 )
 from sansio_stream.blocks import GrowingBlock
-from sansio_stream.errors import LocatedFlaw, ViolationLog
+from sansio_stream.errors import ErrorLatch, LocatedFlaw, ViolationLog
 from sansio_stream.frame_buffer import FrameBuffer
 from sansio_stream.outcome import Outcome
 from sansio_stream.partial_json.decoding import DECODER
@@ -227,7 +226,7 @@ BROKEN = {
         "fed in pieces",
     ),
     "a decoder goes on after an error": Breakage(
-        *("sse_decoder", SSEDecoder, "_raise_if_failed", mute),
+        *("sse_decoder", ErrorLatch, "raise_if_set", mute),
         seed(TWO_LINES, *ONE_BYTE),
         "is not raised again",
     ),
@@ -257,7 +256,7 @@ BROKEN = {
         "fed in pieces",
     ),
     "a machine goes on after an error": Breakage(
-        *("stream_machine", Outcome, "raise_if_failed", mute),
+        *("stream_machine", ErrorLatch, "raise_if_set", mute),
         seed(HELLO, *ONE_BYTE),
         "is not raised again",
     ),

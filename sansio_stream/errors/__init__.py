@@ -42,7 +42,7 @@ are subclasses of ValueError.
 """
 
 from .exceptions import *
-from .exceptions import copy_for_raise as copy_for_raise
+from .exceptions import ErrorLatch as ErrorLatch, copy_for_raise as copy_for_raise
 from .printing import (
     EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
     excerpt as excerpt,

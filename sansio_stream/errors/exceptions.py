@@ -352,3 +352,26 @@ def copy_for_raise(error: AnyAPIError) -> AnyAPIError:
     again = copy.copy(error)
     again.__cause__ = error.__cause__  # setting it also suppresses the context
     return again
+
+
+class ErrorLatch:
+    """Keeps the error that ended a stream, and raises copies of it.
+
+    Attributes:
+        error: a copy of the error, or None. It is never raised itself, because it would keep the
+            frames of the caller.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self) -> None:
+        self.error: ProtocolError | None = None
+
+    def set(self, error: ProtocolError) -> None:
+        """Keep an error."""
+        self.error = copy_for_raise(error)
+
+    def raise_if_set(self) -> None:
+        """Raise a copy of the error, if there is one."""
+        if self.error is not None:
+            raise copy_for_raise(self.error)
