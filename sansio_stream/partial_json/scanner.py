@@ -85,7 +85,7 @@ class Scanner(GrowingValue):
             self._show_number()
 
     def _step_token(self, text: str, position: int) -> int:
-        """Consume one token that `TOKENS` lists for the state, or many items. Set the next state."""
+        """Consume one token of `TOKENS`, or many items of an array, and set the next state."""
         if len(text) - position > _MANY and self._takes_items:
             items = many_items()(text, position, position + _AT_ONCE)
             if items is not None:
