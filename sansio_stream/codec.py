@@ -1,21 +1,22 @@
 """Translation between one attrs class and one JSON object.
 
 A class declares its members once. Reading, writing and checking are derived from the annotations.
-This module itself knows no class of the vocabulary. The rules are:
+The vocabulary is the classes of `citations`, `deltas`, `usage`, `message` and `events`. This module
+knows none of them. The rules are:
 
 * A member without a default is always written. A member with the default None is left out if its
   value is None.
-* If the wire has no value for a member, the member reads as None where its type allows None.
+* If the JSON object has no value for a member, the member reads as None where its type allows None.
   Otherwise it reads as the empty value of its type, for example as "".
-* A member whose type is a `WireObject`, or a tuple of them, is decoded recursively. A member of a
-  union is decoded by its `type`.
+* A member whose type is a `WireObject`, or a tuple of them, is decoded recursively. If the type is
+  a union of such classes, the `type` of the JSON object chooses the class.
 * Everything that the typed members cannot represent is kept in one private attribute, `_rest`:
   unknown members, explicit nulls, missing members, values of another type. Therefore
   `decode(cls, payload).to_dict() == payload` holds for every JSON object.
 
 `_rest` is the difference between the payload and the object that the typed members alone would
-write. It maps a name on the wire to the value in the payload, or to `Absence.ABSENT` if the payload
-does not have that member.
+write. It maps a member's name in JSON to its value in the payload, or to `Absence.ABSENT` if the
+payload does not have that member.
 """
 
 # This module and the modules of the vocabulary do not import `annotations` from `__future__`,
@@ -140,8 +141,8 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: the values inside cannot be 
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-# Operations for the fold and the vocabulary. They are functions, not methods, because they are not
-# part of the public interface. Users of an object have its members, `extra` and `to_dict()`.
+# Operations for the other modules. They are functions, not methods, because they are not part of
+# the public interface. Users of an object have its members, `extra` and `to_dict()`.
 
 
 def evolve(item: AnyWireObject, **changes: Any) -> AnyWireObject:
@@ -194,7 +195,7 @@ class CopyTemplate(Generic[AnyWireObject]):
         self._values = tuple([getattr(item, name) for name in kept])
 
     def make(self, *others: Any) -> AnyWireObject:
-        """Return a copy with these values of the varying arguments, in their order."""
+        """Return a copy with these values of the varying arguments, in the order of `__init__`."""
         copied = object.__new__(self._cls)
         any(map(set_on(copied), self._names, self._values + others))  # as in `changed`
         return copied
@@ -255,8 +256,8 @@ class Member:
     Attributes:
         name: the name of the attribute.
         wire: the name of the member in the JSON object.
-        kind: a type whose values all fit, so that a comparison of types is enough for most values;
-            None if there is no such type.
+        kind: a type, if every value of exactly this type fits; else None. Most values have this
+            type, so `fits` is not called for them.
         fits: a function that tells whether a JSON value other than null fits.
         translate: a function that turns a JSON value that fits into the value of the attribute;
             None if the two are the same.
@@ -378,7 +379,7 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
 
 
 def absent_value(annotation: Any) -> Any:
-    """Return the value of a member that cannot be None if the wire has no value for it."""
+    """Return the value of a member without a value on the wire, if the member cannot be None."""
     return (
         decode(annotation, {})
         if is_wire_class(annotation)

@@ -1,7 +1,7 @@
 """Vocabulary: the deltas of a content block, as frozen values.
 
 A new type of delta needs one class here, and its name in `__all__` and in `ContentBlockDelta`. It
-needs at most one line in the fold.
+needs at most one line in `blocks`, which adds deltas to a block.
 """
 
 from typing import ClassVar, Literal, TypeAlias
@@ -79,7 +79,10 @@ class CompactionDelta(WireObject):
 
 @wire_object
 class UnknownDelta(WireObject):
-    """A delta whose type has no class here, or that lacks its payload. `extra` has its members."""
+    """A delta whose type has no class here, or that lacks its payload.
+
+    The payload is the first member of a delta's class. `extra` has the members of this delta.
+    """
 
     type: ClassVar[Literal["unknown"]] = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))

@@ -1,7 +1,7 @@
 """Vocabulary: the events of a stream, as frozen values.
 
-Each class stands for one JSON object, and translates it to an event and back without loss. The
-order of events is not in this module but in `transitions`.
+Each class stands for one type of JSON object. Such an object is translated to an event and back
+without loss. The rules for the order of events are in `transitions`.
 
 The deltas and the usage inside an event can be imported from here, too.
 """
@@ -121,7 +121,7 @@ class ContentBlockStopEvent(WireObject):
 
     Attributes:
         index: the place of the block in the content of the message.
-        content_block: the finished block; None if no machine has folded the event. Not compared.
+        content_block: the finished block; None if the event came from no machine. Not compared.
     """
 
     type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
@@ -147,7 +147,7 @@ class MessageStopEvent(WireObject):
     """The message is complete. No other event proves that.
 
     Attributes:
-        message: the finished message; None if no machine has folded the event. Not compared.
+        message: the finished message; None if the event came from no machine. Not compared.
     """
 
     type: ClassVar[Literal["message_stop"]] = "message_stop"

@@ -1,8 +1,9 @@
 """Content: the part of the message that an event carries.
 
-The content of an event is lost if the event is kept out of the message, or cannot be folded. The
-machine calls these functions only if something was wrong, so a clean stream pays nothing for them.
-Observers also call two of them to see the progress of the model.
+The content of an event is lost if the event is kept out of the message, or does not fit into it.
+The machine calls these functions only if something was wrong, so a clean stream pays nothing for
+them. Code that measures the progress of the model also calls `brings_content` and
+`carries_content`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def says_something(item: WireObject) -> bool:
 
 
 def has_value(value: Any) -> bool:
-    """Whether a value of the wrong type is not empty. 0 and false are not empty."""
+    """Whether a value of the wrong type is not empty. Only null, "", [] and {} are empty."""
     return value is not None and value not in ("", [], {})
 
 
@@ -133,7 +134,7 @@ def may_be_content(event: MessageStreamEvent) -> bool:
 def may_be_input(delta_type: object) -> bool:
     """Whether a delta with this type on the wire may be a piece of a tool input.
 
-    A delta with the type of such pieces may be one, and so may a delta of any unknown type.
+    An `input_json_delta` is such a piece, and a delta of an unknown type may be one.
     """
     return delta_type not in OTHER_DELTAS
 
@@ -146,8 +147,8 @@ OTHER_DELTAS: Final = tuple(
 def may_hold_input(event: UnknownEvent) -> bool:
     """Whether an unknown event that lost content may have held a piece of a tool input.
 
-    A message_start and a message_delta hold no such piece. Neither does an event with a delta whose
-    type is that of other content. Any other unknown event may hold one.
+    A message_start and a message_delta hold no such piece. An event with a delta of a known type
+    other than `input_json_delta` holds none either. Any other unknown event may hold one.
     """
     delta = event.extra.get("delta")
     if is_object(delta) and not may_be_input(delta.get("type")):

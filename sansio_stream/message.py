@@ -75,7 +75,8 @@ class Block(WireObject):
     """The base class of all content blocks.
 
     Attributes:
-        unfolded: the deltas that fit no rule of the fold, in order. They are not on the wire.
+        unfolded: every `UnknownDelta` of the block, in order. In an `UnknownBlock` it has every
+            delta. It is not on the wire.
     """
 
     unfolded: tuple[ContentBlockDelta, ...] = attrs.field(
@@ -87,7 +88,7 @@ class Block(WireObject):
 class InputBlock(Block):
     """The base class of blocks with a streamed input.
 
-    What it adds to `input` is neither on the wire nor compared.
+    What this class adds is neither on the wire nor compared.
     """
 
     _tool_input: ToolInput | None = attrs.field(
@@ -122,10 +123,10 @@ class InputBlock(Block):
     def partial_input(self) -> Any:
         """The value of the input so far, for display only: the input may still become invalid.
 
-        It equals the result of jiter's partial modes. On the newest snapshot and on
-        `StreamMachine.block()` the value is live. The caller must not change it, and it is valid
-        until the machine processes the next event. Never raises. Cost: all reads together take
-        time linear in the text.
+        It equals the result of the partial modes of the JSON parser jiter. On the newest snapshot
+        and on `StreamMachine.block()` the value grows in place. The caller must not change it, and
+        it is valid until the machine processes the next event. Never raises. Cost: all reads
+        together take time linear in the text.
         """
         if self._tool_input is not None:
             return self._tool_input.partial_value
@@ -355,7 +356,7 @@ ContentBlock: TypeAlias = (
 
 @wire_object
 class Message(WireObject):
-    """A message, finished or growing. A snapshot is the fold of the events so far.
+    """A message, finished or growing. A snapshot is the message as the events so far have built it.
 
     Attributes:
         content: the blocks, ordered by their index on the wire.

@@ -1,4 +1,4 @@
-"""Payload to event: a JSON object in; the event that it stands for, and its flaws, out.
+"""Payload to event: which event a JSON object stands for, and what is wrong with it (its flaws).
 
 This module knows no frames and no order of events. The flaws of a payload never depend on other
 events.
@@ -73,8 +73,9 @@ def block_from_dict(payload: Mapping[str, Any]) -> ContentBlock:
 def message_from_dict(payload: Mapping[str, Any]) -> Message:
     """Return the message that a JSON object stands for. Never raises.
 
-    As of a response that was not streamed: it is `complete` if it has a stop reason that is not
-    empty. `message_from_json` gives back a message that a stream gave, cut or whole.
+    The object is read as a response that was not streamed: the message is `complete` if it has a
+    stop reason that is not empty. `message_from_json` restores a message that was saved, even one
+    that was cut.
     """
     message = decode(Message, payload)
     return copy_with(message, complete=bool(message.stop_reason))
@@ -177,8 +178,9 @@ def flaws_of_message_delta(event: MessageDeltaEvent) -> Flaws:
 def misplaced_members(event: MessageDeltaEvent) -> set[str]:
     """Return the names of members of a message that stand in the wrong place in a message_delta.
 
-    A message_delta has no such member, or has it in the other of its two objects. A `usage` inside
-    `delta` is not misplaced if the event itself has no usage, because `usage_of` then returns it.
+    A message_delta has two objects: the event and its `delta`. A member is misplaced if it belongs
+    to the other of the two, or to neither. A `usage` inside `delta` is not misplaced if the event
+    itself has no usage, because `usage_of` then returns it.
     """
     known = schema_of(Message).wires
     said = [*event.extra.items(), *event.delta.extra.items()]
@@ -313,7 +315,7 @@ def lacks_payload(delta: ContentBlockDelta) -> bool:
     """Whether a delta of a known type lacks a usable payload.
 
     The payload of a delta is the first member of its class. A delta may leave it out if it has
-    another member that is folded: a signature, or encrypted content.
+    another member that changes the block: a signature, or encrypted content.
     """
     payload, *others = schema_of(type(delta)).members
     if not has_invalid(delta, payload.wire):

@@ -1,4 +1,4 @@
-"""Frame to event: a frame or a payload in; the event that it stands for, and its flaws, out.
+"""Frame to event: which event a frame or a payload stands for, and what is wrong with it.
 
 This module knows no order of events, and keeps nothing from one frame to the next.
 """
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 done_marker: Final = re.compile(r'\s*(?:data:\s*)?"?\[DONE\]"?\s*', re.IGNORECASE).fullmatch
 MARKER_CHARACTERS: Final = 32
-"""The maximum length of an end mark. Most frames are longer, so the comparison of the length is all
-that the search for an end mark costs them.
+"""The maximum length of an end mark. Most frames are longer. For these, the search for an end mark
+costs only the comparison of the length.
 """
 
 OWN_NAMES: Final = frozenset(EVENTS) | {"", "message", "data"}
@@ -85,7 +85,7 @@ def excerpt_of(source: EventSource) -> str:
 def error_of(
     source: EventSource, sentence: str, code: str, position: int | None = None
 ) -> ProtocolError:
-    """Return the error that the frame cannot be tolerated."""
+    """Return the error for a frame that cannot be tolerated."""
     return ProtocolError(
         sentence,
         code=code,
@@ -98,7 +98,7 @@ def error_of(
 def limit_error_of(
     source: EventSource, sentence: str, limit: str, maximum: int, position: int | None = None
 ) -> LimitError:
-    """Return the error that the frame exceeds a limit."""
+    """Return the error for a frame that exceeds a limit. `{}` in the sentence is the maximum."""
     return LimitError(
         sentence.format(maximum),
         limit=limit,
@@ -129,8 +129,8 @@ def read_frame(frame: Frame, limits: Limits) -> Reading:
     """Return the event that a frame stands for, and its flaws.
 
     If the data is not a JSON object, the name of the frame decides. A `ping` and an `error` keep
-    the data as `raw`. The name of any other known event makes the frame an error. Any other name,
-    or no name, makes it an `UnknownEvent`.
+    the data as `raw`. For the name of any other known event, this function raises ProtocolError.
+    Any other name, or no name, gives an `UnknownEvent`.
 
     Raises:
         ProtocolError: if the frame cannot be tolerated. The caller must still report the flaws that
@@ -197,8 +197,8 @@ def reason_against(data: str, limits: Limits) -> tuple[str, int | None]:
 def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
     """Return the payloads among the lines of data: JSON objects with a type.
 
-    Data of one line has none. Only the first `MANY_LINES` lines that look like payloads are parsed,
-    because a peer may send a million of them.
+    The result is empty if data is a single line. Only the first `MANY_LINES` lines that look like
+    payloads are parsed, because a peer may send a million of them.
     """
     found: list[dict[str, Any]] = []
     lines = lines_like_payloads(data) if "\n" in data else ()
@@ -234,7 +234,7 @@ def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None, limits:
         return False
     # The data is decoded again, with the invalid bytes as lone surrogates. To count U+FFFD instead
     # would be wrong, because the peer may have sent it. The peer can send surrogates only as
-    # escapes. These are in both events, so they do not change the difference.
+    # escapes of JSON. Both events have these surrogates, so they do not change the difference.
     data = frame.sent.decode("utf-8", "surrogateescape")
     escaped, _ = event_from_payload(frame.name, loads(data, limits.depth), limits.blocks)
     visible = count_escaped(visible_text(escaped)) - count_escaped(visible_text(event))

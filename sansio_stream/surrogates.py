@@ -1,4 +1,4 @@
-r"""Surrogate pairs: joins the two halves of a character, as in UTF-16.
+r"""Surrogate pairs: the two halves by which UTF-16 encodes one character, and how to join them.
 
 JSON writes an escaped character beyond U+FFFF as a pair (`\ud83d\ude00`; RFC 8259, section 7).
 Servers may cut a text between the two halves. Each half alone is a lone surrogate in a Python str,

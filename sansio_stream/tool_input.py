@@ -1,7 +1,8 @@
 """The input of a growing tool call: its raw text, its display value, and its final strict parse.
 
-This module knows nothing of blocks or events. It never guesses: a text that is not exactly one JSON
-object gives no input.
+The display value is the value of the text so far. It is for people to see, not for programs to act
+on. This module knows nothing of blocks or events. It never guesses: a text that is not exactly one
+JSON object gives no input.
 
 Cost: appending a fragment takes constant time. Reading the display value after every fragment takes
 linear time in total.
@@ -99,7 +100,8 @@ class GrowingText:
     def partial_value(self, count: int) -> Any:
         """Return the display value of the first `count` fragments.
 
-        If there are no more fragments yet, later fragments change the lists and dicts in the value.
+        If `count` is the number of all fragments, fragments that come later change the lists and
+        dicts in the value.
         """
         if count < len(self.fragments):
             earlier = self._new_parser()

@@ -1,6 +1,7 @@
-"""Errors: verdicts, violations, limits, and a closed tree of exceptions.
+"""Errors: verdicts, violations, limits, and a tree of exceptions.
 
-This package imports no other module of the library.
+This package imports no other module of the library. In the tree, each class stands beside the
+attributes that it adds, its meaning or its HTTP status.
 
     APIError                                  partial_message, verdict, content_emitted
      ├── APIConnectionError                   the connection gave no complete answer

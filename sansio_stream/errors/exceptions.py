@@ -78,7 +78,10 @@ class APIError(Exception):
         self.content_emitted = content_emitted
 
     def annotate(self, **attributes: object) -> Self:
-        """Set attributes of the error to what is known where it passes. Returns the error."""
+        """Set attributes of the error, and return it.
+
+        Each function that the error passes sets what is known there.
+        """
         for name, value in attributes.items():
             setattr(self, name, value)
         return self

@@ -1,4 +1,4 @@
-"""Quoting a peer's text: any text in, one line that is safe in a terminal and in a log out.
+"""Quoting a peer's text: it becomes one line that is safe in a terminal and in a log.
 
 A peer's text may move the cursor of a terminal. It may contain line ends, so that a log seems to
 have lines that nobody wrote. It may reverse the order of characters, or be megabytes long. This

@@ -416,7 +416,7 @@ class Limits:
 
     A partial frame is measured like a whole one: in bytes, from the first byte of the frame's first
     field. So the way the body is cut into chunks never decides whether a stream fits. If the caller
-    exhausts each iterator, the unread bytes are at most one limit plus one chunk.
+    exhausts each iterator, the unread bytes are at most `event_bytes` plus one chunk.
 
     The limits count bytes of the body. The Python objects that are made from them are larger. These
     are the highest measured amounts of memory while a frame is read, in bytes per byte of the frame
@@ -442,7 +442,7 @@ class Limits:
             token in its own delta of 200 bytes, is 200 MB, and the API generates at most 128,000
             tokens. A document in a web_fetch result must fit into a later request, and a request
             may have 32 MB: ten such documents are 320 MB.
-        blocks: the number of content blocks in one message. Also bounds the wire index.
+        blocks: the number of content blocks in one message. It also bounds the index of a block.
         depth: the nesting of arrays and objects in a payload or a tool input. CPython's own limits
             begin at about 498 (pickle, deepcopy) and 990 (json), minus the depth of the caller. A
             tool input that is nested too deeply raises nothing: it is only invalid.

@@ -1,4 +1,4 @@
-"""A whole text in, its value out, in C. Errors have neither a position nor a reason."""
+"""A whole text in, its value out, by the C code of `json`. Errors have no position or reason."""
 
 import json
 import math
@@ -23,14 +23,14 @@ FINITE_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_fi
 # of its end. It has no public name.
 scan_once: Final = vars(DECODER)["scan_once"]
 # A run of opening or closing brackets, with all that precedes it. Strings are skipped, because
-# their brackets do not count. The pattern matches at every position, so the search is linear.
+# their brackets do not count. The pattern never fails to match, so the search is linear.
 _brackets: Final = re.compile(
     r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+(?:([\[{]++)|([\]}]++)|\Z)'
 ).finditer
 
 
 def decode(text: str, max_depth: int, decoder: json.JSONDecoder = DECODER) -> Any:
-    """Return the value of a whole JSON text, by `json` in C.
+    """Return the value of a whole JSON text, by the C code of `json`.
 
     Raises:
         ValueError: if the text is invalid or nests deeper than `max_depth`.

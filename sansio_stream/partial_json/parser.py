@@ -16,8 +16,9 @@ class PartialJSON(Scanner):
     """The value of a JSON text that is still growing.
 
     Strategy: `push` only stores the text. The properties and `finish` scan what is new, so each
-    character is scanned once. The answers depend only on the text. They depend neither on its cuts
-    nor on earlier reads. A pickle or a copy has the same text and is independent of the original.
+    character is scanned once. The answers depend only on the text. They depend neither on where it
+    was cut into pieces nor on earlier reads. A pickle or a copy has the same text and is
+    independent of the original.
 
     Args:
         partial_strings: whether `value` shows an unfinished string.
@@ -46,13 +47,13 @@ class PartialJSON(Scanner):
         - An unfinished number is included if its characters so far are a number, up to 4,300
           characters. A longer one is left out until it is complete.
         - Keys, literals and escape sequences are left out until they are complete.
-        - If no JSON text can follow (`dead_at`), this is the value of the text before `dead_at`.
-        - None replaces an integer that Python refuses to convert.
+        - If the text has become invalid, this is the value of the text before `dead_at`.
+        - None replaces an integer that has more digits than Python converts.
 
         Lists and dicts grow in place. The caller must not change them, and they are valid until
-        the next `push`. Cost: reads after every push take time linear in the length of the text in
-        total. There is one exception: if the caller keeps a reference to a growing `str`, each push
-        copies it.
+        the next `push`. Cost: if the value is read after every push, all reads together take time
+        linear in the length of the text. There is one exception: if the caller keeps a reference to
+        a growing `str`, the next read copies it.
         """
         if self._pushed:
             self._scan()
@@ -106,7 +107,10 @@ class PartialJSON(Scanner):
         return self._root[0]
 
     def _adopt(self) -> None:
-        """Parse unscanned text with `json` in C, if it is a complete array or object."""
+        """Parse the text by the C code of `json`, if it is a complete array or object.
+
+        Nothing of the text may be scanned yet.
+        """
         text = "".join(self._pushed)
         try:
             value = decode(text, self._max_depth)

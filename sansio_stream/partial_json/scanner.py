@@ -43,7 +43,8 @@ _unescape = json.JSONDecoder().raw_decode
 class Scanner(GrowingValue):
     """Builds the value of a text from its pieces.
 
-    It scans each character once, wherever the text is cut. It does not recurse on the nesting.
+    It scans each character once, wherever the text is cut. It does not recurse, however deeply the
+    text is nested.
 
     Args:
         partial_strings: whether the value includes an unfinished string.
@@ -59,7 +60,7 @@ class Scanner(GrowingValue):
         self._scanned = 0  # the number of scanned characters
         self._death: tuple[str, int] | None = None  # reason and position of the error
         self._death_kind = InvalidJSONError
-        self._held = ""  # a cut escape, at most 11 characters, scanned again with the next piece
+        self._held = ""  # a cut escape: at most 11 characters, scanned with the next piece
 
     # The steps. A step takes a text and a position in it. It consumes one token, or the part of it
     # that has arrived. It sets the next state and returns the position after the token.
@@ -84,7 +85,7 @@ class Scanner(GrowingValue):
             self._show_number()
 
     def _step_token(self, text: str, position: int) -> int:
-        """Consume one token. `TOKENS` has what a state accepts; this sets the next state."""
+        """Consume one token of `TOKENS`, or many items of an array, and set the next state."""
         if len(text) - position > _MANY and self._takes_items:
             items = many_items()(text, position, position + _AT_ONCE)
             if items is not None:

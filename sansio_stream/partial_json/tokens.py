@@ -52,8 +52,9 @@ TOKENS: Final[Mapping[str, str]] = {
 }
 # fmt: on
 
-# The characters of a string. The escape of a high surrogate matches only if the characters after it
-# decide whether it belongs to a pair. The scanner keeps it until then, so no cut splits a pair.
+# The characters of a string. A high surrogate may be the first half of a pair. Its escape matches
+# only if the characters after it show whether the second half follows. The scanner keeps the escape
+# until these characters have come. Therefore a cut between two pieces never splits a pair.
 _HEX = "[0-9a-fA-F]"
 _HIGH = rf"[dD][89abAB]{_HEX}{{2}}"
 _LOW = rf"[dD][c-fC-F]{_HEX}{{2}}"
@@ -89,7 +90,7 @@ DIGIT_RUN = r"[0-9]++"
 class Matchers(dict[str, Callable[[str, int], re.Match[str] | None]]):
     """The `match` method of each pattern, compiled when it is first needed.
 
-    It takes 2 ms to compile all of them, and a program that reads no unfinished text needs none.
+    Compiling all of them takes 2 ms, and a program that reads no unfinished text needs none.
     """
 
     def __missing__(self, pattern: str) -> Callable[[str, int], re.Match[str] | None]:
@@ -107,16 +108,16 @@ LITERALS: Final[Mapping[str, tuple[str, bool | None]]] = {
 }
 
 LEVELS: Final = 2
-"""How many levels of containers an item may have that `many_items` matches."""
+"""How many levels of arrays and objects an item may have, for `many_items` to match it."""
 
 
 @functools.cache
 def many_items() -> Callable[[str, int, int], re.Match[str] | None]:
     """Return the `match` method of a pattern for many items of an array, each with its comma.
 
-    The items are complete and have at most `LEVELS` levels of containers, so `json` can decode
-    them in C. An integer has at most 601 digits, because Python may refuse more than 640
-    (`sys.set_int_max_str_digits`).
+    The items are complete and have at most `LEVELS` levels of arrays and objects, so the C code of
+    `json` can decode them. An integer has at most 601 digits, because a program can make Python
+    refuse integers of more than 640 (`sys.set_int_max_str_digits`).
 
     The pattern is compiled at the first call, not at import, because only a long text needs it.
     """

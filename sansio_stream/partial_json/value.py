@@ -32,13 +32,13 @@ class GrowingValue:
         self._after: str = END  # the state after a value in the innermost container
         self._root: list[Any] = []  # a list whose only item is the value of the whole text
         self._top: _Container = self._root  # the innermost open container
-        self._outer: list[_Container] = []  # the containers around it
-        self._place: Any = -1  # the place of its newest value: the key, or -1 in an array
+        self._outer: list[_Container] = []  # the open containers around `_top`
+        self._place: Any = -1  # the place of the newest value in `_top`: its key, or -1 in a list
 
         self._token = ""  # an unfinished string (unescaped), number or literal
         self._part = MINUS  # the part of an unfinished number
         self._shown = False  # whether an unfinished number is in its container
-        self._older: Any = _ABSENT  # the value that it replaced there (the key came twice)
+        self._older: Any = _ABSENT  # the value that this number replaced, if its key came twice
 
     def _open(self, kind: str) -> None:
         container: _Container = {} if kind == "object" else []

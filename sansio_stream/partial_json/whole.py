@@ -40,7 +40,7 @@ def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
 
 
 def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
-    """Return the object that `loads` returns; None if that is not an object or if it raises.
+    """Return what `loads` returns if that is an object; None if it is not, or if `loads` raises.
 
     Cost: that of `json.loads`, for invalid texts too. This function does not search for the
     position of the error, which would take ten times as long.
