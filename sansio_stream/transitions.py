@@ -2,7 +2,8 @@
 
 `decide` is called once for each decoded event. It looks the event up in a table of steps and
 states, and then applies the rules about the blocks of the message. It reads the message through the
-protocol `MessageView` and changes nothing. The caller folds the event and sets the new state.
+protocol `MessageView` and changes nothing. The caller folds the event, which means that it changes
+the message by the event, and sets the new state.
 
 A row of the table is a step: the event's role in the order of the stream. A column is a state. A
 cell is one of
@@ -14,7 +15,7 @@ cell is one of
 * `__`: the step cannot occur in this state.
 
 In strict mode every violation is fatal. The default is lenient: first-party streams are clean and
-strictly ordered, but much of the traffic comes from proxies and compatible servers, which are not.
+strictly ordered, but many streams come from proxies and compatible servers, and those are not.
 """
 
 from __future__ import annotations
@@ -246,7 +247,7 @@ class MessageView(Protocol):
         ...
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Return whether the usage resets a counter of input tokens to 0 without explanation."""
+        """Return whether a counter of input tokens falls to 0, and no `iterations` explain it."""
         ...
 
 
