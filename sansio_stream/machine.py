@@ -119,8 +119,8 @@ class StreamMachine:
 
         A second end is ignored.
 
-        If the blank line of the last frame is missing, its event is returned if its JSON is whole.
-        The iterator sets the verdict when it is exhausted. It raises no error because of a verdict.
+        The last frame may lack its blank line. Its event is returned if its JSON is whole. The
+        iterator sets the verdict when it is exhausted. It raises no error because of a verdict.
 
         Raises:
             ProtocolError: as `receive_data` does.
@@ -160,7 +160,7 @@ class StreamMachine:
         """The message as of the event taken last; None before message_start. Immutable.
 
         Cost: none for events after which it is not read. Reading it joins the texts that have grown
-        since the last read. If you have dropped the snapshot before, a text grows in place;
+        since the last read. If you no longer hold the previous snapshot, a text grows in place;
         otherwise it is copied.
         """
         return self._fold.snapshot()
@@ -226,7 +226,7 @@ class StreamMachine:
 
     @property
     def byte_offset(self) -> int | None:
-        """The offset in the body of the frame with that number, in bytes; None for a payload."""
+        """The offset in the body of the frame that was read last, in bytes; None for a payload."""
         return self._inbox.byte_offset
 
     def __repr__(self) -> str:

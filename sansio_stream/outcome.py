@@ -128,7 +128,7 @@ class Outcome:
             self.verdict = Verdict.DAMAGED if is_damaged else verdict
 
     def latch(self, error: ProtocolError) -> None:
-        """Store a copy of a fatal error, which `in_context` has completed."""
+        """Store a copy of a fatal error. Pass it to `in_context` first."""
         self.fatal = copy_for_raise(error)
 
     def break_off(self) -> None:
