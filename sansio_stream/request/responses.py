@@ -38,7 +38,8 @@ BODY_NEEDED: Final = BodyNeeded.BODY_NEEDED
 
 
 REFUSAL_BYTES: Final = 65_536
-"""How much of a body the clients and `Observer` keep for `check_response`: an error is a sentence.
+"""The number of bytes of a body that the clients and `Observer` keep for `check_response`. It is
+enough, because an error is short.
 """
 
 
