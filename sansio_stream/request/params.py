@@ -1,7 +1,7 @@
 """Messages to send back: a message or a block in, a parameter of the next request out.
 
-A block is refused if its tool input is broken or one of its deltas has an unknown effect, unless the
-caller decides otherwise.
+A block is refused if its tool input is broken, or if one of its deltas has an unknown effect. The
+caller can decide otherwise.
 """
 
 from collections.abc import Iterable
