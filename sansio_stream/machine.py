@@ -47,7 +47,8 @@ class StreamMachine:
     for an argument of a wrong type.
 
     Args:
-        strict: make every violation fatal, and accept no message without `message_stop`.
+        strict: make every violation fatal whose code has `is_fatal_if_strict`, as nearly all have,
+            and accept no message without `message_stop`.
         limits: limits on the memory that a peer can make the machine use.
         partial_strings: whether `partial_input` has the beginning of an unfinished string.
         fast_path: whether frames may be recognised by comparing their bytes with a template. This
@@ -218,9 +219,9 @@ class StreamMachine:
 
     @property
     def event_number(self) -> int:
-        """The number of the frame with data, or of the payload, that was read last, from 1.
+        """The number of the frame or payload that was read last: 1 for the first, 0 before it.
 
-        Frames and payloads that gave no event count too.
+        The frames with data and the payloads are counted, whether they gave an event or not.
         """
         return self._inbox.number
 
