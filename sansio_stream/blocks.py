@@ -227,7 +227,7 @@ class GrowingBlock:
         return type(self.start) in FITTING[type(delta)]
 
     def begin_run(self, member: str) -> None:
-        """Make `append` add to this text, until the next `begin_run` or until the block stops."""
+        """Make `append` add to the text of this member, until the next call or the block's end."""
         self.run = self._fragments_of(member)
 
     def append(self, text: str, size: int) -> None:

@@ -60,8 +60,8 @@ TEXT_FIELDS: Final[dict[type[Any], str]] = {
     ThinkingDelta: "thinking",
     InputJSONDelta: "partial_json",
 }
-# For each class of blocks, the class of deltas that `expected_template` expects. UnknownBlock is
-# left out, because it keeps every delta as an object.
+# For each class of blocks, the class of deltas for which `expected_template` makes a template.
+# UnknownBlock is left out, because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
     block: delta for delta in TEXT_FIELDS for block in FITTING[delta] - {UnknownBlock}
 }

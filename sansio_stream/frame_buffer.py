@@ -310,7 +310,7 @@ class FrameBuffer:
         return self.partial_limit > 0
 
     def mark_pending(self) -> None:
-        """Set `partial_limit` to 0, because something else must be read."""
+        """Set `partial_limit` to 0, because something is waiting to be read."""
         self.partial_limit = self._next_limit = 0
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class Frame:
             UTF-8.
         offset: the offset of its first field in the body, in bytes.
         size: its length in bytes, including the blank line.
-        id: the last event id.
+        id: the last event id as of this frame, which may come from an earlier one.
         retry: the last valid `retry` field of the frame, in milliseconds, or None.
         flaws: the flaws of the frame, and those of lines before it that gave no frame.
         uncounted: the number of further flaws, which were not kept.

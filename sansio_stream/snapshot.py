@@ -139,7 +139,7 @@ class Fold:
         else:
             running.keep(message)
         if self._template is None and self.open_blocks:
-            # Until another event than a delta is folded, only the blocks of the message change.
+            # Only the blocks of the message change until an event other than a delta is folded.
             self._template = CopyTemplate(message, "content")
         return message
 
@@ -277,8 +277,9 @@ class Fold:
         A marked input is never complete. Which inputs are marked depends on the event:
 
         * a content_block_delta: the input of its block. If the delta may be a piece of an input,
-          more inputs are marked in two cases. If its block is not an open block with an input: all
-          open inputs. If no block is open at its index: also each input that starts there later;
+          more inputs are marked in two cases. If its block is not an open block with an input, all
+          open inputs are marked. If no block is open at its index, each input that starts there
+          later is marked too;
         * a content_block_start: the input of the block with its index;
         * a message_start: all inputs in its content, because the loss cannot be assigned to one;
         * a message_delta, or an unknown event that cannot hold an input: none;
