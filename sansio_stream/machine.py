@@ -47,8 +47,8 @@ class StreamMachine:
     for an argument of a wrong type.
 
     Args:
-        strict: make every violation fatal whose code has `is_fatal_if_strict`, as nearly all have,
-            and accept no message without `message_stop`.
+        strict: make nearly every violation fatal (see `ViolationCode.is_fatal_if_strict`), and
+            accept no message without `message_stop`.
         limits: limits on the memory that a peer can make the machine use.
         partial_strings: whether `partial_input` has the beginning of an unfinished string.
         fast_path: whether frames may be recognised by comparing their bytes with a template. This

@@ -68,7 +68,7 @@ def message_from_json(text: str) -> Message:
         content = list(message.content)
         for place, kept in stored["blocks"].items():
             content[int(place)] = restored(content[int(place)], kept)
-        # Not `copy_with`: it drops the wire value of `content`, if that was kept unchanged.
+        # `copy_with` would drop the wire value of `content` if `_rest` keeps one (see `codec`).
         return evolve(message, content=tuple(content), complete=stored["complete"] is True)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         flaw = printable(repr(error))

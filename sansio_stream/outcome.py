@@ -32,7 +32,7 @@ class Outcome:
     """The violations of a stream, the error that ended it, and its verdict.
 
     Attributes:
-        strict: whether a violation is fatal if its code has `is_fatal_if_strict`.
+        strict: whether nearly every violation is fatal; see `ViolationCode.is_fatal_if_strict`.
         verdict: how the stream ended; PENDING until it has ended. It changes once.
         log: the violations.
         error_event: the server's error event, or None.

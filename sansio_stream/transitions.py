@@ -14,9 +14,9 @@ cell is one of
 * `abort(code, sentence)`: the stream fails with a ProtocolError;
 * `__`: the step cannot occur in this state.
 
-In strict mode a violation is fatal if its code has `is_fatal_if_strict`, as nearly all have. The
-default is lenient: first-party streams are clean and strictly ordered, but many streams come from
-proxies and compatible servers, and those are not.
+In strict mode nearly every violation is fatal; see `ViolationCode.is_fatal_if_strict`. The default
+is lenient: first-party streams are clean and strictly ordered, but many streams come from proxies
+and compatible servers, and those are not.
 """
 
 from __future__ import annotations
