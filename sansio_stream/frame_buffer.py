@@ -64,11 +64,9 @@ class FrameBuffer:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # The body has five parts, in this order: the dropped bytes, `text`, the partial frame, the
-        # chunks that are not searched yet, and the bytes beyond `total_bytes`. `base` is the length
-        # of the first part. `_head` has the first bytes that were dropped before the first frame.
-        # `_unread` is the length of the chunks. `_excess` is the length of the last part, which is
-        # not kept.
+        # The body, in order: `base` dropped bytes, the text, the partial frame, the chunks that are
+        # not searched yet (`_unread` bytes), and `_excess` bytes beyond `total_bytes`, which are
+        # not kept. `_head` has the first bytes that were dropped before the first frame.
         self.base = 0
         self._head = bytearray()
         self.text = b""
