@@ -76,8 +76,7 @@ class FrameBuffer:
         self._unread = 0
         self._excess = 0
         self._is_closed = False
-        # Whether lines of the partial frame were consumed, or the text ends with CR. The next chunk
-        # may continue that frame, or may begin with the LF of that line end.
+        # Whether the next chunk may continue a frame or a line end that was consumed in part.
         self._by_lines = False
         self.partial_limit: int = 0
         # The value of `partial_limit` once the text is consumed.
