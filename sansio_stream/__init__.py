@@ -1,9 +1,13 @@
 """A sans-I/O protocol library for Anthropic Messages streams: bytes in, events and a message out.
 
+Six terms: a frame is the text of one event on the wire. Its data is the payload, which is JSON. A
+framing cuts the bytes of a body into frames. A flaw is a fault that was found but not yet recorded
+as a violation. To fold an event is to change the message by it. A verdict tells how a stream ended.
+
 The modules, in the order of their imports, which is also a good order to read them in:
 
     partial_json  the value of a growing JSON text
-    surrogates    the two halves of a character -> the character
+    surrogates    the two escaped halves of a character -> the character
     codec         translation: one attrs class <-> one JSON object
     tool_input    the input of a tool call while it grows
     citations     vocabulary: the citations of a text block
@@ -13,7 +17,7 @@ The modules, in the order of their imports, which is also a good order to read t
     events        vocabulary: events
     errors        verdicts, violations, limits, the hierarchy of exceptions
     frame_buffer  the received bytes, and how far they were read
-    frames        what a framing gives
+    frames        what every framing returns, and its interface
     fields        framing: lines -> the fields of a frame
     framer        framing: bytes -> frames of an event stream
     sse           server-sent events alone: a decoder and an encoder

@@ -161,7 +161,7 @@ class GrowingBlock:
         is_stopped: whether it has stopped.
         size: the size of its start and its deltas on the wire, in bytes.
         latest: the current block if it has been made already, else None. `block` makes it.
-        message: the last snapshot of the message, until something is appended.
+        message: the last snapshot of the message, or None; see `keep`.
         run: the list of fragments to which `append` adds.
         input_text: the JSON text of its input; None for a block without an input.
 
@@ -227,7 +227,7 @@ class GrowingBlock:
         return type(self.start) in FITTING[type(delta)]
 
     def begin_run(self, member: str) -> None:
-        """Make `append` add to this text, until the next `begin_run` or until the block stops."""
+        """Make `append` add to the text of this member, until the next call or the block's end."""
         self.run = self._fragments_of(member)
 
     def append(self, text: str, size: int) -> None:
@@ -243,10 +243,10 @@ class GrowingBlock:
         self.latest = self.message = None
 
     def keep(self, message: Message | None) -> None:
-        """Keep a snapshot of the message until something is appended; None for none.
+        """Keep a snapshot of the message until something is appended. None drops the one kept.
 
-        It is kept here because `append` must drop it: a text that a snapshot holds cannot grow in
-        place.
+        The block keeps it because `append` must drop it: a text that a snapshot holds cannot grow
+        in place.
         """
         self.message = message
 
@@ -265,7 +265,7 @@ class GrowingBlock:
         The first call creates it. Its first fragment is the text with which the block was sent.
         """
         if member == "input":
-            assert self.input_text is not None, "a block that it fits has an input"
+            assert self.input_text is not None, "the delta fits, so the block has an input"
             return self.input_text.fragments
         if member not in self._texts:
             fragments: list[str] = []
@@ -276,7 +276,7 @@ class GrowingBlock:
     def add_text(self, member: str, text: str) -> None:
         """Add a fragment to a text. Joins a surrogate pair that is cut between two fragments."""
         if member == "input":
-            assert self.input_text is not None, "a block that it fits has an input"
+            assert self.input_text is not None, "the delta fits, so the block has an input"
             self.input_text.append(text)
         else:
             add_piece(self._fragments_of(member), text)
@@ -338,7 +338,7 @@ class GrowingBlock:
         else:
             block = self._changed(grown)
             if not self.is_stopped:
-                # If only texts change until the next call, it copies this block with other texts.
+                # If only texts change, the next call copies this block with other texts.
                 self._template, self._varied = CopyTemplate(block, *varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
@@ -406,6 +406,8 @@ class GrowingBlock:
 
 def joined(fragments: list[str]) -> str:
     """Return the whole text, and replace the fragments by "" and the text.
+
+    The "" comes first because `block` takes a single fragment for the text of the start.
 
     Strategy: CPython appends to a str in place if a local variable has the only reference to it.
     So a caller that reads the text after each delta and drops it pays, in total, time linear in the

@@ -191,7 +191,7 @@ _URL = (
 
 @frozen(kw_only=True)
 class CaptureHeader:
-    """The facts that are known before the first byte of the body. It cannot contain a credential.
+    """The facts that are known before the first byte of the body, without any credential.
 
     Attributes:
         version: the version of the format.

@@ -277,8 +277,8 @@ def input_block_and_text(block: Any) -> tuple[ContentBlock, str]:
 def is_running(block: ContentBlock) -> bool:
     """Whether the block must not stop, because its input would then be taken for complete.
 
-    A block that is still running must not stop. Nor must one of which a piece of the input was lost
-    if the rest of the input happens to be a JSON object.
+    There are two kinds of such blocks: a block that is still running, and a block that lost a piece
+    of its input if the rest of the input happens to be a JSON object.
     """
     if not isinstance(block, InputBlock) or block.input_state == "complete":
         return False

@@ -22,8 +22,8 @@ as the delta of the template, with another string. There are two reasons:
   and then the reader drops the template.
 
 The reader compares the size of each frame with the limits. It decodes every frame that does not
-match to the last byte, even if the bytes already show the fault. So the machine gives the same
-results without the fast path, only slower.
+match completely, even if the bytes already show a fault. So the machine gives the same results
+without the fast path, only slower.
 
 Pure: a template is immutable, and has no reference to the buffer or the message.
 """
@@ -60,8 +60,8 @@ TEXT_FIELDS: Final[dict[type[Any], str]] = {
     ThinkingDelta: "thinking",
     InputJSONDelta: "partial_json",
 }
-# For each class of blocks, the class of deltas that `expected_template` expects. UnknownBlock is
-# left out, because it keeps every delta as an object.
+# For each class of blocks, the class of deltas for which `expected_template` makes a template.
+# UnknownBlock is left out, because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
     block: delta for delta in TEXT_FIELDS for block in FITTING[delta] - {UnknownBlock}
 }

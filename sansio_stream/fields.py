@@ -101,7 +101,7 @@ class FieldParser:
                 self._set_retry(value, offset)
         if values:
             # "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
-            # character to the data buffer." A list of values would take 100 bytes for a line of 5.
+            # character to the data buffer." In a list, a value of 5 bytes would take 100 bytes.
             self.data += b"\n".join(values)
             self.data += b"\n"
         if unknown:

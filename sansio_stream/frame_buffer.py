@@ -5,8 +5,9 @@ The buffer only searches for the ends of frames and lines. `framer` reads the fr
 Strategy: `feed` searches the new chunk for its last blank line. The bytes up to this blank line are
 the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
 the partial frame, a bytearray that grows in place. So each byte is searched once, and a chunk
-without a line end is only appended. If lines end with CR, a chunk can end inside a blank line in
-several ways. To avoid these cases, the text then ends at the last line end instead.
+without a line end is only appended. A chunk with a CR is treated differently: the text ends at its
+last line end, whether that line is blank or not. The reason is that such a chunk can end inside a
+blank line in several ways.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class FrameBuffer:
         frames: the number of consumed frames with data.
         frame_offset: the offset of the last consumed frame in the body; None before the first.
         frame_start: the offset of the frame whose lines are being consumed; None between frames.
-        partial_limit: if greater than 0, nothing has to be read, and a partial frame of up to that
-            many bytes exceeds no limit. 0 if something must be read or a limit must be checked.
+        partial_limit: the size up to which the partial frame exceeds no limit, in bytes. It is 0
+            while something must be read or a limit must be checked.
 
     Args:
         limits: `event_bytes` and `total_bytes` apply.
@@ -63,9 +64,9 @@ class FrameBuffer:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        # The body, in order: the dropped bytes (`base` counts them; before the first frame, `_head`
-        # keeps the first ones), `text`, the partial frame, the chunks that are not searched yet
-        # (`_unread` is their length), and the bytes beyond `total_bytes`, which are only counted.
+        # The body, in order: `base` dropped bytes, the text, the partial frame, the chunks that are
+        # not searched yet (`_unread` bytes), and `_excess` bytes beyond `total_bytes`, which are
+        # not kept. `_head` has the first bytes that were dropped before the first frame.
         self.base = 0
         self._head = bytearray()
         self.text = b""
@@ -75,7 +76,7 @@ class FrameBuffer:
         self._unread = 0
         self._excess = 0
         self._is_closed = False
-        # Whether the next chunk may continue a line end or a frame whose lines were consumed.
+        # Whether the next chunk may continue a frame or a line end that was consumed in part.
         self._by_lines = False
         self.partial_limit: int = 0
         # The value of `partial_limit` once the text is consumed.
@@ -132,9 +133,9 @@ class FrameBuffer:
     def _add(self, data: bytes) -> None:
         """Add bytes after a consumed text, and make the whole frames or lines the new text."""
         if data[0] == LF and self.text.endswith(b"\r") and not self._partial:
-            # The standard: "CRLF, LF, or CR" end a line. A CR at the end of a chunk ends its line
-            # at once, because waiting for the next chunk would delay a finished event. So an LF
-            # that follows belongs to the same line end, and is dropped.
+            # The WHATWG HTML standard: "CRLF, LF, or CR" end a line. A CR at the end of a chunk
+            # ends its line at once, because waiting for the next chunk would delay a finished
+            # event. So an LF that follows belongs to the same line end, and is dropped.
             self._set_text(data[:1])
             self._set_text(b"")
             data = data[1:]
@@ -306,7 +307,7 @@ class FrameBuffer:
         return self.partial_limit > 0
 
     def mark_pending(self) -> None:
-        """Set `partial_limit` to 0, because something else must be read."""
+        """Set `partial_limit` to 0, because something is waiting to be read."""
         self.partial_limit = self._next_limit = 0
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ COLON = ord(":")
 IDLE_BEGINNINGS: Final = frozenset(b":\r\n")
 
 LINES_AT_ONCE: Final = 16_384
-"""How many bytes of lines are read in one step. More would only make the list of them longer."""
+"""How many bytes are read in one step. More would only make the list of their lines longer."""
 
 # A line and its end.
 whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
@@ -100,8 +100,8 @@ class Framer:
     def finish(self) -> Frame | None:
         """Return the last frame if its blank line is missing, else None.
 
-        Call it once, after the body. The standard discards such a frame. Here the caller decides,
-        because the frame may be whole. Its data may also be cut at any byte.
+        Call it once, after the body. The data of such a frame may be whole, or cut at any byte. The
+        standard discards the frame in both cases. Here the caller decides.
         """
         self.take_partial_lines()
         buffer = self.buffer

@@ -1,7 +1,8 @@
 """The result of a framing: frames, and the flaws of their bytes.
 
-The machine uses a framing through the protocol `FrameSource` only. `framer.Framer` implements it
-for event streams.
+A framing cuts the bytes of a body into frames. A flaw is a fault that it found, and that is not yet
+recorded as a violation. The machine uses a framing through the protocol `FrameSource` only.
+`framer.Framer` implements this protocol for event streams.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Frame:
-    """The fields between two blank lines. `next_frame` returns only frames with a `data` field.
+    """The fields between two blank lines.
+
+    `FrameSource.next_frame` returns only frames with a `data` field. `FrameSource.finish` may
+    return a frame without one.
 
     Attributes:
         name: the `event` field; "" if there is none.
@@ -27,7 +31,7 @@ class Frame:
             UTF-8.
         offset: the offset of its first field in the body, in bytes.
         size: its length in bytes, including the blank line.
-        id: the last event id.
+        id: the last event id as of this frame, which may come from an earlier one.
         retry: the last valid `retry` field of the frame, in milliseconds, or None.
         flaws: the flaws of the frame, and those of lines before it that gave no frame.
         uncounted: the number of further flaws, which were not kept.
@@ -88,8 +92,8 @@ class FlawBuffer:
 
     The number of kept flaws is bounded for the whole body, because a body may consist of endless
     lines that give no frame. Two kinds of flaws are always kept. The first flaw of the body is kept
-    even if `Limits.violations` is 0, so that the count is right. The first flaw of a frame that
-    loses content is kept because the verdict depends on it.
+    even if `Limits.violations` is 0, because strict mode raises it and must not only count it. The
+    first flaw of a frame that loses content is kept because the verdict depends on it.
 
     Attributes:
         capacity: how many more flaws are kept.

@@ -37,8 +37,8 @@ class Inbox:
     def __init__(self, limits: Limits) -> None:
         self.framer: FrameSource = Framer(limits)
         self.buffer = self.framer.buffer
-        # Received after the bytes in the buffer. Bytes come here only after a payload, because the
-        # buffer would return their frames before the payload.
+        # What was received after the bytes in the buffer. Bytes are put here only if a payload came
+        # before them, because the buffer would return their frames before that payload.
         self._waiting: deque[bytes | Payload | EofStage] = deque()
         # The buffer counts frames with data. `_frameless` counts what else has a number: payloads,
         # and a last frame without data. `_payload_number` is the number of the last payload.
@@ -116,5 +116,5 @@ class Inbox:
 
     @property
     def byte_offset(self) -> int | None:
-        """The offset in the body of the frame with that number; None for a payload."""
+        """The offset in the body of the frame that was read last; None for a payload."""
         return None if self._payload_number == self.number else self.buffer.frame_offset

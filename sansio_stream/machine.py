@@ -47,7 +47,8 @@ class StreamMachine:
     for an argument of a wrong type.
 
     Args:
-        strict: make every violation fatal, and accept no message without `message_stop`.
+        strict: make nearly every violation fatal (see `ViolationCode.is_fatal_if_strict`), and
+            accept no message without `message_stop`.
         limits: limits on the memory that a peer can make the machine use.
         partial_strings: whether `partial_input` has the beginning of an unfinished string.
         fast_path: whether frames may be recognised by comparing their bytes with a template. This
@@ -119,8 +120,8 @@ class StreamMachine:
 
         A second end is ignored.
 
-        If the blank line of the last frame is missing, its event is returned if its JSON is whole.
-        The iterator sets the verdict when it is exhausted. It raises no error because of a verdict.
+        The last frame may lack its blank line. Its event is returned if its JSON is whole. The
+        iterator sets the verdict when it is exhausted. It raises no error because of a verdict.
 
         Raises:
             ProtocolError: as `receive_data` does.
@@ -160,7 +161,7 @@ class StreamMachine:
         """The message as of the event taken last; None before message_start. Immutable.
 
         Cost: none for events after which it is not read. Reading it joins the texts that have grown
-        since the last read. If you have dropped the snapshot before, a text grows in place;
+        since the last read. If you no longer hold the previous snapshot, a text grows in place;
         otherwise it is copied.
         """
         return self._fold.snapshot()
@@ -218,15 +219,15 @@ class StreamMachine:
 
     @property
     def event_number(self) -> int:
-        """The number of the frame with data, or of the payload, that was read last, from 1.
+        """The number of the frame or payload that was read last: 1 for the first, 0 before it.
 
-        Frames and payloads that gave no event count too.
+        The frames with data and the payloads are counted, whether they gave an event or not.
         """
         return self._inbox.number
 
     @property
     def byte_offset(self) -> int | None:
-        """The offset in the body of the frame with that number, in bytes; None for a payload."""
+        """The offset in the body of the frame that was read last, in bytes; None for a payload."""
         return self._inbox.byte_offset
 
     def __repr__(self) -> str:

@@ -89,7 +89,7 @@ class GrowingMembers:
             self._wire_changes.pop("stop_details", None)
         self._changes.update((name, value) for name, value in values.items() if value is not None)
         # The counters are totals, so a new value replaces the value before and is never added. 0 is
-        # a value. Unknown counters are kept. `message` decodes them.
+        # a value. Unknown counters are kept. The method `message` decodes all counters.
         usage = usage_of(event)
         invalid = wrong_types(usage)
         counts = {

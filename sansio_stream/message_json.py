@@ -29,8 +29,9 @@ MAX_DEPTH: Final = 1_000
 
 
 def message_to_json(message: Message) -> str:
-    """Return a message as JSON text on one line: an object with its wire form as `message`.
+    """Return a message as JSON text on one line.
 
+    The text is an object. Its member `message` has the wire form of the message. From the text,
     `message_from_json` returns an equal message, and all its properties have the same values.
 
     Raises:
@@ -67,7 +68,7 @@ def message_from_json(text: str) -> Message:
         content = list(message.content)
         for place, kept in stored["blocks"].items():
             content[int(place)] = restored(content[int(place)], kept)
-        # `copy_with` would drop what `_rest` has in the place of `content`.
+        # `copy_with` would drop the wire value of `content` if `_rest` keeps one (see `codec`).
         return evolve(message, content=tuple(content), complete=stored["complete"] is True)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         flaw = printable(repr(error))

@@ -32,7 +32,7 @@ class Outcome:
     """The violations of a stream, the error that ended it, and its verdict.
 
     Attributes:
-        strict: whether every violation is fatal.
+        strict: whether nearly every violation is fatal; see `ViolationCode.is_fatal_if_strict`.
         verdict: how the stream ended; PENDING until it has ended. It changes once.
         log: the violations.
         error_event: the server's error event, or None.
@@ -75,7 +75,7 @@ class Outcome:
             Whether content of the message was lost by it.
 
         Raises:
-            ProtocolError: in strict mode, unless the code is one that is never fatal.
+            ProtocolError: in strict mode, if the code has `is_fatal_if_strict`.
         """
         if self.strict and flaw.code.is_fatal_if_strict:
             raise ProtocolError(

@@ -139,7 +139,7 @@ class EventReader:
         if self._next_delta is not None and len(self._next_delta[1].run) > MANY_FRAGMENTS:
             self._next_delta[1].join_run()
         while True:
-            # The fast path. It breaks for any other frame, which `_next_event` reads.
+            # The fast path reads the frames that match the template, `_next_event` all others.
             while framer.at_frame_start and self._next_delta is not None:
                 template, block = self._next_delta
                 pos = buffer.pos

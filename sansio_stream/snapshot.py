@@ -1,4 +1,4 @@
-"""Fold: events in, the message as of the last one out.
+"""Fold: events in, the message as of the last event out.
 
 `Fold` owns the state of the stream, the message and its blocks. `transitions.decide` reads it (as a
 `MessageView`) and decides whether an event is folded. `Fold.apply` then folds the event. The module
@@ -99,8 +99,9 @@ class Fold:
         # may belong to the block that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
-        # The fast path changes `_running` by `GrowingBlock.append`, without a method of this class.
-        # So that block keeps the last snapshot, and drops it. Without such a block it is kept here.
+        # The block to which the fast path adds text. The fast path calls its `append` and no method
+        # of this class. So only the block can drop the last snapshot, and the block keeps it. If
+        # there is no such block, `_latest` keeps the last snapshot.
         self._running: GrowingBlock | None = None
         self._latest: Message | None = None
         self.has_lost = False
@@ -138,7 +139,7 @@ class Fold:
         else:
             running.keep(message)
         if self._template is None and self.open_blocks:
-            # The next message differs in its blocks only, until an event changes the message.
+            # Only the blocks of the message change until an event other than a delta is folded.
             self._template = CopyTemplate(message, "content")
         return message
 
@@ -234,7 +235,7 @@ class Fold:
 
         Returns:
             The event. A content_block_stop has the whole block in it, and a message_stop the whole
-            message. This message is `complete`, unless it `has_lost` content.
+            message. This message is `complete`, unless content was lost.
         """
         self.state = state or self.state
         if isinstance(event, WITHOUT_CHANGE):
@@ -275,9 +276,10 @@ class Fold:
 
         A marked input is never complete. Which inputs are marked depends on the event:
 
-        * a content_block_delta: the input of its block. If that is not an open block with an input,
-          and the delta may be a piece of an input, then all open inputs are marked too. If no block
-          is open at the index, so is the input of each block that starts there later;
+        * a content_block_delta: the input of its block. If the delta may be a piece of an input,
+          more inputs are marked in two cases. If its block is not an open block with an input, all
+          open inputs are marked. If no block is open at its index, each input that starts there
+          later is marked too;
         * a content_block_start: the input of the block with its index;
         * a message_start: all inputs in its content, because the loss cannot be assigned to one;
         * a message_delta, or an unknown event that cannot hold an input: none;

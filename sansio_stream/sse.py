@@ -51,7 +51,7 @@ class ServerSentEvent:
 
 
 class SSEDecoder:
-    """A decoder for any event stream, which follows the standard exactly.
+    """A decoder for any event stream, which follows the WHATWG HTML standard exactly.
 
     Feed it the bytes of the body in chunks of any size. Do not split the body into lines.
     `receive_data` stores the bytes immediately and returns an iterator of the events. The iterators

@@ -2,7 +2,8 @@
 
 `decide` is called once for each decoded event. It looks the event up in a table of steps and
 states, and then applies the rules about the blocks of the message. It reads the message through the
-protocol `MessageView` and changes nothing. The caller folds the event and sets the new state.
+protocol `MessageView` and changes nothing. The caller folds the event, which means that it changes
+the message by the event, and sets the new state.
 
 A row of the table is a step: the event's role in the order of the stream. A column is a state. A
 cell is one of
@@ -13,8 +14,9 @@ cell is one of
 * `abort(code, sentence)`: the stream fails with a ProtocolError;
 * `__`: the step cannot occur in this state.
 
-In strict mode every violation is fatal. The default is lenient: first-party streams are clean and
-strictly ordered, but much of the traffic comes from proxies and compatible servers, which are not.
+In strict mode nearly every violation is fatal; see `ViolationCode.is_fatal_if_strict`. The default
+is lenient: first-party streams are clean and strictly ordered, but many streams come from proxies
+and compatible servers, and those are not.
 """
 
 from __future__ import annotations
@@ -177,8 +179,8 @@ STEPS: Final[dict[type[MessageStreamEvent], Step]] = {
 """The steps of the events whose step depends only on their type. `step_of` computes the others."""
 
 LOSES_CONTENT: Final = (ViolationCode.BEFORE_MESSAGE_START, ViolationCode.DUPLICATE_MESSAGE_START)
-"""The codes of the cells that ignore an event while the message has not ended. If such an event has
-content, the message loses it.
+"""The codes with which the table ignores an event before the end of the message. If such an event
+has content, the message loses it.
 """
 
 
@@ -246,7 +248,7 @@ class MessageView(Protocol):
         ...
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
-        """Return whether the usage resets a counter of input tokens to 0 without explanation."""
+        """Return whether a counter of input tokens falls to 0, and no `iterations` explain it."""
         ...
 
 
@@ -312,10 +314,11 @@ def rule_of_block_start(event: ContentBlockStartEvent, message: MessageView) -> 
 
 
 def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> Decision | None:
-    """Require an open block with the delta's index that accepts it, and no second value.
+    """Require an open block with this index that accepts the delta, and that no value is replaced.
 
-    A delta without such a block is ignored, and its content is lost. It is never folded into
-    another block instead, for example the last one: that could mix the texts of two blocks.
+    A delta without such a block is ignored. Its content is lost, unless it only repeats the
+    signature of the block. The delta is never folded into another block instead, for example the
+    last one: that could mix the texts of two blocks.
     """
     delta = event.delta
     block = message.find(event.index)

@@ -1,6 +1,7 @@
 """Requests: everything that a client needs before and after a stream, except the connection.
 
-The package reads no clock and no environment variable. The caller passes in what depends on them.
+The package reads no clock and no environment variable. The caller passes in the keys and the random
+numbers.
 
     headers      received headers, looked up in any case; headers to send, checked
     params       a message or a block -> a parameter of the next request

@@ -82,9 +82,9 @@ def build_request(
     """Return the request that asks for the stream of one message.
 
     The parameters may contain `Message` objects and content blocks of this library anywhere. They
-    are written as `to_param` writes them. A list that contains such blocks is trimmed like the
-    content of a message. Tuples are written as lists. All other values are sent unchanged,
-    including unknown parameters. The arguments themselves are never modified.
+    are written as `to_param` writes them. If a list contains such blocks, empty text blocks and
+    thinking at its end are left out, as in a message. Tuples are written as lists. All other values
+    are sent unchanged, including unknown parameters. The arguments themselves are never modified.
 
     Args:
         params: the members of the body. `stream` is always sent as true. A member whose value is

@@ -1,7 +1,7 @@
 """Messages to send back: a message or a block in, a parameter of the next request out.
 
-A block with a broken tool input, or with unfolded deltas, is refused unless the caller decides
-otherwise.
+A block is refused if its tool input is broken, or if one of its deltas has an unknown effect. The
+caller can decide otherwise.
 """
 
 from collections.abc import Iterable
@@ -178,6 +178,6 @@ def has_input(block: InputBlock) -> bool:
 
 
 def raw_input(block: InputBlock) -> str:
-    """Return the text of a broken input, or the JSON of the value that was sent instead of one."""
+    """Return the text of a broken input; without one, the JSON of the value that was sent."""
     sent = block.partial_input
     return block.input_json or ("" if sent is None else encode_json(sent))

@@ -1,4 +1,4 @@
-"""Responses: status and headers in, and the body if needed; "read the stream" or an error out.
+"""Responses: status, headers and perhaps the body in; "read the stream" or an error out.
 
 This module does not read the stream of a successful response. That is the task of a machine.
 """
@@ -38,7 +38,8 @@ BODY_NEEDED: Final = BodyNeeded.BODY_NEEDED
 
 
 REFUSAL_BYTES: Final = 65_536
-"""How much of a body the clients and `Observer` keep for `check_response`: an error is a sentence.
+"""The number of bytes of a body that the clients and `Observer` keep for `check_response`. It is
+enough, because an error is short.
 """
 
 
@@ -70,9 +71,9 @@ def check_response(
 
     * If the status is not a success, the result is the `APIStatusError` of its class. The details
       are read from the body if it is JSON, or an event stream that contains an error.
-    * If the status is a success, the content type rules out an event stream (JSON, XML, HTML), and
-      the body is an error in JSON, the result is the `APIStatusError` of the equivalent status.
-      Its `http_status` is the real one.
+    * If the status is a success, and the content type rules out an event stream (JSON, XML, HTML),
+      the body decides. If it is an error in JSON, the result is the `APIStatusError` of the
+      equivalent status. The error's `http_status` is the real one.
     * Any other body with such a content type gives a `NotAnEventStreamError`.
 
     A redirect is an error. Its body is not needed.

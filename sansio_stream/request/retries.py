@@ -1,4 +1,4 @@
-"""Retries: an error in; out, the seconds until the next attempt, or None for no attempt.
+"""Retries: an error in, the seconds until the next attempt out (None: do not try again).
 
 This module has no clock and no random numbers, and does not bound the number of attempts. These
 are left to the caller.
@@ -33,10 +33,11 @@ def retry_delay(
     the response was an error that may pass. For a response, the header `x-should-retry` decides.
     Without it, the statuses 408, 409, 429 and all from 500 on are retried.
 
-    A response that had begun as a success is never retried: not a cut or broken stream, not an
-    error after the message began, not an error inside a success. Such a retry would be a new
-    generation, which is billed again, so that decision is left to the caller. `content_emitted`
-    tells whether a retry would repeat something.
+    A response that had begun as a success is not retried, except with `is_first_frame`. So there is
+    no retry after a cut or broken stream, after an error in a message that has begun, or after an
+    error inside a success. Such a retry would be a new generation, which is billed again, so that
+    decision is left to the caller. `failure.content_emitted` tells whether a retry would repeat
+    something.
 
     The wait is the one that the server asks for; see `retry_after`. If that is longer than
     `max_retry_after`, the result is None, because a server that is asked sooner refuses again or
