@@ -177,7 +177,7 @@ class StreamCore:
         except UnknownEncodingError as exc:
             self._failure = self._errors.undecodable(str(exc))
 
-    # In.
+    # Input: bytes, the end of the body, a close.
 
     def received(self, chunk: bytes, waited: float) -> int:
         """Process a chunk, and return its cost in bytes. `waited` is the wait for it in seconds.
@@ -317,6 +317,8 @@ class StreamCore:
         if self._idle is not None and self._waited > self._idle:
             return TimeoutError(f"idle: no content for {self._waited:.1f} s")
         return None
+
+    # Output: events, the end of the stream, an error.
 
     def take(self) -> MessageStreamEvent | ReadSignal:
         """Return the next event, or the signal that there is none.

@@ -1,8 +1,8 @@
 """Streams and a client for aiohttp.
 
 A session that is passed in keeps its settings: its pool, its proxies, its cookies and its limits
-for response heads. Redirects are not followed. The bodies of the client's own responses are
-decoded here, in pieces.
+for response heads. Redirects are not followed. This module decodes the responses to requests of
+its `AsyncClient`, in pieces.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class AsyncClient(AsyncBaseClient):
                 skip_auto_headers=["content-type"],
                 data=body,
                 timeout=timeout,
-                auto_decompress=False,  # it decodes each chunk as a whole
+                auto_decompress=False,  # aiohttp decodes each chunk as a whole
                 raise_for_status=False,
                 allow_redirects=False,  # aiohttp would send the key there, too
                 # Not `trust_env`: it would also send credentials from netrc, beside the key.
@@ -341,7 +341,7 @@ class RequestBody(aiohttp.Payload):
 
 
 class HeadFirst(asyncio.Protocol):
-    """Passes the head of a response to aiohttp apart from the bytes that follow it.
+    """Passes the head of a response to aiohttp separately from the bytes that follow it.
 
     aiohttp parses all received bytes at once. If any of them break HTTP, it drops the head, too,
     even if the fault is after a complete response. The request then seems to be unanswered.
