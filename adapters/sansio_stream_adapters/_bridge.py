@@ -139,8 +139,8 @@ class Stream(StreamView, Generic[Event]):
         if owner is not None:
             hold(self._chunks)
         self._turn = threading.Lock()
-        # `close` may run in another thread or in a signal handler. It and `_read` each set their own
-        # flag before they read the other. If both call `_release`, only one does it; neither waits.
+        # `close` may run in another thread or in a signal handler. It and `_read` each set their
+        # own flag before they read the other. If both call `_release`, one does it. Neither waits.
         self._is_reading = False
         self._is_closing = False
         self._release_once = threading.Lock()
