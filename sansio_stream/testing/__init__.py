@@ -1,4 +1,4 @@
-"""Tools to test code that reads these streams.
+"""Tools to test code that reads streams of the Anthropic Messages API.
 
     writing       payloads -> bytes, in every legal style
     cutting       bytes -> chunks, cut where readers have bugs
