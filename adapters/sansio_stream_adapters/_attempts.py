@@ -66,7 +66,7 @@ class Retries:
 
 
 class Attempts:
-    """The attempts of one call. Counts the retries and decides whether there is another one."""
+    """The attempts of one call. Counts the retries and decides whether one more follows."""
 
     def __init__(
         self, retries: Retries, map_error: MapError, deadline: Deadline | None = None

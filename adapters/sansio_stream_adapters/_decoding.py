@@ -175,7 +175,7 @@ class Decoder:
 def output_before_fault(inflate: Any, given: bytes) -> bytes:
     """Return the output that precedes the fault, which zlib itself throws away.
 
-    It is never longer than a piece: zlib would have returned before it reached the fault.
+    It is never longer than a piece: zlib returns a full piece before it decodes further.
     """
     out = bytearray()
     try:

@@ -170,4 +170,4 @@ class Settings(ABC):
     @staticmethod
     @abstractmethod
     def map_error(exc: Exception) -> APIError | None:
-        """Return the APIError for an exception of the HTTP library; None if it is not one."""
+        """Return the APIError for an exception of the HTTP library; None for any other."""

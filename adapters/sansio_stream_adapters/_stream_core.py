@@ -98,8 +98,8 @@ class StreamOptions(CoreOptions, total=False):
         total: Seconds from the creation of the stream to its end, or a deadline that runs already.
             It is checked after each read. If the adapter can end a read, the deadline ends it.
         record_to: A path or a binary file. The response is written to it as it arrives, and
-            `sansio-stream replay` shows it. A refused response is not recorded: its error has its
-            body.
+            `sansio-stream replay` shows it. A refused response is not recorded: the error that is
+            raised has the body.
     """
 
     total: float | Deadline | None

@@ -241,7 +241,8 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
     async def close() -> None:
         abort(response)
         # At the end of a body aiohttp gives the connection back to its pool. If more bytes follow
-        # the body, it closes the connection instead, which under TLS may outlast the event loop.
+        # the body, aiohttp starts to close the connection instead. Under TLS it may not finish that
+        # before the event loop ends.
         if transport is not None and transport.is_closing():
             abort_transport(transport)
 

@@ -1,7 +1,7 @@
 """Checks of a consumer of bytes: they find the smallest streams that it handles badly.
 
-A consumer is a function that takes an iterable of bytes and returns the value that its users get. The
-checks call it many times, so it must not keep any state between two calls.
+A consumer is a function that takes an iterable of bytes and returns the value that its users get.
+The checks call it many times, so it must not keep any state between two calls.
 """
 
 from __future__ import annotations

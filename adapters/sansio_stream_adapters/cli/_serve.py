@@ -70,7 +70,8 @@ class Recording:
 
     Attributes:
         name: the name of the file.
-        stem: its name up to the first dot. As a model, it takes precedence over `models`.
+        stem: its name up to the first dot. For a request with this model, the recording takes
+            precedence over those that have the model only in `models`.
         models: the model in the recorded request, and the one in the recorded answer, if known.
         capture: the parsed file.
     """
