@@ -270,7 +270,7 @@ LEGAL: Final = tuple(
         Style(byte_order_mark=True),
     )
 )
-"""Legal streams in which each way to cut has a place. Apart from that they are easy to read: if a
+"""Legal streams in which, together, each way to cut has a place. Else they are easy to read: if a
 consumer raised for a whole stream, its mistakes with chunks would stay hidden.
 """
 

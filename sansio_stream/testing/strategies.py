@@ -383,3 +383,4 @@ def cuts(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 
 ANYWHERE: Final = 8 * ("anywhere",)
+"""Cuts at random places. They are drawn eight times as often as each of `WAYS_TO_CUT`."""

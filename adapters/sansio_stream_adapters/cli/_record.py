@@ -64,7 +64,7 @@ ADAPTERS: Final = {
 LIBRARIES: Final = frozenset({"httpx", "aiohttp", "trio", "h11"})
 
 DEFAULT_MAX_TOKENS: Final = 1024
-LONGEST_WAIT: Final = 86_400
+LONGEST_WAIT: Final = 86_400  # seconds, a day
 
 OF_CREDENTIALS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
 """Parts of header names. A header whose name contains one of them may be a credential.
