@@ -93,8 +93,8 @@ class Recorder:
 
     Each line is passed to the system at once, so a crash of the process loses none of them.
 
-    An answer is worth more than its recording, so its failure does not affect the stream. The
-    recording then ends, with a RuntimeWarning. If the warning filters turn warnings into errors,
+    An answer is worth more than its recording. So a failure to record does not affect the stream:
+    the recording ends, with a RuntimeWarning. If the warning filters turn warnings into errors,
     the failure is logged instead.
 
     Raises:

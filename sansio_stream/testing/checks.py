@@ -1,7 +1,8 @@
 """Checks of a consumer of bytes: they find the smallest streams that it handles badly.
 
 A consumer is a function that takes an iterable of bytes and returns the value that its users get.
-The checks call it many times, so it must not keep any state between two calls.
+The other modules call it a reader. The checks run it many times, so it must not keep any state
+between two runs.
 """
 
 from __future__ import annotations
