@@ -354,7 +354,7 @@ class AsyncMessageStreamManager:
     async def close(self) -> None:
         """Close the stream. If it is still opening, `__aenter__` raises IncompleteMessageError.
 
-        `__aenter__` then raises at once. A second call of `close` does nothing.
+        It raises at once, whatever it waits for. A second call of `close` does nothing.
         """
         self._opening.close()
         if self._stream is not None:

@@ -203,7 +203,8 @@ class StreamCore:
     def go_on(self) -> int:
         """Process the next piece of a chunk, and return its cost in bytes.
 
-        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit its work at once.
+        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit the work that it does
+        at once.
         """
         cost = 0
         if not self._chunk and self._decoder is not None:
@@ -270,7 +271,7 @@ class StreamCore:
             self._decide(self._refused_body)
         elif self._first_frame is not None:
             self._begin(None)
-        # After message_stop nothing is missing.
+        # After message_stop nothing is missing, so the recording gets no error.
         self._end_recording(None if self._has_stopped else "closed by the reader")
 
     def _decide(self, body: bytes | None) -> None:

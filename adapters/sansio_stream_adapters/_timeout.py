@@ -105,7 +105,7 @@ class Deadline:
 
     @classmethod
     def of(cls, total: float | Deadline | None) -> Deadline | None:
-        """Return a deadline that many seconds from now. A Deadline is returned unchanged."""
+        """Return a deadline that many seconds from now. Return a Deadline or None unchanged."""
         return cls(total) if isinstance(total, int | float) else total
 
     @property

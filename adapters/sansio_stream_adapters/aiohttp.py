@@ -285,8 +285,8 @@ def abort_transport(transport: asyncio.WriteTransport) -> None:
 class RequestBody(aiohttp.Payload):
     """A request body that is sent in pieces. The peer must accept each within `seconds`.
 
-    aiohttp's own class sends bytes as a whole. It waits for ever for a peer that accepts none, and
-    it warns about more than 1 MiB. The size of this body is known, so aiohttp sends a
+    aiohttp's own class sends bytes as a whole. It waits for ever for a peer that accepts no
+    bytes, and it warns about more than 1 MiB. The size of this body is known, so aiohttp sends a
     content-length.
     """
 

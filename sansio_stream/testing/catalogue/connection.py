@@ -58,7 +58,7 @@ def answers(status: int, content_type: str, body: str) -> Change:
 
 
 def every_other(change: Change) -> Change:
-    """Return a change of the first answer, the third, and so on. So a retry succeeds."""
+    """Return a change of every other answer, from the first on, so that a retry succeeds."""
     return lambda answer, asked: change(answer, asked) if asked.number % 2 else answer
 
 

@@ -62,7 +62,7 @@ def recorded_frames(body: bytes) -> dict[str, bytes]:
     recorded: dict[str, bytes] = {}
     for start, end in frames_of(body):
         frame = body[start:end]
-        if b"\r" in frame:  # the faults that cut a line end expect that of PLAIN, one byte
+        if b"\r" in frame:  # the faults that cut a line end off expect one byte, as in PLAIN
             continue
         for event in SSEDecoder().receive_data(frame):
             with suppress(ValueError):  # not JSON, such as [DONE]
