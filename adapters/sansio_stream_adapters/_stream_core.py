@@ -203,8 +203,8 @@ class StreamCore:
     def go_on(self) -> int:
         """Process the next piece of a chunk, and return its cost in bytes.
 
-        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit the work that it does
-        at once.
+        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit the work that
+        it does at once.
         """
         cost = 0
         if not self._chunk and self._decoder is not None:
