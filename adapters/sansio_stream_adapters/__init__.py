@@ -1,7 +1,7 @@
 """Adapters: they bring the bytes of a stream from HTTP libraries to `sansio_stream`.
 
-The import of this package imports no HTTP library. Each adapter is a module of its own. The modules
-below it, in the order in which to read them:
+The import of this package imports no HTTP library. Each adapter is a module of its own: `httpx`,
+`aiohttp`, `trio` and `sockets`. All modules, in the order in which to read them:
 
     _timeout      the timeouts of each phase, and the deadline of a call
     _decoding     the content-encoding of a body

@@ -66,7 +66,7 @@ class Retries:
 
 
 class Attempts:
-    """The attempts of one call. Counts the retries and decides whether there is another one."""
+    """The attempts of one call. Counts the retries and decides whether one more follows."""
 
     def __init__(
         self, retries: Retries, map_error: MapError, deadline: Deadline | None = None
@@ -83,10 +83,11 @@ class Attempts:
         return self._count < self._retries.max_retries
 
     def will_retry(self, failure: APIStatusError) -> bool:
-        """Return whether to withhold a response whose first frame is this error.
+        """Return whether a response fails because its first frame is this error.
 
-        The response is withheld if the error can be retried. This includes an error for which the
-        server asks for a longer wait than `max_retry_after`: `delay_after` then raises it.
+        It fails if the error can be retried. Its stream is then not opened, and `delay_after` gets
+        the error. If the server asks for a longer wait than `max_retry_after`, `delay_after` raises
+        the error.
         """
         delay = retry_delay(0, failure, 0.0, max_retry_after=math.inf, is_first_frame=True)
         self._is_first_frame = delay is not None
@@ -121,8 +122,8 @@ class Attempts:
                 max_retry_after=longest,
                 is_first_frame=is_first_frame,
             )
-            # A wait up to the deadline could only end in a timeout. The present failure says more,
-            # so it is raised.
+            # A retry after the deadline could only time out. The present failure says more than a
+            # timeout, so it is raised.
             if delay is not None and (deadline is None or delay < deadline.left):
                 self._count += 1
                 return delay

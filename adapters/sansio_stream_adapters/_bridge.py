@@ -64,12 +64,12 @@ Event = TypeVar("Event")
 LINGER_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 1.0
 
+# An AsyncStream counts its work in bytes. After PIECE_BYTES of work it lets other tasks run.
 READ_COST: Final = 256
-"""A read counts as at least this many bytes of work. It takes about 60 µs (CPython), if small."""
+"""The work of a read, in bytes, besides its chunk. A small read takes about 60 µs (CPython)."""
 
 EVENT_COST: Final = 64
-"""Each event counts as this many more bytes of work. It takes about 10 µs, even if skipped."""
-
+"""The work of an event, in bytes. An event takes about 10 µs, even if it is skipped."""
 
 ANOTHER_READER: Final = "another task is reading this stream; only one may read at a time"
 
@@ -112,7 +112,7 @@ class Stream(StreamView, Generic[Event]):
         TypeError: `record_to` is neither a path nor a binary file. Raised by the constructor.
     """
 
-    _is_released = True  # if `__init__` raises
+    _is_released = True  # for `__del__`, if `__init__` raises
 
     def __init__(
         self,
@@ -139,8 +139,8 @@ class Stream(StreamView, Generic[Event]):
         if owner is not None:
             hold(self._chunks)
         self._turn = threading.Lock()
-        # close() may run in another thread or in a signal handler. Each side sets its own flag
-        # before it reads the other's. If both release, only one gets the lock. Neither waits.
+        # `close` may run in another thread or in a signal handler. It and `_read` each set their
+        # own flag before they read the other. If both call `_release`, one does it. Neither waits.
         self._is_reading = False
         self._is_closing = False
         self._release_once = threading.Lock()
@@ -219,9 +219,9 @@ class Stream(StreamView, Generic[Event]):
     def close(self) -> None:
         """Close the response. Received events can still be taken; after them iteration raises.
 
-        Another thread or a signal handler may call this while a read waits. Sockets and HTTP/1.1
-        adapters wake that read. With other adapters it ends with the next bytes or by its timeout.
-        Then the reader closes the response. A second call does nothing.
+        Another thread or a signal handler may call this while a read waits. With sockets, and with
+        httpx over HTTP/1.1, this wakes that read. Else the read ends with the next bytes or by its
+        timeout. Then the reader closes the response. A second call does nothing.
         """
         was_closing, self._is_closing = self._is_closing, True
         if not self._is_reading:
@@ -318,13 +318,13 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
 class AsyncStream(StreamView, Generic[Event]):
     """The async version of `Stream`, for an async iterable of bytes, in asyncio or trio.
 
-    `close` is awaited in the event loop that reads. If `wakes` is false, `close` cannot end a read
-    of another task, so it is called after that read has ended. A cancelled read closes the
+    `close` is awaited in the event loop that reads. `wakes` is whether `close` ends a read of
+    another task. If not, `close` is called after that read has ended. A cancelled read closes the
     connection before it raises the cancellation, and the snapshot stays readable. A dropped stream
     is closed by the event loop in which it was made.
     """
 
-    _is_released = True  # if `__init__` raises
+    _is_released = True  # for `__del__`, if `__init__` raises
 
     def __init__(
         self,

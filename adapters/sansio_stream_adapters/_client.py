@@ -60,7 +60,7 @@ def check_stream(stream: object) -> None:
 
 
 class BaseClient(Settings):
-    """A synchronous client; see `Settings`. It is a context manager that closes the client."""
+    """A synchronous client; see `Settings`. At the end of a `with` block it is closed."""
 
     @property
     def messages(self) -> Messages:
@@ -118,7 +118,7 @@ class BaseClient(Settings):
 
     def _sent(self, call: Call, deadline: Deadline | None) -> Reply:
         reply = self.send(call.request, call.timeouts.within(deadline))
-        # A client that is garbage-collected closes its pool, so its stream keeps a reference to it.
+        # A garbage-collected client closes its pool, so a stream keeps its client alive.
         reply["owner"] = self
         return reply
 
@@ -208,8 +208,8 @@ class MessageStreamManager:
 
         Another thread or a signal handler may call it. With sockets, and with httpx over HTTP/1.1,
         it ends a wait for the head at once. It cannot end a connection attempt, nor a wait for the
-        head with other adapters: that lasts until it succeeds or its timeout expires. A second
-        call does nothing.
+        head with other adapters. These last until they succeed or until their timeout expires. A
+        second call does nothing.
         """
         self._opening.close()
         if self._stream is not None:
@@ -225,7 +225,7 @@ class MessageStreamManager:
 
 
 class AsyncBaseClient(Settings):
-    """An asynchronous client; see `Settings`. It is an async context manager that closes it.
+    """An asynchronous client; see `Settings`. At the end of an `async with` block it is closed.
 
     It can be created outside an event loop. It belongs to the loop that sends its first request.
     """
@@ -354,7 +354,7 @@ class AsyncMessageStreamManager:
     async def close(self) -> None:
         """Close the stream. If it is still opening, `__aenter__` raises IncompleteMessageError.
 
-        It raises at once. A second call does nothing.
+        It raises at once, whatever it waits for. A second call of `close` does nothing.
         """
         self._opening.close()
         if self._stream is not None:

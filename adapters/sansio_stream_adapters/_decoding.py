@@ -32,15 +32,18 @@ It omits br and zstd, because only some of their libraries can limit the size of
 PIECE_BYTES: Final = 65_536
 """The size in bytes of the largest piece that a decoder returns.
 
-A recording splits larger chunks at this size. An async stream lets other tasks run after as much
-work.
+A recording splits larger chunks at this size. An async stream counts its work in bytes, and lets
+other tasks run after this many.
 """
 
 STEP_COST: Final = 256
-"""A step counts as at least this many bytes of work. It takes about 30 µs (CPython)."""
+"""The work of a call of `piece`, in bytes, besides its output. It takes about 30 µs (CPython)."""
 
 GIVEN_BYTES: Final = 4_096
-"""The most input that zlib gets at once. It copies its unused input after each piece and member."""
+"""The most input that zlib gets at once, in bytes.
+
+zlib copies its unused input after each piece and after each member of a gzip.
+"""
 
 FORMATS: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
@@ -172,7 +175,7 @@ class Decoder:
 def output_before_fault(inflate: Any, given: bytes) -> bytes:
     """Return the output that precedes the fault, which zlib itself throws away.
 
-    It is never longer than a piece: zlib would have returned before it reached the fault.
+    It is never longer than a piece: zlib returns a full piece before it decodes further.
     """
     out = bytearray()
     try:

@@ -1,4 +1,4 @@
-"""Closing what was dropped without being closed, in a thread or in its event loop.
+"""Closes streams and pools that were dropped without being closed.
 
 A garbage collection may drop the last reference. It runs in any thread, and that thread may hold
 any lock. So nothing is closed on the spot. The closing is passed to a new thread or to the event
@@ -32,8 +32,8 @@ HELD: Final[dict[int, object]] = {}
 def hold(chunks: object) -> None:
     """Keep the chunks of a stream alive until `let_go_of`, even if the stream becomes garbage.
 
-    A garbage collection would otherwise finalize both together. It would end the chunks, such as a
-    generator, before their source is closed.
+    A garbage collection would otherwise finalize the stream and its chunks together. It would end
+    the chunks, such as a generator, before their source is closed.
     """
     HELD[id(chunks)] = chunks
 

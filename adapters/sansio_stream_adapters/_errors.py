@@ -1,6 +1,6 @@
 """The exceptions of a stream that gives no message.
 
-Reads nothing, waits for nothing, knows no HTTP library.
+The module does no I/O, does not wait, and depends on no HTTP library.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ __all__ = ["map_system_error"]
 MapError: TypeAlias = Callable[[Exception], "APIError | None"]
 """Turns an exception of the byte source into an APIError, or returns None if it does not know it.
 
-The exception becomes the cause of the APIError, unless that has a cause already. An adapter sets
-one itself if the exception would show too much, such as the key.
+The exception becomes the cause of the APIError, unless the APIError has a cause already. An adapter
+sets another cause if the exception would show too much, such as the key.
 """
 
 LEFT: Final = "the stream was closed before its end"
@@ -40,7 +40,7 @@ LEFT: Final = "the stream was closed before its end"
 
 
 class StreamErrors:
-    """Makes the exceptions of one stream. Changes nothing of it.
+    """Makes the exceptions of one stream. It does not change the stream.
 
     Args:
         status: the status of the response.
@@ -66,10 +66,11 @@ class StreamErrors:
         return NotAnEventStreamError(message, verdict=Verdict.NOT_AN_EVENT_STREAM)
 
     def failure_of_stream(self, source_error: Exception | None) -> APIError | None:
-        """Return the error of `final_message` with details of the response, or None without one.
+        """Return the error that `final_message` raises, with details of the response, or None.
 
         Args:
-            source_error: what the source raised, None if the body just ended. It explains a cut.
+            source_error: the exception of the source, or None if the body simply ended. It explains
+                why a stream is cut.
         """
         try:
             self._machine.final_message()

@@ -240,7 +240,7 @@ class Exchange:
 Receive: TypeAlias = "Callable[[Phase], Awaitable[bytes | bytearray]]"
 """A function that returns the next received bytes, or b"" at the end of the connection.
 
-Its argument is the phase: "head" or "read", for the body. It raises TimeoutError.
+Its argument is the phase: "head", or "read" for the body. It may raise TimeoutError.
 """
 
 

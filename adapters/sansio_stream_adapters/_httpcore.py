@@ -65,7 +65,7 @@ class Watch:
             WATCHING.reset(token)
 
     def left(self, timeout: float | None) -> float | None:
-        """Return the longest allowed wait in seconds: `timeout`, or less if `total` ends before.
+        """Return the longest allowed wait in seconds: `timeout`, or less if `total` ends first.
 
         Raises:
             TimeoutError: The `total` timeout has passed.

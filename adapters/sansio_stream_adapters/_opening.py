@@ -37,7 +37,7 @@ class Opening:
         self.is_closed = False
         """Whether `close` was called. After that the call must not wait any more."""
         self._wake: Callable[[], object] | None = None
-        # A lock is the only means to wake a thread that a signal handler may use.
+        # A signal handler may use nothing but a lock to wake a thread.
         self._gate = threading.Lock()
         self._gate.acquire()
 

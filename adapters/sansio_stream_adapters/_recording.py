@@ -82,7 +82,7 @@ def open_blank(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def check_binary(file: object) -> None:
-    """Raise TypeError if this is not a binary file. A later error would cost an answer."""
+    """Raise TypeError if this is not a binary file. A later error would lose the recording."""
     if isinstance(file, io.TextIOBase) or not hasattr(file, "write"):
         kind = type(file).__name__
         raise TypeError(f"record_to must be a path or a binary file, not {kind}")
@@ -91,10 +91,10 @@ def check_binary(file: object) -> None:
 class Recorder:
     """A recording in the format of `sansio_stream.capture`, without credentials.
 
-    Each line is passed to the system at once, so a crash keeps all of them.
+    Each line is passed to the system at once, so a crash of the process loses none of them.
 
-    An answer is worth more than its recording, so a later failure does not affect the stream. The
-    recording then ends, with a RuntimeWarning. If the warning filters turn warnings into errors,
+    An answer is worth more than its recording. So a failure to record does not affect the stream:
+    the recording ends, with a RuntimeWarning. If the warning filters turn warnings into errors,
     the failure is logged instead.
 
     Raises:

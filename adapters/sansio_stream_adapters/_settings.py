@@ -58,8 +58,8 @@ class ClientSettings(TypedDict, total=False):
             https://api.anthropic.com.
         timeout: a `Timeout`, a number of seconds, None for no timeout, or an `httpx.Timeout`.
         max_retries: how often a request is sent again before its stream opens. After that it is
-            never sent again. A stream opens with its first frame. Without retries, it opens with
-            the head of the response.
+            never sent again. A stream opens with its first frame. If no retry is left, it opens
+            with the head of the response.
         max_retry_after: the longest wait before a retry, in seconds, that a server may ask for. If
             it asks for a longer one, the client raises the server's error at once, and the error
             names the wait.
@@ -170,4 +170,4 @@ class Settings(ABC):
     @staticmethod
     @abstractmethod
     def map_error(exc: Exception) -> APIError | None:
-        """Return the APIError for an exception of the HTTP library; None if it is not one."""
+        """Return the APIError for an exception of the HTTP library; None for any other."""

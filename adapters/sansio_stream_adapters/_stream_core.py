@@ -98,8 +98,8 @@ class StreamOptions(CoreOptions, total=False):
         total: Seconds from the creation of the stream to its end, or a deadline that runs already.
             It is checked after each read. If the adapter can end a read, the deadline ends it.
         record_to: A path or a binary file. The response is written to it as it arrives, and
-            `sansio-stream replay` shows it. A refused response is not recorded: its error has its
-            body.
+            `sansio-stream replay` shows it. A refused response is not recorded: the error that is
+            raised has the body.
     """
 
     total: float | Deadline | None
@@ -177,7 +177,7 @@ class StreamCore:
         except UnknownEncodingError as exc:
             self._failure = self._errors.undecodable(str(exc))
 
-    # In.
+    # Input: bytes, the end of the body, a close.
 
     def received(self, chunk: bytes, waited: float) -> int:
         """Process a chunk, and return its cost in bytes. `waited` is the wait for it in seconds.
@@ -203,7 +203,8 @@ class StreamCore:
     def go_on(self) -> int:
         """Process the next piece of a chunk, and return its cost in bytes.
 
-        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit its work at once.
+        The cost is at most `STEP_BYTES` plus `STEP_COST`, so a caller can limit the work that
+        it does at once.
         """
         cost = 0
         if not self._chunk and self._decoder is not None:
@@ -270,7 +271,7 @@ class StreamCore:
             self._decide(self._refused_body)
         elif self._first_frame is not None:
             self._begin(None)
-        # After message_stop nothing is missing.
+        # After message_stop nothing is missing, so the recording gets no error.
         self._end_recording(None if self._has_stopped else "closed by the reader")
 
     def _decide(self, body: bytes | None) -> None:
@@ -317,6 +318,8 @@ class StreamCore:
         if self._idle is not None and self._waited > self._idle:
             return TimeoutError(f"idle: no content for {self._waited:.1f} s")
         return None
+
+    # Output: events, the end of the stream, an error.
 
     def take(self) -> MessageStreamEvent | ReadSignal:
         """Return the next event, or the signal that there is none.

@@ -1,7 +1,7 @@
 """A tee for the body of a response: it passes each chunk on and notifies an observer.
 
 It changes no chunk, delays none, and raises no exception of its own. It supplies the time of each
-chunk, because the core has no clock.
+chunk, because `sansio_stream` has no clock.
 """
 
 from __future__ import annotations

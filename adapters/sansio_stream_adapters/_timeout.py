@@ -35,7 +35,7 @@ class Timeout:
             deltas bring none. They satisfy `read`, so only `idle` detects a dead generation whose
             server still sends them. The body of a refusal must arrive within `idle` as a whole.
             Only time spent waiting counts. The limit is checked when bytes arrive, so its error may
-            come late by one gap of `read`.
+            come late, by at most one wait of `read`.
         total: The longest time from the call to the end of its stream. It includes all attempts,
             the waits between them, and the time that the reader spends between two events.
 
@@ -86,7 +86,7 @@ class Timeout:
 WAITS: Final = ("connect", "read", "write", "pool")
 
 SHORTEST: Final = 0.001
-"""The timeout in seconds for a library if no time is left. To libraries 0 means something else."""
+"""The timeout in seconds for a library if no time is left. Libraries give 0 another meaning."""
 
 
 def shorter(seconds: float | None, other: float | None) -> float | None:
@@ -105,7 +105,7 @@ class Deadline:
 
     @classmethod
     def of(cls, total: float | Deadline | None) -> Deadline | None:
-        """Return a deadline that many seconds from now. A Deadline is returned unchanged."""
+        """Return a deadline that many seconds from now. Return a Deadline or None unchanged."""
         return cls(total) if isinstance(total, int | float) else total
 
     @property

@@ -66,5 +66,8 @@ class MessageStreamView(StreamView):
         return message
 
     def block(self, index: int) -> ContentBlock | None:
-        """Return the newest block with this wire index up to the last event taken, or None."""
+        """Return the newest block with the index that the server sent, or None if there is none.
+
+        Only the events taken so far count.
+        """
         return self._core.machine.block(index)

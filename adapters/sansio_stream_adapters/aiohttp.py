@@ -1,8 +1,8 @@
 """Streams and a client for aiohttp.
 
 A session that is passed in keeps its settings: its pool, its proxies, its cookies and its limits
-for response heads. Redirects are not followed. The bodies of the client's own responses are
-decoded here, in pieces.
+for response heads. Redirects are not followed. This module decodes the responses to requests of
+its `AsyncClient`, in pieces.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class AsyncClient(AsyncBaseClient):
                 skip_auto_headers=["content-type"],
                 data=body,
                 timeout=timeout,
-                auto_decompress=False,  # it decodes each chunk as a whole
+                auto_decompress=False,  # aiohttp decodes each chunk as a whole
                 raise_for_status=False,
                 allow_redirects=False,  # aiohttp would send the key there, too
                 # Not `trust_env`: it would also send credentials from netrc, beside the key.
@@ -241,7 +241,8 @@ def reply_of(response: aiohttp.ClientResponse, read_timeout: float | None = None
     async def close() -> None:
         abort(response)
         # At the end of a body aiohttp gives the connection back to its pool. If more bytes follow
-        # the body, it closes the connection instead, which under TLS may outlast the event loop.
+        # the body, aiohttp starts to close the connection instead. Under TLS it may not finish that
+        # before the event loop ends.
         if transport is not None and transport.is_closing():
             abort_transport(transport)
 
@@ -284,8 +285,8 @@ def abort_transport(transport: asyncio.WriteTransport) -> None:
 class RequestBody(aiohttp.Payload):
     """A request body that is sent in pieces. The peer must accept each within `seconds`.
 
-    aiohttp's own class sends bytes as a whole. It waits for ever for a peer that accepts none, and
-    it warns about more than 1 MiB. The size of this body is known, so aiohttp sends a
+    aiohttp's own class sends bytes as a whole. It waits for ever for a peer that accepts no
+    bytes, and it warns about more than 1 MiB. The size of this body is known, so aiohttp sends a
     content-length.
     """
 
@@ -341,7 +342,7 @@ class RequestBody(aiohttp.Payload):
 
 
 class HeadFirst(asyncio.Protocol):
-    """Passes the head of a response to aiohttp apart from the bytes that follow it.
+    """Passes the head of a response to aiohttp separately from the bytes that follow it.
 
     aiohttp parses all received bytes at once. If any of them break HTTP, it drops the head, too,
     even if the fault is after a complete response. The request then seems to be unanswered.

@@ -331,7 +331,7 @@ class Raw(AsyncIterator[bytes]):
     async def end(self) -> None:
         """End all generators: a cancellation of the innermost one passes through all of them.
 
-        The response must be closed before. Otherwise a read over HTTP/2 might take bytes of another
+        The response must be closed first. Otherwise a read over HTTP/2 might take bytes of another
         response.
         """
         await at_most(0, self._read_on)

@@ -47,12 +47,12 @@ def from_socket(
 ) -> MessageStream:
     """Return the stream of a socket to which the caller has just written a request.
 
-    This function reads the head of the response. From now on the stream owns the socket: it closes
-    the socket when it is closed. The socket is closed too if this function raises.
+    This function reads the head of the response. From now on the stream owns the socket: closing
+    the stream closes the socket. If this function raises, it closes the socket.
 
     Args:
         sock: the connected socket.
-        timeout: the same as a client's. Only its `read`, `idle` and `total` have an effect.
+        timeout: as for a client. Only its `read`, `idle` and `total` have an effect.
         options: the options of the stream; see `StreamOptions`.
 
     Raises:

@@ -57,12 +57,12 @@ async def from_stream(
 ) -> AsyncMessageStream:
     """Return the message stream of a trio stream to which the caller has just written a request.
 
-    This function reads the head of the response. From now on the result owns the trio stream: it
-    closes the trio stream when it is closed. The trio stream is closed too if this function raises.
+    This function reads the head of the response. From now on the result owns the trio stream:
+    closing the result closes the trio stream. If this function raises, it closes the trio stream.
 
     Args:
         stream: the connected trio stream.
-        timeout: the same as a client's. Only its `read`, `idle` and `total` have an effect.
+        timeout: as for a client. Only its `read`, `idle` and `total` have an effect.
         options: the options of the stream; see `StreamOptions`.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Tools to test code that reads these streams.
+"""Tools to test code that reads streams of the Anthropic Messages API.
 
     writing       payloads -> bytes, in every legal style
     cutting       bytes -> chunks, cut where readers have bugs
-    sources       a script -> an iterator of bytes that delivers, pauses, raises, ends
+    sources       steps -> an iterator of bytes that delivers, pauses, raises, ends
     catalogue     faults: what goes wrong on the way, and the correct outcome
     strategies    hypothesis: messages, scripts, their bytes, cuts
     faulty        hypothesis: streams with a fault

@@ -1,7 +1,8 @@
 """Checks of a consumer of bytes: they find the smallest streams that it handles badly.
 
-A consumer is a function that takes an iterable of bytes and returns a value: whatever its users
-get. The checks call it many times, so it must not keep any state between two calls.
+A consumer is a function that takes an iterable of bytes and returns the value that its users get.
+The other modules call it a reader. The checks run it many times, so it must not keep any state
+between two runs.
 """
 
 from __future__ import annotations
@@ -100,12 +101,12 @@ class Outcome:
 def check_chunking(consume: Consume[Any], data: bytes) -> None:
     """Check that the way in which a stream is cut makes no difference to a consumer.
 
-    The consumer gets `data` in one piece, cut in each of `WAYS_TO_CUT` (for example, byte by byte),
-    the same with empty chunks, and in two pieces, cut at up to 1,000 places. The results must be
-    equal, or the exceptions must have the same type.
+    The consumer gets `data` in one piece. It gets `data` cut in each of `WAYS_TO_CUT` (for example,
+    byte by byte), with and without empty chunks. It gets `data` in two pieces, cut in turn at each
+    of up to 1,000 places. The results must be equal, or the exceptions must have the same type.
 
     Raises:
-        CheckError: if a way of cutting makes a difference. The example has as few cuts as possible.
+        CheckError: if a way of cutting makes a difference. The finding has as few cuts as possible.
     """
     finding = difference_by_cutting(consume, data, in_two=True)
     if finding is not None:
@@ -144,7 +145,7 @@ def ways_to_cut(data: bytes, *, in_two: bool) -> Iterator[list[int]]:
 
 
 def smallest(places: Sequence[int], differs: Callable[[Sequence[int]], bool]) -> Sequence[int]:
-    """Return the fewest of these places found in `TRIES` calls that still make a difference."""
+    """Return as few of the places as still make a difference, found in at most `TRIES` calls."""
     tries = TRIES
     size = len(places)
     start = 0
@@ -181,8 +182,8 @@ def check_faults(
 ) -> None:
     """Check that a consumer handles faults in streams correctly.
 
-    For each fault that changes the bytes, streams with it are made from scripts. The consumer gets
-    each stream in one piece and in chunks. The check fails unless all of this is true:
+    The check makes streams with each fault that changes the bytes, from `scripts`. The consumer
+    gets each stream in one piece and in chunks. The check fails unless all of this is true:
 
     * The result, or the type of the exception, is the same for every way of cutting.
     * The consumer raises only the exceptions in `raises`, and the one that its source has raised.
@@ -196,8 +197,8 @@ def check_faults(
         consume: the consumer.
         raises: the exceptions that the consumer may raise for a broken stream.
         completed: a function that tells whether a result reports a complete message.
-        tool_inputs: a function that returns the tool calls in a result that its users would run: a
-            mapping from the id of each call to its input.
+        tool_inputs: a function that returns the inputs of the tool calls in a result, by the id of
+            the call. It returns only the calls that the users of the consumer would run.
         names: the names of the faults. By default all of `FAULTS` that change the bytes, except
             those that exceed a limit which `limits` does not change.
         limits: the limits of the consumer. Only those that differ from the default ones count.
@@ -213,10 +214,10 @@ def check_faults(
     """
     around = [name for name in names if FAULTS[name].changes != "bytes"]
     if around:
-        raise ValueError(f"{', '.join(around)}: what changes the connection is not in the bytes")
+        raise ValueError(f"{', '.join(around)}: a fault of the connection is not in the bytes")
     impossible = [name for name in names if not is_possible(FAULTS[name], limits)]
     if impossible:
-        raise ValueError(f"{', '.join(impossible)}: give the limit that it exceeds, as `limits`")
+        raise ValueError(f"{', '.join(impossible)}: pass `limits` with the limit to exceed")
     wanted = names or [fault.name for fault in FAULTS.values() if is_possible(fault, limits)]
     wanted = [name for name in wanted if name != "nothing"]
     check = ConsumerCheck(consume, raises, completed, tool_inputs)
@@ -270,8 +271,8 @@ LEGAL: Final = tuple(
         Style(byte_order_mark=True),
     )
 )
-"""Legal streams with places for all ways to cut. They have nothing else that is hard to read: if a
-consumer raises for a whole stream, that hides what it does with the chunks.
+"""Legal streams in which, together, each way to cut has a place. Else they are easy to read: if a
+consumer raised for a whole stream, its mistakes with chunks would stay hidden.
 """
 
 

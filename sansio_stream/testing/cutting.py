@@ -1,7 +1,7 @@
-"""Ways to cut: the bytes of a body to the chunks in which a connection may deliver them.
+"""Ways to cut the bytes of a body into chunks, as a connection may deliver them.
 
-The cuts must never change what a reader returns. The places tried here are those where a reader
-has a bug if it looks at one chunk at a time.
+The cuts must never change what a reader returns. A reader that looks at each chunk alone fails if a
+cut is at one of the places below.
 """
 
 from __future__ import annotations

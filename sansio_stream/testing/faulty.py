@@ -50,7 +50,7 @@ class FaultyStream:
         verdict: the correct verdict of a `StreamMachine`; None if the fault does not determine it.
         codes: the codes that the machine must report: of its violations and of a fatal error.
         may: the codes that the machine may report as well.
-        inputs: for the id of each client tool call, its correct input.
+        inputs: the correct inputs of the client's tool calls, by the id of the call.
         broken: the ids of the tool calls that must be reported as broken.
         limits: the limits of the machine to which the outcome applies.
     """

@@ -1,4 +1,4 @@
-"""Fake byte sources: iterators of bytes that deliver, pause, raise or end as a script says.
+"""Fake byte sources: iterators of bytes that deliver, pause, raise or end, step by step.
 
 They behave like the body iterator of an HTTP library on a failing connection, without such a
 library and without a connection.
@@ -25,7 +25,7 @@ AsyncStep: TypeAlias = bytes | AnyException | Callable[[], Awaitable[object]]
 
 
 class ByteSource:
-    r"""An iterator of bytes that follows a script and can be closed.
+    r"""An iterator of bytes that does the given steps and can be closed.
 
         source = ByteSource([b"event: pi", b"ng\n", ConnectionResetError()])
 

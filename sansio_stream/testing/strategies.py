@@ -295,7 +295,7 @@ def scripts(
 ) -> Script:
     """Make legal scripts: the events of one complete message, in an order that the API allows.
 
-    Folding a script gives a complete message and no violation.
+    A machine that reads a script gives a complete message and reports no violation.
 
     Args:
         blocks, having, max_blocks: as for `messages`.
@@ -383,3 +383,4 @@ def cuts(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 
 ANYWHERE: Final = 8 * ("anywhere",)
+"""Cuts at random places. They are drawn eight times as often as each of `WAYS_TO_CUT`."""

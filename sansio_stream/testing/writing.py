@@ -1,4 +1,4 @@
-"""Ways to write: payloads to the bytes of a legal event stream, in any style of the format.
+"""Styles: the ways to write payloads as the bytes of a legal event stream.
 
 This module knows no order of events. All styles have the same meaning, so a reader that returns
 different results for them has a bug.
@@ -33,8 +33,8 @@ class Style:
 
     Attributes:
         line_end: "\n", "\r\n" or "\r".
-        event_names: whether frames have an `event:` line. Without it every frame violates
-            `missing_event_name`, and nothing else changes.
+        event_names: whether frames have an `event:` line. Without it, a machine reports the code
+            `missing_event_name` for every frame, and nothing else changes.
         ascii: whether JSON escapes every character beyond ASCII instead of writing it as UTF-8.
         sort_keys: whether the members of JSON objects are sorted, so that `type` is not the first.
         padding: the number of spaces before the last brace of a payload.

@@ -1,6 +1,6 @@
 """The command `sansio-stream`: shows captured streams, records them, and serves them.
 
-No other part of the project uses a terminal. Its modules, in reading order:
+No other part of the project uses a terminal. The modules of this package, in reading order:
 
     _text     makes text safe to print: no control characters, no lone surrogates
     _cut      cuts the body of a capture into other chunks

@@ -1,8 +1,9 @@
-r"""Lays out a growing JSON text while it arrives: fragments in, pieces with a role out.
+r"""Lays out a growing JSON text while it arrives: fragments in, pieces and their roles out.
 
-The text is only split into tokens, not parsed. So every fragment is shown at once, even if the
-text is not JSON. An escape sequence is shown as it was sent. A line may break after the escape
-`\n`. This module prints nothing.
+The role of a piece says what the piece is, such as a key or a string. The text is only split into
+tokens, not parsed. So every fragment is shown at once, even if the text is not JSON. An escape
+sequence is shown as it was sent. A line may break after the escape `\n`. This module does not
+print.
 
 Cost: one regular expression over each fragment. The indentation is bounded.
 """

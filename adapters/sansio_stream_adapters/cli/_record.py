@@ -64,13 +64,13 @@ ADAPTERS: Final = {
 LIBRARIES: Final = frozenset({"httpx", "aiohttp", "trio", "h11"})
 
 DEFAULT_MAX_TOKENS: Final = 1024
-LONGEST_WAIT: Final = 86_400
+LONGEST_WAIT: Final = 86_400  # seconds, a day
 
 OF_CREDENTIALS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
 """Parts of header names. A header whose name contains one of them may be a credential.
 
-This also refuses harmless headers such as `x-tokenizer`; a Python program can send these. The
-alternative, a list of exact names, would miss some credentials, and an exposed key stays exposed.
+Harmless headers such as `x-tokenizer` are refused, too; a Python program can send these. A list of
+exact names was rejected: it would miss some credentials, and an exposed key stays exposed.
 """
 
 # The first line of a capture. With it, any later lines of a capture can be parsed on their own.
@@ -81,7 +81,7 @@ FIRST_LINE: Final = b'{"sansio_stream_capture": 1}\n'
 
 
 def read_seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    """Return a number of seconds that every library can wait for. Raises BadParameter."""
+    """Return a number of seconds. Raises BadParameter if it is not above 0 or is above a day."""
     if value is not None and not 0 < value <= LONGEST_WAIT:
         raise click.BadParameter(
             f"{value} is out of range: it must be above 0 and at most {LONGEST_WAIT:,} (a day)"
@@ -90,7 +90,7 @@ def read_seconds(_: click.Context, __: click.Parameter, value: float | None) -> 
 
 
 def read_params(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Return the members that `--param NAME=JSON` sets. Raises BadParameter."""
+    """Return the members that `--param NAME=JSON` sets. Raises BadParameter for another form."""
     members: dict[str, Any] = {}
     for value in values:
         name, equals, text = value.partition("=")
@@ -343,7 +343,10 @@ def request_in(name: str) -> dict[str, Any]:
 
 
 def prompted(prompt: str | None, request: str | None) -> str:
-    """Return the text of the prompt: the argument, or standard input. Raises UsageError."""
+    """Return the text of the prompt: the argument, or standard input.
+
+    Raises UsageError if the prompt is missing, empty or not UTF-8.
+    """
     if prompt is None and (request == "-" or sys.stdin.isatty()):
         raise click.UsageError(
             "the prompt is missing: add a PROMPT, or set messages in the --request"

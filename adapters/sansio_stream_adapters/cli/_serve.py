@@ -1,4 +1,4 @@
-"""Captures in, an ASGI application that answers requests with them out.
+"""An ASGI application that answers requests with captures.
 
 This module depends neither on the command line nor on a server. ASGI has no way to reset a
 connection, and none to close it without an answer. For these faults, the application uses the
@@ -70,7 +70,8 @@ class Recording:
 
     Attributes:
         name: the name of the file.
-        stem: its name up to the first dot. As a model, it takes precedence over `models`.
+        stem: its name up to the first dot. For a request with this model, the recording takes
+            precedence over those that have the model only in `models`.
         models: the model in the recorded request, and the one in the recorded answer, if known.
         capture: the parsed file.
     """
@@ -413,7 +414,7 @@ class Player:
     async def is_gone_within(self, seconds: float | None) -> bool:
         """Wait for a number of seconds, or without end if None.
 
-        Returns True at once when the client disconnects, and otherwise False.
+        Returns True as soon as the client disconnects, and False if it stays connected that long.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

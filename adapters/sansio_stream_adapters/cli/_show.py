@@ -82,7 +82,8 @@ class Writer:
         self._wraps = console.is_terminal
         self._pieces: list[tuple[str, str]] = []
         # The current line: the number of cells written, whether it contains any text, and whether
-        # it continues the line before. Then the indentation of continuation lines.
+        # it continues the line before. Then the indentation of continuation lines, and the last
+        # `hang` that was passed to `write`.
         self._column = 0
         self._begun = False
         self._continues = False
@@ -228,7 +229,7 @@ class Show:
         self._console = console
         self._verbose = verbose
         self._writer = Writer(console)
-        # The block that the last line belongs to, then the data about each open block.
+        # The index of the block that the last line belongs to. Then data by the index of a block.
         self._current: int | None = None
         self._names: dict[int, str] = {}
         self._styles: dict[int, str] = {}

@@ -29,7 +29,10 @@ __all__ = ["Summary"]
 TROUBLED: Final = "yellow"
 MOST_LINES: Final = 40
 MOST_TOKENS: Final = 10**15
-"""No answer has more tokens. An integer with hundreds of digits cannot be divided by a float."""
+"""The most tokens for which a rate is computed. No answer has more.
+
+An integer with hundreds of digits cannot be divided by a float.
+"""
 STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yellow"}
 
 

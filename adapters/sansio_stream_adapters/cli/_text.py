@@ -1,4 +1,4 @@
-"""Text of a stream in, text that is safe to print on a terminal and in a pipe out.
+"""Makes the text of a stream safe to print, on a terminal and in a pipe.
 
 The text of a model may contain escape sequences that move the cursor or rename the window. It may
 contain characters that are invisible or that reverse the order of others. It may contain lone

@@ -1,7 +1,8 @@
-"""The result of each frame in, a line for each frame out, with quotes of invalid bytes.
+"""The view for debugging: the result of each frame in, a line for each frame out.
 
-This view is for debugging. A name in parentheses is the name of a frame that gave no event. Quotes
-come from the recorded bytes, not from the parsed event, so they show what the server really sent.
+Below its line, each violation or error of the frame is printed with a quote. Quotes come from the
+recorded bytes, not from the parsed event, so they show what the server really sent. A name in
+parentheses is the name of a frame that gave no event.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ __all__ = ["server_of"]
 HEAD_SECONDS: Final = 10.0
 """The longest time for the head of a request, in seconds.
 
-The time starts with the first byte of the head, and for the first request with the connection.
+For the first request of a connection, the time starts with the connection. For a later request, it
+starts with the first byte of the head.
 """
 
 MOST_CONNECTIONS: Final = 256

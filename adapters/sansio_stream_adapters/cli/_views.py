@@ -1,7 +1,7 @@
 """The four views of a stream: the result of each frame in, text out. Also the exit status.
 
-This module reads no files and no network. The code that reads a stream passes each moment to a
-view.
+This module reads no files and no network. The code that reads a stream passes the result of each
+frame, a `Moment`, to a view.
 """
 
 from __future__ import annotations

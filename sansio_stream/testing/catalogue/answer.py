@@ -90,4 +90,4 @@ def frames_of(body: bytes) -> list[tuple[int, int]]:
 
 
 Change: TypeAlias = Callable[[Answer, Asked], Answer]
-"""A function: the answer to a request in, the answer with one fault out."""
+"""Takes the answer to a request and facts of the request. Returns the answer with one fault."""

@@ -58,7 +58,7 @@ def answers(status: int, content_type: str, body: str) -> Change:
 
 
 def every_other(change: Change) -> Change:
-    """Return a change of the first answer, the third, and so on. So a retry succeeds."""
+    """Return a change of every other answer, from the first on, so that a retry succeeds."""
     return lambda answer, asked: change(answer, asked) if asked.number % 2 else answer
 
 
@@ -208,7 +208,7 @@ FAULTS: Final = (
     ),
     of_connection(
         "429_once",
-        "The same, with `retry-after-ms: 20`, for every other request.",
+        "A `rate_limit_error`, with `retry-after-ms: 20`, for every other request.",
         every_other(fails(*RATE, retry_after_ms="20", retry_after="1")),
     ),
     of_connection("500", "An `api_error`.", fails(500, "api_error", "Internal server error")),
@@ -218,7 +218,7 @@ FAULTS: Final = (
     of_connection("529", "An `overloaded_error`.", fails(*OVERLOAD)),
     of_connection(
         "529_once",
-        "The same, with `retry-after-ms: 20`, for every other request.",
+        "An `overloaded_error`, with `retry-after-ms: 20`, for every other request.",
         every_other(fails(*OVERLOAD, retry_after_ms="20")),
     ),
     of_connection("redirect", "A 307 to another path, which returns the answer.", redirect),

@@ -1,8 +1,8 @@
 """The class of a fault, and the legal stream that a fault damages.
 
-A fault has facts and a function. The function of a fault of the bytes: a legal stream in, a damaged
-body out. The function of a fault of the connection: the answer of a server in, another answer out.
-This module knows no particular fault.
+A fault has a function. For a fault of the bytes, the function turns a legal stream into a damaged
+body. For a fault of the connection, it turns the answer of a server into another answer. This
+module knows no particular fault.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def recorded_frames(body: bytes) -> dict[str, bytes]:
     recorded: dict[str, bytes] = {}
     for start, end in frames_of(body):
         frame = body[start:end]
-        if b"\r" in frame:  # the faults that cut a line end expect that of PLAIN, one byte
+        if b"\r" in frame:  # the faults that cut a line end off expect one byte, as in PLAIN
             continue
         for event in SSEDecoder().receive_data(frame):
             with suppress(ValueError):  # not JSON, such as [DONE]
@@ -79,8 +79,8 @@ class LegalStream:
         style: the style in which they are written.
         limits: the limits of the reader.
         choose: picks one of several variants of a fault.
-        recorded: the recorded frames of payloads, by the sorted JSON of the payload. They replace
-            frames in `style`.
+        recorded: the frames of a recording, by the sorted JSON of their payloads. A payload that
+            has such a frame is not written in `style`.
     """
 
     payloads: list[Payload]
@@ -284,8 +284,8 @@ class Fault:
         damage: the function that damages a stream; None for a fault of the connection.
         change: the function that changes the answer of a server; None for a fault of the bytes.
         problem: a public report of the fault, as owner/repository#number; "" if it needs none.
-        verdicts: the possible verdicts of a machine. If there are several, `Damage.verdict` has
-            that of a stream.
+        verdicts: the possible verdicts of a machine. If there are several, `Damage.verdict` is the
+            one for that damaged body.
         codes: the codes of violations, or of the error, that a machine always reports.
         may: the codes that it may report as well. `Damage.codes` has those that it certainly
             reports. It reports no other codes.

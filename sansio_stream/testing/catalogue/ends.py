@@ -24,6 +24,8 @@ CUT_OFF: Final = (
     *("event_name_mismatch", "missing_event_name"),
     "missing_message_stop",
 )
+"""The codes that a machine may report for a body that is cut after any byte."""
+
 ENDS: Final = {
     "message_start": Verdict.TRUNCATED,
     "stop_reason": Verdict.UNTERMINATED,

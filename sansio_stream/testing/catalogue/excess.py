@@ -5,8 +5,6 @@ from __future__ import annotations
 from ...errors import Verdict
 from .damage import LegalStream, fault
 
-# Too much.
-
 
 @fault(
     Verdict.BROKEN,
