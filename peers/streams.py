@@ -72,7 +72,7 @@ def made() -> Iterator[Stream]:
     yield Stream(
         "made/deep-event", (*hello[:3], f"event: weather\ndata: {deep}\n\n".encode(), *hello[3:])
     )
-    for name, usage in (("wrong_types", {"output_tokens": "12"}), ("empty", {})):
+    for name, usage in (("mistyped", {"output_tokens": "12"}), ("empty", {})):
         yield Stream(
             f"made/{name}-usage", (*hello[:-2], frame(message_delta(usage=usage)), hello[-1])
         )

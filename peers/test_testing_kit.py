@@ -66,4 +66,4 @@ def test_the_list_of_the_official_sdk_is_what_the_kit_finds_in_it(read: Read) ->
 
 
 def test_the_page_names_the_version_in_which_it_was_found() -> None:
-    assert f"version {version('anthropic')}," in SECTION
+    assert f"version {version('anthropic')}." in SECTION

@@ -430,7 +430,7 @@ class Limits:
     * 9 for text with characters beyond U+FFFF;
     * 3 for any other text.
 
-    To stay below a given amount of memory, set `event_bytes` to a sixtieth of it.
+    To stay below a given amount of memory, set `event_bytes` to a seventieth of it.
 
     Attributes:
         event_bytes: the bytes of one frame, with its line ends. The default leaves room for

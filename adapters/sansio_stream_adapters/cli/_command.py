@@ -123,7 +123,7 @@ class Options:
         verbose: whether the live view also shows pings, signatures, unknown data and violations.
         speed: the value of `--speed` as a factor of the recorded speed, or None for the default.
         cut: the value of `--cut`, or None for the recorded chunks.
-        strict: whether every violation is fatal.
+        strict: whether nearly every violation is fatal.
     """
 
     view: str
@@ -210,7 +210,7 @@ If several files are given, the status is the highest one.
     metavar="SIZE|bytes|random:SEED",
     help="Cut the body into other chunks. This must not change the events.",
 )
-@click.option("--strict", is_flag=True, help="Make every violation fatal.")
+@click.option("--strict", is_flag=True, help="Make nearly every violation fatal.")
 @view_options
 @click.pass_context
 def replay(

@@ -116,7 +116,7 @@ class Reading:
     Args:
         header: the header of the capture.
         body: the whole body. It may grow instead: append each chunk to it before feeding the chunk.
-        strict: whether every violation is fatal, as for the machine.
+        strict: whether nearly every violation is fatal, as for the machine.
 
     Attributes:
         machine: the machine, in its current state.
@@ -283,7 +283,7 @@ class Replay(Reading):
     Args:
         capture: the parsed file.
         chunks: its body in chunks: the recorded ones, or others.
-        strict: whether every violation is fatal, as for the machine.
+        strict: whether nearly every violation is fatal, as for the machine.
         pace: waits before each chunk. None never waits.
     """
 
