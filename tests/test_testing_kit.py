@@ -733,7 +733,7 @@ def test_a_consumer_whose_results_cannot_be_compared_is_found() -> None:
 
 
 def test_what_cannot_be_made_is_refused() -> None:
-    with pytest.raises(ValueError, match="endless_line: give the limit"):
+    with pytest.raises(ValueError, match="endless_line: pass `limits`"):
         check_faults(end_of, completed=bool, names=["endless_line"], limits=Limits(blocks=3))
     with pytest.raises(ValueError, match="for frames with `event:` lines"):
         find(faults("done_marker", style=Style(event_names=False)), lambda _: True)
