@@ -67,31 +67,52 @@ def test_what_is_one_line_too_long_is_found() -> None:
 def foreign_writes(source: str) -> Iterator[str]:
     """The attributes that a module assigns or deletes of an object that is not its own.
 
-    Its own are `self`, `cls`, and what it has just made by a call: of a class of the module, or of
-    a library. Attributes with two underscores are Python's: the cause of an exception, a class.
+    Its own are `self`, `cls`, and what the same function has made: by a call of a class, of
+    `__new__`, or of one of `MAKERS`. Attributes with two underscores are Python's: the
+    cause of an exception, a class.
     """
-    tree = ast.parse(source)
-    made = {
-        target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call)
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-            written: ast.expr = node
-        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            written = node
-            while isinstance(written, ast.Subscript):
-                written = written.value
-        else:
+    yield from writes_of(ast.parse(source), {"self", "cls"})
+
+
+def writes_of(scope: ast.AST, own: set[str]) -> Iterator[str]:
+    """The foreign writes of a module or a function, and of those inside of it."""
+    inside = [*nodes_of(scope)]
+    own = own | {name for node in inside for name in made_by(node)}
+    for node in inside:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from writes_of(node, own)
             continue
+        written: ast.AST = node
+        if not isinstance(getattr(node, "ctx", None), ast.Store | ast.Del):
+            continue
+        while isinstance(written, ast.Subscript):
+            written = written.value
         if not isinstance(written, ast.Attribute) or written.attr.startswith("__"):
             continue
-        owner = written.value
-        if not (isinstance(owner, ast.Name) and owner.id in {"self", "cls", *made}):
-            yield f"{node.lineno}: {ast.unparse(written)}"
+        if not (isinstance(written.value, ast.Name) and written.value.id in own):
+            yield f"{written.lineno}: {ast.unparse(written)}"
+
+
+def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
+    """What stands in a scope; of a function inside of it only that it is there."""
+    for node in ast.iter_child_nodes(scope):
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from nodes_of(node)
+
+
+# They return a new object, which nobody else has: a copy, and httpx's request.
+MAKERS: Final = frozenset({"copy_for_raise", "build_request"})
+
+
+def made_by(node: ast.AST) -> Iterator[str]:
+    """The names that an assignment gives to an object which it makes."""
+    if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
+        made = node.value.func
+        name = made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", "")
+        if name[:1].isupper() or name in {"cls", "__new__", *MAKERS}:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
 # The faults change the payloads of the stream that they are given: that is what it is for.
@@ -114,6 +135,8 @@ def test_a_foreign_write_is_found() -> None:
         "del framer.held[:3]",
         "block.values['x'] |= {}",
         "for framer.pos in (1, 2): pass",
+        "frame = next_frame()\nframe.flaws = ()",
+        "def f():\n    buffer = Buffer()\ndef g(buffer):\n    buffer.pos = 1",
     ):
         assert [*foreign_writes(line)] != [], line
     for line in (
