@@ -38,18 +38,25 @@ class Fixture:
         payloads: the JSON texts, in order.
         contents: what the deltas of each block add up to: its thinking, its text, or the input of
             the tool as JSON text.
+        line_end: the line end of the body.
+        has_names: whether each frame has an `event` line.
     """
 
     payloads: list[str] = attrs.field(repr=False)
     contents: list[str] = attrs.field(repr=False)
+    line_end: str = "\n"
+    has_names: bool = True
 
     @property
     def frames(self) -> list[bytes]:
         """The server-sent event of each payload: what most clients get as a chunk of its own."""
-        return [
-            f"event: {json.loads(payload)['type']}\ndata: {payload}\n\n".encode()
-            for payload in self.payloads
-        ]
+        frames: list[bytes] = []
+        for payload in self.payloads:
+            lines = [f"data: {payload}", "", ""]
+            if self.has_names:
+                lines.insert(0, f"event: {json.loads(payload)['type']}")
+            frames.append(self.line_end.join(lines).encode())
+        return frames
 
     def chunks(self, size: int | None) -> list[bytes]:
         """The body in chunks of so many bytes, or one for each event."""
@@ -76,6 +83,14 @@ def dumps_style(payload: dict[str, Any], _: random.Random) -> str:
     not ASCII. What comes out of many a proxy.
     """
     return json.dumps(payload)
+
+
+def late_blanks_style(payload: dict[str, Any], rng: random.Random) -> str:
+    """The style of the API, but with the padding after the last brace."""
+    text = api_style(payload, rng)
+    return (
+        text if payload["type"] == "ping" else text[:-1].rstrip(" ") + "}" + " " * rng.randrange(16)
+    )
 
 
 def backwards_style(payload: dict[str, Any], rng: random.Random) -> str:
@@ -116,6 +131,21 @@ def mixed_backwards(events: int) -> Fixture:
 def mixed_by_dumps(events: int) -> Fixture:
     """Blanks behind colons and commas, all beyond ASCII escaped: the same through a proxy."""
     return mixed(events, dumps_style)
+
+
+def mixed_with_crlf(events: int) -> Fixture:
+    """The mixed stream with CRLF as its line end."""
+    return attrs.evolve(mixed(events), line_end="\r\n")
+
+
+def mixed_without_names(events: int) -> Fixture:
+    """The mixed stream without `event` lines. Each frame has a violation."""
+    return attrs.evolve(mixed(events), has_names=False)
+
+
+def mixed_with_late_blanks(events: int) -> Fixture:
+    """The mixed stream with its padding after the last brace."""
+    return mixed(events, late_blanks_style)
 
 
 def text_only(events: int) -> Fixture:

@@ -17,36 +17,55 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import sansio_stream
 from contenders import floor, pipeline
-from fixtures import mixed, mixed_backwards, text_only
+from fixtures import (
+    mixed,
+    mixed_backwards,
+    mixed_by_dumps,
+    mixed_with_crlf,
+    mixed_with_late_blanks,
+    mixed_without_names,
+    text_only,
+)
 
 KEPT: Final = Path(__file__).with_name("icount.toml")
 CALLGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 EVENTS: Final = 1_000
+SMALL_EVENTS: Final = 200
+SIZES: Final = {None: "one event a chunk", 1_400: "1,400 B", 16_384: "16 KiB"}
 AGAIN: Final = 2
+FLOOR: Final = "mixed: floor"
 SAME_BUILD: Final = 0.06
 """How far the floor may be from what is kept: where things lie in memory has moved it by 5 %."""
 
 
 def cases() -> dict[str, tuple[Callable[[], object], int]]:
     """What is counted, and how many events are in it. The floor touches no line of ours."""
-    streams = {
-        "text only, 16 KiB": (text_only(EVENTS), 16_384),
-        "text only, one event a chunk": (text_only(EVENTS), None),
-        "mixed, one event a chunk": (mixed(EVENTS), None),
-        "off the fast path, one event a chunk": (mixed_backwards(EVENTS), None),
-    }
-    payloads = mixed(EVENTS).payloads
-    counted: dict[str, tuple[Callable[[], object], int]] = {
-        "floor": (partial(floor, payloads), len(payloads))
-    }
-    for name, (fixture, size) in streams.items():
-        counted[name] = (partial(pipeline, fixture.chunks(size)), len(fixture.payloads))
+    counted: dict[str, tuple[Callable[[], object], int]] = {}
+    for kind, fixture in {"text": text_only(EVENTS), "mixed": mixed(EVENTS)}.items():
+        events = len(fixture.payloads)
+        counted[f"{kind}: floor"] = partial(floor, fixture.payloads), events
+        for size, name in SIZES.items():
+            counted[f"{kind}, {name}"] = partial(pipeline, fixture.chunks(size)), events
+    small = text_only(SMALL_EVENTS)
+    for size in (64, 1):
+        counted[f"text, {size} B"] = partial(pipeline, small.chunks(size)), len(small.payloads)
+    for name, fixture in {
+        "CRLF": mixed_with_crlf(EVENTS),
+        "no event line": mixed_without_names(EVENTS),
+        "blanks after the brace": mixed_with_late_blanks(EVENTS),
+        "keys in another order": mixed_backwards(EVENTS),
+        "json.dumps": mixed_by_dumps(EVENTS),
+    }.items():
+        counted[f"mixed, {name}"] = partial(pipeline, fixture.chunks(None)), len(fixture.payloads)
+    plain = partial(pipeline, mixed(SMALL_EVENTS).chunks(None), fast_path=False)
+    counted["mixed, plain path"] = plain, len(mixed(SMALL_EVENTS).payloads)
     return counted
 
 
@@ -89,9 +108,11 @@ def per_event() -> dict[str, int]:
     """Count: what the start of a process takes, and the streams are made with, falls out."""
     start("")  # compiles what is not compiled yet
     once = instructions("")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = pool.map(instructions, cases())
     return {
-        name: round((instructions(name) - once) / (AGAIN * events))
-        for name, (_, events) in cases().items()
+        name: round((count - once) / (AGAIN * events))
+        for count, (name, (_, events)) in zip(counts, cases().items(), strict=True)
     }
 
 
@@ -113,10 +134,11 @@ def keep(figures: dict[str, int]) -> None:
 
 def compare(figures: dict[str, int], before: dict[str, int], tolerance: float) -> bool:
     """Print the figures; return whether one is worse, as far as that can be said."""
-    is_same_build = abs(figures["floor"] / before.get("floor", 1) - 1) < SAME_BUILD
+    is_same_build = abs(figures[FLOOR] / before.get(FLOOR, 1) - 1) < SAME_BUILD
     worse = False
     for name, count in figures.items():
-        line = f"{name:<40} {count:>9,}  {count / figures['floor']:5.2f} × floor"
+        floor_name = f"{name.partition(',')[0].partition(':')[0]}: floor"
+        line = f"{name:<40} {count:>9,}  {count / figures[floor_name]:5.2f} × floor"
         if name in before:
             change = count / before[name] - 1
             is_worse = is_same_build and change > tolerance
