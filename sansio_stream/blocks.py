@@ -27,7 +27,7 @@ from .events import (
 )
 from .losses import content_of
 from .message import ContentBlock, InputBlock, UnknownBlock
-from .surrogates import add_piece, drop_empty, is_high_half
+from .surrogates import add_piece, drop_empty, is_high_surrogate
 from .tool_input import GrowingText, InputError, ToolInput, holds_infinity
 
 if TYPE_CHECKING:
@@ -170,11 +170,11 @@ class GrowingBlock:
     """
 
     __slots__ = (
+        "_copy_template",
         "_grows_input",
         "_items",
         "_lost_input",
         "_sent_input",
-        "_template",
         "_texts",
         "_unfolded",
         "_values",
@@ -217,7 +217,7 @@ class GrowingBlock:
         is_as_sent = is_stopped and not holds_infinity(self._sent_input)
         self.latest: ContentBlock | None = start if is_as_sent else None
         # A template makes the next block as long as only the members in `_varied` change.
-        self._template: CopyTemplate[Any] | None = None
+        self._copy_template: CopyTemplate[Any] | None = None
         self._varied: tuple[str, ...] = ()
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
@@ -298,7 +298,7 @@ class GrowingBlock:
             delta: the delta.
             size: the size of its frame or payload on the wire, in bytes.
         """
-        self.latest = self._template = None
+        self.latest = self._copy_template = None
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
@@ -312,7 +312,7 @@ class GrowingBlock:
 
     def stop(self) -> None:
         """End the block: join its texts, and drop the fragments."""
-        self.latest = self._template = None
+        self.latest = self._copy_template = None
         self.is_stopped = True
         self._grows_input = False
         if self.input_text is not None:
@@ -333,13 +333,13 @@ class GrowingBlock:
             grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
         block: ContentBlock
         varied = tuple(grown)
-        if self._template is not None and varied == self._varied:
-            block = self._template.make(*grown.values())
+        if self._copy_template is not None and varied == self._varied:
+            block = self._copy_template.make(*grown.values())
         else:
             block = self._changed(grown)
             if not self.is_stopped:
                 # If only texts change, the next call copies this block with other texts.
-                self._template, self._varied = CopyTemplate(block, *varied), varied
+                self._copy_template, self._varied = CopyTemplate(block, *varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
         self.latest = block
@@ -356,7 +356,7 @@ class GrowingBlock:
             changes["input"] = None
         return copy_with(self.start, **changes) if changes else self.start
 
-    def lose_input(self) -> None:
+    def record_input_loss(self) -> None:
         """Record that a piece of the input was lost, so that the input is never complete.
 
         A block that has stopped has the error at once, an open block when it stops.
@@ -364,7 +364,7 @@ class GrowingBlock:
         if self.input_text is not None and self._lost_input is None:
             position = len(self.input_text.text(len(self.input_text)))
             self._lost_input = InputError(position, "a piece of the text was lost")
-            self.latest = self._template = None
+            self.latest = self._copy_template = None
 
     def value_of(self, member: str) -> Any:
         """Return the current value of a member that deltas replace."""
@@ -415,7 +415,7 @@ def joined(fragments: list[str]) -> str:
     fragment, because the second half may follow.
     """
     drop_empty(fragments)
-    if is_high_half(fragments[-1]):
+    if is_high_surrogate(fragments[-1]):
         half = fragments.pop()
         text = "".join(fragments)
         fragments[:] = "", text, half

@@ -46,7 +46,7 @@ from .events import (
 from .framer import Framer
 from .message import UnknownBlock
 from .reading import read_frame
-from .surrogates import ends_in_half
+from .surrogates import has_split_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +173,7 @@ class DeltaTemplate:
         try:
             if BACKSLASH in raw:
                 text = scan_string(tail[0].decode(), 0)[0]
-                if not text.isascii() and ends_in_half(text):
+                if not text.isascii() and has_split_pair(text):
                     return None  # `GrowingBlock.grow` joins the half with the other one
             else:
                 text = raw.decode()

@@ -64,6 +64,7 @@ class Fold:
 
     __slots__ = (
         "_blocks",
+        "_copy_template",
         "_latest",
         "_limits",
         "_lost_indexes",
@@ -72,7 +73,6 @@ class Fold:
         "_open_inputs",
         "_partial_strings",
         "_running",
-        "_template",
         "has_lost",
         "message_id",
         "next_index",
@@ -87,7 +87,7 @@ class Fold:
         self.state = State.WAITING
         self.message_id: str | None = None
         self._members: GrowingMembers | None = None
-        self._template: CopyTemplate[Message] | None = None
+        self._copy_template: CopyTemplate[Message] | None = None
         # All blocks, ordered by index and then by arrival; and the newest block of each index.
         self._blocks: list[GrowingBlock] = []
         self._newest: dict[int, GrowingBlock] = {}
@@ -130,17 +130,17 @@ class Fold:
         if latest is not None:
             return latest
         content = tuple([each.latest or each.block() for each in self._blocks])
-        if self._template is not None:
-            message = self._template.make(content)
+        if self._copy_template is not None:
+            message = self._copy_template.make(content)
         else:
             message = self._members.message(content)
         if running is None:
             self._latest = message
         else:
             running.keep(message)
-        if self._template is None and self.open_blocks:
+        if self._copy_template is None and self.open_blocks:
             # Only the blocks of the message change until an event other than a delta is folded.
-            self._template = CopyTemplate(message, "content")
+            self._copy_template = CopyTemplate(message, "content")
         return message
 
     def _forget_snapshot(self) -> None:
@@ -242,7 +242,7 @@ class Fold:
             return event
         self._forget_snapshot()
         if not isinstance(event, ContentBlockDeltaEvent):
-            self._template = None
+            self._copy_template = None
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._newest[index].grow(delta, size)
@@ -271,7 +271,7 @@ class Fold:
         """Set the state FAILED, after a fatal error."""
         self.state = State.FAILED
 
-    def lose(self, event: MessageStreamEvent | None) -> None:
+    def record_loss(self, event: MessageStreamEvent | None) -> None:
         """Record that content was lost, and mark the tool inputs that may lack a piece of it.
 
         A marked input is never complete. Which inputs are marked depends on the event:
@@ -294,7 +294,7 @@ class Fold:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 block = self._newest.get(index)
                 if block is not None:
-                    block.lose_input()
+                    block.record_input_loss()
                     if block.input_text is not None and not block.is_stopped:
                         return
                 wire_type = delta.wire_type if isinstance(delta, UnknownDelta) else delta.type
@@ -304,13 +304,13 @@ class Fold:
                     self._lost_indexes.add(index)
             case ContentBlockStartEvent(index=index):
                 if index in self._newest:
-                    self._newest[index].lose_input()
+                    self._newest[index].record_input_loss()
                 return
             case MessageStartEvent(message=message):
                 # A second message_start was ignored, so none of its blocks is here.
                 is_first = self._members is not None and message is self._members.start
                 for each in self._blocks if is_first else ():
-                    each.lose_input()
+                    each.record_input_loss()
                 return
             case MessageDeltaEvent():
                 return
@@ -319,7 +319,7 @@ class Fold:
             case _:
                 pass
         for block in self._open_inputs:
-            block.lose_input()
+            block.record_input_loss()
         self._open_inputs.clear()
 
     def _start_block(self, index: int, block: ContentBlock, size: int) -> None:
@@ -328,7 +328,7 @@ class Fold:
         self._add_block(growing)
         self.open_blocks += 1
         if text is not None and index in self._lost_indexes:
-            growing.lose_input()
+            growing.record_input_loss()
         elif text is not None:
             self._open_inputs.add(growing)
         if isinstance(block, FallbackBlock):

@@ -17,7 +17,7 @@ import attrs
 
 from .codec import is_array, is_object
 from .partial_json import InvalidJSONError, PartialJSON, loads
-from .surrogates import ends_in_half, is_high_half, joined_halves
+from .surrogates import has_split_pair, is_high_surrogate, joined_halves
 
 __all__ = ["InputError", "InputState"]
 
@@ -78,7 +78,7 @@ class GrowingText:
     def append(self, fragment: str) -> None:
         """Append a fragment."""
         self.fragments.append(fragment)
-        if not fragment.isascii() and ends_in_half(fragment):
+        if not fragment.isascii() and has_split_pair(fragment):
             self._has_halves = True
 
     def __len__(self) -> int:
@@ -132,7 +132,7 @@ class GrowingText:
 
 def without_half(text: str) -> str:
     """Return a text without a first half at its end, because the second half may still come."""
-    return text[:-1] if is_high_half(text[-1:]) else text
+    return text[:-1] if is_high_surrogate(text[-1:]) else text
 
 
 def holds_infinity(value: Any) -> bool:
