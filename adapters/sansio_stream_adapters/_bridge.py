@@ -64,8 +64,7 @@ Event = TypeVar("Event")
 DRAIN_BYTES: Final = 65_536
 DRAIN_SECONDS: Final = 1.0
 
-# An AsyncStream counts its work in bytes. After RESPONSE_PIECE_BYTES of work it lets other tasks
-# run.
+# An AsyncStream lets other tasks run after RESPONSE_PIECE_BYTES of work, counted in bytes.
 READ_COST: Final = 256
 """The work of a read, in bytes, besides its chunk. A small read takes about 60 µs (CPython)."""
 

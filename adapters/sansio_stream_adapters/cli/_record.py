@@ -383,11 +383,7 @@ def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyCli
 
 
 class RecordingViewer:
-    """Shows the lines of a recording file in a view.
-
-    Attributes:
-        view: the view; None until the first line was written.
-    """
+    """Shows the lines of a recording file. `view` is None until the first was written."""
 
     def __init__(self, file: RecordingFile, view_of: Callable[[Reading], View]) -> None:
         self.view: View | None = None
@@ -417,36 +413,32 @@ class RecordingViewer:
 
 
 def stream_reader(
-    name: str, client: AnyClient, call: dict[str, Any], on_event: Callable[[], None]
+    name: str, client: AnyClient, call: dict[str, Any], show: Callable[[], None]
 ) -> Callable[[], None]:
-    """Return a function that reads a stream to its end and calls `on_event` after each event.
+    """Return a function that reads a stream to its end and calls `show` after each event.
 
     The function closes the client. It raises APIError if the stream fails.
     Raises ValueError if the arguments in `call` give a request that cannot be sent.
     """
     if isinstance(client, BaseClient):
-        return partial(read_sync, client, client.messages.stream(**call), on_event)
-    return partial(
-        RUNNERS[name], partial(read_async, client, client.messages.stream(**call), on_event)
-    )
+        return partial(read_sync, client, client.messages.stream(**call), show)
+    return partial(RUNNERS[name], partial(read_async, client, client.messages.stream(**call), show))
 
 
-def read_sync(
-    client: BaseClient, manager: MessageStreamManager, on_event: Callable[[], None]
-) -> None:
-    """Read a stream to its end with a synchronous client. Call `on_event` after each event."""
+def read_sync(client: BaseClient, manager: MessageStreamManager, show: Callable[[], None]) -> None:
+    """Read a stream to its end with a synchronous client. Call `show` after each event."""
     with client, manager as stream:
         for _ in stream:
-            on_event()
+            show()
 
 
 async def read_async(
-    client: AsyncBaseClient, manager: AsyncMessageStreamManager, on_event: Callable[[], None]
+    client: AsyncBaseClient, manager: AsyncMessageStreamManager, show: Callable[[], None]
 ) -> None:
-    """Read a stream to its end with an asynchronous client. Call `on_event` after each event."""
+    """Read a stream to its end with an asynchronous client. Call `show` after each event."""
     async with client, manager as stream:
         async for _ in stream:
-            on_event()
+            show()
 
 
 def run_asyncio(function: CoroutineFunction) -> None:
