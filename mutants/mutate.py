@@ -68,7 +68,7 @@ def change_cell(table: cst.Tuple | cst.Dict) -> Iterator[cst.CSTNode]:
             yield table.with_changes(elements=[*cells[:at], changed, *cells[at + 1 :]])
 
 
-def lose_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Iterator[cst.CSTNode]:
+def drop_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Iterator[cst.CSTNode]:
     """Lose each character of a pattern in turn, but no bracket, whose other half would be alone.
 
     An escape counts as one character, and so does a number of times.
@@ -84,7 +84,7 @@ def lose_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Itera
             yield pattern.with_changes(value=text[: token.start()] + text[token.end() :])
 
 
-def lose_text(part: cst.FormattedStringText) -> Iterator[cst.CSTNode]:
+def drop_text(part: cst.FormattedStringText) -> Iterator[cst.CSTNode]:
     """Lose what stands between the holes of an f-string."""
     yield part.with_changes(value="")
 
@@ -94,10 +94,10 @@ EVERYWHERE: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (cst.If | cst.While | cst.CompIf, force_condition),
     (cst.Expr | cst.Raise | cst.Del, leave_out),
     (cst.Return, return_nothing),
-    (cst.FormattedStringText, lose_text),
+    (cst.FormattedStringText, drop_text),
 )
 IN_TABLES: Final = (*EVERYWHERE, (cst.Tuple | cst.Dict, change_cell))
-IN_PATTERNS: Final = ((cst.SimpleString | cst.FormattedStringText, lose_character),)
+IN_PATTERNS: Final = ((cst.SimpleString | cst.FormattedStringText, drop_character),)
 
 # What is left as it is, beside sentences: nothing that runs depends on it, or, as with None for the
 # argument of `len`, no test could fail to notice.

@@ -334,7 +334,7 @@ class GrowingBlock:
             changes["input"] = None
         return copy_with(self.start, **changes) if changes else self.start
 
-    def lose_input(self) -> None:
+    def record_input_loss(self) -> None:
         """Record that a piece of the input was lost, so that the input is never complete.
 
         A block that has stopped has the error at once, an open block when it stops.

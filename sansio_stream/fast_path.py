@@ -52,7 +52,7 @@ from .events import (
 from .framer import Framer
 from .message import UnknownBlock
 from .reading import UNNAMED, read_frame
-from .surrogates import ends_in_half
+from .surrogates import has_split_pair
 
 if TYPE_CHECKING:
     from .errors import Limits, ViolationCode
@@ -131,7 +131,7 @@ def unescaped(raw: bytes) -> str:
     string, end = scan_string(text + '"', 0)
     if end <= len(text):
         raise ValueError(end)
-    if not string.isascii() and ends_in_half(string):
+    if not string.isascii() and has_split_pair(string):
         raise ValueError(string)
     return string
 

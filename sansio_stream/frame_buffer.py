@@ -238,18 +238,18 @@ class FrameBuffer:
         """Set the offset of the frame whose lines are consumed from now on."""
         self.frame_start = offset
 
-    def end_frame(self) -> None:
+    def skip_frame(self) -> None:
         """End the frame whose lines were consumed, without counting it."""
         self.frame_start = None
 
-    def give_frame(self, *, has_data: bool) -> None:
+    def finish_frame(self, *, has_data: bool) -> None:
         """End the frame whose lines were consumed. Count it if it has data."""
         self.frame_offset = self.start_of_frame
         self.frames += has_data
         self.frame_start = None
 
-    def has_text(self) -> bool:
-        """Return whether there is text to consume, after searching the waiting chunks for some.
+    def fill_text(self) -> bool:
+        """Search the waiting chunks for text to consume. Return whether there is any.
 
         If a partial frame exceeds a limit, its whole lines become the text. So the framer finds the
         excess at the same byte, however the body was cut into chunks.

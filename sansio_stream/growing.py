@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from .surrogates import ends_in_half, is_high_half, joined_halves
+from .surrogates import has_split_pair, is_high_surrogate, joined_halves
 
 MANY_PIECES: Final = 256
 """The number of pieces after which they are joined to save memory. A character takes 5.8 bytes in
@@ -75,7 +75,7 @@ class GrowingText:
     def append(self, piece: str) -> None:
         """Append a piece, which may begin or end with half of a surrogate pair."""
         self.pieces.append(piece)
-        if not piece.isascii() and ends_in_half(piece):
+        if not piece.isascii() and has_split_pair(piece):
             self.has_halves = True
 
     @property
@@ -131,7 +131,7 @@ class GrowingText:
             more, place = self.read(place, length)
             if self.has_halves:
                 more = joined_halves(half + more)
-                half = more[-1] if is_high_half(more[-1:]) else ""
+                half = more[-1] if is_high_surrogate(more[-1:]) else ""
                 more = more.removesuffix(half)
             text += more
         self._joined = text, half, place

@@ -54,13 +54,13 @@ from .reading import (
     Payload,
     Reading,
     error_of,
-    flaw_of,
     is_whole,
-    loses_by_replacement,
+    locate_flaw,
     names_content,
     payloads_in,
     read_frame,
     read_payload,
+    replacement_loses_content,
 )
 from .transitions import Action, State, decide
 
@@ -266,7 +266,7 @@ class EventReader:
             self._run_start += len(PING)  # a ping is not part of the run
             self._frames_before_run += 1
             return PingEvent()
-        if self._inbox.is_drained():
+        if self._inbox.mark_drained():
             return None
         self._outcome.fatal.raise_if_set()
         self._end_run()
@@ -328,7 +328,7 @@ class EventReader:
         if len(payloads_in(frame.data, self._limits)) > 1:
             codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
         for code in codes:
-            self._outcome.record(flaw_of(frame, code), self._inbox.number)
+            self._outcome.record(locate_flaw(frame, code), self._inbox.number)
         return None
 
     def _conclude(self) -> None:
@@ -386,14 +386,14 @@ class EventReader:
             loses |= self._note_of(source, code, loses_content)
         if decision.action is Action.IGNORE:
             if loses:
-                self._fold.lose(event)
+                self._fold.record_loss(event)
             return None
         # A block that begins exists only after `apply`. A block that stops must be marked before.
         if loses and not isinstance(event, STARTS_BLOCKS):
-            self._fold.lose(event)
+            self._fold.record_loss(event)
         event = self._fold.apply(event, decision.state, source.size)
         if loses and isinstance(event, STARTS_BLOCKS):
-            self._fold.lose(event)
+            self._fold.record_loss(event)
         if self._uses_fast_path:
             is_clean = self._outcome.log.count == tolerated + len(flaws)
             offset = source.offset if is_clean else None
@@ -440,7 +440,7 @@ class EventReader:
         flaws = frame.flaws
         try:
             reading = read_frame(frame, self._limits)
-            if frame.sent and loses_by_replacement(frame, reading[0], self._limits):
+            if frame.sent and replacement_loses_content(frame, reading[0], self._limits):
                 # The framer decodes the data last, so the flaw of the data is the last of its code.
                 codes = [flaw.code for flaw in flaws]
                 last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
@@ -461,7 +461,7 @@ class EventReader:
         for flaw in flaws:
             if self._outcome.note(flaw, self._inbox.number):
                 if flaw.code is ViolationCode.UNKNOWN_FIELD:
-                    self._fold.lose(None)
+                    self._fold.record_loss(None)
                 else:
                     loses = True
         # After the loop: if the first flaw is fatal, the others must not be counted as tolerated.
@@ -470,9 +470,9 @@ class EventReader:
 
     def _note_of(self, source: EventSource, code: ViolationCode, loses_content: bool) -> bool:
         """Record a violation of a frame or payload. Return whether content was lost by it."""
-        # `flaw_of` makes an excerpt, which would be wasted if the violation is only counted.
+        # `locate_flaw` makes an excerpt, which would be wasted if the violation is only counted.
         if self._outcome.needs_excerpt(loses_content=loses_content):
-            return self._outcome.note(flaw_of(source, code, loses_content), self._inbox.number)
+            return self._outcome.note(locate_flaw(source, code, loses_content), self._inbox.number)
         return self._outcome.count(loses_content=loses_content)
 
 

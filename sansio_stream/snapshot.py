@@ -290,7 +290,7 @@ class Fold:
         """Set the state FAILED, after a fatal error."""
         self.state = State.FAILED
 
-    def lose(self, event: MessageStreamEvent | None) -> None:
+    def record_loss(self, event: MessageStreamEvent | None) -> None:
         """Record that content was lost, and mark the tool inputs that may lack a piece of it.
 
         A marked input is never complete. Which inputs are marked depends on the event:
@@ -314,7 +314,7 @@ class Fold:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 block = self._newest.get(index)
                 if block is not None:
-                    block.lose_input()
+                    block.record_input_loss()
                     if block.input_text is not None and not block.is_stopped:
                         return
                 wire_type = delta.wire_type if isinstance(delta, UnknownDelta) else delta.type
@@ -324,13 +324,13 @@ class Fold:
                     self._lost_indexes.add(index)
             case ContentBlockStartEvent(index=index):
                 if index in self._newest:
-                    self._newest[index].lose_input()
+                    self._newest[index].record_input_loss()
                 return
             case MessageStartEvent(message=message):
                 # A second message_start was ignored, so none of its blocks is here.
                 is_first = self._members is not None and message is self._members.start
                 for each in self._blocks if is_first else ():
-                    each.lose_input()
+                    each.record_input_loss()
                 return
             case MessageDeltaEvent():
                 return
@@ -339,7 +339,7 @@ class Fold:
             case _:
                 pass
         for block in self._open_inputs:
-            block.lose_input()
+            block.record_input_loss()
         self._open_inputs.clear()
 
     def _start_block(self, index: int, block: ContentBlock, size: int) -> None:
@@ -348,7 +348,7 @@ class Fold:
         self._add_block(growing)
         self.open_blocks += 1
         if text is not None and index in self._lost_indexes:
-            growing.lose_input()
+            growing.record_input_loss()
         elif text is not None:
             self._open_inputs.add(growing)
         if isinstance(block, FallbackBlock):

@@ -18,7 +18,7 @@ import attrs
 from .codec import is_array, is_object
 from .growing import BEGINNING, GrowingText
 from .partial_json import InvalidJSONError, PartialJSON, loads
-from .surrogates import is_high_half, joined_halves
+from .surrogates import is_high_surrogate, joined_halves
 
 __all__ = ["InputError", "InputState"]
 
@@ -111,7 +111,7 @@ class GrowingInput(GrowingText):
 
 def without_half(text: str) -> str:
     """Return a text without a first half at its end, because the second half may still come."""
-    return text[:-1] if is_high_half(text[-1:]) else text
+    return text[:-1] if is_high_surrogate(text[-1:]) else text
 
 
 def holds_infinity(value: Any) -> bool:

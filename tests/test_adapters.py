@@ -112,9 +112,9 @@ pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_l
 
 
 @pytest.fixture
-def _short_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not end is left sooner than is good for connections that are far away."""
-    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", 0.05)
+    monkeypatch.setattr("sansio_stream_adapters._bridge.DRAIN_SECONDS", 0.05)
 
 
 # What the documents show.
@@ -544,7 +544,7 @@ async def test_what_is_no_stream_is_never_an_empty_message(
     assert caught.value.partial_message is None
 
 
-@pytest.mark.usefixtures("_short_lingering")
+@pytest.mark.usefixtures("_short_drain")
 @pytest.mark.parametrize("fault", ["drip", "gzip", "truncated", "stays-open", "stays-open-pings"])
 @driven
 async def test_a_whole_message_is_read_however_its_body_comes_and_ends(
@@ -997,7 +997,7 @@ async def test_aiohttps_own_server_is_read_as_any_other(adapter: Adapter) -> Non
 async def test_after_message_stop_the_connection_serves_the_next_request(
     adapter: Adapter, raw_server: RawServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", PATIENCE)
+    monkeypatch.setattr("sansio_stream_adapters._bridge.DRAIN_SECONDS", PATIENCE)
     # The end of the body comes late, behind a ping: it is waited for.
     stopped = [threading.Event() for _ in range(3)]
     end = [chunk(body(PING)), chunk(b"")]

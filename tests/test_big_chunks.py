@@ -18,11 +18,11 @@ from sansio_stream_adapters import AsyncMessageStream, MessageStream, _bridge
 from servers import replace_time
 from wire import HELLO, PING, body
 
-PIECE_BYTES: Final = 65_536
+RESPONSE_PIECE_BYTES: Final = 65_536
 STEP_BYTES: Final = 8_192
 SSE: Final = {"content-type": "text/event-stream"}
 COMMENTS: Final = b":\n" * 4_000_000
-PIECES: Final = len(COMMENTS) // PIECE_BYTES
+PIECES: Final = len(COMMENTS) // RESPONSE_PIECE_BYTES
 HELLO_BODY: Final = body(*HELLO)
 WHOLE: Final = body(*HELLO[:4]) + COMMENTS + body(*HELLO[4:])
 SAID: Final = "Hello, wörld \N{PARTY POPPER}"
@@ -118,7 +118,7 @@ def test_a_cancellation_within_a_chunk_is_heard_and_what_came_stays_readable(
     assert len(stream.current_message_snapshot.content) == 1
     # Twenty turns let twenty pieces through, and a few more or less, but not most of them.
     received = int(ended[0].split(": ")[1].split()[0])
-    assert PIECE_BYTES < received < 40 * PIECE_BYTES
+    assert RESPONSE_PIECE_BYTES < received < 40 * RESPONSE_PIECE_BYTES
     # What had been received can still be taken.
     assert asyncio.run(stream.get_final_text()) == SAID
 
@@ -133,7 +133,7 @@ def test_a_source_that_has_its_chunks_ready_lets_other_tasks_run(
         await AsyncMessageStream(AsyncByteSource([*many, HELLO_BODY])).until_done()
 
     runs(read, lambda: turns.append(None))
-    assert len(turns) >= sum(map(len, many)) // PIECE_BYTES
+    assert len(turns) >= sum(map(len, many)) // RESPONSE_PIECE_BYTES
 
 
 @pytest.mark.parametrize("frame", [b"data\n\n", b"data:{\n\n", b"event:x\ndata:{}\n\n"])
@@ -247,8 +247,8 @@ def test_a_recording_has_a_big_chunk_in_pieces(headers: dict[str, str]) -> None:
     MessageStream(chunks, record_to=file, headers=headers, is_raw=is_raw).until_done()
     capture = parse_capture(file.getvalue())
     assert capture.body == WHOLE
-    assert max(len(each.data) for each in capture.chunks) <= PIECE_BYTES
-    assert max(file.lengths) < 2 * PIECE_BYTES
+    assert max(len(each.data) for each in capture.chunks) <= RESPONSE_PIECE_BYTES
+    assert max(file.lengths) < 2 * RESPONSE_PIECE_BYTES
 
 
 def test_while_a_big_chunk_is_recorded_other_tasks_run(runs: Callable[..., None]) -> None:

@@ -572,8 +572,8 @@ class Silence:
 
 
 @pytest.fixture(autouse=True)
-def _linger_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", PATIENCE)
+def _drain_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", PATIENCE)
 
 
 def pooled(reader: Reader) -> dict[str, Any]:
@@ -613,7 +613,7 @@ def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
 def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.02)
     aborted = threading.Event()
 
     def wait() -> None:
@@ -629,7 +629,7 @@ def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
 def test_an_asynchronous_body_that_is_silent_there_is_left_likewise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.02)
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
@@ -655,7 +655,7 @@ def test_where_there_can_be_no_thread_the_end_is_read_without_one(
 def test_a_source_that_drips_behind_message_stop_is_left_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.0)
     it = Sync([HELLO_BODY, *([body(PING)] * 100)], abort=lambda: None, is_pooled=True)
     it.until_done()
     assert it.source.delivered < len(HELLO_BODY + body(PING) * 100)
@@ -860,10 +860,10 @@ def test_closing_from_another_thread_wakes_the_reader() -> None:
     assert it.stream.verdict is Verdict.PENDING
 
 
-@pytest.mark.parametrize("wakes", [OSError("shut down"), None], ids=["raises", "ends"])
-def test_however_a_read_ends_that_was_closed_it_was_closed(wakes: Exception | None) -> None:
+@pytest.mark.parametrize("error", [OSError("shut down"), None], ids=["raises", "ends"])
+def test_however_a_read_ends_that_was_closed_it_was_closed(error: Exception | None) -> None:
     it: Sync
-    steps = [CUT_BODY, lambda: it.close(), *([] if wakes is None else [wakes])]  # noqa: PLW0108
+    steps = [CUT_BODY, lambda: it.close(), *([] if error is None else [error])]  # noqa: PLW0108
     it = Sync(steps)
     with pytest.raises(IncompleteMessageError, match="closed before its end"):
         it.until_done()
@@ -931,7 +931,7 @@ def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
 def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.MonkeyPatch) -> None:
     trio = pytest.importorskip("trio", reason="trio is not installed")
     pytest.importorskip("trio.testing")
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.02)
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, trio.sleep_forever])

@@ -36,7 +36,7 @@ from sansio_stream_adapters import cli
 from sansio_stream_adapters.cli import _command
 from sansio_stream_adapters.cli._cut import recut, sizes_from
 from sansio_stream_adapters.cli._json import Layout
-from sansio_stream_adapters.cli._replay import Moment, Pace, Replay
+from sansio_stream_adapters.cli._replay import FrameResult, Pace, Replay
 from sansio_stream_adapters.cli._show import Show, Writer
 from sansio_stream_adapters.cli._summary import unusable_inputs
 from sansio_stream_adapters.cli._text import one_line, printable, to_json
@@ -414,7 +414,7 @@ TIMED = capture((1.0, body(*HELLO[:3])), (1.5, body(*HELLO[3:])), (1.5, b"\n"), 
 def test_chunks_come_when_they_came(speed: float, waits: list[float]) -> None:
     bed = Bed()
     recorded = parse_capture(TIMED)
-    for _ in Replay(recorded, recorded.chunks, pace=bed.pace(speed)).moments():
+    for _ in Replay(recorded, recorded.chunks, pace=bed.pace(speed)).results():
         pass
     assert bed.waits == waits
 
@@ -477,7 +477,7 @@ def test_eyes_get_the_recorded_timing_and_pipes_what_they_ask_for(
 def test_a_body_without_times_never_waits() -> None:
     bed = Bed()
     recorded = parse_capture(body(*HELLO))
-    for _ in Replay(recorded, recorded.chunks, pace=bed.pace(1)).moments():
+    for _ in Replay(recorded, recorded.chunks, pace=bed.pace(1)).results():
         pass
     assert bed.waits == []
 
@@ -503,8 +503,8 @@ def on_terminal(
     played = Replay(recorded := parse_capture(data), recorded.chunks)
     view = view_of("show", played, console, verbose=verbose)
     view.begin()
-    for moment in played.moments():
-        view.see(moment)
+    for result in played.results():
+        view.add(result)
     view.end()
     return COLOURS.sub("", file.getvalue()) if not colour else file.getvalue()
 
@@ -828,7 +828,7 @@ def shown_of(*events: Any, verbose: bool) -> str:
     show = Show(console, verbose=verbose)
     for event in events:
         state = State.OPEN
-        show.see(Moment(1, 0, 1, None, state, state, event, ()))
+        show.add(FrameResult(1, 0, 1, None, state, state, event, ()))
     show.end()
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
     return shown
@@ -1223,8 +1223,8 @@ def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
     console = Console(file=file, force_terminal=True, width=width, color_system=None, _environ={})
     recorded = parse_capture(data)
     view = Show(console, verbose=True)
-    for moment in Replay(recorded, recorded.chunks).moments():
-        view.see(moment)
+    for result in Replay(recorded, recorded.chunks).results():
+        view.add(result)
     view.end()
     assert all(cell_len(line) <= max(width, 20) for line in file.getvalue().splitlines())
 
@@ -1233,11 +1233,11 @@ def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
 def test_every_frame_and_every_violation_is_in_one_moment(data: bytes, strict: bool) -> None:
     recorded = parse_capture(data)
     played = Replay(recorded, recorded.chunks, strict=strict)
-    moments = list(played.moments())
-    numbers = [moment.number for moment in moments if moment.number is not None]
+    results = list(played.results())
+    numbers = [result.number for result in results if result.number is not None]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert sum(moment.event is not None for moment in moments) == played.machine.events_taken
-    told = [violation for moment in moments for violation in moment.violations]
+    assert sum(result.event is not None for result in results) == played.machine.events_taken
+    told = [violation for result in results for violation in result.violations]
     assert told == list(played.machine.violations)
 
 

@@ -24,7 +24,7 @@ from sansio_stream_adapters import (
     OverloadedError,
 )
 from sansio_stream_adapters._decoding import (
-    PIECE_BYTES,
+    RESPONSE_PIECE_BYTES,
     STEP_COST,
     Decoder,
     DecodingError,
@@ -100,7 +100,7 @@ def test_any_body_comes_out_whole_however_it_is_cut(
 ) -> None:
     pieces = list(pieces_of(decoder_of(kind), cut(compressed(kind, parts, flush), at)))
     assert b"".join(pieces) == b"".join(parts)
-    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    assert all(0 < len(piece) <= RESPONSE_PIECE_BYTES for piece in pieces)
 
 
 @given(st.lists(bodies, min_size=1, max_size=4), st.integers(0, 9_000), cuts)
@@ -126,7 +126,7 @@ def test_of_a_damaged_body_that_comes_out_which_zlib_hands_out_before_it_fails(
     decoder, out = decoder_of(kind), b""
     try:
         for piece in pieces_of(decoder, cut(bytes(sent), at)):
-            assert len(piece) <= PIECE_BYTES
+            assert len(piece) <= RESPONSE_PIECE_BYTES
             out += piece
         has_failed = False
     except DecodingError:
@@ -240,7 +240,7 @@ def test_chunks_that_bring_nothing_out_count_as_waiting() -> None:
 
 def test_what_has_come_can_be_taken_after_closing_however_much_comes_out() -> None:
     many = body(*HELLO[:3], *[text(0, "y" * 200)] * 2_000, *HELLO[-3:])
-    assert len(many) > 4 * PIECE_BYTES
+    assert len(many) > 4 * RESPONSE_PIECE_BYTES
     data = gzip.compress(many)
     expected = list(MessageStream([data], **raw()))
     stream = MessageStream(iter([data]), **raw())
@@ -336,7 +336,7 @@ def test_a_bomb_comes_in_pieces() -> None:
     decoder = decoder_of("gzip")
     sizes = [len(piece) for piece in pieces_of(decoder, [bomb(b"\n" * 2**16)])]
     assert sum(sizes) == BOMB_BYTES
-    assert max(sizes) == PIECE_BYTES
+    assert max(sizes) == RESPONSE_PIECE_BYTES
 
 
 def test_of_a_refusal_that_is_a_bomb_no_more_is_decoded_than_is_kept() -> None:

@@ -295,7 +295,7 @@ BROKEN = {
         "strict, and it tolerates",
     ),
     "an input of which a piece was lost is whole": Breakage(
-        *("stream_machine", GrowingBlock, "lose_input", mute),
+        *("stream_machine", GrowingBlock, "record_input_loss", mute),
         seed(CUT_CALL),
         "a piece of it was lost",
     ),

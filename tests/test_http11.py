@@ -24,7 +24,6 @@ from sansio_stream.request import Request, build_request
 from sansio_stream_adapters import Timeout
 from sansio_stream_adapters._http11 import (
     HEAD_BYTES,
-    PIECE_BYTES,
     BlockingBody,
     Exchange,
     Origin,
@@ -34,6 +33,7 @@ from sansio_stream_adapters._http11 import (
     waits_of,
 )
 from sansio_stream_adapters._stream_core import Head, StreamOptions
+from sansio_stream_adapters._timeout import REQUEST_PIECE_BYTES
 from servers import chunk, head, response
 from wire import HELLO, at_random, body, in_bytes
 
@@ -132,11 +132,13 @@ def test_a_header_is_sent_in_utf_8() -> None:
     assert "x-name: Zoë\r\n".encode() in sent(build_request({}, headers={"x-name": "Zoë"}))
 
 
-@pytest.mark.parametrize("size", [0, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 1])
+@pytest.mark.parametrize(
+    "size", [0, REQUEST_PIECE_BYTES - 1, REQUEST_PIECE_BYTES, 3 * REQUEST_PIECE_BYTES + 1]
+)
 def test_a_long_request_is_sent_in_pieces(size: int) -> None:
     request = attrs.evolve(build_request({}), body=b"x" * size)
     pieces = list(pieces_of(Exchange(request)))
-    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    assert all(0 < len(piece) <= REQUEST_PIECE_BYTES for piece in pieces)
     assert b"".join(pieces).partition(b"\r\n\r\n")[2] == request.body
 
 

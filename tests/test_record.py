@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from documentation import blocks, commands, shows
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
-from sansio_stream_adapters.cli import _command, _record, _tape
+from sansio_stream_adapters.cli import _command, _record, _recording_file
 from servers import (
     PATIENCE,
     Do,
@@ -459,10 +459,10 @@ def test_a_full_disk_ends_the_recording_and_not_the_answer_and_what_was_written_
             room[0] -= written
             return written
 
-    class Tape(_tape.Tape, Disk):
+    class RecordingFile(_recording_file.RecordingFile, Disk):
         pass
 
-    monkeypatch.setattr(_record, "Tape", Tape)
+    monkeypatch.setattr(_record, "RecordingFile", RecordingFile)
     result = record(server.url, "-m", "m", "Hello?")
     assert result.exit_code == 2
     assert "Hello, wörld" in result.stdout

@@ -27,7 +27,7 @@ from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
 from sansio_stream.testing import Answer, End
 from sansio_stream.testing.catalogue import connection
 from sansio_stream.testing.catalogue.connection import PING, failure
-from sansio_stream_adapters.cli._serve import SERVED, App, Player, Recording, Request
+from sansio_stream_adapters.cli._serve import SERVED, AnswerSender, App, Recording, Request
 from servers import (
     EXAMPLES,
     PATIENCE,
@@ -290,7 +290,7 @@ def test_the_log_says_what_was_asked_for_and_what_came() -> None:
 
 
 @attrs.frozen
-class Patient(Player):
+class Patient(AnswerSender):
     """Waits for nothing, and notes it; the client goes away instead of the wait number `leaves`."""
 
     waits: list[float | None]
@@ -314,8 +314,8 @@ def played(
         raise AssertionError("nobody asks")
 
     waits: list[float | None] = []
-    player = Patient(receive, send, None, speed, waits, leaves)
-    asyncio.run(player.play(answer))
+    sender = Patient(receive, send, None, speed, waits, leaves)
+    asyncio.run(sender.send_answer(answer))
     return waits, sent
 
 
@@ -358,7 +358,7 @@ def test_nothing_is_sent_on_a_connection_that_is_lost() -> None:
         raise AssertionError("nobody asks")
 
     transport: Any = Lost()
-    asyncio.run(Player(receive, send, transport, math.inf).play(TIMED))
+    asyncio.run(AnswerSender(receive, send, transport, math.inf).send_answer(TIMED))
     assert len(sent) == 2
 
 
@@ -486,8 +486,8 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
 }
 
 
-AROUND: Final = [name for name, fault in SERVED.items() if fault.changes == "connection"]
-INSIDE: Final = [name for name, fault in SERVED.items() if fault.changes == "bytes"]
+AROUND: Final = [name for name, fault in SERVED.items() if fault.kind == "connection"]
+INSIDE: Final = [name for name, fault in SERVED.items() if fault.kind == "bytes"]
 
 
 def test_every_fault_of_the_connection_has_its_expectation() -> None:

@@ -245,8 +245,8 @@ def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
     return machine, codes | {str(violation.code) for violation in machine.violations}
 
 
-INSIDE: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
-AROUND: Final = [fault for fault in FAULTS.values() if fault.changes == "connection"]
+INSIDE: Final = [fault for fault in FAULTS.values() if fault.kind == "bytes"]
+AROUND: Final = [fault for fault in FAULTS.values() if fault.kind == "connection"]
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in INSIDE])
@@ -302,7 +302,7 @@ def test_a_fault_of_the_connection_changes_no_bytes(fault: catalogue.Fault) -> N
     assert not any((fault.verdicts, fault.codes, fault.may, fault.needs, fault.limit))
     stream = LegalStream.of(PLAIN.body(HELLO))
     with pytest.raises(ValueError, match=f"{fault.name} changes the connection"):
-        fault.damaged(stream)
+        fault.apply_to_stream(stream)
     with pytest.raises(ValueError, match=f"{fault.name}: a fault of the connection"):
         check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=[fault.name])
 
@@ -323,15 +323,15 @@ ONCE: Final = ("gzip", "429_once", "529_once", "redirect")
 @pytest.mark.parametrize("fault", AROUND, ids=lambda fault: fault.name)
 def test_a_fault_of_the_connection_changes_an_answer(fault: catalogue.Fault) -> None:
     answer = answer_of("text")
-    changed = fault.changed(answer, FIRST)
+    changed = fault.apply_to_answer(answer, FIRST)
     assert changed != answer
     if changed.status == 200 and fault.name not in ("gzip", "html_200", "json_200"):
         assert changed.body in answer.body
         assert answer.body.startswith(changed.body)
-    again = fault.changed(answer, ELSEWHERE)
+    again = fault.apply_to_answer(answer, ELSEWHERE)
     assert (again == answer) is (fault.name in ONCE)
     empty = Answer(status=200, headers={"request-id": "req_1"}, chunks=())
-    assert fault.changed(empty, FIRST).headers["request-id"] == "req_1"
+    assert fault.apply_to_answer(empty, FIRST).headers["request-id"] == "req_1"
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_a_fault_of_the_bytes_changes_an_answer_that_can_have_it(fault: catalogu
     for name in ("text", "parallel-tools", "thinking-and-tool-use"):
         answer = answer_of(name)
         try:
-            changed = fault.changed(answer, FIRST)
+            changed = fault.apply_to_answer(answer, FIRST)
         except ValueError as error:
             assert (
                 str(error) == f"the fault {fault.name} needs a stream with {', '.join(fault.needs)}"
@@ -792,6 +792,6 @@ def test_a_fault_that_can_end_in_two_ways_ends_in_each(
         wanted = [option for option in among if isinstance(option, str) and option in options]
         return wanted[0] if wanted else among[-1]
 
-    damage = FAULTS[name].damaged(LegalStream(payloads, PLAIN, Limits(), choose))
+    damage = FAULTS[name].apply_to_stream(LegalStream(payloads, PLAIN, Limits(), choose))
     assert damage.verdict is verdict
     assert run([damage.data])[1].verdict is verdict

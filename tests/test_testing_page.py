@@ -15,7 +15,7 @@ from test_docs import name_of, names_in, rows_of, section
 PAGE: Final = REPOSITORY / "docs" / "testing.md"
 NAIVE: Final = "## A naive reader"
 
-INSIDE: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
+INSIDE: Final = [fault for fault in FAULTS.values() if fault.kind == "bytes"]
 WITHOUT_LIMITS: Final = [fault.name for fault in INSIDE if not fault.limit]
 """Those that are checked where no limits are given."""
 

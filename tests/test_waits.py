@@ -300,7 +300,7 @@ async def test_behind_message_stop_nothing_is_waited_for_where_no_pool_wants_the
     secure: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr("sansio_stream_adapters._bridge.DRAIN_SECONDS", 10 * PATIENCE)
     closing = {**STREAM, "transfer-encoding": "chunked", "connection": "close"}
     if adapter.pools:
         server = raw_server(

@@ -85,7 +85,7 @@ def to_param(
         return message_param(message_or_block, broken_input, ())
     if not isinstance(message_or_block, Block):
         raise TypeError(f"{type(message_or_block).__name__} is neither a message nor a block")
-    if broken_input == "drop" and flaw_of(message_or_block):
+    if broken_input == "drop" and unsendable_reason(message_or_block):
         return None
     return block_param(message_or_block, broken_input, ())
 
@@ -111,7 +111,7 @@ def trimmed(items: Iterable[AnyValue], broken_input: BrokenInput) -> list[tuple[
         (place, item)
         for place, item in enumerate(items)
         if not is_empty(item)
-        and not (broken_input == "drop" and isinstance(item, Block) and flaw_of(item))
+        and not (broken_input == "drop" and isinstance(item, Block) and unsendable_reason(item))
     ]
     while kept and isinstance(kept[-1][1], (ThinkingBlock, RedactedThinkingBlock)):
         kept.pop()
@@ -129,8 +129,8 @@ def block_param(block: Block, broken_input: BrokenInput, path: Path) -> dict[str
     Raises:
         ValueError: if the block is broken and `broken_input` does not say how to send it.
     """
-    flaw = flaw_of(block)
-    if not flaw:
+    reason = unsendable_reason(block)
+    if not reason:
         return block.to_dict()
     if broken_input == "wrap" and isinstance(block, InputBlock) and not lost_deltas(block):
         return {**block.to_dict(), "input": {"INVALID_JSON": raw_input(block)}}
@@ -139,7 +139,7 @@ def block_param(block: Block, broken_input: BrokenInput, path: Path) -> dict[str
     name = printable(name, NAME_CHARACTERS)
     place = f"{named(path)}: " if path else ""
     raise ValueError(
-        f"{place}the block '{name}' cannot be sent: {flaw}"
+        f"{place}the block '{name}' cannot be sent: {reason}"
         " (see `broken_input` of `to_param` for alternatives)"
     )
 
@@ -149,7 +149,7 @@ def named(path: Path) -> str:
     return printable(".".join(map(str, path)), NAME_CHARACTERS)
 
 
-def flaw_of(block: Block) -> str:
+def unsendable_reason(block: Block) -> str:
     """Return the reason why a block cannot be sent as it is, or "" if it can."""
     lost = lost_deltas(block)
     if lost:
