@@ -126,7 +126,7 @@ def at_random(data: bytes, seed: int = 0) -> list[bytes]:
 
 
 @attrs.frozen(unsafe_hash=False)
-class Moment:
+class Observation:
     """What a machine has to say after one event, and of the block that the event was about."""
 
     snapshot: Message | None
@@ -139,7 +139,7 @@ class Moment:
     input: tuple[object, ...]
 
     @classmethod
-    def of(cls, machine: StreamMachine, event: MessageStreamEvent) -> "Moment":
+    def of(cls, machine: StreamMachine, event: MessageStreamEvent) -> "Observation":
         """Look at a machine that has just given an event."""
         block = machine.block(getattr(event, "index", -1))
         facts: tuple[object, ...] = ()
@@ -163,7 +163,7 @@ class Outcome:
     """All that a machine has to say of a stream; equal for equal streams, however they were cut."""
 
     events: tuple[MessageStreamEvent, ...]
-    moments: tuple[Moment, ...]
+    moments: tuple[Observation, ...]
     violations: tuple[Violation, ...]
     violation_count: int
     verdict: Verdict
@@ -191,13 +191,13 @@ def run(
         strict=strict, limits=limits, partial_strings=partial_strings, fast_path=fast_path
     )
     events: list[MessageStreamEvent] = []
-    moments: list[Moment] = []
+    moments: list[Observation] = []
 
     def drain(taken: Iterator[MessageStreamEvent]) -> None:
         for event in taken:
             events.append(event)
             if look:
-                moments.append(Moment.of(machine, event))
+                moments.append(Observation.of(machine, event))
 
     error, partial_message = "", None
     try:
