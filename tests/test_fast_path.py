@@ -285,7 +285,7 @@ INVALID_STRINGS: Final = st.sampled_from(
         *(b'"}', b'","text":"', b"\n", b"\r", b"\n\n", b"\\\n", b"\\\r", b"\0"),
     ]
 )
-"""Bytes that are invalid in a JSON string or an event stream, or that end the string or the line."""
+"""Bytes that are invalid in a JSON string or in an event stream, or end the string or the line."""
 
 
 def written(layout: bytes, index: int, kind: bytes, string: bytes, padding: int) -> bytes:

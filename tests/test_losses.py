@@ -51,10 +51,10 @@ END: Final = body(message_delta(), MESSAGE_STOP)
 
 def in_all_ways(stream: bytes, **options: Any) -> tuple[StreamMachine, Outcome]:
     """Run a stream whole, byte by byte, at random, and without the fast path."""
-    machine, outcome = run([stream], look=True, **options)
+    machine, outcome = run([stream], observe=True, **options)
     for chunks in (in_bytes(stream), at_random(stream)):
-        assert run(chunks, look=True, **options)[1] == outcome
-    assert run([stream], look=True, fast_path=False, **options)[1] == outcome
+        assert run(chunks, observe=True, **options)[1] == outcome
+    assert run([stream], observe=True, fast_path=False, **options)[1] == outcome
     return machine, outcome
 
 

@@ -702,7 +702,7 @@ def test_a_block_that_nobody_knows_gets_no_input_by_a_loss() -> None:
 
 def test_an_empty_delta_between_two_halves_does_not_part_them() -> None:
     pieces = [text(0, piece) for piece in ("a\ud83d", "", "", "\ude00b")]
-    machine, _ = run([BEGUN + body(*pieces)], look=True)
+    machine, _ = run([BEGUN + body(*pieces)], observe=True)
     block = machine.block(0)
     assert isinstance(block, TextBlock)
     assert block.text == "a\N{GRINNING FACE}b"

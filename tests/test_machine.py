@@ -171,10 +171,12 @@ LIMITS: Final = st.sampled_from(
 def test_the_way_of_cutting_never_matters(
     stream: bytes, strict: bool, limits: Limits | None, seed: int
 ) -> None:
-    _, whole = run([stream], strict=strict, limits=limits, look=True)
+    _, whole = run([stream], strict=strict, limits=limits, observe=True)
     for chunks in (in_bytes(stream), at_random(stream, seed)):
         for late in (False, True):
-            _, otherwise = run(chunks, strict=strict, limits=limits, look=True, late=late)
+            _, otherwise = run(
+                chunks, strict=strict, limits=limits, observe=True, consume_late=late
+            )
             assert otherwise == whole
 
 
@@ -196,9 +198,9 @@ def test_nothing_but_documented_exceptions_leaves_the_machine(
 
 @given(bodies())
 def test_after_each_event_the_snapshot_is_the_fold_of_the_events_so_far(stream: bytes) -> None:
-    machine, outcome = run([stream], look=True)
+    machine, outcome = run([stream], observe=True)
     again = StreamMachine()
-    for event, moment in zip(outcome.events, outcome.moments, strict=True):
+    for event, moment in zip(outcome.events, outcome.observations, strict=True):
         assert list(again.receive_data(encode_event(event))) == [event]
         # What was kept out and lost does not come again, so nothing is lost the second time.
         assert again.snapshot == moment.snapshot or machine.first_loss is not None

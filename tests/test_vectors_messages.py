@@ -99,9 +99,9 @@ def run_all_ways(row: dict[str, Any]) -> Outcome:
     strings = row.get("fine_grained_tool_streaming", False)
     chunks = chunks_of(row)
     whole = b"".join(chunks)
-    _, as_given = run(chunks, look=True, partial_strings=strings)
+    _, as_given = run(chunks, observe=True, partial_strings=strings)
     for otherwise in ([whole], in_bytes(whole), at_random(whole, seed=len(whole))):
-        assert run(otherwise, look=True, partial_strings=strings)[1] == as_given
+        assert run(otherwise, observe=True, partial_strings=strings)[1] == as_given
     return as_given
 
 
@@ -190,4 +190,4 @@ def test_a_message_that_is_complete_says_so_in_its_stop_event_and_no_other_does(
 @given(st.sampled_from(sorted(ROWS)), st.integers(0, 2**32))
 def test_no_cut_changes_what_comes_of_a_vector(name: str, seed: int) -> None:
     whole = b"".join(chunks_of(ROWS[name]))
-    assert run(at_random(whole, seed), look=True)[1] == run([whole], look=True)[1]
+    assert run(at_random(whole, seed), observe=True)[1] == run([whole], observe=True)[1]
