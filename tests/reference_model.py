@@ -23,13 +23,13 @@ from reference_reading import (
     delta_in,
     event_of,
     frames_of,
+    has_content,
     is_a,
     is_infinite,
     json_object,
     lacks_payload,
     names_content,
     said,
-    says_something,
     usage_in,
     wrong_types,
 )
@@ -53,7 +53,7 @@ def judge(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Flaw]]:
     if kind == "message_start":
         return judge_message_start(now, payload)
     if state == "WAITING":
-        return "skip", [(Code.BEFORE_MESSAGE_START, carries_content(kind, payload))]
+        return "skip", [(Code.BEFORE_MESSAGE_START, adds_content(kind, payload))]
     if kind == "message_delta":
         return "apply", [(Code.FALLING_USAGE, False)] if usage_falls(now, payload) else []
     if kind == "message_stop":
@@ -65,12 +65,12 @@ def judge(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Flaw]]:
     return action, late + flaws
 
 
-def carries_content(kind: str, payload: Payload) -> bool:
+def adds_content(kind: str, payload: Payload) -> bool:
     """Whether an event says something that is lost where the event does not count."""
     if kind == "message_start":
-        return any(map(says_something, said(payload["message"], "content", OBJECTS, [])))
+        return any(map(has_content, said(payload["message"], "content", OBJECTS, [])))
     part = {"content_block_start": "content_block", "content_block_delta": "delta"}.get(kind)
-    return part is not None and says_something(payload[part])
+    return part is not None and has_content(payload[part])
 
 
 def judge_message_start(now: Payload, payload: Payload) -> tuple[str, list[Flaw]]:
@@ -81,7 +81,7 @@ def judge_message_start(now: Payload, payload: Payload) -> tuple[str, list[Flaw]
         return "apply", [(Code.DUPLICATE_TOOL_USE_ID, False)] if again else []
     again = said(now["message"], "id", str, None)
     if again is not None and payload["message"].get("id") == again:
-        loses = carries_content("message_start", payload)
+        loses = adds_content("message_start", payload)
         return "skip", [(Code.DUPLICATE_MESSAGE_START, loses)]
     return "spliced_message", []
 
@@ -118,8 +118,8 @@ def codes_of_start(now: Payload, payload: Payload) -> list[Code]:
 def judge_growth(block: Payload | None, delta: Payload | None) -> tuple[str, list[Flaw]]:
     """Ask whether a block may grow by a delta, or without one whether it may stop."""
     if block is None:
-        return "skip", [(Code.UNKNOWN_INDEX, delta is not None and says_something(delta))]
-    missed = delta is not None and says_something(delta) and not repeats_signature(block, delta)
+        return "skip", [(Code.UNKNOWN_INDEX, delta is not None and has_content(delta))]
+    missed = delta is not None and has_content(delta) and not repeats_signature(block, delta)
     if not block["open"]:
         return "skip", [(Code.STOPPED_BLOCK, missed)]
     if delta is None or not is_foldable(delta) or block["type"] not in BLOCKS:
@@ -134,7 +134,7 @@ def judge_growth(block: Payload | None, delta: Payload | None) -> tuple[str, lis
 
 def repeats_signature(block: Payload, delta: Payload) -> bool:
     """Whether a delta says nothing but the signature that its block has."""
-    alone = not says_something({**delta, "signature": None})
+    alone = not has_content({**delta, "signature": None})
     has_one = "signature" in BLOCKS.get(block["type"], {})
     return alone and has_one and signature_of(delta) == said(block["wire"], "signature", str, "")
 
@@ -282,13 +282,13 @@ def has_input(block: Payload) -> bool:
     return block["type"] in TOOLS or block["type"] not in BLOCKS
 
 
-def lose_open_inputs(now: Payload) -> None:
+def mark_open_inputs_lost(now: Payload) -> None:
     """Note that what was lost may be a piece of any input that is not whole yet."""
     for block in now["blocks"]:
         block["lost"] = block["lost"] or (block["open"] and has_input(block))
 
 
-def lose_inputs(now: Payload, kind: str, payload: Payload, name: str) -> None:
+def mark_inputs_lost(now: Payload, kind: str, payload: Payload, name: str) -> None:
     """Note of which inputs a piece may be lost with an event by which content was lost."""
     if kind == "message_start":
         for block in now["blocks"]:
@@ -302,14 +302,14 @@ def lose_inputs(now: Payload, kind: str, payload: Payload, name: str) -> None:
             block["lost"] = True
         has_owner = block is not None and block["open"] and has_input(block)
         if not has_owner and may_be_input(payload["delta"]):
-            lose_open_inputs(now)
+            mark_open_inputs_lost(now)
             if block is None or not block["open"]:
                 now["lost_before"].add(payload["index"])
     elif kind != "message_delta":
         wire_type = said(payload, "type", str, name)
         known = wire_type in ("message_start", "message_delta")
         if not known and may_be_input(said(payload, "delta", dict, {})):
-            lose_open_inputs(now)
+            mark_open_inputs_lost(now)
 
 
 def may_be_input(delta: Payload) -> bool:
@@ -388,15 +388,15 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
             flaws = [(code, False) for code, _ in flaws]
         now["violations"] += [(code, number, loses) for code, loses in flaws]
         if (Code.UNKNOWN_FIELD, True) in flaws:
-            lose_open_inputs(now)
+            mark_open_inputs_lost(now)
         loses = any(loses for code, loses in flaws if code is not Code.UNKNOWN_FIELD)
         name = frame["fields"].get("event", [""])[0]
         if loses and not kind.endswith("_start"):
-            lose_inputs(now, kind, payload, name)
+            mark_inputs_lost(now, kind, payload, name)
         if action == "apply":
             fold(now, kind, payload)
             if loses and kind.endswith("_start"):  # its blocks are there now
-                lose_inputs(now, kind, payload, name)
+                mark_inputs_lost(now, kind, payload, name)
             now["event"] = payload
             yield now
         elif action not in ("skip", ""):

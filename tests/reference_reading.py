@@ -162,12 +162,12 @@ def wrong_types(members: Payload, types: dict[str, Any]) -> set[str]:
     return {name for name in there if not is_a(members[name], types[name])}
 
 
-def has_value(value: Any) -> bool:
+def is_nonempty(value: Any) -> bool:
     """Whether a value is neither null nor empty: 0 and false are values."""
     return value is not None and value not in ("", [], {})
 
 
-def says_something(members: Payload) -> bool:
+def has_content(members: Payload) -> bool:
     """Whether a delta or a block has any content. What encoders write for nothing is none: 0, too.
 
     How many tokens a thought may have is no content.
@@ -271,12 +271,16 @@ def flaws_of_text(kind: str, name: str, text: str) -> list[Flaw]:
     loses = own and ("{" in text or "}" in text)
     several = payloads_in({"fields": {"data": text.split("\n")}})
     return [
-        *([(Code.MISSING_BLANK_LINE, loses or has_content(several))] if len(several) > 1 else []),
+        *(
+            [(Code.MISSING_BLANK_LINE, loses or has_content_event(several))]
+            if len(several) > 1
+            else []
+        ),
         *([(Code.UNDECODABLE_PAYLOAD, loses)] if loses or kind != "ping" else []),
     ]
 
 
-def has_content(payloads: list[Payload]) -> bool:
+def has_content_event(payloads: list[Payload]) -> bool:
     """Whether one of the payloads is that of a content event."""
     return any(payload["type"] in CONTENT for payload in payloads)
 
@@ -324,8 +328,8 @@ def flaws_of_payload(kind: str, name: str, payload: Payload) -> list[Flaw]:
         delta = payload["delta"]
         if lacks_payload(delta):
             other = delta.get(DELTAS[delta["type"]][0]) is not None
-            flaws.append((Code.MALFORMED_DELTA, other or says_something(delta)))
-        elif delta["type"] not in DELTAS and has_value(delta.get("partial_json")):
+            flaws.append((Code.MALFORMED_DELTA, other or has_content(delta)))
+        elif delta["type"] not in DELTAS and is_nonempty(delta.get("partial_json")):
             flaws.append((Code.UNKNOWN_INPUT_DELTA, True))
     if kind == "message_delta":
         flaws += [(code, False) for code in codes_of_message_delta(payload)]
@@ -426,7 +430,7 @@ def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
     if kind == "message_start":
         message = payload["message"]
         for name in wrong_types(message, MESSAGE):
-            yield name == "content" and has_value(message["content"])
+            yield name == "content" and is_nonempty(message["content"])
         yield from [False] * (message.get("type") not in (None, "message"))
         yield from [False for _ in wrong_types(said(message, "usage", dict, {}), USAGE)]
         for wire in said(message, "content", OBJECTS, []):
@@ -437,7 +441,7 @@ def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
         delta = payload["delta"]
         other = INSTEAD.get(delta["type"], "")
         for name in wrong_types(delta, {other: str} if other else {}):
-            yield has_value(delta[name])
+            yield is_nonempty(delta[name])
         yield from [False] * (
             delta["type"] == "thinking_delta"
             and bool(wrong_types(delta, {"estimated_tokens": int}))
@@ -454,4 +458,4 @@ def mistyped_in_block(wire: Payload) -> Iterator[bool]:
     """Say it of the members of a block; of its input the block itself will tell."""
     types = {"type": str, **BLOCKS.get(said(wire, "type", str, ""), {})}
     for name in wrong_types(wire, types):
-        yield name not in NOT_OF_THE_BLOCK and has_value(wire[name])
+        yield name not in NOT_OF_THE_BLOCK and is_nonempty(wire[name])

@@ -221,7 +221,7 @@ FIELDS: dict[type[APIError], dict[str, Any]] = {
 }
 
 
-def fields_of(cls: type[APIError]) -> dict[str, Any]:
+def attributes_of(cls: type[APIError]) -> dict[str, Any]:
     """A value for every keyword that the class takes."""
     return {
         name: value
@@ -237,7 +237,7 @@ def test_every_exception_has_all_its_fields_as_keywords_with_defaults(cls: type[
     assert plain.partial_message is None
     assert plain.verdict is Verdict.PENDING
     assert not plain.content_emitted
-    fields = fields_of(cls)
+    fields = attributes_of(cls)
     assert vars(plain).keys() == {"message", *fields}
     assert vars(cls("what happened", **fields)) == {"message": "what happened", **fields}
 
@@ -247,7 +247,7 @@ def test_every_exception_has_all_its_fields_as_keywords_with_defaults(cls: type[
 def test_every_exception_pickles_and_copies_with_all_its_fields(
     cls: type[APIError], protocol: int
 ) -> None:
-    error = cls("what happened", **fields_of(cls))
+    error = cls("what happened", **attributes_of(cls))
     pickled = pickle.loads(pickle.dumps(error, protocol))
     for other in (pickled, copy.copy(error), copy.deepcopy(error)):
         assert type(other) is cls

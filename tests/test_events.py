@@ -367,9 +367,9 @@ def test_a_message_delta_says_what_is_wrong_with_its_members(
     ],
 )
 def test_a_known_delta_without_its_payload_is_unknown(kind: str, member: str) -> None:
-    says_something: list[dict[str, Any]] = [{member: 5}, {member: [1]}, {"other": "x"}]
-    says_nothing: list[dict[str, Any]] = [{}, {member: None}, {"other": "", "more": []}]
-    for members in says_nothing + says_something:
+    with_content: list[dict[str, Any]] = [{member: 5}, {member: [1]}, {"other": "x"}]
+    without_content: list[dict[str, Any]] = [{}, {member: None}, {"other": "", "more": []}]
+    for members in without_content + with_content:
         if members == {"content": None}:
             continue  # a compaction that failed
         payload = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, **members}}
@@ -379,7 +379,7 @@ def test_a_known_delta_without_its_payload_is_unknown(kind: str, member: str) ->
         assert event.delta.wire_type == kind
         assert event.delta.extra == members
         assert event.to_dict() == payload
-        assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA, members in says_something),)
+        assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA, members in with_content),)
 
 
 @pytest.mark.parametrize(
