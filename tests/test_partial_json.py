@@ -738,7 +738,8 @@ def test_the_recorded_rows_have_the_expected_values_and_invalid_positions(
         expected = expected_repr(row[name])
         error = row[name].get("error", "")
         for position, pieces in enumerate(cuts_of(text, number)):
-            # In half of the cases `value` is read after each piece; the other mode has the other half.
+            # Half of the cases read `value` after each piece. With the other value of
+            # `partial_strings` it is the other half.
             read = (number + position + partial_strings) % 2 == 0
             parser = parser_of(pieces, strings=partial_strings, read=read)
             assert parser.dead_at == row["dead_at"], row["name"]
