@@ -25,11 +25,11 @@ from reference_reading import (
     frames_of,
     has_content,
     is_a,
+    is_cut_content_frame,
     is_infinite,
     json_object,
     lacks_value,
     member_of,
-    names_content,
     usage_in,
     wrong_types,
 )
@@ -192,10 +192,10 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
         now["message"] = dict(payload["message"])
         if now["message"].get("stop_reason") == "":
             now["message"]["stop_reason"] = None
-        filled = member_of(now["message"], "content", OBJECTS, [])
-        for index, wire in enumerate(filled):
-            now["blocks"].append({**new_block(index, wire), "open": False, "filled": True})
-        ending = filled and member_of(now["message"], "stop_reason", str, None) is not None
+        blocks_of_start = member_of(now["message"], "content", OBJECTS, [])
+        for index, wire in enumerate(blocks_of_start):
+            now["blocks"].append({**new_block(index, wire), "open": False, "from_start": True})
+        ending = blocks_of_start and member_of(now["message"], "stop_reason", str, None) is not None
         now["state"] = "CLOSING" if ending else "OPEN"
     elif kind == "content_block_start":
         block = new_block(payload["index"], payload["content_block"])
@@ -229,7 +229,7 @@ def new_block(index: int, wire: Payload) -> Payload:
         "wire": dict(wire),
         "open": True,
     }
-    return {**block, "filled": False, "input_json": [], "unfolded": [], "lost": False}
+    return {**block, "from_start": False, "input_json": [], "unfolded": [], "lost": False}
 
 
 def fold_delta(block: Payload, delta: Payload) -> None:
@@ -350,7 +350,7 @@ def is_shown_as_call(block: Payload) -> bool:
 
 def wire_of(block: Payload) -> Payload:
     """Return a block as JSON. A block of message_start is unchanged unless its input is invalid."""
-    called = block["type"] in TOOLS and not block["filled"]
+    called = block["type"] in TOOLS and not block["from_start"]
     lost = block["lost"] and not block["open"] and is_shown_as_call(block)
     unfit = block["type"] in TOOLS and is_infinite(block["wire"].get("input"))
     shown = called or block["input_json"] or lost or unfit
@@ -382,7 +382,7 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
         has_data = has_data or "data" in frame["fields"]
         has_unknown_lines = has_unknown_lines or Code.UNKNOWN_FIELD in dict(frame["flaws"])
         kind, payload, flaws, action = event_of(frame)
-        cut_content = Code.CUT_FRAME in dict(flaws) and names_content(frame)
+        cut_content = Code.CUT_FRAME in dict(flaws) and is_cut_content_frame(frame)
         if kind:
             action, more = decide(now, kind, payload)
             flaws += more
@@ -415,7 +415,7 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
         verdict = verdict_at_the_end(
             now, has_unknown_lines=has_unknown_lines and not has_data, cut_content=cut_content
         )
-        if verdict is Verdict.NOT_AN_EVENT_STREAM:  # another body has no losses
+        if verdict is Verdict.NOT_AN_EVENT_STREAM:  # a body of another type has no losses
             now["violations"] = [(code, at, False) for code, at, _ in now["violations"]]
         if verdict is Verdict.UNTERMINATED:
             now["violations"].append((Code.MISSING_MESSAGE_STOP, number, False))

@@ -257,13 +257,13 @@ def flaws_of_cut_frame(frame: Payload) -> list[Flaw]:
 
 
 def payloads_in(frame: Payload) -> list[Payload]:
-    """Return the payloads of a frame in which several lines of data are a payload each."""
+    """Return the lines of data that are payloads, if there are several lines of data."""
     lines = frame["fields"].get("data", [])
     there = [json_object(line) for line in lines] if len(lines) > 1 else []
     return [payload for payload in there if payload and is_a(payload.get("type"), str)]
 
 
-def names_content(frame: Payload) -> bool:
+def is_cut_content_frame(frame: Payload) -> bool:
     """Whether a cut frame is one of a content event, by its name or by a type in its data.
 
     The name may be cut, too.
@@ -329,7 +329,7 @@ def flaws_of_payload(kind: str, name: str, payload: Payload) -> list[Flaw]:
     wire_type = member_of(payload, "type", str, name)
     flaws: list[Flaw] = []
     if not is_a(tag, str):
-        flaws.append((Code.MISSING_TYPE, looks_like_other(kind, name, payload)))
+        flaws.append((Code.MISSING_TYPE, looks_like_other_content(kind, name, payload)))
     elif name not in ("", tag):
         misnamed = name in CONTENT and (kind_of(name, payload) in ("ping", "unknown"))
         flaws.append((Code.EVENT_NAME_MISMATCH, misnamed))
@@ -417,7 +417,7 @@ def looks_like_content(payload: Payload, *ignored: str) -> bool:
     return any(is_a(member_of(payload, name, dict, {}).get("type"), str) for name in places)
 
 
-def looks_like_other(kind: str, name: str, payload: Payload) -> bool:
+def looks_like_other_content(kind: str, name: str, payload: Payload) -> bool:
     """Whether a payload without a type looks like content of another event than its name says."""
     return kind != "error" and looks_like_content(payload, EVENTS.get(kind_of(name, payload), ""))
 

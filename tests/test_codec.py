@@ -403,7 +403,7 @@ def test_comparing_types_first_does_not_change_the_result(data: st.DataObject) -
 
 @pytest.mark.parametrize("cls", [Tree, *OBJECTS])
 @given(value=vocabulary.JSON)
-def test_a_value_of_the_type_of_a_member_fits(cls: type[WireObject], value: Any) -> None:
+def test_a_value_with_the_exact_type_of_a_member_fits(cls: type[WireObject], value: Any) -> None:
     for member in schema_of(cls).members:
         assert type(value) is not member.kind or member.fits(value)
 

@@ -32,15 +32,17 @@ def in_frames(data: bytes) -> list[bytes]:
 
 # A violation that is kept costs more than one that is only counted. The limit bounds how many are
 # kept.
-FEW: Final = Limits(violations=5)
+FEW_VIOLATIONS: Final = Limits(violations=5)
 
 
 def cost_of_a_unit(unit: bytes, cut: Cut, **options: Any) -> float:
     """Return how many steps one more unit costs inside a message."""
     times = 1 + 1_500 // len(unit)
-    work_of([BEGIN, *cut(unit)], limits=FEW, **options)  # derives the schema of each class
+    work_of(
+        [BEGIN, *cut(unit)], limits=FEW_VIOLATIONS, **options
+    )  # derives the schema of each class
     few, more = (
-        work_of([BEGIN, *cut(unit * count)], limits=FEW, **options)
+        work_of([BEGIN, *cut(unit * count)], limits=FEW_VIOLATIONS, **options)
         for count in (20 + times, 20 + 2 * times)
     )
     return (more - few) / times
@@ -87,7 +89,7 @@ def test_a_frame_costs_at_most_ten_deltas(frame: bytes) -> None:
     assert cost_of_a_unit(frame, in_one_chunk) <= AT_MOST * ordinary().frame + of_its_bytes
 
 
-def test_an_invalid_message_delta_costs_at_most_two_of_the_api() -> None:
+def test_an_invalid_message_delta_costs_at_most_two_valid_ones() -> None:
     damaged = b'data:{"type":"message_delta"}\n\n'
     assert cost_of_a_unit(damaged, in_one_chunk) <= 2 * cost_of_a_unit(
         wire.frame(wire.message_delta()), in_one_chunk

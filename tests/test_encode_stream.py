@@ -159,7 +159,9 @@ def test_a_surrogate_pair_in_two_deltas_is_encoded_as_its_character() -> None:
 
 
 @given(messages(), SIZES)
-def test_a_text_delta_is_never_longer_than_the_sizes(message: Message, sizes: list[int]) -> None:
+def test_a_text_delta_is_never_longer_than_the_largest_size(
+    message: Message, sizes: list[int]
+) -> None:
     for event in events_from_message(message, itertools.cycle(sizes)):
         if isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, TextDelta):
             assert len(event.delta.text) <= max(sizes)
@@ -196,7 +198,7 @@ def test_a_machine_returns_the_events_of_a_message_unchanged(
     st.integers(0, 20),
     st.integers(),
 )
-def test_pings_and_padding_have_the_requested_number_and_do_not_change_the_message(
+def test_a_stream_has_the_requested_pings_and_padding_and_the_same_message(
     message: Message, delta_characters: tuple[int, int], pings: int, padding: int, seed: int
 ) -> None:
     options = {

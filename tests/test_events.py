@@ -478,7 +478,7 @@ def test_checking_for_exact_deltas_first_does_not_change_the_result(data: st.Dat
 
 @pytest.mark.parametrize("name", EVENTS)
 @given(payload=vocabulary.OBJECTS)
-def test_an_equal_name_and_type_decide_the_kind(name: str, payload: dict[str, Any]) -> None:
+def test_an_equal_event_name_and_type_are_the_kind(name: str, payload: dict[str, Any]) -> None:
     assert kind_of(name, {**payload, "type": name}) == name
 
 
@@ -556,7 +556,7 @@ def test_an_error_event_with_another_type_has_that_error_type() -> None:
 # Members that a machine adds
 
 
-def test_finished_values_are_not_in_equality_repr_or_json() -> None:
+def test_the_finished_block_or_message_is_not_compared_shown_or_encoded() -> None:
     block_stop = ContentBlockStopEvent(0, content_block=TextBlock("x"))
     assert block_stop == ContentBlockStopEvent(0)
     assert repr(block_stop) == "ContentBlockStopEvent(index=0)"

@@ -1,6 +1,6 @@
 """The fast path: a machine with it has the same results as a machine without it.
 
-The first tests compare two such machines after every event. The tests behind them count the frames
+The first tests compare two such machines after every event. The later tests count the frames
 that reach the plain path, because the results do not show which path has read a frame.
 """
 
@@ -97,7 +97,7 @@ CONSUMPTIONS: Final = st.just([TAKE_ALL]) | st.lists(
 AFTER_EACH_EVENT: Final = 1
 NEVER: Final = 10**9
 READ_INTERVALS: Final = st.sampled_from([AFTER_EACH_EVENT, AFTER_EACH_EVENT, 2, 3, NEVER])
-"""After how many events `snapshot` and `block` are read. Only reading builds their values."""
+"""After how many events `snapshot` and `block` are read. They are built when they are read."""
 
 
 def results_after(machine: StreamMachine, event: MessageStreamEvent, read_every: int) -> list[Any]:
@@ -288,7 +288,7 @@ INVALID_STRINGS: Final = st.sampled_from(
 """Bytes that are invalid in a JSON string or in an event stream, or end the string or the line."""
 
 
-def written(layout: bytes, index: int, kind: bytes, string: bytes, padding: int) -> bytes:
+def frame_in_layout(layout: bytes, index: int, kind: bytes, string: bytes, padding: int) -> bytes:
     return (
         layout.replace(b"<index>", str(index).encode())
         .replace(b"<type>", kind)
@@ -298,8 +298,8 @@ def written(layout: bytes, index: int, kind: bytes, string: bytes, padding: int)
     )
 
 
-def api(index: int, string: str, kind: bytes = b"text_delta", padding: int = 0) -> bytes:
-    return written(API, index, kind, string.encode(), padding)
+def api_frame(index: int, string: str, kind: bytes = b"text_delta", padding: int = 0) -> bytes:
+    return frame_in_layout(API, index, kind, string.encode(), padding)
 
 
 @st.composite
@@ -311,7 +311,7 @@ def deltas_in_a_row(draw: st.DrawFn, index: int, kind: bytes) -> list[bytes]:
     if not draw(st.integers(0, 5)):
         strings.insert(draw(st.integers(0, len(strings))), draw(INVALID_STRINGS))
     padding = st.sampled_from([0, 0, 1, 7, 15])
-    return [written(layout, index, kind, string, draw(padding)) for string in strings]
+    return [frame_in_layout(layout, index, kind, string, draw(padding)) for string in strings]
 
 
 def events_between(index: int) -> st.SearchStrategy[Received]:
@@ -479,7 +479,7 @@ def test_both_paths_agree_on_faulty_streams(
 @pytest.mark.parametrize("layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"])
 def test_both_paths_agree_when_any_byte_of_a_delta_is_changed(layout: bytes) -> None:
     before = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
-    raw = written(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
+    raw = frame_in_layout(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
     for at in range(len(raw)):
         changed = [raw[:at] + raw[at + 1 :]]
         for byte in (b" ", b'"', b"\\", b"}", b"1", b"\n", b"\r", b"\xc3"):
@@ -489,14 +489,14 @@ def test_both_paths_agree_when_any_byte_of_a_delta_is_changed(layout: bytes) -> 
 
 
 def delta_in(layout: bytes, string: str) -> bytes:
-    return written(layout, 0, b"text_delta", string.encode(), 0)
+    return frame_in_layout(layout, 0, b"text_delta", string.encode(), 0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=range(len(LAYOUTS)))
 @pytest.mark.parametrize("string", ["", "x", "words"])
 def test_both_paths_agree_on_each_layout(layout: bytes, string: str) -> None:
     deltas = [delta_in(layout, each) for each in (string, "more", "", r"\u00e9", "x", "y")]
-    for before in ([], [api(0, "as expected")]):
+    for before in ([], [api_frame(0, "as expected")]):
         steps = [frame(message_start()), frame(block_start(0)), *before, *deltas]
         for strict in (True, False):
             assert_both_paths_agree(steps, strict=strict)
@@ -509,7 +509,7 @@ def test_both_paths_agree_on_each_layout(layout: bytes, string: str) -> None:
 def test_both_paths_agree_on_a_block_with_many_deltas(
     kind: bytes, block: dict[str, Any], read_every: int, consumptions: list[Consumption]
 ) -> None:
-    deltas = [api(0, f"{count}", kind) for count in range(600)]
+    deltas = [api_frame(0, f"{count}", kind) for count in range(600)]
     assert_both_paths_agree(
         [message_start(), block_start(0, block), *deltas],
         read_every=read_every,
@@ -536,7 +536,7 @@ def test_both_paths_agree_at_the_exact_limits() -> None:
 
 
 def test_both_paths_agree_on_the_end_of_a_body_after_payloads() -> None:
-    steps: list[Received] = [message_start(), block_start(0), api(0, "word"), b"junk\n"]
+    steps: list[Received] = [message_start(), block_start(0), api_frame(0, "word"), b"junk\n"]
     for strict in (True, False):
         assert_both_paths_agree(steps, strict=strict)
 
@@ -573,9 +573,9 @@ def machine_with_blocks(*blocks: dict[str, Any], **options: Any) -> StreamMachin
 
 TEXT: Final = {"type": "text", "text": ""}
 THINKING: Final = {"type": "thinking", "thinking": "", "signature": ""}
-CTAKE_ALL: Final = tool_start(0)["content_block"]
-SERVER_CTAKE_ALL: Final = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
-MCP_CTAKE_ALL: Final = {
+TOOL_CALL: Final = tool_start(0)["content_block"]
+SERVER_TOOL_CALL: Final = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+MCP_TOOL_CALL: Final = {
     "type": "mcp_tool_use",
     "id": "m",
     "name": "f",
@@ -592,9 +592,9 @@ FOR_EACH_LAYOUT: Final = pytest.mark.parametrize(
     [
         (b"text_delta", TEXT),
         (b"thinking_delta", THINKING),
-        (b"input_json_delta", CTAKE_ALL),
-        (b"input_json_delta", SERVER_CTAKE_ALL),
-        (b"input_json_delta", MCP_CTAKE_ALL),
+        (b"input_json_delta", TOOL_CALL),
+        (b"input_json_delta", SERVER_TOOL_CALL),
+        (b"input_json_delta", MCP_TOOL_CALL),
     ],
 )
 def test_a_delta_in_the_layout_of_the_api_does_not_reach_the_plain_path(
@@ -604,7 +604,7 @@ def test_a_delta_in_the_layout_of_the_api_does_not_reach_the_plain_path(
     on_plain_path.clear()
     strings = ["", "word ", "é🎉", r"\n\"\\\/\u00e9\ud83c\udf89", "]}", " "]
     for count in range(1_000):
-        frame = api(0, strings[count % len(strings)], kind, padding=count % 16)
+        frame = api_frame(0, strings[count % len(strings)], kind, padding=count % 16)
         assert len(deltas_of(machine, frame)) == 1
     assert on_plain_path == []
 
@@ -645,21 +645,21 @@ def test_a_delta_of_another_kind_sends_two_frames_to_the_plain_path(
 ) -> None:
     machine = machine_with_blocks(THINKING)
     on_plain_path.clear()
-    deltas_of(machine, api(0, "hm", b"thinking_delta"))
+    deltas_of(machine, api_frame(0, "hm", b"thinking_delta"))
     deltas_of(machine, frame(delta(0, "signature_delta", signature="s")))
     for _ in range(10):
-        deltas_of(machine, api(0, "hm", b"thinking_delta"))
+        deltas_of(machine, api_frame(0, "hm", b"thinking_delta"))
     assert len(on_plain_path) == 2
 
 
 def test_a_copied_or_unpickled_machine_keeps_its_template(on_plain_path: list[str]) -> None:
     machine = machine_with_blocks(TEXT)
-    deltas_of(machine, api(0, "word "))
+    deltas_of(machine, api_frame(0, "word "))
     for duplicate in (through_pickle, copy.deepcopy):
         machine = duplicate(machine)
         on_plain_path.clear()
         for _ in range(5):
-            deltas_of(machine, api(0, "word "))
+            deltas_of(machine, api_frame(0, "word "))
         assert on_plain_path == []
     block = machine.block(0)
     assert isinstance(block, TextBlock)
@@ -670,7 +670,11 @@ def test_a_copied_or_unpickled_machine_keeps_its_template(on_plain_path: list[st
 def test_an_event_of_the_fast_path_behaves_like_one_of_the_plain_path(kind: bytes) -> None:
     for _, block in (each for each in BLOCKS[:5] if each[0] == kind):
         recognised, read = (
-            next(machine_with_blocks(block, fast_path=fast_path).receive_data(api(0, "word", kind)))
+            next(
+                machine_with_blocks(block, fast_path=fast_path).receive_data(
+                    api_frame(0, "word", kind)
+                )
+            )
             for fast_path in (True, False)
         )
         for copied in (recognised, pickle.loads(pickle.dumps(recognised)), copy.copy(recognised)):
@@ -710,10 +714,10 @@ def test_deltas_after_the_end_of_their_block_or_message_reach_the_plain_path(
     on_plain_path: list[str], before: bytes, code: ViolationCode
 ) -> None:
     machine = machine_with_blocks(TEXT)
-    list(machine.receive_data(api(0, "recognised") + before))
+    list(machine.receive_data(api_frame(0, "recognised") + before))
     on_plain_path.clear()
     for _ in range(10):
-        list(machine.receive_data(api(0, "late")))
+        list(machine.receive_data(api_frame(0, "late")))
     assert len(on_plain_path) == 10
     assert {each.code for each in machine.violations} >= {code}
 
@@ -725,7 +729,7 @@ def test_each_delta_of_an_unknown_block_reaches_the_plain_path(
     machine = machine_with_blocks({"type": "hologram", "text": ""})
     on_plain_path.clear()
     for _ in range(10):
-        assert deltas_of(machine, api(0, "word", kind))
+        assert deltas_of(machine, api_frame(0, "word", kind))
     assert len(on_plain_path) == 10
     block = machine.block(0)
     assert isinstance(block, UnknownBlock)
@@ -733,7 +737,7 @@ def test_each_delta_of_an_unknown_block_reaches_the_plain_path(
 
 
 def test_a_frame_that_exceeds_a_limit_reaches_the_plain_path(on_plain_path: list[str]) -> None:
-    frame = api(0, "word")
+    frame = api_frame(0, "word")
     start = body(block_start(0, TEXT))
     machine = machine_with_blocks(TEXT, limits=Limits(block_bytes=len(start) + 10 * len(frame)))
     on_plain_path.clear()
@@ -825,9 +829,9 @@ def test_a_second_block_with_the_same_index_receives_the_later_deltas(
     on_plain_path: list[str],
 ) -> None:
     machine = machine_with_blocks(TEXT)
-    list(machine.receive_data(api(0, "old") + frame(block_start(0))))
+    list(machine.receive_data(api_frame(0, "old") + frame(block_start(0))))
     on_plain_path.clear()
-    assert deltas_of(machine, api(0, "new"))
+    assert deltas_of(machine, api_frame(0, "new"))
     assert on_plain_path == []
     snapshot = machine.snapshot
     assert snapshot is not None
@@ -839,7 +843,7 @@ def test_a_second_block_with_the_same_index_receives_the_later_deltas(
 
 def test_the_iterator_of_an_incomplete_frame_is_empty_and_stays_empty() -> None:
     machine = machine_with_blocks(TEXT)
-    data = api(0, "word")
+    data = api_frame(0, "word")
     pieces = [machine.receive_data(data[at : at + 10]) for at in range(0, len(data), 10)]
     assert [list(piece) for piece in pieces[:-1]] == [[] for _ in pieces[:-1]]
     assert len(list(pieces[-1])) == 1

@@ -50,7 +50,7 @@ AT_MOST: Final = 2.05
 
 # CPython appends to a string in place in this function, but not if `characters` inspects it. The
 # tests with `memory` measure this function instead.
-IN_PLACE: Final = joined.__code__
+APPENDS_IN_PLACE: Final = joined.__code__
 
 # The size of a chunk in bytes. It is small, so that the buffered end of the last chunk does not
 # affect the result.
@@ -87,7 +87,7 @@ def characters(work: Callable[[], Any]) -> int:
     counted: dict[int, str | bytes] = {}
 
     def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if "sansio_stream" not in frame.f_code.co_filename or frame.f_code is IN_PLACE:
+        if "sansio_stream" not in frame.f_code.co_filename or frame.f_code is APPENDS_IN_PLACE:
             return None
 
         def inspect(frame: FrameType, _event: str, _argument: Any) -> Any:
@@ -146,12 +146,12 @@ def in_chunks(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def script(*steps: dict[str, Any]) -> list[dict[str, Any]]:
+def payloads_with(*steps: dict[str, Any]) -> list[dict[str, Any]]:
     return [message_start(), *steps, block_stop(0), message_delta("max_tokens"), MESSAGE_STOP]
 
 
-def answer(*steps: dict[str, Any]) -> bytes:
-    return body(*script(*steps))
+def body_with(*steps: dict[str, Any]) -> bytes:
+    return body(*payloads_with(*steps))
 
 
 def as_the_api_writes(payload: dict[str, Any], padding: int = 0) -> bytes:
@@ -160,76 +160,76 @@ def as_the_api_writes(payload: dict[str, Any], padding: int = 0) -> bytes:
 
 
 def one_huge_event(size: int) -> list[bytes]:
-    return in_chunks(answer(block_start(0), text(0, "x" * size)), 64)
+    return in_chunks(body_with(block_start(0), text(0, "x" * size)), 64)
 
 
 def one_event_of_many_lines(size: int) -> list[bytes]:
     huge = frame(text(0, "x")).replace(b"data: {", b"data: {" + b"\ndata:" * size)
-    return in_chunks(answer(block_start(0)).replace(frame(block_stop(0)), huge), 64)
+    return in_chunks(body_with(block_start(0)).replace(frame(block_stop(0)), huge), 64)
 
 
 def many_comments(size: int) -> list[bytes]:
-    return in_chunks(answer(block_start(0)).replace(b"\n\n", b"\n\n" + b": hi\n" * size, 1), 64)
+    return in_chunks(body_with(block_start(0)).replace(b"\n\n", b"\n\n" + b": hi\n" * size, 1), 64)
 
 
 def many_tiny_events(size: int) -> list[bytes]:
-    return in_chunks(answer(block_start(0), *[{"type": "ping"}] * size), 1400)
+    return in_chunks(body_with(block_start(0), *[{"type": "ping"}] * size), 1400)
 
 
 def bytes_one_by_one(size: int) -> list[bytes]:
-    return in_bytes(answer(block_start(0), *[text(0, "word ")] * size))
+    return in_bytes(body_with(block_start(0), *[text(0, "word ")] * size))
 
 
 def one_block_of_deltas(size: int) -> list[bytes]:
-    return in_chunks(answer(block_start(0), *[text(0, "word ")] * size), CHUNK)
+    return in_chunks(body_with(block_start(0), *[text(0, "word ")] * size), CHUNK)
 
 
 def deltas_in_the_layout_of_the_api(size: int) -> list[bytes]:
-    steps = script(block_start(0), *[text(0, "word ")] * size)
+    steps = payloads_with(block_start(0), *[text(0, "word ")] * size)
     return [as_the_api_writes(step, padding=at % 16) for at, step in enumerate(steps)]
 
 
 def deltas_in_alternating_layouts(size: int) -> list[bytes]:
     pair = frame(text(0, "word ")) + as_the_api_writes(text(0, "word "))
-    stream = answer(block_start(0), text(0, "")).replace(frame(text(0, "")), pair * (size // 2))
+    stream = body_with(block_start(0), text(0, "")).replace(frame(text(0, "")), pair * (size // 2))
     return in_chunks(stream, CHUNK)
 
 
 def deltas_with_carriage_returns(size: int) -> list[bytes]:
     return in_chunks(
-        answer(block_start(0), *[text(0, "word ")] * size).replace(b"\n", b"\r\n"), CHUNK
+        body_with(block_start(0), *[text(0, "word ")] * size).replace(b"\n", b"\r\n"), CHUNK
     )
 
 
 def payloads_without_frames(size: int) -> list[dict[str, Any]]:
-    return script(block_start(0), *[text(0, "word ")] * size)
+    return payloads_with(block_start(0), *[text(0, "word ")] * size)
 
 
 def one_tool_input(size: int) -> list[bytes]:
     piece = "x" * 400
     pieces = ['{"a": "', *[piece] * (size // len(piece)), '"}']
-    return in_chunks(answer(tool_start(0), *[json_piece(0, each) for each in pieces]), CHUNK)
+    return in_chunks(body_with(tool_start(0), *[json_piece(0, each) for each in pieces]), CHUNK)
 
 
 def one_tool_input_of_records(size: int) -> list[bytes]:
     record = '{"id": 12345, "name": "a name", "tags": ["x", "y"]}, '
     whole = '{"records": [' + record * (size // len(record)) + "null]}"
     pieces = [whole[at : at + 12] for at in range(0, len(whole), 12)]
-    return in_chunks(answer(tool_start(0), *(json_piece(0, each) for each in pieces)), CHUNK)
+    return in_chunks(body_with(tool_start(0), *(json_piece(0, each) for each in pieces)), CHUNK)
 
 
 def many_blocks(size: int) -> list[bytes]:
     steps = [step for i in range(1, size) for step in (block_start(i), block_stop(i))]
-    return in_chunks(answer(*steps, block_start(0)), CHUNK)
+    return in_chunks(body_with(*steps, block_start(0)), CHUNK)
 
 
 def many_violations(size: int) -> list[bytes]:
-    return in_chunks(answer(block_start(0), *[text(7, "")] * size), CHUNK)
+    return in_chunks(body_with(block_start(0), *[text(7, "")] * size), CHUNK)
 
 
 def many_losses(size: int) -> list[bytes]:
     lost = [text(7, "lost"), json_piece(7, "lost"), json_piece(0, "1")]
-    return in_chunks(answer(tool_start(0), *lost * (size // len(lost))), CHUNK)
+    return in_chunks(body_with(tool_start(0), *lost * (size // len(lost))), CHUNK)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_twice_the_input_makes_at_most_twice_the_calls(
         (many_losses, 400),
     ],
 )
-def test_twice_the_input_makes_at_most_twice_the_characters_handled(
+def test_twice_the_input_handles_at_most_twice_the_characters(
     stream: Callable[[int], list[bytes]], size: int
 ) -> None:
     once, twice = stream(size), stream(2 * size)
@@ -400,9 +400,9 @@ def steps_of(kind: str) -> list[dict[str, Any]]:
             return [{"type": "message_delta", "delta": changes, "usage": each} for each in usage]
         case "message_delta without usage":
             return [{"type": "message_delta", "delta": {}} for _ in count]
-        case "stop_details that are null":
+        case "null stop_details":
             return [{"type": "message_delta", "delta": {"stop_details": None}} for _ in count]
-        case "members without a name":
+        case "unknown members":
             return [{"type": "message_delta", "delta": {"private": number}} for number in count]
         case "fallback":
             starts = (block_start(number, FALLBACK) for number in range(1, 41))
@@ -418,8 +418,8 @@ def steps_of(kind: str) -> list[dict[str, Any]]:
     [
         "message_delta",
         "message_delta without usage",
-        "stop_details that are null",
-        "members without a name",
+        "null stop_details",
+        "unknown members",
         "fallback",
         "citations",
         "text",

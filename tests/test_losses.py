@@ -527,33 +527,39 @@ def test_a_lost_connection_after_message_stop_does_not_hide_a_loss() -> None:
         machine.final_message()
 
 
-BLOCKS: Final = START + body(block_start(0), text(0, "hi"), block_stop(0))
-WHOLE: Final = BLOCKS + body(message_delta())
+START_AND_BLOCK: Final = START + body(block_start(0), text(0, "hi"), block_stop(0))
+WITHOUT_MESSAGE_STOP: Final = START_AND_BLOCK + body(message_delta())
 CONTENT_OF_START: Final = [{"type": "text", "text": "given"}]
 CUT_START: Final = b"event: content_block_start\ndata: {"
 CUT_DELTA: Final = b'data: {"type":"content_block_delta","in'
 CUT_STOP: Final = b'event: message_stop\ndata: {"ty'
-OPEN: Final = body(block_start(0))
-TWO: Final = body(block_start(0), block_start(1))
+OPEN_BLOCK: Final = body(block_start(0))
+TWO_OPEN_BLOCKS: Final = body(block_start(0), block_start(1))
 
 
 @pytest.mark.parametrize(
     ("stream", "verdict"),
     [
-        (WHOLE, Verdict.UNTERMINATED),
-        (WHOLE + CUT_STOP, Verdict.UNTERMINATED),
-        (WHOLE + b"event: mess", Verdict.UNTERMINATED),
-        (WHOLE + b"event: content_block_del", Verdict.TRUNCATED),
-        (WHOLE + CUT_START, Verdict.TRUNCATED),
-        (WHOLE + CUT_DELTA, Verdict.TRUNCATED),
-        (START + OPEN + body(message_delta()), Verdict.TRUNCATED),
-        (START + OPEN + body(message_delta("max_tokens")), Verdict.UNTERMINATED),
-        (START + TWO + body(message_delta("max_tokens")), Verdict.TRUNCATED),
-        (START + TWO + body(block_stop(1), message_delta("max_tokens")), Verdict.TRUNCATED),
-        (START + TWO + body(block_stop(0), message_delta("max_tokens")), Verdict.UNTERMINATED),
-        (BLOCKS + body(message_delta("")), Verdict.TRUNCATED),
-        (BLOCKS + body(message_delta(""), message_delta()), Verdict.UNTERMINATED),
-        (BLOCKS + body(message_delta(), message_delta("")), Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP, Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + CUT_STOP, Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + b"event: mess", Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + b"event: content_block_del", Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP + CUT_START, Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP + CUT_DELTA, Verdict.TRUNCATED),
+        (START + OPEN_BLOCK + body(message_delta()), Verdict.TRUNCATED),
+        (START + OPEN_BLOCK + body(message_delta("max_tokens")), Verdict.UNTERMINATED),
+        (START + TWO_OPEN_BLOCKS + body(message_delta("max_tokens")), Verdict.TRUNCATED),
+        (
+            START + TWO_OPEN_BLOCKS + body(block_stop(1), message_delta("max_tokens")),
+            Verdict.TRUNCATED,
+        ),
+        (
+            START + TWO_OPEN_BLOCKS + body(block_stop(0), message_delta("max_tokens")),
+            Verdict.UNTERMINATED,
+        ),
+        (START_AND_BLOCK + body(message_delta("")), Verdict.TRUNCATED),
+        (START_AND_BLOCK + body(message_delta(""), message_delta()), Verdict.UNTERMINATED),
+        (START_AND_BLOCK + body(message_delta(), message_delta("")), Verdict.UNTERMINATED),
         (
             body(message_start(content=CONTENT_OF_START, stop_reason="end_turn")),
             Verdict.UNTERMINATED,
@@ -576,7 +582,7 @@ def test_unterminated_requires_a_stop_reason_and_stopped_blocks(
 
 
 def test_strict_reports_a_missing_message_stop_and_returns_no_message() -> None:
-    for stream in (WHOLE, WHOLE + CUT_STOP):
+    for stream in (WITHOUT_MESSAGE_STOP, WITHOUT_MESSAGE_STOP + CUT_STOP):
         machine, outcome = run_however_cut(stream, strict=True)
         assert outcome.verdict is Verdict.UNTERMINATED
         assert outcome.violations[-1].code == "missing_message_stop"
@@ -587,7 +593,7 @@ def test_strict_reports_a_missing_message_stop_and_returns_no_message() -> None:
 
 def test_an_empty_stop_reason_is_reported_and_becomes_none() -> None:
     for beginning in (
-        BLOCKS + body(message_delta("")),
+        START_AND_BLOCK + body(message_delta("")),
         body(message_start(content=CONTENT_OF_START, stop_reason="")),
     ):
         machine, outcome = run_however_cut(beginning + body(MESSAGE_STOP))
@@ -658,7 +664,7 @@ def test_a_tool_input_with_a_lost_piece_is_never_complete(
         frame(message_start(content=[{"type": "text", "text": "x"}])),
     ],
 )
-def test_a_loss_that_cannot_concern_a_tool_input_keeps_the_input_valid(lost: bytes) -> None:
+def test_a_loss_outside_a_tool_input_keeps_the_input_valid(lost: bytes) -> None:
     stream = in_call(lost, frame(json_piece(0, '{"a": 1}')))
     assert tool_call_of(stream).input == {"a": 1}
     assert run_however_cut(stream)[1].verdict is Verdict.DAMAGED
@@ -747,7 +753,7 @@ def test_a_number_that_python_can_represent_keeps_an_input_valid(number: str) ->
 # Members of a message_delta.
 
 
-def final(stream: bytes) -> Message:
+def final_message_of(stream: bytes) -> Message:
     machine, outcome = run_however_cut(stream)
     assert outcome.verdict is Verdict.COMPLETE
     return machine.final_message()
@@ -757,8 +763,8 @@ def test_a_message_delta_without_delta_is_folded() -> None:
     usage = {"input_tokens": 250, "output_tokens": 166}
     for members in ({}, {"delta": None}):
         alone = {"type": "message_delta", "usage": usage, "context_management": {"a": 1}, **members}
-        stream = BLOCKS + body(message_delta(), alone, MESSAGE_STOP)
-        message = final(stream)
+        stream = START_AND_BLOCK + body(message_delta(), alone, MESSAGE_STOP)
+        message = final_message_of(stream)
         assert (message.usage.input_tokens, message.usage.output_tokens) == (250, 166)
         assert message.context_management == {"a": 1}
         assert message.stop_reason == "end_turn"
@@ -768,12 +774,12 @@ def test_a_message_delta_without_delta_is_folded() -> None:
 def test_a_usage_inside_delta_is_used_if_the_event_has_none() -> None:
     changes = {"stop_reason": "end_turn", "usage": {"output_tokens": 7}}
     inner = {"type": "message_delta", "delta": changes}
-    stream = BLOCKS + body(inner, MESSAGE_STOP)
-    assert final(stream).usage.output_tokens == 7
+    stream = START_AND_BLOCK + body(inner, MESSAGE_STOP)
+    assert final_message_of(stream).usage.output_tokens == 7
     assert run([stream])[1].violations == ()
     both = {**inner, "usage": {"output_tokens": 9}}
-    stream = BLOCKS + body(both, MESSAGE_STOP)
-    assert final(stream).usage.output_tokens == 9
+    stream = START_AND_BLOCK + body(both, MESSAGE_STOP)
+    assert final_message_of(stream).usage.output_tokens == 9
     assert [each.code for each in run([stream])[1].violations] == ["misplaced_member"]
 
 
@@ -785,7 +791,7 @@ def test_unknown_members_of_a_message_delta_become_members_of_the_message() -> N
         "provider_metadata": {"cost": 1},
     }
     start = body(message_start(glow=7, private=1))
-    message = final(start + body(changes, MESSAGE_STOP))
+    message = final_message_of(start + body(changes, MESSAGE_STOP))
     assert message.extra == {"glow": 7, "private": 3, "provider_metadata": {"cost": 1}}
     assert message.to_dict()["private"] == 3
 
@@ -800,8 +806,10 @@ def test_a_message_delta_cannot_change_members_such_as_id_and_model(name: str, p
         changes[name] = "other"
     else:
         return
-    stream = BLOCKS + body(changes, MESSAGE_STOP)
-    assert final(stream) == final(BLOCKS + body(message_delta(), MESSAGE_STOP))
+    stream = START_AND_BLOCK + body(changes, MESSAGE_STOP)
+    assert final_message_of(stream) == final_message_of(
+        START_AND_BLOCK + body(message_delta(), MESSAGE_STOP)
+    )
     assert [each.code for each in run([stream])[1].violations] == ["misplaced_member"]
 
 
@@ -812,7 +820,7 @@ def test_the_last_safeguard_results_that_are_not_null_win() -> None:
     changes["delta"]["safeguard_results"] = results
     nothing = message_delta()
     nothing["delta"]["safeguard_results"] = None
-    message = final(start + body(changes, nothing, MESSAGE_STOP))
+    message = final_message_of(start + body(changes, nothing, MESSAGE_STOP))
     assert message.safeguard_results == results
     assert message.extra == {}
     assert message.to_dict()["safeguard_results"] == results

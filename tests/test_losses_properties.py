@@ -117,7 +117,7 @@ def without(name: str) -> Callable[[Payload], None]:
     return lambda payload: payload.pop(name)
 
 
-def setting(name: str, value: Any) -> Callable[[Payload], None]:
+def with_member(name: str, value: Any) -> Callable[[Payload], None]:
     return lambda payload: payload.update({name: value})
 
 
@@ -126,11 +126,11 @@ def in_part(change: Callable[[Payload], None]) -> Callable[[Payload], None]:
 
 
 def in_piece(change: Callable[[str], Any]) -> Callable[[Payload], None]:
-    def with_other(payload: Payload) -> None:
+    def change_piece(payload: Payload) -> None:
         name = piece_of(payload)
         payload["delta"][name] = change(payload["delta"][name])
 
-    return with_other
+    return change_piece
 
 
 def misspell(payload: Payload) -> None:
@@ -168,9 +168,9 @@ def invalid_byte_in_piece(payload: Payload, style: Style, _where: float) -> byte
     return style.frame_of(payload["type"], json.dumps(changed)).replace(b"<bad>", b"\xf0\x9f")
 
 
-ANY: Final = ("content_block_delta", *STARTS)
-DELTA: Final = ("content_block_delta",)
-UNREADABLE: Final = (Code.UNDECODABLE_PAYLOAD, ANY, True)
+CONTENT_EVENTS: Final = ("content_block_delta", *STARTS)
+DELTA_EVENTS: Final = ("content_block_delta",)
+UNREADABLE: Final = (Code.UNDECODABLE_PAYLOAD, CONTENT_EVENTS, True)
 MALFORMED: Final = Code.MALFORMED_EVENT
 
 DAMAGES: Final = {
@@ -184,59 +184,78 @@ DAMAGES: Final = {
         with_changed_data(lambda data, where: f"{cut(data, where)}\n{data}"), *UNREADABLE
     ),
     "two payloads": Damage(
-        with_changed_data(lambda data, _: f"{data}\n{data}"), Code.MISSING_BLANK_LINE, ANY, True
+        with_changed_data(lambda data, _: f"{data}\n{data}"),
+        Code.MISSING_BLANK_LINE,
+        CONTENT_EVENTS,
+        True,
     ),
-    "without its field": Damage(without_field, Code.UNKNOWN_FIELD, ANY),
-    "misspelt field": Damage(misspelt_field, Code.UNKNOWN_FIELD, ANY),
-    "without index": Damage(with_changed_payload(without("index")), MALFORMED, ANY[:2]),
+    "without its field": Damage(without_field, Code.UNKNOWN_FIELD, CONTENT_EVENTS),
+    "misspelt field": Damage(misspelt_field, Code.UNKNOWN_FIELD, CONTENT_EVENTS),
+    "without index": Damage(with_changed_payload(without("index")), MALFORMED, CONTENT_EVENTS[:2]),
     "index of another type": Damage(
-        with_changed_payload(setting("index", "0")), MALFORMED, ANY[:2]
+        with_changed_payload(with_member("index", "0")), MALFORMED, CONTENT_EVENTS[:2]
     ),
-    "index that is true": Damage(with_changed_payload(setting("index", True)), MALFORMED, ANY[:2]),
-    "index below 0": Damage(with_changed_payload(setting("index", -1)), MALFORMED, ANY[:2]),
+    "index that is true": Damage(
+        with_changed_payload(with_member("index", True)), MALFORMED, CONTENT_EVENTS[:2]
+    ),
+    "index below 0": Damage(
+        with_changed_payload(with_member("index", -1)), MALFORMED, CONTENT_EVENTS[:2]
+    ),
     "index of no block": Damage(
-        with_changed_payload(setting("index", 7_777)), Code.UNKNOWN_INDEX, DELTA
+        with_changed_payload(with_member("index", 7_777)), Code.UNKNOWN_INDEX, DELTA_EVENTS
     ),
     "without its part": Damage(
-        with_changed_payload(lambda payload: payload.pop(PARTS[payload["type"]])), MALFORMED, ANY
+        with_changed_payload(lambda payload: payload.pop(PARTS[payload["type"]])),
+        MALFORMED,
+        CONTENT_EVENTS,
     ),
     "part of another type": Damage(
         with_changed_payload(lambda payload: payload.update({PARTS[payload["type"]]: 5})),
         MALFORMED,
-        ANY,
+        CONTENT_EVENTS,
     ),
-    "untyped part": Damage(with_changed_payload(in_part(without("type"))), MALFORMED, ANY[:2]),
-    "misspelt piece": Damage(with_changed_payload(misspell), Code.MALFORMED_DELTA, DELTA),
+    "untyped part": Damage(
+        with_changed_payload(in_part(without("type"))), MALFORMED, CONTENT_EVENTS[:2]
+    ),
+    "misspelt piece": Damage(with_changed_payload(misspell), Code.MALFORMED_DELTA, DELTA_EVENTS),
     "piece as an object": Damage(
-        with_changed_payload(in_piece(lambda piece: {"piece": piece})), Code.MALFORMED_DELTA, DELTA
+        with_changed_payload(in_piece(lambda piece: {"piece": piece})),
+        Code.MALFORMED_DELTA,
+        DELTA_EVENTS,
     ),
     "piece as a number": Damage(
-        with_changed_payload(in_piece(lambda _: 0)), Code.MALFORMED_DELTA, DELTA
+        with_changed_payload(in_piece(lambda _: 0)), Code.MALFORMED_DELTA, DELTA_EVENTS
     ),
     "piece as an array": Damage(
-        with_changed_payload(in_piece(lambda _: [])), Code.MALFORMED_DELTA, DELTA
+        with_changed_payload(in_piece(lambda _: [])), Code.MALFORMED_DELTA, DELTA_EVENTS
     ),
-    "unfit": Damage(with_changed_payload(replace_by_unfit_delta), Code.UNFIT_DELTA, DELTA),
+    "unfit": Damage(with_changed_payload(replace_by_unfit_delta), Code.UNFIT_DELTA, DELTA_EVENTS),
     "another type of input": Damage(
-        with_changed_payload(in_part(setting("type", "tool_delta"))),
+        with_changed_payload(in_part(with_member("type", "tool_delta"))),
         Code.UNKNOWN_INPUT_DELTA,
         ("input_json_delta",),
     ),
-    "invalid byte in a member": Damage(invalid_byte_in(b'"type"'), Code.INVALID_UTF8, ANY),
+    "invalid byte in a member": Damage(
+        invalid_byte_in(b'"type"'), Code.INVALID_UTF8, CONTENT_EVENTS
+    ),
     "invalid byte in the input": Damage(
         invalid_byte_in_piece, Code.INVALID_UTF8, ("input_json_delta",)
     ),
 }
 ONLY_NAMED: Final = {
     "taken for a ping": Damage(
-        with_changed_payload(setting("type", "ping")), Code.EVENT_NAME_MISMATCH, ANY
+        with_changed_payload(with_member("type", "ping")), Code.EVENT_NAME_MISMATCH, CONTENT_EVENTS
     ),
     "taken for another event": Damage(
-        with_changed_payload(setting("type", "weather_report")), Code.EVENT_NAME_MISMATCH, ANY
+        with_changed_payload(with_member("type", "weather_report")),
+        Code.EVENT_NAME_MISMATCH,
+        CONTENT_EVENTS,
     ),
 }
 ONLY_UNNAMED: Final = {
-    "without type": Damage(with_changed_payload(without("type")), Code.MISSING_TYPE, ANY),
+    "without type": Damage(
+        with_changed_payload(without("type")), Code.MISSING_TYPE, CONTENT_EVENTS
+    ),
 }
 
 # Damaged streams.

@@ -1,6 +1,6 @@
 """The guarantees of the machine.
 
-Most tests are properties of any script of payloads, cut into any chunks.
+Most tests generate a script of payloads and cut its body into chunks.
 """
 
 import copy
@@ -197,11 +197,11 @@ def test_the_machine_raises_only_documented_exceptions(chunks: list[bytes], stri
         pickle.loads(pickle.dumps(error))
 
 
-# Lockstep.
+# The snapshot agrees with the events.
 
 
 @given(bodies())
-def test_the_events_so_far_make_the_same_snapshot_in_a_new_machine(stream: bytes) -> None:
+def test_a_new_machine_that_reads_the_events_so_far_has_the_same_snapshot(stream: bytes) -> None:
     machine, outcome = run([stream], observe=True)
     again = StreamMachine()
     for event, observed in zip(outcome.events, outcome.observations, strict=True):
@@ -427,7 +427,7 @@ def test_data_after_the_end_raises_an_error_and_a_second_end_does_not() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["text", 5, None, [b"x"]])
-def test_anything_but_bytes_is_a_type_error(wrong: Any) -> None:
+def test_an_argument_of_the_wrong_type_raises_a_type_error(wrong: Any) -> None:
     machine = StreamMachine()
     with pytest.raises(TypeError):
         machine.receive_data(wrong)
@@ -502,7 +502,7 @@ def test_an_error_event_with_any_data_is_raised_by_final_message(
     ],
 )
 @pytest.mark.parametrize("strict", [False, True])
-def test_each_end_has_its_verdict(
+def test_each_kind_of_end_has_its_verdict(
     stream: bytes, verdict: Verdict, error: type[APIError] | None, strict: bool
 ) -> None:
     if strict and stream.endswith(b"}"):
@@ -551,7 +551,7 @@ def test_a_cut_stream_is_never_complete(stream: bytes, data: st.DataObject) -> N
             machine.final_message()
 
 
-def test_losing_the_connection_after_message_stop_changes_nothing() -> None:
+def test_a_lost_connection_after_message_stop_changes_nothing() -> None:
     machine = StreamMachine()
     list(machine.receive_data(body(*HELLO)))
     assert machine.verdict is Verdict.COMPLETE
@@ -591,7 +591,7 @@ def test_final_message_before_the_end_applies_the_received_events_and_raises() -
     assert message.complete
 
 
-def test_final_message_reads_the_remaining_frames_and_finds_their_error() -> None:
+def test_final_message_reads_the_remaining_frames_and_detects_their_error() -> None:
     for stream, complete in ((body(*HELLO[:3]), False), (body(*HELLO), True)):
         machine = StreamMachine()
         machine.receive_data(stream + b"event: message_start\ndata: \n\n")
@@ -631,7 +631,7 @@ def test_a_last_frame_whose_json_is_cut_is_reported_and_is_not_fatal_even_if_str
         assert outcome.verdict is Verdict.TRUNCATED
 
 
-def test_a_character_that_is_cut_at_the_end_is_part_of_the_cut() -> None:
+def test_a_character_that_is_cut_at_the_end_is_not_invalid_utf8() -> None:
     stream = 'oops\n\ndata: {"é'.encode()[:-1]
     _, outcome = run([body(*HELLO[:3]) + stream])
     assert [violation.code for violation in outcome.violations] == ["unknown_field", "cut_frame"]
@@ -662,7 +662,7 @@ def test_violations_before_a_limit_error_are_reported() -> None:
         assert "unknown_field" in outcome.error
 
 
-def test_strict_does_not_depend_on_how_many_violations_are_kept() -> None:
+def test_strict_mode_does_not_depend_on_the_limit_of_kept_violations() -> None:
     for kept in (0, 1, 1_000):
         _, outcome = run([b"foo\n" + body(PING)], strict=True, limits=Limits(violations=kept))
         assert "unknown_field" in outcome.error
@@ -769,7 +769,7 @@ def test_total_bytes_limits_the_whole_body() -> None:
         assert machine.error.byte_offset == len(stream) - 1
 
 
-def test_deep_nesting_never_escapes_as_a_recursion_error() -> None:
+def test_deep_nesting_never_raises_a_recursion_error() -> None:
     deep = "[" * 100_000 + "]" * 100_000
     for name in ("ping", "weather_report", "content_block_start", ""):
         machine, _ = run([f"event: {name}\ndata: {deep}\n\n".encode()])
@@ -780,7 +780,7 @@ def test_deep_nesting_never_escapes_as_a_recursion_error() -> None:
     assert isinstance(machine.error, LimitError)
 
 
-def test_violations_are_bounded_and_counted() -> None:
+def test_kept_violations_are_bounded_and_all_are_counted() -> None:
     stream = [message_start(), *[block_stop(3)] * 1_500]
     machine, outcome = run([body(*stream)])
     assert len(outcome.violations) == 1_000

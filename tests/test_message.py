@@ -112,7 +112,7 @@ def test_the_member_from_of_a_fallback_block_is_the_attribute_from_() -> None:
     assert block.extra == {"from_": 1}
 
 
-def test_unfolded_deltas_are_in_equality_and_not_in_json() -> None:
+def test_unfolded_deltas_are_compared_and_not_encoded() -> None:
     block = TextBlock("x", unfolded=(TextDelta("y"),))
     assert block != TextBlock("x")
     assert block.to_dict() == TextBlock("x").to_dict() == {"type": "text", "text": "x"}
@@ -149,7 +149,7 @@ def test_the_input_of_a_block_from_a_dict_is_that_of_the_dict(
     assert (block.input_json, block.input_error) == ("", None)
 
 
-def test_the_text_of_a_streamed_input_is_not_in_equality_repr_or_json() -> None:
+def test_the_text_of_a_streamed_input_is_not_compared_shown_or_encoded() -> None:
     text = GrowingText(partial_strings=True, max_depth=200)
     text.append('{"a": ')
     block = ToolUseBlock("toolu_1", "lookup", None, tool_input=ToolInput.running(text, {}))
@@ -207,7 +207,7 @@ def test_a_message_from_a_dict_is_complete_if_it_has_a_stop_reason(
     assert message.to_dict() == payload
 
 
-def test_complete_is_in_equality_and_pickles_and_not_in_json() -> None:
+def test_complete_is_compared_and_pickled_and_not_encoded() -> None:
     complete = message_from_dict(vocabulary.MESSAGE)
     incomplete = evolve(complete, complete=False)
     assert complete != incomplete

@@ -496,7 +496,7 @@ def test_partial_strings_is_true_by_default() -> None:
     assert parser.value == {"a": "b"}
 
 
-def test_an_older_null_is_restored_too() -> None:
+def test_a_repeated_key_has_its_older_null_while_the_new_number_is_incomplete() -> None:
     parser = parser_of('{"a":null,"a":1', read=True)
     assert parser.value == {"a": 1}
     parser.push(".")
@@ -724,7 +724,7 @@ def cuts_of(text: str, seed: int) -> Iterator[list[str]]:
 
 @pytest.mark.exhaustive
 @BOTH_MODES
-def test_the_recorded_rows_have_the_expected_values_and_invalid_positions(
+def test_the_recorded_rows_have_the_expected_value_and_dead_at(
     partial_strings: bool,
 ) -> None:
     name = "expect_partial_trailing_strings" if partial_strings else "expect_partial"
@@ -744,7 +744,7 @@ def test_the_recorded_rows_have_the_expected_values_and_invalid_positions(
             parser = parser_of(pieces, strings=partial_strings, read=read)
             assert parser.dead_at == row["dead_at"], row["name"]
             if row["dead_at"] is not None or any(limit in error for limit in LIMITS_OF_JITER):
-                continue  # jiter is no reference here
+                continue  # jiter is not the reference for these
             assert repr(parser.value) == str(expected), row["name"]
     assert len(rows) == 2602
     shared_data.ran(VECTORS, len(rows) - skipped)
@@ -761,7 +761,7 @@ def test_the_recorded_rows_have_the_results_of_json_loads() -> None:
             continue
         either = row.get("expect_complete_either", {"": row.get("expect_complete", {"error": ""})})
         allowed = {expected_repr(expectation) for expectation in either.values()}
-        is_deep = "nested_arrays" in row["name"]  # `json` failed on these, and this parser need not
+        is_deep = "nested_arrays" in row["name"]  # too deep for `json`, but not for this parser
         parses: list[Callable[[], Any]] = [partial(loads, text)]
         parses += (parser_of(pieces).finish for pieces in cuts_of(text, number))
         for parse in parses:

@@ -373,7 +373,7 @@ FAULTY_BODIES: Final = (
 )
 
 
-def test_the_bodies_have_every_verdict_and_every_loss() -> None:
+def test_the_bodies_have_several_verdicts_and_every_loss() -> None:
     counts: Counter[Verdict] = Counter()
     losses: set[str] = set()
 

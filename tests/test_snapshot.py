@@ -49,7 +49,7 @@ def block_of(start: dict[str, Any], *deltas: tuple[str, dict[str, Any]]) -> Any:
     return machine.block(0), [violation.code for violation in machine.violations]
 
 
-def final(*payloads: dict[str, Any], start: dict[str, Any] | None = None) -> dict[str, Any]:
+def message_after(*payloads: dict[str, Any], start: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the JSON of the message after these payloads."""
     machine, _ = run([start or message_start(), *payloads])
     assert machine.snapshot is not None
@@ -329,7 +329,7 @@ def test_the_block_of_a_start_event_has_the_input_of_the_start() -> None:
     assert event.content_block.input_state == "incomplete"
 
 
-def test_partial_input_has_incomplete_strings_only_with_partial_strings() -> None:
+def test_partial_input_has_incomplete_strings_only_with_that_option() -> None:
     for wanted, expected in ((True, {"a": "b"}), (False, {})):
         machine = StreamMachine(partial_strings=wanted)
         steps = (message_start(), tool_start(0), json_piece(0, '{"a": "b'))
@@ -377,7 +377,7 @@ def test_a_null_in_message_delta_resets_only_stop_details() -> None:
         "context_management": None,
         "input_transformations": None,
     }
-    message = final(first, nothing)
+    message = message_after(first, nothing)
     assert message["stop_reason"] == "refusal"
     assert message["stop_sequence"] == "###"
     assert message["stop_details"] == refusal
@@ -386,7 +386,7 @@ def test_a_null_in_message_delta_resets_only_stop_details() -> None:
     assert message["input_transformations"] == [1]
     assert message["usage"]["output_tokens"] == 5
     taken_back = {"type": "message_delta", "delta": {"stop_details": None}}
-    assert final(first, taken_back)["stop_details"] is None
+    assert message_after(first, taken_back)["stop_details"] is None
     machine, _ = run([message_start(), first, taken_back])
     assert machine.snapshot is not None
     assert machine.snapshot.stop_details is None
@@ -394,7 +394,7 @@ def test_a_null_in_message_delta_resets_only_stop_details() -> None:
 
 def test_usage_is_replaced_and_not_added_and_zero_replaces_too() -> None:
     usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 7, "photons": 1}
-    message = final(
+    message = message_after(
         message_delta(usage={"output_tokens": 4, "cache_read_input_tokens": 0, "photons": 2}),
         message_delta(usage={"output_tokens": 6, "input_tokens": None, "quarks": 3}),
         start=message_start(usage=usage),
@@ -414,7 +414,7 @@ def test_a_member_of_the_wrong_type_keeps_the_earlier_value() -> None:
         "delta": {"stop_reason": 5, "container": "c", "stop_details": "why"},
         "usage": {"output_tokens": "12", "input_tokens": 4},
     }
-    message = final(message_delta(container=None), odd)
+    message = message_after(message_delta(container=None), odd)
     assert message["stop_reason"] == "end_turn"
     assert message["usage"] == {"input_tokens": 4, "output_tokens": 9}
     assert "stop_details" not in message
@@ -426,8 +426,8 @@ def test_usage_may_be_missing_in_message_start_and_message_delta() -> None:
     start = message_start()
     del start["message"]["usage"]
     bare = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
-    assert "usage" not in final(start=start)
-    assert "usage" not in final(bare, start=start)
+    assert "usage" not in message_after(start=start)
+    assert "usage" not in message_after(bare, start=start)
     machine, _ = run([start, bare, MESSAGE_STOP])
     assert machine.final_message().usage.output_tokens is None
 
@@ -439,12 +439,12 @@ def test_a_fallback_block_changes_the_model_of_the_message() -> None:
         (None, "claude-test-1"),
     ):
         seam = {"type": "fallback", "from": {"model": "claude-test-1"}, "to": to}
-        assert final(block_start(0, seam))["model"] == model
+        assert message_after(block_start(0, seam))["model"] == model
 
 
 def test_unknown_members_stay_in_the_message_and_its_blocks() -> None:
     start = message_start(glow=7)
-    message = final(
+    message = message_after(
         block_start(0, {"type": "text", "text": "", "tint": "red"}),
         text(0, "a"),
         block_stop(0),
@@ -474,7 +474,7 @@ def as_the_api_writes(payload: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
-def test_a_snapshot_after_every_event_has_each_block_as_it_is_then(fast_path: bool) -> None:
+def test_a_snapshot_after_every_event_has_the_current_text_of_each_block(fast_path: bool) -> None:
     machine = StreamMachine(fast_path=fast_path)
     members = ("text", "thinking", "partial_json")
     starts = (
@@ -511,9 +511,9 @@ def test_a_snapshot_after_every_event_has_each_block_as_it_is_then(fast_path: bo
 @pytest.mark.parametrize("content", [None, "text", {"type": "text"}, [5]])
 def test_invalid_content_of_message_start_is_kept_until_a_block_starts(content: Any) -> None:
     start = message_start(content=content)
-    assert final(start=start)["content"] == content
-    assert final(message_delta(None), start=start)["content"] == content
-    after_text = final(block_start(0), text(0, "hi"), start=start)
+    assert message_after(start=start)["content"] == content
+    assert message_after(message_delta(None), start=start)["content"] == content
+    after_text = message_after(block_start(0), text(0, "hi"), start=start)
     assert after_text["content"] == [{"type": "text", "text": "hi"}]
 
 
@@ -527,7 +527,7 @@ def test_a_message_is_complete_only_after_message_stop() -> None:
 @given(st.permutations(range(6)))
 def test_content_is_ordered_by_index_and_not_by_arrival(order: list[int]) -> None:
     steps = [step for i in order for step in (block_start(i), text(i, str(i)), block_stop(i))]
-    message = final(*steps)
+    message = message_after(*steps)
     assert [block["text"] for block in message["content"]] == list("012345")
 
 

@@ -285,7 +285,7 @@ def test_bytearrays_and_memoryviews_are_accepted_and_may_change_afterwards() -> 
 
 
 @pytest.mark.parametrize("data", [5, "data: x", None, [100], iter(b"x")])
-def test_anything_but_bytes_is_a_type_error(data: Any) -> None:
+def test_an_argument_of_the_wrong_type_raises_a_type_error(data: Any) -> None:
     decoder = SSEDecoder()
     with pytest.raises(TypeError, match="bytes or bytearray or memoryview"):
         decoder.receive_data(data)
@@ -336,7 +336,7 @@ def test_data_after_the_end_is_a_runtime_error_and_a_second_end_is_ignored() -> 
         (b"9" * 5000, None),
     ],
 )
-def test_retry_is_used_if_it_consists_of_ascii_digits_and_else_reported(
+def test_a_retry_field_is_used_only_if_it_consists_of_ascii_digits(
     retry: bytes, expected: int | None
 ) -> None:
     decoder = SSEDecoder()
@@ -429,7 +429,7 @@ def test_violations_are_reported_with_their_event() -> None:
     assert decoder.violation_count == 3
 
 
-def test_events_are_counted_from_one_and_violations_after_the_last_have_its_number() -> None:
+def test_events_are_numbered_from_one_and_later_violations_have_the_last_number() -> None:
     decoder = SSEDecoder()
     list(decoder.receive_data(b"data: 1\n\nbogus\ndata: 2\n\nid: 1\n\ndata: 3\xff\n\nbogus\n"))
     assert [violation.event_number for violation in decoder.violations] == [2, 3]
@@ -476,7 +476,7 @@ def test_an_excerpt_is_bounded_and_contains_the_invalid_byte() -> None:
     assert outcome.violations[0].excerpt == "x" * 1023 + "…"
 
 
-def test_violations_are_bounded_and_counted() -> None:
+def test_kept_violations_are_bounded_and_all_are_counted() -> None:
     limits = Limits(violations=3)
     outcome = run([b"bogus\n" * 10 + b"data: x\n\n" + b"bogus\ndata: y\n\n" * 5], limits)
     assert len(outcome.violations) == 3
@@ -508,7 +508,7 @@ def test_a_framer_keeps_at_most_as_many_flaws_as_the_limit_but_at_least_one(
 # Limits
 
 
-def limit_of(*chunks: bytes, limits: Limits) -> tuple[list[str], LimitError]:
+def limit_error_of(*chunks: bytes, limits: Limits) -> tuple[list[str], LimitError]:
     """Return the data of the events before the LimitError, and the error."""
     decoder = SSEDecoder(limits)
     seen: list[str] = []
@@ -543,7 +543,7 @@ def test_an_event_of_exactly_the_limit_fits_and_one_byte_more_does_not(
             limits = Limits(event_bytes=max(size, 10))
             assert events_of(*chunks, limits=limits)[-1].data == "x"
             if size > 10:
-                _, error = limit_of(*chunks, limits=Limits(event_bytes=size - 1))
+                _, error = limit_error_of(*chunks, limits=Limits(event_bytes=size - 1))
                 assert (error.limit, error.maximum, error.code) == (
                     "event_bytes",
                     size - 1,
@@ -552,8 +552,8 @@ def test_an_event_of_exactly_the_limit_fits_and_one_byte_more_does_not(
                 assert error.byte_offset == len(prefix)
 
 
-def test_nine_bytes_do_not_fit_into_eight() -> None:
-    seen, error = limit_of(b"data: 0\n\n", limits=Limits(event_bytes=8))
+def test_an_event_of_nine_bytes_exceeds_a_limit_of_eight() -> None:
+    seen, error = limit_error_of(b"data: 0\n\n", limits=Limits(event_bytes=8))
     assert seen == []
     assert str(error) == "an event is larger than 8 bytes"
     assert (error.event_number, error.byte_offset, error.raw) == (1, 0, "")
@@ -565,14 +565,14 @@ def test_comments_between_events_do_not_count() -> None:
 
 
 def test_a_comment_without_a_line_end_exceeds_the_limit() -> None:
-    _, error = limit_of(b": ", b"x" * 50, limits=Limits(event_bytes=20))
+    _, error = limit_error_of(b": ", b"x" * 50, limits=Limits(event_bytes=20))
     assert error.raw == ": " + "x" * 18
 
 
 def test_a_limit_error_is_raised_after_the_events_before_it_and_has_its_offset() -> None:
     body = b"data: 1\n\nevent: e\ndata: " + b"2" * 50 + b"\n\ndata: 3\n\n"
     for chunks in ([body], in_bytes(body)):
-        seen, error = limit_of(*chunks, limits=Limits(event_bytes=30))
+        seen, error = limit_error_of(*chunks, limits=Limits(event_bytes=30))
         assert seen == ["1"]
         assert error.event_number == 2
         assert error.byte_offset == 9
@@ -581,7 +581,7 @@ def test_a_limit_error_is_raised_after_the_events_before_it_and_has_its_offset()
 
 
 def test_the_excerpt_in_a_limit_error_is_bounded() -> None:
-    _, error = limit_of(b"data: " + b"x" * 9000, limits=Limits(event_bytes=5000))
+    _, error = limit_error_of(b"data: " + b"x" * 9000, limits=Limits(event_bytes=5000))
     assert error.raw == "data: " + "x" * 1018
 
 
@@ -589,23 +589,23 @@ def test_the_total_limit_is_exact_and_events_within_it_are_returned() -> None:
     body = b"data: 1\n\ndata: 2\n\n"
     assert len(events_of(body, limits=Limits(total_bytes=18))) == 2
     for chunks in ([body], in_bytes(body)):
-        seen, error = limit_of(*chunks, limits=Limits(total_bytes=17))
+        seen, error = limit_error_of(*chunks, limits=Limits(total_bytes=17))
         assert seen == ["1"]
         assert (error.limit, error.maximum, error.byte_offset) == ("total_bytes", 17, 17)
         assert str(error) == "the body is larger than 17 bytes"
-        seen, _ = limit_of(*chunks, b"data: 3\n\n", limits=Limits(total_bytes=18))
+        seen, _ = limit_error_of(*chunks, b"data: 3\n\n", limits=Limits(total_bytes=18))
         assert seen == ["1", "2"]
 
 
 def test_a_total_limit_of_zero_admits_only_an_empty_body() -> None:
     assert events_of(b"", limits=Limits(total_bytes=0)) == []
-    _, error = limit_of(b"x", limits=Limits(total_bytes=0))
+    _, error = limit_error_of(b"x", limits=Limits(total_bytes=0))
     assert (error.byte_offset, error.maximum) == (0, 0)
 
 
 @pytest.mark.parametrize("body", [b"\n", b"\r", b"x"])
 def test_an_event_limit_of_zero_admits_not_even_a_line_end(body: bytes) -> None:
-    _, error = limit_of(body, limits=Limits(event_bytes=0))
+    _, error = limit_error_of(body, limits=Limits(event_bytes=0))
     assert (error.byte_offset, error.raw) == (0, "")
 
 
@@ -616,7 +616,7 @@ def test_a_byte_order_mark_counts_towards_the_limit_except_at_the_start_of_the_b
     assert events_of(partial, limits=Limits(event_bytes=1)) == []
     size = len(b"data: x\n" + partial)
     assert events_of(b"data: x\n" + partial, limits=Limits(event_bytes=size)) == []
-    _, error = limit_of(b"data: x\n" + partial, limits=Limits(event_bytes=size - 1))
+    _, error = limit_error_of(b"data: x\n" + partial, limits=Limits(event_bytes=size - 1))
     assert error.byte_offset == 0
 
 

@@ -223,7 +223,7 @@ def test_a_gap_between_indexes_is_reported_and_content_is_ordered_by_index() -> 
     assert machine.block(5) is outcome.snapshot.content[1]
 
 
-def test_a_reused_index_is_a_new_block_and_receives_the_later_deltas() -> None:
+def test_a_reused_index_starts_a_new_block_that_receives_the_later_deltas() -> None:
     stream = [
         message_start(),
         tool_start(0),
