@@ -353,8 +353,8 @@ def wire_of(block: Payload) -> Payload:
     called = block["type"] in TOOLS and not block["from_start"]
     lost = block["lost"] and not block["open"] and is_shown_as_call(block)
     unfit = block["type"] in TOOLS and is_infinite(block["wire"].get("input"))
-    shown = called or block["input_json"] or lost or unfit
-    streamed = {"input": input_of(block)[0]} if shown else {}
+    has_streamed_input = called or block["input_json"] or lost or unfit
+    streamed = {"input": input_of(block)[0]} if has_streamed_input else {}
     return {**block["wire"], **streamed}
 
 

@@ -122,15 +122,11 @@ BLOCKS: Final[dict[str, dict[str, Any]]] = {
     },
     "fallback": {"from": dict, "to": dict, "trigger": dict},
 }  # fmt: skip
-UNCHECKED_MEMBERS: Final = (
-    "input",
-    "caller",
-    "toolset_name",
-)  # not checked; an invalid input shows in the state of the input
+# A wrong type of these members is not a loss. The loss of an input is in the state of the input.
+MEMBERS_WITHOUT_LOSS: Final = ("input", "caller", "toolset_name")
 TOOLS: Final = {"tool_use", "server_tool_use", "mcp_tool_use"}
-DELTAS: Final[
-    dict[str, tuple[str, Any, set[str]]]
-] = {  # member and type of its value, and the blocks that it fits
+# For each delta, the member with its value, the type of this value, and the blocks that accept it.
+DELTAS: Final[dict[str, tuple[str, Any, set[str]]]] = {
     "text_delta": ("text", str, {"text"}),
     "input_json_delta": ("partial_json", str, TOOLS),
     "thinking_delta": ("thinking", str, {"thinking"}),
@@ -140,7 +136,8 @@ DELTAS: Final[
 }
 INSTEAD_OF_VALUE: Final = {"thinking_delta": "signature", "compaction_delta": "encrypted_content"}
 """For a type of deltas, the member that it may have instead of its value."""
-EVENTS: Final = {  # the member that must be an object
+# For each event, the member that must be an object.
+EVENTS: Final = {
     "message_start": "message",
     "content_block_start": "content_block",
     "content_block_delta": "delta",
@@ -192,11 +189,11 @@ def json_object(text: str, *, finite: bool = False) -> Payload | None:
     With `finite`, return None also if a number is too large for a float.
     """
 
-    def refuse(constant: str) -> NoReturn:
+    def reject(constant: str) -> NoReturn:
         raise ValueError(constant)
 
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=reject)
     except ValueError:
         return None
     return value if isinstance(value, dict) and not (finite and is_infinite(value)) else None
@@ -319,8 +316,10 @@ def visible_text(kind: str, payload: Payload) -> str:
     else:
         blocks = member_of(payload["message"], "content", OBJECTS, [])
     kinds = [block.get("type") for block in blocks]
-    shown = zip(blocks, kinds, strict=True)
-    return "".join(member_of(b, kind, str, "") for b, kind in shown if kind in ("text", "thinking"))
+    blocks_with_type = zip(blocks, kinds, strict=True)
+    return "".join(
+        member_of(b, kind, str, "") for b, kind in blocks_with_type if kind in ("text", "thinking")
+    )
 
 
 def flaws_of_payload(kind: str, name: str, payload: Payload) -> list[Flaw]:
@@ -418,7 +417,7 @@ def looks_like_content(payload: Payload, *ignored: str) -> bool:
 
 
 def looks_like_other_content(kind: str, name: str, payload: Payload) -> bool:
-    """Whether a payload without a type looks like content of another event than its name says."""
+    """Whether a payload without a type looks like content that its event name does not fit."""
     return kind != "error" and looks_like_content(payload, EVENTS.get(kind_of(name, payload), ""))
 
 
@@ -474,4 +473,4 @@ def mistyped_in_block(wire: Payload) -> Iterator[bool]:
     """Do the same for the members of a block, except its input."""
     types = {"type": str, **BLOCKS.get(member_of(wire, "type", str, ""), {})}
     for name in wrong_types(wire, types):
-        yield name not in UNCHECKED_MEMBERS and is_nonempty(wire[name])
+        yield name not in MEMBERS_WITHOUT_LOSS and is_nonempty(wire[name])

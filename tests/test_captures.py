@@ -36,7 +36,7 @@ def check_verdict(capture: CapturedBody, outcome: Outcome) -> None:
         assert "spliced_message" in outcome.error
         return
     assert outcome.error == ""
-    # In the manifest a body is complete if it ends with message_stop. One body ends with a ping.
+    # In the manifest a body is complete if it ends with message_stop. One body has a ping after it.
     stopped = capture.facts["events"].get("message_stop", 0) > 0
     assert capture.facts["complete"] <= stopped
     expected = Verdict.DAMAGED if is_damaged(capture.file) else Verdict.COMPLETE

@@ -103,11 +103,13 @@ def test_a_byte_in_a_chunk_of_its_own_costs_at_most_ten_such_bytes_of_a_delta(un
     ) / len(DELTA)
 
 
-@pytest.mark.parametrize("begun", [b"event: message_start\ndata: {", b"data: ", b"<html>", b"\xef"])
+@pytest.mark.parametrize(
+    "beginning", [b"event: message_start\ndata: {", b"data: ", b"<html>", b"\xef"]
+)
 def test_single_bytes_of_the_first_frame_cost_no_more_than_those_of_a_delta(
-    begun: bytes,
+    beginning: bytes,
 ) -> None:
-    few, more = (work_of(wire.in_bytes(begun + b"a" * count)) for count in (20, 220))
+    few, more = (work_of(wire.in_bytes(beginning + b"a" * count)) for count in (20, 220))
     assert (more - few) / 200 <= cost_of_a_unit(DELTA, wire.in_bytes) / len(DELTA)
 
 

@@ -433,8 +433,8 @@ def test_an_event_costs_no_more_after_a_start_with_many_members(kind: str) -> No
         start = {"type": "text", "text": "", **members}
         machine = StreamMachine()
         first = steps_of(kind)[0]
-        begun = message_start(usage=usage, **members), block_start(0, start), first
-        list(machine.receive_data(body(*begun)))
+        beginning = message_start(usage=usage, **members), block_start(0, start), first
+        list(machine.receive_data(body(*beginning)))
         return lines_and_large_results(lambda: [list(machine.receive_data(step)) for step in steps])
 
     work({})  # the first use of a class derives its schema

@@ -597,11 +597,11 @@ def test_surrogate_pairs_are_joined_however_the_text_is_cut(
     )
     for fast_path in (True, False):
         machine, _ = run_with_copies(data.draw(cuts(stream)), [0, 1, 2], fast_path=fast_path)
-        shown, call = machine.final_message().content
-        assert isinstance(shown, TextBlock)
-        assert shown.text == whole
-        assert isinstance(call, ToolUseBlock)
-        assert call.input == {"a": whole}
+        text_block, tool_call = machine.final_message().content
+        assert isinstance(text_block, TextBlock)
+        assert text_block.text == whole
+        assert isinstance(tool_call, ToolUseBlock)
+        assert tool_call.input == {"a": whole}
 
 
 def edges_at(places: Sequence[int], end: int) -> list[tuple[int, int]]:

@@ -150,7 +150,9 @@ def test_a_damaged_text_raises_a_value_error_or_is_a_message(data: st.DataObject
     list(machine.receive_data(body(message_start(), tool_start(0), json_piece(0, "{"))))
     assert machine.snapshot is not None
     stored: Any = json.loads(message_to_json(machine.snapshot))
-    odd: Any = data.draw(st.sampled_from([None, 5, "x", [], {}, {"9": {}}, {"x": {}}, {"0": 5}]))
+    wrong_value: Any = data.draw(
+        st.sampled_from([None, 5, "x", [], {}, {"9": {}}, {"x": {}}, {"0": 5}])
+    )
     target: Any = stored
     path = data.draw(
         st.sampled_from([["message"], ["blocks"], ["blocks", "0"], ["blocks", "0", "input"]])
@@ -158,7 +160,7 @@ def test_a_damaged_text_raises_a_value_error_or_is_a_message(data: st.DataObject
     for name in path[:-1]:
         target = target[name]
     if data.draw(st.booleans()):
-        target[path[-1]] = odd
+        target[path[-1]] = wrong_value
     else:
         del target[path[-1]]
     try:

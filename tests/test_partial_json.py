@@ -63,11 +63,11 @@ def json_loads(text: str) -> str | None:
     NaN and Infinity, which `json.loads` accepts, are invalid here.
     """
 
-    def refuse(name: str) -> Any:
+    def reject(name: str) -> Any:
         raise ValueError(name)
 
     try:
-        return repr(json.loads(text, parse_constant=refuse))
+        return repr(json.loads(text, parse_constant=reject))
     except ValueError:
         return None
 
@@ -192,11 +192,11 @@ def test_loads_and_finish_agree_with_json_loads_on_any_text(text: str, at: list[
 def test_results_do_not_depend_on_the_cuts_or_on_earlier_reads(text: str, at: list[int]) -> None:
     for strings in (True, False):
         whole = parser_of([text], strings=strings)
-        answers = repr((whole.value, whole.dead_at, whole.dead_reason))
+        results = repr((whole.value, whole.dead_at, whole.dead_reason))
         for pieces in (list(text), cut(text, at)):
             for read in (False, True):
                 parser = parser_of(pieces, strings=strings, read=read)
-                assert repr((parser.value, parser.dead_at, parser.dead_reason)) == answers
+                assert repr((parser.value, parser.dead_at, parser.dead_reason)) == results
 
 
 def test_finish_changes_nothing() -> None:

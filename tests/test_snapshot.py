@@ -1,6 +1,6 @@
 """The fold: how each delta and each message_delta changes the message.
 
-The tests read streams with a machine and look at its snapshots.
+The tests read streams with a machine and compare its snapshots.
 """
 
 import json

@@ -1048,7 +1048,7 @@ def test_finish_drops_a_character_that_is_cut_at_the_end_of_the_body(character: 
 
 
 @pytest.mark.parametrize(
-    ("data", "shown"),
+    ("data", "decoded"),
     [
         (b"\x80", "\ufffd"),
         (b"\xc3\xa9\xa9", "é\ufffd"),
@@ -1063,11 +1063,11 @@ def test_finish_drops_a_character_that_is_cut_at_the_end_of_the_body(character: 
     ],
 )
 def test_finish_replaces_invalid_bytes_that_are_not_a_cut_character(
-    data: bytes, shown: str
+    data: bytes, decoded: str
 ) -> None:
     frame = incomplete_frame(b"data: " + data)
     assert frame is not None
-    assert frame.data == shown
+    assert frame.data == decoded
     assert [flaw.code for flaw in frame.flaws] == [ViolationCode.INVALID_UTF8]
 
 
