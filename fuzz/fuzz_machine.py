@@ -86,7 +86,7 @@ class Read:
 
     events: tuple[MessageStreamEvent, ...]
     numbers: tuple[int, ...]
-    moments: tuple[wire.Moment, ...]
+    moments: tuple[wire.Observation, ...]
     violations: tuple[Violation, ...]
     violation_count: int
     first_loss: Violation | None
@@ -115,7 +115,7 @@ def read(
     )
     events: list[MessageStreamEvent] = []
     numbers: list[int] = []
-    moments: list[wire.Moment] = []
+    moments: list[wire.Observation] = []
     verdict = Verdict.PENDING
 
     def take(taken: Iterator[MessageStreamEvent]) -> None:
@@ -126,7 +126,7 @@ def read(
             assert verdict in (Verdict.PENDING, machine.verdict), "a verdict has changed"
             verdict = machine.verdict
             if look:
-                moments.append(wire.Moment.of(machine, event))
+                moments.append(wire.Observation.of(machine, event))
             if restless and len(events) % 2:
                 return
 
@@ -374,14 +374,14 @@ def stream_machine(data: bytes) -> None:
         check_memory(case.body, limits, strict=strict)
 
 
-def look_at(machine: StreamMachine, body: bytes, at: int) -> wire.Moment:
+def look_at(machine: StreamMachine, body: bytes, at: int) -> wire.Observation:
     """Take events from a new machine, and look at it for the first time after the one at `at`."""
     events = (
         event
         for receive in (partial(machine.receive_data, body), machine.receive_eof)
         for event in receive()
     )
-    return wire.Moment.of(machine, next(islice(events, at, None)))
+    return wire.Observation.of(machine, next(islice(events, at, None)))
 
 
 def check_memory(body: bytes, limits: Limits, *, strict: bool) -> None:
