@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, strategies as st
 
-from matrix import drive
+from matrix import run_without_loop
 from sansio_stream import Verdict, retry_delay
 from sansio_stream_adapters import (
     APIConnectionError,
@@ -272,7 +272,7 @@ def test_closing_reaches_what_the_chunks_come_from() -> None:
         async with AsyncMessageStream(chunks_async(), **raw()) as stream:
             await anext(stream)
 
-    drive(leave())
+    run_without_loop(leave())
     assert ended == ["sync", "async"]
 
 

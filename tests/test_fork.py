@@ -22,13 +22,13 @@ SYNC: Final = """
 import importlib, os, sys
 name, url = sys.argv[1:]
 Client = importlib.import_module(f"sansio_stream_adapters.{name}").Client
-ASKED = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST = {"model": "m", "max_tokens": 9, "messages": []}
 
 def text_of(client):
-    return client.messages.stream(**ASKED).get_final_message().content[0].text
+    return client.messages.stream(**REQUEST).get_final_message().content[0].text
 
 client = Client(base_url=url, api_key="k", max_retries=0)
-with client.messages.stream(**ASKED) as stream:
+with client.messages.stream(**REQUEST) as stream:
     next(stream.text_stream)
     child = os.fork()
     if child == 0:  # with all that is finalized when a process ends
@@ -42,11 +42,11 @@ ASYNC: Final = """
 import asyncio, importlib, os, sys
 name, url = sys.argv[1:]
 AsyncClient = importlib.import_module(f"sansio_stream_adapters.{name}").AsyncClient
-ASKED = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST = {"model": "m", "max_tokens": 9, "messages": []}
 
 async def text_of():
     async with AsyncClient(base_url=url, api_key="k", max_retries=0) as client:
-        return (await client.messages.stream(**ASKED).get_final_message()).content[0].text
+        return (await client.messages.stream(**REQUEST).get_final_message()).content[0].text
 
 def run():
     if name == "trio":

@@ -39,9 +39,9 @@ TextFrom: TypeAlias = Callable[..., str]
 
 EVENTS = {"content-type": "text/event-stream"}
 STREAM = body(*HELLO)
-BEGUN = head() + chunk(body(message_start(), PING))
+BEGINNING = head() + chunk(body(message_start(), PING))
 TEXT = "Hello, wörld \N{PARTY POPPER}"
-ASKED: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
 
 
 def from_sockets(url: str, *, system: str = "", **settings: Any) -> str:
@@ -49,7 +49,7 @@ def from_sockets(url: str, *, system: str = "", **settings: Any) -> str:
 
     with (
         Client(base_url=url, **settings) as client,
-        client.messages.stream(**ASKED, system=system) as stream,
+        client.messages.stream(**REQUEST, system=system) as stream,
     ):
         return stream.get_final_text()
 
@@ -61,7 +61,7 @@ def from_trio(url: str, *, system: str = "", **settings: Any) -> str:
     async def main() -> str:
         async with (
             AsyncClient(base_url=url, **settings) as client,
-            client.messages.stream(**ASKED, system=system) as stream,
+            client.messages.stream(**REQUEST, system=system) as stream,
         ):
             return await stream.get_final_text()
 
@@ -166,7 +166,7 @@ def test_the_timeout_of_reading_holds_for_the_head(text_from: TextFrom) -> None:
 def test_the_timeout_of_reading_holds_for_the_body(
     text_from: TextFrom, raw_server: Start, tls: TLS, secure: bool, seconds: float
 ) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
     with pytest.raises(APITimeoutError) as caught:
         text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=seconds))
     if caught.value.partial_message is None:
