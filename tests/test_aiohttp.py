@@ -87,12 +87,12 @@ def test_a_broken_response_of_the_caller_yields_its_text_before_the_error(
 
     async def main() -> None:
         async with aiohttp.ClientSession() as session:
-            response_of_aiohttp = await session.post(server.url)
-            while response_of_aiohttp.content.exception() is None:  # noqa: ASYNC110  (there is no event for it)
+            answer = await session.post(server.url)
+            while answer.content.exception() is None:  # noqa: ASYNC110  (there is no event)
                 await asyncio.sleep(0.001)
             with pytest.raises(APIConnectionError):
-                await read(from_response(response_of_aiohttp))
-            assert response_of_aiohttp.closed
+                await read(from_response(answer))
+            assert answer.closed
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
     assert texts == ["Hel"]
@@ -106,11 +106,11 @@ def test_a_response_of_the_caller_stays_open_if_its_unused_stream_is_collected(
     async def main() -> bytes:
         async with (
             aiohttp.ClientSession() as session,
-            session.post(server.url) as response_of_aiohttp,
+            session.post(server.url) as answer,
         ):
-            from_response(response_of_aiohttp)
+            from_response(answer)
             gc.collect()
-            read: bytes = await response_of_aiohttp.read()
+            read: bytes = await answer.read()
             return read
 
     assert asyncio.run(main()) == WHOLE
