@@ -227,15 +227,15 @@ def test_of_a_body_that_breaks_what_came_before_is_kept() -> None:
 def test_chunks_that_bring_nothing_out_count_as_waiting() -> None:
     packer = zlib.compressobj(wbits=31)
     sent = [packer.compress(b":"), *(packer.flush(zlib.Z_FULL_FLUSH) for _ in range(3))]
-    feed = StreamCore(
+    core = StreamCore(
         {"status": 200, "headers": GZIP, "response": None}, None, is_raw=True, idle=1.0
     )
     for data in sent[:3]:
-        feed.received(data, 0.3)
-        assert feed.take() is ReadSignal.NEED_DATA
-    feed.received(sent[3], 0.3)
+        core.received(data, 0.3)
+        assert core.take() is ReadSignal.NEED_DATA
+    core.received(sent[3], 0.3)
     with pytest.raises(APITimeoutError, match="idle"):
-        feed.take()
+        core.take()
 
 
 def test_what_has_come_can_be_taken_after_closing_however_much_comes_out() -> None:
@@ -286,10 +286,10 @@ def test_members_that_bring_nothing_out_let_other_tasks_run() -> None:
         assert decoder.piece() == b""
         steps += 1
     assert steps >= members
-    feed = StreamCore({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
-    assert feed.received(gzip.compress(b"") * members, 0.0) >= STEP_COST
-    assert feed.has_pieces
-    assert feed.go_on() >= STEP_COST
+    core = StreamCore({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
+    assert core.received(gzip.compress(b"") * members, 0.0) >= STEP_COST
+    assert core.has_pieces
+    assert core.go_on() >= STEP_COST
 
 
 # Bombs. Each is 32 MiB, and a few kilobytes as it is sent.
