@@ -44,7 +44,7 @@ def listening() -> socket.socket:
 
 
 @contextmanager
-def nobody_listens() -> Iterator[str]:
+def refusing_url() -> Iterator[str]:
     """Yield a base URL that refuses connections. Its port stays taken, so no server can get it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

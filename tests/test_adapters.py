@@ -87,7 +87,7 @@ from servers import (
     aiohttp_server,
     chunk,
     head,
-    nobody_listens,
+    refusing_url,
     response,
     signalling,
     while_main_receives,
@@ -953,7 +953,7 @@ async def test_once_refused_and_then_served_is_served(
 async def test_nobody_listening_is_a_connection_error_after_all_attempts(
     adapter: Adapter, delays: list[float]
 ) -> None:
-    with nobody_listens() as url:
+    with refusing_url() as url:
         async with adapter.client(url, max_retries=2) as client:
             with pytest.raises(APIConnectionError) as caught:
                 await client.messages.create(**ask(), stream=True)

@@ -27,8 +27,8 @@ from servers import (
     head,
     listening,
     make_tls,
-    nobody_listens,
     port_of,
+    refusing_url,
     response,
     with_seconds,
 )
@@ -118,7 +118,7 @@ def test_a_body_without_a_length_ends_with_the_connection(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_refused_connection_is_a_connection_error(text_from: TextFrom, host: str) -> None:
-    with nobody_listens() as url, pytest.raises(APIConnectionError) as caught:
+    with refusing_url() as url, pytest.raises(APIConnectionError) as caught:
         text_from(url.replace("127.0.0.1", host))
     assert not isinstance(caught.value, APITimeoutError)
     assert isinstance(caught.value.__cause__, OSError)
