@@ -103,22 +103,22 @@ def test_every_format_character_is_replaced_and_is_escaped_in_json() -> None:
     assert len(HIDING) > 140
     for char in HIDING:
         assert printable(f"a{char}b") == "a\ufffdb"
-        plain = to_json({char: char})
-        assert plain.isascii()
-        assert json.loads(plain) == {char: char}
+        escaped = to_json({char: char})
+        assert escaped.isascii()
+        assert json.loads(escaped) == {char: char}
 
 
 def test_ordinary_text_is_shown_unchanged() -> None:
-    for plain in (
+    for ordinary in (
         "é e\u0301",
         "界",
         "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}",
         "٣ שלום",
         "\u202f\xa0x",
     ):
-        assert printable(plain) == plain
-        assert json.loads(to_json(plain)) == plain
-        assert to_json(plain) == f'"{plain}"'
+        assert printable(ordinary) == ordinary
+        assert json.loads(to_json(ordinary)) == ordinary
+        assert to_json(ordinary) == f'"{ordinary}"'
 
 
 # "\u202e" reverses the direction of the text after it. The tag character is invisible.
