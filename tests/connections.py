@@ -31,7 +31,7 @@ __all__ = [
 
 STREAM: Final = body(*HELLO)
 BEGINNING: Final = head() + chunk(body(message_start(), PING))
-"""The beginning of a response. Its body holds two events."""
+"""The beginning of a response. Its body contains two events."""
 TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 REQUEST: Final[dict[str, Any]] = {"model": "m", "max_tokens": 9, "messages": []}
 
@@ -89,7 +89,7 @@ class FakeStream(Fake):
 
 
 class BareAdapter:
-    """An adapter without an HTTP library, and the actions of a test on a connection of its own."""
+    """An adapter without an HTTP library, and helpers for a connection that the test opens."""
 
     def __init__(self, name: str, fake: type[FakeSocket | FakeStream]) -> None:
         (self.adapter,) = (each for each in ADAPTERS if each.name == name)
@@ -139,7 +139,7 @@ BARE: Final = (BareAdapter("sockets", FakeSocket), BareAdapter("trio", FakeStrea
 def with_each_bare_adapter(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Make a test of a scenario with the argument `bare`. It runs once with each of `BARE`.
 
-    It is skipped if a library is missing.
+    The test is skipped if a library is missing.
     """
 
     @wraps(test)
@@ -163,7 +163,7 @@ async def text_from(adapter: Adapter, url: str, **settings: Any) -> str:
 
 
 def fake_for(bare: BareAdapter, where: str, exc: Exception) -> Fake:
-    """Make a fake connection that raises `exc` at one step."""
+    """Make a fake connection that raises `exc` at the step `where`."""
     return {
         "connecting": partial(bare.fake),
         # The client could still read after a failed write. This connection also fails to read.
@@ -174,7 +174,10 @@ def fake_for(bare: BareAdapter, where: str, exc: Exception) -> Fake:
 
 
 async def failure_of(bare: BareAdapter, where: str, exc: Exception) -> APIConnectionError:
-    """Return what a client raises if `exc` is raised at one step. Check that it disconnects."""
+    """Return the error of a client whose connection raises `exc` at the step `where`.
+
+    Check that the client closes the connection.
+    """
     fake = fake_for(bare, where, exc)
     connecting = mock.patch(
         bare.connected,

@@ -118,7 +118,7 @@ class Adapter:
         name: the id of the test parameter.
         module_name: the module of the adapter.
         column: the header of its column in the table of docs/clients.md.
-        libraries: the libraries that must be installed. `http_client` belongs to the first one.
+        libraries: the libraries that must be installed. `http_client` uses the first one.
         loop: the library that runs the event loop; empty for a synchronous adapter.
         pools: whether a connection can serve several requests.
     """
@@ -286,7 +286,7 @@ class Adapter:
         if self.loop == "asyncio":
             waiting = asyncio.Event()
             task = asyncio.create_task(action(waiting.set))
-            await waiting.wait()  # before this returns, the task runs on until it waits too
+            await waiting.wait()  # before this returns, the task runs until it waits
             await self.until(once, "the condition for the interruption")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -343,7 +343,7 @@ def alarm_after_patience() -> Iterator[None]:
 
 @cache
 def default_context() -> ssl.SSLContext:
-    """Return the TLS context that a client makes by default, which takes longer than most tests."""
+    """Return the default TLS context of a client. Making one takes longer than most tests."""
     return ssl.create_default_context()
 
 
@@ -437,7 +437,7 @@ def text_of(message: Message | None) -> str:
 
 
 async def raised_by(client: Any, call: dict[str, Any]) -> APIError:
-    """Return what a call raises, at the latest when its stream is read to its end."""
+    """Return the APIError that opening a stream, or reading it to its end, raises."""
     with pytest.raises(APIError) as caught:
         async with client.messages.stream(**call) as stream:
             await stream.until_done()

@@ -39,13 +39,13 @@ PATIENCE: Final = 60
 
 
 def listening() -> socket.socket:
-    """Return a socket that listens on a free port, so no test has to wait until its server does."""
+    """Return a socket that already listens on a free port. No test has to wait for its server."""
     return socket.create_server(("127.0.0.1", 0))
 
 
 @contextmanager
 def refusing_url() -> Iterator[str]:
-    """Yield a base URL that refuses connections. Its port stays taken, so no server can get it."""
+    """Yield a base URL that refuses connections. Its port is reserved, so no server can get it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{port_of(sock)}"
@@ -73,19 +73,19 @@ def wait_until(is_true: Callable[[], object], what: str) -> None:
 
 
 class TooSoonError(Exception):
-    """The timeout ended before the server had sent what must come before the silence."""
+    """A timeout ended before the bytes that the test needs had arrived."""
 
 
 LONG_ENOUGH: Final = (0.2, 1, 5, 25)
-"""The timeouts in seconds that a test tries, one after the other, until one is long enough."""
+"""The timeouts in seconds that a test tries in order until one is long enough."""
 
 
 def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
     """Call a test with the `seconds` of a timeout, and again with more if they were too few.
 
-    In such a test something must arrive before the silence: a connection, a head, half a response.
-    On a busy machine any timeout may end before that. Then the test raises TooSoonError. An
-    APITimeoutError that the test does not expect means the same.
+    In such a test the client gets a connection, a head or half a response, and after that nothing
+    until the timeout. On a busy machine any timeout may end too early. Then the test raises
+    TooSoonError. An APITimeoutError that the test does not expect means the same.
     """
 
     @wraps(test)
@@ -105,7 +105,7 @@ def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
 def replace_time(
     monkeypatch: pytest.MonkeyPatch, *modules: ModuleType, **functions: Callable[..., object]
 ) -> None:
-    """Replace functions of `time` in some modules of this project only.
+    """Replace functions of `time` in the given modules only.
 
     The module `time` itself stays unchanged, because all threads share it. An event loop in another
     thread that reads a fake clock may sleep for hours.
@@ -195,7 +195,7 @@ def interrupt() -> None:
 
 
 def wait_until_it_waits(pid: int) -> None:
-    """Return when another process sleeps in a system call. Return at once without /proc.
+    """Return when another process sleeps in a system call. Return at once if there is no /proc.
 
     A signal that arrives earlier may have no effect: the system call that it is to interrupt begins
     after it.
@@ -273,7 +273,7 @@ def running(main: Main) -> Iterator[None]:
 
 @attrs.frozen
 class TLS:
-    """A certificate for 127.0.0.1 and the contexts of both sides. The client trusts it."""
+    """A certificate for 127.0.0.1, with a context for the server and one for the client."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
@@ -371,7 +371,7 @@ def aiohttp_server(body: bytes) -> Iterator[str]:
 
 
 class Do(Enum):
-    """A step of a script that is not sending bytes."""
+    """An action of a script other than sending bytes."""
 
     CLOSE = "close the connection; with TLS, send close_notify first"
     DROP = "close the connection; with TLS, without close_notify"
@@ -382,7 +382,10 @@ class Do(Enum):
 
 @attrs.frozen
 class Sleep:
-    """Wait some seconds, so that the client mostly receives pieces apart. No test relies on it."""
+    """Wait some seconds. The client then usually receives the next piece separately.
+
+    No test may rely on that.
+    """
 
     seconds: float
 
@@ -396,7 +399,7 @@ Script: TypeAlias = Sequence[Step]
 def head(
     status: int = 200, headers: Mapping[str, str] | None = None, *, reason: str = "Whatever"
 ) -> bytes:
-    """Write the head of a response. By default it is a stream in chunked encoding."""
+    """Return the head of a response. By default it is a stream in chunked encoding."""
     if headers is None:
         headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {each}" for name, each in headers.items())]
@@ -404,12 +407,12 @@ def head(
 
 
 def chunk(data: bytes) -> bytes:
-    """Write a chunk of the chunked encoding. `chunk(b"")` is the last one."""
+    """Return a chunk of the chunked encoding. `chunk(b"")` is the last one."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """Write a whole response with a content-length. By default it is a stream."""
+    """Return a whole response with a content-length. By default it is a stream."""
     if headers is None:
         headers = {"content-type": "text/event-stream"}
     return head(status, {**headers, "content-length": str(len(body))}) + body
@@ -442,13 +445,15 @@ class Received:
 
 
 class RawServer(socketserver.ThreadingTCPServer):
-    """Answer the first request with the first script, the next with the next one, and so on.
+    """A server that runs scripts on plain sockets. Use it in a `with` block.
 
+    The first script answers the first request, the second script the second request, and so on.
     The last script answers all further requests. If a script does not close the connection, the
-    server reads the next request on it. Use the server in a `with` block. At the end of the block
-    it closes all open connections. Then it raises the first exception of its threads. It raises
-    TimeoutError if a client was silent for `PATIENCE` seconds. It also fails if an event or barrier
-    of a script let it wait so long.
+    server reads the next request from it.
+
+    At the end of the block the server closes all open connections. Then it raises the first
+    exception of its threads. It raises TimeoutError if a client sent no bytes for `PATIENCE`
+    seconds. It raises another exception if a script has waited so long for an event or a barrier.
     """
 
     request_queue_size = 128  # with the default of 5, twenty clients at once take a second longer
@@ -580,7 +585,7 @@ def close(sock: socket.socket, how: Do) -> None:
 
 
 def read_request(sock: socket.socket, number: int) -> Received | None:
-    """Read a head and a body of its content-length. Return None if the client closes before."""
+    """Read a request. Return None if the client closes the connection before its end."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = sock.recv(65536)

@@ -113,7 +113,7 @@ pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_l
 
 @pytest.fixture
 def _linger_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave a body that does not end soon. A remote server would need more time."""
+    """Wait for the end of a body for 0.05 s only. A distant server needs more time."""
     monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", 0.05)
 
 
@@ -963,7 +963,7 @@ async def test_a_request_that_is_refused_once_succeeds_at_the_second_attempt(
 
 
 @driven
-async def test_a_refused_connection_is_retried_and_then_a_connection_error(
+async def test_a_refused_connection_is_retried_and_then_raises_a_connection_error(
     adapter: Adapter, delays: list[float]
 ) -> None:
     with refusing_url() as url:
@@ -1238,7 +1238,7 @@ async def test_many_streams_leak_neither_files_nor_memory(
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes or contexts."""
+    """Yield an exception and the exceptions that caused it."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -1478,7 +1478,7 @@ OTHER_USES: Final = frozenset(
         "WebSocketError",
     }
 )
-"""Exceptions that sending a request cannot raise."""
+"""The names of exceptions that sending a request cannot raise."""
 
 
 def exceptions_of(name: str) -> list[Exception]:
@@ -1551,7 +1551,10 @@ async def test_a_stream_maps_every_exception_of_a_library(adapter: Adapter, sour
 
 
 def assert_cause(error: APIConnectionError, exception: Exception) -> None:
-    """Check the cause of an error. aiohttp's may hold the request, so its cause may be a copy."""
+    """Check the cause of an error. It may be a copy for aiohttp.
+
+    An exception of aiohttp may refer to the request.
+    """
     cause = error.__cause__
     is_of_aiohttp = type(exception).__module__.startswith("aiohttp")
     assert cause is exception or (is_of_aiohttp and type(cause) is type(exception))

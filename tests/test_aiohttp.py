@@ -33,14 +33,14 @@ StartServer = Callable[..., RawServer]
 WHOLE = body(*HELLO)
 
 
-def test_a_whole_response_has_no_timeout() -> None:
+def test_there_is_no_timeout_for_a_whole_response() -> None:
     timeout = client_timeout(Timeout(connect=1, read=2, write=3, pool=4))
     assert timeout.total is None
     assert (timeout.connect, timeout.sock_connect, timeout.sock_read) == (5, 1, 2)
 
 
 @pytest.mark.parametrize("missing", ["connect", "pool"])
-def test_no_timeout_for_connect_or_pool_is_no_timeout_for_both(missing: str) -> None:
+def test_connecting_has_no_timeout_if_connect_or_pool_is_none(missing: str) -> None:
     parts: dict[str, Any] = {missing: None}
     assert client_timeout(Timeout(**parts)).connect is None
 
@@ -171,7 +171,7 @@ class RecordingProtocol(asyncio.Protocol):
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ANSWERS = {
     "all at once": (b"HTTP/1.1 200 OK\r\na: b\r\n\r\n", b"body\r\n\r\nmore"),
-    "behind informational heads": (CONTINUE + CONTINUE + b"HTTP/1.1 200 OK\r\n\r\n", b"body"),
+    "after informational heads": (CONTINUE + CONTINUE + b"HTTP/1.1 200 OK\r\n\r\n", b"body"),
     "lines without CR": (b"HTTP/1.1 200 OK\na: b\n\n", b"body\n\nmore"),
     "blank lines first": (b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"body"),
     "no body": (b"HTTP/1.1 200 OK\r\n\r\n", b""),

@@ -116,7 +116,7 @@ def test_a_stream_can_be_cancelled_within_a_chunk_and_read_on_later(
     assert source.closed
     assert stream.verdict is Verdict.PENDING
     assert len(stream.current_message_snapshot.content) == 1
-    # About twenty pieces are received in twenty turns. Most pieces are not.
+    # In twenty turns the stream reads about twenty pieces, a small part of the chunk.
     received = int(ended[0].split(": ")[1].split()[0])
     assert PIECE_BYTES < received < 40 * PIECE_BYTES
     # What had been received can still be taken.

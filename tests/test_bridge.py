@@ -77,7 +77,7 @@ JSON: Final = {"content-type": "application/json"}
 
 @attrs.frozen
 class Outcome:
-    """The results of reading a stream to its end, including its final message."""
+    """The result of reading a stream to its end."""
 
     events: tuple[MessageStreamEvent, ...]
     error: APIError | None
@@ -86,7 +86,7 @@ class Outcome:
     closed: int
 
 
-# Both kinds of stream get the same input. These classes give them the same interface.
+# `Sync` and `Async` have the same methods, so that one test can use both kinds of stream.
 
 
 class Sync:
@@ -485,13 +485,13 @@ def test_options_are_passed_to_the_machine(reader: Reader) -> None:
 
 
 @given(st.data())
-def test_both_bridges_read_a_legal_stream_like_the_machine(
+def test_both_kinds_of_stream_read_a_legal_stream_like_the_machine(
     data: st.DataObject,
 ) -> None:
     chunks = data.draw(cuts(data.draw(wire(data.draw(scripts())))))
     machine = StreamMachine()
     events = [event for chunk in chunks for event in machine.receive_data(chunk)]
-    while events[-1].type != "message_stop":  # the bridges yield no event after it
+    while events[-1].type != "message_stop":  # the streams yield no event after it
         events.pop()
     for reader in (Sync, Async):
         outcome = read(reader, chunks)
@@ -503,7 +503,7 @@ def test_both_bridges_read_a_legal_stream_like_the_machine(
 
 
 @given(faults())
-def test_both_bridges_end_a_faulty_stream_like_the_machine(stream: FaultyStream) -> None:
+def test_both_kinds_of_stream_end_a_faulty_stream_like_the_machine(stream: FaultyStream) -> None:
     machine = StreamMachine()
     failure: APIError | None = None
     try:
@@ -522,7 +522,7 @@ def test_both_bridges_end_a_faulty_stream_like_the_machine(stream: FaultyStream)
         assert outcome.closed == 1
         if stream.exception is None or not isinstance(failure, IncompleteMessageError):
             assert type(outcome.error) is type(failure)
-            # If there was no stream, the error of a bridge also names the status.
+            # If the body was not a stream, the error also names the status.
             no_stream = outcome.verdict in (Verdict.EMPTY, Verdict.NOT_AN_EVENT_STREAM)
             expected = outcome.verdict.value if no_stream else str(failure)
             assert str(outcome.error).startswith(expected)
@@ -550,7 +550,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Silence:
-    """A step of a source that never ends, so that a task can be cancelled while it waits there."""
+    """A step that never ends, so that a task can be cancelled while it waits."""
 
     def __init__(self) -> None:
         self._waits = asyncio.Event()
@@ -560,7 +560,7 @@ class Silence:
         await asyncio.Event().wait()
 
     async def cancel(self, reading: Coroutine[Any, Any, object]) -> None:
-        """Cancel a task when it waits here. Return when it has raised the cancellation."""
+        """Cancel a task when it waits in this step. Return when it has raised CancelledError."""
         task = asyncio.create_task(reading)
         await self._waits.wait()
         task.cancel()
@@ -577,7 +577,7 @@ def _linger_without_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pooled(reader: Reader) -> dict[str, Any]:
-    """Return the arguments of a pooled stream. Only a synchronous one needs `abort` to be woken."""
+    """Return the arguments of a pooled stream. A synchronous one needs `abort` to end a read."""
     return {"is_pooled": True, **({"abort": lambda: None} if reader is Sync else {})}
 
 

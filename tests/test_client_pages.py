@@ -1,4 +1,4 @@
-"""Test that the clients and adapters that pages show work with a real server."""
+"""Test the clients and the adapter of the documentation with a real server."""
 
 import inspect
 from typing import Any, Final

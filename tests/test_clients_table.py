@@ -1,4 +1,4 @@
-"""Test each name of the documented API with each adapter, as the table in docs/clients.md says."""
+"""Test each name of the documented API with each adapter, and the table in docs/clients.md."""
 
 import re
 import signal

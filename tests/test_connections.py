@@ -1,6 +1,7 @@
 """Test what the adapters `sockets` and `trio` have in common; both use `_http11`.
 
-`test_adapters` tests what all adapters have in common. The module of an adapter tests the rest.
+`test_adapters` tests what all adapters have in common. `test_sockets` and `test_trio` test the
+rest.
 """
 
 import socket
@@ -60,7 +61,9 @@ async def test_each_request_has_a_connection_of_its_own(
 
 
 @with_each_bare_adapter
-async def test_a_refusal_before_the_end_of_the_request_is_read(bare: BareAdapter) -> None:
+async def test_a_refusal_that_arrives_while_the_request_is_sent_is_raised(
+    bare: BareAdapter,
+) -> None:
     def refuse(listener: socket.socket) -> None:
         sock, _ = listener.accept()
         with sock:

@@ -177,7 +177,7 @@ def test_a_stream_that_ends_before_its_deadline_is_complete(clock: Clock) -> Non
     assert MessageStream(chunks(), total=60).get_final_text().startswith("Hello")
 
 
-def test_the_deadline_ends_a_chunk_of_megabytes(clock: Clock) -> None:
+def test_the_deadline_applies_within_a_chunk_of_megabytes(clock: Clock) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield HALF + b":\n" * 1_000_000 + REST
         raise AssertionError("the stream has read after its deadline")

@@ -76,7 +76,7 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 
 
 def zlib_output(kind: str, data: bytes) -> tuple[bytes, bool]:
-    """Return what zlib yields before an error, byte by byte, and whether the data is complete."""
+    """Decompress byte by byte. Return the output before an error, and whether data is complete."""
     inflate, out = zlib.decompressobj(BITS[kind]), b""
     try:
         for at in range(len(data)):
@@ -277,7 +277,7 @@ def test_closing_a_stream_closes_its_generator_of_chunks() -> None:
 
 
 def test_gzip_members_without_output_let_other_tasks_run() -> None:
-    """The loop lets other tasks run after a number of steps. The output may be empty."""
+    """Other tasks run after a number of steps, even if these steps have no output."""
     decoder = decoder_of("gzip")
     members = 500
     decoder.receive(gzip.compress(b"") * members)

@@ -1,4 +1,4 @@
-"""Test that the command shows any file safely, in bounded time, and without being deceived."""
+"""Test that the command shows any file safely, in bounded time, and without forged lines."""
 
 import io
 import json
@@ -46,7 +46,7 @@ UNUSUAL_WIDTHS: Final = {
 }
 
 
-# Lines that are cut.
+# Shortened lines.
 
 
 @pytest.mark.parametrize("unusual", UNUSUAL_WIDTHS.values(), ids=UNUSUAL_WIDTHS)

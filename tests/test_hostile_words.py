@@ -28,7 +28,7 @@ STREAM: Final = {"content-type": "text/event-stream"}
 
 
 def with_header(status: int, **headers: str) -> bytes:
-    """Write a response with hostile headers, encoded as Latin-1."""
+    """Return a response with hostile headers, encoded as Latin-1."""
     renamed = {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [
         f"HTTP/1.1 {status} Whatever",

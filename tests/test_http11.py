@@ -1,4 +1,4 @@
-"""Test HTTP/1.1 without a connection: the bytes that are sent and the meaning of received ones."""
+"""Test HTTP/1.1 without a connection: requests as bytes, and responses from bytes."""
 
 import asyncio
 import ssl
@@ -51,8 +51,8 @@ def read(received: Iterable[bytes]) -> tuple[Head, bytes]:
     exchange = Exchange()
     pieces = iter(received)
 
-    def until(look: Callable[[], Result | None]) -> Result:
-        while (found := look()) is None:
+    def until(take: Callable[[], Result | None]) -> Result:
+        while (found := take()) is None:
             exchange.received(next(pieces))
         return found
 
@@ -204,7 +204,7 @@ def test_at_most_twenty_informational_responses_are_skipped() -> None:
 
 
 def head_of(size: int) -> bytes:
-    """Write a head of `size` bytes."""
+    """Return a head of `size` bytes."""
     empty = head(headers={**EVENTS, "x-long": ""})
     return head(headers={**EVENTS, "x-long": "x" * (size - len(empty))})
 

@@ -1,4 +1,4 @@
-"""Test on each adapter that a stream keeps its connection as long as needed, and then frees it."""
+"""Test on each adapter that a stream keeps its connection until its end, and then releases it."""
 
 import _thread
 import asyncio
@@ -63,12 +63,12 @@ def _prefer_httpx2_in_its_tests(
 
 
 def client_of(adapter: Adapter, server: RawServer) -> Any:
-    """Make a client with a pool of its own, which is not closed."""
+    """Make a client with a pool of its own. No test closes this client."""
     return adapter.make(base_url=server.url, api_key="k", max_retries=0, timeout=PATIENCE)
 
 
 def is_reading(stream: Any) -> bool:
-    """Return whether a task or thread reads from the connection. No public name shows it."""
+    """Return whether a task or thread is reading. No public attribute shows it."""
     reading: bool = getattr(stream, "sync", stream)._is_reading
     return reading
 
@@ -81,7 +81,7 @@ def tasks() -> set[Any]:
         return set()
 
 
-# A client without a reference to it.
+# Clients without a reference to them.
 
 
 async def in_a_block(adapter: Adapter, server: RawServer) -> str:
@@ -158,7 +158,7 @@ def test_objects_dropped_when_the_loop_ends_are_closed(
     server.wait_until_closed(1 if adapter.pools else 2)
 
 
-# A stream without a reference to it.
+# Streams without a reference to them.
 
 
 @pytest.mark.parametrize("as_garbage", [False, True], ids=["at once", "as garbage"])
@@ -325,7 +325,10 @@ async def misuse(adapter: Adapter, client: Any, way: int) -> None:
 
 
 def counts(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
-    """Return the numbers of dropped streams, open files, threads and tasks. 0 if unknown."""
+    """Return the numbers of dropped streams, open files, threads and tasks.
+
+    The number of open files is 0 if there is no /proc.
+    """
     gc.collect()
     files = Path("/proc/self/fd")
     living = len(tasks())
@@ -424,7 +427,7 @@ async def test_over_http2_a_dropped_stream_does_not_close_the_connection_of_the_
         await adapter.until(lambda: tasks() <= before, "no new tasks are left")
 
 
-# A client of the caller.
+# Clients of the library that the caller has made.
 
 
 def client_with_timeout(adapter: Adapter, seconds: float | None) -> Any:

@@ -1,4 +1,4 @@
-"""Test the lower bounds of dependencies in pyproject.toml, and that the oldest are tested."""
+"""Test the lower bounds in pyproject.toml, and that the tests use the oldest versions."""
 
 import re
 import runpy

@@ -71,9 +71,10 @@ def from_trio(url: str, *, system: str = "", **settings: Any) -> str:
 
 @pytest.fixture(params=[from_sockets, from_trio], ids=["sockets", "trio"])
 def text_from(request: pytest.FixtureRequest) -> TextFrom:
-    """A function that sends a request with one of the clients and returns the text of the answer.
+    """A function that sends a request and returns the text of the answer.
 
-    It runs once with each client.
+
+    The test runs once with each client.
     """
     pytest.importorskip("h11", reason="sockets and trio need h11")
     ask: TextFrom = request.param
@@ -144,7 +145,7 @@ def test_a_host_name_without_an_address_is_a_connection_error(
     assert caught.value.__cause__ is unknown
 
 
-# Timeouts. These servers never accept a connection. The system completes it, and no bytes are read.
+# Timeouts. The listener never accepts a connection. The system establishes it, but reads nothing.
 
 
 def test_the_connect_timeout_includes_the_tls_handshake(text_from: TextFrom) -> None:

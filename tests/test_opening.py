@@ -1,4 +1,4 @@
-"""Test that a stream can be closed while its request is not answered yet, on each adapter."""
+"""Test on each adapter that a stream can be closed before its response has arrived."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ STEPS_BY_WAIT: Final[dict[str, Callable[[], Iterable[Any]]]] = {
     "the body of a refusal": lambda: [head(400, JSON) + chunk(b'{"type":'), Do.WAIT],
     "the next attempt": lambda: [response(b"{}", 500, {"retry-after": "50"})],
 }
-"""The steps of a server, by what the client then waits for."""
+"""The steps of a server. Each key names what the client then waits for."""
 
 
 async def close_while_it_is_entered(

@@ -1,4 +1,4 @@
-"""Test that a request is retried, within its limits, until the first event is given out."""
+"""Test retries: their number, their delay, and that none follows any output of the stream."""
 
 import contextlib
 import io

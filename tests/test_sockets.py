@@ -70,8 +70,8 @@ def test_a_server_without_tls_is_refused() -> None:
         answering.result()
 
 
-# Closing wakes a blocked reader. If it did not, `wait_until_closed` would fail, because the
-# reader would keep the connection open until a much later timeout.
+# Closing wakes a blocked reader. Otherwise the reader would keep the connection open until a much
+# later timeout, and `wait_until_closed` would fail.
 
 
 def beginning_was_read(stream: MessageStream) -> bool:

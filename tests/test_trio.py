@@ -48,7 +48,7 @@ def run_with_mock_clock(main: Callable[[], Awaitable[None]]) -> None:
 # Timeouts.
 
 
-def test_a_cancel_scope_of_the_caller_raises_its_own_exception(raw_server: StartServer) -> None:
+def test_a_timeout_of_the_caller_raises_its_own_exception(raw_server: StartServer) -> None:
     server = raw_server([BEGINNING, Do.WAIT])
 
     async def main() -> None:
@@ -190,14 +190,14 @@ def test_timeouts_apply_to_a_stream_of_the_caller(
 # Every exception is mapped.
 
 
-BY_TLS = trio.BrokenResourceError()
-BY_TLS.__cause__ = ssl.SSLEOFError(8, "ended early")
+TLS_FAILURE = trio.BrokenResourceError()
+TLS_FAILURE.__cause__ = ssl.SSLEOFError(8, "ended early")
 
 FOREIGN = [
     pytest.param(exc, message, id=message)
     for exc, message in [
         (trio.BrokenResourceError("broken"), "BrokenResourceError: broken"),
-        (BY_TLS, "SSLEOFError"),
+        (TLS_FAILURE, "SSLEOFError"),
         (trio.ClosedResourceError(), "ClosedResourceError"),
         (trio.TooSlowError(), "the operation timed out"),
         (ExceptionGroup("both", [OSError("one"), trio.BrokenResourceError()]), "ExceptionGroup"),

@@ -58,7 +58,7 @@ STREAM: Final = {"content-type": "text/event-stream"}
 LARGE: Final = "x" * 12_000_000
 """More bytes than all buffers of a connection can store."""
 HEAD_BYTES: Final = 102_400
-"""The maximum size of a head, as docs/clients.md states it."""
+"""The maximum size of a head. docs/clients.md states it."""
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
@@ -131,10 +131,13 @@ def event_of_sending() -> Iterator[threading.Event]:
 async def interrupt_while_sending(
     adapter: Adapter, server: SilentServer, action: Callable[[], Any]
 ) -> None:
-    """Interrupt an action while it sends to a server that does not read. It must raise that.
+    """Interrupt an action while it sends to a server that does not read.
 
-    A task can be cancelled at any time. Ctrl-C must not be pressed before the action sends. It may
-    interrupt the standard library just after that has made a socket, which is then never closed.
+    Check that the action raises the interruption.
+
+    A task can be cancelled at any time. Ctrl-C must not be pressed before the action sends. The
+    standard library may have made a socket then that is not yet stored anywhere. After an interrupt
+    it would never be closed.
     """
     if adapter.loop == "asyncio":
         task = asyncio.create_task(action())
@@ -165,7 +168,7 @@ async def interrupt_while_sending(
 
 @secure
 @driven
-async def test_a_peer_that_does_not_read_a_request_causes_a_timeout_and_the_connection_is_closed(
+async def test_a_peer_that_does_not_read_causes_a_timeout_and_the_connection_is_closed(
     adapter: Adapter, tls: TLS, secure: bool
 ) -> None:
     with silent_server(tls if secure else None) as server:
@@ -209,7 +212,7 @@ async def test_a_large_request_is_sent_whole_with_its_length(
 
 @contextmanager
 def refusing(until: threading.Event) -> Iterator[str]:
-    """Serve one request: refuse it after ten bytes, and close the connection after `until`."""
+    """Refuse one request after ten bytes of it. Close the connection when `until` is set."""
 
     def refuse(listener: socket.socket) -> None:
         with suppress(OSError):  # no client connects
@@ -233,14 +236,16 @@ def refusing(until: threading.Event) -> Iterator[str]:
 
 
 @driven
-async def test_a_refusal_before_the_end_of_the_request_is_read(
+async def test_a_refusal_that_arrives_while_the_request_is_sent_is_raised(
     adapter: Adapter,
 ) -> None:
     may_close = threading.Event()
     if adapter.libraries[0] != "aiohttp":  # aiohttp reads a response while it sends
         may_close.set()
     if adapter.loop == "asyncio" and may_close.is_set():
-        pytest.skip("anyio does not read while it sends; asyncio drops the response on a failure")
+        pytest.skip(
+            "anyio does not read while it sends, and asyncio drops the response if a write fails"
+        )
     with refusing(may_close) as url:
         async with adapter.client(url) as client:
             with pytest.raises(ContentTooLargeError):
@@ -419,7 +424,7 @@ async def test_a_whole_response_is_accepted_whatever_bytes_follow_it(
 
 
 def head_of(size: int) -> bytes:
-    """Write a head of `size` bytes. It begins a stream in chunked encoding."""
+    """Return the head of a stream in chunked encoding. It has `size` bytes."""
     headers = {**STREAM, "transfer-encoding": "chunked", "x-long": ""}
     return head(headers={**headers, "x-long": "x" * (size - len(head(headers=headers)))})
 
@@ -501,7 +506,7 @@ async def test_a_proxy_of_the_environment_is_used_except_for_hosts_in_no_proxy(
 
 
 @driven
-async def test_a_proxy_that_refuses_connect_is_a_connection_error_and_does_not_get_the_key(
+async def test_a_proxy_that_refuses_connect_is_an_error_and_does_not_get_the_key(
     adapter: Adapter, raw_server: StartServer, environment: pytest.MonkeyPatch
 ) -> None:
     if not adapter.pools:
@@ -518,7 +523,7 @@ async def test_a_proxy_that_refuses_connect_is_a_connection_error_and_does_not_g
 
 @contextmanager
 def tunnel() -> Iterator[str]:
-    """Run an HTTP proxy for one connection over TLS. Yield its URL."""
+    """Run an HTTP proxy that tunnels one connection. Yield its URL."""
 
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -585,7 +590,8 @@ async def test_credentials_of_netrc_are_not_sent(
     assert "authorization" not in server.requests[0].headers
 
 
-# No warning appears when the loop has ended and can no longer close a connection.
+# No connection is still open when the loop has ended. A loop that has ended cannot close it, and
+# Python would warn.
 
 
 @pytest.mark.parametrize("received", [HALF, b""], ids=["half", "head"])
