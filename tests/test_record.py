@@ -27,7 +27,7 @@ from servers import (
     TooSoonError,
     chunk,
     head,
-    nobody_listens,
+    refusing_url,
     response,
     wait_until,
     wait_until_it_waits,
@@ -177,7 +177,7 @@ def test_what_is_no_stream_is_said_and_not_recorded(
 
 
 def test_a_server_that_is_not_there_is_status_1(adapter: str) -> None:
-    with nobody_listens() as url:
+    with refusing_url() as url:
         result = record(url, "--adapter", adapter, "--max-retries", "0", "-m", "text", "Hello?")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"sansio-stream: {url}: ")
