@@ -58,7 +58,7 @@ def test_the_page_lists_what_the_kit_finds_in_the_official_sdk(read: Read) -> No
     assert_listed(
         [name_of(name) for name, _ in rows_of(SECTION)],
         read,
-        others_of_each=max(40, settings().max_examples),
+        examples_of_others=max(40, settings().max_examples),
         raises=anthropic.AnthropicError,
         completed=has_stop_reason,
         tool_inputs=calls_to_run,

@@ -52,9 +52,7 @@ from wire import (
 STREAM: Final = {"content-type": "text/event-stream", "Request-Id": "req_1"}
 
 
-def report_of_chunks(
-    *chunks: tuple[bytes, float | None], end: float | None = None, **how: Any
-) -> Report:
+def report_for(*chunks: tuple[bytes, float | None], end: float | None = None, **how: Any) -> Report:
     """Return the report of a stream with these chunks and times, after its end."""
     observer = Observer(200, STREAM, **how)
     for data, at in chunks:
@@ -82,9 +80,7 @@ def test_the_report_of_a_complete_stream_has_all_values() -> None:
         MESSAGE_STOP,
     ]
     times = [0.5, 0.5, 0.6, 1.0, 1.0, 1.5, 6.0, 6.0, 6.5, 6.5]
-    report = report_of_chunks(
-        *((frame(step), at) for step, at in zip(steps, times, strict=True)), end=7
-    )
+    report = report_for(*((frame(step), at) for step, at in zip(steps, times, strict=True)), end=7)
     assert report.verdict is Verdict.COMPLETE
     assert (report.ended, report.http_status, report.request_id) == ("eof", 200, "req_1")
     assert (report.message_id, report.model) == ("msg_1", "claude-test-1")
@@ -110,7 +106,7 @@ def test_a_report_has_the_offsets_of_the_first_violation_and_the_first_loss() ->
     steps = [message_start(), block_start(0), text(7, "lost"), text(0, "x"), text(7, "lost")]
     rest = [block_stop(0), message_delta(), MESSAGE_STOP]
     data = b"data: {}\n\n" + body(*steps, *rest)
-    report = report_of_chunks((data, None))
+    report = report_for((data, None))
     assert report.verdict is Verdict.DAMAGED
     assert report.first_violation_code == "missing_event_name"
     assert report.first_violation_offset == 0
@@ -122,14 +118,14 @@ def test_a_report_has_the_offsets_of_the_first_violation_and_the_first_loss() ->
 
 def test_a_tool_call_with_a_cut_input_counts_as_broken() -> None:
     data = body(message_start(), tool_start(0), json_piece(0, '{"a'))
-    assert report_of_chunks((data, None)).tool_calls_broken == 1
+    assert report_for((data, None)).tool_calls_broken == 1
     data += body(block_stop(0), message_delta("tool_use"), MESSAGE_STOP)
-    assert report_of_chunks((data, None)).tool_calls_broken == 1
+    assert report_for((data, None)).tool_calls_broken == 1
 
 
 def test_an_error_of_the_server_is_reported_on_one_line() -> None:
     sent = {"type": "error", "error": {"type": "overloaded_error", "message": "a\nb\u202e"}}
-    report = report_of_chunks((body(message_start(), sent), None))
+    report = report_for((body(message_start(), sent), None))
     assert (report.verdict, report.ended) == (Verdict.ERRORED, "eof")
     assert (report.error_type, report.error_message) == ("overloaded_error", r"a\nb\u202e")
 
@@ -166,7 +162,7 @@ def test_the_column_ended_distinguishes_the_three_kinds_of_ends() -> None:
 def test_the_time_of_a_last_frame_without_its_blank_line_is_that_of_the_end() -> None:
     data = body(message_start(), block_start(0), text(0, "a"))
     last = frame(text(0, "b"))
-    report = report_of_chunks((data, 1.0), (last[:-2], 2.0), end=3.5)
+    report = report_for((data, 1.0), (last[:-2], 2.0), end=3.5)
     assert (report.last_content, report.gap_max, report.events) == (3.5, 2.5, 4)
     assert report.chunks == 2
 
@@ -186,7 +182,7 @@ def test_an_exception_whose_str_raises_is_reported_by_its_class() -> None:
 def test_at_most_a_hundred_stalls_are_listed_and_all_are_counted() -> None:
     chunks = [(body(message_start(), block_start(0)), 0.0)]
     chunks += [(frame(text(0, "x")), 3.0 * at) for at in range(150)]
-    report = report_of_chunks(*chunks)
+    report = report_for(*chunks)
     assert (report.stall_count, len(report.stalls)) == (149, 100)
     assert report.stalls[99].at == 300.0
 
@@ -309,7 +305,7 @@ def test_calls_after_the_end_change_nothing() -> None:
 def test_a_rate_that_is_too_large_for_a_float_is_left_out() -> None:
     huge = {**message_delta(), "usage": {"output_tokens": 10**400}}
     steps = [*HELLO[:4], *HELLO[3:-2], huge, MESSAGE_STOP]
-    report = report_of_chunks(*((frame(step), float(at)) for at, step in enumerate(steps)))
+    report = report_for(*((frame(step), float(at)) for at, step in enumerate(steps)))
     assert report.usage["output_tokens"] == 10**400
     assert report.output_tokens_per_second is None
 
@@ -432,7 +428,7 @@ def test_a_plain_body_has_a_report_without_times() -> None:
 
 def test_a_row_is_json_with_a_member_for_each_column() -> None:
     steps = [message_start(), block_start(0), text(0, "a"), text(0, "b"), delta(0, "new_delta")]
-    report = report_of_chunks(*((frame(step), 3.0 * at) for at, step in enumerate(steps)))
+    report = report_for(*((frame(step), 3.0 * at) for at, step in enumerate(steps)))
     row = report.to_dict()
     assert list(row) == [each.name for each in REPORT_COLUMNS]
     assert json.loads(json.dumps(row, allow_nan=False)) == row
@@ -455,7 +451,7 @@ def test_a_row_is_json_with_a_member_for_each_column() -> None:
 
 
 def test_a_report_is_immutable_hashable_and_can_be_pickled() -> None:
-    report = report_of_chunks((body(*HELLO), 1.0))
+    report = report_for((body(*HELLO), 1.0))
     copied = pickle.loads(pickle.dumps(report))
     assert copied == report
     assert hash(copied) == hash(report)
@@ -466,5 +462,5 @@ def test_a_report_is_immutable_hashable_and_can_be_pickled() -> None:
 def test_a_clock_that_goes_back_gives_no_negative_gap() -> None:
     steps = body(message_start(), block_start(0))
     chunks = [(steps, 1.0), (frame(text(0, "a")), 5.0), (frame(text(0, "b")), 4.0)]
-    report = report_of_chunks(*chunks)
+    report = report_for(*chunks)
     assert (report.gap_max, report.stall_count) == (0.0, 0)
