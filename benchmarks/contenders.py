@@ -64,7 +64,7 @@ def pipeline(chunks: Chunks, *, fast_path: bool = True) -> StreamMachine:
 
 
 def pipeline_with_snapshots(chunks: Chunks) -> StreamMachine:
-    """Do the same, and also read the snapshot after each event."""
+    """Do the same as `pipeline`, and also read the snapshot after each event."""
     machine = StreamMachine()
     for chunk in chunks:
         for _event in machine.receive_data(chunk):
@@ -76,7 +76,7 @@ def pipeline_with_snapshots(chunks: Chunks) -> StreamMachine:
 
 
 def pipeline_with_partial_inputs(chunks: Chunks) -> StreamMachine:
-    """Do the same, and also read the partial input of the tool after each event."""
+    """Do the same as `pipeline`, and also read the partial tool input after each event."""
     machine = StreamMachine()
     for chunk in chunks:
         for _event in machine.receive_data(chunk):
@@ -120,7 +120,7 @@ READING: Final = Contender("sansio-stream, read", pipeline_with_partial_inputs, 
 
 
 def floor(payloads: Sequence[str]) -> int:
-    """Do what every reader of JSON payloads must do: no framing, no events, no message."""
+    """Parse each payload, as every reader must. Do no framing, make no events and no message."""
     for payload in payloads:
         json.loads(payload)
     return len(payloads)
@@ -143,8 +143,8 @@ def by_floor(
     return {name: ratio(samples, name, "floor") for name in works}
 
 
-# The peers. Some of them only cut the stream into events. Their readers also call `json.loads` for
-# each event, because a user of them must do this.
+# The peers. Some of them only cut the stream into events. Here they are followed by `json.loads`
+# for each event, because their users must call it.
 
 
 def decoding(decode: Callable[[Chunks], Iterable[Any]]) -> Callable[[Chunks], int]:

@@ -117,12 +117,12 @@ def mixed(events: int, style: Style = api_style, seed: int = SEED) -> Fixture:
 
 
 def mixed_backwards(events: int) -> Fixture:
-    """The same with reversed keys, so that no fast path that expects the API's order applies."""
+    """Like `mixed` with reversed keys, so that no fast path for the API's order applies."""
     return mixed(events, backwards_style)
 
 
 def mixed_by_dumps(events: int) -> Fixture:
-    """The same as many proxies send it, with spaces after colons and commas and with escapes."""
+    """Like `mixed`, as many proxies write it: spaces after colons and commas, and escapes."""
     return mixed(events, dumps_style)
 
 
@@ -132,12 +132,12 @@ def text_only(events: int) -> Fixture:
 
 
 def plain_text(events: int) -> Fixture:
-    """The same in ASCII without escapes: the fastest case for a JSON reader."""
+    """Like `text_only`, in ASCII without escapes: the fastest case for a JSON reader."""
     return _text(events, PLAIN)
 
 
 def delicate_text(events: int) -> Fixture:
-    """The same where every word has an escape or a non-ASCII character."""
+    """Like `text_only`, where every word has an escape or a non-ASCII character."""
     return _text(events, DELICATE)
 
 

@@ -93,7 +93,7 @@ def _beside_official(make: Callable[[], Fixture], one: str, other: str) -> Measu
     return measure
 
 
-def _by_not_looking(rounds: int) -> Figure:
+def _by_not_reading(rounds: int) -> Figure:
     fixture = text_only(10_000)
     works = {each.name: each.on(fixture, None) for each in (LOOKING, OURS)}
     return ratio(interleave(works, rounds), LOOKING.name, OURS.name)
@@ -220,7 +220,7 @@ def _tool_input() -> Iterator[Goal]:
 
 def _snapshot() -> Iterator[Goal]:
     yield Goal(
-        "`snapshot` read after each of 10,000 text deltas ÷ not reading", 2.5, _by_not_looking
+        "`snapshot` read after each of 10,000 text deltas ÷ not reading", 2.5, _by_not_reading
     )
 
 

@@ -54,7 +54,10 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
 
 
 def run(again: str) -> None:
-    """Run each case once and the case named `again` AGAIN more times. This process is counted."""
+    """Run each case once. Run the case `again` more often, by `AGAIN` times.
+
+    valgrind counts the instructions of this process.
+    """
     everything = cases()
     gc.collect()
     gc.freeze()  # a collection then depends on the objects of a case, not on the imported modules
@@ -64,7 +67,12 @@ def run(again: str) -> None:
 
 
 def start(again: str, *, before: tuple[str, ...] = ()) -> str:
-    """Run `run` in a new process, started by the command `before` if given. Return its stderr."""
+    """Call `run` in a new process and return its stderr.
+
+    Args:
+        again: the argument of `run`.
+        before: the command that starts the process, such as valgrind with its options.
+    """
     done = subprocess.run(
         [*before, sys.executable, __file__, "--run", again],
         # No other variables: the size of the environment moves data in memory, which changes a
@@ -82,7 +90,7 @@ def start(again: str, *, before: tuple[str, ...] = ()) -> str:
 
 
 def instructions(again: str) -> int:
-    """Count the instructions of such a process."""
+    """Count the instructions of a process that calls `run`."""
     output = start(again, before=CALLGRIND)
     found = re.search(r"Collected : (\d+)", output)
     assert found is not None, output
@@ -116,7 +124,7 @@ def keep(figures: dict[str, int]) -> None:
 
 
 def compare(figures: dict[str, int], before: dict[str, int], tolerance: float) -> bool:
-    """Print the counts. Return whether one is too high, False for another build of Python."""
+    """Print the counts. Return whether one is too high. On another build of Python, none is."""
     is_same_build = abs(figures["floor"] / before.get("floor", 1) - 1) < SAME_BUILD
     worse = False
     for name, count in figures.items():

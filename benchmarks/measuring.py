@@ -1,8 +1,8 @@
-"""Measures the cost of works: CPU time, memory, the time of an import. Does not import streams.
+"""Measures the cost of functions, as objects of the class `Work`: CPU time, memory, import time.
 
-Works that are compared run interleaved in one process. A round runs each work once. A ratio is the
-median of the ratios of the rounds. If the machine is slow for a minute, both sides of a ratio are
-slow.
+The module does not depend on streams. Works that are compared run interleaved in one process. A
+round runs each work once. A ratio is the median of the ratios of the rounds. If the machine is slow
+for a minute, both sides of a ratio are slow.
 """
 
 import gc
@@ -39,7 +39,7 @@ The warm-up counts only if a work has no other round.
 
 @attrs.frozen
 class Work:
-    """Something to measure.
+    """A function to measure, with a check of its result.
 
     Attributes:
         run: the measured function.

@@ -44,7 +44,10 @@ path,polyline{fill:none;stroke-width:1.5}.s0{stroke-width:3}.t{font-size:15px;fo
 
 
 def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """Return a function that maps the range `low` to `high` to `start` to `end`, by logarithm."""
+    """Return a function that maps the range from `low` to `high` to that from `start` to `end`.
+
+    The mapping is logarithmic.
+    """
     span = math.log(high / low)
     return lambda value: start + math.log(value / low) / span * (end - start)
 

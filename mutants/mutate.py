@@ -99,8 +99,8 @@ EVERYWHERE: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 IN_TABLES: Final = (*EVERYWHERE, (cst.Tuple | cst.Dict, change_cell))
 IN_PATTERNS: Final = ((cst.SimpleString | cst.FormattedStringText, remove_character),)
 
-# Nodes that are not changed. No behaviour depends on the first ones. A change of the second ones,
-# such as None as the argument of `len`, would fail in every test.
+# Nodes that are not changed. No behaviour depends on `_STATIC`. A change of `_TRIVIAL`, such as
+# None as the argument of `len`, would make every test fail.
 _STATIC: Final = (
     m.Annotation()
     | m.Decorator()

@@ -182,7 +182,7 @@ class Ending:
         return SSE.of(self.frame)
 
     @property
-    def is_at_once(self) -> bool:
+    def failed_at_same_frame(self) -> bool:
         """Whether both sides failed at the same frame."""
         return self.ours.failed_at is not None and self.ours.failed_at == self.theirs.failed_at
 
@@ -221,7 +221,7 @@ def error_text(end: Ending) -> bool:
 def _is_error_event(end: Ending) -> bool:
     return (
         end.ours.verdict is Verdict.ERRORED
-        and end.is_at_once
+        and end.failed_at_same_frame
         and type(end.theirs.error) is anthropic.APIStatusError
         and end.theirs.error.status_code == 200
     )
@@ -240,7 +240,7 @@ def undecodable_payload(end: Ending) -> bool:
     """A known event whose data is not a JSON object."""
     return (
         end.ours.verdict is Verdict.BROKEN
-        and end.is_at_once
+        and end.failed_at_same_frame
         and getattr(end.ours.error, "code", "") == ViolationCode.UNDECODABLE_PAYLOAD
         and end.error in {"JSONDecodeError", "ValueError", "TypeError", "AttributeError"}
     )
@@ -249,7 +249,7 @@ def undecodable_payload(end: Ending) -> bool:
 def deep_payload(end: Ending) -> bool:
     """An event with so many nested arrays that Python's parser fails."""
     is_limit = getattr(end.ours.error, "code", "") == "depth"
-    return is_limit and end.is_at_once and end.error == "RecursionError"
+    return is_limit and end.failed_at_same_frame and end.error == "RecursionError"
 
 
 def unknown_payload(end: Ending) -> bool:
@@ -282,7 +282,7 @@ def is_utf8(data: bytes) -> bool:
 
 def spliced_message(end: Ending) -> bool:
     """A second message inside the first."""
-    return getattr(end.ours.error, "code", "") == "spliced_message" and not end.is_at_once
+    return getattr(end.ours.error, "code", "") == "spliced_message" and not end.failed_at_same_frame
 
 
 def broken_input(end: Ending) -> bool:

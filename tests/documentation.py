@@ -76,7 +76,10 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a console block. A backslash at its end continues a line."""
+    """Yield the commands of a console block.
+
+    A command with a backslash at the end of its line continues on the next line.
+    """
     code = block.code.replace("\\\n", "")
     for piece in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
         line, *shown = piece.splitlines()

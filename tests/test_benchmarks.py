@@ -91,7 +91,7 @@ def test_the_joined_chunks_are_the_body(name: str) -> None:
         assert all(len(chunk) == size for chunk in chunks[:-1])
 
 
-def test_a_message_that_differs_from_the_fixture_is_wrong() -> None:
+def test_a_message_that_differs_from_the_fixture_is_detected() -> None:
     fixture = fixtures.short_answer()
     machine = contenders.pipeline(fixture.frames)
     assert contenders.has_folded(machine, fixture)
@@ -223,7 +223,7 @@ def test_a_work_with_a_wrong_result_is_not_measured() -> None:
         interleave({"work": Work(lambda: 1, lambda result: result == 2)}, 1)
 
 
-def test_memory_is_that_of_the_result() -> None:
+def test_bytes_for_returns_the_memory_of_the_result() -> None:
     assert bytes_for(lambda: bytes(100_000)) == pytest.approx(100_000, abs=2_000)
     assert abs(bytes_for(lambda: bytes(100_000)[:0])) < 2_000
 

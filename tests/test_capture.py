@@ -30,7 +30,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 HEADER_LINE = b'{"sansio_stream_capture": 1}\n'
 
 times = st.floats(min_value=0, max_value=1e9)
-texts = st.text(st.characters())  # lone surrogates too
+texts = st.text(st.characters())  # also with lone surrogates
 headers = st.builds(
     CaptureHeader,
     status=st.none() | st.integers(100, 599),
@@ -44,7 +44,7 @@ ends = st.none() | st.tuples(times, st.none() | texts)
 
 
 def joined_surrogates(text: str) -> str:
-    """Join surrogates to characters, because JSON cannot distinguish a pair from its character."""
+    """Join surrogate pairs to characters, because JSON cannot distinguish the two."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
@@ -157,7 +157,9 @@ def test_a_chunk_and_a_file_must_be_bytes(data: Any) -> None:
         writer.chunk(data, 0)
     with pytest.raises(TypeError):
         parse_capture(data)
-    assert writer.chunk(b"", 0).startswith(b'{"sansio_stream_capture"')  # the header is not lost
+    assert writer.chunk(b"", 0).startswith(
+        b'{"sansio_stream_capture"'
+    )  # the failed call has not consumed the header
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -543,7 +545,7 @@ def test_a_payload_that_is_not_json_is_damage() -> None:
 # The examples
 
 
-def examples_as_made() -> dict[str, bytes]:
+def generated_examples() -> dict[str, bytes]:
     made: dict[str, bytes] = runpy.run_path(str(EXAMPLES / "make_examples.py"))["captures"]()
     return made
 
@@ -566,7 +568,7 @@ def example_capture(name: str) -> Capture:
 
 
 def test_the_example_files_are_the_output_of_the_script() -> None:
-    made = examples_as_made()
+    made = generated_examples()
     assert {path.name: path.read_bytes() for path in EXAMPLES.glob("*.capture.jsonl")} == made
 
 

@@ -78,7 +78,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def replay(*args: str, data: bytes | None = None) -> Result:
-    """Run the command in this process. `data` is its standard input, which the file `-` reads."""
+    """Run `replay` in this process. `data` is its standard input, for the argument `-`."""
     runner = CliRunner(env=ENVIRONMENT)
     return runner.invoke(_command.command, ["replay", *args], input=data, catch_exceptions=False)
 
@@ -1039,7 +1039,7 @@ def test_lines_without_a_frame_are_traced_at_their_offset() -> None:
     assert carets(strict) == ["x-late: 1"]
 
 
-def test_a_violation_of_lines_before_a_frame_quotes_those_lines() -> None:
+def test_the_trace_quotes_the_lines_before_a_frame_that_have_a_violation() -> None:
     lines = trace(b"x-early: 1\n\n" + body(*HELLO))
     assert carets(lines) == ["x-early: 1"]
 
@@ -1371,7 +1371,7 @@ def test_a_missing_dependency_is_named_with_the_command_to_install_it(
     )
 
 
-def test_a_missing_module_of_the_package_is_not_reported_as_a_missing_dependency(
+def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delitem(sys.modules, "sansio_stream_adapters.cli._command")

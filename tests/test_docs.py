@@ -106,7 +106,7 @@ def test_the_page_of_states_has_every_code_about_order_and_indexes() -> None:
 
 @pytest.fixture(scope="module")
 def make_limits() -> Any:
-    """The script, if the libraries are installed whose adapters it imports."""
+    """The script. Tests are skipped if a library is missing that one of its imports needs."""
     for library in ("aiohttp", "click", "h11", "rich", "uvicorn"):
         pytest.importorskip(library, reason=f"a module with a limit needs {library}")
     return importlib.import_module("make_limits")

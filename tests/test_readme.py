@@ -59,9 +59,9 @@ def test_every_console_block_prints_the_shown_lines(block: Block, working_direct
     for command in commands(block):
         program, *_ = command.line.split()
         assert program in PROGRAMS, f"mark the block as not run, or add `{program}` to PROGRAMS"
-        assert status == 0 or command.line == "echo $?", f"the page hides the exit code {status}"
+        assert status == 0 or command.line == "echo $?", f"the page must show {status} by `echo $?`"
         status = PROGRAMS[program](command, status)
-    assert status == 0, f"the page hides the exit code {status}"
+    assert status == 0, f"the page must show {status} by `echo $?`"
 
 
 def _run(command: Command, previous: int) -> int:

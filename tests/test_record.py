@@ -448,7 +448,7 @@ def test_if_the_file_cannot_be_created_the_exit_status_is_2(server: RawServer) -
 
 
 @pytest.mark.parametrize("free", [0, 200])
-def test_a_full_disk_ends_the_readable_recording_but_not_the_answer(
+def test_after_a_full_disk_the_answer_goes_on_and_the_recording_is_readable(
     server: RawServer, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
     free_bytes = [free]
@@ -500,7 +500,7 @@ def test_the_default_adapter_is_the_first_that_is_installed(
     assert "httpx is not installed: pip install 'sansio-stream[httpx]'" in result.stderr
 
 
-def test_a_missing_module_of_the_package_is_not_reported_as_a_missing_dependency(
+def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "sansio_stream_adapters.sockets", None)

@@ -143,7 +143,7 @@ def test_bytes_and_chunks_after_a_protocol_error_are_counted() -> None:
     assert "500 bytes" in str(report.error_message)
 
 
-def test_the_column_ended_distinguishes_the_three_kinds_of_ends() -> None:
+def test_the_column_ended_distinguishes_end_of_body_lost_connection_and_reader() -> None:
     for ended, error in (("eof", None), ("error", "ConnectionResetError"), ("reader", None)):
         observer = Observer()
         observer.chunk(body(*HELLO[:4]), at=1.0)
@@ -237,7 +237,7 @@ def test_an_observer_does_not_keep_the_exception() -> None:
         ),
     ],
 )
-def test_a_response_that_is_not_a_stream_has_the_error_of_its_body(
+def test_the_report_of_a_response_that_is_not_a_stream_has_the_error_of_the_body(
     status: int, headers: dict[str, str], sent: bytes, verdict: Verdict, kind: str
 ) -> None:
     observer = Observer(status, headers)

@@ -289,7 +289,7 @@ def test_betas_are_sent_as_one_list_with_commas(betas: Any) -> None:
     assert build_request({}, betas=betas).headers["anthropic-beta"] == "a-1,b-2"
 
 
-def test_given_headers_replace_the_defaults_and_none_removes_them() -> None:
+def test_a_given_header_replaces_a_default_and_none_removes_it() -> None:
     headers = {"X-Api-Key": None, "CONTENT-TYPE": "application/vnd", "X-Mine": "1", "x-mine": "2"}
     made = build_request({}, api_key=KEY, betas=["a"], headers=headers).headers
     assert made == {
@@ -316,7 +316,7 @@ def test_a_header_name_that_is_invalid_in_http_is_refused(name: str) -> None:
             build_request({}, headers={name: "x"})
 
 
-def test_a_name_that_is_ascii_only_in_lower_case_is_refused() -> None:
+def test_a_header_name_that_becomes_ascii_in_lower_case_is_refused() -> None:
     assert "\N{KELVIN SIGN}".lower() == "k"
     with pytest.raises(ValueError, match="valid header name"):
         build_request({}, headers={"\N{KELVIN SIGN}": "x"})
@@ -712,7 +712,7 @@ def test_a_success_that_cannot_be_a_stream_is_an_error_with_its_first_bytes(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"type":"message","error":null}', b"\xff"])
-def test_a_json_response_without_an_error_raises_not_an_event_stream(body: bytes) -> None:
+def test_a_json_response_without_an_error_is_reported_as_not_an_event_stream(body: bytes) -> None:
     error = check_response(200, JSON_HEAD, body)
     assert isinstance(error, NotAnEventStreamError)
     assert error.raw == body.decode("utf-8", "replace")
@@ -750,7 +750,7 @@ def test_an_error_in_a_success_has_the_equivalent_status(
 
 
 @pytest.mark.parametrize("status", [100, 300, 304, 400, 404, 429, 500, 529, 599, 999])
-def test_a_failure_needs_its_body(status: int) -> None:
+def test_the_error_of_a_failed_request_needs_the_body(status: int) -> None:
     needed = check_response(status, {"content-type": "text/event-stream"})
     assert needed is BODY_NEEDED
     assert isinstance(needed, BodyNeeded)
@@ -821,7 +821,7 @@ def test_an_error_response_that_is_an_event_stream_has_the_error_of_its_event() 
         pytest.param(b"", id="empty"),
     ],
 )
-def test_an_error_response_with_a_stream_without_an_error_event_has_the_error_of_its_status(
+def test_an_error_response_whose_stream_has_no_error_event_has_the_error_of_its_status(
     body: bytes,
 ) -> None:
     error = check_response(500, {"content-type": "text/event-stream"}, body)
@@ -1050,7 +1050,9 @@ def test_the_difference_of_two_dates_agrees_with_the_calendar(date: datetime, se
 
 
 @given(DATES, DATES)
-def test_dates_that_are_far_apart_mean_no_retry(date: datetime, later: datetime) -> None:
+def test_the_delay_between_any_two_dates_is_used_if_it_is_at_most_a_minute(
+    date: datetime, later: datetime
+) -> None:
     seconds = (later - date).total_seconds()
     headers = {
         "date": format_datetime(date, usegmt=True),
@@ -1070,7 +1072,7 @@ def test_the_delay_of_a_response_is_that_of_its_headers() -> None:
     assert retry_delay(0, bad, 0.9) is None
 
 
-def test_a_redirect_is_named_without_its_query() -> None:
+def test_the_error_of_a_redirect_has_its_location_without_the_query() -> None:
     failure = check_response(307, {"location": "https://other.example/v1?key=SECRET"})
     assert isinstance(failure, APIError)
     assert "https://other.example/v1, which was not followed" in str(failure)
@@ -1097,8 +1099,8 @@ def test_the_cost_of_a_base_url_with_many_slashes_is_linear() -> None:
         assert url == f"https://h/{path}x/v1/messages"
         return time.process_time() - since
 
-    # A regular expression tried again at each slash, which cost about a thousand times as much as
-    # letters.
+    # An earlier regular expression started again at each slash. Slashes then cost about a thousand
+    # times as much as letters.
     assert cost(20_000 * "/") < 100 * max(cost(20_000 * "a"), 1e-4)
 
 

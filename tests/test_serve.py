@@ -167,10 +167,10 @@ def recording(name: str, requested: str | None = None, answered: str | None = No
     request = None if requested is None else {"model": requested}
     data = b"" if answered is None else body(message_start(model=answered))
     writer = CaptureWriter(CaptureHeader(status=200, request=request))
-    return recorded_in(name, writer.chunk(data, 0) + writer.end(1))
+    return recording_of(name, writer.chunk(data, 0) + writer.end(1))
 
 
-def recorded_in(name: str, data: bytes) -> Recording:
+def recording_of(name: str, data: bytes) -> Recording:
     class File:
         """A path that does not need a file."""
 
@@ -227,20 +227,20 @@ def test_the_files_of_a_model_are_served_in_turn() -> None:
 
 
 def test_a_body_that_breaks_the_protocol_is_served_unchanged() -> None:
-    broken = recorded_in("broken.sse", b"event: message_start\ndata: {\n\n")
+    broken = recording_of("broken.sse", b"event: message_start\ndata: {\n\n")
     with logging_app(broken) as (app, _):
         assert app.answer(request_for()).body == b"event: message_start\ndata: {\n\n"
 
 
 def test_a_cut_recording_is_served_as_a_broken_connection() -> None:
     writer = CaptureWriter(CaptureHeader(status=200))
-    with logging_app(recorded_in("cut", writer.chunk(b"data", 0))) as (app, _):
+    with logging_app(recording_of("cut", writer.chunk(b"data", 0))) as (app, _):
         assert app.answer(request_for()).end is End.CLOSED
 
 
 def test_the_status_and_the_headers_are_those_of_the_capture() -> None:
     writer = CaptureWriter(CaptureHeader(status=529, headers={"Content-Type": "a/b"}))
-    with logging_app(recorded_in("529", writer.end(1))) as (app, _):
+    with logging_app(recording_of("529", writer.end(1))) as (app, _):
         answer = app.answer(request_for())
     assert answer.status == 529
     assert answer.headers["content-type"] == "a/b"
@@ -425,7 +425,7 @@ def is_html(fetched: Fetched) -> bool:
     return b"<h1>" in fetched.body and fetched.headers["content-type"].startswith("text/html")
 
 
-def before_pings(fetched: Fetched) -> Fetched:
+def without_pings(fetched: Fetched) -> Fetched:
     stream = fetched.body
     while stream.endswith(PING):
         stream = stream.removesuffix(PING)
@@ -451,9 +451,9 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Fetched], bool]]]] = 
     "reset": (200, "reset", is_half),
     "truncated": (200, "closed", is_whole),
     "stall": (200, "open", is_half),
-    "ping-stall": (200, "open", lambda fetched: is_half(before_pings(fetched))),
+    "ping-stall": (200, "open", lambda fetched: is_half(without_pings(fetched))),
     "stays-open": (200, "open", is_whole),
-    "stays-open-pings": (200, "open", lambda fetched: is_whole(before_pings(fetched))),
+    "stays-open-pings": (200, "open", lambda fetched: is_whole(without_pings(fetched))),
     "no-head": (None, "closed", is_empty),
     "slow-head": (None, "open", is_empty),
     "drip": (200, "whole", lambda fetched: fetched.pieces == in_bytes(TEXT)),
@@ -581,7 +581,7 @@ ADDING: Final = {"gzip", "html-200", "json-200"}
 @pytest.mark.parametrize("fault", CONNECTION_FAULTS)
 @pytest.mark.parametrize("data", [b"", b"rubbish", body(MESSAGE_STOP), body(*HELLO)])
 def test_a_fault_of_the_connection_works_for_any_body(fault: str, data: bytes) -> None:
-    with logging_app(recorded_in("1.sse", data)) as (app, _):
+    with logging_app(recording_of("1.sse", data)) as (app, _):
         answer = app.answer(request_for(headers={"x-fault": fault}))
     assert answer.status in {EXPECTED[fault][0], 200, None}
     assert answer.status != 200 or fault in ADDING or data.startswith(answer.body)
@@ -598,7 +598,7 @@ def test_a_fault_of_the_connection_works_for_any_body(fault: str, data: bytes) -
 def test_if_a_fault_cannot_be_applied_to_a_recording_the_request_is_refused(
     data: bytes, message: str
 ) -> None:
-    with logging_app(recorded_in("1.sse", data)) as (app, log):
+    with logging_app(recording_of("1.sse", data)) as (app, log):
         answer = app.answer(request_for(headers={"x-fault": "broken-tool-input"}))
     assert answer.status == 400
     assert json.loads(answer.body)["error"] == {"type": "invalid_request_error", "message": message}
@@ -609,7 +609,7 @@ def test_half_a_stream_keeps_its_times() -> None:
     writer = CaptureWriter(CaptureHeader(status=200))
     data = body(*HELLO)
     lines = [writer.chunk(data[at : at + 50], at) for at in range(0, len(data), 50)]
-    with logging_app(recorded_in("1", b"".join([*lines, writer.end(10**6)]))) as (app, _):
+    with logging_app(recording_of("1", b"".join([*lines, writer.end(10**6)]))) as (app, _):
         answer = app.answer(request_for(headers={"x-fault": "cut-in-frame"}))
     for number, piece in enumerate(answer.chunks):
         assert piece.at == number * 50

@@ -186,7 +186,7 @@ def test_the_time_limit_of_a_head_does_not_end_an_answer(
     assert fetched.ended == "open"
 
 
-def test_a_connection_beyond_the_maximum_is_closed(
+def test_a_connection_beyond_the_maximum_is_closed_until_another_one_ends(
     connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_uvicorn, "MOST_CONNECTIONS", 2)

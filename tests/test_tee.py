@@ -37,7 +37,7 @@ class Source:
 
 
 class AsyncSource:
-    """The same as an asynchronous iterator."""
+    """An asynchronous `Source`."""
 
     def __init__(self, chunks: list[bytes], exc: BaseException | None = None) -> None:
         self.chunks = iter(chunks)
@@ -97,7 +97,7 @@ def test_an_exception_of_the_source_is_passed_on_and_reported(kind: Sources) -> 
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt(), asyncio.CancelledError(), SystemExit()])
-def test_an_interruption_is_reported_as_the_end_of_the_reader(exc: BaseException) -> None:
+def test_an_interruption_is_reported_as_closed_by_the_reader(exc: BaseException) -> None:
     source, observer = Source(CHUNKS[:4], exc), Observer()
     with pytest.raises(type(exc)):
         read(source, observer)
@@ -105,7 +105,7 @@ def test_an_interruption_is_reported_as_the_end_of_the_reader(exc: BaseException
     assert observer.report.verdict is Verdict.PENDING
 
 
-def test_a_cancellation_is_reported_as_the_end_of_the_reader() -> None:
+def test_a_cancellation_is_reported_as_closed_by_the_reader() -> None:
     class Silent(AsyncSource):
         async def __anext__(self) -> bytes:
             for chunk in self.chunks:
@@ -127,7 +127,7 @@ def test_a_cancellation_is_reported_as_the_end_of_the_reader() -> None:
     assert (observer.report.ended, source.closed) == ("reader", 1)
 
 
-def test_the_end_of_the_with_block_closes_the_source_and_is_reported() -> None:
+def test_the_end_of_the_with_block_closes_the_source() -> None:
     source, observer = Source(CHUNKS), Observer()
     with tee(source, observer) as chunks:
         assert next(chunks) == CHUNKS[0]
@@ -136,7 +136,7 @@ def test_the_end_of_the_with_block_closes_the_source_and_is_reported() -> None:
     assert source.closed == 1
 
 
-def test_the_end_of_the_async_with_block_closes_the_source_and_is_reported() -> None:
+def test_the_end_of_the_async_with_block_closes_the_source() -> None:
     async def main() -> None:
         async with tee(source, observer) as chunks:
             assert await anext(chunks) == CHUNKS[0]
@@ -156,7 +156,7 @@ def test_closing_after_the_end_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("tee_of", "kind"), [(Tee, Source), (AsyncTee, AsyncSource)])
-def test_the_deletion_of_a_tee_is_reported_as_the_end_of_the_reader(tee_of: Any, kind: Any) -> None:
+def test_the_deletion_of_a_tee_is_reported_as_closed_by_the_reader(tee_of: Any, kind: Any) -> None:
     observer = Observer()
     chunks = tee_of(kind(CHUNKS), observer)
     del chunks

@@ -257,7 +257,7 @@ def test_a_fault_has_the_documented_effects(name: str) -> None:
         machine, codes = machine_after(stream)
         assert stream.verdict in (None, machine.verdict)
         assert stream.codes <= codes <= stream.codes | stream.may
-        # The codes of one stream are among those that the fault allows.
+        # The codes that one stream must have are among those of its fault.
         assert stream.codes <= stream.fault.codes | stream.fault.may
         message = machine.snapshot
         for block in message.content if message else ():

@@ -62,7 +62,7 @@ def test_every_strategy_has_a_row() -> None:
     assert set(listed) <= set(testing.__all__)
 
 
-# Readers of other libraries.
+# Readers outside this library.
 
 
 def faults_found(consume: Any, names: Sequence[str], **options: Any) -> list[str]:
@@ -82,8 +82,9 @@ def assert_listed(
     Args:
         listed: the names of the faults.
         consume: the reader.
-        examples_of_others: the number of streams for each other fault. It must be large enough to
-            find errors with legal streams, because then faults are tried in the plain style.
+        examples_of_others: the number of streams for each other fault. It must be so large that a
+            failure on a legal stream is found, if there is one. Faults are then tried in the plain
+            style.
         options: other arguments of `check_faults`.
     """
     assert faults_found(consume, listed, examples=400, **options) == listed

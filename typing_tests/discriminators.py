@@ -76,7 +76,7 @@ def deltas(event: MessageStreamEvent) -> None:
             assert_type(event.delta, UnknownDelta)
 
 
-def at_once(event: MessageStreamEvent) -> None:
+def in_one_condition(event: MessageStreamEvent) -> None:
     if event.type == "content_block_delta" and event.delta.type == "text_delta":
         assert_type(event.delta.text, str)
 

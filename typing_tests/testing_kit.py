@@ -56,5 +56,5 @@ check_chunking(read, "text")  # type: ignore[arg-type]  # pyright: ignore[report
 assert_type(next(ByteSource([b"", OSError(), lambda: None])), bytes)
 
 
-async def look(source: AsyncByteSource) -> None:
+async def read_next(source: AsyncByteSource) -> None:
     assert_type(await anext(source), bytes)
