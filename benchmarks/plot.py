@@ -23,7 +23,7 @@ RIGHT: Final = 610
 TOP: Final = 60
 BOTTOM: Final = 400
 
-# Of each line: the colour on white, the colour on black, the dash, the marker. The colours follow
+# For each line: the colour on white, the colour on black, the dash, the marker. The colours follow
 # the palette of Okabe and Ito.
 STYLES: Final = (
     ("#0072b2", "#56b4e9", "", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0"),

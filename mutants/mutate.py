@@ -71,7 +71,8 @@ def change_cell(table: cst.Tuple | cst.Dict) -> Iterator[cst.CSTNode]:
 def remove_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Iterator[cst.CSTNode]:
     """Remove each character of a pattern in turn, except brackets, which need their other half.
 
-    An escape counts as one character, and so does a repetition count such as `{2,3}`.
+    An escape counts as one character, and so does a repetition count, which is `{{2,3}}` in an
+    f-string.
     """
     text = pattern.value
     first, last = 0, len(text)

@@ -106,10 +106,10 @@ class Comparison:
         return numbers
 
     def _compare_endings(self, end: Ending) -> None:
-        whole = {Verdict.COMPLETE, Verdict.UNTERMINATED}
+        accepted = {Verdict.COMPLETE, Verdict.UNTERMINATED}
         if not end.is_damaged:
-            whole.add(Verdict.DAMAGED)
-        if end.ours.verdict in whole and not end.error:
+            accepted.add(Verdict.DAMAGED)
+        if end.ours.verdict in accepted and not end.error:
             return
         for difference in ENDINGS:
             if difference(end):

@@ -438,7 +438,7 @@ def ends_in_an_error(fetched: Fetched) -> bool:
     return bool(found) and b"overloaded_error" in error and stream == HALF
 
 
-# Of each fault: the status, the end, and a check of the response.
+# For each fault: the status, the end, and a check of the response.
 EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Fetched], bool]]]] = {
     "cut": (200, "closed", is_half),
     "cut-in-frame": (
