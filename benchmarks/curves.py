@@ -1,4 +1,4 @@
-"""The plots: this library and the peers on the same streams, each ÷ floor. They have no target."""
+"""The plots of the costs of this library and the peers, divided by the floor. None has a target."""
 
 from collections.abc import Callable, Iterator
 from typing import Final

@@ -16,7 +16,8 @@ from sansio_stream import (
 )
 from sansio_stream.partial_json import TooDeepError, loads
 
-# The whole value is compared after each of these characters.
+# The value is compared after each of the first WATCHED_CHARACTERS of a text. Endings are only tried
+# for texts of at most COMPLETED_CHARACTERS.
 WATCHED_CHARACTERS: Final = 200
 COMPLETED_CHARACTERS: Final = 2_000
 

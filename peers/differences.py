@@ -1,6 +1,6 @@
 """All differences between this library ("ours") and the official client ("theirs"), as functions.
 
-A function gets what both sides made of a stream, and returns whether this is its difference.
+A function gets what one or both sides made of a stream, and returns whether it is its difference.
 docs/peers.md has a row with the reason for each function. A function is so narrow that it explains
 no other difference. A test fails if no function explains a difference.
 
