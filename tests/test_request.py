@@ -62,7 +62,7 @@ from wire import block_start, block_stop, delta, json_piece, message_start, run,
 KEY = "sk-ant-api03-secret"
 
 
-def sent_body(params: dict[str, Any], **options: Any) -> Any:
+def sent(params: dict[str, Any], **options: Any) -> Any:
     """Return the JSON body of a request, without `stream`."""
     body = json.loads(build_request(params, **options).body)
     assert body.pop("stream") is True
@@ -87,7 +87,7 @@ TEXT = TextBlock("Hello.")
 THINKING = ThinkingBlock("Hm.", "c2ln")
 REDACTED = RedactedThinkingBlock("ZGF0YQ==")
 CALL = ToolUseBlock("toolu_1", "lookup", {"q": "tea"})
-INCOMPLETE = snapshot_of(tool_start(0), json_piece(0, '{"path": "men')).content[0]
+CUT = snapshot_of(tool_start(0), json_piece(0, '{"path": "men')).content[0]
 INVALID = snapshot_of(tool_start(0), json_piece(0, "{]"), block_stop(0)).content[0]
 UNFOLDED = snapshot_of(block_start(0), text(0, "Hi."), delta(0, "hologram_delta", z=1)).content[0]
 
@@ -106,7 +106,7 @@ def test_copies_and_pickles_of_not_given_are_the_same_object() -> None:
 def test_not_given_is_left_out_and_none_becomes_null() -> None:
     inside = {"a": NOT_GIVEN, "b": None, "c": [{"d": NOT_GIVEN}]}
     params = {"system": NOT_GIVEN, "top_k": None, "metadata": inside}
-    assert sent_body(params) == {"top_k": None, "metadata": {"b": None, "c": [{}]}}
+    assert sent(params) == {"top_k": None, "metadata": {"b": None, "c": [{}]}}
     assert params["system"] is NOT_GIVEN
     assert inside["a"] is NOT_GIVEN
 
@@ -361,12 +361,12 @@ def test_any_json_is_sent_unchanged(params: dict[str, Any]) -> None:
     before = copy.deepcopy(params)
     params.pop("stream", None)
     before.pop("stream", None)
-    assert sent_body(params) == before == params
+    assert sent(params) == before == params
 
 
 @pytest.mark.parametrize("stream", [False, None, NOT_GIVEN, 1])
 def test_the_body_always_requests_a_stream(stream: Any) -> None:
-    assert sent_body({"stream": stream}) == {}
+    assert sent({"stream": stream}) == {}
 
 
 def test_the_body_is_compact_utf8() -> None:
@@ -379,7 +379,7 @@ def test_a_lone_surrogate_is_sent_as_an_escape() -> None:
 
 def test_tuples_are_sent_as_lists_and_mappings_as_objects() -> None:
     tool = types.MappingProxyType({"name": "lookup"})
-    assert sent_body({"tools": (tool, {"a": ()})}) == {"tools": [{"name": "lookup"}, {"a": []}]}
+    assert sent({"tools": (tool, {"a": ()})}) == {"tools": [{"name": "lookup"}, {"a": []}]}
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_message_is_sent_as_a_turn_and_a_block_as_an_object() -> None:
     message = message_with(THINKING, TEXT, CALL, TextBlock(""), id="msg_1", model="m", usage={})
     answer = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [TEXT, TextBlock("")]}
     turns = [{"role": "user", "content": "Hi."}, message, {"role": "user", "content": (answer,)}]
-    assert sent_body({"messages": turns, "system": [TEXT], "tools": (TEXT,)}) == {
+    assert sent({"messages": turns, "system": [TEXT], "tools": (TEXT,)}) == {
         "messages": [
             turns[0],
             {"role": "assistant", "content": [each.to_dict() for each in (THINKING, TEXT, CALL)]},
@@ -440,7 +440,7 @@ def test_a_message_is_sent_as_a_turn_and_a_block_as_an_object() -> None:
 def test_the_content_of_a_message_is_trimmed_in_a_turn_of_the_caller() -> None:
     content = (TEXT, TextBlock(""), THINKING, REDACTED)
     turn = {"role": "assistant", "content": content}
-    assert sent_body({"messages": [turn]}) == {
+    assert sent({"messages": [turn]}) == {
         "messages": [{"role": "assistant", "content": [TEXT.to_dict()]}]
     }
     assert turn["content"] is content
@@ -448,15 +448,15 @@ def test_the_content_of_a_message_is_trimmed_in_a_turn_of_the_caller() -> None:
 
 def test_blocks_that_are_dicts_are_sent_unchanged() -> None:
     content = [{"type": "text", "text": ""}, {"type": "thinking", "thinking": "", "signature": ""}]
-    assert sent_body({"messages": [{"content": content}]}) == {"messages": [{"content": content}]}
+    assert sent({"messages": [{"content": content}]}) == {"messages": [{"content": content}]}
     mixed = [THINKING, *content]
-    assert sent_body({"x": mixed}) == {"x": [THINKING.to_dict(), *content]}
+    assert sent({"x": mixed}) == {"x": [THINKING.to_dict(), *content]}
 
 
 def test_a_block_outside_a_list_and_a_citation_are_sent() -> None:
     citation = CharLocationCitation("tea", 0, None, 0, 3)
     params = {"a": TextBlock(""), "b": {"citations": (citation,)}}
-    assert sent_body(params) == {
+    assert sent(params) == {
         "a": {"type": "text", "text": ""},
         "b": {"citations": [citation.to_dict()]},
     }
@@ -465,7 +465,7 @@ def test_a_block_outside_a_list_and_a_citation_are_sent() -> None:
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        (INCOMPLETE, "'tool_use toolu_0' cannot be sent: its input is incomplete"),
+        (CUT, "'tool_use toolu_0' cannot be sent: its input is incomplete"),
         (INVALID, "'tool_use toolu_0' cannot be sent: its input is invalid"),
         (UNFOLDED, "'text' cannot be sent: the effect of its 'hologram_delta' is unknown"),
     ],
@@ -503,10 +503,10 @@ def test_a_block_with_a_value_that_json_cannot_express_is_refused() -> None:
 @given(messages())
 def test_every_complete_message_can_be_sent_back(message: Message) -> None:
     param = to_param(message, "drop")
-    assert sent_body({"messages": [param]}) == {"messages": [param]}
-    assert sent_body({"messages": [message]}) == {"messages": [param]}
+    assert sent({"messages": [param]}) == {"messages": [param]}
+    assert sent({"messages": [message]}) == {"messages": [param]}
     turn = {"role": "assistant", "content": message.content}
-    assert sent_body({"messages": [turn]}) == {"messages": [param]}
+    assert sent({"messages": [turn]}) == {"messages": [param]}
 
 
 # to_param.
