@@ -1,10 +1,10 @@
-"""Instructions per event, counted by valgrind: a figure that no other work on the machine moves.
-
-Prints each figure and by how much it differs from the one that icount.toml keeps for this version
-of Python. Ends in failure if one is higher by more than the tolerance that stands there. Where
-there is no valgrind, nothing is counted, and that is said.
+"""Counts instructions per event with valgrind. Other programs on the machine do not change a count.
 
     python benchmarks/icount.py [--keep]
+
+Prints each count and its difference from the count in icount.toml for this version of Python. The
+exit code is 1 if a count is higher by more than the tolerance in icount.toml. If valgrind is
+missing, the command prints a message and counts nothing.
 """
 
 import argparse
@@ -42,7 +42,10 @@ SIZES: Final = {None: "one event a chunk", 1_400: "1,400 B", 16_384: "16 KiB"}
 AGAIN: Final = 2
 FLOOR: Final = "mixed: floor"
 SAME_BUILD: Final = 0.06
-"""How far the floor may be from what is kept: where things lie in memory has moved it by 5 %."""
+"""The limit for the difference between the floor and its stored count, as a fraction.
+
+The position of data in memory alone has changed the floor by 5 %.
+"""
 
 
 def cases() -> dict[str, tuple[Callable[[], object], int]]:
@@ -70,20 +73,29 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
 
 
 def run(again: str) -> None:
-    """Run each case once, and one of them AGAIN; what is counted is this process."""
+    """Run each case once. Run the case `again` more often, by `AGAIN` times.
+
+    valgrind counts the instructions of this process.
+    """
     everything = cases()
     gc.collect()
-    gc.freeze()  # a collection counts what a case has made, not what was imported
+    gc.freeze()  # a collection then depends on the objects of a case, not on the imported modules
     for name, (work, _) in everything.items():
         for _ in range(1 + AGAIN * (name == again)):
             work()
 
 
 def start(again: str, *, before: tuple[str, ...] = ()) -> str:
-    """Run such a process, under another program if one is named; return what that one said."""
+    """Call `run` in a new process and return its stderr.
+
+    Args:
+        again: the argument of `run`.
+        before: the command that starts the process, such as valgrind with its options.
+    """
     done = subprocess.run(
         [*before, sys.executable, __file__, "--run", again],
-        # Nothing else: the size of the environment moves what is in memory, and so a count by 1 %.
+        # No other variables: the size of the environment moves data in memory, which changes a
+        # count by 1 %.
         env={
             "PATH": os.defpath,
             "PYTHONHASHSEED": "0",
@@ -97,16 +109,16 @@ def start(again: str, *, before: tuple[str, ...] = ()) -> str:
 
 
 def instructions(again: str) -> int:
-    """How many instructions such a process takes."""
-    said = start(again, before=CALLGRIND)
-    found = re.search(r"Collected : (\d+)", said)
-    assert found is not None, said
+    """Count the instructions of a process that calls `run`."""
+    output = start(again, before=CALLGRIND)
+    found = re.search(r"Collected : (\d+)", output)
+    assert found is not None, output
     return int(found[1])
 
 
 def per_event() -> dict[str, int]:
-    """Count: what the start of a process takes, and the streams are made with, falls out."""
-    start("")  # compiles what is not compiled yet
+    """Count the instructions per event, without the start of Python and the making of streams."""
+    start("")  # writes missing bytecode files, so that no counted process compiles a module
     once = instructions("")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = pool.map(instructions, cases())
@@ -117,12 +129,12 @@ def per_event() -> dict[str, int]:
 
 
 def kept() -> dict[str, Any]:
-    """What icount.toml holds: the tolerance, and the figures by version of Python."""
+    """Read icount.toml: the tolerance, and the counts by version of Python."""
     return tomllib.loads(KEPT.read_text(encoding="utf-8"))
 
 
 def keep(figures: dict[str, int]) -> None:
-    """Write the figures of this Python into icount.toml."""
+    """Write the counts of this Python to icount.toml."""
     all_kept = kept()
     versions = {**all_kept["instructions"], platform.python_version(): figures}
     text = KEPT.read_text(encoding="utf-8").partition("\n[")[0]
@@ -146,26 +158,29 @@ def compare(figures: dict[str, int], before: dict[str, int], tolerance: float) -
             line += f"  {change:+7.1%}{'  TOO MUCH' if is_worse else ''}"
         print(line)
     if before and not is_same_build:
-        print("The floor is another: so is this build of Python, and nothing follows from the rest")
+        print(
+            "The floor differs too much: this is another build of Python, so the differences are"
+            " not judged"
+        )
     return worse
 
 
 def main() -> None:
-    """Count, compare, keep if asked to."""
-    parser = argparse.ArgumentParser(description="instructions per event")
-    parser.add_argument("--keep", action="store_true", help="write the figures into icount.toml")
+    """Count and compare. Store the counts if `--keep` is given."""
+    parser = argparse.ArgumentParser(description="Count instructions per event.")
+    parser.add_argument("--keep", action="store_true", help="write the counts to icount.toml")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run is not None:
         run(options.run)
     elif shutil.which("valgrind") is None:
-        print("Nothing is counted: there is no valgrind here (Debian has it as a package)")
+        print("Nothing is counted: valgrind is not installed (on Debian, the package valgrind)")
     else:
         version = platform.python_version()
         figures = per_event()
         before = kept()["instructions"].get(version, {})
         if not before:
-            print(f"Nothing is kept for Python {version} yet")
+            print(f"icount.toml has no counts for Python {version} yet")
         worse = compare(figures, before, kept()["tolerance"])
         if options.keep:
             keep(figures)
