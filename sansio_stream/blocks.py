@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import attrs
 
-from .codec import CopyTemplate, copy_with, evolve, said_null, schema_of, with_wire
+from .codec import said_null, schema_of
+from .copies import CopyTemplate, copy_with, evolve, with_wire
 from .errors import ViolationCode
 from .events import (
     CitationsDelta,

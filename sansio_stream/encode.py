@@ -10,7 +10,8 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-from .codec import copy_with, decode, evolve, is_object
+from .codec import decode, is_object
+from .copies import copy_with, evolve
 from .events import (
     CitationsDelta,
     CompactionDelta,

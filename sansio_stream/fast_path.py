@@ -5,15 +5,16 @@ and in padding:
 
     event: content_block_delta⏎
     data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}   }⏎⏎
-    |----------------------------- prefix ---------------------------------------|string||  padding
-                                                                                       suffix
+    |----------------------------- prefix ---------------------------------------|string|S|-padding-|
 
-Strategy: a `DeltaTemplate` has the prefix, the suffix (the bytes between the string and the padding)
-and the end of the frame. Two functions make templates. When a block begins, `expected_template`
-makes the one for the layout that the API writes. If the deltas have another order of members, other
-blanks, other line ends or no name, `learned_template` makes one from a decoded delta. A frame
-matches if it has the prefix, a string, the suffix, and any padding. Such a frame means the same as
-the delta of the template, with another string. There are two reasons:
+S is the suffix: the bytes between the string and the padding.
+
+Strategy: a `DeltaTemplate` has the prefix, the suffix and the end of the frame. Two functions make
+templates. When a block begins, `expected_template` makes the one for the layout that the API
+writes. If the deltas have another order of members, other blanks, other line ends or no name,
+`learned_template` makes one from a decoded delta. A frame matches if it has the prefix, a string,
+the suffix, and any padding. Such a frame means the same as the delta of the template, with another
+string. There are two reasons:
 
 * Its JSON text is the same except for the string, and the string is the text of the delta. For the
   API's layout this is known. For a learned layout it is verified: `learned_template` decodes the
@@ -42,20 +43,23 @@ import attrs
 from . import frozen
 from .blocks import FITTING, FOLDS, Append
 from .codec import fields_of
+from .errors import ViolationCode  # attrs evaluates the annotation of `Layout`
 from .events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     InputJSONDelta,
+    PingEvent,
     TextDelta,
     ThinkingDelta,
 )
+from .frame_buffer import FRAME_ENDS
 from .framer import Framer
 from .message import UnknownBlock
 from .reading import UNNAMED, read_frame
 from .surrogates import has_split_pair
 
 if TYPE_CHECKING:
-    from .errors import Limits, ViolationCode
+    from .errors import Limits
     from .payloads import Flaws
 
 # For each class of deltas that a template can read, the member that has its text. In such a delta
@@ -76,13 +80,12 @@ PREFIX: Final = (
     "event: content_block_delta\n"
     'data: {{"type":"content_block_delta","index":{},"delta":{{"type":"{}","{}":"'
 )
-PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 # STRING matches the characters of a JSON string within one line. It accepts any escape; the JSON
 # scanner rejects invalid ones.
 STRING: Final = rb'[^"\\\x00-\x1f]*+(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*+)*+'
-# The rest of a frame after the beginning of its string: the string, the suffix, the blanks after the
-# last brace and the end of the frame.
+# The rest of a frame from the beginning of its string on: the string, the suffix, the blanks after
+# the last brace and the end of the frame.
 learned_rest: Final = re.compile(
     rb'(%s)("[^\r\n]*[^ \r\n]) *+\}( *+)(\n\n|\r\n\r\n)' % STRING
 ).fullmatch
@@ -219,10 +222,6 @@ class DeltaTemplate:
         # A twin cannot be pickled. `__init__` sets it again.
         return DeltaTemplate, (self._layout, self.index, self._delta)
 
-    def data_of(self, frame: bytes) -> bytes:
-        """Return the data of a frame that this template matches and that has a violation."""
-        return frame[BEGIN_OF_DATA:].rstrip(b"\r\n")
-
     def read(
         self, frame: bytes, paddings: frozenset[bytes]
     ) -> tuple[ContentBlockDeltaEvent, str] | None:
@@ -252,16 +251,56 @@ class DeltaTemplate:
             return ContentBlockDeltaEvent(self.index, self._delta(text)), text
         delta = self._new_delta()
         delta.text_of_delta = text
-        delta._rest = None
+        delta._rest = None  # noqa: SLF001  (no other code has this object yet)
         for name in self._others:
             setattr(delta, name, None)
         delta.__class__ = self._delta
         event = EventTwin()
         event.index = self.index
         event.delta = delta
-        event._rest = None
+        event._rest = None  # noqa: SLF001  (as above)
         event.__class__ = ContentBlockDeltaEvent
         return event, text
+
+
+@attrs.frozen
+class PingTemplate:
+    """The bytes of a ping. A ping is legal in every state, and changes nothing.
+
+    Attributes:
+        frame: the bytes of the frame.
+        event: the event.
+        code: the violation of every such frame, or None.
+    """
+
+    frame: bytes = b'event: ping\ndata: {"type": "ping"}\n\n'
+    event: PingEvent = PingEvent()
+    code: ViolationCode | None = None
+
+
+def data_of(frame: bytes) -> bytes:
+    """Return the data of a frame whose template has a violation. Such a frame has one line."""
+    return frame[BEGIN_OF_DATA:].rstrip(b"\r\n")
+
+
+def learned_ping(event: PingEvent, raw: bytes, flaws: Flaws) -> PingTemplate | None:
+    """Return the template for pings with these bytes, or None if there can be none.
+
+    Args:
+        event: the decoded ping.
+        raw: the bytes of its frame.
+        flaws: the flaws of the frame.
+    """
+    if flaws in ((), (UNNAMED,)) and raw.endswith(FRAME_ENDS):
+        code = flaws[0].code if flaws else None
+        if code is None or is_one_line(raw.rstrip(b"\r\n")):
+            return PingTemplate(raw, event, code)
+    return None
+
+
+def is_one_line(begin: bytes) -> bool:
+    """Return whether the beginning of a frame is a single `data` line, as `data_of` needs it."""
+    return begin.startswith(b"data: {") and b"\n" not in begin
 
 
 def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
@@ -296,8 +335,8 @@ def learned_template(
     prefix = raw[: begun.end()]
     code = None
     if flaws:
-        # A frame without a name is common enough to have a template. `data_of` needs one line.
-        if flaws != (UNNAMED,) or not prefix.startswith(b"data: {") or b"\n" in prefix:
+        # Frames without a name are common enough to have a template.
+        if flaws != (UNNAMED,) or not is_one_line(prefix):
             return None
         code = UNNAMED.code
     # Verify by decoding the same frame with another string. The other string is one letter, so the

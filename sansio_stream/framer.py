@@ -42,8 +42,9 @@ idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
 # value starts with a U+0020 SPACE character, remove it from value."
 frame_lines: Final = re.compile(rb"((?:[^\r\n]++(?:\r\n|\n|\r))++)(\r\n|\n|\r)?+").match
 split_fields: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
-# The form of nearly every frame: an optional event name, one line of data, a blank line.
-usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
+# The form of nearly every frame: an optional event name, one line of data, a blank line. `.` also
+# matches a CR, which is looked for afterwards: "[^\r\n]" would take 5,000 instructions more.
+usual_frame: Final = re.compile(rb"(?:event: ?(.*+)\n)?+data: ?(.*+)\n\n").match
 
 
 class Framer:
@@ -84,7 +85,7 @@ class Framer:
         while buffer.pos < len(buffer.text) or buffer.fill_text():
             is_between = buffer.frame_start is None
             usual = usual_frame(buffer.text, buffer.pos) if is_between else None
-            if usual is not None:
+            if usual is not None and buffer.text.find(b"\r", *usual.span()) < 0:
                 frame = self._take_usual_frame(usual)
             elif self._skip_idle_lines():
                 continue

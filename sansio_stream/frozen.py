@@ -60,7 +60,7 @@ def make(cls: type[AnyClass], names: Iterable[str], values: Iterable[Any]) -> An
 
 
 def lazy_member(
-    cls: type[Any], name: str, read: Callable[[Any, Any], Any]
+    cls: type[Any], name: str, read: Callable[[Any, Any], Any], doc: str
 ) -> Callable[[Any, Any], None]:
     """Let the slot of a member hold a substitute, from which the value is made when it is read.
 
@@ -70,12 +70,13 @@ def lazy_member(
         cls: the class.
         name: the name of the member.
         read: a function that returns the value, given the object and the content of its slot.
+        doc: the docstring of the member.
 
     Returns:
         A function that sets the slot of an object.
     """
     slot = getattr(cls, name)
     get, fill = slot.__get__, slot.__set__
-    setattr(cls, name, property(lambda item: read(item, get(item)), fill, slot.__delete__))
+    setattr(cls, name, property(lambda item: read(item, get(item)), fill, slot.__delete__, doc))
     set_slot: Callable[[Any, Any], None] = fill
     return set_slot

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .codec import copy_with, decode, said_null, with_wire, wrong_types
+from .codec import decode, said_null, wrong_types
+from .copies import copy_with, with_wire
 from .message import Usage
 from .payloads import added_members, usage_of
 

@@ -414,9 +414,11 @@ def read_content(message: Any, stored: Any) -> Any:
     return content
 
 
-lazy_member(TextBlock, "text", read_text)
-lazy_member(ThinkingBlock, "thinking", read_text)
-set_content: Final = lazy_member(Message, "content", read_content)
+lazy_member(TextBlock, "text", read_text, "The text.")
+lazy_member(ThinkingBlock, "thinking", read_text, "The reasoning.")
+set_content: Final = lazy_member(
+    Message, "content", read_content, "The blocks, ordered by their index on the wire."
+)
 
 
 def tool_input_of(block: Any) -> ToolInput | None:

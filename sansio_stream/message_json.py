@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from .codec import decode, evolve, is_array, is_object
+from .codec import decode, is_array, is_object
+from .copies import evolve
 from .encode import encode_json
 from .errors import printable
 from .message import InputBlock, Message, tool_input_of

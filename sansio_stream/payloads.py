@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 from .codec import (
     WireObject,
-    copy_with,
     decode,
     decoder,
-    evolve,
     has_invalid,
     is_exact,
     is_object,
@@ -21,6 +19,7 @@ from .codec import (
     union_members,
     wrong_types,
 )
+from .copies import copy_with, evolve
 from .deltas import ContentBlockDelta, UnknownDelta
 from .errors import Flaw, Limits, ViolationCode
 from .events import (

@@ -21,7 +21,7 @@ replace all these steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -30,7 +30,6 @@ from .errors import (
     Limits,
     LocatedFlaw,
     ProtocolError,
-    UnreadViolation,
     Verdict,
     ViolationCode,
     copy_for_raise,
@@ -46,7 +45,15 @@ from .events import (
     PingEvent,
     UnknownEvent,
 )
-from .fast_path import MAX_LEARN_ATTEMPTS, PING, DeltaTemplate, expected_template, learned_template
+from .fast_path import (
+    MAX_LEARN_ATTEMPTS,
+    DeltaTemplate,
+    PingTemplate,
+    data_of,
+    expected_template,
+    learned_ping,
+    learned_template,
+)
 from .inbox import EofStage, Inbox
 from .message import UnknownBlock
 from .outcome import Outcome, verdict_of_end
@@ -65,14 +72,12 @@ from .reading import (
 from .transitions import Action, State, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from .frames import Frame
     from .payloads import Flaws
     from .reading import EventSource
     from .snapshot import Fold
-
-Result = TypeVar("Result")
 
 NOTHING: Final[Iterator[Any]] = iter(())
 """An iterator that is always empty, for calls after which no event can be whole."""
@@ -111,9 +116,9 @@ class EventReader:
         "_learn_attempts",
         "_limits",
         "_outcome",
+        "_ping",
         "_run",
         "_run_start",
-        "_takes_pings",
         "_template",
         "_uses_fast_path",
         "_window",
@@ -142,7 +147,10 @@ class EventReader:
         self._window = min(WINDOW, limits.event_bytes)
         self._uses_fast_path = fast_path
         self._learn_attempts = MAX_LEARN_ATTEMPTS
-        self._takes_pings = fast_path and len(PING) <= limits.event_bytes and limits.depth > 0
+        # The template of the next ping, or None.
+        ping = PingTemplate()
+        is_allowed = len(ping.frame) <= limits.event_bytes and limits.depth > 0
+        self._ping: PingTemplate | None = ping if fast_path and is_allowed else None
         # The number of frames and payloads that gave no event.
         self._without_event = 0
         # Whether the last frame was cut and has the name of a content event.
@@ -172,7 +180,7 @@ class EventReader:
                     found = template.read(text, template.last_paddings)
                     if found is not None:
                         if template.code is not None:
-                            self._count_violation(template, text)
+                            self._add_violation(template.code, text)
                         buffer.advance(size)
                         event, piece = found
                         pieces.append(piece)
@@ -194,7 +202,7 @@ class EventReader:
                         if found is None:
                             break
                         if template.code is not None:
-                            self._count_violation(template, frame)
+                            self._add_violation(template.code, frame)
                         pos += len(frame) + end_size
                         buffer.advance(pos)
                         event, piece = found
@@ -208,46 +216,43 @@ class EventReader:
                             return
                         if frames:
                             continue
-                elif self._restart_run():
+                elif self._restart_run(template):
                     continue
             other = self._next_event()
             if other is None:
                 return
             yield other
 
-    def _count_violation(self, template: DeltaTemplate, frame: bytes) -> None:
-        """Record the violation of a frame that the template matches, before it is consumed."""
-        assert template.code is not None, "the template has a violation"
+    def _add_violation(self, code: ViolationCode, frame: bytes) -> None:
+        """Record the violation of a frame that a template matches, before it is consumed."""
         buffer = self._inbox.buffer
-        data = template.data_of(frame)
-        violation = UnreadViolation(template.code, data, buffer.offset, self._inbox.number + 1)
-        self._outcome.log.add_unread(violation)
+        number = self._inbox.number + 1
+        self._outcome.log.add_unread((code, data_of(frame), buffer.base + buffer.pos, number))
 
-    def _begin_run(self) -> None:
-        """Begin a run of deltas that the template can read, if there is a template."""
-        template = self._template
-        if template is not None:
-            pieces, size = self._fold.begin_run(template.index, template.member)
-            buffer = self._inbox.buffer
-            self._run_start = buffer.offset
-            self._frames_before_run = buffer.frames
-            limit = self._run_start + min(size, RUN_BYTES)
-            self._run = template, pieces, limit, self._few
+    def _begin_run(self, template: DeltaTemplate) -> None:
+        """Begin a run of deltas that a template can read."""
+        pieces, size = self._fold.begin_run(template.index, template.member)
+        buffer = self._inbox.buffer
+        self._run_start = buffer.base + buffer.pos
+        self._frames_before_run = buffer.frames
+        limit = self._run_start + min(size, RUN_BYTES)
+        self._run = template, pieces, limit, self._few
 
-    def _restart_run(self) -> bool:
+    def _restart_run(self, template: DeltaTemplate) -> bool:
         """Begin a new run at the limit of one. Return whether a window fits into the new one."""
         self._end_run()
-        self._begin_run()
+        self._begin_run(template)
         return self._run is not None and self._run_start + self._window <= self._run[2]
 
     def _end_run(self) -> None:
-        """End the run, if there is one: add its size to that of its block."""
-        if self._run is not None:
-            template, *_ = self._run
-            buffer = self._inbox.buffer
-            frames = buffer.frames - self._frames_before_run
-            self._fold.end_run(buffer.offset - self._run_start - frames * template.uncounted)
-            self._run = None
+        """End the run: add its size to that of its block."""
+        assert self._run is not None, "a run has begun"
+        template, *_ = self._run
+        buffer = self._inbox.buffer
+        frames = buffer.frames - self._frames_before_run
+        size = buffer.base + buffer.pos - self._run_start - frames * template.uncounted
+        self._fold.end_run(size)
+        self._run = None
 
     def _next_event(self) -> MessageStreamEvent | None:
         """Return the next event, or None if nothing is left.
@@ -256,28 +261,38 @@ class EventReader:
             ProtocolError: a fatal error. It is latched: later calls raise a copy.
         """
         buffer = self._inbox.buffer
-        if (
-            self._takes_pings
-            and buffer.text.startswith(PING, buffer.pos)
-            and self._inbox.framer.at_frame_start
-        ):
-            # A ping as the API writes it. It is legal in every state, and changes nothing.
-            buffer.advance(buffer.pos + len(PING))
-            self._run_start += len(PING)  # a ping is not part of the run
-            self._frames_before_run += 1
-            return PingEvent()
-        if self._inbox.mark_drained():
+        ping = self._ping
+        if ping is not None and buffer.text.startswith(ping.frame, buffer.pos):
+            event = self._take_ping(ping)
+            if event is not None:
+                return event
+        if buffer.pos == len(buffer.text) and self._inbox.mark_drained():
             return None
-        self._outcome.fatal.raise_if_set()
-        self._end_run()
+        if self._outcome.fatal.error is not None:
+            self._outcome.fatal.raise_if_set()
+        if self._run is not None:
+            self._end_run()
         try:
             event = self._next_decoded()
         except ProtocolError as error:
             self._fail(error)
             # The latched error is never raised: its traceback would keep the caller's frames alive.
             raise copy_for_raise(error) from None
-        self._begin_run()
+        if self._template is not None:
+            self._begin_run(self._template)
         return event
+
+    def _take_ping(self, ping: PingTemplate) -> PingEvent | None:
+        """Consume the ping at the next byte. Return None if no frame begins there."""
+        if not self._inbox.framer.at_frame_start:
+            return None
+        if ping.code is not None:
+            self._add_violation(ping.code, ping.frame)
+        buffer = self._inbox.buffer
+        buffer.advance(buffer.pos + len(ping.frame))
+        self._run_start += len(ping.frame)  # a ping is not part of the run
+        self._frames_before_run += 1
+        return ping.event
 
     def _fail(self, error: ProtocolError) -> None:
         error.annotate(event_number=error.event_number or self._inbox.number)
@@ -290,31 +305,36 @@ class EventReader:
 
     def _next_decoded(self) -> MessageStreamEvent | None:
         """Return the next event that is not ignored, or None if nothing is left."""
-        event: MessageStreamEvent | None = None
-        while event is None:
-            source = self._reporting_flaws(self._inbox.next)
+        while True:
+            try:
+                source = self._inbox.next()
+            except LimitError as error:
+                self._report_before(error)
+                raise
             if source is None:
                 return None
+            event: MessageStreamEvent | None = None
             if not isinstance(source, EofStage):
                 event = self._decode_and_fold(source)
             elif source is EofStage.PARTIAL_FRAME:
                 event = self._take_partial_frame()
             else:
                 self._conclude()
-        return event
+            if event is not None:
+                return event
 
-    def _reporting_flaws(self, read: Callable[[], Result]) -> Result:
-        """Return what `read` returns. If it raises LimitError, report the earlier flaws first."""
-        try:
-            return read()
-        except LimitError as error:
-            self._report(*self._inbox.framer.take_flaws())
-            error.annotate(event_number=self._inbox.number + 1)
-            raise
+    def _report_before(self, error: LimitError) -> None:
+        """Report the flaws that the framer has found before it has raised an error."""
+        self._report(*self._inbox.framer.take_flaws())
+        error.annotate(event_number=self._inbox.number + 1)
 
     def _take_partial_frame(self) -> MessageStreamEvent | None:
         """Read a last frame without its blank line. If its data was cut, it gives no event."""
-        frame = self._reporting_flaws(self._inbox.finish)
+        try:
+            frame = self._inbox.finish()
+        except LimitError as error:
+            self._report_before(error)
+            raise
         if frame is None:
             return None
         if is_whole(frame, self._limits):
@@ -423,7 +443,11 @@ class EventReader:
             if block is not None and not isinstance(block.start, UnknownBlock):
                 raw = self._inbox.buffer.since(offset)
                 template = learned_template(event, raw, self._limits, flaws)
-        elif isinstance(event, PingEvent | UnknownEvent):
+        elif isinstance(event, PingEvent):
+            if offset is not None:
+                self._ping = learned_ping(event, self._inbox.buffer.since(offset), flaws)
+            return
+        elif isinstance(event, UnknownEvent):
             return
         else:
             self._learn_attempts = MAX_LEARN_ATTEMPTS

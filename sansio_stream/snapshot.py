@@ -18,7 +18,7 @@ import operator
 from typing import TYPE_CHECKING, Final
 
 from .blocks import GrowingBlock
-from .codec import CopyTemplate, evolve
+from .copies import CopyTemplate, evolve
 from .events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -219,7 +219,9 @@ class Fold:
         """
         match event:
             case ContentBlockDeltaEvent(index=index):
-                self._check_size(self._newest[index].size, source)
+                size = self._newest[index].size
+                if size + source.size > self._limits.block_bytes:
+                    self._check_size(size, source)
             case ContentBlockStartEvent():
                 self._check_blocks(len(self._blocks) + 1, source)
                 self._check_size(0, source)

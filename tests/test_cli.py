@@ -21,7 +21,8 @@ from rich.console import Console
 
 from sansio_stream import StreamMachine, Verdict, event_from_dict
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk, parse_capture
-from sansio_stream.codec import WireObject, evolve, wire_object
+from sansio_stream.codec import WireObject, wire_object
+from sansio_stream.copies import evolve
 from sansio_stream.events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,

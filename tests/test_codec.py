@@ -30,18 +30,16 @@ from sansio_stream.codec import (
     OFF_WIRE,
     ClassSchema,
     WireObject,
-    copy_with,
     decode,
-    evolve,
     fields_of,
     has_invalid,
     on_wire_as,
     said_null,
     schema_of,
     wire_object,
-    with_wire,
     wrong_types,
 )
+from sansio_stream.copies import copy_with, evolve, with_wire
 
 OBJECTS = vocabulary.objects_by_class()
 

@@ -26,7 +26,8 @@ from sansio_stream import (
     block_from_dict,
     message_from_dict,
 )
-from sansio_stream.codec import decode, evolve, schema_of
+from sansio_stream.codec import decode, schema_of
+from sansio_stream.copies import evolve
 from sansio_stream.tool_input import GrowingText, InputError, ToolInput
 
 # The unions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeAlias
 
 import attrs
 
@@ -364,28 +364,13 @@ class LocatedFlaw(NamedTuple):
         )
 
 
-class UnreadViolation(NamedTuple):
-    """A violation whose excerpt is made when somebody reads it.
+UnreadViolation: TypeAlias = tuple[ViolationCode, bytes, int, int]
+"""A violation whose excerpt is made when somebody reads it: its code, the data of its frame (valid
+UTF-8), the offset of the frame in the body, and its number.
 
-    A stream whose frames have no name has one for each frame. Making the excerpt and the
-    `Violation` would take half as long as reading such a frame on the fast path.
-
-    Attributes:
-        code: the kind of violation.
-        data: the data of the frame. It is valid UTF-8.
-        offset: the offset in the body at which the frame begins.
-        event_number: the number of the frame.
-    """
-
-    code: ViolationCode
-    data: bytes
-    offset: int
-    event_number: int
-
-    def read(self) -> Violation:
-        """Return the `Violation`."""
-        flaw = LocatedFlaw(self.code, excerpt(self.data.decode()), self.offset)
-        return flaw.violation(self.event_number)
+A stream whose frames have no name has a violation for each frame. Making the excerpt and the
+`Violation` would take longer than reading such a frame on the fast path.
+"""
 
 
 class ViolationLog:
@@ -408,9 +393,12 @@ class ViolationLog:
     @property
     def kept(self) -> tuple[Violation, ...]:
         """The violations that were kept, in the order in which they occurred."""
-        read = [each.read() if isinstance(each, UnreadViolation) else each for each in self._kept]
-        self._kept[:] = read
-        return tuple(read)
+        for place, each in enumerate(self._kept):
+            if isinstance(each, tuple):
+                code, data, offset, event_number = each
+                flaw = LocatedFlaw(code, excerpt(data.decode()), offset)
+                self._kept[place] = flaw.violation(event_number)
+        return tuple([each for each in self._kept if isinstance(each, Violation)])
 
     def keeps_one_more(self, *, loses_content: bool) -> bool:
         """Whether a further violation would be kept and not only counted.

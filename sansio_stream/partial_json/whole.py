@@ -48,12 +48,16 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
     Raises:
         TooDeepError: if `loads` raises it.
     """
-    if not nests_deeper(text, max_depth):
-        begun = _begins_object(text)
-        if begun is None:
-            return None
+    # A text has no more brackets than characters.
+    if len(text) <= max_depth or not nests_deeper(text, max_depth):
+        start = 0
+        if not text.startswith("{"):
+            begun = _begins_object(text)
+            if begun is None:
+                return None
+            start = begun.end() - 1
         try:
-            value, end = scan_once(text, begun.end() - 1)
+            value, end = scan_once(text, start)
         except (ValueError, StopIteration):
             return None
         except RecursionError:
