@@ -141,9 +141,8 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: the values inside cannot be 
 # public interface. Users of an object have its members, `extra` and `to_dict()`.
 
 
-def is_exact(item: Any) -> bool:
-    """Whether the typed members alone represent everything that the wire had."""
-    return item._rest is None  # noqa: SLF001  (an attribute of this module's class)
+inexact_part: Final = attrgetter("_rest")
+"""Return what the typed members cannot represent; None if they represent all that the wire had."""
 
 
 def has_invalid(item: WireObject, *names: str) -> bool:

@@ -95,7 +95,7 @@ class Framer:
                 return frame
         if buffer.is_too_long:
             self._raise_for_excess()
-        self.at_frame_start = buffer.frame_start is None and not self._fields.flaws
+        self.at_frame_start = buffer.frame_start is None and self._fields.flaws.is_empty
         return None
 
     def finish(self) -> Frame | None:
@@ -272,14 +272,16 @@ class Framer:
         retry: int | None = None,
     ) -> Frame:
         self.at_frame_start = True
-        flaws = self._fields.flaws
-        name_text = flaws.decode(name, start)
+        fields = self._fields
+        flaws = fields.flaws
         try:
-            data_text, sent = data.decode(), b""
+            name_text, data_text, sent = name.decode(), data.decode(), b""
         except UnicodeDecodeError:
-            data_text, sent = flaws.decode(data, start, is_kept=True), bytes(data)
-        kept, uncounted = flaws.take() if flaws else ((), 0)
-        last_id = self._fields.last_event_id
+            name_text = flaws.decode(name, start)
+            data_text = flaws.decode(data, start, is_kept=True)
+            sent = b"" if data_text.encode() == data else bytes(data)
+        kept, uncounted = ((), 0) if flaws.is_empty else flaws.take()
+        last_id = fields.last_event_id
         return Frame(name_text, data_text, start, size, last_id, retry, kept, uncounted, sent)
 
     # Limits.

@@ -97,27 +97,21 @@ class FlawBuffer:
 
     Attributes:
         capacity: how many more flaws are kept.
+        is_empty: whether there is no flaw, neither kept nor only counted.
+        has_loss: whether a flaw that was not taken yet loses content.
 
     Args:
         limits: `violations` applies.
     """
 
-    __slots__ = ("_flaws", "_has_loss", "_uncounted", "capacity")
+    __slots__ = ("_flaws", "_uncounted", "capacity", "has_loss", "is_empty")
 
     def __init__(self, limits: Limits) -> None:
         self._flaws: list[LocatedFlaw] = []
         self._uncounted = 0
-        self._has_loss = False
+        self.is_empty = True
+        self.has_loss = False
         self.capacity = max(1, limits.violations)
-
-    def __bool__(self) -> bool:
-        """Return whether there is a flaw, kept or only counted."""
-        return bool(self._flaws) or self._uncounted > 0
-
-    @property
-    def has_loss(self) -> bool:
-        """Whether a flaw that was not taken yet loses content."""
-        return self._has_loss
 
     def add(
         self,
@@ -137,12 +131,13 @@ class FlawBuffer:
             loses_content: whether content is lost by it.
             is_kept: whether the flaw is kept even if there is no capacity.
         """
-        is_first_loss = loses_content and not self._has_loss
+        self.is_empty = False
+        is_first_loss = loses_content and not self.has_loss
         if not self.capacity and not is_kept and not is_first_loss:
             self._uncounted += 1
             return
         self.capacity -= self.capacity > 0
-        self._has_loss = self._has_loss or loses_content
+        self.has_loss = self.has_loss or loses_content
         text = excerpt(piece[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace"))
         self._flaws.append(LocatedFlaw(code, text, offset, loses_content))
 
@@ -159,9 +154,11 @@ class FlawBuffer:
     def count(self, more: int) -> None:
         """Count flaws that are not kept."""
         self._uncounted += more
+        self.is_empty = self.is_empty and not more
 
     def take(self) -> tuple[tuple[LocatedFlaw, ...], int]:
         """Remove and return the flaws, and the number of those not kept."""
         flaws, uncounted = tuple(self._flaws), self._uncounted
-        self._flaws, self._uncounted, self._has_loss = [], 0, False
+        self._flaws, self._uncounted = [], 0
+        self.is_empty, self.has_loss = True, False
         return flaws, uncounted

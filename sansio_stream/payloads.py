@@ -13,7 +13,7 @@ from .codec import (
     decode,
     decoder,
     has_invalid,
-    is_exact,
+    inexact_part,
     is_object,
     schema_of,
     union_members,
@@ -108,8 +108,8 @@ def event_from_payload(
     event = decode(EVENTS[kind], payload)
     if (
         isinstance(event, ContentBlockDeltaEvent)
-        and is_exact(event)
-        and is_exact(event.delta)
+        and inexact_part(event) is None
+        and inexact_part(event.delta) is None
         and 0 <= event.index < max_blocks
     ):
         return event, flaws
@@ -169,7 +169,8 @@ def flaws_of_message_delta(event: MessageDeltaEvent) -> Flaws:
         flaws = (Flaw(ViolationCode.MISSING_DELTA),)
     if event.delta.stop_reason == "":
         flaws = (*flaws, Flaw(ViolationCode.EMPTY_STOP_REASON))
-    if not (is_exact(event) and is_exact(event.delta)) and misplaced_members(event):
+    is_inexact = inexact_part(event) or inexact_part(event.delta)
+    if is_inexact and misplaced_members(event):
         flaws = (*flaws, Flaw(ViolationCode.MISPLACED_MEMBER))
     return flaws
 
@@ -191,7 +192,7 @@ def misplaced_members(event: MessageDeltaEvent) -> set[str]:
 
 def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
     """Return the members of a message_delta, and of its `delta`, that no class here knows."""
-    if is_exact(event) and is_exact(event.delta):
+    if not inexact_part(event) and not inexact_part(event.delta):
         return {}
     known = schema_of(Message).wires
     said = {**event.extra, **event.delta.extra}
@@ -211,7 +212,7 @@ def flaws_of_members(event: MessageStreamEvent) -> Flaws:
     `content` of a message. A `stop_reason` of a message_delta counts as content here.
     """
     parts = typed_parts_of(event)
-    if all(map(is_exact, parts)):
+    if not any(map(inexact_part, parts)):
         return ()
     found = loses = False
     for part in parts:

@@ -222,6 +222,8 @@ class EventReader:
             if other is None:
                 return
             yield other
+            if buffer.partial_limit:
+                return
 
     def _add_violation(self, code: ViolationCode, frame: bytes) -> None:
         """Record the violation of a frame that a template matches, before it is consumed."""

@@ -55,6 +55,9 @@ __all__ = ["State"]
 class State(enum.Enum):
     """The state of a stream. Each value describes the state in words."""
 
+    # The hash of Enum is a function in Python. Each event looks up a state and a step.
+    __hash__ = object.__hash__
+
     WAITING = "no message has begun"
     OPEN = "in a message"
     CLOSING = "a stop_reason was taken"
@@ -64,6 +67,8 @@ class State(enum.Enum):
 
 class Step(enum.Enum):
     """The role of an event in the order of the stream: its type, refined by its members."""
+
+    __hash__ = object.__hash__  # as for `State`
 
     MESSAGE_START = "message_start"
     MESSAGE_START_WHOLE = "message_start with content and a stop_reason"
@@ -256,7 +261,8 @@ class MessageView(Protocol):
 
 def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
     """Return what to do with an event, given the message so far. Changes nothing."""
-    cell = TRANSITIONS[step_of(event, message)][STATES.index(message.state)]
+    step = STEPS.get(type(event)) or step_of(event, message)
+    cell = TRANSITIONS[step][STATES.index(message.state)]
     assert cell is not None, f"{event} cannot happen in {message.state}"
     if cell.action is Action.APPLY:
         rule = RULES.get(type(event))
@@ -272,17 +278,15 @@ def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
 
 
 def step_of(event: MessageStreamEvent, message: MessageView) -> Step:
-    """Return the step of an event. For message_start and message_delta there are several."""
-    match event:
-        case MessageStartEvent(message=begun):
-            if begun.id is not None and begun.id == message.message_id:
-                return Step.MESSAGE_START_AGAIN
-            is_whole = begun.content and begun.stop_reason
-            return Step.MESSAGE_START_WHOLE if is_whole else Step.MESSAGE_START
-        case MessageDeltaEvent(delta=delta):
-            return Step.MESSAGE_DELTA_STOP if delta.stop_reason else Step.MESSAGE_DELTA
-        case _:
-            return STEPS[type(event)]
+    """Return the step of an event whose type does not determine it alone."""
+    if isinstance(event, MessageStartEvent):
+        begun = event.message
+        if begun.id is not None and begun.id == message.message_id:
+            return Step.MESSAGE_START_AGAIN
+        is_whole = begun.content and begun.stop_reason
+        return Step.MESSAGE_START_WHOLE if is_whole else Step.MESSAGE_START
+    assert isinstance(event, MessageDeltaEvent), "`STEPS` has the other types"
+    return Step.MESSAGE_DELTA_STOP if event.delta.stop_reason else Step.MESSAGE_DELTA
 
 
 # The rules depend on the message so far, which the table does not know. A rule is applied only if
