@@ -11,7 +11,7 @@ of the result before with another length.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 
 import attrs
 
@@ -54,7 +54,12 @@ class Append:
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
         """Add the delta's text as a piece."""
-        block.growing_text(self.member).append(getattr(delta, self.source))
+        piece = getattr(delta, self.source)
+        text = block.growing_text(self.member)
+        if piece.isascii():
+            text.pieces.append(piece)
+        else:
+            text.append(piece)
 
 
 @attrs.frozen
@@ -131,25 +136,26 @@ def members_of(block: Any) -> set[str]:
     return {member.name for member in schema_of(block).members}
 
 
-FITTING: Final[dict[type, frozenset[type]]] = {
-    delta: frozenset(
-        block
-        for block in get_args(ContentBlock)
+ACCEPTED: Final[dict[type, frozenset[type]]] = {
+    block: frozenset(
+        delta
+        for delta in get_args(ContentBlockDelta)
         if block is UnknownBlock
         or all(rule.member in members_of(block) for rule in FOLDS.get(delta, ()))
     )
-    for delta in get_args(ContentBlockDelta)
+    for block in get_args(ContentBlock)
 }
-"""For each class of deltas, the classes of blocks that it fits: those that have all the members of
-its rules, and `UnknownBlock`, which accepts and keeps every delta.
+"""For each class of blocks, the classes of deltas that fit it: a block has all the members of a
+delta's rules. An `UnknownBlock` accepts and keeps every delta.
 """
 
 
 REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
     delta: tuple(rule for rule in rules if isinstance(rule, Replace))
     for delta, rules in FOLDS.items()
+    if any(isinstance(rule, Replace) for rule in rules)
 }
-"""For each class of deltas, its `Replace` rules."""
+"""For each class of deltas that may replace values, its `Replace` rules."""
 
 
 class GrowingBlock:
@@ -158,6 +164,8 @@ class GrowingBlock:
     Attributes:
         index: its index on the wire.
         start: the block as content_block_start or message_start sent it.
+        accepted: the classes of deltas that can be folded into it.
+        replacing: the classes of deltas that may replace a value.
         is_stopped: whether it has stopped.
         size: the size of its start and its deltas on the wire, in bytes. During a run it lacks the
             deltas of the run.
@@ -180,12 +188,15 @@ class GrowingBlock:
         "_unfolded",
         "_values",
         "_varied",
+        "accepted",
         "index",
         "input_text",
         "is_stopped",
         "size",
         "start",
     )
+
+    replacing: ClassVar = REPLACING.keys()
 
     def __init__(
         self,
@@ -198,6 +209,7 @@ class GrowingBlock:
     ) -> None:
         self.index = index
         self.start = start
+        self.accepted = ACCEPTED[type(start)]
         self.is_stopped = is_stopped
         self.size = size
         self._texts: dict[str, GrowingText] = {}
@@ -221,10 +233,6 @@ class GrowingBlock:
         self._varied: tuple[str, ...] = ()
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
-
-    def accepts(self, delta: ContentBlockDelta) -> bool:
-        """Return whether deltas of this class can be folded into blocks of this class."""
-        return type(self.start) in FITTING[type(delta)]
 
     def growing_text(self, member: str) -> GrowingText:
         """Return the growing text of a member: the same object until the block stops.
@@ -351,8 +359,12 @@ class GrowingBlock:
         return self._values.get(member, sent)
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
-        """Return the violation if the delta would replace a different value, else None."""
-        for rule in REPLACING.get(type(delta), ()):
+        """Return the violation if the delta would replace a different value, else None.
+
+        Args:
+            delta: a delta whose class is in `replacing`.
+        """
+        for rule in REPLACING[type(delta)]:
             if rule.changes(self, delta):
                 return rule.second
         return None

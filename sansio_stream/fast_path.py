@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from . import frozen
-from .blocks import FITTING, FOLDS, Append
+from .blocks import ACCEPTED, FOLDS, Append
 from .codec import fields_of
 from .errors import ViolationCode  # attrs evaluates the annotation of `Layout`
 from .events import (
@@ -72,7 +72,10 @@ TEXT_FIELDS: Final[dict[type[Any], str]] = {
 # For each class of blocks, the class of deltas for which `expected_template` makes a template.
 # UnknownBlock is left out, because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
-    block: delta for delta in TEXT_FIELDS for block in FITTING[delta] - {UnknownBlock}
+    block: delta
+    for block, accepted in ACCEPTED.items()
+    for delta in TEXT_FIELDS
+    if delta in accepted and block is not UnknownBlock
 }
 
 # The layout that the API writes.
@@ -252,8 +255,9 @@ class DeltaTemplate:
         delta = self._new_delta()
         delta.text_of_delta = text
         delta._rest = None  # noqa: SLF001  (no other code has this object yet)
-        for name in self._others:
-            setattr(delta, name, None)
+        if self._others:
+            for name in self._others:
+                setattr(delta, name, None)
         delta.__class__ = self._delta
         event = EventTwin()
         event.index = self.index

@@ -94,7 +94,9 @@ class FrameBuffer:
         if limit:
             # The usual case: the last frame was read, and the chunk is a frame or a part of one.
             partial = self._partial
-            if not partial and data.endswith(FRAME_ENDS) and not self._by_lines:
+            tail = data[-2:]  # `endswith` takes 450 instructions more
+            is_whole = tail == b"\n\n" or (tail == b"\r\n" and data.endswith(b"\r\n\r\n"))
+            if is_whole and not partial and not self._by_lines:
                 size = len(data)
                 if size <= limit:
                     # Inlined from `_add_frames`: without the calls a frame costs a tenth less. A

@@ -86,7 +86,12 @@ class Framer:
             is_between = buffer.frame_start is None
             usual = usual_frame(buffer.text, buffer.pos) if is_between else None
             if usual is not None and buffer.text.find(b"\r", *usual.span()) < 0:
-                frame = self._take_usual_frame(usual)
+                pos, end = usual.span()
+                if end - pos <= self._limits.event_bytes:
+                    buffer.advance(end)
+                    name, data = usual.groups(b"")
+                    return self._frame(name, data, buffer.base + pos, end - pos)
+                frame = self._take_line()  # finds the line that exceeds the limit
             elif self._skip_idle_lines():
                 continue
             else:
@@ -152,15 +157,7 @@ class Framer:
         """The last valid `retry`, in milliseconds, or None."""
         return self._fields.reconnection_time
 
-    # Reading: a whole frame, several lines, or one line.
-
-    def _take_usual_frame(self, usual: re.Match[bytes]) -> Frame | None:
-        pos, end = usual.span()
-        if end - pos > self._limits.event_bytes:
-            return self._take_line()  # finds the line that exceeds the limit
-        self.buffer.advance(end)
-        name, data = usual.groups(b"")
-        return self._frame(name, data, self.buffer.base + pos, end - pos)
+    # Reading several lines, or one line.
 
     def _skip_idle_lines(self) -> bool:
         """Skip the next comments and, between frames, the next blank lines in one step.

@@ -108,6 +108,7 @@ class EventReader:
     """
 
     __slots__ = (
+        "_buffer",
         "_content_was_cut",
         "_few",
         "_fold",
@@ -130,12 +131,13 @@ class EventReader:
     ) -> None:
         self._limits = limits
         self._inbox = inbox
+        self._buffer = inbox.buffer
         self._fold = fold
         self._outcome = outcome
         # The template of the next delta, or None.
         self._template: DeltaTemplate | None = None
-        # The run of deltas that the template reads; None without a template, and while an event is
-        # decoded. It has the template, the list to which the text of each delta is appended, the
+        # The run of deltas that the template reads; None without a template, while an event is
+        # decoded, and unless a frame begins at the next byte. It has the template, the list to which the text of each delta is appended, the
         # offset in the body up to which the run goes, and the size up to which a text is tried as
         # one frame.
         self._run: tuple[DeltaTemplate, list[str], int, int] | None = None
@@ -167,10 +169,10 @@ class EventReader:
         It keeps no state in local variables between two events, because another iterator may read
         the next one.
         """
-        framer, buffer = self._inbox.framer, self._inbox.buffer
+        buffer = self._buffer
         while True:
             run = self._run
-            if run is not None and framer.at_frame_start:
+            if run is not None:
                 template, pieces, limit, few = run
                 text = buffer.text
                 pos = buffer.pos
@@ -227,14 +229,14 @@ class EventReader:
 
     def _add_violation(self, code: ViolationCode, frame: bytes) -> None:
         """Record the violation of a frame that a template matches, before it is consumed."""
-        buffer = self._inbox.buffer
+        buffer = self._buffer
         number = self._inbox.number + 1
         self._outcome.log.add_unread((code, data_of(frame), buffer.base + buffer.pos, number))
 
     def _begin_run(self, template: DeltaTemplate) -> None:
         """Begin a run of deltas that a template can read."""
         pieces, size = self._fold.begin_run(template.index, template.member)
-        buffer = self._inbox.buffer
+        buffer = self._buffer
         self._run_start = buffer.base + buffer.pos
         self._frames_before_run = buffer.frames
         limit = self._run_start + min(size, RUN_BYTES)
@@ -250,7 +252,7 @@ class EventReader:
         """End the run: add its size to that of its block."""
         assert self._run is not None, "a run has begun"
         template, *_ = self._run
-        buffer = self._inbox.buffer
+        buffer = self._buffer
         frames = buffer.frames - self._frames_before_run
         size = buffer.base + buffer.pos - self._run_start - frames * template.uncounted
         self._fold.end_run(size)
@@ -262,7 +264,7 @@ class EventReader:
         Raises:
             ProtocolError: a fatal error. It is latched: later calls raise a copy.
         """
-        buffer = self._inbox.buffer
+        buffer = self._buffer
         ping = self._ping
         if ping is not None and buffer.text.startswith(ping.frame, buffer.pos):
             event = self._take_ping(ping)
@@ -275,12 +277,26 @@ class EventReader:
         if self._run is not None:
             self._end_run()
         try:
-            event = self._next_decoded()
+            event = None
+            while event is None:
+                try:
+                    source = self._inbox.next()
+                except LimitError as error:
+                    self._report_before(error)
+                    raise
+                if source is None:
+                    break
+                if not isinstance(source, EofStage):
+                    event = self._decode_and_fold(source)
+                elif source is EofStage.PARTIAL_FRAME:
+                    event = self._take_partial_frame()
+                else:
+                    self._conclude()
         except ProtocolError as error:
             self._fail(error)
             # The latched error is never raised: its traceback would keep the caller's frames alive.
             raise copy_for_raise(error) from None
-        if self._template is not None:
+        if self._template is not None and self._inbox.framer.at_frame_start:
             self._begin_run(self._template)
         return event
 
@@ -290,7 +306,7 @@ class EventReader:
             return None
         if ping.code is not None:
             self._add_violation(ping.code, ping.frame)
-        buffer = self._inbox.buffer
+        buffer = self._buffer
         buffer.advance(buffer.pos + len(ping.frame))
         self._run_start += len(ping.frame)  # a ping is not part of the run
         self._frames_before_run += 1
@@ -304,26 +320,6 @@ class EventReader:
         self._outcome.break_off()
         message, has_content = self._fold.snapshot(), self._fold.has_content
         self._outcome.fatal.set(self._outcome.in_context(error, message, has_content=has_content))
-
-    def _next_decoded(self) -> MessageStreamEvent | None:
-        """Return the next event that is not ignored, or None if nothing is left."""
-        while True:
-            try:
-                source = self._inbox.next()
-            except LimitError as error:
-                self._report_before(error)
-                raise
-            if source is None:
-                return None
-            event: MessageStreamEvent | None = None
-            if not isinstance(source, EofStage):
-                event = self._decode_and_fold(source)
-            elif source is EofStage.PARTIAL_FRAME:
-                event = self._take_partial_frame()
-            else:
-                self._conclude()
-            if event is not None:
-                return event
 
     def _report_before(self, error: LimitError) -> None:
         """Report the flaws that the framer has found before it has raised an error."""
@@ -441,13 +437,13 @@ class EventReader:
             if offset is None or not self._learn_attempts:
                 return
             self._learn_attempts -= 1
-            block = self._fold.find(event.index)
+            block = self._fold.newest.get(event.index)
             if block is not None and not isinstance(block.start, UnknownBlock):
-                raw = self._inbox.buffer.since(offset)
+                raw = self._buffer.since(offset)
                 template = learned_template(event, raw, self._limits, flaws)
         elif isinstance(event, PingEvent):
             if offset is not None:
-                self._ping = learned_ping(event, self._inbox.buffer.since(offset), flaws)
+                self._ping = learned_ping(event, self._buffer.since(offset), flaws)
             return
         elif isinstance(event, UnknownEvent):
             return

@@ -53,6 +53,7 @@ class Fold:
     Attributes:
         state: the state of the stream.
         message_id: the id of the message; None if it has none or has not begun.
+        newest: the newest block with each index.
         next_index: the index that the next block should have.
         open_blocks: how many blocks have not stopped.
         tool_ids: the ids of the tool calls.
@@ -70,7 +71,6 @@ class Fold:
         "_limits",
         "_lost_indexes",
         "_members",
-        "_newest",
         "_open_inputs",
         "_partial_strings",
         "_running",
@@ -78,6 +78,7 @@ class Fold:
         "_stopped",
         "has_lost",
         "message_id",
+        "newest",
         "next_index",
         "open_blocks",
         "state",
@@ -91,9 +92,9 @@ class Fold:
         self.message_id: str | None = None
         self._members: GrowingMembers | None = None
         self._copy_template: CopyTemplate[Message] | None = None
-        # All blocks, ordered by index and then by arrival; and the newest block of each index.
+        # All blocks, ordered by index and then by arrival.
         self._blocks: list[GrowingBlock] = []
-        self._newest: dict[int, GrowingBlock] = {}
+        self.newest: dict[int, GrowingBlock] = {}
         self.next_index = 0
         self.open_blocks = 0
         # The open blocks whose input may still become complete.
@@ -159,7 +160,7 @@ class Fold:
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the current value of the newest block with this index, or None."""
-        block = self._newest.get(index)
+        block = self.newest.get(index)
         return None if block is None else block.block()
 
     def begin_run(self, index: int, member: str) -> tuple[list[str], int]:
@@ -173,7 +174,7 @@ class Fold:
             The list to which the text of each delta must be appended, see `GrowingBlock.begin_run`,
             and the size of the deltas at which the block is at its limit, in bytes.
         """
-        block = self._newest[index]
+        block = self.newest[index]
         if block is not self._running:
             self._latest = None
             self._running = block
@@ -183,10 +184,6 @@ class Fold:
         """End the run. Its deltas had this size on the wire, in bytes."""
         assert self._running is not None, "a run has begun"
         self._running.end_run(size)
-
-    def find(self, index: int) -> GrowingBlock | None:
-        """Return the `GrowingBlock` of the newest block with this index, or None."""
-        return self._newest.get(index)
 
     @property
     def _begun(self) -> GrowingMembers:
@@ -219,7 +216,7 @@ class Fold:
         """
         match event:
             case ContentBlockDeltaEvent(index=index):
-                size = self._newest[index].size
+                size = self.newest[index].size
                 if size + source.size > self._limits.block_bytes:
                     self._check_size(size, source)
             case ContentBlockStartEvent():
@@ -266,14 +263,14 @@ class Fold:
             self._copy_template = None
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
-                self._newest[index].grow(delta, size)
+                self.newest[index].grow(delta, size)
             case ContentBlockStartEvent(index=index, content_block=block):
                 self._start_block(index, block, size)
             case ContentBlockStopEvent(index=index):
-                self._newest[index].stop()
+                self.newest[index].stop()
                 self.open_blocks -= 1
-                self._open_inputs.discard(self._newest[index])
-                event = evolve(event, content_block=self._newest[index].block())
+                self._open_inputs.discard(self.newest[index])
+                event = evolve(event, content_block=self.newest[index].block())
             case MessageStartEvent(message=message):
                 self._members = GrowingMembers(message)
                 self.message_id = message.id
@@ -314,7 +311,7 @@ class Fold:
         self.has_lost = True
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
-                block = self._newest.get(index)
+                block = self.newest.get(index)
                 if block is not None:
                     block.record_input_loss()
                     if block.input_text is not None and not block.is_stopped:
@@ -325,8 +322,8 @@ class Fold:
                 if block is None or block.is_stopped:
                     self._lost_indexes.add(index)
             case ContentBlockStartEvent(index=index):
-                if index in self._newest:
-                    self._newest[index].record_input_loss()
+                if index in self.newest:
+                    self.newest[index].record_input_loss()
                 return
             case MessageStartEvent(message=message):
                 # A second message_start was ignored, so none of its blocks is here.
@@ -363,7 +360,7 @@ class Fold:
         bisect.insort_right(self._blocks, block, key=operator.attrgetter("index"))
         if self._blocks[-1] is not block:
             self._stopped = []
-        self._newest[block.index] = block
+        self.newest[block.index] = block
         self.next_index = max(self.next_index, block.index + 1)
 
     def _new_input_text(self) -> GrowingInput:

@@ -44,7 +44,7 @@ from .message import InputBlock
 from .payloads import usage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Set as AbstractSet
+    from collections.abc import Callable, Iterable, Mapping, Set as AbstractSet
 
     from .events import ContentBlockDelta, MessageDeltaUsage
     from .message import ContentBlock
@@ -199,8 +199,14 @@ class BlockView(Protocol):
         """Whether the block has stopped."""
         ...
 
-    def accepts(self, delta: ContentBlockDelta) -> bool:
-        """Return whether deltas of this class can be folded into blocks of this class."""
+    @property
+    def accepted(self) -> frozenset[type]:
+        """The classes of deltas that can be folded into the block."""
+        ...
+
+    @property
+    def replacing(self) -> AbstractSet[type]:
+        """The classes of deltas that may replace a value of the block."""
         ...
 
     def second_value(self, delta: ContentBlockDelta) -> ViolationCode | None:
@@ -250,8 +256,9 @@ class MessageView(Protocol):
         """Whether the message has a call of a client tool."""
         ...
 
-    def find(self, index: int) -> BlockView | None:
-        """Return the newest block with this index, or None."""
+    @property
+    def newest(self) -> Mapping[int, BlockView]:
+        """The newest block with each index."""
         ...
 
     def counters_fall(self, usage: MessageDeltaUsage) -> bool:
@@ -308,7 +315,7 @@ def rule_of_block_start(event: ContentBlockStartEvent, message: MessageView) -> 
     folded into the newest block.
     """
     codes: list[ViolationCode] = []
-    if message.find(event.index) is not None:
+    if event.index in message.newest:
         codes.append(ViolationCode.INDEX_REUSED)
     elif event.index != message.next_index:
         codes.append(ViolationCode.INDEX_NOT_NEXT)
@@ -327,13 +334,15 @@ def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> 
     last one: that could mix the texts of two blocks.
     """
     delta = event.delta
-    block = message.find(event.index)
+    block = message.newest.get(event.index)
     if block is None:
         code = ViolationCode.UNKNOWN_INDEX
     elif block.is_stopped:
         code = ViolationCode.STOPPED_BLOCK
-    elif not block.accepts(delta):
+    elif type(delta) not in block.accepted:
         code = ViolationCode.UNFIT_DELTA
+    elif type(delta) not in block.replacing:
+        return None
     else:
         second = block.second_value(delta)
         return None if second is None else tolerate(second)
@@ -343,7 +352,7 @@ def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> 
 
 def rule_of_block_stop(event: ContentBlockStopEvent, message: MessageView) -> Decision | None:
     """Require an open block with this index."""
-    block = message.find(event.index)
+    block = message.newest.get(event.index)
     if block is None:
         return ignore(ViolationCode.UNKNOWN_INDEX)
     return ignore(ViolationCode.STOPPED_BLOCK) if block.is_stopped else None
