@@ -5,7 +5,7 @@ and in padding:
 
     event: content_block_delta⏎
     data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}   }⏎⏎
-    |----------------------------- prefix ---------------------------------------|string|S|-padding-|
+    |----------------------------- prefix ---------------------------------------|string|S|padding|
 
 S is the suffix: the bytes between the string and the padding.
 
@@ -278,7 +278,7 @@ class PingTemplate:
     """
 
     frame: bytes = b'event: ping\ndata: {"type": "ping"}\n\n'
-    event: PingEvent = PingEvent()
+    event: PingEvent = attrs.field(factory=PingEvent)
     code: ViolationCode | None = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,8 +17,15 @@ assign a `__class__`.
 """
 
 
-@functools.cache
-def twin_of(cls: type[Any]) -> Any:
+class Twins(dict[type[Any], Any]):
+    """The twin of each class. A twin is made at its first lookup."""
+
+    def __missing__(self, cls: type[Any]) -> Any:
+        twin = self[cls] = make_twin(cls)
+        return twin
+
+
+def make_twin(cls: type[Any]) -> Any:
     """Return a class with the same slots as a frozen class, whose objects can be written to.
 
     An object of the twin is filled by plain assignments. Then its `__class__` is set to the frozen
@@ -36,7 +42,10 @@ def twin_of(cls: type[Any]) -> Any:
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,
     }
-    return type(f"Unfinished{cls.__name__}", (cls.__base__,), members)
+    return type(f"Unfinished{cls.__name__}", cls.__bases__, members)
+
+
+twin_of: Final = Twins().__getitem__
 
 
 def make(cls: type[AnyClass], names: Iterable[str], values: Iterable[Any]) -> AnyClass:

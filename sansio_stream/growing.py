@@ -15,7 +15,7 @@ never changes, and a run of pieces is replaced by their joined text in one step.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from .surrogates import has_split_pair, is_high_surrogate, joined_halves
 
@@ -30,13 +30,13 @@ class Place(NamedTuple):
 
     Attributes:
         position: the number of characters before it.
-        pieces: the run of pieces in which it is, if it is at the beginning of a piece.
-        count: the number of pieces of the run before it.
+        run: the list of pieces in which it is; None if it is not at the beginning of a piece.
+        number: the number of the pieces of the run before it.
     """
 
     position: int
-    pieces: list[str] | None = None
-    count: int = 0
+    run: list[str] | None = None
+    number: int = 0
 
 
 BEGINNING: Final = Place(0)
@@ -99,8 +99,7 @@ class GrowingText:
     @property
     def _last_run(self) -> tuple[int, list[str]]:
         start, pieces = self._runs[-1]
-        assert isinstance(pieces, list), "only the runs before the last one are joined"
-        return start, pieces
+        return start, cast("list[str]", pieces)  # only the runs before the last one are joined
 
     def so_far(self) -> TextSoFar:
         """Return the text of this moment."""
@@ -142,22 +141,22 @@ class GrowingText:
 
         Halves of surrogate pairs are not joined. Cost: linear in the characters, plus a run.
         """
-        position, run, count = place
-        if run is self.pieces:
-            more = run[count:]
-            text = "".join(more)
+        position, pieces, number = place
+        if pieces is self.pieces:
+            new = pieces[number:]
+            text = "".join(new)
             if position + len(text) == end:
-                return text, Place(end, run, count + len(more))
+                return text, Place(end, pieces, number + len(new))
         first = len(self._runs) - 1
         while self._runs[first][0] > position:
             first -= 1
         runs = self._runs[first:]
         start, last = runs[0][0], runs[-1][1]
-        count = len(last)  # another thread may append pieces from now on
-        text = "".join([run if isinstance(run, str) else "".join(run[:count]) for _, run in runs])
+        number = len(last)  # another thread may append pieces from now on
+        text = "".join([run if isinstance(run, str) else "".join(run[:number]) for _, run in runs])
         more = text[position - start : end - start]
         if isinstance(last, list) and start + len(text) == end:
-            return more, Place(end, last, count)
+            return more, Place(end, last, number)
         return more, Place(end)
 
     def whole(self) -> str:

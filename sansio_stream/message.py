@@ -391,12 +391,12 @@ class ContentSoFar(NamedTuple):
 
     Attributes:
         stopped: the first blocks, which have stopped. More blocks may have been added since.
-        count: the number of these blocks at that moment.
+        stopped_count: the number of these blocks at that moment.
         others: the other blocks.
     """
 
     stopped: list[ContentBlock]
-    count: int
+    stopped_count: int
     others: tuple[ContentBlock, ...]
 
 
@@ -409,7 +409,7 @@ def read_content(message: Any, stored: Any) -> Any:
     """Return the blocks of a message, given what it stores. Afterwards it stores the blocks."""
     if type(stored) is not ContentSoFar:
         return stored
-    content = (*stored.stopped[: stored.count], *stored.others)
+    content = (*stored.stopped[: stored.stopped_count], *stored.others)
     set_content(message, content)
     return content
 

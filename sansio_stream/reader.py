@@ -137,9 +137,9 @@ class EventReader:
         # The template of the next delta, or None.
         self._template: DeltaTemplate | None = None
         # The run of deltas that the template reads; None without a template, while an event is
-        # decoded, and unless a frame begins at the next byte. It has the template, the list to which the text of each delta is appended, the
-        # offset in the body up to which the run goes, and the size up to which a text is tried as
-        # one frame.
+        # decoded, and unless a frame begins at the next byte. It has the template, the list to which
+        # the text of each delta is appended, the offset in the body up to which the run goes, and
+        # the size up to which a text is tried as one frame.
         self._run: tuple[DeltaTemplate, list[str], int, int] | None = None
         # The offset at which the run began, plus the bytes of the pings since; and the number of
         # frames before it, plus the pings since.
@@ -244,14 +244,12 @@ class EventReader:
 
     def _restart_run(self, template: DeltaTemplate) -> bool:
         """Begin a new run at the limit of one. Return whether a window fits into the new one."""
-        self._end_run()
+        self._end_run(template)
         self._begin_run(template)
         return self._run is not None and self._run_start + self._window <= self._run[2]
 
-    def _end_run(self) -> None:
-        """End the run: add its size to that of its block."""
-        assert self._run is not None, "a run has begun"
-        template, *_ = self._run
+    def _end_run(self, template: DeltaTemplate) -> None:
+        """End the run of a template: add its size to that of its block."""
         buffer = self._buffer
         frames = buffer.frames - self._frames_before_run
         size = buffer.base + buffer.pos - self._run_start - frames * template.uncounted
@@ -267,17 +265,17 @@ class EventReader:
         buffer = self._buffer
         ping = self._ping
         if ping is not None and buffer.text.startswith(ping.frame, buffer.pos):
-            event = self._take_ping(ping)
-            if event is not None:
-                return event
+            taken = self._take_ping(ping)
+            if taken is not None:
+                return taken
         if buffer.pos == len(buffer.text) and self._inbox.mark_drained():
             return None
         if self._outcome.fatal.error is not None:
             self._outcome.fatal.raise_if_set()
         if self._run is not None:
-            self._end_run()
+            self._end_run(self._run[0])
+        event: MessageStreamEvent | None = None
         try:
-            event = None
             while event is None:
                 try:
                     source = self._inbox.next()
