@@ -506,8 +506,8 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Fetched], bool]]]] = 
 }
 
 
-CONNECTION_FAULTS: Final = [name for name, fault in SERVED.items() if fault.changes == "connection"]
-BYTE_FAULTS: Final = [name for name, fault in SERVED.items() if fault.changes == "bytes"]
+CONNECTION_FAULTS: Final = [name for name, fault in SERVED.items() if fault.kind == "connection"]
+BYTE_FAULTS: Final = [name for name, fault in SERVED.items() if fault.kind == "bytes"]
 
 
 def test_every_fault_of_the_connection_has_an_expected_effect() -> None:
