@@ -191,7 +191,7 @@ SORTED: Final = with_data(
 )
 CRLF: Final = API.replace(b"\n", b"\r\n")
 UNNAMED: Final = API.replace(b"event: content_block_delta\n", b"")
-BLANKS_LAST: Final = API.replace(b"<padding>}", b"}<padding>")
+BLANKS_LAST: Final = API.replace(b"<padding>}", b"} <padding>")
 LEARNED: Final = {
     "json.dumps": DUMPS,
     "sorted": SORTED,
@@ -635,9 +635,23 @@ def test_a_delta_in_the_layout_of_the_api_does_not_reach_the_plain_path(
 
 
 @FOR_EACH_LAYOUT
-@pytest.mark.parametrize(
-    "cut", [lambda data: [data], in_bytes, at_random], ids=["no", "all", "some"]
-)
+@pytest.mark.parametrize("count", [1, 100])
+def test_only_the_first_delta_in_a_new_layout_reaches_the_plain_path(
+    on_plain_path: list[str], layout: bytes, count: int
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    on_plain_path.clear()
+    for number in range(0, 100, count):
+        words = [f"word {each}" for each in range(number, number + count)]
+        deltas = deltas_of(machine, b"".join(delta_in(layout, each) for each in words))
+        assert deltas == [TextDelta(each) for each in words]
+    assert len(on_plain_path) == (layout != API)
+
+
+# A chunk that ends between CR and LF ends a line or a frame, and the next one begins with LF. The
+# plain path reads such frames.
+@pytest.mark.parametrize("layout", [each for each in (API, *LEARNED.values()) if b"\r" not in each])
+@pytest.mark.parametrize("cut", [in_bytes, at_random])
 def test_however_cut_only_the_first_delta_in_a_new_layout_reaches_the_plain_path(
     on_plain_path: list[str], layout: bytes, cut: Callable[[bytes], list[bytes]]
 ) -> None:
