@@ -137,9 +137,9 @@ class EventReader:
         # The template of the next delta, or None.
         self._template: DeltaTemplate | None = None
         # The run of deltas that the template reads; None without a template, while an event is
-        # decoded, and unless a frame begins at the next byte. It has the template, the list to which
-        # the text of each delta is appended, the offset in the body up to which the run goes, and
-        # the size up to which a text is tried as one frame.
+        # decoded, and unless a frame begins at the next byte. It has the template, the list to
+        # which the text of each delta is appended, the offset in the body up to which the run goes,
+        # and the size up to which a text is tried as one frame.
         self._run: tuple[DeltaTemplate, list[str], int, int] | None = None
         # The offset at which the run began, plus the bytes of the pings since; and the number of
         # frames before it, plus the pings since.
