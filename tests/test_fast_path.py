@@ -498,7 +498,7 @@ def test_both_paths_agree_on_faulty_streams(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("layout", [API, *LEARNED.values()], ids=["API", *LEARNED])
+@pytest.mark.parametrize("layout", LAYOUTS[:6], ids=["API", *LEARNED][:6])
 def test_both_paths_agree_when_any_byte_of_a_delta_is_changed(layout: bytes) -> None:
     before = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
     raw = frame_in_layout(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
