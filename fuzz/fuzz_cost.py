@@ -1,9 +1,10 @@
 """Fuzzes the cost of a machine. The size of the input bounds the cost, for any bytes and any cut.
 
 Cost is counted in steps of Python (opcodes), so that it is the same on every machine. The bound is
-ten times the cost of ordinary deltas, for each byte, each frame and each chunk. A constant is added
-for the work that is done once in a stream. The cost of ordinary deltas is counted in the same
-process, because a fuzzer adds steps to the code that it instruments.
+a multiple of the cost of ordinary deltas, for each byte, each frame and each chunk. A constant is
+added for the work that is done once in a stream. The cost of ordinary deltas is counted in the same
+process, because a fuzzer adds steps to the code that it instruments. The deltas are decoded: the
+fast path makes them cheaper, but nothing else.
 """
 
 import functools
@@ -20,16 +21,19 @@ from sansio_stream import APIError, Limits, SSEDecoder, StreamMachine
 from sansio_stream.codec import WireObject, schema_of
 from tracing import traced
 
-AT_MOST: Final = 10
+# How many ordinary deltas a frame, and how many of their bytes a byte of a line may cost.
+AT_MOST: Final = 2
+# How many bytes of ordinary deltas a byte of invalid JSON, or a byte in a chunk of its own, may cost.
+AT_MOST_BYTES: Final = 10
 
-# These are in ordinary deltas of about 190 steps each.
+# These are in ordinary deltas of about 1,000 steps each.
 # Work that is done once: the kept violations, an error that ends the stream, the verdict.
-FLOOR: Final = 300
-FOR_A_VIOLATION: Final = 3
+FLOOR: Final = 60
+FOR_A_VIOLATION: Final = 0.6
 
 # An object in a payload may be a block or a citation. It costs steps even if it has few bytes.
 # Measured: 540 steps for a block that is `{}` in a message_start.
-FOR_AN_OBJECT: Final = 3
+FOR_AN_OBJECT: Final = 0.6
 
 # Bodies are cut to these lengths, because counting the steps takes twenty times as long as running
 # them.
@@ -84,7 +88,7 @@ def work_of(chunks: Iterable[bytes], **options: Any) -> int:
 
 @attrs.frozen
 class Ordinary:
-    """The cost of ordinary deltas: of a byte, of a recognised frame, of a chunk."""
+    """The cost of ordinary deltas, which are decoded: of a byte, of a frame, of a chunk."""
 
     byte: float
     frame: float
@@ -93,17 +97,18 @@ class Ordinary:
 
 @functools.cache
 def ordinary() -> Ordinary:
-    """Count the cost of one more delta: on the plain path, on the fast path, in single bytes."""
+    """Count the cost of one more delta: in one chunk, and in single bytes."""
 
-    def one(chunks: Callable[[bytes], list[bytes]], **options: Any) -> float:
-        few, many = (work_of([BEGIN, *chunks(DELTA * times)], **options) for times in (20, 40))
+    def one(chunks: Callable[[bytes], list[bytes]]) -> float:
+        few, many = (
+            work_of([BEGIN, *chunks(DELTA * times)], fast_path=False) for times in (20, 40)
+        )
         return (many - few) / 20
 
     derive_all(WireObject)
-    read = one(lambda data: [data], fast_path=False)
-    recognised = one(lambda data: [data])
+    frame = one(lambda data: [data])
     by_bytes = one(wire.in_bytes)
-    return Ordinary(read / len(DELTA), recognised, (by_bytes - recognised) / len(DELTA))
+    return Ordinary(frame / len(DELTA), frame, (by_bytes - frame) / len(DELTA))
 
 
 def derive_all(cls: type[Any]) -> None:
@@ -122,8 +127,8 @@ def allowed(body: bytes, chunks: int, limits: Limits) -> float:
     objects = sum(event.data.count("{") for event in events if is_json(event.data))
     violations = min(limits.violations, decoder.violation_count + 3 * len(events))
     return usual.frame * (
-        FLOOR + FOR_A_VIOLATION * violations + FOR_AN_OBJECT * objects
-    ) + AT_MOST * (usual.byte * len(body) + usual.frame * len(events) + usual.chunk * chunks)
+        FLOOR + FOR_A_VIOLATION * violations + FOR_AN_OBJECT * objects + AT_MOST * len(events)
+    ) + AT_MOST_BYTES * (usual.byte * len(body) + usual.chunk * chunks)
 
 
 def is_json(text: str) -> bool:

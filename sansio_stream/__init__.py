@@ -31,10 +31,11 @@ The modules, in the order of their imports, which is also a good order to read t
     blocks        fold: deltas -> a block
     members       fold: message_deltas -> the members of a message
     snapshot      fold: events -> message
-    fast_path     recognises the most common frames by their bytes
     outcome       what was tolerated, what ended the stream, its verdict
     inbox         what was received, in its order
-    reader        the loop: frames -> events, judged and folded
+    plain_path    a frame -> its event, checked and folded
+    fast_path     recognises the most common frames by their bytes
+    reader        the loop: event by event, on the fast path or on the plain path
     machine       StreamMachine
     encode        events -> bytes, message -> events
     message_json  message <-> JSON text, without loss

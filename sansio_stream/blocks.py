@@ -27,7 +27,7 @@ from .events import (
     TextDelta,
     ThinkingDelta,
 )
-from .growing import GrowingText
+from .growing import MANY_PIECES, GrowingText
 from .losses import content_of
 from .message import ContentBlock, InputBlock, UnknownBlock
 from .tool_input import GrowingInput, InputError, ToolInput, holds_infinity
@@ -56,6 +56,8 @@ class Append:
         """Add the delta's text as a piece."""
         piece = getattr(delta, self.source)
         text = block.growing_text(self.member)
+        if len(text.pieces) > MANY_PIECES:
+            text.join_pieces()
         if piece.isascii():
             text.pieces.append(piece)
         else:

@@ -52,7 +52,6 @@ from .events import (
     TextDelta,
     ThinkingDelta,
 )
-from .frame_buffer import FRAME_ENDS
 from .framer import Framer
 from .message import UnknownBlock
 from .reading import UNNAMED, read_frame
@@ -60,6 +59,7 @@ from .surrogates import has_split_pair
 
 if TYPE_CHECKING:
     from .errors import Limits
+    from .message import ContentBlock
     from .payloads import Flaws
 
 # For each class of deltas that a template can read, the member that has its text. In such a delta
@@ -69,8 +69,8 @@ TEXT_FIELDS: Final[dict[type[Any], str]] = {
     ThinkingDelta: "thinking",
     InputJSONDelta: "partial_json",
 }
-# For each class of blocks, the class of deltas for which `expected_template` makes a template.
-# UnknownBlock is left out, because it keeps every delta as an object.
+# For each class of blocks, the class of deltas that a template can read. UnknownBlock is left out,
+# because it keeps every delta as an object.
 EXPECTED: Final[dict[type[Any], type[Any]]] = {
     block: delta
     for block, accepted in ACCEPTED.items()
@@ -145,8 +145,8 @@ def unescaped(raw: bytes) -> str:
 EventTwin: Final = frozen.twin_of(ContentBlockDeltaEvent)
 DELTA_TWINS: Final = {delta: frozen.twin_of(delta) for delta in TEXT_FIELDS}
 for _delta, _text in TEXT_FIELDS.items():
-    # A second name for the slot of the text, so that one line of code sets it in all classes.
-    DELTA_TWINS[_delta].text_of_delta = vars(DELTA_TWINS[_delta])[_text]
+    # With a second name, one line of code sets the text in objects of all classes.
+    frozen.name_member(DELTA_TWINS[_delta], _text, "text_of_delta")
 
 
 @attrs.frozen
@@ -295,7 +295,7 @@ def learned_ping(event: PingEvent, raw: bytes, flaws: Flaws) -> PingTemplate | N
         raw: the bytes of its frame.
         flaws: the flaws of the frame.
     """
-    if flaws in ((), (UNNAMED,)) and raw.endswith(FRAME_ENDS):
+    if flaws in ((), (UNNAMED,)):
         code = flaws[0].code if flaws else None
         if code is None or is_one_line(raw.rstrip(b"\r\n")):
             return PingTemplate(raw, event, code)
@@ -320,18 +320,19 @@ def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
 
 
 def learned_template(
-    event: ContentBlockDeltaEvent, raw: bytes, limits: Limits, flaws: Flaws
+    event: ContentBlockDeltaEvent, raw: bytes, limits: Limits, flaws: Flaws, start: ContentBlock
 ) -> DeltaTemplate | None:
     """Return the template for deltas in the layout of a decoded one, or None if there is none.
 
     Args:
-        event: the decoded delta. The type of its block must be known.
+        event: the decoded delta.
         raw: the bytes of its frame.
         limits: the limits of the stream.
         flaws: the flaws of the frame.
+        start: the block as its content_block_start sent it.
     """
     delta: type[Any] = type(event.delta)
-    begun = begin_of_string(raw) if delta in TEXT_FIELDS else None
+    begun = begin_of_string(raw) if delta is EXPECTED.get(type(start)) else None
     rest = learned_rest(raw, begun.end()) if begun else None
     if begun is None or rest is None or not rest[1]:
         return None

@@ -196,7 +196,7 @@ class Framer:
         if lines is None or buffer.offset == 0:
             return self._take_line()
         start = buffer.start_of_frame
-        buffer.begin_frame(start)
+        buffer.set_frame_start(start)
         end = lines.end()
         if not lines[2] and buffer.text.endswith(b"\r", 0, end):
             end += buffer.text.startswith(b"\n", end)  # the match may have ended inside a CRLF
@@ -234,7 +234,7 @@ class Framer:
         if content[0] == COLON:
             return None
         if self.buffer.frame_start is None:
-            self.buffer.begin_frame(start)
+            self.buffer.set_frame_start(start)
         field, _, value = content.partition(b":")
         fields = [(content, field, value.removeprefix(b" "))]
         self._fields.parse(fields, self.buffer.start_of_frame)
@@ -249,7 +249,7 @@ class Framer:
         # the empty string and return." The standard sets the last event ID before this step.
         self._fields.commit_id(self.buffer.start_of_frame)
         self._fields.forget()
-        self.buffer.skip_frame()
+        self.buffer.set_frame_start(None)
         return None
 
     def _frame_of_fields(self, end: int) -> Frame:
@@ -275,8 +275,10 @@ class Framer:
             name_text, data_text, sent = name.decode(), data.decode(), b""
         except UnicodeDecodeError:
             name_text = flaws.decode(name, start)
-            data_text = flaws.decode(data, start, is_kept=True)
-            sent = b"" if data_text.encode() == data else bytes(data)
+            try:
+                data_text, sent = data.decode(), b""
+            except UnicodeDecodeError:
+                data_text, sent = flaws.decode(data, start, is_kept=True), bytes(data)
         kept, uncounted = ((), 0) if flaws.is_empty else flaws.take()
         last_id = fields.last_event_id
         return Frame(name_text, data_text, start, size, last_id, retry, kept, uncounted, sent)

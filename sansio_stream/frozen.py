@@ -48,6 +48,11 @@ def make_twin(cls: type[Any]) -> Any:
 twin_of: Final = Twins().__getitem__
 
 
+def name_member(twin: type[Any], name: str, second_name: str) -> None:
+    """Give a member of a twin a second name."""
+    setattr(twin, second_name, vars(twin)[name])
+
+
 def make(cls: type[AnyClass], names: Iterable[str], values: Iterable[Any]) -> AnyClass:
     """Return an object of a frozen class with these values of these attributes.
 

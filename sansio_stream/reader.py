@@ -12,35 +12,18 @@ own. This has five consequences:
 
 Decoding on receipt instead would need a queue of events, and a snapshot for each of them.
 
-The steps for a frame are, in this order: `Inbox.next` returns it, `reading.read_frame` decodes it,
-`transitions.decide` decides what to do with its event, `Fold.check_limits` compares the sizes with
-the limits, and `Fold.apply` folds the event. `Outcome.note` records the violations, both those of
-decoding and those of the decision. On the fast path, `DeltaTemplate.read` and `GrowingBlock.append`
-replace all these steps.
+`plain_path` reads one event by decoding its frame. This module has the loop, and the runs of the
+fast path. A run is a sequence of frames that match a `DeltaTemplate`. For each of them,
+`DeltaTemplate.read` and appending its text to a list replace all the steps of the plain path.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
-from .errors import (
-    LimitError,
-    Limits,
-    LocatedFlaw,
-    ProtocolError,
-    Verdict,
-    ViolationCode,
-    copy_for_raise,
-    excerpt,
-)
 from .events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
-    ErrorEvent,
-    MessageStartEvent,
-    MessageStopEvent,
     MessageStreamEvent,
     PingEvent,
     UnknownEvent,
@@ -54,29 +37,16 @@ from .fast_path import (
     learned_ping,
     learned_template,
 )
-from .inbox import EofStage, Inbox
-from .message import UnknownBlock
-from .outcome import Outcome, verdict_of_end
-from .reading import (
-    Payload,
-    Reading,
-    error_of,
-    is_whole,
-    locate_flaw,
-    names_content,
-    payloads_in,
-    read_frame,
-    read_payload,
-    replacement_loses_content,
-)
-from .transitions import Action, State, decide
+from .frame_buffer import FRAME_ENDS
+from .plain_path import PlainReader
+from .transitions import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .frames import Frame
-    from .payloads import Flaws
-    from .reading import EventSource
+    from .errors import Limits, ViolationCode
+    from .inbox import Inbox
+    from .outcome import Outcome
     from .snapshot import Fold
 
 NOTHING: Final[Iterator[Any]] = iter(())
@@ -109,7 +79,6 @@ class EventReader:
 
     __slots__ = (
         "_buffer",
-        "_content_was_cut",
         "_few",
         "_fold",
         "_frames_before_run",
@@ -118,12 +87,12 @@ class EventReader:
         "_limits",
         "_outcome",
         "_ping",
+        "_plain",
         "_run",
         "_run_start",
         "_template",
         "_uses_fast_path",
         "_window",
-        "_without_event",
     )
 
     def __init__(
@@ -134,8 +103,14 @@ class EventReader:
         self._buffer = inbox.buffer
         self._fold = fold
         self._outcome = outcome
-        # The template of the next delta, or None.
+        self._plain = PlainReader(limits, inbox, fold, outcome)
+        self._uses_fast_path = fast_path
+        # The templates of the next delta and of the next ping; None without one.
         self._template: DeltaTemplate | None = None
+        ping = PingTemplate()
+        is_allowed = len(ping.frame) <= limits.event_bytes and limits.depth > 0
+        self._ping: PingTemplate | None = ping if is_allowed else None
+        self._learn_attempts = MAX_LEARN_ATTEMPTS
         # The run of deltas that the template reads; None without a template, while an event is
         # decoded, and unless a frame begins at the next byte. It has the template, the list to
         # which the text of each delta is appended, the offset in the body up to which the run goes,
@@ -147,21 +122,11 @@ class EventReader:
         self._frames_before_run = 0
         self._few = min(FEW_BYTES, limits.event_bytes)
         self._window = min(WINDOW, limits.event_bytes)
-        self._uses_fast_path = fast_path
-        self._learn_attempts = MAX_LEARN_ATTEMPTS
-        # The template of the next ping, or None.
-        ping = PingTemplate()
-        is_allowed = len(ping.frame) <= limits.event_bytes and limits.depth > 0
-        self._ping: PingTemplate | None = ping if fast_path and is_allowed else None
-        # The number of frames and payloads that gave no event.
-        self._without_event = 0
-        # Whether the last frame was cut and has the name of a content event.
-        self._content_was_cut = False
 
     @property
     def events_taken(self) -> int:
         """The number of events that the iterators have returned."""
-        return self._inbox.number - self._without_event
+        return self._inbox.number - self._plain.without_event
 
     def events(self) -> Iterator[MessageStreamEvent]:
         """Return an iterator that reads one event at each `next()`.
@@ -220,7 +185,7 @@ class EventReader:
                             continue
                 elif self._restart_run(template):
                     continue
-            other = self._next_event()
+            other = self._next_event() if self._uses_fast_path else self._plain.next_event()
             if other is None:
                 return
             yield other
@@ -257,51 +222,25 @@ class EventReader:
         self._run = None
 
     def _next_event(self) -> MessageStreamEvent | None:
-        """Return the next event, or None if nothing is left.
+        """Return the next event, a ping or what the plain path reads; None if nothing is left.
 
         Raises:
-            ProtocolError: a fatal error. It is latched: later calls raise a copy.
+            ProtocolError: as `PlainReader.next_event` does.
         """
-        buffer = self._buffer
-        ping = self._ping
-        if ping is not None and buffer.text.startswith(ping.frame, buffer.pos):
-            taken = self._take_ping(ping)
-            if taken is not None:
-                return taken
-        if buffer.pos == len(buffer.text) and self._inbox.mark_drained():
-            return None
-        if self._outcome.fatal.error is not None:
-            self._outcome.fatal.raise_if_set()
+        buffer, ping = self._buffer, self._ping
+        begins_frame = self._inbox.framer.at_frame_start
+        if ping is not None and begins_frame and buffer.text.startswith(ping.frame, buffer.pos):
+            return self._take_ping(ping)
         if self._run is not None:
             self._end_run(self._run[0])
-        event: MessageStreamEvent | None = None
-        try:
-            while event is None:
-                try:
-                    source = self._inbox.next()
-                except LimitError as error:
-                    self._report_before(error)
-                    raise
-                if source is None:
-                    break
-                if not isinstance(source, EofStage):
-                    event = self._decode_and_fold(source)
-                elif source is EofStage.PARTIAL_FRAME:
-                    event = self._take_partial_frame()
-                else:
-                    self._conclude()
-        except ProtocolError as error:
-            self._fail(error)
-            # The latched error is never raised: its traceback would keep the caller's frames alive.
-            raise copy_for_raise(error) from None
+        event = self._plain.next_event()
+        if event is not None:
+            self._update_template(event)
         if self._template is not None and self._inbox.framer.at_frame_start:
             self._begin_run(self._template)
         return event
 
-    def _take_ping(self, ping: PingTemplate) -> PingEvent | None:
-        """Consume the ping at the next byte. Return None if no frame begins there."""
-        if not self._inbox.framer.at_frame_start:
-            return None
+    def _take_ping(self, ping: PingTemplate) -> PingEvent:
         if ping.code is not None:
             self._add_violation(ping.code, ping.frame)
         buffer = self._buffer
@@ -310,139 +249,22 @@ class EventReader:
         self._frames_before_run += 1
         return ping.event
 
-    def _fail(self, error: ProtocolError) -> None:
-        error.annotate(event_number=error.event_number or self._inbox.number)
-        self._inbox.discard()
-        self._template = None
-        self._fold.fail()
-        self._outcome.break_off()
-        message, has_content = self._fold.snapshot(), self._fold.has_content
-        self._outcome.fatal.set(self._outcome.in_context(error, message, has_content=has_content))
-
-    def _report_before(self, error: LimitError) -> None:
-        """Report the flaws that the framer has found before it has raised an error."""
-        self._report(*self._inbox.framer.take_flaws())
-        error.annotate(event_number=self._inbox.number + 1)
-
-    def _take_partial_frame(self) -> MessageStreamEvent | None:
-        """Read a last frame without its blank line. If its data was cut, it gives no event."""
-        try:
-            frame = self._inbox.finish()
-        except LimitError as error:
-            self._report_before(error)
-            raise
-        if frame is None:
-            return None
-        if is_whole(frame, self._limits):
-            end = LocatedFlaw(ViolationCode.UNTERMINATED_FRAME, excerpt(frame.data), frame.offset)
-            return self._decode_and_fold(attrs.evolve(frame, flaws=(*frame.flaws, end)))
-        self._without_event += 1
-        self._report_at_the_end(frame.flaws, frame.uncounted)
-        self._content_was_cut = names_content(frame)
-        # Not fatal, even in strict mode: the verdict already shows that the body was cut.
-        codes = [ViolationCode.CUT_FRAME]
-        if len(payloads_in(frame.data, self._limits)) > 1:
-            codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
-        for code in codes:
-            self._outcome.record(locate_flaw(frame, code), self._inbox.number)
-        return None
-
-    def _conclude(self) -> None:
-        """End the stream: report the remaining flaws, then set the verdict."""
-        self._report_at_the_end(*self._inbox.framer.take_flaws())
-        is_whole = self._fold.is_finished and not self._content_was_cut
-        verdict = verdict_of_end(self._fold.state, is_whole=is_whole)
-        if self._is_other_content:
-            verdict = Verdict.NOT_AN_EVENT_STREAM
-        if verdict is Verdict.UNTERMINATED and self._outcome.verdict is Verdict.PENDING:
-            end = self._inbox.bytes_received or None
-            flaw = LocatedFlaw(ViolationCode.MISSING_MESSAGE_STOP, "", end)
-            self._outcome.record(flaw, self._inbox.number)
-        self._outcome.end(verdict, has_lost=self._fold.has_lost)
-
-    @property
-    def _is_other_content(self) -> bool:
-        return self._fold.state is State.WAITING and self._inbox.framer.is_other_content
-
-    def _report_at_the_end(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> None:
-        if self._is_other_content:
-            # Not fatal, even in strict mode: the verdict already shows that the body is not an
-            # event stream. No message began, so no content was lost.
-            for flaw in flaws:
-                self._outcome.record(flaw._replace(loses_content=False), self._inbox.number)
-            self._outcome.log.count_more(uncounted)
-        else:
-            self._report(flaws, uncounted)
-
-    def _decode_and_fold(self, source: EventSource) -> MessageStreamEvent | None:
-        """Read a frame or a payload, record its violations, and fold its event.
-
-        Returns:
-            The event; None if there is none or if it is ignored.
-        """
-        self._without_event += 1  # until the event is returned, because anything below may raise
-        tolerated = self._outcome.log.count
-        loses = False
-        if isinstance(source, Payload):
-            event, flaws = read_payload(source, self._limits)
-        elif source.flaws or source.uncounted:
-            (event, flaws), loses = self._read_flawed(source)
-        else:
-            event, flaws = read_frame(source, self._limits)
-        for code, loses_content in flaws:
-            loses |= self._note_of(source, code, loses_content)
-        if event is None:
-            return None
-        decision = decide(event, self._fold)
-        if decision.action is Action.ABORT:
-            raise error_of(source, decision.sentence, decision.code)
-        if decision.action is Action.APPLY:
-            self._fold.check_limits(event, source)
-        for code, loses_content in decision.flaws:
-            loses |= self._note_of(source, code, loses_content)
-        if decision.action is Action.IGNORE:
-            if loses:
-                self._fold.record_loss(event)
-            return None
-        # A block that begins exists only after `apply`. A block that stops must be marked before.
-        if loses and not isinstance(event, STARTS_BLOCKS):
-            self._fold.record_loss(event)
-        event = self._fold.apply(event, decision.state, source.size)
-        if loses and isinstance(event, STARTS_BLOCKS):
-            self._fold.record_loss(event)
-        if self._uses_fast_path:
-            is_clean = self._outcome.log.count == tolerated + len(flaws)
-            offset = source.offset if is_clean else None
-            self._update_template(event, offset, flaws)
-        if isinstance(event, MessageStopEvent):
-            self._outcome.stop(has_lost=self._fold.has_lost)
-        elif isinstance(event, ErrorEvent):
-            self._outcome.server_error(event)
-        self._without_event -= 1
-        return event
-
-    def _update_template(self, event: MessageStreamEvent, offset: int | None, flaws: Flaws) -> None:
-        """Set or drop the template of the next delta, after an event that was decoded and folded.
-
-        Args:
-            event: the event.
-            offset: the offset of its frame; None for a payload, or if there were violations besides
-                its flaws.
-            flaws: the flaws with which the event was read.
-        """
+    def _update_template(self, event: MessageStreamEvent) -> None:
+        """Set or drop a template after an event that the plain path has read."""
+        offset, flaws = self._plain.last_offset, self._plain.last_flaws
         template: DeltaTemplate | None = None
-        if isinstance(event, ContentBlockDeltaEvent):
-            if offset is None or not self._learn_attempts:
+        if isinstance(event, ContentBlockDeltaEvent | PingEvent):
+            raw = b"" if offset is None else self._buffer.since(offset)
+            if not raw.endswith(FRAME_ENDS):
+                return  # the text has only a part of the frame, and nothing can be learned
+            if isinstance(event, PingEvent):
+                self._ping = learned_ping(event, raw, flaws)
+                return
+            if not self._learn_attempts:
                 return
             self._learn_attempts -= 1
-            block = self._fold.newest.get(event.index)
-            if block is not None and not isinstance(block.start, UnknownBlock):
-                raw = self._buffer.since(offset)
-                template = learned_template(event, raw, self._limits, flaws)
-        elif isinstance(event, PingEvent):
-            if offset is not None:
-                self._ping = learned_ping(event, self._buffer.since(offset), flaws)
-            return
+            start = self._fold.newest[event.index].start
+            template = learned_template(event, raw, self._limits, flaws, start)
         elif isinstance(event, UnknownEvent):
             return
         else:
@@ -450,51 +272,3 @@ class EventReader:
             if isinstance(event, ContentBlockStartEvent) and self._fold.state is State.OPEN:
                 template = expected_template(event)
         self._template = template
-
-    def _read_flawed(self, frame: Frame) -> tuple[Reading, bool]:
-        """Read a frame that has flaws, and record them.
-
-        Returns:
-            The reading of the frame, and whether content was lost by one of the flaws.
-        """
-        flaws = frame.flaws
-        try:
-            reading = read_frame(frame, self._limits)
-            if frame.sent and replacement_loses_content(frame, reading[0], self._limits):
-                # The framer decodes the data last, so the flaw of the data is the last of its code.
-                codes = [flaw.code for flaw in flaws]
-                last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
-                lost = flaws[last]._replace(loses_content=True)
-                flaws = (*flaws[:last], lost, *flaws[last + 1 :])
-        finally:
-            # The flaws come before the violations of the event, and before an error of the reading.
-            loses = self._report(flaws, frame.uncounted)
-        return reading, loses
-
-    def _report(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> bool:
-        """Record flaws of the framer. Return whether their frame lost content.
-
-        A line with an unknown field is reported with the next frame but may belong to any event.
-        If it loses content, every open input may be incomplete.
-        """
-        loses = False
-        for flaw in flaws:
-            if self._outcome.note(flaw, self._inbox.number):
-                if flaw.code is ViolationCode.UNKNOWN_FIELD:
-                    self._fold.record_loss(None)
-                else:
-                    loses = True
-        # After the loop: if the first flaw is fatal, the others must not be counted as tolerated.
-        self._outcome.log.count_more(uncounted)
-        return loses
-
-    def _note_of(self, source: EventSource, code: ViolationCode, loses_content: bool) -> bool:
-        """Record a violation of a frame or payload. Return whether content was lost by it."""
-        # `locate_flaw` makes an excerpt, which would be wasted if the violation is only counted.
-        if self._outcome.needs_excerpt(loses_content=loses_content):
-            return self._outcome.note(locate_flaw(source, code, loses_content), self._inbox.number)
-        return self._outcome.count(loses_content=loses_content)
-
-
-STARTS_BLOCKS: Final = (MessageStartEvent, ContentBlockStartEvent)
-"""The events that add blocks to the message."""

@@ -47,6 +47,39 @@ WITHOUT_CHANGE: Final = (PingEvent, ErrorEvent, UnknownEvent)
 """The events that do not change the message."""
 
 
+class OpenInputs:
+    """The open blocks whose input may still become complete."""
+
+    __slots__ = ("_blocks", "_lost_indexes")
+
+    def __init__(self) -> None:
+        self._blocks: set[GrowingBlock] = set()
+        # The indexes at which a piece of an input was lost while no block was open there. The piece
+        # may belong to the block that starts there later.
+        self._lost_indexes: set[int] = set()
+
+    def start(self, block: GrowingBlock) -> None:
+        """Add a block with an input. Its input is lost if a piece was lost at its index before."""
+        if block.index in self._lost_indexes:
+            block.record_input_loss()
+        else:
+            self._blocks.add(block)
+
+    def stop(self, block: GrowingBlock) -> None:
+        """Remove a block, if it is there."""
+        self._blocks.discard(block)
+
+    def lose_all(self) -> None:
+        """Record for each block that a piece of its input was lost, and remove all blocks."""
+        for block in self._blocks:
+            block.record_input_loss()
+        self._blocks.clear()
+
+    def lose_at(self, index: int) -> None:
+        """Record that a piece of an input was lost at an index at which no block is open."""
+        self._lost_indexes.add(index)
+
+
 class Fold:
     """The message as of the last event that was folded.
 
@@ -69,7 +102,6 @@ class Fold:
         "_copy_template",
         "_latest",
         "_limits",
-        "_lost_indexes",
         "_members",
         "_open_inputs",
         "_partial_strings",
@@ -97,11 +129,7 @@ class Fold:
         self.newest: dict[int, GrowingBlock] = {}
         self.next_index = 0
         self.open_blocks = 0
-        # The open blocks whose input may still become complete.
-        self._open_inputs: set[GrowingBlock] = set()
-        # The indexes at which a piece of an input was lost while no block was open there. The piece
-        # may belong to the block that starts there later.
-        self._lost_indexes: set[int] = set()
+        self._open_inputs = OpenInputs()
         self.tool_ids: set[str] = set()
         # The first blocks, as far as they have stopped and a snapshot has needed them. Snapshots
         # share this list, so blocks are only added to it. It is replaced if one of them changes.
@@ -217,27 +245,17 @@ class Fold:
         match event:
             case ContentBlockDeltaEvent(index=index):
                 size = self.newest[index].size
-                if size + source.size > self._limits.block_bytes:
-                    self._check_size(size, source)
+                if size + source.size > self._limits.block_bytes:  # saves the call
+                    require_size(size, source, self._limits)
             case ContentBlockStartEvent():
-                self._check_blocks(len(self._blocks) + 1, source)
-                self._check_size(0, source)
+                require_blocks(len(self._blocks) + 1, source, self._limits)
+                require_size(0, source, self._limits)
             case MessageStartEvent(message=message):
-                self._check_blocks(len(message.content), source)
+                require_blocks(len(message.content), source, self._limits)
             case MessageDeltaEvent():
-                self._check_size(self._begun.size, source)
+                require_size(self._begun.size, source, self._limits)
             case _:
                 pass
-
-    def _check_size(self, size: int, source: EventSource) -> None:
-        if size + source.size > self._limits.block_bytes:
-            sentence = "a content block, or all message_deltas together, exceed {} bytes"
-            raise limit_error_of(source, sentence, "block_bytes", self._limits.block_bytes)
-
-    def _check_blocks(self, count: int, source: EventSource) -> None:
-        if count > self._limits.blocks:
-            sentence = "a message has more than {} content blocks"
-            raise limit_error_of(source, sentence, "blocks", self._limits.blocks)
 
     # Folding.
 
@@ -269,7 +287,7 @@ class Fold:
             case ContentBlockStopEvent(index=index):
                 self.newest[index].stop()
                 self.open_blocks -= 1
-                self._open_inputs.discard(self.newest[index])
+                self._open_inputs.stop(self.newest[index])
                 event = evolve(event, content_block=self.newest[index].block())
             case MessageStartEvent(message=message):
                 self._members = GrowingMembers(message)
@@ -320,7 +338,7 @@ class Fold:
                 if not may_be_input(wire_type):
                     return
                 if block is None or block.is_stopped:
-                    self._lost_indexes.add(index)
+                    self._open_inputs.lose_at(index)
             case ContentBlockStartEvent(index=index):
                 if index in self.newest:
                     self.newest[index].record_input_loss()
@@ -337,19 +355,15 @@ class Fold:
                 return
             case _:
                 pass
-        for block in self._open_inputs:
-            block.record_input_loss()
-        self._open_inputs.clear()
+        self._open_inputs.lose_all()
 
     def _start_block(self, index: int, block: ContentBlock, size: int) -> None:
         text = self._new_input_text() if isinstance(block, InputBlock) else None
         growing = GrowingBlock(index, block, text, size=size)
         self._add_block(growing)
         self.open_blocks += 1
-        if text is not None and index in self._lost_indexes:
-            growing.record_input_loss()
-        elif text is not None:
-            self._open_inputs.add(growing)
+        if text is not None:
+            self._open_inputs.start(growing)
         if isinstance(block, FallbackBlock):
             model = (block.to or {}).get("model")
             if isinstance(model, str):
@@ -365,3 +379,23 @@ class Fold:
 
     def _new_input_text(self) -> GrowingInput:
         return GrowingInput(partial_strings=self._partial_strings, max_depth=self._limits.depth)
+
+
+def require_size(size: int, source: EventSource, limits: Limits) -> None:
+    """Raise LimitError if a block, or all message_deltas, would exceed `block_bytes`.
+
+    Args:
+        size: the size of the block without the frame or payload, in bytes.
+        source: the frame or payload.
+        limits: the limits.
+    """
+    if size + source.size > limits.block_bytes:
+        sentence = "a content block, or all message_deltas together, exceed {} bytes"
+        raise limit_error_of(source, sentence, "block_bytes", limits.block_bytes)
+
+
+def require_blocks(count: int, source: EventSource, limits: Limits) -> None:
+    """Raise LimitError if a message would have more blocks than it may have."""
+    if count > limits.blocks:
+        sentence = "a message has more than {} content blocks"
+        raise limit_error_of(source, sentence, "blocks", limits.blocks)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import sansio_stream.fast_path as fast_path_module
-import sansio_stream.reader as reader_module
+import sansio_stream.plain_path as plain_path_module
 from sansio_stream import (
     APIError,
     ContentBlockDeltaEvent,
@@ -578,7 +578,7 @@ def on_plain_path(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(frame.data)
         return read_frame(frame, limits)
 
-    monkeypatch.setattr(reader_module, "read_frame", recorded)
+    monkeypatch.setattr(plain_path_module, "read_frame", recorded)
     return read
 
 

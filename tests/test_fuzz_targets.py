@@ -43,7 +43,7 @@ from sansio_stream.errors import ErrorLatch, LocatedFlaw, ViolationLog
 from sansio_stream.frame_buffer import FrameBuffer
 from sansio_stream.outcome import Outcome
 from sansio_stream.partial_json.decoding import DECODER
-from sansio_stream.reader import EventReader
+from sansio_stream.plain_path import PlainReader
 from sansio_stream.snapshot import Fold
 
 pytestmark = pytest.mark.exhaustive
@@ -171,7 +171,7 @@ def grow_without_new_snapshot(
 
 
 def keep_every_event(
-    self: EventReader, source: Any, admit: Any = EventReader._decode_and_fold
+    self: PlainReader, source: Any, admit: Any = EventReader._decode_and_fold
 ) -> Any:
     """Store a text for each event."""
     self._fold.tool_ids.add(f"{source} {len(self._fold.tool_ids)}")
@@ -289,9 +289,9 @@ BROKEN = {
         "strict reading tolerates",
     ),
     "the end of the stream changes the verdict": Breakage(
-        *("stream_machine", EventReader, "_conclude"),
+        *("stream_machine", PlainReader, "_conclude"),
         with_call_after(
-            EventReader._conclude,
+            PlainReader._conclude,
             lambda self: setattr(self._outcome, "verdict", Verdict.TRUNCATED),
         ),
         seed(HELLO),
@@ -349,16 +349,16 @@ BROKEN = {
         r"\d\d blocks",
     ),
     "a machine keeps every event": Breakage(
-        *("stream_machine", EventReader, "_decode_and_fold", keep_every_event),
+        *("stream_machine", PlainReader, "_decode_and_fold", keep_every_event),
         seed(b"data: {}\n\n", *LITTLE_MEMORY),
         "a machine takes",
     ),
     "each frame takes too long": Breakage(
         *(
             "cost",
-            EventReader,
+            PlainReader,
             "_decode_and_fold",
-            with_call_before(EventReader._decode_and_fold, lambda *_: idle(5_000)),
+            with_call_before(PlainReader._decode_and_fold, lambda *_: idle(5_000)),
         ),
         seed(b"data:x\n\n" * 40),
         "steps, and the bound is",

@@ -43,7 +43,11 @@ are subclasses of ValueError.
 """
 
 from .exceptions import *
-from .exceptions import ErrorLatch as ErrorLatch, copy_for_raise as copy_for_raise
+from .exceptions import (
+    ErrorLatch as ErrorLatch,
+    check_type as check_type,
+    copy_for_raise as copy_for_raise,
+)
 from .printing import (
     EXCERPT_CHARACTERS as EXCERPT_CHARACTERS,
     excerpt as excerpt,
@@ -54,5 +58,4 @@ from .violations import (
     Flaw as Flaw,
     LocatedFlaw as LocatedFlaw,
     ViolationLog as ViolationLog,
-    check_type as check_type,
 )

@@ -378,3 +378,13 @@ class ErrorLatch:
         """Raise a copy of the error, if there is one."""
         if self.error is not None:
             raise copy_for_raise(self.error)
+
+
+def check_type(value: object, *kinds: type) -> None:
+    """Raise TypeError if `value` has none of these types.
+
+    Without the check a wrong argument may seem to work: `bytes(5)` is five zero bytes.
+    """
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"expected {wanted}, not {type(value).__name__}")

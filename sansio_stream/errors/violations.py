@@ -382,23 +382,26 @@ class ViolationLog:
             had been reached before it.
     """
 
-    __slots__ = ("_kept", "_limit", "count", "first_loss")
+    __slots__ = ("_kept", "_limit", "_unread", "count", "first_loss")
 
     def __init__(self, limits: Limits) -> None:
         self._limit = limits.violations
-        self._kept: list[Violation | UnreadViolation] = []
+        self._kept: list[Violation] = []
+        self._unread: list[UnreadViolation] = []  # those after the kept ones
         self.count = 0
         self.first_loss: Violation | None = None
 
     @property
     def kept(self) -> tuple[Violation, ...]:
         """The violations that were kept, in the order in which they occurred."""
-        for place, each in enumerate(self._kept):
-            if isinstance(each, tuple):
-                code, data, offset, event_number = each
-                flaw = LocatedFlaw(code, excerpt(data.decode()), offset)
-                self._kept[place] = flaw.violation(event_number)
-        return tuple([each for each in self._kept if isinstance(each, Violation)])
+        self._read_all()
+        return tuple(self._kept)
+
+    def _read_all(self) -> None:
+        for code, data, offset, event_number in self._unread:
+            flaw = LocatedFlaw(code, excerpt(data.decode()), offset)
+            self._kept.append(flaw.violation(event_number))
+        self._unread.clear()
 
     def keeps_one_more(self, *, loses_content: bool) -> bool:
         """Whether a further violation would be kept and not only counted.
@@ -406,7 +409,8 @@ class ViolationLog:
         Args:
             loses_content: whether that violation loses content. The first loss is always kept.
         """
-        return len(self._kept) < self._limit or (loses_content and self.first_loss is None)
+        kept = len(self._kept) + len(self._unread)
+        return kept < self._limit or (loses_content and self.first_loss is None)
 
     def count_more(self, count: int) -> None:
         """Count violations that are not kept."""
@@ -415,14 +419,15 @@ class ViolationLog:
     def add_unread(self, violation: UnreadViolation) -> None:
         """Count a violation that loses no content, and keep it if it is among the first ones."""
         self.count += 1
-        if len(self._kept) < self._limit:
-            self._kept.append(violation)
+        if len(self._kept) + len(self._unread) < self._limit:
+            self._unread.append(violation)
 
     def add(self, flaw: LocatedFlaw, event_number: int) -> None:
         """Count a violation, and keep it if it is among the first ones or is the first loss."""
         self.count += 1
         if not self.keeps_one_more(loses_content=flaw.loses_content):
             return
+        self._read_all()
         violation = flaw.violation(event_number)
         if len(self._kept) < self._limit:
             self._kept.append(violation)
@@ -478,13 +483,3 @@ class Limits:
     blocks: int = 10_000
     depth: int = 200
     violations: int = 1_000
-
-
-def check_type(value: object, *kinds: type) -> None:
-    """Raise TypeError if `value` has none of these types.
-
-    Without the check a wrong argument may seem to work: `bytes(5)` is five zero bytes.
-    """
-    if not isinstance(value, kinds):
-        wanted = " or ".join(kind.__name__ for kind in kinds)
-        raise TypeError(f"expected {wanted}, not {type(value).__name__}")

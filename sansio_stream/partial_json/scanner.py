@@ -38,6 +38,9 @@ from .value import GrowingValue
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
 _unescape = json.JSONDecoder().raw_decode
+# The C function of `json`: a text and the index after a quote -> the string, and the index after the
+# closing quote. It has no public name.
+scan_string: Final = vars(DECODER)["parse_string"]
 
 
 class Scanner(GrowingValue):
@@ -73,6 +76,9 @@ class Scanner(GrowingValue):
             return
         self._past.append(text)
         self._scanned += len(text)
+        if self._state is IN_STRING and not self._held and is_plain(text):
+            self._grow_string(text)
+            return
         if self._shown:
             self._hide_number()
         if self._held:
@@ -126,6 +132,15 @@ class Scanner(GrowingValue):
             case "close":
                 self._close()
             case "in_string":
+                # Usually the rest of the string is there, and the C code of `json` can read it.
+                try:
+                    string, end = scan_string(text, token.end())
+                except ValueError:  # the string is cut or invalid: IN_STRING finds out which
+                    pass
+                else:
+                    self._put(string)
+                    self._state = self._after
+                    return end
                 self._token = ""
                 if self._partial_strings:
                     self._put("")
@@ -153,6 +168,24 @@ class Scanner(GrowingValue):
         """
         is_next = self._state is FIRST_ITEM or (self._state is VALUE and self._after is AFTER_ITEM)
         return is_next and len(self._outer) + LEVELS <= self._max_depth
+
+    def _grow_string(self, text: str) -> None:
+        """Add characters to the unfinished string.
+
+        Most pieces of an input are such characters. Adding them here takes 14,000 instructions less
+        than by `_step_string`, which searches for the end of the string.
+        """
+        # CPython adds to a str in place while a local variable holds the only reference to it.
+        token, self._token = self._token, ""
+        if self._partial_strings:
+            container: Any = self._top
+            place = self._place
+            container[place] = None
+            token += text
+            container[place] = token
+        else:
+            token += text
+        self._token = token
 
     def _step_string(self, text: str, position: int) -> int:
         """Consume characters up to the closing quote, in IN_STRING and IN_KEY."""
@@ -264,3 +297,11 @@ class Scanner(GrowingValue):
         reason = f"expected {expected}, found {text[position]!r}"
         self._death = (reason, self._at(text, position))
         return len(text)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has neither a quote nor a backslash, nor a character that is not printable.
+
+    A JSON string may have some characters that are not printable, but they are rare.
+    """
+    return '"' not in text and "\\" not in text and text.isprintable()
