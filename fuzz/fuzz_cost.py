@@ -23,7 +23,7 @@ from tracing import traced
 
 # How many ordinary deltas a frame, and how many of their bytes a byte of a line may cost.
 AT_MOST: Final = 2
-# How many bytes of ordinary deltas a byte of invalid JSON, or a byte in a chunk of its own, may cost.
+# The same for a byte of invalid JSON, and for a byte in a chunk of its own.
 AT_MOST_BYTES: Final = 10
 
 # These are in ordinary deltas of about 1,000 steps each.

@@ -271,17 +271,18 @@ class Framer:
         self.at_frame_start = True
         fields = self._fields
         flaws = fields.flaws
+        sent = b""
+        texts: tuple[str, str] | None
         try:
-            name_text, data_text, sent = name.decode(), data.decode(), b""
-        except UnicodeDecodeError:
-            name_text = flaws.decode(name, start)
-            try:
-                data_text, sent = data.decode(), b""
-            except UnicodeDecodeError:
-                data_text, sent = flaws.decode(data, start, is_kept=True), bytes(data)
+            texts = name.decode(), data.decode()
+        except UnicodeDecodeError:  # it has a copy of the bytes, so nothing else is done here
+            texts = None
+        if texts is None:
+            texts = flaws.decode(name, start), flaws.decode(data, start, is_kept=True)
+            sent = b"" if is_utf8(data) else bytes(data)
         kept, uncounted = ((), 0) if flaws.is_empty else flaws.take()
         last_id = fields.last_event_id
-        return Frame(name_text, data_text, start, size, last_id, retry, kept, uncounted, sent)
+        return Frame(*texts, start, size, last_id, retry, kept, uncounted, sent)
 
     # Limits.
 
@@ -337,3 +338,12 @@ def without_cut_character(data: bytes) -> bytes:
             needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
             return data[:-length] if length < needed and byte < 0xF5 else data
     return data
+
+
+def is_utf8(data: bytes | bytearray) -> bool:
+    """Return whether bytes are UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -24,6 +24,7 @@ import sansio_stream.frame_buffer as buffer_module
 import sansio_stream.frames as frames_module
 import sansio_stream.outcome as outcome_module
 import sansio_stream.partial_json.whole as json_module
+import sansio_stream.snapshot as snapshot_module
 import seeds
 import targets
 import wire
@@ -44,7 +45,6 @@ from sansio_stream.frame_buffer import FrameBuffer
 from sansio_stream.outcome import Outcome
 from sansio_stream.partial_json.decoding import DECODER
 from sansio_stream.plain_path import PlainReader
-from sansio_stream.snapshot import Fold
 
 pytestmark = pytest.mark.exhaustive
 
@@ -171,7 +171,7 @@ def grow_without_new_snapshot(
 
 
 def keep_every_event(
-    self: PlainReader, source: Any, admit: Any = EventReader._decode_and_fold
+    self: PlainReader, source: Any, admit: Any = PlainReader._decode_and_fold
 ) -> Any:
     """Store a text for each event."""
     self._fold.tool_ids.add(f"{source} {len(self._fold.tool_ids)}")
@@ -344,7 +344,7 @@ BROKEN = {
         "events written and read again",
     ),
     "blocks are not counted": Breakage(
-        *("stream_machine", Fold, "_check_blocks", do_nothing),
+        *("stream_machine", snapshot_module, "require_blocks", do_nothing),
         seed(TWO_BLOCKS, *ONE_BLOCK),
         r"\d\d blocks",
     ),

@@ -785,9 +785,9 @@ def test_vectors_with_invalid_utf_8_are_read_with_replacement_characters() -> No
     shared_data.ran(VECTORS, len(rows))
 
 
-# Counted work. One unit is a call of a compiled pattern, a character between the start of a match
-# and the end of the scanned text, or a character of an incomplete number that is converted. Time is
-# not measured.
+# Counted work. One unit is a call of a compiled pattern or of a function that reads a text, a
+# character between its start and the end of the scanned text, or a character of an incomplete
+# number that is converted. Time is not measured.
 
 
 @contextmanager
@@ -806,12 +806,21 @@ def counted_work() -> Generator[list[int]]:
     matchers = module.__dict__["matchers"]
     number = PartialJSON._number
 
+    def counting(read: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(text: str, position: int = 0) -> Any:
+            work[0] += 1 + len(text) - position
+            return read(text, position) if position else read(text)
+
+        return counted
+
     def counted_number(parser: Any) -> Any:
         work[0] += len(parser._token)
         return number(parser)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "matchers", Counting())
+        patch.setattr(module, "is_plain", counting(module.is_plain))
+        patch.setattr(module, "scan_string", counting(module.scan_string))
         patch.setattr(PartialJSON, "_number", counted_number)
         yield work
 

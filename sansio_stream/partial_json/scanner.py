@@ -38,9 +38,9 @@ from .value import GrowingValue
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
 _unescape = json.JSONDecoder().raw_decode
-# The C function of `json`: a text and the index after a quote -> the string, and the index after the
-# closing quote. It has no public name.
-scan_string: Final = vars(DECODER)["parse_string"]
+# The C function of `json`: a text and the index after a quote -> the string, and the index after
+# the closing quote. It has no public name.
+scan_string: Final[Callable[[str, int], tuple[str, int]]] = vars(DECODER)["parse_string"]
 
 
 class Scanner(GrowingValue):
