@@ -4,7 +4,10 @@ The package reads no clock and no environment variable. The caller passes in the
 numbers.
 
     headers      received headers, looked up in any case; headers to send, checked
+    paths        the place of a value in the parameters, for errors
+    characters   texts -> texts that UTF-8 can encode
     params       a message or a block -> a parameter of the next request
+    foreign      objects of the official SDK and pydantic models -> JSON
     body         parameters -> JSON
     building     parameters, keys and a URL -> an HTTP request
     responses    status and headers of a response -> "read the stream", or an error
