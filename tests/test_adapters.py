@@ -1544,7 +1544,7 @@ def assert_cause(error: APIConnectionError, exception: Exception) -> None:
 
 @driven
 async def test_no_exception_of_its_own_libraries_comes_out_of_a_request(adapter: Adapter) -> None:
-    client = adapter.make(max_retries=0)
+    client = adapter.make(api_key="k", max_retries=0)
     sends = type(getattr(client, "sync", client))
     for source in (*adapter.libraries, "ssl", "socket"):
         if source == "trio" and adapter.pools:
@@ -1574,7 +1574,7 @@ async def test_no_exception_of_its_own_libraries_comes_out_of_a_request(adapter:
 async def test_what_nobody_knows_is_one_of_our_exceptions_and_not_tried_again(
     adapter: Adapter,
 ) -> None:
-    client = adapter.make(max_retries=2)
+    client = adapter.make(api_key="k", max_retries=2)
     sends = type(getattr(client, "sync", client))
     with (
         mock.patch.object(sends, "send", side_effect=ZeroDivisionError) as send,

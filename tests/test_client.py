@@ -43,7 +43,7 @@ from sansio_stream_adapters import (
 )
 from sansio_stream_adapters._opening import Opening
 from servers import replace_time
-from wire import HELLO, OVERLOADED, PING, body
+from wire import HELLO, OVERLOADED, PING, body, json_piece, tool_start
 
 HELLO_BODY: Final = body(*HELLO)
 SSE: Final = {"content-type": "text/event-stream", "request-id": "req_1"}
@@ -94,6 +94,8 @@ class Desk:
 class SyncClient(BaseClient):
     """A synchronous client without a network."""
 
+    has_http_client = True  # so that nobody asks for a key
+
     def __init__(self, desk: Desk, **settings: Any) -> None:
         super().__init__(**settings)
         self.desk = desk
@@ -118,6 +120,8 @@ class SyncClient(BaseClient):
 
 class AsyncClient(AsyncBaseClient):
     """An asynchronous client without a network."""
+
+    has_http_client = True
 
     def __init__(self, desk: Desk, **settings: Any) -> None:
         super().__init__(**settings)
@@ -325,6 +329,139 @@ def test_what_a_call_says_of_the_stream_reaches_it(caller: Caller) -> None:
         caller.ask((200, SSE, body(*HELLO[:2], *HELLO)), strict=True, limits=None)
     with pytest.raises(LimitError):
         caller.ask(GOOD, limits=Limits(event_bytes=20))
+
+
+# Keys.
+
+
+@pytest.fixture
+def asks_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (SyncClient, AsyncClient):
+        monkeypatch.setattr(kind, "has_http_client", False)
+
+
+@pytest.mark.usefixtures("asks_for_keys")
+def test_a_missing_key_is_said_at_the_call(caller: Caller) -> None:
+    desk = Desk(GOOD)
+    for settings in ({}, {"api_key": ""}, {"base_url": "https://api.anthropic.com/v1/"}):
+        client = caller.client(desk, **settings)
+        with pytest.raises(ValueError, match="there is no API key: pass api_key or auth_token"):
+            client.messages.stream(**ASK, extra_query={"a": "b"})
+    assert desk.requests == []
+
+
+@pytest.mark.usefixtures("asks_for_keys")
+@pytest.mark.parametrize(
+    ("settings", "call"),
+    [
+        ({"api_key": "k"}, {}),
+        ({"auth_token": "t"}, {}),
+        ({"default_headers": {"Authorization": "Basic x"}}, {}),
+        ({}, {"extra_headers": {"X-Api-Key": "k"}}),
+        ({"default_headers": {"X-API-Key": None}}, {}),
+        ({}, {"extra_headers": {"authorization": None}}),
+        ({"base_url": "https://gateway.example"}, {}),
+    ],
+)
+def test_no_key_is_missing_where_one_is_given_or_not_needed(
+    caller: Caller, settings: dict[str, Any], call: dict[str, Any]
+) -> None:
+    desk = Desk(GOOD)
+    caller.read(caller.client(desk, **settings).messages.stream(**ASK, **call))
+    assert len(desk.requests) == 1
+
+
+@pytest.mark.usefixtures("asks_for_keys")
+def test_a_key_of_the_environment_is_a_key(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "t")
+    caller.ask(GOOD)
+
+
+@pytest.mark.parametrize("module", ["httpx", "aiohttp"])
+def test_a_client_of_the_callers_may_add_the_key(module: str) -> None:
+    adapter = pytest.importorskip(f"sansio_stream_adapters.{module}")
+    theirs = SimpleNamespace(timeout=None)
+    client = adapter.AsyncClient(http_client=theirs)
+    assert client.messages.stream(**ASK) is not None
+    with pytest.raises(ValueError, match="there is no API key"):
+        adapter.AsyncClient().messages.stream(**ASK)
+
+
+# Names that are misspelt.
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("record_too", "record_to"),
+        ("stric", "strict"),
+        ("strictt", "strict"),
+        ("limit", "limits"),
+        ("beta", "betas"),
+        ("timeouts", "timeout"),
+        ("max_retires", "max_retries"),
+        ("extra_header", "extra_headers"),
+        ("partial_string", "partial_strings"),
+        ("surrogate", "surrogates"),
+    ],
+)
+def test_a_misspelt_option_is_not_sent(caller: Caller, name: str, option: str) -> None:
+    client = caller.client(Desk(GOOD))
+    with pytest.raises(TypeError, match=rf"argument '{name}': did you mean '{option}'\?"):
+        client.messages.stream(**ASK, **{name: 1})
+    desk, _ = caller.ask(GOOD, extra_body={name: 1})
+    assert json.loads(desk.requests[0].body)[name] == 1
+
+
+@pytest.mark.parametrize("name", ["title", "strict_tools", "extra", "temperature", "xtrict", "t"])
+def test_a_name_that_is_not_like_an_option_is_sent(caller: Caller, name: str) -> None:
+    desk, _ = caller.ask(GOOD, **{name: 1})
+    assert json.loads(desk.requests[0].body)[name] == 1
+
+
+def test_the_options_of_a_call_are_no_members_of_the_body(caller: Caller) -> None:
+    options = {
+        "partial_strings": False,
+        "broken_input": "wrap",
+        "duplicate_ids": "keep",
+        "surrogates": "replace",
+    }
+    desk, stream = caller.ask(GOOD, **options)
+    assert json.loads(desk.requests[0].body) == {**ASK, "stream": True}
+    assert stream.verdict is Verdict.COMPLETE
+
+
+def test_partial_strings_reach_the_machine(caller: Caller) -> None:
+    cut = (200, SSE, body(*HELLO[:1], tool_start(0), json_piece(0, '{"a":"b')))
+    for partial_strings, value in ((True, {"a": "b"}), (False, {})):
+        manager = caller.client(Desk(cut)).messages.stream(**ASK, partial_strings=partial_strings)
+        with pytest.raises(APIConnectionError) as caught:
+            caller.read(manager)
+        message = caught.value.partial_message
+        assert message is not None
+        assert message.content[0].partial_input == value  # type: ignore[union-attr]
+
+
+def test_the_policies_stand_on_a_call(caller: Caller) -> None:
+    client = caller.client(Desk(GOOD))
+    call = {"type": "tool_use", "id": "t", "name": "n", "input": 5}
+    cut = message_from_dict({"content": [call, {"type": "text", "text": "\ud800"}]})
+    with pytest.raises(ValueError, match=r"^messages\.0\.content\.0: .*its input is invalid"):
+        client.messages.stream(**{**ASK, "messages": [cut]})
+    with pytest.raises(ValueError, match=r"^messages\.0\.content\.0\.text: the lone surrogate"):
+        client.messages.stream(**{**ASK, "messages": [cut]}, broken_input="drop")
+    desk = Desk(GOOD)
+    asked = {**ASK, "messages": [cut]}
+    policies = {"broken_input": "drop", "surrogates": "replace"}
+    caller.read(caller.client(desk).messages.stream(**asked, **policies))
+    (turn,) = json.loads(desk.requests[0].body)["messages"]
+    assert turn["content"] == [{"type": "text", "text": "\ufffd"}]
+
+
+def test_no_query_of_ours_is_added_for_betas(caller: Caller) -> None:
+    desk = Desk(GOOD)
+    caller.read(caller.client(desk).beta.messages.stream(**ASK, betas=["a"]))
+    assert desk.requests[0].target == "/v1/messages"
 
 
 # What is sent again.

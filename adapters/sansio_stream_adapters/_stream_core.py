@@ -78,6 +78,7 @@ class CoreOptions(TypedDict, total=False):
     Attributes:
         strict: See `StreamMachine`.
         limits: See `StreamMachine`.
+        partial_strings: See `StreamMachine`.
         idle: The longest wait in seconds for an event that brings content. See `Timeout`.
         will_retry: Called if the first frame of a success is an error event. It returns whether the
             request will be sent again, which is possible because no event was returned yet. If so,
@@ -87,6 +88,7 @@ class CoreOptions(TypedDict, total=False):
 
     strict: bool
     limits: Limits | None
+    partial_strings: bool
     idle: float | None
     will_retry: WillRetry | None
 
@@ -141,6 +143,7 @@ class StreamCore:
         record_to: RecordTo | Recorder | None = None,
         strict: bool = False,
         limits: Limits | None = None,
+        partial_strings: bool = True,
         idle: float | None = None,
         total: float | Deadline | None = None,
         will_retry: WillRetry | None = None,
@@ -149,7 +152,7 @@ class StreamCore:
         self.headers = Headers(head["headers"])
         response = head["response"]
         self.response = Response(self.status, self.headers) if response is None else response
-        self.machine = StreamMachine(strict=strict, limits=limits)
+        self.machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
         self.is_refusing = False
         self._errors = StreamErrors(self.status, self.headers, self.machine, map_error)
         self._recorder = Recorder.of(record_to)

@@ -8,7 +8,8 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, Literal
+from operator import methodcaller
+from typing import Any, Final, Literal, TypeGuard
 
 from ..codec import is_object
 from ..encode import encode_json
@@ -112,21 +113,27 @@ def has_only_names(values: list[Any]) -> bool:
     at level by level, not by recursion, because that takes a third of the time.
     """
     while values:
-        kinds = set(map(type, values))
-        objects = tuple(kind for kind in kinds if issubclass(kind, dict))
-        arrays = tuple(kind for kind in kinds if issubclass(kind, (list, tuple)))
-        found = [value for value in values if isinstance(value, objects)]
-        if not all(issubclass(kind, str) for kind in set(map(type, chain.from_iterable(found)))):
+        objects = instances(values, dict)
+        names: set[type] = set(map(type, chain.from_iterable(objects)))
+        if not all(issubclass(name, str) for name in names):
             return False
-        items = chain.from_iterable(map(dict.values, found))
-        lists = chain.from_iterable(value for value in values if isinstance(value, arrays))
-        values = [item for item in chain(items, lists) if type(item) is not str]
+        members = chain.from_iterable(map(methodcaller("values"), objects))
+        items = chain.from_iterable(instances(values, list, tuple))
+        values = [item for item in chain(members, items) if type(item) is not str]
     return True
+
+
+def instances(values: list[Any], *classes: type) -> list[Any]:
+    """Return the values that are instances of a class. Nearly all levels have only one type."""
+    types: set[type] = set(map(type, values))
+    if len(types) == 1:
+        return values if issubclass(types.pop(), classes) else []
+    return [value for value in values if isinstance(value, classes)]
 
 
 def check_turns(messages: Any) -> None:
     """Raise RefusedError if a turn has no content, as a message has if nothing of it is sent."""
-    for place, turn in enumerate(messages if isinstance(messages, (list, tuple)) else ()):
+    for place, turn in enumerate(messages if is_list(messages) else ()):
         if is_object(turn) and turn.get("content") in ([], ""):
             raise RefusedError(
                 ValueError,
@@ -146,20 +153,17 @@ OBJECTS: Final = (Block, Message, Citation)
 def json_of(value: Any, policies: ParamPolicies) -> Any:
     """Return `value` as a JSON value. Containers are copied, so `value` itself stays unchanged.
 
-    The exact types come first, because nearly all values of a history have one of them.
-
     Raises:
         RefusedError: if `value` has no JSON form or cannot be sent.
     """
-    kind = type(value)
-    if kind is str or value is None or kind is bool:
+    if value is None or isinstance(value, (str, bool)):
         return value
-    if kind is list or isinstance(value, (list, tuple)):
+    if is_list(value):
         return items_of(value, policies)
-    if kind is dict or is_mapping(value):
+    if is_mapping(value):
         return members_of(value, policies)
-    if isinstance(value, (int, float, str)):
-        return checked(value)
+    if isinstance(value, (int, float)):
+        return number(value)
     if not isinstance(value, OBJECTS):
         value = json_of_foreign(value)
     if isinstance(value, Message):
@@ -211,8 +215,13 @@ def items_of(value: Sequence[Any], policies: ParamPolicies) -> list[Any]:
     return items
 
 
-def checked(value: float | str) -> float | str:
-    """Return a number or a text, if JSON can represent it.
+def is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Whether `value` is written as a JSON array."""
+    return isinstance(value, (list, tuple))
+
+
+def number(value: int | float) -> int | float:  # noqa: PYI041  (the two are tested apart)
+    """Return a number, if JSON can represent it.
 
     Raises:
         RefusedError: if the value is NaN, infinite, or an integer that Python does not write.

@@ -175,7 +175,7 @@ def url_of(base_url: str, query: Mapping[str, str] | Iterable[tuple[str, str]]) 
     return f"{url}?{'&'.join(pairs)}" if pairs else url
 
 
-def percent_encoded(text: str, name: object) -> str:
+def percent_encoded(text: object, name: object) -> str:
     """Return `text` percent-encoded, except for the unreserved characters of RFC 3986.
 
     Args:
@@ -202,7 +202,7 @@ def beta_list(betas: Iterable[str]) -> str:
     """
     if isinstance(betas, str):
         return betas
-    names = [*betas]
+    names: list[Any] = [*betas]
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"a beta must be a str, not {type(name).__name__}: {name!r}")

@@ -28,17 +28,19 @@ def json_of_foreign(value: Any) -> Any:
     if not callable(dump):
         raise RefusedError(TypeError, f"{type(value).__name__} cannot be written as JSON")
     try:
-        if not is_of_sdk(value):
+        to_dict = getattr(value, "to_dict", None) if is_of_sdk(value) else None
+        if to_dict is None:
             return dump(mode="json", by_alias=True)
         # `model_dump` would add each member that the server has not sent, as null.
-        written = value.to_dict(mode="json")
+        written = to_dict(mode="json")
     except ValueError as error:
         raise RefusedError(ValueError, f"{type(value).__name__}: {error}") from None
-    is_message = is_object(written) and written.get("type") == "message"
-    return message_from_dict(written) if is_message else written
+    if is_object(written) and written.get("type") == "message":
+        return message_from_dict(written)
+    return written
 
 
 def is_of_sdk(value: object) -> bool:
     """Whether the official SDK has defined the class of an object or one of its base classes."""
     packages = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
-    return SDK in packages and hasattr(value, "to_dict")
+    return SDK in packages

@@ -93,7 +93,7 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"the value of {name!r} must be a str, not {type(value).__name__}")
 
 
-def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
+def headers_of(*pairs: tuple[Any, str | None]) -> dict[str, str]:
     """Return the headers of a request, with names in lower case.
 
     If a name occurs twice, the last value is used. A value of None removes the header.

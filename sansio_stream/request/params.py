@@ -192,7 +192,7 @@ def content_params(
         # left out here, it is certain that the API would not find it.
         left_out = {call_id(item) for item in items} - {call_id(item) for _, item in kept}
         kept = [(place, item) for place, item in kept if answered_id(item) not in left_out]
-        unanswered = set()
+        unanswered.clear()
     while kept and isinstance(kept[-1][1], (ThinkingBlock, RedactedThinkingBlock)):
         kept.pop()
     if all(is_blank(item) for _, item in kept):
