@@ -61,7 +61,9 @@ from .request.body import *
 from .request.building import *
 from .request.first_frame import *
 from .request.headers import *
+from .request.history import *
 from .request.params import *
+from .request.problems import *
 from .request.responses import *
 from .request.retries import *
 from .sse import *

@@ -9,6 +9,9 @@ numbers.
     params       a message or a block -> a parameter of the next request
     foreign      objects of the official SDK and pydantic models -> JSON
     body         parameters -> JSON
+    problems     what can be wrong with a history
+    turns        all messages of a request -> turns and their blocks, as they are sent
+    history      all messages of a request -> the problems for which the API would refuse them
     building     parameters, keys and a URL -> an HTTP request
     responses    status and headers of a response -> "read the stream", or an error
     first_frame  the beginning of a successful response -> "read the stream", or an error
@@ -19,6 +22,8 @@ from .body import *
 from .building import *
 from .first_frame import *
 from .headers import *
+from .history import *
 from .params import *
+from .problems import *
 from .responses import *
 from .retries import *

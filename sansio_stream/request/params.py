@@ -4,7 +4,7 @@ The API refuses some messages that it has sent itself, and every message that wa
 place. What it is known to refuse is left out or refused here. The caller can decide otherwise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args, overload
 
 from ..encode import encode_json
@@ -193,10 +193,7 @@ def content_params(
         left_out = {call_id(item) for item in items} - {call_id(item) for _, item in kept}
         kept = [(place, item) for place, item in kept if answered_id(item) not in left_out]
         unanswered.clear()
-    while kept and isinstance(kept[-1][1], (ThinkingBlock, RedactedThinkingBlock)):
-        kept.pop()
-    if all(is_blank(item) for _, item in kept):
-        return []
+    kept = trimmed(kept)
     params: list[Placed] = []
     ids: set[str] = set()
     for place, item in kept:
@@ -213,6 +210,19 @@ def content_params(
             raise
         params.append((place, param))
     return params
+
+
+def sent_items(items: Iterable[Any]) -> list[Placed]:
+    """Return the items of a list that the API does not reject for being empty or at the end."""
+    return trimmed([(place, item) for place, item in enumerate(items) if not is_empty(item)])
+
+
+def trimmed(items: list[Placed]) -> list[Placed]:
+    """Return the items without thinking at the end; none if the rest is only white space."""
+    end = len(items)
+    while end and isinstance(items[end - 1][1], (ThinkingBlock, RedactedThinkingBlock)):
+        end -= 1
+    return [] if all(is_blank(item) for _, item in items[:end]) else items[:end]
 
 
 def unanswered_calls(items: list[Placed], stop_reason: str | None) -> set[int]:

@@ -27,12 +27,15 @@ class RefusedError(Exception):
         kind: the class of the exception for the caller: ValueError or TypeError.
         reason: what is wrong with the value.
         steps: the place of the value below the container that raises this.
+
+    Attributes:
+        reason: what is wrong with the value.
     """
 
     def __init__(self, kind: type[TypeError | ValueError], reason: str, *steps: str | int) -> None:
         super().__init__(reason)
         self._kind = kind
-        self._reason = reason
+        self.reason = reason
         self._steps = [*reversed(steps)]  # the innermost one is the first
 
     def below(self, step: str | int) -> None:
@@ -40,10 +43,15 @@ class RefusedError(Exception):
         self._steps.append(step)
 
     @property
+    def path(self) -> Path:
+        """The path so far."""
+        return (*reversed(self._steps),)
+
+    @property
     def error(self) -> TypeError | ValueError:
         """The exception for the caller. Its message begins with the path, if there is one."""
-        path = named((*reversed(self._steps),))
-        return self._kind(f"{path}: {self._reason}" if path else self._reason)
+        path = named(self.path)
+        return self._kind(f"{path}: {self.reason}" if path else self.reason)
 
 
 def named(path: Path) -> str:
