@@ -5,8 +5,6 @@ Consecutive turns of one role are merged, because the API merges them, too.
 
 from typing import Any, Final
 
-import attrs
-
 from ..codec import is_object
 from ..message import Block, Message
 from .body import is_list, json_of
@@ -20,41 +18,33 @@ from .problems import ProblemCode, Problems, listed
 __all__: list[str] = []
 
 
-@attrs.frozen
+# Not classes of attrs: to derive the two would take a millisecond of each import.
+
+
 class PlacedBlock:
     """A block of a turn, as it would be sent.
 
     Attributes:
         path: its place.
         block: its JSON object.
+        type: its type, or "" if it has none.
+        id: the id of a tool call, or "".
+        tool_use_id: the id of the call that a result belongs to, or "".
+        caller: the `caller` of a tool call, or an empty object.
     """
 
-    path: Path
-    block: dict[str, Any]
+    __slots__ = ("block", "caller", "id", "path", "tool_use_id", "type")
 
-    @property
-    def type(self) -> str:
-        """Its type, or "" if it has none."""
-        return str_of(self.block, "type")
-
-    @property
-    def id(self) -> str:
-        """The id of a tool call, or ""."""
-        return str_of(self.block, "id")
-
-    @property
-    def tool_use_id(self) -> str:
-        """The id of the call that a result belongs to, or ""."""
-        return str_of(self.block, "tool_use_id")
-
-    @property
-    def caller(self) -> dict[str, Any]:
-        """The `caller` of a tool call, or an empty object."""
-        caller = self.block.get("caller")
-        return caller if is_object(caller) else {}
+    def __init__(self, path: Path, block: dict[str, Any]) -> None:
+        caller = block.get("caller")
+        self.path = path
+        self.block = block
+        self.type = str_of(block, "type")
+        self.id = str_of(block, "id")
+        self.tool_use_id = str_of(block, "tool_use_id")
+        self.caller: dict[str, Any] = caller if is_object(caller) else {}
 
 
-@attrs.frozen
 class Turn:
     """All consecutive turns of one role.
 
@@ -64,9 +54,12 @@ class Turn:
         blocks: the blocks of all of them.
     """
 
-    role: str
-    path: Path
-    blocks: list[PlacedBlock]
+    __slots__ = ("blocks", "path", "role")
+
+    def __init__(self, role: str, path: Path, blocks: list[PlacedBlock]) -> None:
+        self.role = role
+        self.path = path
+        self.blocks = blocks
 
 
 def str_of(members: dict[str, Any], name: str) -> str:
