@@ -359,6 +359,7 @@ def test_a_stream_that_names_its_messages_can_be_told_from_one_that_names_nothin
 ) -> None:
     (taken,) = SSEDecoder().receive_data(head + b"data: x\n\n")
     assert (taken.event, taken.is_named) == (event, is_named)
+    assert taken.name == (event if is_named else None)
     assert taken == ServerSentEvent(event, "x")
     (again,) = SSEDecoder().receive_data(encode_sse(taken))
     assert (again.event, again.is_named) == (event, is_named)

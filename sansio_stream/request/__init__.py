@@ -13,6 +13,7 @@ numbers.
     turns        all messages of a request -> turns and their blocks, as they are sent
     history      all messages of a request -> the problems for which the API would refuse them
     building     parameters, keys and a URL -> an HTTP request
+    tool_loop    a message -> the tool calls that may be run; paused turns -> one message
     responses    status and headers of a response -> "read the stream", or an error
     first_frame  the beginning of a successful response -> "read the stream", or an error
     retries      an error -> the seconds until the next attempt
@@ -27,3 +28,4 @@ from .params import *
 from .problems import *
 from .responses import *
 from .retries import *
+from .tool_loop import *
