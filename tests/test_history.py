@@ -18,9 +18,12 @@ from sansio_stream import (
     message_from_dict,
 )
 from sansio_stream.testing import messages as whole_messages
+from shared_data import REPOSITORY
+from test_docs import rows_of, section
 from wire import block_start, delta, json_piece, message_start, run, text as text_delta, tool_start
 
 Json = dict[str, Any]
+PAGE: Final = REPOSITORY / "docs" / "requests.md"
 
 
 def text(words: str, **members: Any) -> Json:
@@ -581,6 +584,13 @@ def test_every_code_is_its_name_and_has_a_meaning() -> None:
         assert code.meaning
         assert not code.meaning[0].isupper() or code.meaning.startswith("JSON")
         assert not code.meaning.endswith(".")
+
+
+def test_the_page_has_every_code() -> None:
+    rows = rows_of(section(PAGE, "## Checking a history before it is sent"))
+    assert rows == [
+        [f"`{code}`", code.meaning, "yes" if code.is_certain else "no"] for code in ProblemCode
+    ]
 
 
 def test_problems_come_in_the_order_of_their_places() -> None:
