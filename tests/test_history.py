@@ -161,8 +161,12 @@ BAD: Final[dict[str, tuple[list[Any], dict[str, str]]]] = {
         {"messages.2.content.0.id": "duplicate_id"},
     ),
     "empty ids": (
-        [HI, assistant(call("")), user(result(""))],
-        {"messages.1.content.0.id": "empty_id", "messages.2.content.0.tool_use_id": "empty_id"},
+        [HI, assistant(call("")), user(result(""), result(""))],
+        {
+            "messages.1.content.0.id": "empty_id",
+            "messages.2.content.0.tool_use_id": "empty_id",
+            "messages.2.content.1.tool_use_id": "empty_id",
+        },
     ),
     "ids that are missing": (
         [HI, assistant({**search(), "id": None}, {**found(), "tool_use_id": 5}, text("So.")), HI],
@@ -284,6 +288,14 @@ BAD: Final[dict[str, tuple[list[Any], dict[str, str]]]] = {
         {"messages.1": "response_member"},
     ),
     "no role and no content": ([HI, {}, HI], {"messages.1": "missing_member"}),
+    "an empty text of the system": (
+        [{"role": "system", "content": [text("")]}, HI],
+        {"messages.0.content.0": "empty_text"},
+    ),
+    "a turn of nobody": (
+        [HI, {"content": "Hello."}, HI],
+        {"messages.1": "missing_member"},
+    ),
     "no type": ([user({"text": "Hi."})], {"messages.0.content.0": "missing_member"}),
     "no text": ([user({"type": "text"})], {"messages.0.content.0": "missing_member"}),
     "no name": (
@@ -407,6 +419,17 @@ GOOD: Final[dict[str, list[Any]]] = {
     "an unknown block": [HI, assistant({"type": "hologram", "index": 1}, text("So.")), HI],
     "a document of the assistant": [HI, assistant(DOCUMENT, text("So.")), HI],
     "citations of the user": [user(CITED)],
+    "system messages of a beta": [
+        HI,
+        assistant(call()),
+        {"role": "system", "content": "Be brief."},
+        user(result()),
+        {"role": "system", "output_config": {"effort": "low"}},
+    ],
+    "a system message without content": [
+        {"role": "system", "content": [], "output_config": {}},
+        HI,
+    ],
     "text with an emoji": [{"role": "user", "content": "\U0001f600"}],
 }
 

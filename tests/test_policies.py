@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from sansio_stream import (
+    NOT_GIVEN,
     Message,
     TextBlock,
     ThinkingBlock,
@@ -17,6 +18,7 @@ from sansio_stream import (
     message_from_dict,
     to_param,
 )
+from sansio_stream.request import body as request_body
 from wire import block_start, block_stop, json_piece, message_delta, message_start, run
 
 CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"q": "tea"}}
@@ -56,7 +58,7 @@ def content_of(
     return param["content"]
 
 
-# Calls of the server's tools that have no result (field-2, 16).
+# Calls of the server's tools that have no result.
 
 
 @pytest.mark.parametrize("call", [SEARCH, MCP])
@@ -163,7 +165,7 @@ def test_no_call_is_refused_in_a_list_for_its_missing_result() -> None:
     assert body["messages"] == [{"role": "assistant", "content": [SEARCH]}]
 
 
-# White space (field-2, 17).
+# White space.
 
 
 def test_white_space_is_left_out_where_it_is_all_there_is() -> None:
@@ -214,7 +216,7 @@ def test_a_call_without_an_id_has_no_id_that_comes_twice() -> None:
     assert content_of(bare, bare, stop_reason="tool_use") == [bare, bare]
 
 
-# Lone surrogates (field-2, 18).
+# Lone surrogates.
 
 
 def test_a_lone_surrogate_is_refused_with_the_path_of_its_member() -> None:
@@ -294,6 +296,15 @@ def test_a_name_that_json_would_coerce_is_refused_in_a_plain_history(name: Any) 
     ):
         with pytest.raises(TypeError, match="the name of a member must be a str"):
             build_request(params)
+
+
+def test_a_plain_history_is_written_by_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is 3 MB, and 20,000 turns must not stop an event loop for a second."""
+    monkeypatch.setattr(request_body, "json_of", None)
+    question = {"role": "user", "content": [text("ä"), {"type": "image", "source": {"n": 1.5}}]}
+    turns = [question, message(text("b")), {"role": "user", "content": "c"}] * 10
+    params = {"model": "m", "max_tokens": 5, "temperature": NOT_GIVEN, "messages": turns}
+    assert len(json.loads(build_request(params).body)["messages"]) == 30
 
 
 def test_a_message_does_not_change_how_the_rest_is_written() -> None:

@@ -144,9 +144,12 @@ def instances(values: list[Any], types: set[type], *classes: type) -> list[Any]:
 
 
 def check_turns(messages: Any) -> None:
-    """Raise RefusedError if a turn has no content, as a message has if nothing of it is sent."""
+    """Raise RefusedError if a turn has no content, as a message has if nothing of it is sent.
+
+    A beta allows system messages without content, which only change the configuration.
+    """
     for place, turn in enumerate(messages if is_list(messages) else ()):
-        if is_object(turn) and not turn.get("content", True):
+        if is_object(turn) and not turn.get("content", True) and turn.get("role") != "system":
             raise RefusedError(
                 ValueError,
                 "the turn has no content, and the API rejects it: leave the turn out",

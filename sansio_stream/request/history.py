@@ -76,8 +76,8 @@ def check_messages(
     messages = [*messages]
     if not messages:
         problems.add(("messages",), ProblemCode.NO_MESSAGES)
-    turns = turns_of(messages, problems)
-    for turn in turns:
+    turns, others = turns_of(messages, problems)
+    for turn in [*turns, *others]:
         check_texts(turn, problems)
         for each in turn.blocks:
             check_block(each, turn.role, problems)
@@ -116,10 +116,11 @@ def check_block(each: PlacedBlock, role: str, problems: Problems) -> None:
         sentence = f"{type!r} is the type of a delta, not of a block"
         problems.add((*each.path, "type"), ProblemCode.DELTA_MEMBER, sentence)
         return
-    if role == (
-        "user" if type in ONLY_OF_ASSISTANT else "assistant" if type in ONLY_OF_USER else ""
-    ):
-        sentence = f"a {type} must not be in {'a user' if role == 'user' else 'an assistant'} turn"
+    if role == "user" and type in ONLY_OF_ASSISTANT:
+        sentence = f"a {type} must not be in a user turn"
+        problems.add(each.path, ProblemCode.MISPLACED_BLOCK, sentence)
+    if role == "assistant" and type in ONLY_OF_USER:
+        sentence = f"a {type} must not be in an assistant turn"
         problems.add(each.path, ProblemCode.MISPLACED_BLOCK, sentence)
     private = [name for name in block if name.startswith("_") or name in OWN_MEMBERS]
     if private:
@@ -224,12 +225,14 @@ def check_user_turn(turn: Turn, calls: dict[str, PlacedBlock], problems: Problem
         name = each.tool_use_id
         if others:
             problems.add(each.path, ProblemCode.LATE_RESULT)
-        if name and name not in calls:
+        if not name:
+            continue  # the block itself is a problem
+        if name not in calls:
             sentence = f"no tool_use of the assistant turn before has the id {name[:100]!r}"
             problems.add(each.path, ProblemCode.RESULT_WITHOUT_CALL, sentence)
         elif name in seen:
             problems.add(each.path, ProblemCode.SECOND_RESULT)
-        elif name:
+        else:
             waits = waits or is_of_program(calls[name])
         seen.add(name)
     if waits and others:

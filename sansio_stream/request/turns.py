@@ -49,7 +49,7 @@ class Turn:
     """All consecutive turns of one role.
 
     Attributes:
-        role: "user", "assistant", or any other role.
+        role: "user", "assistant", any other role, or "" if there is none.
         path: the place of the first turn.
         blocks: the blocks of all of them.
     """
@@ -84,9 +84,14 @@ RESPONSE_MEMBERS: Final = frozenset(
 """The members that a message has in a response, and must not have in a request."""
 
 
-def turns_of(messages: list[Any], problems: Problems) -> list[Turn]:
-    """Return the turns of a history, merged. What is wrong with their form is a problem."""
+def turns_of(messages: list[Any], problems: Problems) -> tuple[list[Turn], list[Turn]]:
+    """Return the turns of a history, and those of other roles than user and assistant.
+
+    The former are merged. The latter, such as the system messages of a beta, may be anywhere
+    between them. What is wrong with the form of a turn is a problem.
+    """
     turns: list[Turn] = []
+    others: list[Turn] = []
     for place, item in enumerate(messages):
         path: Path = ("messages", place)
         known = problems.count
@@ -98,6 +103,9 @@ def turns_of(messages: list[Any], problems: Problems) -> list[Turn]:
         except RecursionError:
             problems.add(path, ProblemCode.NOT_JSON, "the turn is nested too deeply")
             continue
+        if role not in ("user", "assistant"):
+            others.append(Turn(role, path, blocks))
+            continue
         if not blocks and known == problems.count:
             # "All messages must have non-empty content except for the optional final assistant
             # message" (the API's error)
@@ -107,7 +115,7 @@ def turns_of(messages: list[Any], problems: Problems) -> list[Turn]:
             turns[-1].blocks.extend(blocks)
         else:
             turns.append(Turn(role, path, blocks))
-    return turns
+    return turns, others
 
 
 def role_and_blocks(item: Any, path: Path, problems: Problems) -> tuple[str, list[PlacedBlock]]:
@@ -122,7 +130,9 @@ def role_and_blocks(item: Any, path: Path, problems: Problems) -> tuple[str, lis
         return item.role or "assistant", blocks_of_message(item, path, problems)
     if not is_mapping(item):
         raise RefusedError(TypeError, "a turn must be an object with role and content")
-    missing = [name for name in ("role", "content") if item.get(name) is None]
+    role = str(item.get("role") or "")
+    wanted = ("role",) if role == "system" else ("role", "content")
+    missing = [name for name in wanted if item.get(name) is None]
     if missing:
         sentence = f"the turn has no {' and no '.join(missing)}"
         problems.add(path, ProblemCode.MISSING_MEMBER, sentence)
@@ -130,9 +140,10 @@ def role_and_blocks(item: Any, path: Path, problems: Problems) -> tuple[str, lis
     if extra:
         sentence = f"the turn has members of a response, which the API rejects: {listed(extra)}"
         problems.add(path, ProblemCode.RESPONSE_MEMBER, sentence)
-    role = str(item.get("role") or "")
     if role not in ("user", "assistant", ""):
-        sentence = f"the role {role[:100]!r} is neither 'user' nor 'assistant'"
+        sentence = (
+            f"the role {role[:100]!r} is neither 'user' nor 'assistant' (a beta has 'system')"
+        )
         problems.add((*path, "role"), ProblemCode.UNKNOWN_ROLE, sentence)
     return role, blocks_of_content(item.get("content"), (*path, "content"), problems)
 
