@@ -38,8 +38,8 @@ WITH_THE_TESTS = (
     "pyproject.toml",
 )
 
-# Tests that wait for servers, but only test files, our own loops and our own limits. Their results
-# do not depend on the version of a library, and they take half of the time of all server tests.
+# These tests wait for servers, but they only test files, our own loops and our own limits. Their
+# results do not depend on the version of a library. They take half of the time of all server tests.
 WITHOUT_LIBRARIES = (
     *("big_chunks", "bridge", "decoding", "hostile_files", "record", "recording_files"),
     *("recordings", "serve_limits"),

@@ -1,9 +1,10 @@
-"""Measure us, the floor and the peers; print the table of targets, and what the peers cost.
+"""Measures this library, the floor and the peers. Prints the table of targets and the peers' costs.
 
     python benchmarks/bench.py [--rounds 9 | --quick] [--only pipeline input ...]
         [--record | --json FILE] [--samples FILE]
 
-Ends in success whatever the figures are. How to read them is in README.md beside this file.
+The exit code is 0 even if a figure misses its target. README.md in this directory explains how to
+read the figures.
 """
 
 import argparse
@@ -29,7 +30,7 @@ NAMES: Final = (*GOALS, "peers", *CURVES)
 
 
 def conditions(rounds: int) -> dict[str, Any]:
-    """When, where and with what was measured."""
+    """Return the date, the Python, the machine, the rounds and the versions of a measurement."""
     versions: dict[str, str] = {}
     for name in ("sansio-stream", "attrs", *PEERS):
         try:
@@ -46,7 +47,7 @@ def conditions(rounds: int) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """Return the model name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -56,7 +57,7 @@ def processor() -> str:
 
 
 def keep(figures: dict[str, Figure]) -> dict[str, list[float]]:
-    """Figures as they are written down: median, lower and upper quartile."""
+    """Return the figures as they are recorded: the median, the lower and the upper quartile."""
     return {
         name: [float(f"{value:.3g}") for value in (figure.value, figure.low, figure.high)]
         for name, figure in figures.items()
@@ -64,7 +65,7 @@ def keep(figures: dict[str, Figure]) -> dict[str, list[float]]:
 
 
 def measured_goals(names: list[str], rounds: int) -> dict[str, Figure]:
-    """Measure some groups of the table, and print each row as it is measured."""
+    """Measure some groups of the table. Print each row as soon as it is measured."""
     figures: dict[str, Figure] = {}
     for goal in (goal for name in names for goal in GOALS.get(name, ())):
         try:
@@ -82,8 +83,8 @@ def measured_goals(names: list[str], rounds: int) -> dict[str, Figure]:
 
 
 def measured_peers(rounds: int) -> dict[str, Figure]:
-    """Measure everybody on one stream, and print it."""
-    print("\n3,000 events, one a chunk: everybody ÷ floor")
+    """Measure this library and all peers on one stream, and print their costs."""
+    print("\n3,000 events, one a chunk: each library ÷ floor")
     figures = by_floor(readers_of_streams(), mixed(3_000), None, rounds)
     for name, figure in sorted(figures.items(), key=lambda item: item[1].value):
         print(f"{name:<78} {shown(figure.value, '×'):>10}", flush=True)
@@ -91,7 +92,7 @@ def measured_peers(rounds: int) -> dict[str, Figure]:
 
 
 def measured_curve(curve: Curve, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Measure what a plot shows, and print it: by contender and size."""
+    """Measure the data of a plot and print it. Return it by contender and size."""
     print(f"\n{curve.title} ÷ floor\n{curve.axis:>20}")
     found: dict[str, dict[str, list[float]]] = {}
     for size, figures in curve.points(rounds):
@@ -103,7 +104,7 @@ def measured_curve(curve: Curve, rounds: int) -> dict[str, dict[str, list[float]
 
 
 def write_samples(path: Path, figures: dict[str, Figure]) -> None:
-    """Write every sample in the format of pyperf, whose own commands read it."""
+    """Write every sample in the format of pyperf, so that the commands of pyperf can read it."""
     pyperf = importlib.import_module("pyperf")
     benchmarks = [
         pyperf.Benchmark(
@@ -122,23 +123,31 @@ def write_samples(path: Path, figures: dict[str, Figure]) -> None:
 
 
 def main() -> None:
-    """Measure what was asked for, print it, and write it down."""
-    parser = argparse.ArgumentParser(description="ours, the floor and the peers, as ratios")
-    parser.add_argument("--rounds", type=int, default=9)
+    """Measure the chosen groups, print the figures, and write them to the chosen files."""
+    parser = argparse.ArgumentParser(
+        description="Measure this library, the floor and the peers, and print ratios."
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="the number of rounds")
     parser.add_argument("--quick", action="store_const", const=2, dest="rounds", help="two rounds")
-    parser.add_argument("--only", nargs="+", choices=NAMES, help="some groups")
-    written = parser.add_mutually_exclusive_group()
-    written.add_argument("--json", type=Path, help="where to write the figures")
-    written.add_argument("--record", action="store_const", const=RESULTS / MINE, dest="json")
-    parser.add_argument("--samples", type=Path, help="where to write every sample, for pyperf")
+    parser.add_argument("--only", nargs="+", choices=NAMES, help="measure these groups only")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", type=Path, help="write the figures to this file")
+    output.add_argument(
+        "--record",
+        action="store_const",
+        const=RESULTS / MINE,
+        dest="json",
+        help="write the figures to benchmarks/results",
+    )
+    parser.add_argument("--samples", type=Path, help="write every sample to this file, for pyperf")
     options = parser.parse_args()
     if options.json == RESULTS / MINE and options.only:
-        parser.error("what is recorded is everything")
+        parser.error("--record measures all groups: leave out --only")
     names = options.only or [*NAMES]
 
-    said = conditions(options.rounds)
-    versions = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
-    print(f"{said['python']}, {said['machine']}; {said['date']}; {versions}")
+    setting = conditions(options.rounds)
+    versions = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
+    print(f"{setting['python']}, {setting['machine']}; {setting['date']}; {versions}")
     print(f"CPU time, medians of the ratios of {options.rounds} rounds, and their quartiles\n")
 
     goals = measured_goals(names, options.rounds)
@@ -149,7 +158,12 @@ def main() -> None:
         if name in names
     }
     if options.json is not None:
-        results = {"conditions": said, "goals": keep(goals), "peers": keep(peers), "curves": curves}
+        results = {
+            "conditions": setting,
+            "goals": keep(goals),
+            "peers": keep(peers),
+            "curves": curves,
+        }
         text = json.dumps(results, ensure_ascii=False, indent=1)
         options.json.write_text(f"{text}\n", encoding="utf-8")
     if options.samples is not None:

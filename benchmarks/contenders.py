@@ -1,8 +1,8 @@
-"""Who is measured: the chunks of a stream in, what a program wants of them out.
+"""The measured readers: the chunks of a stream in, the result that a program needs out.
 
-Each is as its own documentation says to use it. The peers are imported when they are asked for and
-left out where they are missing; where one wants an HTTP response, it gets a ready one around the
-chunks, so that no request is made or paid for.
+Each library is used as its documentation says. A peer is imported when it is measured, and left out
+if it is not installed. A peer that needs an HTTP response gets a prepared response with the chunks,
+so that no request is sent or measured.
 """
 
 import importlib
@@ -30,9 +30,9 @@ class Contender:
     """A reader of streams.
 
     Attributes:
-        name: what the tables and the plots call it.
-        read: what is measured.
-        is_right: whether what `read` returned is what the stream says.
+        name: its name in the tables and the plots.
+        read: the measured function.
+        is_right: whether the result of `read` agrees with the stream.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Contender:
     is_right: Callable[[Any, Fixture], bool]
 
     def on(self, fixture: Fixture, size: int | None) -> Work:
-        """Reading a stream in chunks of one size, or an event a chunk."""
+        """Return the work of reading a stream in chunks of one size. None is one event a chunk."""
         chunks = fixture.chunks(size)
         return Work(
             lambda: self.read(chunks),
@@ -48,11 +48,11 @@ class Contender:
         )
 
 
-# Ours.
+# This library.
 
 
 def pipeline(chunks: Chunks, *, fast_path: bool = True) -> StreamMachine:
-    """Everything a program does that wants events and the message."""
+    """Do everything that a program does to get the events and the message."""
     machine = StreamMachine(fast_path=fast_path)
     for chunk in chunks:
         for _event in machine.receive_data(chunk):
@@ -64,7 +64,7 @@ def pipeline(chunks: Chunks, *, fast_path: bool = True) -> StreamMachine:
 
 
 def pipeline_with_snapshots(chunks: Chunks) -> StreamMachine:
-    """The same, and the snapshot is read after each event and dropped."""
+    """Do the same as `pipeline`, and also read the snapshot after each event."""
     machine = StreamMachine()
     for chunk in chunks:
         for _event in machine.receive_data(chunk):
@@ -76,7 +76,7 @@ def pipeline_with_snapshots(chunks: Chunks) -> StreamMachine:
 
 
 def pipeline_with_partial_inputs(chunks: Chunks) -> StreamMachine:
-    """The same, and what there is of a tool's input is read after each event."""
+    """Do the same as `pipeline`, and also read the partial tool input after each event."""
     machine = StreamMachine()
     for chunk in chunks:
         for _event in machine.receive_data(chunk):
@@ -90,12 +90,15 @@ def pipeline_with_partial_inputs(chunks: Chunks) -> StreamMachine:
 
 
 def has_folded(machine: StreamMachine, fixture: Fixture) -> bool:
-    """Whether the machine has made of the stream what it was made from."""
+    """Return whether the machine's message is the one that the stream was made from."""
     return has_message(machine.final_message(), fixture)
 
 
 def has_message(message: Any, fixture: Fixture) -> bool:
-    """Whether a message, ours or the official SDK's, is what the stream was made from."""
+    """Return whether a message has the content that the stream was made from.
+
+    The message is one of this library or of the official SDK.
+    """
     contents = fixture.contents
     return len(message.content) == len(contents) and all(
         block.input == json.loads(content)
@@ -117,32 +120,35 @@ READING: Final = Contender("sansio-stream, read", pipeline_with_partial_inputs, 
 
 
 def floor(payloads: Sequence[str]) -> int:
-    """What no reader of JSON payloads can avoid: no framing, no events, no message."""
+    """Parse each payload, as every reader must. Do no framing, make no events and no message."""
     for payload in payloads:
         json.loads(payload)
     return len(payloads)
 
 
 def floor_of(fixture: Fixture) -> Work:
-    """The floor for a stream; how the stream is cut makes no difference."""
+    """Return the floor of a stream. The size of the chunks does not affect it."""
     return Work(partial(floor, fixture.payloads), partial(has_all, fixture=fixture))
 
 
 def by_floor(
     contenders: Iterable[Contender], fixture: Fixture, size: int | None, rounds: int
 ) -> dict[str, Figure]:
-    """Each contender's cost ÷ floor, on one stream in chunks of one size, or an event a chunk."""
+    """Return each contender's cost ÷ floor on one stream.
+
+    The chunks have one size. None is one event a chunk.
+    """
     works = {each.name: each.on(fixture, size) for each in contenders}
     samples = interleave({**works, "floor": floor_of(fixture)}, rounds)
     return {name: ratio(samples, name, "floor") for name in works}
 
 
-# The peers. Those that only cut the stream into events are followed by a `json.loads` of each, as
-# their user would.
+# The peers. Some of them only cut the stream into events. Here they are followed by `json.loads`
+# for each event, because their users must call it.
 
 
 def decoding(decode: Callable[[Chunks], Iterable[Any]]) -> Callable[[Chunks], int]:
-    """Read with a decoder of server-sent events; return how many there were."""
+    """Return a function that reads with a decoder of server-sent events and counts them."""
 
     def read(chunks: Chunks) -> int:
         count = 0
@@ -155,12 +161,12 @@ def decoding(decode: Callable[[Chunks], Iterable[Any]]) -> Callable[[Chunks], in
 
 
 def has_all(count: int, fixture: Fixture) -> bool:
-    """Whether every payload was seen."""
+    """Return whether every payload was read."""
     return count == len(fixture.payloads)
 
 
 def has_all_but_pings(count: int, fixture: Fixture) -> bool:
-    """Whether every payload was seen that the official SDK shows."""
+    """Return whether every payload except pings was read. The official SDK drops pings."""
     return count == sum(payload != '{"type": "ping"}' for payload in fixture.payloads)
 
 
@@ -193,7 +199,7 @@ def sseclient() -> Iterator[Contender]:
 
 
 def anthropic() -> Iterator[Contender]:
-    """The official SDK, at three heights: its decoder, its typed events, its messages."""
+    """The official SDK at three levels: its decoder, its typed events, its messages."""
     sdk = importlib.import_module("anthropic")
     raw_event = importlib.import_module("anthropic.types").RawMessageStreamEvent
     httpx = importlib.import_module("httpx2")
@@ -225,7 +231,7 @@ def anthropic() -> Iterator[Contender]:
 
 
 def jiter() -> Iterator[Contender]:
-    """jiter, for one tool input: frames cut by hand, the grown text parsed after each delta."""
+    """jiter, for one tool input. The reader cuts the frames and parses after each delta."""
     from_json = importlib.import_module("jiter").from_json
 
     def read(chunks: Chunks) -> Any:
@@ -242,9 +248,9 @@ def jiter() -> Iterator[Contender]:
 
 
 def body_for(httpx: Any) -> Callable[[Chunks], Any]:
-    """What makes chunks the body of a response, for httpx and for its successor."""
+    """Return a class whose instances are the body of a response, for httpx or for its successor."""
 
-    class Body(httpx.SyncByteStream):  # type: ignore[misc]  # a class that may not be there
+    class Body(httpx.SyncByteStream):  # type: ignore[misc]  # httpx may not be installed
         def __init__(self, chunks: Chunks) -> None:
             self._chunks = chunks
 
@@ -259,7 +265,7 @@ READERS: Final = (assel, httpx_sse, sseclient, anthropic)
 
 
 def found(peers: Iterable[Callable[[], Iterator[Contender]]]) -> list[Contender]:
-    """Those of the peers that are here; says which are not."""
+    """Return the peers that are installed. Print the names of the others."""
     contenders: list[Contender] = []
     for peer in peers:
         try:

@@ -1,4 +1,4 @@
-"""What is compared and has no target: us and the peers on the same stream, each ÷ floor."""
+"""The plots of the costs of this library and the peers, divided by the floor. None has a target."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -24,15 +24,15 @@ from measuring import Figure
 
 @attrs.frozen
 class Curve:
-    """A plot: the cost ÷ floor by some size.
+    """A plot of the cost ÷ floor for several sizes.
 
     Attributes:
-        title: its heading.
-        axis: what the sizes are.
-        sizes: where it is measured.
-        stream: the stream for a size, and the size of its chunks, None for an event a chunk.
-        contenders: who is measured, where they are here.
-        up_to: the last size for those whose cost grows faster than the input.
+        title: the heading.
+        axis: the label of the sizes.
+        sizes: the measured sizes.
+        stream: returns the stream for a size and the size of its chunks. None is one event a chunk.
+        contenders: returns the contenders that are installed.
+        up_to: the last measured size of a contender whose cost grows faster than the input.
     """
 
     title: str
@@ -43,24 +43,27 @@ class Curve:
     up_to: dict[str, int] = attrs.field(factory=dict)
 
     def points(self, rounds: int) -> Iterator[tuple[int, dict[str, Figure]]]:
-        """Measure: for each size, the cost of each contender that goes so far."""
-        everybody = self.contenders()
+        """Measure each size. Leave out a contender above its last size."""
+        contenders = self.contenders()
         for size in self.sizes:
             fixture, cut = self.stream(size)
-            going = [each for each in everybody if size <= self.up_to.get(each.name, size)]
-            yield size, by_floor(going, fixture, cut, rounds)
+            measured = [each for each in contenders if size <= self.up_to.get(each.name, size)]
+            yield size, by_floor(measured, fixture, cut, rounds)
 
 
 def readers_of_streams() -> list[Contender]:
-    """Those who take a whole stream."""
+    """Return the contenders that read whole streams."""
     return [OURS, PLAIN, *found(READERS)]
 
 
 def readers_of_inputs() -> list[Contender]:
-    """Those who show the input of a tool after each delta; ours also as it is when nobody looks."""
-    silent = attrs.evolve(OURS, name="sansio-stream, not read")
+    """Return the contenders that give the input of a tool after each delta.
+
+    This library is also measured without reading the partial input.
+    """
+    not_read = attrs.evolve(OURS, name="sansio-stream, not read")
     official = [each for each in found([anthropic]) if each.name == OFFICIAL]
-    return [READING, silent, *official, *found([jiter])]
+    return [READING, not_read, *official, *found([jiter])]
 
 
 INPUT_SIZES: Final = (10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
@@ -73,7 +76,8 @@ CURVES: Final = {
         lambda size: (mixed(1_500), size),
         readers_of_streams,
     ),
-    # Those who parse all there is of an input at each delta would take minutes for the longest.
+    # A contender that parses the whole input again after each delta would take minutes for the
+    # longest inputs.
     "string": Curve(
         "Cost of a tool input that is one string, read after each delta",
         "characters of input",

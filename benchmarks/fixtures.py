@@ -1,9 +1,14 @@
-"""A size in, a stream out, each named for the branch of a parser that it exercises.
+"""Functions that make a stream of a given size. Each is named for the parser branch it exercises.
 
-All are in the API's own style: compact JSON, `type` first, 0 to 15 blanks before the last brace of
-every payload but ping's, an `event:` line above every `data:` line, a ping now and then, deltas of
-4 to 20 characters (some 140 bytes an event). Where one is not, that is what it is for, and its name
-says so. The same arguments give the same bytes on every machine.
+Unless its name says otherwise, a stream has the style of the API:
+
+- compact JSON with `type` first
+- 0 to 15 spaces before the last brace of every payload except ping
+- an `event:` line before every `data:` line
+- a ping after every 50 payloads
+- deltas of 4 to 20 characters, which make about 140 bytes an event
+
+The same arguments give the same bytes on every machine.
 """
 
 import json
@@ -17,8 +22,8 @@ SEED: Final = 2026
 WORDS_A_BLOCK: Final = 500
 PING_EVERY: Final = 50
 
-# Escapes and characters beyond ASCII are more frequent than in most answers: they are the cases in
-# which a reader must take care.
+# Escapes and non-ASCII characters are more frequent here than in most answers, because a JSON
+# reader is slower on them.
 PLAIN: Final = (
     *("the", "stream", "began", "with", "a", "message", "and", "ended", "well", "because", "of"),
     *("it", "in", "bytes"),
@@ -27,32 +32,39 @@ DELICATE: Final = ("Größe", "naïve", "日本語", "🙂", 'say "hi"', "C:\\di
 WORDS: Final = (*PLAIN, *DELICATE)
 
 Style: TypeAlias = Callable[[dict[str, Any], random.Random], str]
-"""How a payload is written."""
+"""A function that writes a payload as JSON text."""
 
 
 @attrs.frozen(unsafe_hash=False)
 class Fixture:
-    """One stream of one message.
+    """A stream of one message.
 
     Attributes:
         payloads: the JSON texts, in order.
         contents: what the deltas of each block add up to: its thinking, its text, or the input of
             the tool as JSON text.
+        line_end: the line end of the body.
+        has_names: whether each frame has an `event` line.
     """
 
     payloads: list[str] = attrs.field(repr=False)
     contents: list[str] = attrs.field(repr=False)
+    line_end: str = "\n"
+    has_names: bool = True
 
     @property
     def frames(self) -> list[bytes]:
         """The server-sent event of each payload: what most clients get as a chunk of its own."""
-        return [
-            f"event: {json.loads(payload)['type']}\ndata: {payload}\n\n".encode()
-            for payload in self.payloads
-        ]
+        frames: list[bytes] = []
+        for payload in self.payloads:
+            lines = [f"data: {payload}", "", ""]
+            if self.has_names:
+                lines.insert(0, f"event: {json.loads(payload)['type']}")
+            frames.append(self.line_end.join(lines).encode())
+        return frames
 
     def chunks(self, size: int | None) -> list[bytes]:
-        """The body in chunks of so many bytes, or one for each event."""
+        """Return the body in chunks of `size` bytes, or in one chunk for each event."""
         frames = self.frames
         if size is None:
             return frames
@@ -64,7 +76,7 @@ class Fixture:
 
 
 def api_style(payload: dict[str, Any], rng: random.Random) -> str:
-    """As the API writes it."""
+    """Write a payload in the style of the API."""
     if payload["type"] == "ping":
         return '{"type": "ping"}'
     text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
@@ -72,19 +84,28 @@ def api_style(payload: dict[str, Any], rng: random.Random) -> str:
 
 
 def dumps_style(payload: dict[str, Any], _: random.Random) -> str:
-    """As `json.dumps` writes it when nobody asks for anything: blanks, and escapes for all that is
-    not ASCII. What comes out of many a proxy.
+    """Write a payload as `json.dumps` does by default, with spaces and with escapes for non-ASCII.
+
+    Many proxies send payloads in this style.
     """
     return json.dumps(payload)
 
 
+def late_blanks_style(payload: dict[str, Any], rng: random.Random) -> str:
+    """The style of the API, but with the padding after the last brace."""
+    text = api_style(payload, rng)
+    return (
+        text if payload["type"] == "ping" else text[:-1].rstrip(" ") + "}" + " " * rng.randrange(16)
+    )
+
+
 def backwards_style(payload: dict[str, Any], rng: random.Random) -> str:
-    """As the API writes it, but with the members of every object in reverse."""
+    """Write a payload in the style of the API, with the members of every object reversed."""
     return api_style(backwards(payload), rng)
 
 
 def backwards(value: dict[str, Any]) -> dict[str, Any]:
-    """Reverse the members of an object and of the objects in it."""
+    """Reverse the members of an object and of the objects inside it."""
     return {
         name: backwards(member) if isinstance(member, dict) else member
         for name, member in reversed(value.items())
@@ -95,8 +116,10 @@ def backwards(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def mixed(events: int, style: Style = api_style, seed: int = SEED) -> Fixture:
-    """Blocks of the three kinds that carry nearly all traffic in turn: thinking (closed by a
-    signature), text, tool use. At least `events` events, up to the end of a block.
+    """Blocks of three kinds in turn: thinking with a signature, text, tool use.
+
+    Nearly all traffic has these kinds. The stream has at least `events` events and ends with a
+    complete block.
     """
     writer = _Writer(style, seed)
     while len(writer.payloads) < events - 2:
@@ -109,53 +132,68 @@ def mixed(events: int, style: Style = api_style, seed: int = SEED) -> Fixture:
 
 
 def mixed_backwards(events: int) -> Fixture:
-    """Off every fast path that knows the API's order of keys: the same, the keys in reverse."""
+    """Like `mixed` with reversed keys, so that no fast path for the API's order applies."""
     return mixed(events, backwards_style)
 
 
 def mixed_by_dumps(events: int) -> Fixture:
-    """Blanks behind colons and commas, all beyond ASCII escaped: the same through a proxy."""
+    """Like `mixed`, as many proxies write it: spaces after colons and commas, and escapes."""
     return mixed(events, dumps_style)
 
 
+def mixed_with_crlf(events: int) -> Fixture:
+    """The mixed stream with CRLF as its line end."""
+    return attrs.evolve(mixed(events), line_end="\r\n")
+
+
+def mixed_without_names(events: int) -> Fixture:
+    """The mixed stream without `event` lines. Each frame has a violation."""
+    return attrs.evolve(mixed(events), has_names=False)
+
+
+def mixed_with_late_blanks(events: int) -> Fixture:
+    """The mixed stream with its padding after the last brace."""
+    return mixed(events, late_blanks_style)
+
+
 def text_only(events: int) -> Fixture:
-    """One block of text: nothing but the commonest event."""
+    """One block of text, so that nearly every event is the commonest one."""
     return _text(events, WORDS)
 
 
 def plain_text(events: int) -> Fixture:
-    """The same in ASCII and without escapes: what a string costs that needs no care."""
+    """Like `text_only`, in ASCII without escapes: the fastest case for a JSON reader."""
     return _text(events, PLAIN)
 
 
 def delicate_text(events: int) -> Fixture:
-    """The same with nothing but words that have an escape or are not ASCII."""
+    """Like `text_only`, where every word has an escape or a non-ASCII character."""
     return _text(events, DELICATE)
 
 
 def many_pings(events: int) -> Fixture:
-    """Every third event is a ping: a slow answer, kept alive."""
+    """Every third event is a ping, as in a slow answer that is kept alive."""
     writer = _Writer(ping_every=3)
     writer.block(TEXT, ["slow "] * (events * 2 // 3 - 4))
     return writer.end()
 
 
 def short_answer() -> Fixture:
-    """Seven events: what is paid once a stream and not once an event."""
+    """Seven events, so that the fixed cost of a stream is visible."""
     writer = _Writer(ping_every=None)
     writer.block(TEXT, ["Hello, ", "world!"])
     return writer.end()
 
 
 def string_input(characters: int) -> Fixture:
-    """One tool input, a file to write: one string of so many characters, and little else."""
+    """One tool input that is mostly one string of `characters` characters, such as a file."""
     rng = random.Random(SEED)
     words = " ".join(rng.choices(WORDS, k=characters // 4))[:characters]
     return _tool_input(json.dumps({"path": "notes.md", "content": words}, ensure_ascii=False))
 
 
 def records_input(characters: int) -> Fixture:
-    """One tool input, a table: some 86 characters for each of many small objects in an array."""
+    """One tool input with an array of small objects, each about 86 characters long."""
     rng = random.Random(SEED)
     records = [
         {"id": number, "name": rng.choice(WORDS), "score": rng.random(), "tags": ["x", None, True]}
@@ -165,7 +203,7 @@ def records_input(characters: int) -> Fixture:
 
 
 def many_blocks(blocks: int) -> Fixture:
-    """Many short blocks: what is paid for each block, and for each one that is done."""
+    """Many short blocks, so that the costs of a block and of a finished block are visible."""
     writer = _Writer(ping_every=None)
     for _ in range(blocks):
         writer.block(TEXT, ["short"])
@@ -173,8 +211,10 @@ def many_blocks(blocks: int) -> Fixture:
 
 
 def violations(events: int) -> Fixture:
-    """An empty delta for a block that never began, again and again: each is tolerated and recorded,
-    and the message is whole, because nothing is lost.
+    """Many empty deltas for a block that never started.
+
+    Each is tolerated and recorded as a violation. The message is complete because an empty delta
+    contains nothing.
     """
     writer = _Writer(ping_every=None)
     writer.block(TEXT, ["kept"])
@@ -184,18 +224,18 @@ def violations(events: int) -> Fixture:
 
 
 def huge_event(characters: int) -> Fixture:
-    """One delta with all the text: a frame that fills many chunks."""
+    """One delta with the whole text, so that its frame spans many chunks."""
     writer = _Writer(ping_every=None)
     writer.block(TEXT, ["word " * (characters // 5)])
     return writer.end()
 
 
-# How they are written.
+# Writing the payloads.
 
 
 @attrs.frozen(unsafe_hash=False)
 class Kind:
-    """A kind of block: how one starts, the type of its deltas, the member that carries them."""
+    """A kind of block: its start, the type of its deltas, and the member with the delta's text."""
 
     start: dict[str, Any]
     delta: str
@@ -226,10 +266,12 @@ def pieces(text: str, rng: random.Random) -> list[str]:
 
 
 class _Writer:
-    """Payloads, one after another; begins with `message_start`.
+    """A writer that collects payloads. The first one is `message_start`.
 
     Args:
-        ping_every: how many payloads there are from one ping to the next, None for no pings.
+        style: writes a payload as JSON text.
+        seed: the seed of all random choices.
+        ping_every: the number of payloads from one ping to the next. None sends no pings.
     """
 
     def __init__(
@@ -283,7 +325,7 @@ class _Writer:
 
 def _text(events: int, words: Sequence[str]) -> Fixture:
     writer = _Writer()
-    # A word is never longer than two pieces: enough of them for any number of events.
+    # No word is longer than two pieces of 4 characters, so this text is long enough.
     text = " ".join(writer.rng.choices(words, k=events * 4))
     deltas = (events - 5) * (PING_EVERY - 1) // PING_EVERY
     writer.block(TEXT, pieces(text, writer.rng)[:deltas])

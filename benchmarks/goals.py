@@ -1,4 +1,4 @@
-"""The table of targets: each row says what is measured, how, and what it should be."""
+"""The table of targets. Each row has a measured quantity, the way to measure it, and a target."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from measuring import Figure, Work, bytes_for, import_figure, interleave, ratio
 from sansio_stream import State, StreamMachine, build_request
 
 Measure: TypeAlias = Callable[[int], Figure]
-"""A number of rounds in, the figure out. ImportError where a peer is missing."""
+"""Takes the number of rounds and returns the figure. Raises ImportError if a peer is missing."""
 
 Unit: TypeAlias = Literal["×", "ms", "kB", "B"]
 
@@ -35,12 +35,12 @@ class Goal:
     """A row of the table.
 
     Attributes:
-        what: what is measured; a name, too.
-        limit: what it should be; a figure without one is only reported.
-        measure: how.
-        at_least: whether the limit is the least it should be and not the most.
-        unit: of the figure and the limit; × for a ratio.
-        is_aim: whether the limit is a wish.
+        what: the measured quantity. It is also the unique name of the row.
+        limit: the target. A row with None is only reported.
+        measure: measures the figure.
+        at_least: whether the limit is a minimum. Otherwise it is a maximum.
+        unit: the unit of the figure and the limit. A ratio has the unit ×.
+        is_aim: whether the limit is only a wish.
     """
 
     what: str
@@ -52,38 +52,38 @@ class Goal:
 
     @property
     def target(self) -> str:
-        """The limit as a reader sees it."""
+        """The target as the table shows it."""
         if self.limit is None:
             return "reported"
         limit = f"{'≥' if self.at_least else '≤'} {shown(self.limit, self.unit)}"
         return f"aim {limit}" if self.is_aim else limit
 
     def is_met(self, value: float) -> bool:
-        """Whether a figure is what it should be."""
+        """Return whether a figure meets the target."""
         if self.limit is None:
             return True
         return value >= self.limit if self.at_least else value <= self.limit
 
 
 def shown(value: float, unit: str) -> str:
-    """A figure as a reader sees it: three digits that count."""
+    """Return a figure as the table shows it, with about three significant digits."""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.2 else 3
     number = f"{value:,.{digits}f}"
     return f"{number} {unit}"
 
 
-# How it is measured.
+# Measuring.
 
 
 def _by_floor(
     make: Callable[[], Fixture], size: int | None = None, contender: Contender = OURS
 ) -> Measure:
-    """The cost of a stream ÷ json.loads of its payloads."""
+    """Measure the cost of reading a stream ÷ the cost of json.loads of its payloads."""
     return lambda rounds: by_floor([contender], make(), size, rounds)[contender.name]
 
 
 def _beside_official(make: Callable[[], Fixture], one: str, other: str) -> Measure:
-    """Ours and the official SDK's messages, on one stream, an event a chunk."""
+    """Measure this library and the official SDK's messages on one stream, one event a chunk."""
 
     def measure(rounds: int) -> Figure:
         *_, messages = anthropic()
@@ -94,7 +94,7 @@ def _beside_official(make: Callable[[], Fixture], one: str, other: str) -> Measu
     return measure
 
 
-def _by_not_looking(rounds: int) -> Figure:
+def _by_not_reading(rounds: int) -> Figure:
     fixture = text_only(10_000)
     works = {each.name: each.on(fixture, None) for each in (LOOKING, OURS)}
     return ratio(interleave(works, rounds), LOOKING.name, OURS.name)
@@ -103,7 +103,7 @@ def _by_not_looking(rounds: int) -> Figure:
 def _growth(
     make: Callable[[int], Fixture], size: int, chunk: int | None = None, who: Contender = OURS
 ) -> Measure:
-    """The cost of four times the input ÷ the cost of the input."""
+    """Measure the cost of four times the input ÷ the cost of the input."""
 
     def measure(rounds: int) -> Figure:
         works = {"×4": who.on(make(4 * size), chunk), "×1": who.on(make(size), chunk)}
@@ -115,8 +115,8 @@ def _growth(
 MACHINES: Final = 10_000
 
 
-def fed(chunks: Iterable[bytes]) -> StreamMachine:
-    """A machine that has got so far."""
+def machine_after(chunks: Iterable[bytes]) -> StreamMachine:
+    """Return a machine that has received the chunks."""
     machine = StreamMachine()
     for chunk in chunks:
         for _event in machine.receive_data(chunk):
@@ -125,7 +125,7 @@ def fed(chunks: Iterable[bytes]) -> StreamMachine:
 
 
 def _in_turn(rounds: int) -> Figure:
-    """Many machines of which each gets a chunk before any gets its next ÷ one after another."""
+    """Measure many machines that receive chunks in turn ÷ the same machines one after another."""
     chunks = short_answer().chunks(None)
 
     def in_turn() -> list[StreamMachine]:
@@ -137,7 +137,7 @@ def _in_turn(rounds: int) -> Figure:
         return machines
 
     def one_after_another() -> list[StreamMachine]:
-        return [fed(chunks) for _ in range(MACHINES)]
+        return [machine_after(chunks) for _ in range(MACHINES)]
 
     def are_done(machines: list[StreamMachine]) -> bool:
         return len(machines) == MACHINES and all(each.state is State.DONE for each in machines)
@@ -147,24 +147,25 @@ def _in_turn(rounds: int) -> Figure:
 
 
 def _memory_of_machines(events: int) -> Measure:
-    """Kilobytes of a machine that has taken so many events of a text."""
+    """Measure the kilobytes of a machine that has received `events` events of a text."""
     machines = 200
 
     def measure(_: int) -> Figure:
         chunks = text_only(1_000).chunks(None)[:events]
-        size = bytes_for(lambda: [fed(chunks) for _ in range(machines)]) / machines / 1_000
+        total = bytes_for(lambda: [machine_after(chunks) for _ in range(machines)])
+        size = total / machines / 1_000
         return Figure(size, size, size)
 
     return measure
 
 
 def _memory_of_text(_: int) -> Figure:
-    """Bytes for each character of a long text whose block has not stopped."""
+    """Measure the bytes for each character of a long text whose block has not stopped."""
     fixture = plain_text(50_000)
     chunks = fixture.chunks(None)[:-3]
-    size = (bytes_for(lambda: fed(chunks)) - bytes_for(lambda: fed(chunks[:3]))) / len(
-        fixture.contents[0]
-    )
+    with_text = bytes_for(lambda: machine_after(chunks))
+    without_text = bytes_for(lambda: machine_after(chunks[:3]))
+    size = (with_text - without_text) / len(fixture.contents[0])
     return Figure(size, size, size)
 
 
@@ -220,7 +221,7 @@ def _tool_input() -> Iterator[Goal]:
 
 def _snapshot() -> Iterator[Goal]:
     yield Goal(
-        "`snapshot` read after each of 10,000 text deltas ÷ not reading", 2.5, _by_not_looking
+        "`snapshot` read after each of 10,000 text deltas ÷ not reading", 2.5, _by_not_reading
     )
 
 

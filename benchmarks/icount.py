@@ -1,10 +1,10 @@
-"""Instructions per event, counted by valgrind: a figure that no other work on the machine moves.
-
-Prints each figure and by how much it differs from the one that icount.toml keeps for this version
-of Python. Ends in failure if one is higher by more than the tolerance that stands there. Where
-there is no valgrind, nothing is counted, and that is said.
+"""Counts instructions per event with valgrind. Other programs on the machine do not change a count.
 
     python benchmarks/icount.py [--keep]
+
+Prints each count and its difference from the count in icount.toml for this version of Python. The
+exit code is 1 if a count is higher by more than the tolerance in icount.toml. If valgrind is
+missing, the command prints a message and counts nothing.
 """
 
 import argparse
@@ -17,54 +17,85 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import sansio_stream
 from contenders import floor, pipeline
-from fixtures import mixed, mixed_backwards, text_only
+from fixtures import (
+    mixed,
+    mixed_backwards,
+    mixed_by_dumps,
+    mixed_with_crlf,
+    mixed_with_late_blanks,
+    mixed_without_names,
+    text_only,
+)
 
 KEPT: Final = Path(__file__).with_name("icount.toml")
 CALLGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 EVENTS: Final = 1_000
+SMALL_EVENTS: Final = 200
+SIZES: Final = {None: "one event a chunk", 1_400: "1,400 B", 16_384: "16 KiB"}
 AGAIN: Final = 2
+FLOOR: Final = "mixed: floor"
 SAME_BUILD: Final = 0.06
-"""How far the floor may be from what is kept: where things lie in memory has moved it by 5 %."""
+"""The limit for the difference between the floor and its stored count, as a fraction.
+
+The position of data in memory alone has changed the floor by 5 %.
+"""
 
 
 def cases() -> dict[str, tuple[Callable[[], object], int]]:
     """What is counted, and how many events are in it. The floor touches no line of ours."""
-    streams = {
-        "text only, 16 KiB": (text_only(EVENTS), 16_384),
-        "text only, one event a chunk": (text_only(EVENTS), None),
-        "mixed, one event a chunk": (mixed(EVENTS), None),
-        "off the fast path, one event a chunk": (mixed_backwards(EVENTS), None),
-    }
-    payloads = mixed(EVENTS).payloads
-    counted: dict[str, tuple[Callable[[], object], int]] = {
-        "floor": (partial(floor, payloads), len(payloads))
-    }
-    for name, (fixture, size) in streams.items():
-        counted[name] = (partial(pipeline, fixture.chunks(size)), len(fixture.payloads))
+    counted: dict[str, tuple[Callable[[], object], int]] = {}
+    for kind, fixture in {"text": text_only(EVENTS), "mixed": mixed(EVENTS)}.items():
+        events = len(fixture.payloads)
+        counted[f"{kind}: floor"] = partial(floor, fixture.payloads), events
+        for size, name in SIZES.items():
+            counted[f"{kind}, {name}"] = partial(pipeline, fixture.chunks(size)), events
+    small = text_only(SMALL_EVENTS)
+    for size in (64, 1):
+        counted[f"text, {size} B"] = partial(pipeline, small.chunks(size)), len(small.payloads)
+    for name, fixture in {
+        "CRLF": mixed_with_crlf(EVENTS),
+        "no event line": mixed_without_names(EVENTS),
+        "blanks after the brace": mixed_with_late_blanks(EVENTS),
+        "keys in another order": mixed_backwards(EVENTS),
+        "json.dumps": mixed_by_dumps(EVENTS),
+    }.items():
+        counted[f"mixed, {name}"] = partial(pipeline, fixture.chunks(None)), len(fixture.payloads)
+    plain = partial(pipeline, mixed(SMALL_EVENTS).chunks(None), fast_path=False)
+    counted["mixed, plain path"] = plain, len(mixed(SMALL_EVENTS).payloads)
     return counted
 
 
 def run(again: str) -> None:
-    """Run each case once, and one of them AGAIN; what is counted is this process."""
+    """Run each case once. Run the case `again` more often, by `AGAIN` times.
+
+    valgrind counts the instructions of this process.
+    """
     everything = cases()
     gc.collect()
-    gc.freeze()  # a collection counts what a case has made, not what was imported
+    gc.freeze()  # a collection then depends on the objects of a case, not on the imported modules
     for name, (work, _) in everything.items():
         for _ in range(1 + AGAIN * (name == again)):
             work()
 
 
 def start(again: str, *, before: tuple[str, ...] = ()) -> str:
-    """Run such a process, under another program if one is named; return what that one said."""
+    """Call `run` in a new process and return its stderr.
+
+    Args:
+        again: the argument of `run`.
+        before: the command that starts the process, such as valgrind with its options.
+    """
     done = subprocess.run(
         [*before, sys.executable, __file__, "--run", again],
-        # Nothing else: the size of the environment moves what is in memory, and so a count by 1 %.
+        # No other variables: the size of the environment moves data in memory, which changes a
+        # count by 1 %.
         env={
             "PATH": os.defpath,
             "PYTHONHASHSEED": "0",
@@ -78,30 +109,32 @@ def start(again: str, *, before: tuple[str, ...] = ()) -> str:
 
 
 def instructions(again: str) -> int:
-    """How many instructions such a process takes."""
-    said = start(again, before=CALLGRIND)
-    found = re.search(r"Collected : (\d+)", said)
-    assert found is not None, said
+    """Count the instructions of a process that calls `run`."""
+    output = start(again, before=CALLGRIND)
+    found = re.search(r"Collected : (\d+)", output)
+    assert found is not None, output
     return int(found[1])
 
 
 def per_event() -> dict[str, int]:
-    """Count: what the start of a process takes, and the streams are made with, falls out."""
-    start("")  # compiles what is not compiled yet
+    """Count the instructions per event, without the start of Python and the making of streams."""
+    start("")  # writes missing bytecode files, so that no counted process compiles a module
     once = instructions("")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = pool.map(instructions, cases())
     return {
-        name: round((instructions(name) - once) / (AGAIN * events))
-        for name, (_, events) in cases().items()
+        name: round((count - once) / (AGAIN * events))
+        for count, (name, (_, events)) in zip(counts, cases().items(), strict=True)
     }
 
 
 def kept() -> dict[str, Any]:
-    """What icount.toml holds: the tolerance, and the figures by version of Python."""
+    """Read icount.toml: the tolerance, and the counts by version of Python."""
     return tomllib.loads(KEPT.read_text(encoding="utf-8"))
 
 
 def keep(figures: dict[str, int]) -> None:
-    """Write the figures of this Python into icount.toml."""
+    """Write the counts of this Python to icount.toml."""
     all_kept = kept()
     versions = {**all_kept["instructions"], platform.python_version(): figures}
     text = KEPT.read_text(encoding="utf-8").partition("\n[")[0]
@@ -113,10 +146,11 @@ def keep(figures: dict[str, int]) -> None:
 
 def compare(figures: dict[str, int], before: dict[str, int], tolerance: float) -> bool:
     """Print the figures; return whether one is worse, as far as that can be said."""
-    is_same_build = abs(figures["floor"] / before.get("floor", 1) - 1) < SAME_BUILD
+    is_same_build = abs(figures[FLOOR] / before.get(FLOOR, 1) - 1) < SAME_BUILD
     worse = False
     for name, count in figures.items():
-        line = f"{name:<40} {count:>9,}  {count / figures['floor']:5.2f} × floor"
+        floor_name = f"{name.partition(',')[0].partition(':')[0]}: floor"
+        line = f"{name:<40} {count:>9,}  {count / figures[floor_name]:5.2f} × floor"
         if name in before:
             change = count / before[name] - 1
             is_worse = is_same_build and change > tolerance
@@ -124,26 +158,29 @@ def compare(figures: dict[str, int], before: dict[str, int], tolerance: float) -
             line += f"  {change:+7.1%}{'  TOO MUCH' if is_worse else ''}"
         print(line)
     if before and not is_same_build:
-        print("The floor is another: so is this build of Python, and nothing follows from the rest")
+        print(
+            "The floor differs too much: this is another build of Python, so the differences are"
+            " not judged"
+        )
     return worse
 
 
 def main() -> None:
-    """Count, compare, keep if asked to."""
-    parser = argparse.ArgumentParser(description="instructions per event")
-    parser.add_argument("--keep", action="store_true", help="write the figures into icount.toml")
+    """Count and compare. Store the counts if `--keep` is given."""
+    parser = argparse.ArgumentParser(description="Count instructions per event.")
+    parser.add_argument("--keep", action="store_true", help="write the counts to icount.toml")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run is not None:
         run(options.run)
     elif shutil.which("valgrind") is None:
-        print("Nothing is counted: there is no valgrind here (Debian has it as a package)")
+        print("Nothing is counted: valgrind is not installed (on Debian, the package valgrind)")
     else:
         version = platform.python_version()
         figures = per_event()
         before = kept()["instructions"].get(version, {})
         if not before:
-            print(f"Nothing is kept for Python {version} yet")
+            print(f"icount.toml has no counts for Python {version} yet")
         worse = compare(figures, before, kept()["tolerance"])
         if options.keep:
             keep(figures)

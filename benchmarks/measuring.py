@@ -1,8 +1,8 @@
-"""Works in, their cost out: CPU time, memory, the time of an import. Knows nothing of streams.
+"""Measures the cost of functions, as objects of the class `Work`: CPU time, memory, import time.
 
-What is compared is measured interleaved in one process: a round runs each work once, and a ratio is
-the median of the ratios of the rounds. A machine that is slow for a minute is slow for both sides
-of a ratio.
+The module does not depend on streams. Works that are compared run interleaved in one process. A
+round runs each work once. A ratio is the median of the ratios of the rounds. If the machine is slow
+for a minute, both sides of a ratio are slow.
 """
 
 import gc
@@ -22,23 +22,29 @@ import attrs
 import sansio_stream
 
 SHORTEST: Final = 0.01
-"""Seconds: what takes less is run several times for one sample, so that clocks are fine enough."""
+"""The shortest sample, in seconds.
+
+A work that takes less time runs several times for one sample, so that the clock is precise enough.
+"""
 
 PATIENCE: Final = 10.0
-"""Seconds: a work that has taken so long sits out the rounds that are left."""
+"""The time in seconds after which a work skips the remaining rounds."""
 
 Samples: TypeAlias = dict[str, dict[int, float]]
-"""CPU seconds of a run, by work and round. Round 0 is the warm-up, kept where nothing else is."""
+"""CPU seconds of a run, by work and round. Round 0 is the warm-up.
+
+The warm-up counts only if a work has no other round.
+"""
 
 
 @attrs.frozen
 class Work:
-    """Something to measure.
+    """A function to measure, with a check of its result.
 
     Attributes:
-        run: what is measured.
-        is_right: whether what it returned is what was asked for; looked at after each sample,
-            outside of the time measured, so that nothing can be fast by doing less.
+        run: the measured function.
+        is_right: whether the result of `run` is correct. It is called after each sample and not
+            timed, so that a work that does less than it should is found.
     """
 
     run: Callable[[], Any]
@@ -47,13 +53,13 @@ class Work:
 
 @attrs.frozen
 class Figure:
-    """What was measured.
+    """A measured value.
 
     Attributes:
         value: the median of the rounds.
         low: the lower quartile.
         high: the upper quartile.
-        samples: what it was made of.
+        samples: the samples that the value was computed from.
     """
 
     value: float
@@ -63,7 +69,7 @@ class Figure:
 
     @classmethod
     def of(cls, values: list[float], samples: Samples) -> "Figure":
-        """The figure that some values make."""
+        """Return the median and the quartiles of some values."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0], samples)
         low, middle, high = quantiles(values, n=4, method="inclusive")
@@ -71,11 +77,11 @@ class Figure:
 
 
 def interleave(works: Mapping[str, Work], rounds: int) -> Samples:
-    """Run every work once a round, after a warm-up, each round in another order.
+    """Run every work once in a warm-up and once in each round. Each round has another order.
 
-    The garbage collector is on, as it is for users. It has run before each sample, so that none
-    pays for what another has left, and what was there before is frozen, so that a collection costs
-    what the work itself has made, however many modules the peers have loaded.
+    The garbage collector is on, as it is for users. It runs before each sample, so that no sample
+    includes the garbage of another. All older objects are frozen. So the cost of a collection
+    depends on the objects of the work, not on the number of modules that the peers have loaded.
     """
     samples: Samples = {name: {} for name in works}
     gc.collect()
@@ -94,19 +100,19 @@ def interleave(works: Mapping[str, Work], rounds: int) -> Samples:
 
 
 def _sample(work: Work, loops: int, into: dict[int, float], number: int) -> int:
-    """Add one sample, and return how many loops make one that is long enough."""
+    """Add one sample. Return the number of loops that make a sample of at least SHORTEST."""
     result = None
     gc.collect()
     start = process_time()
     for _ in range(loops):
         result = work.run()
     into[number] = (process_time() - start) / loops
-    assert work.is_right(result), "what was measured has gone wrong"
+    assert work.is_right(result), "the measured work returned a wrong result"
     return math.ceil(SHORTEST / max(into[number], 1e-6))
 
 
 def ratio(samples: Samples, one: str, other: str) -> Figure:
-    """One work's cost ÷ another's, by round."""
+    """Return the cost of one work ÷ the cost of another: the median of the rounds' ratios."""
     rounds = samples[one].keys() & samples[other].keys()
     warm = sorted(rounds - {0}) or [0]
     values = [samples[one][number] / samples[other][number] for number in warm]
@@ -114,25 +120,26 @@ def ratio(samples: Samples, one: str, other: str) -> Figure:
 
 
 def bytes_for(make: Callable[[], Any]) -> int:
-    """How many bytes stay allocated by Python while what `make` returns is held."""
-    make()  # what is made once and kept is not counted
+    """Return the number of bytes that Python allocates for the result of `make`."""
+    make()  # caches that the first call fills are not counted
     gc.collect()
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        held = make()
+        result = make()
         gc.collect()
         after, _ = tracemalloc.get_traced_memory()
-        del held
+        del result
     finally:
         tracemalloc.stop()
     return after - before
 
 
 def import_figure(rounds: int) -> Figure:
-    """CPU milliseconds of `import sansio_stream` after attrs, json and re, in fresh processes.
+    """Measure the CPU milliseconds of `import sansio_stream` after attrs, json and re.
 
-    The value is the best one: it repeats, while the others tell what else the machine did.
+    Each import runs in a new process. The value is the fastest one, because it is repeatable. The
+    other ones depend on what else the machine did.
     """
     code = (
         "import time, attrs, json, re; start = time.process_time(); import sansio_stream;"

@@ -1,8 +1,8 @@
-"""Lines in, a picture of them out: SVG, both axes logarithmic. Knows nothing of what they mean.
+"""Draws lines as SVG, with two logarithmic axes. The module does not depend on their meaning.
 
-Each line has a colour, a dash and a marker of its own, and its name stands at its end, so that no
-colour needs to be seen. The picture follows the reader's light or dark mode. The same lines give
-the same text.
+Each line has its own colour, dash and marker, and its name at its end. So a reader who cannot
+distinguish the colours can read the plot. The plot follows the light or dark mode of the reader.
+The same lines give the same text.
 """
 
 import math
@@ -15,15 +15,16 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 WIDTH: Final = 850
 HEIGHT: Final = 500
 LINE: Final = 16
-"""How far apart two lines of text are."""
+"""The distance between two lines of text."""
 
-# The edges of the field with the lines.
+# The edges of the area with the lines.
 LEFT: Final = 60
 RIGHT: Final = 610
 TOP: Final = 60
 BOTTOM: Final = 400
 
-# A line's colour on white and on black, after Okabe and Ito; its dash; its marker.
+# For each line: the colour on white, the colour on black, the dash, the marker. The colours follow
+# the palette of Okabe and Ito.
 STYLES: Final = (
     ("#0072b2", "#56b4e9", "", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0"),
     ("#d55e00", "#ff8a3d", "7 4", "M-4,-4h8v8h-8z"),
@@ -43,13 +44,16 @@ path,polyline{fill:none;stroke-width:1.5}.s0{stroke-width:3}.t{font-size:15px;fo
 
 
 def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """What brings a value between two limits to its place between two others, by logarithm."""
+    """Return a function that maps the range from `low` to `high` to that from `start` to `end`.
+
+    The mapping is logarithmic.
+    """
     span = math.log(high / low)
     return lambda value: start + math.log(value / low) / span * (end - start)
 
 
 def ticks(low: float, high: float) -> Iterator[float]:
-    """The 1, 2 and 5 of each power of ten between two values."""
+    """Yield 1, 2 and 5 times each power of ten between two values."""
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for digit in (1, 2, 5):
             if low <= digit * 10.0**power <= high:
@@ -57,7 +61,7 @@ def ticks(low: float, high: float) -> Iterator[float]:
 
 
 def short(number: float) -> str:
-    """A number as a tick says it: 65536 is 64 Ki, 200000 is 200 k."""
+    """Return the label of a tick: 65536 is 64 Ki, 200000 is 200 k."""
     for unit, size in (("Ki", 1024), ("M", 1_000_000), ("k", 1_000)):
         if number >= size and number % size == 0:
             return f"{number / size:.0f} {unit}"
@@ -65,7 +69,7 @@ def short(number: float) -> str:
 
 
 def apart(places: Iterable[float], least: float) -> list[float]:
-    """Move places down, in order, until no two are nearer to each other than `least`."""
+    """Move positions down, in order, until all distances are at least `least`."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + least) if moved else place)
@@ -83,10 +87,10 @@ def svg(
 
     Args:
         title: the heading.
-        axes: what the two axes are.
-        lines: by name; the first one is drawn bolder.
-        floor: the name of the level line at 1.
-        caption: lines of text below.
+        axes: the labels of the horizontal and the vertical axis.
+        lines: the points of each line, by its name. The first line is bold.
+        floor: the name of the horizontal line at 1.
+        caption: the lines of text below the plot.
     """
     across = sorted({x for points in lines.values() for x, _ in points})
     heights = [y for points in lines.values() for _, y in points]
@@ -136,11 +140,11 @@ def svg(
 
 
 def text(x: float, y: float, words: str, attributes: str = "") -> str:
-    """Words at a place."""
+    """Return the SVG element of a text."""
     return f'<text x="{x:.1f}" y="{y:.1f}" {attributes}>{escape(words)}</text>'
 
 
 def segment(style: str, start: tuple[float, float], end: tuple[float, float]) -> str:
-    """A straight line."""
+    """Return the SVG element of a straight line."""
     (x1, y1), (x2, y2) = start, end
     return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'

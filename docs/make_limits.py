@@ -209,7 +209,7 @@ def answers() -> list[Row]:
         ),
         (
             "the output of one decoding step of a compressed body",
-            size(_decoding.PIECE_BYTES),
+            size(_decoding.RESPONSE_PIECE_BYTES),
             (
                 "a kilobyte may decompress to a gigabyte; one layer of gzip or deflate is decoded,"
                 " and `total_bytes` counts the decoded bytes"
@@ -221,7 +221,7 @@ def answers() -> list[Row]:
         ),
         (
             "the part of a big chunk that an asynchronous stream processes in one step",
-            size(_stream_core.PIECE_BYTES),
+            size(_stream_core.RESPONSE_PIECE_BYTES),
             "other tasks run between two steps, and a cancellation takes effect there",
             (
                 "a frame of megabytes, because Python parses its JSON in one step: `event_bytes`"
@@ -230,7 +230,7 @@ def answers() -> list[Row]:
         ),
         (
             "what is read after `message_stop`, so that the pool can reuse the connection",
-            f"{size(_bridge.LINGER_BYTES)}, {seconds(_bridge.LINGER_SECONDS)}",
+            f"{size(_bridge.DRAIN_BYTES)}, {seconds(_bridge.DRAIN_SECONDS)}",
             "at most a ping and the end of the body come after `message_stop`",
             "nothing: beyond the limit, the connection is closed",
         ),
@@ -263,7 +263,7 @@ def files() -> list[Row]:
     return [
         (
             "one line of a recording",
-            f"{size(_stream_core.PIECE_BYTES)} of the body",
+            f"{size(_stream_core.RESPONSE_PIECE_BYTES)} of the body",
             (
                 "writing a line must not block the event loop; with escapes, a line may be six"
                 " times as long"

@@ -1,11 +1,14 @@
-"""parse_capture: a Capture or a CaptureError; a capture that is written again is the same one."""
+"""Fuzzes parse_capture. It returns a Capture or raises CaptureError.
+
+A capture that is written and read again is equal.
+"""
 
 import json
 import re
 
 import attrs
 
-from cases import Case, same
+from cases import Case, check_equal
 from sansio_stream import (
     Capture,
     CaptureError,
@@ -16,42 +19,47 @@ from sansio_stream import (
 
 
 def capture(data: bytes) -> None:
-    """Read a file, write what was read, read that again, and what a crash would leave of it."""
+    """Read a file, write it, and read it again, both complete and cut as after a crash."""
     case = Case.of(data)
     try:
-        found = parse_capture(case.body)
+        captured = parse_capture(case.body)
     except CaptureError as error:
         lines = len(re.split(rb"\r\n|\n|\r", case.body))
         assert 1 <= error.line <= lines, f"{error} of {lines}"
         return
-    same("a bytearray", found, parse_capture(bytearray(case.body)))
-    check_no_credential(found.header)
-    # A payload a line gets the names of two fields, three line ends, and its type once more.
-    assert len(found.body) <= 2 * len(case.body) + 20 * len(found.chunks), "chunks out of nothing"
-    if found.source == "body":
-        same("a plain body", case.body, found.body)
+    check_equal("a bytearray", captured, parse_capture(bytearray(case.body)))
+    check_no_credential(captured.header)
+    # If a file has one payload on each line, each payload gets two field names, three line ends,
+    # and its type once more.
+    bound = 2 * len(case.body) + 20 * len(captured.chunks)
+    assert len(captured.body) <= bound, "the chunks are larger than the file allows"
+    if captured.source == "body":
+        check_equal("a plain body", case.body, captured.body)
 
-    written = write(found)
+    written = write(captured)
     read = parse_capture(written)
-    same("chunks written again", data_of(found), data_of(read))
-    same("how it was read", "capture", read.source)
-    if found.source == "capture":
-        same("a capture written again", attrs.evolve(found, header=read.header), read)
-        same("its header", writable(found.header), read.header)
-        same("bytes written again", written, write(read))
-    # A crash may cut it anywhere.
+    check_equal("chunks written again", data_of(captured), data_of(read))
+    check_equal("the source", "capture", read.source)
+    if captured.source == "capture":
+        check_equal("a capture written again", attrs.evolve(captured, header=read.header), read)
+        check_equal("its header", writable(captured.header), read.header)
+        check_equal("bytes written again", written, write(read))
+    # A crash may cut the file anywhere.
     at = int.from_bytes(case.choices[8:10]) % (len(written) + 1)
     cut = data_of(parse_capture(written[:at]))
-    same("chunks before the crash", data_of(read)[: len(cut)], cut)
+    check_equal("chunks before the crash", data_of(read)[: len(cut)], cut)
 
 
-def data_of(found: Capture) -> list[bytes]:
+def data_of(captured: Capture) -> list[bytes]:
     """Return the bytes of each chunk."""
-    return [chunk.data for chunk in found.chunks]
+    return [chunk.data for chunk in captured.chunks]
 
 
 def writable(header: CaptureHeader) -> CaptureHeader:
-    """Return a header that JSON can hold: json.loads reads infinities, nobody may write them."""
+    """Return the header without a request that JSON cannot express.
+
+    json.loads reads infinities, but a capture may not contain them.
+    """
     try:
         json.dumps(header.request, allow_nan=False)
     except ValueError:
@@ -59,18 +67,18 @@ def writable(header: CaptureHeader) -> CaptureHeader:
     return header
 
 
-def write(found: Capture) -> bytes:
-    """Return the lines of a capture; where there are no times they are 0."""
-    writer = CaptureWriter(writable(found.header))
+def write(captured: Capture) -> bytes:
+    """Return the lines of a capture. A missing time becomes 0."""
+    writer = CaptureWriter(writable(captured.header))
     lines = [writer.begin()]
-    lines += [writer.chunk(chunk.data, chunk.at or 0) for chunk in found.chunks]
-    if found.end is not None:
-        lines.append(writer.end(found.end.at or 0, found.end.error))
+    lines += [writer.chunk(chunk.data, chunk.at or 0) for chunk in captured.chunks]
+    if captured.end is not None:
+        lines.append(writer.end(captured.end.at or 0, captured.end.error))
     return b"".join(lines)
 
 
 def check_no_credential(header: CaptureHeader) -> None:
-    """A header holds what is allowed, and no token."""
+    """Check that a header contains only the allowed names and no token."""
     harmless = re.compile(
         r"content-type|request-id|x-amzn-requestid|cf-ray|retry-after|retry-after-ms"
         r"|x-should-retry|anthropic-ratelimit-.*"
@@ -78,4 +86,4 @@ def check_no_credential(header: CaptureHeader) -> None:
     assert all(map(harmless.fullmatch, header.headers)), header.headers
     servers = (header.request or {}).get("mcp_servers")
     for server in servers if isinstance(servers, list) else ():
-        assert "authorization_token" not in server, "a token is kept"
+        assert "authorization_token" not in server, "the capture contains a token"

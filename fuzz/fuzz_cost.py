@@ -1,9 +1,9 @@
-"""The work of a machine: bounded by what it was given, for any bytes and any cut.
+"""Fuzzes the cost of a machine. The size of the input bounds the cost, for any bytes and any cut.
 
-Work is counted in Python's own steps (opcodes), so that it is the same on every machine. What is
-allowed is ten times what ordinary deltas cost, as counted in the same process: for each byte, for
-each frame, and for each chunk; and a floor, for what is done once in a stream. All of it is in
-multiples of ordinary deltas, because a fuzzer adds steps of its own to what it looks into.
+Cost is counted in steps of Python (opcodes), so that it is the same on every machine. The bound is
+ten times the cost of ordinary deltas, for each byte, each frame and each chunk. A constant is added
+for the work that is done once in a stream. The cost of ordinary deltas is counted in the same
+process, because a fuzzer adds steps to the code that it instruments.
 """
 
 import functools
@@ -22,16 +22,17 @@ from tracing import traced
 
 AT_MOST: Final = 10
 
-# In ordinary deltas, of some 190 steps each.
-# What is done once: the violations that are kept, an error that ends the stream, the verdict.
+# These are in ordinary deltas of about 190 steps each.
+# Work that is done once: the kept violations, an error that ends the stream, the verdict.
 FLOOR: Final = 300
 FOR_A_VIOLATION: Final = 3
 
-# An object in a payload may be a block or a citation, which is made however few bytes it has.
-# Measured: 540 steps for a block that came as `{}` in a message_start.
+# An object in a payload may be a block or a citation. It costs steps even if it has few bytes.
+# Measured: 540 steps for a block that is `{}` in a message_start.
 FOR_AN_OBJECT: Final = 3
 
-# To count each step takes twenty times as long as to take it.
+# Bodies are cut to these lengths, because counting the steps takes twenty times as long as running
+# them.
 LONGEST: Final = 2_000
 SINGLE_BYTES: Final = 400
 
@@ -42,7 +43,7 @@ DELTA: Final = wire.frame(wire.text(0, "Hello, wor"))
 def steps(work: Callable[[], object]) -> int:
     """Count the steps that Python takes while `work` runs, in any function.
 
-    To compile a pattern does not count: it is done once in a process, when it is first used.
+    Compiling a pattern does not count, because a process does it once, at the first use.
     """
     count = 0
 
@@ -63,8 +64,8 @@ def steps(work: Callable[[], object]) -> int:
     return count
 
 
-def feed(machine: StreamMachine, chunks: Iterable[bytes]) -> None:
-    """Give a body to a machine, and take what comes of it."""
+def read_all(machine: StreamMachine, chunks: Iterable[bytes]) -> None:
+    """Read a body with a machine."""
     try:
         for chunk in chunks:
             for _ in machine.receive_data(chunk):
@@ -78,12 +79,12 @@ def feed(machine: StreamMachine, chunks: Iterable[bytes]) -> None:
 def work_of(chunks: Iterable[bytes], **options: Any) -> int:
     """Count the steps of one body."""
     machine = StreamMachine(**options)
-    return steps(lambda: feed(machine, chunks))
+    return steps(lambda: read_all(machine, chunks))
 
 
 @attrs.frozen
 class Ordinary:
-    """What ordinary deltas cost: a byte that is read, a frame that is recognised, a chunk."""
+    """The cost of ordinary deltas: of a byte, of a recognised frame, of a chunk."""
 
     byte: float
     frame: float
@@ -92,7 +93,7 @@ class Ordinary:
 
 @functools.cache
 def ordinary() -> Ordinary:
-    """Count what a delta more costs, read as any frame, recognised, and fed by the byte."""
+    """Count the cost of one more delta: on the plain path, on the fast path, in single bytes."""
 
     def one(chunks: Callable[[bytes], list[bytes]], **options: Any) -> float:
         few, many = (work_of([BEGIN, *chunks(DELTA * times)], **options) for times in (20, 40))
@@ -106,7 +107,7 @@ def ordinary() -> Ordinary:
 
 
 def derive_all(cls: type[Any]) -> None:
-    """Derive what is derived from each class when it is first used: it is no work of a body."""
+    """Derive the schemas of all classes. Otherwise the first body that uses a class pays for it."""
     for each in cls.__subclasses__():
         if attrs.has(each):
             schema_of(each)
@@ -114,19 +115,19 @@ def derive_all(cls: type[Any]) -> None:
 
 
 def allowed(body: bytes, chunks: int, limits: Limits) -> float:
-    """Return how many steps a body may cost in that many chunks."""
+    """Return the number of steps that a body in `chunks` chunks may cost."""
     usual = ordinary()
     decoder = SSEDecoder(attrs.evolve(limits, event_bytes=len(body) + 3, total_bytes=None))
     events = [*decoder.receive_data(body + b"\n\n"), *decoder.receive_eof()]
     objects = sum(event.data.count("{") for event in events if is_json(event.data))
-    told = min(limits.violations, decoder.violation_count + 3 * len(events))
-    return usual.frame * (FLOOR + FOR_A_VIOLATION * told + FOR_AN_OBJECT * objects) + AT_MOST * (
-        usual.byte * len(body) + usual.frame * len(events) + usual.chunk * chunks
-    )
+    violations = min(limits.violations, decoder.violation_count + 3 * len(events))
+    return usual.frame * (
+        FLOOR + FOR_A_VIOLATION * violations + FOR_AN_OBJECT * objects
+    ) + AT_MOST * (usual.byte * len(body) + usual.frame * len(events) + usual.chunk * chunks)
 
 
 def is_json(text: str) -> bool:
-    """Whether a text is JSON."""
+    """Return whether a text is JSON."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -135,10 +136,10 @@ def is_json(text: str) -> bool:
 
 
 def cost(data: bytes) -> None:
-    """Feed a body whole, in single bytes and in pieces, in a message that has begun and in none."""
+    """Read a body whole, in single bytes and in pieces, alone and after the start of a message."""
     case = Case.of(data)
     body = case.body[:LONGEST]
-    ordinary()  # derives what is derived once
+    ordinary()  # derives the schemas before any body is counted
     options: dict[str, Any] = {"limits": case.limits, "strict": case.has(STRICT)}
     cuts = [[body], wire.in_bytes(body[:SINGLE_BYTES])]
     in_pieces = list(case.cuts(body))
@@ -148,4 +149,4 @@ def cost(data: bytes) -> None:
         for begin in ([], [BEGIN]):
             work = work_of([*begin, *chunks], **options)
             bound = allowed(b"".join([*begin, *chunks]), len(begin) + len(chunks), case.limits)
-            assert work <= bound, f"{work} steps, {bound:.0f} would be enough"
+            assert work <= bound, f"{work} steps, and the bound is {bound:.0f}"

@@ -1,4 +1,4 @@
-"""PartialJSON: what json.loads says of the whole, and the same at each character for any cut."""
+"""Fuzzes PartialJSON. It agrees with json.loads, and any cut of a text gives the same values."""
 
 import copy
 import json
@@ -9,14 +9,15 @@ from typing import Any, Final
 
 import attrs
 
-from cases import DEPTH, PICKLES, WHOLE_STRINGS, Case, pickled, same
+from cases import DEPTH, PICKLES, WHOLE_STRINGS, Case, check_equal, pickled
 from sansio_stream import (
     InvalidJSONError,
     PartialJSON,
 )
 from sansio_stream.partial_json import TooDeepError, loads
 
-# The whole value is compared after each of these characters.
+# The value is compared after each of the first WATCHED_CHARACTERS of a text. Endings are only tried
+# for texts of at most COMPLETED_CHARACTERS.
 WATCHED_CHARACTERS: Final = 200
 COMPLETED_CHARACTERS: Final = 2_000
 
@@ -25,7 +26,7 @@ _string = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 @attrs.frozen
 class Parsed:
-    """What a parser has to say of a text; values as repr, which tells 1 from 1.0."""
+    """The results of a parser for a text. Values are stored as repr to distinguish 1 from 1.0."""
 
     value: str
     dead_at: int | None
@@ -34,7 +35,7 @@ class Parsed:
 
 
 def finished(finish: Callable[[], object]) -> tuple[object, ...]:
-    """Return what a strict parse ended in."""
+    """Return the value or the error of a strict parse."""
     try:
         return ("value", repr(finish()))
     except InvalidJSONError as error:
@@ -42,13 +43,13 @@ def finished(finish: Callable[[], object]) -> tuple[object, ...]:
 
 
 def parsed(parser: PartialJSON) -> Parsed:
-    """Ask a parser everything."""
+    """Return all results of a parser."""
     end = finished(parser.finish)
     return Parsed(repr(parser.value), parser.dead_at, parser.dead_reason, end)
 
 
 def partial_json(data: bytes) -> None:
-    """Parse whole and in pieces, read after each and never."""
+    """Parse a text whole and in pieces. Read the value after each piece or only at the end."""
     case = Case.of(data)
     text = text_of(case.body)
     strings, depth = not case.has(WHOLE_STRINGS), case.choose(4, DEPTH)
@@ -60,13 +61,13 @@ def partial_json(data: bytes) -> None:
         return parser
 
     whole = parsed(parser_of([text]))
-    same("loads", whole.finished, finished(lambda: loads(text, depth)))
+    check_equal("loads", whole.finished, finished(lambda: loads(text, depth)))
     check_against_json(text, depth, whole)
     check_finite(text, depth, whole)
     check_death(text, whole)
 
-    # Character by character, read after each and never.
-    same("pushed in characters", whole, parsed(parser_of(text)))
+    # In single characters. The value is read at the end or after each.
+    check_equal("pushed in characters", whole, parsed(parser_of(text)))
     watched = parser_of("")
     moments = [(repr(watched.value), watched.dead_at)]
     before = copy.deepcopy(watched.value)
@@ -77,12 +78,14 @@ def partial_json(data: bytes) -> None:
         before = after
         moments.append((repr(after), watched.dead_at))
     watched.push(text[WATCHED_CHARACTERS:])
-    same("read after each character", whole, parsed(watched))
+    check_equal("read after each character", whole, parsed(watched))
     for position, (_, dead_at) in enumerate(moments):
         is_dead = whole.dead_at is not None and whole.dead_at < position
-        same(f"dead_at after {position} characters", whole.dead_at if is_dead else None, dead_at)
+        check_equal(
+            f"dead_at after {position} characters", whole.dead_at if is_dead else None, dead_at
+        )
 
-    # In pieces, read, pickled and copied after each.
+    # In pieces. The parser is read and pickled or copied after each.
     pieces = parser_of("")
     position = 0
     for number, piece in enumerate(case.cuts(text)):
@@ -91,13 +94,13 @@ def partial_json(data: bytes) -> None:
         if number < PICKLES:
             pieces = pickled(pieces) if number % 2 else copy.deepcopy(pieces)
         if position < len(moments):
-            seen = (repr(pieces.value), pieces.dead_at)
-            same(f"read after {position} characters", moments[position], seen)
-    same("pushed in pieces", whole, parsed(pieces))
+            observed = (repr(pieces.value), pieces.dead_at)
+            check_equal(f"read after {position} characters", moments[position], observed)
+    check_equal("pushed in pieces", whole, parsed(pieces))
 
 
 def text_of(body: bytes) -> str:
-    """Return the text of bytes; three bytes stand for a lone surrogate as well."""
+    """Return the text of bytes. Three bytes may encode a lone surrogate."""
     try:
         return body.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -105,19 +108,21 @@ def text_of(body: bytes) -> str:
 
 
 def check_against_json(text: str, max_depth: int, whole: Parsed) -> None:
-    """A strict parse succeeds where json.loads does and nesting allows, with the same value."""
+    """Check that a strict parse agrees with json.loads, except for texts that are too deep."""
     expected = accepted(text)
     if expected is not None and depth_of(text) <= max_depth:
-        same("the value of json.loads", ("value", expected), whole.finished)
-        same("the value of a whole text", expected, whole.value)
+        check_equal("the value of json.loads", ("value", expected), whole.finished)
+        check_equal("the value of a whole text", expected, whole.value)
     elif expected is not None:
-        same("the error of a text that is too deep", TooDeepError.__name__, whole.finished[0])
+        check_equal(
+            "the error of a text that is too deep", TooDeepError.__name__, whole.finished[0]
+        )
     else:
-        assert whole.finished[0] != "value", f"{text!r} is no JSON, and is taken for some"
+        assert whole.finished[0] != "value", f"{text!r} is accepted, but it is not JSON"
 
 
 def accepted(text: str) -> str | None:
-    """Return the repr of what json.loads makes of a text, None where it refuses."""
+    """Return the repr of the value that json.loads returns, None if it raises."""
     try:
         return repr(json.loads(text, parse_constant=refuse))
     except (ValueError, RecursionError):
@@ -125,28 +130,28 @@ def accepted(text: str) -> str | None:
 
 
 def refuse(name: str) -> object:
-    """NaN and the infinities are not JSON."""
+    """Raise ValueError, because NaN and the infinities are not JSON."""
     raise ValueError(name)
 
 
 def check_finite(text: str, max_depth: int, whole: Parsed) -> None:
-    """Who wants finite numbers gets the same, but for a text with a number that no float holds."""
+    """Check that `finite=True` only rejects texts with a number that becomes an infinite float."""
     finite = finished(lambda: loads(text, max_depth, finite=True))
     if whole.finished[0] == "value" and has_infinity(text):
-        same("the error of an infinite number", InvalidJSONError.__name__, finite[0])
+        check_equal("the error of an infinite number", InvalidJSONError.__name__, finite[0])
     else:
-        same("a text without infinite numbers", whole.finished, finite)
+        check_equal("a text without infinite numbers", whole.finished, finite)
 
 
 def has_infinity(text: str) -> bool:
-    """Whether a JSON text has a number that reads as infinity."""
+    """Return whether a JSON text has a number that becomes an infinite float."""
     found: list[bool] = []
     json.loads(text, parse_float=lambda number: found.append(math.isinf(float(number))))
     return any(found)
 
 
 def depth_of(text: str) -> int:
-    """Return how many arrays and objects are inside one another at most."""
+    """Return the depth of the deepest nested array or object."""
     deepest = depth = 0
     for character in _string.sub("", text):
         depth += (character in "[{") - (character in "]}")
@@ -154,8 +159,8 @@ def depth_of(text: str) -> int:
     return deepest
 
 
-# Whatever a text breaks off in, one of these goes on: the rest of an escape, of a string, of a
-# literal, of a number; the value of a key. Behind it all that is open is closed.
+# Any beginning of a JSON text can be continued with one of these and with closing brackets. They
+# are the rest of an escape, a string, a literal or a number, and the value of a key.
 ENDINGS: Final = tuple(
     escape + token
     for escape in ("", '"', 'n"', '0"', '00"', '000"', '0000"', 'u0000"')
@@ -164,19 +169,19 @@ ENDINGS: Final = tuple(
 
 
 def check_death(text: str, whole: Parsed) -> None:
-    """A text is dead from the first character after which no ending makes it JSON."""
+    """Check that `dead_at` is the first character after which no ending makes the text JSON."""
     dead_at = whole.dead_at
     if len(text) > COMPLETED_CHARACTERS:
         return
     alive = text if dead_at is None else text[:dead_at]
-    assert can_be_ended(alive), f"{alive!r} is dead, and is not said to be"
+    assert can_be_ended(alive), f"{alive!r} cannot become JSON, but dead_at does not report it"
     if dead_at is not None and whole.finished[0] != TooDeepError.__name__:
         dead = text[: dead_at + 1]
-        assert not can_be_ended(dead), f"{dead!r} is said to be dead, and is not"
+        assert not can_be_ended(dead), f"{dead!r} can become JSON, but it is reported as dead"
 
 
 def can_be_ended(text: str) -> bool:
-    """Whether one of the endings makes a JSON text of it."""
+    """Return whether one of the endings makes a text JSON."""
     closing = ""
     for character in _string.sub("", text):
         if character in "[{":
@@ -187,9 +192,9 @@ def can_be_ended(text: str) -> bool:
 
 
 def check_step(before: object, after: object) -> None:
-    """One more character changes one place of the value at most: the one that was growing.
+    """Check that one more character changes only the innermost unfinished value.
 
-    Text only grows. A number may change or go away: 1 is one as it stands, 1. is not, 1.5 is.
+    A string only grows. A number may change or disappear: `1` is a number, `1.` is not, `1.5` is.
     """
     match before, after:
         case list(), list():
@@ -199,7 +204,7 @@ def check_step(before: object, after: object) -> None:
                 key for key in before if key not in after or repr(before[key]) != repr(after[key])
             ]
             assert len(changed) + len(after.keys() - before.keys()) <= 1, (
-                f"{before!r} and one more character is {after!r}"
+                f"{before!r} became {after!r} after one more character"
             )
         case str(), str():
             assert after.startswith(before), f"{before!r} became {after!r}"
@@ -210,7 +215,7 @@ def check_step(before: object, after: object) -> None:
 
 
 def check_step_of_items(before: list[Any], after: list[Any]) -> None:
-    """In an array it is the last item that grows, or a new one."""
+    """Check that only the last item of an array changed, or one item was added or removed."""
     finished = len(before) - 1
     assert repr(before[:finished]) == repr(after[:finished]), f"{before!r} became {after!r}"
     assert len(after) <= len(before) + 1, f"{before!r} became {after!r}"

@@ -1,4 +1,4 @@
-"""SSEDecoder: events or a LimitError, the same for every cut, within the limits."""
+"""Fuzzes SSEDecoder. Every cut gives the same events or the same LimitError, within the limits."""
 
 import pickle
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ import attrs
 
 from cases import (
     FOR_A_VIOLATION,
+    INTERRUPTED,
     MEMORY,
     PICKLES,
-    RESTLESS,
     Case,
-    again,
+    check_equal,
     check_error,
+    check_raises_again,
     check_violations,
     facts_of,
     pickled,
-    raises,
-    same,
-    singles,
+    repeated,
+    single_bytes,
 )
 from sansio_stream import (
     LimitError,
@@ -31,8 +31,8 @@ from sansio_stream import (
     encode_sse,
 )
 
-# Beside the bytes of the stream: names of classes and members, the first kibibyte of the body, a
-# reconnection time of 4,300 digits.
+# A pickle contains more than bytes of the stream: the names of classes and members, the first
+# kibibyte of the body, a reconnection time of 4,300 digits.
 DECODER_OVERHEAD: Final = 4_000
 # A byte that is not UTF-8 becomes three.
 FOR_A_BYTE_OF_A_FRAME: Final = 4
@@ -40,7 +40,7 @@ FOR_A_BYTE_OF_A_FRAME: Final = 4
 
 @attrs.frozen
 class Decoded:
-    """All that a decoder has to say of a body."""
+    """All results of a decoder for a body."""
 
     events: tuple[ServerSentEvent, ...]
     last_event_id: str
@@ -50,15 +50,21 @@ class Decoded:
     error: dict[str, Any] | None
 
 
-def decode(chunks: Iterable[bytes], limits: Limits, *, restless: bool = False) -> Decoded:
-    """Feed a body to a new decoder, say what came of it; `restless` drops iterators and pickles."""
+def decode(chunks: Iterable[bytes], limits: Limits, *, interrupted: bool = False) -> Decoded:
+    """Decode a body with a new decoder, and return its results.
+
+    Args:
+        chunks: the body.
+        limits: the limits of the decoder.
+        interrupted: whether iterators are dropped and the decoder is pickled.
+    """
     decoder = SSEDecoder(limits)
     events: list[ServerSentEvent] = []
     error = None
     try:
         for number, chunk in enumerate(chunks):
             taken = decoder.receive_data(chunk)
-            if restless and number < PICKLES:
+            if interrupted and number < PICKLES:
                 events.extend(islice(taken, 1))
                 decoder = pickled(decoder)
             else:
@@ -68,9 +74,9 @@ def decode(chunks: Iterable[bytes], limits: Limits, *, restless: bool = False) -
     except LimitError as caught:
         error = facts_of(caught)
         check_error(caught)
-        raises(lambda: decoder.receive_data(b""), caught)
-        raises(lambda: decoder.receive_data(b"data: x\n\n"), caught)
-        raises(decoder.receive_eof, caught)
+        check_raises_again(lambda: decoder.receive_data(b""), caught)
+        check_raises_again(lambda: decoder.receive_data(b"data: x\n\n"), caught)
+        check_raises_again(decoder.receive_eof, caught)
     check_violations(decoder.violations, decoder.violation_count, limits)
     return Decoded(
         tuple(events),
@@ -83,33 +89,36 @@ def decode(chunks: Iterable[bytes], limits: Limits, *, restless: bool = False) -
 
 
 def sse_decoder(data: bytes) -> None:
-    """Decode in several ways, and write each event again."""
+    """Decode a body in several ways. Encode each event and decode it again."""
     case = Case.of(data)
     limits = case.limits
     whole = decode([case.body], limits)
-    same("fed byte by byte", whole, decode(singles(case.body), limits))
-    in_pieces = decode(case.cuts(case.body), limits, restless=case.has(RESTLESS))
-    same("fed in pieces", whole, in_pieces)
+    check_equal("read in single bytes", whole, decode(single_bytes(case.body), limits))
+    in_pieces = decode(case.cuts(case.body), limits, interrupted=case.has(INTERRUPTED))
+    check_equal("read in pieces", whole, in_pieces)
     for event in whole.events:
         reread = decode([encode_sse(event)], Limits())
-        same("an event written and read again", (event,), reread.events)
+        check_equal("an event written and read again", (event,), reread.events)
     if case.has(MEMORY):
         check_memory_of_decoder(case.body, limits)
 
 
 def check_memory_of_decoder(body: bytes, limits: Limits) -> None:
-    """However much comes, a decoder holds a frame that has begun, the last id, and violations."""
+    """Check that a decoder only stores an unfinished frame, the last id and violations.
+
+    This is true however long the stream is.
+    """
     decoder = SSEDecoder(limits)
     try:
-        for chunk in again(body):
+        for chunk in repeated(body):
             for _ in decoder.receive_data(chunk):
                 pass
     except LimitError:
         return
-    held = len(pickle.dumps(decoder))
+    size = len(pickle.dumps(decoder))
     bound = (
         DECODER_OVERHEAD
         + FOR_A_VIOLATION * (1 + limits.violations)
         + FOR_A_BYTE_OF_A_FRAME * 2 * limits.event_bytes
     )
-    assert held <= bound, f"a decoder holds {held} bytes, {bound} would be enough"
+    assert size <= bound, f"a decoder takes {size} bytes, and the bound is {bound}"

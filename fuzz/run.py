@@ -1,9 +1,9 @@
-"""Fuzz the targets with atheris: seconds in; the number of executions, and findings, out.
+"""Fuzzes the targets with atheris. Prints the number of executions and the findings.
 
     python fuzz/run.py [--seconds 600] [TARGET ...]
 
-What was learnt stays in `.fuzz/TARGET/corpus`, for the next run to begin with. A finding is written
-to `fuzz/findings/TARGET`, where the tests run it ever after.
+The corpus stays in `.fuzz/TARGET/corpus`, and the next run begins with it. A finding is written to
+`fuzz/findings/TARGET`. From then on, the tests run it.
 """
 
 import argparse
@@ -28,20 +28,20 @@ FINDINGS: Final = REPOSITORY / "fuzz" / "findings"
 # The targets use the tests' helpers.
 sys.path.append(str(REPOSITORY / "tests"))
 
-# Longer inputs find nothing more and take longer: these hold a dozen frames.
+# An input of this size has a dozen frames. Longer inputs take longer and find nothing more.
 LONGEST: Final = 4_096
 
-# Seconds for one input, and megabytes for the process: more of either is a finding.
+# The limits of seconds for one input and of megabytes for the process. Exceeding one is a finding.
 HANGS_AFTER: Final = 60
 MEGABYTES: Final = 1_024
 
-# How often an input is tried shorter, once it is known to fail.
+# The number of attempts to shorten a failing input.
 SHORTENINGS: Final = 3_000
 
 
 @attrs.frozen
 class Result:
-    """What came of fuzzing one target."""
+    """The result of fuzzing one target."""
 
     executions: int
     coverage: str
@@ -50,9 +50,9 @@ class Result:
 
 
 def fuzz_here(target: str, options: list[str]) -> None:
-    """Become the fuzzer of one target; the process ends with it."""
+    """Fuzz one target in this process. The process ends with the fuzzer."""
     atheris: Any = importlib.import_module("atheris")
-    # What was imported before this line would not be seen from inside.
+    # atheris cannot instrument modules that were imported before this line.
     with atheris.instrument_imports(include=["sansio_stream"]):
         import targets
     import mutator
@@ -69,7 +69,7 @@ def fuzz_here(target: str, options: list[str]) -> None:
 
 
 def fuzz(target: str, seconds: int) -> Result:
-    """Fuzz one target in a process of its own."""
+    """Fuzz one target in a new process."""
     import seeds
 
     folder = FOLDER / target
@@ -92,9 +92,9 @@ def fuzz(target: str, seconds: int) -> Result:
     ]
     with log.open("wb") as output:
         done = subprocess.run(command, stdout=output, stderr=output, check=False)
-    said = log.read_text(encoding="utf-8", errors="replace")
-    executions = re.findall(r"^stat::number_of_executed_units: *(\d+)", said, re.MULTILINE)
-    coverage = re.findall(r"cov: \d+ ft: \d+", said)
+    output_text = log.read_text(encoding="utf-8", errors="replace")
+    executions = re.findall(r"^stat::number_of_executed_units: *(\d+)", output_text, re.MULTILINE)
+    coverage = re.findall(r"cov: \d+ ft: \d+", output_text)
     return Result(
         executions=int(executions[-1]) if executions else 0,
         coverage=coverage[-1] if coverage else "no coverage",
@@ -104,22 +104,22 @@ def fuzz(target: str, seconds: int) -> Result:
 
 
 def name_of(data: bytes) -> str:
-    """Return the file name of an input, as libFuzzer gives it."""
+    """Return the file name that libFuzzer gives an input."""
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
 def failure_of(target: Callable[[bytes], None], data: bytes) -> str:
-    """Return how a target fails on an input: the exception's class and message, "" if it holds."""
+    """Return the class and message of the exception of a target, "" if it raises none."""
     try:
         target(data)
-    except Exception as error:  # noqa: BLE001  (any is a finding)
+    except Exception as error:  # noqa: BLE001  (any exception is a finding)
         return f"{type(error).__name__}: {error}"
     return ""
 
 
 def shortened(target: Callable[[bytes], None], data: bytes, head: int) -> bytes:
     """Return a shorter input that fails in the same way, if there is one."""
-    # The class and the first words: further on a message quotes the input.
+    # Only the class and the first words are compared, because the rest quotes the input.
     failure = failure_of(target, data)[:40]
     size = len(data) - head
     tries = 0
@@ -137,7 +137,7 @@ def shortened(target: Callable[[bytes], None], data: bytes, head: int) -> bytes:
 
 
 def keep(target: str, artifact: Path) -> Path:
-    """Put an input that failed where the tests find it, as short as it can be made."""
+    """Shorten a failing input and write it to the folder of findings."""
     import cases
     import targets
 
@@ -151,17 +151,22 @@ def keep(target: str, artifact: Path) -> Path:
 
 
 def main() -> None:
-    """Fuzz, say what came of it, and end with 1 if something was found."""
+    """Fuzz the targets and print the results. Exit with 1 if there is a finding."""
     parser = argparse.ArgumentParser(description="Fuzz the targets with atheris.")
-    parser.add_argument("--seconds", type=int, default=600, help="for all targets together")
+    parser.add_argument(
+        "--seconds", type=int, default=600, help="the time for all targets together"
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("names", nargs="*", metavar="TARGET", help="all where none is named")
+    parser.add_argument("names", nargs="*", metavar="TARGET", help="the default is all targets")
     given = parser.parse_args()
     if given.here:
         fuzz_here(given.names[0], given.names[1:])
         return
     if importlib.util.find_spec("atheris") is None:
-        sys.exit("atheris is not installed: there is no wheel of it for every Python and platform")
+        sys.exit(
+            "atheris is not installed: install it with pip."
+            " It does not have a wheel for every Python and platform"
+        )
     import targets
 
     names: list[str] = given.names or list(targets.TARGETS)
@@ -173,7 +178,9 @@ def main() -> None:
         print(f"{name}: {result.executions} executions ({result.coverage})", flush=True)
         kept = [keep(name, artifact) for artifact in result.artifacts]
         if result.exit_code and not kept:
-            sys.exit(f"the fuzzer of {name} ended with {result.exit_code}: see {FOLDER}/{name}/log")
+            sys.exit(
+                f"the fuzzer of {name} exited with {result.exit_code}: see {FOLDER}/{name}/log"
+            )
         found += kept
         for path in kept:
             failure = failure_of(targets.TARGETS[name], path.read_bytes())
@@ -181,7 +188,7 @@ def main() -> None:
             print(f"  the input:     {path.relative_to(REPOSITORY)}")
             print(f"  how it failed: {(FOLDER / name / 'log').relative_to(REPOSITORY)}")
             print(f"  to reproduce:  python -m pytest tests/test_fuzz_targets.py -k {path.name}")
-            print("  That is the regression test, too: commit the input with what repairs it.\n")
+            print("  This test is also the regression test: commit the input with the repair.\n")
     sys.exit(1 if found else 0)
 
 

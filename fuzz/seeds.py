@@ -1,7 +1,7 @@
-"""What fuzzing begins with: the example captures as inputs, and the words of the protocol.
+"""The seeds of the fuzzer: the example captures as inputs, and the words of the protocol.
 
-Everything is derived, from the examples and from the library's own vocabulary: a new event type is
-fuzzed from the day it has a class.
+The inputs are derived from the examples, and most words from the classes of the library. So a new
+event type is fuzzed as soon as it has a class.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 
 import attrs
 
-from cases import MEMORY, RESTLESS, STRICT, WHOLE_STRINGS, seed
+from cases import INTERRUPTED, MEMORY, STRICT, WHOLE_STRINGS, seed
 from sansio_stream import (
     ContentBlock,
     ContentBlockDelta,
@@ -25,28 +25,29 @@ from sansio_stream import (
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 EXAMPLES: Final = sorted((REPOSITORY / "examples").glob("*.capture.jsonl"))
 
-# The first bytes of a seed: nothing but defaults; strict, in pieces of all sizes; small limits.
+# The first bytes of the seeds: all defaults, strict with many chunk sizes, few violations with
+# interruptions, small limits.
 HEADS: Final = (
     (),
     (0, 0, 0, 0, 0, 0, STRICT, 0, 3, 0, 50, 7, 200, 1, 64, 31),
-    (0, 0, 0, 0, 0, 1, RESTLESS | WHOLE_STRINGS, 9, 255, 2, 0, 40),
-    (8, 6, 6, 3, 7, 2, RESTLESS | MEMORY, 30, 17, 90),
+    (0, 0, 0, 0, 0, 1, INTERRUPTED | WHOLE_STRINGS, 9, 255, 2, 0, 40),
+    (8, 6, 6, 3, 7, 2, INTERRUPTED | MEMORY, 30, 17, 90),
 )
 
 
 def bodies() -> list[bytes]:
-    """The body of each example."""
+    """Return the body of each example."""
     return [parse_capture(path.read_bytes()).body for path in EXAMPLES]
 
 
 def frames(body: bytes) -> list[bytes]:
-    """Cut a body behind its blank lines."""
+    """Cut a body after each blank line."""
     parts = body.split(b"\n\n")
     return [part + b"\n\n" for part in parts[:-1]] + [part for part in parts[-1:] if part]
 
 
 def thinned(body: bytes) -> bytes:
-    """Leave two of a run of deltas: what fuzzers change should be small."""
+    """Keep only two deltas of each run, because a fuzzer works better on small inputs."""
 
     def kind(frame: bytes) -> bytes:
         return frame.partition(b'":"')[0] + frame.partition(b'"delta":')[2][:20]
@@ -56,7 +57,7 @@ def thinned(body: bytes) -> bytes:
 
 
 def tool_inputs() -> Iterator[bytes]:
-    """The text of each tool input."""
+    """Yield the text of each tool input."""
     for body in bodies():
         machine = StreamMachine()
         for event in machine.receive_data(body):
@@ -66,12 +67,12 @@ def tool_inputs() -> Iterator[bytes]:
 
 
 def payloads(body: bytes) -> list[bytes]:
-    """The data of each frame."""
+    """Return the data of each frame."""
     return [frame.partition(b"data: ")[2].strip() for frame in frames(body)]
 
 
 def seeds(target: str) -> list[bytes]:
-    """The inputs that fuzzing a target begins with: few and short, for they are all run first."""
+    """Return the first inputs for a target. They are few and short, because all of them run."""
     small = [thinned(body) for body in bodies()]
     match target:
         case "partial_json":
@@ -87,13 +88,13 @@ def seeds(target: str) -> list[bytes]:
 
 
 def whole_examples(target: str) -> list[bytes]:
-    """The examples as they are, too long for a fuzzer and not for a test."""
+    """Return the complete examples. They are too long for a fuzzer but not for a test."""
     found = [path.read_bytes() for path in EXAMPLES] if target == "capture" else bodies()
     return [seed(each, *head) for each in found for head in HEADS]
 
 
 def words() -> list[str]:
-    """What streams, JSON texts and captures are made of."""
+    """Return the words that occur in streams, JSON texts and captures."""
     unions: tuple[Any, ...] = (MessageStreamEvent, ContentBlock, ContentBlockDelta)
     classes = [cls for union in unions for cls in get_args(union)]
     names = [cls.type for cls in classes]
@@ -112,14 +113,14 @@ def words() -> list[str]:
 
 
 def dictionary() -> str:
-    """The words in the form that libFuzzer reads."""
+    """Return the words as a dictionary file of libFuzzer."""
     return "".join(
         '"{}"\n'.format("".join(f"\\x{byte:02x}" for byte in word.encode())) for word in words()
     )
 
 
 def members_of(frame: bytes) -> Any:
-    """Return the payload of a frame, None where it has none that can be read."""
+    """Return the payload of a frame, None if it is not JSON."""
     try:
         return json.loads(frame.partition(b"data:")[2])
     except ValueError:

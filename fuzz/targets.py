@@ -1,7 +1,7 @@
-"""Fuzz targets: any bytes in, nothing out; AssertionError where the library breaks a promise.
+"""The fuzz targets: functions that take bytes and raise AssertionError if a promise is broken.
 
-Knows no fuzzer: a target is a function of bytes, and anybody may call it. What a target does not
-catch is not documented, and so a finding as well. What the bytes mean is said in `cases`.
+The targets do not depend on a fuzzer. Any other exception of a target is also a finding, because
+it is not documented. The module `cases` defines the meaning of the bytes.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
-"""Mutants: the source of a module in, its mutants out, one small change each. Knows no test.
+"""Mutants: the source of a module in, its mutants out. Each mutant has one small change.
 
-Most of the changes are mutmut's. mutmut itself makes them inside plain functions only; a table, the
-body of a class and a property are behaviour too, so here they are made in all of a module. What it
-does not make is made here: a condition forced, a statement left out, a cell of a table changed, a
-character of a pattern lost.
+Most of the changes are mutmut's. mutmut itself only changes plain functions. A table, a class body
+and a property are behaviour too, so this module changes the whole source. It adds changes that
+mutmut does not have: it forces a condition, removes a statement, changes a cell of a table, and
+removes a character of a pattern. The module does not depend on the tests.
 """
 
 import ast
@@ -23,35 +23,35 @@ class Mutant:
     """A module with one small change.
 
     Attributes:
-        where: the function or class that holds the change, "" for the module itself.
-        was: the lines that differ, as they are in the module, in one line.
-        now: the same lines, changed.
-        source: the whole text of the module, changed.
+        where: the function or class that contains the change, "" for the module itself.
+        before: the lines that differ, in the original, joined to one line.
+        after: the same lines in the mutant.
+        source: the whole text of the mutant.
     """
 
     where: str
-    was: str
-    now: str
+    before: str
+    after: str
     source: str = attrs.field(repr=False)
 
 
-# Our operators, of the kind of mutmut's: a node in, what may stand in its place out.
+# The operators of this module. Like mutmut's, each takes a node and yields its replacements.
 
 
 def force_condition(node: cst.If | cst.While | cst.CompIf) -> Iterator[cst.CSTNode]:
-    """Take a branch always, and never."""
+    """Take a branch always, or never."""
     for value in ("True", "False"):
         if not m.matches(node.test, m.Name(value)):
             yield node.with_changes(test=cst.Name(value))
 
 
-def leave_out(_: cst.BaseSmallStatement) -> Iterator[cst.CSTNode]:
-    """Do nothing in the place of a statement."""
+def remove_statement(_: cst.BaseSmallStatement) -> Iterator[cst.CSTNode]:
+    """Replace a statement by `pass`."""
     yield cst.Pass()
 
 
-def return_nothing(node: cst.Return) -> Iterator[cst.CSTNode]:
-    """Return None in the place of a value; go on where there is no value."""
+def return_none(node: cst.Return) -> Iterator[cst.CSTNode]:
+    """Return None instead of a value. Replace a `return` without a value by `pass`."""
     if node.value is None:
         yield cst.Pass()
     elif not m.matches(node.value, m.Name("None")):
@@ -59,19 +59,20 @@ def return_nothing(node: cst.Return) -> Iterator[cst.CSTNode]:
 
 
 def change_cell(table: cst.Tuple | cst.Dict) -> Iterator[cst.CSTNode]:
-    """Put into each cell of a table what stands beside it."""
+    """Give each cell of a table the value of its neighbour."""
     cells = table.elements
     for at, cell in enumerate(cells):
-        beside = cells[at + 1 if at + 1 < len(cells) else at - 1]
-        if not cell.value.deep_equals(beside.value):
-            changed = cell.with_changes(value=beside.value)
+        neighbour = cells[at + 1 if at + 1 < len(cells) else at - 1]
+        if not cell.value.deep_equals(neighbour.value):
+            changed = cell.with_changes(value=neighbour.value)
             yield table.with_changes(elements=[*cells[:at], changed, *cells[at + 1 :]])
 
 
-def lose_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Iterator[cst.CSTNode]:
-    """Lose each character of a pattern in turn, but no bracket, whose other half would be alone.
+def remove_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Iterator[cst.CSTNode]:
+    """Remove each character of a pattern in turn, except brackets, which need their other half.
 
-    An escape counts as one character, and so does a number of times.
+    An escape counts as one character, and so does a repetition count, which is `{{2,3}}` in an
+    f-string.
     """
     text = pattern.value
     first, last = 0, len(text)
@@ -84,23 +85,23 @@ def lose_character(pattern: cst.SimpleString | cst.FormattedStringText) -> Itera
             yield pattern.with_changes(value=text[: token.start()] + text[token.end() :])
 
 
-def lose_text(part: cst.FormattedStringText) -> Iterator[cst.CSTNode]:
-    """Lose what stands between the holes of an f-string."""
+def remove_text(part: cst.FormattedStringText) -> Iterator[cst.CSTNode]:
+    """Remove a text between the fields of an f-string."""
     yield part.with_changes(value="")
 
 
 EVERYWHERE: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     *mutation_operators,
     (cst.If | cst.While | cst.CompIf, force_condition),
-    (cst.Expr | cst.Raise | cst.Del, leave_out),
-    (cst.Return, return_nothing),
-    (cst.FormattedStringText, lose_text),
+    (cst.Expr | cst.Raise | cst.Del, remove_statement),
+    (cst.Return, return_none),
+    (cst.FormattedStringText, remove_text),
 )
 IN_TABLES: Final = (*EVERYWHERE, (cst.Tuple | cst.Dict, change_cell))
-IN_PATTERNS: Final = ((cst.SimpleString | cst.FormattedStringText, lose_character),)
+IN_PATTERNS: Final = ((cst.SimpleString | cst.FormattedStringText, remove_character),)
 
-# What is left as it is, beside sentences: nothing that runs depends on it, or, as with None for the
-# argument of `len`, no test could fail to notice.
+# Nodes that are not changed. No behaviour depends on `_STATIC`. A change of `_TRIVIAL`, such as
+# None as the argument of `len`, would make every test fail.
 _STATIC: Final = (
     m.Annotation()
     | m.Decorator()
@@ -115,7 +116,7 @@ _TRIVIAL: Final = m.Call(m.Name("len") | m.Name("isinstance"))
 
 
 def is_sentence(node: Any) -> bool:
-    """Whether a node is a text for people: how that is worded is not behaviour."""
+    """Return whether a node is a text for people. Its wording is not behaviour."""
     return (
         isinstance(node, cst.SimpleString | cst.FormattedString)
         and "r" not in node.prefix
@@ -124,7 +125,7 @@ def is_sentence(node: Any) -> bool:
 
 
 def with_child(parent: Any, child: cst.CSTNode, new: cst.CSTNode) -> Any:
-    """Return a node with one of its children exchanged."""
+    """Return a node with one of its children replaced."""
     for field in fields(parent):
         value = getattr(parent, field.name)
         if value is child:
@@ -138,10 +139,14 @@ def with_child(parent: Any, child: cst.CSTNode, new: cst.CSTNode) -> Any:
 def changes(
     node: Any, rebuild: Callable[[Any], cst.Module], where: str = "", operators: Any = IN_TABLES
 ) -> Iterator[tuple[str, cst.Module]]:
-    """Yield the module with each change of a node or below it, and the function that it is in.
+    """Yield each change of a node and its descendants: the function, and the changed module.
 
-    `rebuild` makes the module with something else in the place of the node: libcst's `deep_replace`
-    visits all of the module, which takes twice as long as all the rest.
+    Args:
+        node: the node.
+        rebuild: returns the module with a replacement of the node. libcst's `deep_replace` would
+            visit the whole module, which takes twice as long as everything else.
+        where: the name of the function or class that contains the node.
+        operators: the operators to apply.
     """
     if m.matches(node, _STATIC) or is_sentence(node) or is_sentence(getattr(node, "value", None)):
         return
@@ -161,9 +166,9 @@ def changes(
         yield from changes(child, rebuild_child, where, operators)
 
 
-def difference(was: str, now: str) -> tuple[str, str]:
-    """Return the lines that differ, each side as one line."""
-    before, after = was.splitlines(), now.splitlines()
+def difference(original: str, mutated: str) -> tuple[str, str]:
+    """Return the lines that differ, with each side joined to one line."""
+    before, after = original.splitlines(), mutated.splitlines()
     while before and after and before[0] == after[0]:
         del before[0], after[0]
     while before and after and before[-1] == after[-1]:
@@ -172,7 +177,7 @@ def difference(was: str, now: str) -> tuple[str, str]:
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
-    """Yield all mutants of a module that are Python, each once."""
+    """Yield all mutants of a module that are valid Python, each once."""
     seen = {source}
     for where, module in changes(cst.parse_module(source), lambda module: module):
         mutated = module.code
@@ -183,5 +188,5 @@ def mutants_of(source: str) -> Iterator[Mutant]:
             ast.parse(mutated)
         except SyntaxError:
             continue
-        was, now = difference(source, mutated)
-        yield Mutant(where, was, now, mutated)
+        before, after = difference(source, mutated)
+        yield Mutant(where, before, after, mutated)

@@ -1,5 +1,5 @@
-"""Differential tests: the same input to a peer and to us; what differs is in a table, by name.
+"""Differential tests: a peer and this library get the same input. Each difference has a name.
 
-`make peers` installs the peers (dependency group `peers`) and runs these tests; the tests in
-`tests/` need none of them. The table is docs/peers.md.
+`make peers` installs the peers (dependency group `peers`) and runs these tests. The tests in
+`tests/` do not need the peers. docs/peers.md has a table of all differences.
 """

@@ -1,4 +1,4 @@
-"""What holds for every test in `tests/` holds here: the hypothesis profiles, the account."""
+"""Uses the hypothesis profiles and the summary of shared data of `tests/conftest.py`."""
 
 from conftest import pytest_terminal_summary
 

@@ -1,14 +1,14 @@
-"""Every difference between the official client and us, by name: what one of the two made of a
-stream in, whether it is that one out.
+"""All differences between this library ("ours") and the official client ("theirs"), as functions.
 
-A difference is a function whose name is in the table of docs/peers.md, which says why. Each is so
-narrow that it can explain nothing else; whatever none of them explains is a failure of the test.
+A function gets what one or both sides made of a stream, and returns whether it is its difference.
+docs/peers.md has a row with the reason for each function. A function is so narrow that it explains
+no other difference. A test fails if no function explains a difference.
 
-* `byte_order_mark`, `UNSEEN_THERE`, `index_is_position` and `UNSEEN_HERE` are about frames: what
-  one of the two does not fold is taken out of what the other reads, and a block that has another
-  place there gets it here; then both must agree.
-* `ENDINGS` are about how a stream ends. Where one of the two gives up, both must agree on all that
-  came before that frame.
+* `byte_order_mark`, `IGNORED_BY_SDK`, `index_is_position` and `IGNORED_BY_US` are about frames. If
+  one side ignores a frame, the other side does not get it. If the official client puts a block at
+  another position, this library gets the block with this position. Then both sides must agree.
+* `ENDINGS` are about the end of a stream. If one side fails at a frame, both sides must agree about
+  everything before this frame.
 * `MEMBERS` are about one member of the message.
 """
 
@@ -42,50 +42,50 @@ from sansio_stream.codec import schema_of
 
 from . import partial_values
 from .partial_values import Shown, differences_of, parser_of, value_of_jiter
-from .readers import SSE, Frames, Here, Surface, Take, There
+from .readers import SSE, FrameResult, Frames, Ours, Surface, Theirs
 
-# Frames that are not seen there.
+# Frames that the official client ignores.
 
 FIRST_LINE: Final = re.compile(rb"\A[^\r\n]*(?:\r\n|\r|\n)?")
 
 
 def byte_order_mark(frames: Frames) -> bool:
-    """The first line, behind a byte order mark."""
+    """The first line after a byte order mark."""
     return bool(frames) and frames[0].startswith(BOM_UTF8)
 
 
-def unnamed_frame(take: Take) -> bool:
-    """Without an `event:` line."""
-    sse = SSE.of(take.frame)
+def unnamed_frame(result: FrameResult) -> bool:
+    """A frame without an `event:` line."""
+    sse = SSE.of(result.frame)
     return not sse.name and sse.data is not None
 
 
-def unfinished_frame(take: Take) -> bool:
-    """The last one, without its blank line."""
-    return ViolationCode.UNTERMINATED_FRAME in take.codes
+def unfinished_frame(result: FrameResult) -> bool:
+    """The last frame, if its blank line is missing."""
+    return ViolationCode.UNTERMINATED_FRAME in result.codes
 
 
-def untyped_payload(take: Take) -> bool:
-    """Without `type` in the payload."""
-    is_known = SSE.of(take.frame).name in {"ping", "error"}
-    return ViolationCode.MISSING_TYPE in take.codes and not is_known
+def untyped_payload(result: FrameResult) -> bool:
+    """A frame without `type` in the payload."""
+    is_known = SSE.of(result.frame).name in {"ping", "error"}
+    return ViolationCode.MISSING_TYPE in result.codes and not is_known
 
 
-def named_ping(take: Take) -> bool:
-    """Something else under the name of a ping."""
-    return SSE.of(take.frame).name == "ping" and not any(
-        isinstance(event, PingEvent) for event in take.events
+def named_ping(result: FrameResult) -> bool:
+    """An event that is not a ping, in a frame named `ping`."""
+    return SSE.of(result.frame).name == "ping" and not any(
+        isinstance(event, PingEvent) for event in result.events
     )
 
 
-def error_by_type(take: Take) -> bool:
-    """An error under another name."""
-    return SSE.of(take.frame).name != "error" and any(
-        isinstance(event, ErrorEvent) for event in take.events
+def error_by_type(result: FrameResult) -> bool:
+    """An error event in a frame that is not named `error`."""
+    return SSE.of(result.frame).name != "error" and any(
+        isinstance(event, ErrorEvent) for event in result.events
     )
 
 
-UNSEEN_THERE: Final = (
+IGNORED_BY_SDK: Final = (
     unnamed_frame,
     unfinished_frame,
     untyped_payload,
@@ -93,35 +93,35 @@ UNSEEN_THERE: Final = (
     error_by_type,
 )
 
-# Blocks that have another place there.
+# Blocks that the official client puts at another position.
 
 
-def index_is_position(take: Take, position: int) -> bool:
-    """A block whose index is not the number of blocks before it."""
+def index_is_position(result: FrameResult, position: int) -> bool:
+    """A block whose index differs from the number of blocks before it."""
     return any(
         isinstance(event, ContentBlockStartEvent) and event.index != position
-        for event in take.events
+        for event in result.events
     )
 
 
-# Frames that are not folded here.
+# Frames that this library does not apply to its message.
 
 
-def stopped_block(take: Take) -> bool:
-    """A delta or stop for a block that was stopped."""
-    return ViolationCode.STOPPED_BLOCK in take.codes
+def stopped_block(result: FrameResult) -> bool:
+    """A delta or stop for a block that has already stopped."""
+    return ViolationCode.STOPPED_BLOCK in result.codes
 
 
-def finished_message(take: Take) -> bool:
-    """Anything after message_stop."""
-    return ViolationCode.AFTER_MESSAGE_STOP in take.codes
+def finished_message(result: FrameResult) -> bool:
+    """A frame after message_stop."""
+    return ViolationCode.AFTER_MESSAGE_STOP in result.codes
 
 
-def unusable_index(take: Take) -> bool:
-    """An index that is no number from 0 on; a list takes -1 for its end, and true for 1."""
-    if ViolationCode.MALFORMED_EVENT not in take.codes:
+def unusable_index(result: FrameResult) -> bool:
+    """An index that is not a number from 0 on. In a Python list, -1 is the end and true is 1."""
+    if ViolationCode.MALFORMED_EVENT not in result.codes:
         return False
-    match SSE.of(take.frame).payload:
+    match SSE.of(result.frame).payload:
         case {"type": "content_block_start", "content_block": {}}:
             return True
         case {"index": bool()}:
@@ -131,48 +131,50 @@ def unusable_index(take: Take) -> bool:
     return False
 
 
-UNSEEN_HERE: Final = (stopped_block, finished_message, unusable_index)
+IGNORED_BY_US: Final = (stopped_block, finished_message, unusable_index)
 
 # Endings.
 
 
 @attrs.frozen
 class Ending:
-    """How a stream ended here and there.
+    """How a stream ended on both sides.
 
     Attributes:
-        frames: what was read there.
-        strings: whether both showed strings that were not finished.
-        is_damaged: whether content was lost here, of the stream as it came. Where something is
-            taken out of it, or gets another place, more is lost.
+        ours: what this library made of the stream.
+        theirs: what the official client made of the stream.
+        frames: the frames that the official client read.
+        strings: whether both sides showed unfinished strings.
+        is_damaged: whether this library lost content of the original stream. The stream that the
+            comparison reads has changed frames, so more content can be lost in it.
     """
 
-    here: Here
-    there: There
+    ours: Ours
+    theirs: Theirs
     frames: Frames
     strings: bool
     is_damaged: bool
 
     @property
     def error(self) -> str:
-        """The name of what was raised there, "" for nothing."""
-        return "" if self.there.error is None else type(self.there.error).__name__
+        """The name of the exception of the official client, "" if it raised none."""
+        return "" if self.theirs.error is None else type(self.theirs.error).__name__
 
     @property
-    def take(self) -> Take | None:
-        """What came here of the frame at which they gave up."""
-        at, takes = self.there.failed_at, self.here.takes
-        return takes[at] if at is not None and at < len(takes) else None
+    def result(self) -> FrameResult | None:
+        """What this library made of the frame at which the official client failed."""
+        at, results = self.theirs.failed_at, self.ours.results
+        return results[at] if at is not None and at < len(results) else None
 
     @property
     def codes(self) -> frozenset[ViolationCode]:
         """The violations of that frame."""
-        return frozenset() if self.take is None else self.take.codes
+        return frozenset() if self.result is None else self.result.codes
 
     @property
     def frame(self) -> bytes:
-        """That frame, as it was read there."""
-        return b"" if self.there.failed_at is None else self.frames[self.there.failed_at]
+        """That frame, as the official client read it."""
+        return b"" if self.theirs.failed_at is None else self.frames[self.theirs.failed_at]
 
     @property
     def sse(self) -> SSE:
@@ -180,48 +182,48 @@ class Ending:
         return SSE.of(self.frame)
 
     @property
-    def is_at_once(self) -> bool:
-        """Whether both gave up at the same frame."""
-        return self.here.failed_at is not None and self.here.failed_at == self.there.failed_at
+    def failed_at_same_frame(self) -> bool:
+        """Whether both sides failed at the same frame."""
+        return self.ours.failed_at is not None and self.ours.failed_at == self.theirs.failed_at
 
 
 def cut_stream(end: Ending) -> bool:
-    """A part of a message is returned."""
-    return end.here.verdict is Verdict.TRUNCATED and not end.error
+    """The official client returns an incomplete message of a cut stream."""
+    return end.ours.verdict is Verdict.TRUNCATED and not end.error
 
 
 def damaged_stream(end: Ending) -> bool:
-    """A message is returned of which something was lost."""
-    return end.here.verdict is Verdict.DAMAGED and end.is_damaged and not end.error
+    """The official client returns a message with lost content."""
+    return end.ours.verdict is Verdict.DAMAGED and end.is_damaged and not end.error
 
 
 def no_message(end: Ending) -> bool:
-    """There was no message at all."""
-    nothing = {Verdict.EMPTY, Verdict.DAMAGED, Verdict.NOT_AN_EVENT_STREAM}
-    is_none = end.here.verdict in nothing and end.here.message is None
+    """A stream without any message."""
+    verdicts = {Verdict.EMPTY, Verdict.DAMAGED, Verdict.NOT_AN_EVENT_STREAM}
+    is_none = end.ours.verdict in verdicts and end.ours.message is None
     return is_none and end.error == "AssertionError"
 
 
 def error_status(end: Ending) -> bool:
     """An error event."""
-    return _is_error_event(end) and _body(end.there.error) == _body(end.here.error)
+    return _is_error_event(end) and _body(end.theirs.error) == _body(end.ours.error)
 
 
 def error_text(end: Ending) -> bool:
-    """An error event whose data is JSON, but no object."""
+    """An error event whose data is JSON but not an object."""
     return (
         _is_error_event(end)
-        and _body(end.here.error) == end.sse.data
-        and _body(end.there.error) == end.sse.payload
+        and _body(end.ours.error) == end.sse.data
+        and _body(end.theirs.error) == end.sse.payload
     )
 
 
 def _is_error_event(end: Ending) -> bool:
     return (
-        end.here.verdict is Verdict.ERRORED
-        and end.is_at_once
-        and type(end.there.error) is anthropic.APIStatusError
-        and end.there.error.status_code == 200
+        end.ours.verdict is Verdict.ERRORED
+        and end.failed_at_same_frame
+        and type(end.theirs.error) is anthropic.APIStatusError
+        and end.theirs.error.status_code == 200
     )
 
 
@@ -230,28 +232,28 @@ def _body(error: Exception | None) -> object:
 
 
 def error_without_data(end: Ending) -> bool:
-    """An error event that is none."""
+    """A frame that is named `error` and has no data."""
     return end.error == "APIStatusError" and end.sse.name == "error" and end.sse.data is None
 
 
 def undecodable_payload(end: Ending) -> bool:
-    """A known event whose data is no JSON object."""
+    """A known event whose data is not a JSON object."""
     return (
-        end.here.verdict is Verdict.BROKEN
-        and end.is_at_once
-        and getattr(end.here.error, "code", "") == ViolationCode.UNDECODABLE_PAYLOAD
+        end.ours.verdict is Verdict.BROKEN
+        and end.failed_at_same_frame
+        and getattr(end.ours.error, "code", "") == ViolationCode.UNDECODABLE_PAYLOAD
         and end.error in {"JSONDecodeError", "ValueError", "TypeError", "AttributeError"}
     )
 
 
 def deep_payload(end: Ending) -> bool:
-    """An event with so many arrays inside one another that Python's parser gives up."""
-    is_limit = getattr(end.here.error, "code", "") == "depth"
-    return is_limit and end.is_at_once and end.error == "RecursionError"
+    """An event with so many nested arrays that Python's parser fails."""
+    is_limit = getattr(end.ours.error, "code", "") == "depth"
+    return is_limit and end.failed_at_same_frame and end.error == "RecursionError"
 
 
 def unknown_payload(end: Ending) -> bool:
-    """An unknown event whose data is no JSON object."""
+    """An unknown event whose data is not a JSON object."""
     return ViolationCode.UNDECODABLE_PAYLOAD in end.codes and end.error in {
         "JSONDecodeError",
         "TypeError",
@@ -260,17 +262,17 @@ def unknown_payload(end: Ending) -> bool:
 
 
 def done_marker(end: Ending) -> bool:
-    """The end mark of another protocol, under a name."""
+    """The end marker of another protocol, in a named frame."""
     return ViolationCode.DONE_MARKER in end.codes and end.error == "JSONDecodeError"
 
 
 def invalid_utf8(end: Ending) -> bool:
-    """Bytes that are no UTF-8."""
+    """Bytes that are not UTF-8."""
     return end.error == "UnicodeDecodeError" and not is_utf8(end.frame)
 
 
 def is_utf8(data: bytes) -> bool:
-    """Whether bytes can be decoded."""
+    """Return whether bytes are UTF-8."""
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -280,23 +282,23 @@ def is_utf8(data: bytes) -> bool:
 
 def spliced_message(end: Ending) -> bool:
     """A second message inside the first."""
-    return getattr(end.here.error, "code", "") == "spliced_message" and not end.is_at_once
+    return getattr(end.ours.error, "code", "") == "spliced_message" and not end.failed_at_same_frame
 
 
 def broken_input(end: Ending) -> bool:
     """Tool input for which jiter raises."""
-    if "Unable to parse tool parameter" not in str(end.there.error):
+    if "Unable to parse tool parameter" not in str(end.theirs.error):
         return False
-    assert end.take is not None
-    assert end.take.snapshot is not None
-    block: Any = end.take.snapshot.content[end.sse.payload["index"]]
+    assert end.result is not None
+    assert end.result.snapshot is not None
+    block: Any = end.result.snapshot.content[end.sse.payload["index"]]
     parser = parser_of(block.input_json, strings=end.strings)
     shown = Shown.of(block.input_json, parser, strings=end.strings)
     return bool(shown.error) and {*differences_of(shown)} <= partial_values.NAMES
 
 
 def surrogate_in_input(end: Ending) -> bool:
-    """A piece of tool input with half a pair of surrogates in it."""
+    """A piece of tool input with one surrogate of a pair."""
     piece = end.sse.payload["delta"]["partial_json"] if end.error == "UnicodeEncodeError" else ""
     return any("\ud800" <= character <= "\udfff" for character in piece)
 
@@ -316,31 +318,31 @@ def missing_delta(end: Ending) -> bool:
 
 
 def missing_block(end: Ending) -> bool:
-    """A delta or stop for an index at which no block is."""
+    """A delta or stop for an index without a block."""
     return end.error == "IndexError" and ViolationCode.UNKNOWN_INDEX in end.codes
 
 
 def missing_content(end: Ending) -> bool:
-    """A block in a message that began without `content`."""
-    return end.error == "AttributeError" and "append" in str(end.there.error)
+    """A block in a message whose start has no `content`."""
+    return end.error == "AttributeError" and "append" in str(end.theirs.error)
 
 
 def malformed_event(end: Ending) -> bool:
-    """A known event without what it needs."""
+    """A known event without a required member."""
     codes = {ViolationCode.MALFORMED_EVENT, ViolationCode.MALFORMED_DELTA}
     return end.error in {"TypeError", "AttributeError", "IndexError"} and bool(end.codes & codes)
 
 
 def mistyped_content(end: Ending) -> bool:
-    """A delta for a block that began with a text that is none."""
+    """A delta for a block whose text at its start is not a string."""
     if end.error != "TypeError":
         return False
     index = end.sse.payload.get("index")
     return any(
         isinstance(event, ContentBlockStartEvent) and event.index == index
-        for take in end.here.takes
-        if ViolationCode.MALFORMED_MEMBER in take.codes
-        for event in take.events
+        for result in end.ours.results
+        if ViolationCode.MALFORMED_MEMBER in result.codes
+        for event in result.events
     )
 
 
@@ -371,7 +373,7 @@ ENDINGS: Final = (
 
 
 class Absent:
-    """Stands for a member that is not there."""
+    """The type of `ABSENT`, the value of a missing member."""
 
     def __repr__(self) -> str:
         return "absent"
@@ -381,7 +383,7 @@ ABSENT: Final = Absent()
 
 
 def member_of(value: Any, path: tuple[str | int, ...]) -> Any:
-    """What is there inside a JSON value, or ABSENT."""
+    """Return the value at a path inside a JSON value, or ABSENT."""
     for name in path:
         match value, name:
             case dict(), str():
@@ -395,83 +397,88 @@ def member_of(value: Any, path: tuple[str | int, ...]) -> Any:
 
 @attrs.frozen
 class Member:
-    """A member of which the two have something else.
+    """A member of the message that differs.
 
     Attributes:
-        path: where it is; `here` and `there` is what it is.
-        message: our message.
-        takes: what came of each frame, here.
+        path: the path of the member in the message.
+        ours: its value in the message of this library.
+        theirs: its value in the message of the official client.
+        message: the message of this library.
+        results: what this library made of each frame.
+        surface: the surface of the official client.
+        strings: whether both sides showed unfinished strings.
     """
 
     path: tuple[str | int, ...]
-    here: Any
-    there: Any
+    ours: Any
+    theirs: Any
     message: Message
-    takes: list[Take]
+    results: list[FrameResult]
     surface: Surface
     strings: bool
 
     @property
     def block(self) -> Any:
-        """The content block that the member is of, or None."""
+        """The content block that contains the member, or None."""
         match self.path:
             case ("content", int(position), *_):
                 return self.message.content[position]
         return None
 
     @property
-    def sent(self) -> Any:
-        """The same member of the message or the block as it was sent at its start."""
-        sent: Any = ABSENT
+    def at_start(self) -> Any:
+        """The value of the member at the start of the message or of the block."""
+        value: Any = ABSENT
         for event in self._events:
             match event:
                 case MessageStartEvent(message=message):
-                    sent = member_of(message.to_dict(), self.path)
+                    value = member_of(message.to_dict(), self.path)
                 case ContentBlockStartEvent(index=index, content_block=block):
                     if self.path[:2] == ("content", index):
-                        sent = member_of(block.to_dict(), self.path[2:])
-        return sent
+                        value = member_of(block.to_dict(), self.path[2:])
+        return value
 
     @property
-    def said(self) -> list[dict[str, Any]]:
-        """The message_deltas."""
+    def message_deltas(self) -> list[dict[str, Any]]:
+        """The message_delta events, as JSON values."""
         return [e.to_dict() for e in self._events if isinstance(e, MessageDeltaEvent)]
 
     @property
-    def said_usages(self) -> list[dict[str, Any]]:
-        """Their usages."""
-        return [delta["usage"] for delta in self.said if isinstance(delta.get("usage"), dict)]
+    def delta_usages(self) -> list[dict[str, Any]]:
+        """The usages of the message_delta events."""
+        usages = [delta.get("usage") for delta in self.message_deltas]
+        return [usage for usage in usages if isinstance(usage, dict)]
 
     @property
     def _events(self) -> Iterator[Any]:
-        return (event for take in self.takes for event in take.events)
+        return (event for result in self.results for event in result.events)
 
 
 def added_null(member: Member) -> bool:
-    """Null for what a delta says nothing of, and nothing had been said of before."""
+    """Null for a member that neither the start nor a delta has sent."""
     match member.path:
         case ("stop_reason" | "stop_sequence" | "stop_details",):
-            return member.here is ABSENT and member.there is None
+            return member.ours is ABSENT and member.theirs is None
         case ("content", _, "encrypted_content"):
-            return member.here is ABSENT and member.there is None
+            return member.ours is ABSENT and member.theirs is None
     return False
 
 
 def unknown_input(member: Member) -> bool:
-    """The input of a block that nobody knows."""
+    """The input of a block of an unknown type."""
     block = member.block
     is_input = isinstance(block, UnknownBlock) and member.path[2:] == ("input",)
-    return is_input and block.input_json != "" and member.there == member.sent
+    return is_input and block.input_json != "" and member.theirs == member.at_start
 
 
 def unfinished_input(member: Member) -> bool:
-    """The input of a call that is not whole."""
-    return _is_input(member, "incomplete") and member.there == _value_of_jiter(member)
+    """The incomplete input of a tool call."""
+    return _is_input(member, "incomplete") and member.theirs == _value_of_jiter(member)
 
 
 def invalid_input(member: Member) -> bool:
-    """The input of a call that is whole and broken."""
-    return _is_input(member, "invalid") and member.there == _value_of_jiter(member)
+    """The complete but invalid input of a tool call."""
+    return _is_input(member, "invalid") and member.theirs == _value_of_jiter(member)
 
 
 def _is_input(member: Member, state: str) -> bool:
@@ -479,21 +486,21 @@ def _is_input(member: Member, state: str) -> bool:
         member.path[2:] == ("input",)
         and isinstance(member.block, ToolUseBlock | ServerToolUseBlock | MCPToolUseBlock)
         and member.block.input_state == state
-        and member.here is None
+        and member.ours is None
     )
 
 
 def _value_of_jiter(member: Member) -> Any:
     text = member.block.input_json
     if not text:
-        return member.sent
+        return member.at_start
     value = value_of_jiter(text, strings=member.strings)
     return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def beta_only(member: Member) -> bool:
-    """What the general surface does not fold."""
-    if member.surface is Surface.BETA or member.there != member.sent:
+    """A member that only the beta surface of the official client supports."""
+    if member.surface is Surface.BETA or member.theirs != member.at_start:
         return False
     match member.path:
         case ("model",):
@@ -510,47 +517,48 @@ def beta_only(member: Member) -> bool:
 
 
 MESSAGE_MEMBERS: Final = set(schema_of(Message).wires) - {"safeguard_results"}
-"""What has a name in a message, here and there."""
+"""The names of the members of a message on both sides."""
 
 
 def unknown_member(member: Member) -> bool:
-    """A member of a message_delta that has no name there."""
+    """A member of a message_delta that the official client does not know."""
     match member.path:
         case (str(name),) if name not in MESSAGE_MEMBERS:
-            places = [place for said in member.said for place in (said, said.get("delta") or {})]
-            is_said = any(name in place and place[name] == member.here for place in places)
-            return is_said and member.there == member.sent
+            deltas = member.message_deltas
+            objects = [each for delta in deltas for each in (delta, delta.get("delta") or {})]
+            is_sent = any(name in each and each[name] == member.ours for each in objects)
+            return is_sent and member.theirs == member.at_start
     return False
 
 
 def mistyped_text(member: Member) -> bool:
-    """A text that began as a list, to which deltas are added there."""
-    match member.path, member.sent, member.here:
-        case ("content", _, "text"), list(sent), str(text):
-            return bool(member.there == [*sent, *text])
+    """A text that is a list at its start. The official client adds the deltas to the list."""
+    match member.path, member.at_start, member.ours:
+        case ("content", _, "text"), list(items), str(text):
+            return bool(member.theirs == [*items, *text])
     return False
 
 
 def mistyped_stop_reason(member: Member) -> bool:
-    """A stop reason that is no text."""
-    if member.path != ("stop_reason",) or isinstance(member.there, str | NoneType):
+    """A stop reason that is not a string."""
+    if member.path != ("stop_reason",) or isinstance(member.theirs, str | NoneType):
         return False
-    deltas = [said.get("delta") or {} for said in member.said]
-    return member.here is None and member.there in [delta.get("stop_reason") for delta in deltas]
+    deltas = [event.get("delta") or {} for event in member.message_deltas]
+    return member.ours is None and member.theirs in [delta.get("stop_reason") for delta in deltas]
 
 
 def empty_stop_reason(member: Member) -> bool:
-    """A stop reason that is an empty text."""
-    is_empty = member.path == ("stop_reason",) and member.there == ""
-    return is_empty and member.here in (None, ABSENT)
+    """A stop reason that is an empty string."""
+    is_empty = member.path == ("stop_reason",) and member.theirs == ""
+    return is_empty and member.ours in (None, ABSENT)
 
 
 def halved_character(member: Member) -> bool:
-    """A character of a text that was cut between two deltas."""
-    match member.path, member.there:
+    """A character whose two surrogates are in two deltas."""
+    match member.path, member.theirs:
         case ("content", _, "text" | "thinking"), str(text):
             joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-            return text != joined and member.here == joined
+            return text != joined and member.ours == joined
     return False
 
 
@@ -564,52 +572,52 @@ COUNTERS: Final = {
     "iterations",
     "fallback_credit",
 }
-"""What is merged there from the usage of a message_delta."""
+"""The counters that the official client merges from the usage of a message_delta."""
 
 
 def unknown_counter(member: Member) -> bool:
-    """A counter of a message_delta that is not one of those merged there."""
+    """A counter of a message_delta that the official client does not merge."""
     match member.path:
         case ("usage", str(name)):
-            said = [usage.get(name) for usage in member.said_usages]
-            return name not in COUNTERS and member.here in said and member.there == member.sent
+            is_sent = member.ours in [usage.get(name) for usage in member.delta_usages]
+            return name not in COUNTERS and is_sent and member.theirs == member.at_start
     return False
 
 
 def mistyped_counter(member: Member) -> bool:
-    """A counter that is no number."""
+    """A counter that is not a number."""
     match member.path:
         case ("usage", str(name)):
-            values = [usage.get(name) for usage in member.said_usages]
+            values = [usage.get(name) for usage in member.delta_usages]
             wrong_types = [value for value in values if type(value) not in {int, NoneType}]
             numbers = [int(str(value)) for value in wrong_types if str(value).isdecimal()]
-            return member.there in wrong_types + numbers
+            return member.theirs in wrong_types + numbers
     return False
 
 
 def null_output_tokens(member: Member) -> bool:
-    """The `output_tokens` that a later message_delta does not repeat."""
+    """The `output_tokens`, if a later message_delta does not repeat them."""
     if member.path != ("usage", "output_tokens"):
         return False
-    last = member.said_usages[-1].get("output_tokens")
-    return last is None and member.there is None and member.here is not None
+    last = member.delta_usages[-1].get("output_tokens")
+    return last is None and member.theirs is None and member.ours is not None
 
 
 def absent_encrypted_content(member: Member) -> bool:
-    """What a compaction_delta says nothing of."""
+    """The `encrypted_content` of a block, if a compaction_delta does not have it."""
     match member.path:
         case ("content", _, "encrypted_content"):
             is_compaction = isinstance(member.block, CompactionBlock)
-            return is_compaction and member.there is None and member.here == member.sent
+            return is_compaction and member.theirs is None and member.ours == member.at_start
     return False
 
 
 def null_stop_reason(member: Member) -> bool:
-    """A stop reason that a later message_delta does not repeat."""
+    """A stop reason, if a later message_delta does not repeat it."""
     match member.path:
         case ("stop_reason" | "stop_sequence" | "stop_details" as name,):
-            last = member.said[-1].get("delta") or {}
-            return member.there is None and last.get(name) is None and member.here is not None
+            last = member.message_deltas[-1].get("delta") or {}
+            return member.theirs is None and last.get(name) is None and member.ours is not None
     return False
 
 
@@ -633,8 +641,8 @@ MEMBERS: Final = (
 
 
 DIFFERENCES: Final[tuple[Callable[..., bool], ...]] = (
-    *(byte_order_mark, *UNSEEN_THERE, index_is_position, *UNSEEN_HERE),
+    *(byte_order_mark, *IGNORED_BY_SDK, index_is_position, *IGNORED_BY_US),
     *ENDINGS,
     *MEMBERS,
 )
-"""All of them, in the order of the table."""
+"""All differences, in the order of the table."""

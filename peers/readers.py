@@ -1,7 +1,8 @@
-"""Two readers of one stream: frames in; the message, the end, and what came of each frame, out.
+"""Two readers of one stream: frames in, the message and the end of the stream out.
 
-`read_here` is the machine, `read_there` the official client over a transport without a network.
-Both get one frame at a time, so that the frame at which one of them gives up has a number.
+`read_ours` uses the machine of this library. It also returns the result of each frame.
+`read_theirs` uses the official client over a transport without a network. Both get one frame at a
+time, so that the frame at which one of them fails is known.
 """
 
 import json
@@ -27,13 +28,13 @@ from sansio_stream import (
 )
 
 Frames: TypeAlias = tuple[bytes, ...]
-"""A body, cut behind its blank lines."""
+"""A body that is cut after each blank line."""
 
 BLANK_LINE: Final = re.compile(rb"((?>\r\n|\n|\r){2})")
 
 
 def frames_of(body: bytes) -> Frames:
-    """The pieces of a body that end in a blank line, and what is left."""
+    """Return the pieces of a body that end with a blank line, and the rest."""
     pieces = BLANK_LINE.split(body)
     pairs = zip(pieces[::2], [*pieces[1::2], b""], strict=True)
     return tuple(filter(None, map(b"".join, pairs)))
@@ -41,14 +42,14 @@ def frames_of(body: bytes) -> Frames:
 
 @attrs.frozen
 class SSE:
-    """What the lines of one frame say, read the naive way: enough for frames that are well made."""
+    """The name and the data of one frame. The simple parser is enough for well-formed frames."""
 
     name: str
     data: str | None
 
     @property
     def payload(self) -> Any:
-        """The data as JSON, None where it is none."""
+        """The data as a JSON value, None if it is not JSON."""
         with suppress(ValueError, RecursionError):
             return json.loads(self.data or "")
         return None
@@ -63,12 +64,19 @@ class SSE:
         return cls(fields["event"][-1], "\n".join(fields["data"]) if fields["data"] else None)
 
 
-# Here.
+# This library.
 
 
 @attrs.frozen
-class Take:
-    """What came of one frame, or of the end, here."""
+class FrameResult:
+    """What this library made of one frame, or of the end of the stream.
+
+    Attributes:
+        frame: the frame, empty for the end.
+        events: the events of the frame.
+        codes: the codes of its violations.
+        snapshot: the snapshot after the frame.
+    """
 
     frame: bytes
     events: tuple[MessageStreamEvent, ...]
@@ -77,16 +85,19 @@ class Take:
 
 
 @attrs.frozen
-class Here:
-    """What we made of a stream.
+class Ours:
+    """What this library made of a stream.
 
     Attributes:
-        takes: one for each frame up to the one that failed, and without a failure one for the end.
-        failed_at: the number of the frame that was an error, or at which a ProtocolError was
-            raised.
+        results: the result of each frame up to the failed one. If none failed, the last result is
+            that of the end.
+        verdict: the verdict of the machine.
+        message: the snapshot at the end.
+        error: the exception of `final_message`.
+        failed_at: the number of the frame that was an error event or raised a ProtocolError.
     """
 
-    takes: list[Take]
+    results: list[FrameResult]
     verdict: Verdict
     message: Message | None
     error: Exception | None
@@ -94,23 +105,23 @@ class Here:
 
 
 @lru_cache(maxsize=8)
-def read_here(frames: Frames, *, strings: bool) -> Here:
-    """Feed a machine."""
+def read_ours(frames: Frames, *, strings: bool) -> Ours:
+    """Read a stream with the machine."""
     machine = StreamMachine(partial_strings=strings)
-    takes: list[Take] = []
+    results: list[FrameResult] = []
     failed_at: int | None = None
-    known = 0
+    count = 0
     for number, frame in enumerate([*frames, None]):
         events: list[MessageStreamEvent] = []
         try:
-            taken = machine.receive_eof() if frame is None else machine.receive_data(frame)
-            events.extend(taken)
+            received = machine.receive_eof() if frame is None else machine.receive_data(frame)
+            events.extend(received)
         except ProtocolError:
             failed_at = number
-        new = machine.violations[known:]
-        known = len(machine.violations)
+        new = machine.violations[count:]
+        count = len(machine.violations)
         codes = frozenset(violation.code for violation in new)
-        takes.append(Take(frame or b"", tuple(events), codes, machine.snapshot))
+        results.append(FrameResult(frame or b"", tuple(events), codes, machine.snapshot))
         if machine.error is not None:
             failed_at = number if failed_at is None else failed_at
         if isinstance(machine.error, ProtocolError):
@@ -118,56 +129,63 @@ def read_here(frames: Frames, *, strings: bool) -> Here:
     error: Exception | None = None
     try:
         machine.final_message()
-    except Exception as caught:  # noqa: BLE001 - whatever it is, it is compared
+    except Exception as caught:  # noqa: BLE001 - any exception is compared
         error = caught
-    return Here(takes, machine.verdict, machine.snapshot, error, failed_at)
+    return Ours(results, machine.verdict, machine.snapshot, error, failed_at)
 
 
-# There.
+# The official client.
 
 
 class Surface(Enum):
-    """Which of the official client's two ways to stream; the beta one knows more."""
+    """The two ways of the official client to stream. The beta surface supports more."""
 
     BETA = "client.beta.messages.stream"
     GENERAL = "client.messages.stream"
 
 
 FINE_GRAINED: Final = {"anthropic-beta": "fine-grained-tool-streaming-2025-05-14"}
-"""With it the beta surface shows strings that are not finished, as our `partial_strings` do."""
+"""With this header the beta surface shows unfinished strings, like our `partial_strings`."""
 
 
-class OneByOne(httpx2.SyncByteStream):
-    """A response body that is read a frame at a time, and counts them."""
+class CountedBody(httpx2.SyncByteStream):
+    """A response body that sends one frame at a time and counts the frames."""
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
-        self.handed_out = 0
+        self.frames_sent = 0
 
     def __iter__(self) -> Iterator[bytes]:
         for frame in self._frames:
-            self.handed_out += 1
+            self.frames_sent += 1
             yield frame
 
 
 @attrs.frozen
-class There:
-    """What the official client made of a stream; the message is its snapshot at the end."""
+class Theirs:
+    """What the official client made of a stream.
+
+    Attributes:
+        message: its snapshot at the end.
+        error: its exception.
+        failed_at: the number of the frame at which it raised.
+    """
 
     message: dict[str, Any] | None
     error: Exception | None
     failed_at: int | None
 
 
-def read_there(frames: Frames, surface: Surface, *, strings: bool) -> There:
-    """Stream from a transport that answers with these frames, and ask for the final message."""
-    body = OneByOne(frames)
+def read_theirs(frames: Frames, surface: Surface, *, strings: bool) -> Theirs:
+    """Get the final message from a transport that answers with these frames."""
+    body = CountedBody(frames)
     head = {"content-type": "text/event-stream; charset=utf-8"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=head, stream=body))
     error: Exception | None = None
     message: Any = None
     with (
-        warnings.catch_warnings(action="ignore", category=UserWarning),  # of unexpected types
+        # The client warns of unexpected types.
+        warnings.catch_warnings(action="ignore", category=UserWarning),
         httpx2.Client(transport=transport) as http_client,
         anthropic.Anthropic(api_key="x", http_client=http_client, max_retries=0) as client,
     ):
@@ -180,11 +198,11 @@ def read_there(frames: Frames, surface: Surface, *, strings: bool) -> There:
         ) as stream:
             try:
                 stream.get_final_message()
-            except Exception as caught:  # noqa: BLE001 - whatever it is, it is compared
+            except Exception as caught:  # noqa: BLE001 - any exception is compared
                 error = caught
-            with suppress(AssertionError):  # there is none
+            with suppress(AssertionError):  # the client has no message
                 message = stream.current_message_snapshot.to_dict(mode="json")
-    # Without any message it raises an AssertionError after all was read: at no frame.
+    # Without any message it raises AssertionError after the whole body, so at no single frame.
     read_all = isinstance(error, AssertionError)
-    failed_at = None if error is None or read_all else body.handed_out - 1
-    return There(message, error, failed_at)
+    failed_at = None if error is None or read_all else body.frames_sent - 1
+    return Theirs(message, error, failed_at)

@@ -1,6 +1,4 @@
-"""The streams to read twice: the recorded ones, the vectors, and some that were made for a
-difference that neither has.
-"""
+"""The streams that both sides read: captures, vectors, and streams for all other differences."""
 
 import base64
 import json
@@ -30,14 +28,14 @@ from .readers import frames_of
 
 @attrs.frozen
 class Stream:
-    """A body, a frame at a time."""
+    """A body as a sequence of frames."""
 
     name: str
     frames: tuple[bytes, ...]
 
 
 def recorded() -> Iterator[Stream]:
-    """The captures. Payloads that were recorded without their frames get the API's own."""
+    """Yield the captures. Payloads recorded without their frames get frames like the API's."""
     for capture in captures(".sse"):
         yield Stream(capture.file, frames_of(capture.body))
     for capture in captures(".jsonl"):
@@ -46,19 +44,19 @@ def recorded() -> Iterator[Stream]:
 
 
 def vectors() -> Iterator[Stream]:
-    """The message vectors."""
+    """Yield the message vectors."""
     for row in load("vectors/messages.jsonl"):
         body = b"".join(map(base64.b64decode, row["chunks_b64"]))
         yield Stream(row["name"], frames_of(body))
 
 
 def message(*payloads: dict[str, Any], end: str | None = "end_turn") -> tuple[bytes, ...]:
-    """The frames of a whole message with these events in it."""
+    """Return the frames of a complete message that contains these events."""
     return tuple(map(frame, (message_start(), *payloads, message_delta(end), MESSAGE_STOP)))
 
 
 def made() -> Iterator[Stream]:
-    """A stream for each difference that neither a capture nor a vector has."""
+    """Yield a stream for each difference that neither a capture nor a vector has."""
     hello = tuple(map(frame, HELLO))
     yield Stream("made/byte-order-mark", (BOM_UTF8 + hello[0], *hello[1:]))
     yield Stream("made/named-done-marker", (*hello, b"event: done\ndata: [DONE]\n\n"))

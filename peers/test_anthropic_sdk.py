@@ -1,4 +1,4 @@
-"""Final messages against the official client's: captures, vectors, and made streams."""
+"""Compares final messages with the official client's, for captures, vectors and made streams."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +12,7 @@ from wire import HELLO, frame
 from . import comparison
 from .comparison import WAYS, Comparison
 from .differences import DIFFERENCES
-from .readers import Frames, Surface, There, read_there
+from .readers import Frames, Surface, Theirs, read_theirs
 from .streams import MADE, RECORDED, VECTORS
 
 STREAMS: Final = {**RECORDED, **VECTORS, **MADE}
@@ -21,7 +21,7 @@ NAMES: Final = {difference.__name__ for difference in DIFFERENCES}
 
 @cache
 def compared(name: str) -> tuple[set[str], list[str]]:
-    """The differences that a stream has, read in every way, and what none of them explains."""
+    """Read a stream in every way. Return the names of its differences and the unexplained ones."""
     found: set[str] = set()
     unexplained: list[str] = []
     for surface, strings in WAYS:
@@ -32,19 +32,19 @@ def compared(name: str) -> tuple[set[str], list[str]]:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_recorded_stream_gives_the_same_message_but_for_named_differences(name: str) -> None:
+def test_a_recorded_stream_gives_the_same_message_except_for_named_differences(name: str) -> None:
     assert compared(name)[1] == []
     shared_data.ran("captures/*")
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_a_vector_gives_the_same_message_but_for_named_differences(name: str) -> None:
+def test_a_vector_gives_the_same_message_except_for_named_differences(name: str) -> None:
     assert compared(name)[1] == []
     shared_data.ran("vectors/messages.jsonl")
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_made_stream_gives_the_same_message_but_for_named_differences(name: str) -> None:
+def test_a_made_stream_gives_the_same_message_except_for_named_differences(name: str) -> None:
     assert compared(name)[1] == []
 
 
@@ -63,17 +63,19 @@ TAMPERED: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-def test_what_is_not_named_is_reported(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def tampering(frames: Frames, surface: Surface, *, strings: bool) -> There:
-        there = read_there(frames, surface, strings=strings)
-        assert there.message is not None
-        TAMPERED[what](there.message)
-        return there
+def test_a_difference_without_a_name_is_reported(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tampering(frames: Frames, surface: Surface, *, strings: bool) -> Theirs:
+        theirs = read_theirs(frames, surface, strings=strings)
+        assert theirs.message is not None
+        TAMPERED[what](theirs.message)
+        return theirs
 
-    monkeypatch.setattr(comparison, "read_there", tampering)
+    monkeypatch.setattr(comparison, "read_theirs", tampering)
     for way in WAYS:
         assert Comparison(*way).run(tuple(map(frame, HELLO))).unexplained
 
 
-def test_every_difference_is_one_that_a_stream_has() -> None:
+def test_every_difference_occurs_in_a_stream() -> None:
     assert {name for stream in STREAMS for name in compared(stream)[0]} == NAMES

@@ -1,4 +1,4 @@
-"""Partial values against jiter's: every recorded text, every recorded tool input, every prefix."""
+"""Compares partial values with jiter's, for every prefix of recorded texts and tool inputs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,20 +15,23 @@ from sansio_stream.partial_json import PartialJSON
 from test_partial_json import ANY_TEXT, FEW_STRINGS, spellings, text_of
 
 from .partial_values import NAMES, Shown, differences_of, parser_of
-from .readers import read_here
+from .readers import read_ours
 from .streams import RECORDED
 
 VECTORS: Final = "vectors/partial_json.jsonl"
 LONG: Final = 1_500
-"""A text beyond it is compared at some 300 of its prefixes: all would cost its square."""
+"""The length from which only about 300 prefixes of a text are compared.
+
+The cost of comparing all prefixes is quadratic.
+"""
 
 ENCODABLE: Final = st.characters(exclude_categories=["Cs"])
 DOCUMENTS: Final = spellings(FEW_STRINGS | st.text(ENCODABLE))
 BOTH_MODES: Final = pytest.mark.parametrize("strings", [True, False])
 
 
-def along(text: str, *, strings: bool) -> Iterator[str]:
-    """What explains each prefix on which the two differ, as the text grows."""
+def unequal_prefixes(text: str, *, strings: bool) -> Iterator[str]:
+    """Yield the name of the difference for each prefix on which the two parsers differ."""
     step = 1 if len(text) < LONG else len(text) // 300
     parser = PartialJSON(strings, max_depth=200_000)
     start = 0
@@ -39,19 +42,22 @@ def along(text: str, *, strings: bool) -> Iterator[str]:
 
 
 def is_encodable(text: str) -> bool:
-    """Whether a text has UTF-8, which is what jiter reads."""
+    """Return whether a text can be encoded as UTF-8, the input of jiter."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @cache
 def recorded_texts() -> dict[str, str]:
-    """The texts of the vectors, by name, but for those about bytes that no str can hold."""
+    """Return the texts of the vectors by name, without those that are invalid UTF-8."""
     texts = {row["name"]: text_of(row) for row in shared_data.load(VECTORS)}
     return {name: text for name, text in texts.items() if text is not None}
 
 
 def longest(texts: Iterable[str]) -> list[str]:
-    """Those that no other one begins with: their prefixes are all prefixes."""
+    """Return the texts that are not a prefix of another text.
+
+    Their prefixes include all prefixes of the other texts.
+    """
     ordered = sorted(texts)
     return [
         text
@@ -62,11 +68,11 @@ def longest(texts: Iterable[str]) -> list[str]:
 
 @cache
 def recorded_inputs() -> dict[str, str]:
-    """The tool inputs of all recorded bodies, joined."""
+    """Return the joined tool inputs of all recorded bodies."""
     joined: dict[str, list[str]] = defaultdict(list)
     for stream in RECORDED.values():
-        for take in read_here(stream.frames, strings=True).takes:
-            for event in take.events:
+        for result in read_ours(stream.frames, strings=True).results:
+            for event in result.events:
                 if event.type == "content_block_delta" and isinstance(event.delta, InputJSONDelta):
                     joined[f"{stream.name} {event.index}"].append(event.delta.partial_json)
     return {name: "".join(pieces) for name, pieces in joined.items()}
@@ -74,13 +80,13 @@ def recorded_inputs() -> dict[str, str]:
 
 @cache
 def found(*, strings: bool) -> set[str]:
-    """What explains the prefixes of all recorded texts."""
+    """Return the names of the differences in all prefixes of the recorded texts."""
     texts = longest(recorded_texts().values())
-    return {name for text in texts for name in along(text, strings=strings)}
+    return {name for text in texts for name in unequal_prefixes(text, strings=strings)}
 
 
 @BOTH_MODES
-def test_every_prefix_of_every_recorded_text_is_shown_as_jiter_does_or_as_the_table_says(
+def test_all_prefixes_of_recorded_texts_have_jiters_value_except_for_named_differences(
     strings: bool,
 ) -> None:
     assert found(strings=strings) - NAMES == set()
@@ -88,28 +94,28 @@ def test_every_prefix_of_every_recorded_text_is_shown_as_jiter_does_or_as_the_ta
     shared_data.ran(VECTORS, len(recorded_texts()), skipped=left_out)
 
 
-def test_every_difference_is_one_that_a_recorded_text_has() -> None:
+def test_every_difference_occurs_in_a_recorded_text() -> None:
     assert found(strings=True) | found(strings=False) == NAMES
 
 
 @BOTH_MODES
-def test_every_prefix_of_every_recorded_tool_input_is_shown_as_jiter_does(strings: bool) -> None:
+def test_all_prefixes_of_recorded_tool_inputs_have_jiters_value(strings: bool) -> None:
     inputs = recorded_inputs()
     assert len(inputs) > 100
     for name, text in inputs.items():
-        assert set(along(text, strings=strings)) <= {"nothing_to_show"}, name
+        assert set(unequal_prefixes(text, strings=strings)) <= {"nothing_to_show"}, name
     shared_data.ran("captures/* (tool inputs)", len(inputs))
 
 
 @given(text=DOCUMENTS)
 @BOTH_MODES
-def test_every_prefix_of_a_document_is_shown_as_jiter_does(text: str, strings: bool) -> None:
-    assert set(along(text, strings=strings)) <= {"nothing_to_show"}
+def test_all_prefixes_of_a_document_have_jiters_value(text: str, strings: bool) -> None:
+    assert set(unequal_prefixes(text, strings=strings)) <= {"nothing_to_show"}
 
 
 @given(text=ANY_TEXT.filter(is_encodable) | DOCUMENTS, end=st.integers(0, 400))
 @BOTH_MODES
-def test_any_text_is_shown_as_jiter_does_or_as_the_table_says(
+def test_any_text_has_jiters_value_except_for_named_differences(
     text: str, end: int, strings: bool
 ) -> None:
     cut = text[:end]

@@ -1,4 +1,7 @@
-"""What `sansio-stream serve` serves, the official client reads over a real connection, as we do."""
+"""The official client reads what `sansio-stream serve` serves like this library.
+
+The tests use real connections.
+"""
 
 from collections.abc import Iterator
 
@@ -15,14 +18,14 @@ WHOLE = ("text", "thinking-and-tool-use", "parallel-tools", "web-search-with-cit
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The base URL of a server that nobody else asks."""
+    """The base URL of a server that only these tests use."""
     with http_server(app_of_examples()) as url:
         yield url
 
 
 @pytest.fixture
 def client(url: str) -> Iterator[anthropic.Anthropic]:
-    """The official client, with its own connections and its own retries."""
+    """The official client. It opens its own connections and makes its own retries."""
     with anthropic.Anthropic(api_key="x", base_url=url) as client:
         yield client
 
@@ -30,7 +33,7 @@ def client(url: str) -> Iterator[anthropic.Anthropic]:
 def streaming(
     client: anthropic.Anthropic, model: str, fault: str | None = None
 ) -> MessageStreamManager[None]:
-    """Ask for a recording, and for something to go wrong with it."""
+    """Request a recording, with a fault."""
     return client.messages.stream(
         model=model,
         max_tokens=1024,
@@ -39,8 +42,8 @@ def streaming(
     )
 
 
-def folded(model: str) -> StreamMachine:
-    """The same recording, read by us."""
+def machine_after(model: str) -> StreamMachine:
+    """Return a machine that has read the same recording."""
     machine = StreamMachine()
     body = Recording.read(EXAMPLES / f"{model}.capture.jsonl").capture.body
     for _ in (*machine.receive_data(body), *machine.receive_eof()):
@@ -49,7 +52,7 @@ def folded(model: str) -> StreamMachine:
 
 
 def without_nulls(value: object) -> object:
-    """What both write, whether or not they write what is absent."""
+    """Return a JSON value without the null members. Only one side writes them for absent values."""
     match value:
         case dict():
             return {name: without_nulls(each) for name, each in value.items() if each is not None}
@@ -61,10 +64,10 @@ def without_nulls(value: object) -> object:
 
 @pytest.mark.parametrize("model", WHOLE)
 @pytest.mark.parametrize("fault", [None, "gzip", "drip", "429-once", "redirect"])
-def test_the_official_client_reads_what_is_served(
+def test_the_official_client_reads_the_same_message_from_the_server(
     client: anthropic.Anthropic, model: str, fault: str | None
 ) -> None:
-    ours = folded(model).final_message()
+    ours = machine_after(model).final_message()
     with streaming(client, model, fault) as stream:
         text = "".join(stream.text_stream)
         theirs = stream.get_final_message()
@@ -80,7 +83,7 @@ def test_the_official_client_reads_what_is_served(
         ("error-in-mid-stream", anthropic.APIStatusError),
     ],
 )
-def test_the_official_client_knows_the_failures(
+def test_the_official_client_raises_its_own_exceptions_for_faults(
     client: anthropic.Anthropic, fault: str, error: type[anthropic.APIStatusError]
 ) -> None:
     with pytest.raises(error), streaming(client, "text", fault) as stream:

@@ -1,6 +1,4 @@
-"""The table of docs/peers.md has every difference, in the code's order, with an example that has
-it.
-"""
+"""The tables of docs/peers.md have all differences in the order of the code, with true examples."""
 
 import re
 from importlib.metadata import version
@@ -35,7 +33,7 @@ def test_the_table_has_every_difference_in_the_order_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("row", SDK_ROWS, ids=lambda row: name_of(row[0]))
-def test_the_example_of_a_row_has_its_difference(row: list[str]) -> None:
+def test_the_example_of_a_row_has_the_difference(row: list[str]) -> None:
     assert name_of(row[0]) in compared(name_of(row[-1]))[0]
 
 
@@ -44,7 +42,7 @@ def test_every_made_stream_is_the_example_of_a_row() -> None:
 
 
 @pytest.mark.parametrize("row", JITER_ROWS, ids=lambda row: name_of(row[0]))
-def test_the_example_of_a_row_about_jiter_has_its_difference(row: list[str]) -> None:
+def test_the_example_of_a_row_about_jiter_has_the_difference(row: list[str]) -> None:
     count = re.match(r"([\d,]+) × ", row[-1])
     text = name_of(row[-1]) * (int(count[1].replace(",", "")) if count else 1)
     parser = partial_values.parser_of(text, strings=True)
@@ -52,7 +50,7 @@ def test_the_example_of_a_row_about_jiter_has_its_difference(row: list[str]) -> 
     assert name_of(row[0]) in set(partial_values.differences_of(shown))
 
 
-def test_the_page_names_the_versions_it_was_measured_with() -> None:
+def test_the_page_names_the_compared_versions() -> None:
     page = PAGE.read_text("utf-8")
     measured = re.search(r"Measured with anthropic (\S+) for Python and jiter (\S+)\.\n", page)
     assert measured is not None

@@ -1,4 +1,4 @@
-"""What the testing kit finds in the official client is what docs/testing.md lists."""
+"""docs/testing.md lists exactly the failures that the testing kit finds in the official client."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ Read: TypeAlias = Callable[[Iterable[bytes]], dict[str, Any]]
 
 @pytest.fixture
 def read() -> Iterator[Read]:
-    """Bytes in, the client's final message out."""
+    """A function that returns the client's final message for the chunks of a body."""
     bodies: list[Iterable[bytes]] = []
 
     def respond(_request: httpx2.Request) -> httpx2.Response:
@@ -28,7 +28,8 @@ def read() -> Iterator[Read]:
         return httpx2.Response(200, headers=head, content=bodies.pop())
 
     with (
-        warnings.catch_warnings(action="ignore", category=UserWarning),  # of unexpected types
+        # The client warns of unexpected types.
+        warnings.catch_warnings(action="ignore", category=UserWarning),
         httpx2.Client(transport=httpx2.MockTransport(respond)) as http_client,
         anthropic.Anthropic(api_key="x", http_client=http_client, max_retries=0) as client,
     ):
@@ -46,18 +47,18 @@ def has_stop_reason(message: dict[str, Any]) -> bool:
 
 
 def calls_to_run(message: dict[str, Any]) -> dict[str, Any]:
-    """By id, the inputs of the calls that the client's own tool runner runs."""
+    """Return the inputs of the calls that the client's tool runner would run, by id."""
     if message["stop_reason"] != "tool_use":
         return {}
     blocks = message["content"]
     return {block["id"]: block["input"] for block in blocks if block["type"] == "tool_use"}
 
 
-def test_the_list_of_the_official_sdk_is_what_the_kit_finds_in_it(read: Read) -> None:
+def test_the_page_lists_what_the_kit_finds_in_the_official_sdk(read: Read) -> None:
     assert_listed(
         [name_of(name) for name, _ in rows_of(SECTION)],
         read,
-        others_of_each=max(40, settings().max_examples),
+        examples_of_others=max(40, settings().max_examples),
         raises=anthropic.AnthropicError,
         completed=has_stop_reason,
         tool_inputs=calls_to_run,
@@ -65,5 +66,5 @@ def test_the_list_of_the_official_sdk_is_what_the_kit_finds_in_it(read: Read) ->
     )
 
 
-def test_the_page_names_the_version_in_which_it_was_found() -> None:
+def test_the_page_names_the_tested_version() -> None:
     assert f"version {version('anthropic')}." in SECTION

@@ -3,9 +3,10 @@
 The table `FOLDS` defines into which members of a block each delta is folded. A delta fits a block
 that has all these members.
 
-Strategy: a text is a list of fragments, so adding a fragment takes constant time. The fragments are
-joined only when the block is read (`GrowingBlock.block`). If the block is read after every delta,
-each result is a copy of the result before with another text.
+Strategy: a text is a `GrowingText`, so adding a piece takes constant time. A block that is read
+(`GrowingBlock.block`) has the growing text and its length at that moment. The text itself is joined
+when the member of the block is read. If the block is read after every delta, each result is a copy
+of the result before with another length.
 """
 
 from __future__ import annotations
@@ -25,15 +26,13 @@ from .events import (
     TextDelta,
     ThinkingDelta,
 )
+from .growing import GrowingText
 from .losses import content_of
 from .message import ContentBlock, InputBlock, UnknownBlock
-from .surrogates import add_piece, drop_empty, is_high_half
-from .tool_input import GrowingText, InputError, ToolInput, holds_infinity
+from .tool_input import GrowingInput, InputError, ToolInput, holds_infinity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from .message import Message
 
 # The rules of the table `FOLDS`. A rule changes one member of a block.
 
@@ -53,8 +52,8 @@ class Append:
     )
 
     def fold(self, block: GrowingBlock, delta: Any) -> None:
-        """Add the delta's text as a fragment."""
-        block.add_text(self.member, getattr(delta, self.source))
+        """Add the delta's text as a piece."""
+        block.growing_text(self.member).append(getattr(delta, self.source))
 
 
 @attrs.frozen
@@ -159,10 +158,8 @@ class GrowingBlock:
         index: its index on the wire.
         start: the block as content_block_start or message_start sent it.
         is_stopped: whether it has stopped.
-        size: the size of its start and its deltas on the wire, in bytes.
-        latest: the current block if it has been made already, else None. `block` makes it.
-        message: the last snapshot of the message, or None; see `keep`.
-        run: the list of fragments to which `append` adds.
+        size: the size of its start and its deltas on the wire, in bytes. During a run it lacks the
+            deltas of the run.
         input_text: the JSON text of its input; None for a block without an input.
 
     Args:
@@ -170,11 +167,14 @@ class GrowingBlock:
     """
 
     __slots__ = (
+        "_copy_template",
+        "_count",
         "_grows_input",
         "_items",
+        "_latest",
         "_lost_input",
+        "_run",
         "_sent_input",
-        "_template",
         "_texts",
         "_unfolded",
         "_values",
@@ -182,9 +182,6 @@ class GrowingBlock:
         "index",
         "input_text",
         "is_stopped",
-        "latest",
-        "message",
-        "run",
         "size",
         "start",
     )
@@ -193,7 +190,7 @@ class GrowingBlock:
         self,
         index: int,
         start: ContentBlock,
-        input_text: GrowingText | None = None,
+        input_text: GrowingInput | None = None,
         *,
         size: int = 0,
         is_stopped: bool = False,
@@ -202,9 +199,7 @@ class GrowingBlock:
         self.start = start
         self.is_stopped = is_stopped
         self.size = size
-        self.run: list[str] = []
-        self.message: Message | None = None
-        self._texts: dict[str, list[str]] = {}
+        self._texts: dict[str, GrowingText] = {}
         self._items: dict[str, list[Any]] = {}
         self._values: dict[str, Any] = {}
         self._unfolded: list[ContentBlockDelta] = []
@@ -212,12 +207,16 @@ class GrowingBlock:
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
         # The error of the input if a piece of it was lost. Such an input is never complete.
         self._lost_input: InputError | None = None
+        # The pieces of the text that grows by a run, or that has grown by the last one.
+        self._run: list[str] = []
+        # The current block if it was made already, and the number of pieces that the run had then.
         # A block of a message_start is returned unchanged, unless its input has an infinite number:
         # JSON cannot express it, so the block could not be sent back.
         is_as_sent = is_stopped and not holds_infinity(self._sent_input)
-        self.latest: ContentBlock | None = start if is_as_sent else None
+        self._latest: ContentBlock | None = start if is_as_sent else None
+        self._count = 0
         # A template makes the next block as long as only the members in `_varied` change.
-        self._template: CopyTemplate[Any] | None = None
+        self._copy_template: CopyTemplate[Any] | None = None
         self._varied: tuple[str, ...] = ()
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
@@ -226,60 +225,37 @@ class GrowingBlock:
         """Return whether deltas of this class can be folded into blocks of this class."""
         return type(self.start) in FITTING[type(delta)]
 
-    def begin_run(self, member: str) -> None:
-        """Make `append` add to the text of this member, until the next call or the block's end."""
-        self.run = self._fragments_of(member)
+    def growing_text(self, member: str) -> GrowingText:
+        """Return the growing text of a member: the same object until the block stops.
 
-    def append(self, text: str, size: int) -> None:
-        """Fold a delta that only adds a text to `run`. The fast path calls it instead of `grow`.
-
-        Args:
-            text: the text. It must neither begin nor end with half of a surrogate pair: `grow`
-                folds such a delta, because it joins the two halves.
-            size: the size of the delta on the wire, in bytes.
-        """
-        self.run.append(text)
-        self.size += size
-        self.latest = self.message = None
-
-    def keep(self, message: Message | None) -> None:
-        """Keep a snapshot of the message until something is appended. None drops the one kept.
-
-        The block keeps it because `append` must drop it: a text that a snapshot holds cannot grow
-        in place.
-        """
-        self.message = message
-
-    def join_run(self) -> None:
-        """Join the fragments of `run`, to save memory.
-
-        The fragments of an input are not joined: a `ToolInput` that was made before reads a given
-        number of them.
-        """
-        if self.input_text is None or self.run is not self.input_text.fragments:
-            joined(self.run)
-
-    def _fragments_of(self, member: str) -> list[str]:
-        """Return the list of the fragments of a member: the same list until the block stops.
-
-        The first call creates it. Its first fragment is the text with which the block was sent.
+        It begins with the text with which the block was sent.
         """
         if member == "input":
             assert self.input_text is not None, "the delta fits, so the block has an input"
-            return self.input_text.fragments
+            return self.input_text
         if member not in self._texts:
-            fragments: list[str] = []
-            add_piece(fragments, getattr(self.start, member))
-            self._texts[member] = fragments
+            self._texts[member] = GrowingText(getattr(self.start, member))
         return self._texts[member]
 
-    def add_text(self, member: str, text: str) -> None:
-        """Add a fragment to a text. Joins a surrogate pair that is cut between two fragments."""
-        if member == "input":
-            assert self.input_text is not None, "the delta fits, so the block has an input"
-            self.input_text.append(text)
-        else:
-            add_piece(self._fragments_of(member), text)
+    def begin_run(self, member: str) -> list[str]:
+        """Begin a run: deltas that only add to one text, as the fast path recognises them.
+
+        Returns:
+            The list to which the text of each delta of the run must be appended. A delta whose text
+            begins or ends with half of a surrogate pair must be folded by `grow` instead.
+        """
+        text = self.growing_text(member)
+        text.join_pieces()
+        if text.pieces is not self._run:
+            if len(self._run) != self._count:
+                self._latest = None
+            self._run = text.pieces
+            self._count = len(self._run)
+        return self._run
+
+    def end_run(self, size: int) -> None:
+        """End the run. Its deltas had this size on the wire, in bytes."""
+        self.size += size
 
     def add_item(self, member: str, item: Any) -> None:
         """Add an item to a tuple of the block. An absent tuple or null counts as empty."""
@@ -298,7 +274,7 @@ class GrowingBlock:
             delta: the delta.
             size: the size of its frame or payload on the wire, in bytes.
         """
-        self.latest = self._template = None
+        self._latest = self._copy_template = None
         self.size += size
         rules = FOLDS.get(type(delta), ())
         if isinstance(self.start, UnknownBlock):
@@ -311,38 +287,40 @@ class GrowingBlock:
             rule.fold(self, delta)
 
     def stop(self) -> None:
-        """End the block: join its texts, and drop the fragments."""
-        self.latest = self._template = None
+        """End the block: join its texts, and drop their pieces."""
+        self._copy_template = None
         self.is_stopped = True
         self._grows_input = False
         if self.input_text is not None:
             self.input_text = self.input_text.joined()
-        self.latest = self.block()
+        self._run = []
+        self._latest = None
+        self._latest = self.block()
         self._texts = {}
-        self.run = []
 
     def block(self) -> ContentBlock:
         """Return the current block: the same object until the next change."""
-        if self.latest is not None:
-            return self.latest
+        if self._latest is not None and len(self._run) == self._count:
+            return self._latest
+        self._count = len(self._run)
         grown: dict[str, Any] = {}
-        for member, fragments in self._texts.items():
-            if len(fragments) > 1:  # a single fragment is the text of the start
-                grown[member] = joined(fragments)
+        for member, text in self._texts.items():
+            if text.has_grown:
+                grown[member] = text.whole() if self.is_stopped else text.so_far()
         if self._grows_input and self.input_text is not None:
             grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
         block: ContentBlock
         varied = tuple(grown)
-        if self._template is not None and varied == self._varied:
-            block = self._template.make(*grown.values())
+        if self._copy_template is not None and varied == self._varied:
+            block = self._copy_template.make(*grown.values())
         else:
             block = self._changed(grown)
             if not self.is_stopped:
                 # If only texts change, the next call copies this block with other texts.
-                self._template, self._varied = CopyTemplate(block, *varied), varied
+                self._copy_template, self._varied = CopyTemplate(block, *varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
-        self.latest = block
+        self._latest = block
         return block
 
     def _changed(self, grown: Mapping[str, Any]) -> ContentBlock:
@@ -356,15 +334,15 @@ class GrowingBlock:
             changes["input"] = None
         return copy_with(self.start, **changes) if changes else self.start
 
-    def lose_input(self) -> None:
+    def record_input_loss(self) -> None:
         """Record that a piece of the input was lost, so that the input is never complete.
 
         A block that has stopped has the error at once, an open block when it stops.
         """
         if self.input_text is not None and self._lost_input is None:
-            position = len(self.input_text.text(len(self.input_text)))
+            position = len(self.input_text.whole())
             self._lost_input = InputError(position, "a piece of the text was lost")
-            self.latest = self._template = None
+            self._latest = self._copy_template = None
 
     def value_of(self, member: str) -> Any:
         """Return the current value of a member that deltas replace."""
@@ -385,9 +363,9 @@ class GrowingBlock:
         is_alone = content_of(delta) == {"signature"}
         return is_alone and delta.signature == self.value_of("signature")
 
-    def _with_input(self, block: ContentBlock, text: GrowingText) -> Any:
+    def _with_input(self, block: ContentBlock, text: GrowingInput) -> Any:
         lost = self._lost_input
-        is_as_sent = isinstance(block, UnknownBlock) and not len(text)
+        is_as_sent = isinstance(block, UnknownBlock) and not text.has_grown
         if is_as_sent and (lost is None or not self.is_stopped or self._sent_input is None):
             # No delta changed the input of this block of an unknown type, so its value stays as it
             # was sent. A block that was sent without an input lost none.
@@ -402,27 +380,3 @@ class GrowingBlock:
             return evolve(with_wire(block, input=tool_input.value), tool_input=tool_input)
         changes: dict[str, Any] = {"input": tool_input.value, "tool_input": tool_input}
         return copy_with(block, **changes)
-
-
-def joined(fragments: list[str]) -> str:
-    """Return the whole text, and replace the fragments by "" and the text.
-
-    The "" comes first because `block` takes a single fragment for the text of the start.
-
-    Strategy: CPython appends to a str in place if a local variable has the only reference to it.
-    So a caller that reads the text after each delta and drops it pays, in total, time linear in the
-    length of the text. The first half of a surrogate pair at the end stays a separate, third
-    fragment, because the second half may follow.
-    """
-    drop_empty(fragments)
-    if is_high_half(fragments[-1]):
-        half = fragments.pop()
-        text = "".join(fragments)
-        fragments[:] = "", text, half
-        return text + half
-    more = fragments[2:]
-    text = fragments[0] + (fragments[1] if len(fragments) > 1 else "")
-    fragments.clear()
-    text += "".join(more)
-    fragments += "", text
-    return text

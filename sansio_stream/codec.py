@@ -40,6 +40,8 @@ from typing import (
 
 import attrs
 
+from .frozen import make
+
 __all__ = ["WireObject"]
 
 AnyClass = TypeVar("AnyClass")
@@ -53,11 +55,6 @@ class Absence(enum.Enum):
 
 
 ABSENT: Final = Absence.ABSENT
-
-set_on: Final = object.__setattr__.__get__
-"""Return a function that sets attributes of the given object, even if the object is frozen. The
-`__init__` that attrs generates for a frozen class does the same.
-"""
 
 OFF_WIRE: Final[dict[str, Any]] = {"wire": None}
 """Metadata of a member that is never read from the wire and never written to it."""
@@ -169,13 +166,10 @@ def copy_with(item: AnyWireObject, **changes: Any) -> AnyWireObject:
 def changed(item: AnyWireObject, changes: Mapping[str, Any]) -> AnyWireObject:
     """Return a copy with these constructor arguments changed. Twice as fast as `attrs.evolve`."""
     schema = schema_of(type(item))
-    copied = object.__new__(type(item))
-    fill = set_on(copied)
-    # `any` is a loop in C. It does not stop early, because `fill` returns None.
-    any(map(fill, schema.names, schema.values(item)))
-    for argument, value in changes.items():
-        fill(schema.arguments[argument], value)
-    return copied
+    arguments = schema.arguments
+    values = dict(zip(schema.names, schema.values(item), strict=True))
+    values.update((arguments[argument], value) for argument, value in changes.items())
+    return make(type(item), values, values.values())
 
 
 class CopyTemplate(Generic[AnyWireObject]):
@@ -196,9 +190,7 @@ class CopyTemplate(Generic[AnyWireObject]):
 
     def make(self, *others: Any) -> AnyWireObject:
         """Return a copy with these values of the varying arguments, in the order of `__init__`."""
-        copied = object.__new__(self._cls)
-        any(map(set_on(copied), self._names, self._values + others))  # as in `changed`
-        return copied
+        return make(self._cls, self._names, self._values + others)
 
 
 def with_wire(item: AnyWireObject, **members: Any) -> AnyWireObject:

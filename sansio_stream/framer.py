@@ -38,10 +38,10 @@ whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
 comments: Final = re.compile(rb"(?::[^\r\n]*+(?:\r\n|\n|\r))++").match
 idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
 # `frame_lines` matches lines that are not blank, and the blank line after them if it is there.
-# `fields_of` returns for each line the line without its end, its field name and its value. "If
+# `split_fields` returns for each line the line without its end, its field name and its value. "If
 # value starts with a U+0020 SPACE character, remove it from value."
 frame_lines: Final = re.compile(rb"((?:[^\r\n]++(?:\r\n|\n|\r))++)(\r\n|\n|\r)?+").match
-fields_of: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
+split_fields: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
 # The form of nearly every frame: an optional event name, one line of data, a blank line.
 usual_frame: Final = re.compile(rb"(?:event: ?([^\r\n]*+)\n)?+data: ?([^\r\n]*+)\n\n").match
 
@@ -81,7 +81,7 @@ class Framer:
             LimitError: a frame or the body exceeds its limit.
         """
         buffer = self.buffer
-        while buffer.pos < len(buffer.text) or buffer.has_text():
+        while buffer.pos < len(buffer.text) or buffer.fill_text():
             is_between = buffer.frame_start is None
             usual = usual_frame(buffer.text, buffer.pos) if is_between else None
             if usual is not None:
@@ -203,7 +203,7 @@ class Framer:
         if not lines[2] and buffer.text.endswith(b"\r", 0, end):
             end += buffer.text.startswith(b"\n", end)  # the match may have ended inside a CRLF
         buffer.consume(end)
-        self._fields.parse(fields_of(lines[1]), start)
+        self._fields.parse(split_fields(lines[1]), start)
         if lines[2]:
             return self._end_of_frame(buffer.base + lines.start(2) + 1)
         return None
@@ -251,14 +251,14 @@ class Framer:
         # the empty string and return." The standard sets the last event ID before this step.
         self._fields.commit_id(self.buffer.start_of_frame)
         self._fields.forget()
-        self.buffer.end_frame()
+        self.buffer.skip_frame()
         return None
 
     def _frame_of_fields(self, end: int) -> Frame:
         fields = self._fields
         start = self.buffer.start_of_frame
         fields.commit_id(start)
-        self.buffer.give_frame(has_data=fields.has_data)
+        self.buffer.finish_frame(has_data=fields.has_data)
         name, data, retry = fields.take()
         return self._frame(name, data, start, end - start, retry)
 

@@ -62,8 +62,8 @@ class Inbox:
         self.buffer.close()
         self._waiting.extend(EofStage)
 
-    def is_drained(self) -> bool:
-        """Return whether there is nothing to read. Sets the buffer's `partial_limit` if so."""
+    def mark_drained(self) -> bool:
+        """Set the buffer's `partial_limit` if nothing is left to read. Return whether it is set."""
         return not self._waiting and self.buffer.mark_drained()
 
     def next(self) -> Frame | Payload | EofStage | None:

@@ -2,8 +2,8 @@
 
 The content of an event is lost if the event is kept out of the message, or does not fit into it.
 The machine calls these functions only if something was wrong, so a clean stream pays nothing for
-them. Code that measures the progress of the model also calls `brings_content` and
-`carries_content`.
+them. Code that measures the progress of the model also calls `shows_progress` and
+`adds_content`.
 """
 
 from __future__ import annotations
@@ -53,30 +53,30 @@ def content_of(item: WireObject) -> set[str]:
     return {name for name, value in item.to_dict().items() if value and name not in NOT_CONTENT}
 
 
-def says_something(item: WireObject) -> bool:
+def has_content(item: WireObject) -> bool:
     """Whether a delta or a block has any content."""
     return content_of(item) != set()
 
 
-def has_value(value: Any) -> bool:
+def is_nonempty(value: Any) -> bool:
     """Whether a value of the wrong type is not empty. Only null, "", [] and {} are empty."""
     return value is not None and value not in ("", [], {})
 
 
-def carries_content(event: MessageStreamEvent) -> bool:
+def adds_content(event: MessageStreamEvent) -> bool:
     """Whether content is lost if this event is kept out of the message."""
     match event:
         case MessageStartEvent(message=message):
-            return any(map(says_something, message.content))
+            return any(map(has_content, message.content))
         case ContentBlockStartEvent(content_block=block):
-            return says_something(block)
+            return has_content(block)
         case ContentBlockDeltaEvent(delta=delta):
-            return says_something(delta)
+            return has_content(delta)
         case _:
             return False
 
 
-def brings_content(event: ContentBlockDeltaEvent) -> bool:
+def shows_progress(event: ContentBlockDeltaEvent) -> bool:
     """Whether a delta shows progress of the model: whether it is known and not empty."""
     delta = event.delta
     return any(getattr(delta, name) for name in PROGRESS.get(type(delta), ()))
@@ -122,8 +122,8 @@ def text_of(block: ContentBlock) -> str:
             return ""
 
 
-def may_be_content(event: MessageStreamEvent) -> bool:
-    """Whether an event carries content, or looks like such an event but has another type."""
+def may_add_content(event: MessageStreamEvent) -> bool:
+    """Whether an event adds content, or looks like such an event but has another type."""
     if isinstance(event, UnknownEvent):
         if event.raw is not None:
             return False

@@ -14,7 +14,7 @@ from .payloads import added_members, usage_of
 
 if TYPE_CHECKING:
     from .events import MessageDeltaEvent, MessageDeltaUsage
-    from .message import ContentBlock, Message
+    from .message import ContentBlock, ContentSoFar, Message
 
 FALLING: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 """The counters of input tokens. A total that was above 0 is 0 again only after a compaction."""
@@ -47,8 +47,8 @@ class GrowingMembers:
         """The stop reason; None if there is none or if it is empty."""
         return self._changes.get("stop_reason", self.start.stop_reason) or None
 
-    def message(self, content: tuple[ContentBlock, ...]) -> Message:
-        """Return the message with this content and all changes."""
+    def message(self, content: ContentSoFar | tuple[ContentBlock, ...]) -> Message:
+        """Return the message with this content and all changes. () leaves the content as sent."""
         changes = dict(self._changes)
         if content:
             changes["content"] = content

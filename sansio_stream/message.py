@@ -11,7 +11,7 @@ A new block type needs one class here, and its name in `__all__` and in `Content
 of citations and `Usage` can be imported from here, too.
 """
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -35,6 +35,8 @@ from .codec import (
     wire_object,
 )
 from .deltas import ContentBlockDelta
+from .frozen import lazy_member
+from .growing import TextSoFar
 from .schemas import core_schema, json_schema
 from .tool_input import InputError, InputState, ToolInput, holds_infinity
 from .usage import Usage
@@ -422,6 +424,42 @@ def message_of(value: Any) -> Message:
         raise ValueError("the type of a message must be 'message'")
     message = decode(Message, value)
     return copy_with(message, complete=bool(message.stop_reason))
+
+
+# The members of a running block and of a snapshot that are made when they are read.
+
+
+class ContentSoFar(NamedTuple):
+    """The content of a message at one moment, as a snapshot stores it.
+
+    Attributes:
+        stopped: the first blocks, which have stopped. More blocks may have been added since.
+        count: the number of these blocks at that moment.
+        others: the other blocks.
+    """
+
+    stopped: list[ContentBlock]
+    count: int
+    others: tuple[ContentBlock, ...]
+
+
+def read_text(_block: Any, stored: Any) -> Any:
+    """Return a text, given what its block stores. The text is not stored, so it can grow."""
+    return stored.text if type(stored) is TextSoFar else stored
+
+
+def read_content(message: Any, stored: Any) -> Any:
+    """Return the blocks of a message, given what it stores. Afterwards it stores the blocks."""
+    if type(stored) is not ContentSoFar:
+        return stored
+    content = (*stored.stopped[: stored.count], *stored.others)
+    set_content(message, content)
+    return content
+
+
+lazy_member(TextBlock, "text", read_text)
+lazy_member(ThinkingBlock, "thinking", read_text)
+set_content: Final = lazy_member(Message, "content", read_content)
 
 
 def tool_input_of(block: Any) -> ToolInput | None:

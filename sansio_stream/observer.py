@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from .errors import APIError, APIStatusError, NotAnEventStreamError, Verdict, printable
 from .events import ContentBlockDeltaEvent, ContentBlockStartEvent, ErrorEvent, TextDelta
-from .losses import brings_content, carries_content
+from .losses import adds_content, shows_progress
 from .machine import StreamMachine
 from .message import TextBlock
 from .report import Report, Stall, facts_of
@@ -168,9 +168,9 @@ class Observer:
                         if not delta.text:
                             continue
                         has_text = True
-                    elif not brings_content(event):
+                    elif not shows_progress(event):
                         continue
-                elif type(event) is ContentBlockStartEvent and carries_content(event):
+                elif type(event) is ContentBlockStartEvent and adds_content(event):
                     has_text = has_text or type(event.content_block) is TextBlock
                 else:
                     continue

@@ -36,7 +36,7 @@ from .events import (
     PingEvent,
     UnknownEvent,
 )
-from .losses import CONTENT_EVENTS, NOT_CONTENT, has_value, looks_like_content, says_something
+from .losses import CONTENT_EVENTS, NOT_CONTENT, has_content, is_nonempty, looks_like_content
 from .message import ContentBlock, InputBlock, Message
 from .tool_input import ToolInput
 from .usage import MessageDeltaUsage, Usage
@@ -121,10 +121,10 @@ def event_from_payload(
     match event:
         case ContentBlockDeltaEvent(delta=delta):
             if lacks_payload(delta):
-                loses = has_other_type(delta) or says_something(delta)
+                loses = has_other_type(delta) or has_content(delta)
                 flaws = (*flaws, Flaw(ViolationCode.MALFORMED_DELTA, loses))
                 event = evolve(event, delta=decode(UnknownDelta, delta.to_dict()))
-            elif isinstance(delta, UnknownDelta) and has_value(delta.extra.get("partial_json")):
+            elif isinstance(delta, UnknownDelta) and is_nonempty(delta.extra.get("partial_json")):
                 flaws = (*flaws, Flaw(ViolationCode.UNKNOWN_INPUT_DELTA, loses_content=True))
             return event, (*flaws, *flaws_of_members(event))
         case ContentBlockStartEvent(content_block=InputBlock() as block):
@@ -224,10 +224,10 @@ def flaws_of_members(event: MessageStreamEvent) -> Flaws:
                 case MessageDeltaEvent() | MessageDeltaUsage() | Usage():
                     is_lost = False
                 case Message():
-                    is_lost = member == "content" and has_value(part.to_dict()[member])
+                    is_lost = member == "content" and is_nonempty(part.to_dict()[member])
                 case _:
                     is_content = member not in HARMLESS_MEMBERS
-                    is_lost = is_content and has_value(part.to_dict()[member])
+                    is_lost = is_content and is_nonempty(part.to_dict()[member])
             loses = loses or is_lost
     return (Flaw(ViolationCode.MALFORMED_MEMBER, loses),) if found else ()
 

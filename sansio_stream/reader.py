@@ -30,6 +30,7 @@ from .errors import (
     Limits,
     LocatedFlaw,
     ProtocolError,
+    UnreadViolation,
     Verdict,
     ViolationCode,
     copy_for_raise,
@@ -53,21 +54,21 @@ from .reading import (
     Payload,
     Reading,
     error_of,
-    flaw_of,
     is_whole,
-    loses_by_replacement,
+    locate_flaw,
     names_content,
     payloads_in,
     read_frame,
     read_payload,
+    replacement_loses_content,
 )
 from .transitions import Action, State, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .blocks import GrowingBlock
     from .frames import Frame
+    from .payloads import Flaws
     from .reading import EventSource
     from .snapshot import Fold
 
@@ -76,9 +77,17 @@ Result = TypeVar("Result")
 NOTHING: Final[Iterator[Any]] = iter(())
 """An iterator that is always empty, for calls after which no event can be whole."""
 
-MANY_FRAGMENTS: Final = 256
-"""The number of fragments of a text after which they are joined. A character takes 5.8 bytes in
-fragments of 12 characters, and 1.1 bytes in one string.
+WINDOW: Final = 4096
+"""How many bytes of the text are split into frames at once. More would be wasted if the iterator is
+dropped, and the frames of a longer text would be copied while none of them is read.
+"""
+
+RUN_BYTES: Final = 65_536
+"""The size of a run, in bytes. Between two runs the pieces of a text are joined to save memory."""
+
+FEW_BYTES: Final = 512
+"""The size up to which a text is tried as one frame before it is split. Splitting takes 814
+instructions for each frame.
 """
 
 
@@ -95,14 +104,19 @@ class EventReader:
 
     __slots__ = (
         "_content_was_cut",
+        "_few",
         "_fold",
+        "_frames_before_run",
         "_inbox",
         "_learn_attempts",
         "_limits",
-        "_next_delta",
         "_outcome",
+        "_run",
+        "_run_start",
         "_takes_pings",
+        "_template",
         "_uses_fast_path",
+        "_window",
         "_without_event",
     )
 
@@ -113,8 +127,19 @@ class EventReader:
         self._inbox = inbox
         self._fold = fold
         self._outcome = outcome
-        # The template of the next delta, and the block that it grows; None without a template.
-        self._next_delta: tuple[DeltaTemplate, GrowingBlock] | None = None
+        # The template of the next delta, or None.
+        self._template: DeltaTemplate | None = None
+        # The run of deltas that the template reads; None without a template, and while an event is
+        # decoded. It has the template, the list to which the text of each delta is appended, the
+        # offset in the body up to which the run goes, and the size up to which a text is tried as
+        # one frame.
+        self._run: tuple[DeltaTemplate, list[str], int, int] | None = None
+        # The offset at which the run began, plus the bytes of the pings since; and the number of
+        # frames before it, plus the pings since.
+        self._run_start = 0
+        self._frames_before_run = 0
+        self._few = min(FEW_BYTES, limits.event_bytes)
+        self._window = min(WINDOW, limits.event_bytes)
         self._uses_fast_path = fast_path
         self._learn_attempts = MAX_LEARN_ATTEMPTS
         self._takes_pings = fast_path and len(PING) <= limits.event_bytes and limits.depth > 0
@@ -135,30 +160,94 @@ class EventReader:
         the next one.
         """
         framer, buffer = self._inbox.framer, self._inbox.buffer
-        event_bytes, block_bytes = self._limits.event_bytes, self._limits.block_bytes
-        if self._next_delta is not None and len(self._next_delta[1].run) > MANY_FRAGMENTS:
-            self._next_delta[1].join_run()
         while True:
-            # The fast path reads the frames that match the template, `_next_event` all others.
-            while framer.at_frame_start and self._next_delta is not None:
-                template, block = self._next_delta
+            run = self._run
+            if run is not None and framer.at_frame_start:
+                template, pieces, limit, few = run
+                text = buffer.text
                 pos = buffer.pos
-                found = template.read(buffer.text, pos)
-                if found is None:
-                    break
-                event, text, end = found
-                size = end - pos
-                if size > event_bytes or block.size + size > block_bytes:
-                    break
-                buffer.advance(end)
-                block.append(text, size)
-                yield event
-                if buffer.partial_limit:  # `advance` sets it when nothing is left to read
-                    return
+                size = len(text)
+                if not pos and size <= few and buffer.base + size <= limit:
+                    # The usual case: the chunk is one frame.
+                    found = template.read(text, template.last_paddings)
+                    if found is not None:
+                        if template.code is not None:
+                            self._count_violation(template, text)
+                        buffer.advance(size)
+                        event, piece = found
+                        pieces.append(piece)
+                        yield event
+                        if buffer.partial_limit:  # `advance` sets it when nothing is left to read
+                            return
+                        continue
+                # The limits are checked for a window, and not for each frame.
+                window = self._window
+                if buffer.base + pos + window <= limit:
+                    end = template.end
+                    frames = text[pos : pos + window].split(end)
+                    frames.pop()  # a part of a frame, or nothing
+                    number = buffer.frames
+                    end_size = len(end)
+                    paddings = template.paddings
+                    for frame in frames:
+                        found = template.read(frame, paddings)
+                        if found is None:
+                            break
+                        if template.code is not None:
+                            self._count_violation(template, frame)
+                        pos += len(frame) + end_size
+                        buffer.advance(pos)
+                        event, piece = found
+                        pieces.append(piece)
+                        yield event
+                        number += 1
+                        if buffer.frames != number:  # another iterator has gone on
+                            break
+                    else:
+                        if buffer.partial_limit:
+                            return
+                        if frames:
+                            continue
+                elif self._restart_run():
+                    continue
             other = self._next_event()
             if other is None:
                 return
             yield other
+
+    def _count_violation(self, template: DeltaTemplate, frame: bytes) -> None:
+        """Record the violation of a frame that the template matches, before it is consumed."""
+        assert template.code is not None, "the template has a violation"
+        buffer = self._inbox.buffer
+        data = template.data_of(frame)
+        violation = UnreadViolation(template.code, data, buffer.offset, self._inbox.number + 1)
+        self._outcome.log.add_unread(violation)
+
+    def _begin_run(self) -> None:
+        """Begin a run of deltas that the template can read, if there is a template."""
+        template = self._template
+        if template is not None:
+            pieces, size = self._fold.begin_run(template.index, template.member)
+            buffer = self._inbox.buffer
+            self._run_start = buffer.offset
+            self._frames_before_run = buffer.frames
+            limit = self._run_start + min(size, RUN_BYTES)
+            self._run = template, pieces, limit, self._few
+
+    def _restart_run(self) -> bool:
+        """Begin a new run at the limit of one. Return whether a window fits into the new one."""
+        self._end_run()
+        self._begin_run()
+        return self._run is not None and self._run_start + self._window <= self._run[2]
+
+    def _end_run(self) -> None:
+        """End the run, if there is one: add its size to that of its block."""
+        if self._run is not None:
+            template, *_ = self._run
+            buffer = self._inbox.buffer
+            frames = buffer.frames - self._frames_before_run
+            self._fold.end_run(buffer.offset - self._run_start - frames * template.uncounted)
+            self._run = None
 
     def _next_event(self) -> MessageStreamEvent | None:
         """Return the next event, or None if nothing is left.
@@ -174,21 +263,26 @@ class EventReader:
         ):
             # A ping as the API writes it. It is legal in every state, and changes nothing.
             buffer.advance(buffer.pos + len(PING))
+            self._run_start += len(PING)  # a ping is not part of the run
+            self._frames_before_run += 1
             return PingEvent()
-        if self._inbox.is_drained():
+        if self._inbox.mark_drained():
             return None
         self._outcome.fatal.raise_if_set()
+        self._end_run()
         try:
-            return self._next_decoded()
+            event = self._next_decoded()
         except ProtocolError as error:
             self._fail(error)
             # The latched error is never raised: its traceback would keep the caller's frames alive.
             raise copy_for_raise(error) from None
+        self._begin_run()
+        return event
 
     def _fail(self, error: ProtocolError) -> None:
         error.annotate(event_number=error.event_number or self._inbox.number)
         self._inbox.discard()
-        self._next_delta = None
+        self._template = None
         self._fold.fail()
         self._outcome.break_off()
         message, has_content = self._fold.snapshot(), self._fold.has_content
@@ -234,7 +328,7 @@ class EventReader:
         if len(payloads_in(frame.data, self._limits)) > 1:
             codes.insert(0, ViolationCode.MISSING_BLANK_LINE)
         for code in codes:
-            self._outcome.record(flaw_of(frame, code), self._inbox.number)
+            self._outcome.record(locate_flaw(frame, code), self._inbox.number)
         return None
 
     def _conclude(self) -> None:
@@ -292,17 +386,18 @@ class EventReader:
             loses |= self._note_of(source, code, loses_content)
         if decision.action is Action.IGNORE:
             if loses:
-                self._fold.lose(event)
+                self._fold.record_loss(event)
             return None
         # A block that begins exists only after `apply`. A block that stops must be marked before.
         if loses and not isinstance(event, STARTS_BLOCKS):
-            self._fold.lose(event)
+            self._fold.record_loss(event)
         event = self._fold.apply(event, decision.state, source.size)
         if loses and isinstance(event, STARTS_BLOCKS):
-            self._fold.lose(event)
+            self._fold.record_loss(event)
         if self._uses_fast_path:
-            is_clean = self._outcome.log.count == tolerated and not isinstance(source, Payload)
-            self._update_template(event, source.offset if is_clean else None)
+            is_clean = self._outcome.log.count == tolerated + len(flaws)
+            offset = source.offset if is_clean else None
+            self._update_template(event, offset, flaws)
         if isinstance(event, MessageStopEvent):
             self._outcome.stop(has_lost=self._fold.has_lost)
         elif isinstance(event, ErrorEvent):
@@ -310,12 +405,14 @@ class EventReader:
         self._without_event -= 1
         return event
 
-    def _update_template(self, event: MessageStreamEvent, offset: int | None) -> None:
+    def _update_template(self, event: MessageStreamEvent, offset: int | None, flaws: Flaws) -> None:
         """Set or drop the template of the next delta, after an event that was decoded and folded.
 
         Args:
             event: the event.
-            offset: the offset of its frame; None for a payload or if there was a violation.
+            offset: the offset of its frame; None for a payload, or if there were violations besides
+                its flaws.
+            flaws: the flaws with which the event was read.
         """
         template: DeltaTemplate | None = None
         if isinstance(event, ContentBlockDeltaEvent):
@@ -324,16 +421,15 @@ class EventReader:
             self._learn_attempts -= 1
             block = self._fold.find(event.index)
             if block is not None and not isinstance(block.start, UnknownBlock):
-                template = learned_template(event, self._inbox.buffer.since(offset), self._limits)
+                raw = self._inbox.buffer.since(offset)
+                template = learned_template(event, raw, self._limits, flaws)
         elif isinstance(event, PingEvent | UnknownEvent):
             return
         else:
             self._learn_attempts = MAX_LEARN_ATTEMPTS
             if isinstance(event, ContentBlockStartEvent) and self._fold.state is State.OPEN:
                 template = expected_template(event)
-        self._next_delta = None
-        if template is not None:
-            self._next_delta = template, self._fold.running(template.index, template.member)
+        self._template = template
 
     def _read_flawed(self, frame: Frame) -> tuple[Reading, bool]:
         """Read a frame that has flaws, and record them.
@@ -344,7 +440,7 @@ class EventReader:
         flaws = frame.flaws
         try:
             reading = read_frame(frame, self._limits)
-            if frame.sent and loses_by_replacement(frame, reading[0], self._limits):
+            if frame.sent and replacement_loses_content(frame, reading[0], self._limits):
                 # The framer decodes the data last, so the flaw of the data is the last of its code.
                 codes = [flaw.code for flaw in flaws]
                 last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
@@ -365,7 +461,7 @@ class EventReader:
         for flaw in flaws:
             if self._outcome.note(flaw, self._inbox.number):
                 if flaw.code is ViolationCode.UNKNOWN_FIELD:
-                    self._fold.lose(None)
+                    self._fold.record_loss(None)
                 else:
                     loses = True
         # After the loop: if the first flaw is fatal, the others must not be counted as tolerated.
@@ -374,9 +470,9 @@ class EventReader:
 
     def _note_of(self, source: EventSource, code: ViolationCode, loses_content: bool) -> bool:
         """Record a violation of a frame or payload. Return whether content was lost by it."""
-        # `flaw_of` makes an excerpt, which would be wasted if the violation is only counted.
+        # `locate_flaw` makes an excerpt, which would be wasted if the violation is only counted.
         if self._outcome.needs_excerpt(loses_content=loses_content):
-            return self._outcome.note(flaw_of(source, code, loses_content), self._inbox.number)
+            return self._outcome.note(locate_flaw(source, code, loses_content), self._inbox.number)
         return self._outcome.count(loses_content=loses_content)
 
 

@@ -26,7 +26,7 @@ from .errors import (
     excerpt,
 )
 from .events import ErrorEvent, MessageStreamEvent, PingEvent
-from .losses import CONTENT_EVENTS, may_be_content, visible_text
+from .losses import CONTENT_EVENTS, may_add_content, visible_text
 from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
 from .payloads import EVENTS, Flaws, event_from_payload, event_from_text
 
@@ -71,8 +71,10 @@ bytes, or characters of a payload).
 """
 
 
-def flaw_of(source: EventSource, code: ViolationCode, loses_content: bool = False) -> LocatedFlaw:
-    """Return a flaw of the whole frame."""
+def locate_flaw(
+    source: EventSource, code: ViolationCode, loses_content: bool = False
+) -> LocatedFlaw:
+    """Return a flaw with the place and the excerpt of its frame or payload."""
     return LocatedFlaw(code, excerpt_of(source), source.offset, loses_content)
 
 
@@ -225,12 +227,14 @@ def names_content(frame: Frame) -> bool:
     return is_named or any(f'"{name}"' in frame.data for name in CONTENT_EVENTS)
 
 
-def loses_by_replacement(frame: Frame, event: MessageStreamEvent | None, limits: Limits) -> bool:
+def replacement_loses_content(
+    frame: Frame, event: MessageStreamEvent | None, limits: Limits
+) -> bool:
     """Whether a content event has invalid UTF-8 outside of its text or thinking.
 
     Invalid UTF-8 in text or thinking is not a silent loss, because a person can see the U+FFFD.
     """
-    if event is None or not may_be_content(event):
+    if event is None or not may_add_content(event):
         return False
     # The data is decoded again, with the invalid bytes as lone surrogates. To count U+FFFD instead
     # would be wrong, because the peer may have sent it. The peer can send surrogates only as

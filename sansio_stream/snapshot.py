@@ -6,8 +6,9 @@
 
 Strategy: the snapshot does not change between two events. So it is built when it is read, and the
 same object is returned until the next change. Folding an event takes constant time if the snapshot
-is not read. Building a snapshot joins the fragments of the blocks that have grown. It copies the
-members of the message only if a message_delta has changed one.
+is not read. Building a snapshot takes constant time, too, if only one block is open: it copies
+neither the texts nor the blocks that have stopped. The members of the message are copied only if a
+message_delta has changed one.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from .events import (
 )
 from .losses import may_be_input, may_hold_input
 from .members import GrowingMembers
-from .message import ContentBlock, FallbackBlock, InputBlock, ToolUseBlock
+from .message import ContentBlock, ContentSoFar, FallbackBlock, InputBlock, ToolUseBlock
 from .reading import EventSource, limit_error_of
-from .tool_input import GrowingText
+from .tool_input import GrowingInput
 from .transitions import State, tool_ids_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Fold:
 
     __slots__ = (
         "_blocks",
+        "_copy_template",
         "_latest",
         "_limits",
         "_lost_indexes",
@@ -72,7 +74,8 @@ class Fold:
         "_open_inputs",
         "_partial_strings",
         "_running",
-        "_template",
+        "_running_block",
+        "_stopped",
         "has_lost",
         "message_id",
         "next_index",
@@ -87,7 +90,7 @@ class Fold:
         self.state = State.WAITING
         self.message_id: str | None = None
         self._members: GrowingMembers | None = None
-        self._template: CopyTemplate[Message] | None = None
+        self._copy_template: CopyTemplate[Message] | None = None
         # All blocks, ordered by index and then by arrival; and the newest block of each index.
         self._blocks: list[GrowingBlock] = []
         self._newest: dict[int, GrowingBlock] = {}
@@ -99,11 +102,16 @@ class Fold:
         # may belong to the block that starts there later.
         self._lost_indexes: set[int] = set()
         self.tool_ids: set[str] = set()
-        # The block to which the fast path adds text. The fast path calls its `append` and no method
-        # of this class. So only the block can drop the last snapshot, and the block keeps it. If
-        # there is no such block, `_latest` keeps the last snapshot.
-        self._running: GrowingBlock | None = None
+        # The first blocks, as far as they have stopped and a snapshot has needed them. Snapshots
+        # share this list, so blocks are only added to it. It is replaced if one of them changes.
+        self._stopped: list[ContentBlock] = []
+        # The last snapshot, until something other than a run changes the message.
         self._latest: Message | None = None
+        # The block that grows by a run, or that has grown by the last one, and its value in
+        # `_latest`. The fast path calls no method here, so only this value tells whether the
+        # message has changed.
+        self._running: GrowingBlock | None = None
+        self._running_block: ContentBlock | None = None
         self.has_lost = False
 
     @property
@@ -125,45 +133,56 @@ class Fold:
         """
         if self._members is None:
             return None
-        running = self._running
-        latest = self._latest if running is None else running.message
-        if latest is not None:
-            return latest
-        content = tuple([each.latest or each.block() for each in self._blocks])
-        if self._template is not None:
-            message = self._template.make(content)
-        else:
-            message = self._members.message(content)
-        if running is None:
-            self._latest = message
-        else:
-            running.keep(message)
-        if self._template is None and self.open_blocks:
-            # Only the blocks of the message change until an event other than a delta is folded.
-            self._template = CopyTemplate(message, "content")
-        return message
-
-    def _forget_snapshot(self) -> None:
-        self._latest = None
         if self._running is not None:
-            self._running.keep(None)
+            block = self._running.block()
+            if block is not self._running_block:
+                self._running_block = block
+                self._latest = None
+        if self._latest is None:
+            self._latest = self._message_of(self._members)
+        return self._latest
+
+    def _message_of(self, members: GrowingMembers) -> Message:
+        blocks, stopped = self._blocks, self._stopped
+        while len(stopped) < len(blocks) and blocks[len(stopped)].is_stopped:
+            stopped.append(blocks[len(stopped)].block())
+        count = len(stopped)
+        others = tuple([each.block() for each in blocks[count:]])
+        content = ContentSoFar(stopped, count, others) if blocks else ()
+        if self._copy_template is not None:
+            return self._copy_template.make(content)
+        message = members.message(content)
+        if self.open_blocks:
+            # Only the blocks of the message change until an event other than a delta is folded.
+            self._copy_template = CopyTemplate(message, "content")
+        return message
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the current value of the newest block with this index, or None."""
         block = self._newest.get(index)
         return None if block is None else block.block()
 
-    def running(self, index: int, member: str) -> GrowingBlock:
-        """Prepare the newest block with this index for calls of its `append`, and return it.
+    def begin_run(self, index: int, member: str) -> tuple[list[str], int]:
+        """Begin a run: deltas that only add to one text of the newest block with this index.
 
         Args:
             index: the index of a block that exists.
-            member: the text to which `append` adds.
+            member: the name of the text.
+
+        Returns:
+            The list to which the text of each delta must be appended, see `GrowingBlock.begin_run`,
+            and the size of the deltas at which the block is at its limit, in bytes.
         """
-        self._forget_snapshot()
-        self._running = block = self._newest[index]
-        block.begin_run(member)
-        return block
+        block = self._newest[index]
+        if block is not self._running:
+            self._latest = None
+            self._running = block
+        return block.begin_run(member), self._limits.block_bytes - block.size
+
+    def end_run(self, size: int) -> None:
+        """End the run. Its deltas had this size on the wire, in bytes."""
+        assert self._running is not None, "a run has begun"
+        self._running.end_run(size)
 
     def find(self, index: int) -> GrowingBlock | None:
         """Return the `GrowingBlock` of the newest block with this index, or None."""
@@ -240,9 +259,9 @@ class Fold:
         self.state = state or self.state
         if isinstance(event, WITHOUT_CHANGE):
             return event
-        self._forget_snapshot()
+        self._latest = None
         if not isinstance(event, ContentBlockDeltaEvent):
-            self._template = None
+            self._copy_template = None
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 self._newest[index].grow(delta, size)
@@ -271,7 +290,7 @@ class Fold:
         """Set the state FAILED, after a fatal error."""
         self.state = State.FAILED
 
-    def lose(self, event: MessageStreamEvent | None) -> None:
+    def record_loss(self, event: MessageStreamEvent | None) -> None:
         """Record that content was lost, and mark the tool inputs that may lack a piece of it.
 
         A marked input is never complete. Which inputs are marked depends on the event:
@@ -288,13 +307,14 @@ class Fold:
         Args:
             event: the event whose content was lost; None if the lost bytes gave no event.
         """
-        self._forget_snapshot()
+        self._latest = None
+        self._stopped = []
         self.has_lost = True
         match event:
             case ContentBlockDeltaEvent(index=index, delta=delta):
                 block = self._newest.get(index)
                 if block is not None:
-                    block.lose_input()
+                    block.record_input_loss()
                     if block.input_text is not None and not block.is_stopped:
                         return
                 wire_type = delta.wire_type if isinstance(delta, UnknownDelta) else delta.type
@@ -304,13 +324,13 @@ class Fold:
                     self._lost_indexes.add(index)
             case ContentBlockStartEvent(index=index):
                 if index in self._newest:
-                    self._newest[index].lose_input()
+                    self._newest[index].record_input_loss()
                 return
             case MessageStartEvent(message=message):
                 # A second message_start was ignored, so none of its blocks is here.
                 is_first = self._members is not None and message is self._members.start
                 for each in self._blocks if is_first else ():
-                    each.lose_input()
+                    each.record_input_loss()
                 return
             case MessageDeltaEvent():
                 return
@@ -319,7 +339,7 @@ class Fold:
             case _:
                 pass
         for block in self._open_inputs:
-            block.lose_input()
+            block.record_input_loss()
         self._open_inputs.clear()
 
     def _start_block(self, index: int, block: ContentBlock, size: int) -> None:
@@ -328,7 +348,7 @@ class Fold:
         self._add_block(growing)
         self.open_blocks += 1
         if text is not None and index in self._lost_indexes:
-            growing.lose_input()
+            growing.record_input_loss()
         elif text is not None:
             self._open_inputs.add(growing)
         if isinstance(block, FallbackBlock):
@@ -339,8 +359,10 @@ class Fold:
 
     def _add_block(self, block: GrowingBlock) -> None:
         bisect.insort_right(self._blocks, block, key=operator.attrgetter("index"))
+        if self._blocks[-1] is not block:
+            self._stopped = []
         self._newest[block.index] = block
         self.next_index = max(self.next_index, block.index + 1)
 
-    def _new_input_text(self) -> GrowingText:
-        return GrowingText(partial_strings=self._partial_strings, max_depth=self._limits.depth)
+    def _new_input_text(self) -> GrowingInput:
+        return GrowingInput(partial_strings=self._partial_strings, max_depth=self._limits.depth)

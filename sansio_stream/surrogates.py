@@ -19,14 +19,14 @@ FIRST_LOW, LAST_LOW = "\udc00", "\udfff"
 pairs: Final = re.compile(f"[{FIRST_HIGH}-{LAST_HIGH}][{FIRST_LOW}-{LAST_LOW}]")
 
 
-def is_high_half(piece: str) -> bool:
-    """Whether a piece is nothing but the first half of a pair."""
+def is_high_surrogate(piece: str) -> bool:
+    """Whether a piece is nothing but a high surrogate, the first half of a pair."""
     return len(piece) == 1 and FIRST_HIGH <= piece <= LAST_HIGH
 
 
-def ends_in_half(piece: str) -> bool:
+def has_split_pair(piece: str) -> bool:
     """Whether a piece begins with the second half of a pair, or ends with the first."""
-    return is_high_half(piece[-1:]) or FIRST_LOW <= piece[:1] <= LAST_LOW
+    return is_high_surrogate(piece[-1:]) or FIRST_LOW <= piece[:1] <= LAST_LOW
 
 
 def joined_halves(text: str) -> str:
@@ -45,10 +45,10 @@ def add_piece(pieces: list[str], piece: str) -> None:
         return
     if FIRST_LOW <= piece[0] <= LAST_LOW:
         drop_empty(pieces)
-        if pieces and is_high_half(pieces[-1]):
+        if pieces and is_high_surrogate(pieces[-1]):
             pieces.append(joined_halves(pieces.pop() + piece[0]))
             piece = piece[1:]
-    if is_high_half(piece[-1:]) and len(piece) > 1:
+    if is_high_surrogate(piece[-1:]) and len(piece) > 1:
         pieces.append(piece[:-1])
         piece = piece[-1]
     pieces.append(piece)

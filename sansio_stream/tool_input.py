@@ -16,8 +16,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import attrs
 
 from .codec import is_array, is_object
+from .growing import BEGINNING, GrowingText
 from .partial_json import InvalidJSONError, PartialJSON, loads
-from .surrogates import ends_in_half, is_high_half, joined_halves
+from .surrogates import is_high_surrogate, joined_halves
 
 __all__ = ["InputError", "InputState"]
 
@@ -44,95 +45,73 @@ class InputError:
     reason: str
 
 
-class GrowingText:
-    """The fragments of one input. The running block and its snapshots share them.
+class GrowingInput(GrowingText):
+    """The text of one input. The running block and its snapshots share it.
 
-    Fragments are only ever added. Therefore a snapshot needs no copy of the text: it stores only
-    the number of fragments at its moment.
+    Args:
+        partial_strings: whether the display value has the beginning of an unfinished string.
+        max_depth: how many arrays and objects may be nested.
     """
 
-    __slots__ = (
-        "_half",
-        "_has_halves",
-        "_parser",
-        "_pushed",
-        "fragments",
-        "max_depth",
-        "partial_strings",
-    )
+    __slots__ = ("_parser", "_scanned", "_unscanned_half", "max_depth", "partial_strings")
 
     def __init__(self, *, partial_strings: bool, max_depth: int) -> None:
-        self.fragments: list[str] = []
+        super().__init__()
         self.partial_strings = partial_strings
         self.max_depth = max_depth
+        self._begin_scan()
+
+    def _begin_scan(self) -> None:
         self._parser: PartialJSON | None = None
-        self._pushed = 0
-        # `_has_halves` tells whether a surrogate pair may be cut between two fragments. `_half` is
-        # the first half of a pair whose second half has not come. The parser does not have it yet.
-        self._has_halves = False
-        self._half = ""
+        # The place up to which the parser has the text, except a first half before this place. The
+        # parser gets the half together with the second one.
+        self._scanned = BEGINNING
+        self._unscanned_half = ""
 
     def _new_parser(self) -> PartialJSON:
         return PartialJSON(self.partial_strings, max_depth=self.max_depth)
 
-    def append(self, fragment: str) -> None:
-        """Append a fragment."""
-        self.fragments.append(fragment)
-        if not fragment.isascii() and ends_in_half(fragment):
-            self._has_halves = True
+    def joined(self) -> GrowingInput:
+        """Return a copy with the whole text as one piece, for an input that grows no more."""
+        joined = GrowingInput(partial_strings=self.partial_strings, max_depth=self.max_depth)
+        if self.has_grown:
+            joined.append(self.whole())
+        return joined
 
-    def __len__(self) -> int:
-        """Return the number of fragments."""
-        return len(self.fragments)
+    def partial_value(self, length: int) -> Any:
+        """Return the display value of the text of the moment at which it had this length.
 
-    def text(self, count: int) -> str:
-        """Return the first `count` fragments, joined."""
-        text = "".join(self.fragments[:count])
-        return joined_halves(text) if self._has_halves else text
-
-    def joined(self) -> GrowingText:
-        """Return a copy with the whole text as one fragment, for an input that grows no more."""
-        whole = GrowingText(partial_strings=self.partial_strings, max_depth=self.max_depth)
-        if self.fragments:
-            whole.append(self.text(len(self)))
-        return whole
-
-    def partial_value(self, count: int) -> Any:
-        """Return the display value of the first `count` fragments.
-
-        If `count` is the number of all fragments, fragments that come later change the lists and
-        dicts in the value.
+        If that is the whole text so far, pieces that come later change the lists and dicts in the
+        value.
         """
-        if count < len(self.fragments):
+        if length < self.length:
             earlier = self._new_parser()
-            earlier.push(without_half(self.text(count)))
+            earlier.push(without_half(self.text(length)))
             return earlier.value
         if self._parser is None:
             self._parser = self._new_parser()
-        if self._pushed < count:
-            piece = self._half + "".join(self.fragments[self._pushed : count])
-            if self._has_halves:
-                piece = joined_halves(piece)
-                self._half = piece[len(without_half(piece)) :]
+        if self._scanned.position < length:
+            piece, self._scanned = self.read(self._scanned, length)
+            if self.has_halves:
+                piece = joined_halves(self._unscanned_half + piece)
+                self._unscanned_half = piece[len(without_half(piece)) :]
                 piece = without_half(piece)
             self._parser.push(piece)
-            self._pushed = count
         return self._parser.value
 
-    def __getstate__(self) -> tuple[list[str], bool, int, bool]:
-        # The parser is left out, because it can be rebuilt from the fragments.
-        return self.fragments, self.partial_strings, self.max_depth, self._has_halves
+    def __getstate__(self) -> tuple[Any, ...]:
+        # The parser is left out, because it can be rebuilt from the text.
+        return *super().__getstate__(), self.partial_strings, self.max_depth
 
-    def __setstate__(self, state: tuple[list[str], bool, int, bool]) -> None:
-        self.fragments, self.partial_strings, self.max_depth, self._has_halves = state
-        self._parser = None
-        self._pushed = 0
-        self._half = ""
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        *others, self.partial_strings, self.max_depth = state
+        super().__setstate__(tuple(others))
+        self._begin_scan()
 
 
 def without_half(text: str) -> str:
     """Return a text without a first half at its end, because the second half may still come."""
-    return text[:-1] if is_high_half(text[-1:]) else text
+    return text[:-1] if is_high_surrogate(text[-1:]) else text
 
 
 def holds_infinity(value: Any) -> bool:
@@ -154,14 +133,14 @@ class ToolInput(NamedTuple):
 
     Attributes:
         growing: the text, which may have grown since this moment.
-        length: the number of its fragments at this moment.
+        length: the length of the text at this moment.
         start: the input that the start block had, or None.
         state: see `InputState`.
         error: why the state is "invalid"; None in any other state.
         value: the input if the state is "complete"; None in any other state.
     """
 
-    growing: GrowingText
+    growing: GrowingInput
     length: int
     start: Any
     state: InputState = "incomplete"
@@ -169,27 +148,27 @@ class ToolInput(NamedTuple):
     value: dict[str, Any] | None = None
 
     @classmethod
-    def running(cls, growing: GrowingText, start: Any) -> ToolInput:
+    def running(cls, growing: GrowingInput, start: Any) -> ToolInput:
         """Return the present input of a block that is running or was cut off."""
-        return cls(growing, len(growing), start)
+        return cls(growing, growing.length, start)
 
     @classmethod
     def started(cls, start: Any) -> ToolInput:
         """Return the input of a block that has just started. It is incomplete: more may come."""
-        return cls(GrowingText(partial_strings=True, max_depth=0), 0, start)
+        return cls(GrowingInput(partial_strings=True, max_depth=0), 0, start)
 
     @classmethod
-    def broken(cls, growing: GrowingText, start: Any, error: InputError) -> ToolInput:
+    def broken(cls, growing: GrowingInput, start: Any, error: InputError) -> ToolInput:
         """Return the input of a block that has stopped after a piece of the input was lost."""
-        return cls(growing, len(growing), start, "invalid", error)
+        return cls(growing, growing.length, start, "invalid", error)
 
     @classmethod
-    def stopped(cls, growing: GrowingText, start: Any) -> ToolInput:
+    def stopped(cls, growing: GrowingInput, start: Any) -> ToolInput:
         """Return the input of a block that has stopped.
 
         A text that is not empty replaces the input of the start block. An empty text does not.
         """
-        count = len(growing)
+        count = growing.length
         text = growing.text(count)
         value = start
         if text:
@@ -226,13 +205,13 @@ class ToolInput(NamedTuple):
             kept: the result of `to_dict`.
             value: the input in the wire form of the block. It is used if the state is "complete".
         """
-        growing = GrowingText(partial_strings=kept["partial_strings"], max_depth=kept["max_depth"])
+        growing = GrowingInput(partial_strings=kept["partial_strings"], max_depth=kept["max_depth"])
         if kept["text"]:
             growing.append(kept["text"])
         error = None if kept["error"] is None else InputError(**kept["error"])
         is_complete = kept["state"] == "complete"
         value = value if is_complete and is_object(value) else None
-        return cls(growing, len(growing), kept["start"], kept["state"], error, value)
+        return cls(growing, growing.length, kept["start"], kept["state"], error, value)
 
     @property
     def text(self) -> str:
@@ -247,4 +226,4 @@ class ToolInput(NamedTuple):
         # An empty text means the input of the start block. The first delta is empty, and it may be
         # the only one.
         value = self.growing.partial_value(self.length)
-        return self.start if value is None and not self.text else value
+        return self.start if value is None and not self.length else value

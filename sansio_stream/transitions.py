@@ -39,7 +39,7 @@ from .events import (
     PingEvent,
     UnknownEvent,
 )
-from .losses import carries_content, says_something
+from .losses import adds_content, has_content
 from .message import InputBlock
 from .payloads import usage_of
 
@@ -134,13 +134,15 @@ def abort(code: str, sentence: str) -> Decision:
 # A second message inside the first is fatal (SPLICED). Merging the two could put the signature of
 # one message on the thinking of the other. Only an equal id shows that a message_start repeats the
 # open message (DUPLICATE), so a message_start without an id is always SPLICED.
+#
+# A cell `TO_...` sets a state. Every other cell has the name of its violation or error.
 
 # fmt: off
-WAITING      = goto(State.WAITING)
-OPEN         = goto(State.OPEN)
-CLOSING      = goto(State.CLOSING)
-DONE         = goto(State.DONE)
-FAILED       = goto(State.FAILED)
+TO_WAITING   = goto(State.WAITING)
+TO_OPEN      = goto(State.OPEN)
+TO_CLOSING   = goto(State.CLOSING)
+TO_DONE      = goto(State.DONE)
+TO_FAILED    = goto(State.FAILED)
 SPLICED      = abort("spliced_message", "a second message begins inside the first")
 BEFORE_START = ignore(ViolationCode.BEFORE_MESSAGE_START)
 DUPLICATE    = ignore(ViolationCode.DUPLICATE_MESSAGE_START)
@@ -152,18 +154,18 @@ __           = None
 
 STATES: Final = (            State.WAITING, State.OPEN, State.CLOSING, State.DONE, State.FAILED)
 TRANSITIONS: Final[dict[Step, tuple[Decision | None, ...]]] = {
-    Step.MESSAGE_START:       (OPEN,         SPLICED,   SPLICED,      SECOND,     AFTER_ERROR),
-    Step.MESSAGE_START_WHOLE: (CLOSING,      SPLICED,   SPLICED,      SECOND,     AFTER_ERROR),
-    Step.MESSAGE_START_AGAIN: (__,           DUPLICATE, DUPLICATE,    SECOND,     AFTER_ERROR),
-    Step.BLOCK_START:         (BEFORE_START, OPEN,      AFTER_REASON, AFTER_STOP, AFTER_ERROR),
-    Step.BLOCK_DELTA:         (BEFORE_START, OPEN,      AFTER_REASON, AFTER_STOP, AFTER_ERROR),
-    Step.BLOCK_STOP:          (BEFORE_START, OPEN,      AFTER_REASON, AFTER_STOP, AFTER_ERROR),
-    Step.MESSAGE_DELTA:       (BEFORE_START, OPEN,      CLOSING,      AFTER_STOP, AFTER_ERROR),
-    Step.MESSAGE_DELTA_STOP:  (BEFORE_START, CLOSING,   CLOSING,      AFTER_STOP, AFTER_ERROR),
-    Step.MESSAGE_STOP:        (BEFORE_START, DONE,      DONE,         AFTER_STOP, AFTER_ERROR),
-    Step.PING:                (WAITING,      OPEN,      CLOSING,      DONE,       FAILED),
-    Step.ERROR:               (FAILED,       FAILED,    FAILED,       AFTER_STOP, AFTER_ERROR),
-    Step.UNKNOWN:             (WAITING,      OPEN,      CLOSING,      DONE,       FAILED),
+    Step.MESSAGE_START:       (TO_OPEN,      SPLICED,     SPLICED,      SECOND,     AFTER_ERROR),
+    Step.MESSAGE_START_WHOLE: (TO_CLOSING,   SPLICED,     SPLICED,      SECOND,     AFTER_ERROR),
+    Step.MESSAGE_START_AGAIN: (__,           DUPLICATE,   DUPLICATE,    SECOND,     AFTER_ERROR),
+    Step.BLOCK_START:         (BEFORE_START, TO_OPEN,     AFTER_REASON, AFTER_STOP, AFTER_ERROR),
+    Step.BLOCK_DELTA:         (BEFORE_START, TO_OPEN,     AFTER_REASON, AFTER_STOP, AFTER_ERROR),
+    Step.BLOCK_STOP:          (BEFORE_START, TO_OPEN,     AFTER_REASON, AFTER_STOP, AFTER_ERROR),
+    Step.MESSAGE_DELTA:       (BEFORE_START, TO_OPEN,     TO_CLOSING,   AFTER_STOP, AFTER_ERROR),
+    Step.MESSAGE_DELTA_STOP:  (BEFORE_START, TO_CLOSING,  TO_CLOSING,   AFTER_STOP, AFTER_ERROR),
+    Step.MESSAGE_STOP:        (BEFORE_START, TO_DONE,     TO_DONE,      AFTER_STOP, AFTER_ERROR),
+    Step.PING:                (TO_WAITING,   TO_OPEN,     TO_CLOSING,   TO_DONE,    TO_FAILED),
+    Step.ERROR:               (TO_FAILED,    TO_FAILED,   TO_FAILED,    AFTER_STOP, AFTER_ERROR),
+    Step.UNKNOWN:             (TO_WAITING,   TO_OPEN,     TO_CLOSING,   TO_DONE,    TO_FAILED),
 }
 # fmt: on
 
@@ -264,7 +266,7 @@ def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
         return attrs.evolve(found, state=cell.state, flaws=(*cell.flaws, *found.flaws))
     if cell.action is Action.IGNORE:
         (code, _), *_ = cell.flaws
-        if code in LOSES_CONTENT and carries_content(event):
+        if code in LOSES_CONTENT and adds_content(event):
             return ignore(code, loses_content=True)
     return cell
 
@@ -332,7 +334,7 @@ def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> 
         second = block.second_value(delta)
         return None if second is None else tolerate(second)
     is_known = block is not None and block.has_signature_of(delta)
-    return ignore(code, loses_content=says_something(delta) and not is_known)
+    return ignore(code, loses_content=has_content(delta) and not is_known)
 
 
 def rule_of_block_stop(event: ContentBlockStopEvent, message: MessageView) -> Decision | None:

@@ -1,4 +1,4 @@
-"""What holds for every test: hypothesis profiles, and the account of the shared data."""
+"""Configuration of all tests: hypothesis profiles, and the summary of the shared data."""
 
 import importlib.util
 import os
@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 
-class Missing:
-    """Skips a test, or a module of them, that imports what is not installed, and says what that is.
+class SkipMissingLibrary:
+    """An import finder that skips a test or test module if a library is not installed.
 
-    Asked last, for what nobody else has found. The libraries of the adapters are not here: to do
-    without one of them is a thing that is tested.
+    Python asks this finder last, after no other finder has found the library. The libraries of the
+    adapters are not listed, because tests check the behaviour without them.
     """
 
     def find_spec(
@@ -40,10 +40,11 @@ class Missing:
             raise pytest.skip.Exception(f"{name} is not installed", allow_module_level=True)
 
 
-# No deadlines: a loaded machine is slow, and what must not be slow is tested by counting work.
-# `quick` is for what another run has proved already (the same tests on another Python, under
-# coverage), `dev` for between two edits: the suite takes less than three minutes on two idle cores.
-# `ci` repeats exactly, `deep` is for an evening (`make deep`).
+# The profiles have no deadlines, because a busy machine is slow. Other tests count the work.
+# `quick` is for tests that another run has checked with more examples: on another Python version,
+# or under coverage. `dev` is for use between two edits: the suite takes less than three minutes on
+# two idle cores. `ci` has the same examples in each run. `deep` is for `make deep`, which may take
+# hours.
 if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
 
@@ -58,26 +59,30 @@ if importlib.util.find_spec("hypothesis"):
     )
 
 
-sys.meta_path.append(Missing())
+sys.meta_path.append(SkipMissingLibrary())
 
-# A shell that runs tests in the background has them ignore interrupts, and all that they start too.
+# A shell that runs the tests in the background makes them ignore SIGINT. Their subprocesses would
+# inherit this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are processors, because tests wait for servers; 5 at most."""
+    """Return one process more than there are processors, and at most 5.
+
+    One more is useful because some tests wait for servers.
+    """
     return min(5, (os.cpu_count() or 1) + 1)
 
 
-# With pytest-xdist each process counts for itself; what it has counted it hands over at its end.
+# With pytest-xdist each worker process counts by itself and sends its counts when it ends.
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    handed_over = getattr(session.config, "workeroutput", None)
-    if handed_over is not None:
-        handed_over["counts"] = shared_data.counts()
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["counts"] = shared_data.counts()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -86,7 +91,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = shared_data.account()
+    lines = shared_data.summary()
     if lines:
         terminalreporter.section("shared data", sep="-")
         terminalreporter.write("".join(f"{line}\n" for line in lines))

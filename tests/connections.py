@@ -1,4 +1,4 @@
-"""The two adapters that stand on a bare connection, `sockets` and `trio`, driven alike."""
+"""Helpers for tests of the two adapters without an HTTP library, `sockets` and `trio`."""
 
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -15,29 +15,29 @@ from servers import PATIENCE, chunk, head
 from wire import HELLO, PING, body, message_start
 
 __all__ = [
-    "ASKED",
     "BARE",
-    "BEGUN",
+    "BEGINNING",
+    "REQUEST",
     "STREAM",
     "TEXT",
-    "Bare",
+    "BareAdapter",
     "FakeSocket",
     "FakeStream",
-    "bare_driven",
     "failure_of",
     "fake_for",
     "text_from",
+    "with_each_bare_adapter",
 ]
 
 STREAM: Final = body(*HELLO)
-BEGUN: Final = head() + chunk(body(message_start(), PING))
-"""The beginning of an answer, which is two events."""
+BEGINNING: Final = head() + chunk(body(message_start(), PING))
+"""The beginning of a response. Its body contains two events."""
 TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
-ASKED: Final[dict[str, Any]] = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST: Final[dict[str, Any]] = {"model": "m", "max_tokens": 9, "messages": []}
 
 
 class Fake:
-    """A connection that does what it is told: gives bytes, or raises."""
+    """A fake connection that follows its steps. `receive` returns bytes or raises an exception."""
 
     def __init__(self, *steps: bytes | Exception, sending: Exception | None = None) -> None:
         self.steps = iter(steps)
@@ -56,7 +56,7 @@ class Fake:
 
 
 class FakeSocket(Fake):
-    """As a socket; `timeouts` are those that it was given."""
+    """A fake socket. `timeouts` records the values that were set."""
 
     def __init__(self, *steps: bytes | Exception, sending: Exception | None = None) -> None:
         super().__init__(*steps, sending=sending)
@@ -76,7 +76,7 @@ class FakeSocket(Fake):
 
 
 class FakeStream(Fake):
-    """As a stream of trio."""
+    """A fake stream of trio."""
 
     async def send_all(self, _data: object) -> None:
         self.send()
@@ -88,8 +88,8 @@ class FakeStream(Fake):
         self.is_closed = True
 
 
-class Bare:
-    """An adapter on a bare connection, and how a connection of the caller's is handed to it."""
+class BareAdapter:
+    """An adapter without an HTTP library, and helpers for a connection that the test opens."""
 
     def __init__(self, name: str, fake: type[FakeSocket | FakeStream]) -> None:
         (self.adapter,) = (each for each in ADAPTERS if each.name == name)
@@ -97,12 +97,12 @@ class Bare:
 
     @property
     def connected(self) -> str:
-        """The function that connects, for `mock.patch`."""
+        """The name of the function that connects, for `mock.patch`."""
         return f"{self.adapter.module_name}.connected"
 
     @asynccontextmanager
     async def pair(self) -> AsyncIterator[tuple[Any, Any]]:
-        """A connection to read from, and its other end."""
+        """Yield a connection to read from, and its other end."""
         if self.adapter.loop:
             import trio.testing
 
@@ -114,33 +114,36 @@ class Bare:
             yield ours, theirs
 
     async def stream_of(self, ours: Any, **options: Any) -> Any:
-        """The stream of a connection on which a request was just written."""
+        """Make a stream from a connection on which the request was already written."""
         if self.adapter.loop:
             return await self.adapter.module.from_stream(ours, **options)
         return AsyncFacade(self.adapter.module.from_socket(ours, **options))
 
     async def send(self, theirs: Any, data: bytes) -> None:
-        """Send from the other end."""
+        """Send bytes from the other end."""
         if self.adapter.loop:
             await theirs.send_all(data)
         else:
             theirs.sendall(data)
 
     async def is_closed(self, ours: Any, theirs: Any) -> bool:
-        """Whether our end is closed."""
+        """Return whether our end is closed."""
         if self.adapter.loop:
             return bool(await theirs.receive_some(1) == b"")
         return bool(ours.fileno() == -1)
 
 
-BARE: Final = (Bare("sockets", FakeSocket), Bare("trio", FakeStream))
+BARE: Final = (BareAdapter("sockets", FakeSocket), BareAdapter("trio", FakeStream))
 
 
-def bare_driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Make a test of a scenario that takes `bare`, one of `BARE`; skipped without its library."""
+def with_each_bare_adapter(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a test of a scenario with the argument `bare`. It runs once with each of `BARE`.
+
+    The test is skipped if a library is missing.
+    """
 
     @wraps(test)
-    def driven_test(bare: Bare, **fixtures: Any) -> None:
+    def driven_test(bare: BareAdapter, **fixtures: Any) -> None:
         bare.adapter.require()
         bare.adapter.run(partial(test, bare=bare, **fixtures))
 
@@ -150,28 +153,31 @@ def bare_driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...,
 
 
 async def text_from(adapter: Adapter, url: str, **settings: Any) -> str:
-    """The text of an answer."""
+    """Return the text of a response."""
     async with (
         adapter.client(url, **settings) as client,
-        client.messages.stream(**ASKED) as stream,
+        client.messages.stream(**REQUEST) as stream,
     ):
         text: str = await stream.get_final_text()
         return text
 
 
-def fake_for(bare: Bare, where: str, exc: Exception) -> Fake:
-    """A connection on which something is raised there."""
+def fake_for(bare: BareAdapter, where: str, exc: Exception) -> Fake:
+    """Make a fake connection that raises `exc` at the step `where`."""
     return {
         "connecting": partial(bare.fake),
-        # Who cannot be written to may still be read from; not here.
+        # The client could still read after a failed write. This connection also fails to read.
         "sending": partial(bare.fake, exc, sending=exc),
         "head": partial(bare.fake, b"HTTP/1.1 200", exc),
-        "body": partial(bare.fake, BEGUN, exc),
+        "body": partial(bare.fake, BEGINNING, exc),
     }[where]()
 
 
-async def failure_of(bare: Bare, where: str, exc: Exception) -> APIConnectionError:
-    """What a client raises where this is raised inside; its connection is closed."""
+async def failure_of(bare: BareAdapter, where: str, exc: Exception) -> APIConnectionError:
+    """Return the error of a client whose connection raises `exc` at the step `where`.
+
+    Check that the client closes the connection.
+    """
     fake = fake_for(bare, where, exc)
     connecting = mock.patch(
         bare.connected,

@@ -1,4 +1,4 @@
-"""Markdown in, the code blocks that a reader would copy out. Knows nothing of what they do."""
+"""Finds the code blocks of a Markdown page. The module does not run them."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,15 @@ _NOT_RUN = re.compile(r"^<!-- not run: (?P<reason>.+?) -->$")
 
 @attrs.frozen
 class Block:
-    """A fenced block: where its first line of code is, and the page's reason not to run it."""
+    """A fenced code block.
+
+    Attributes:
+        path: the page.
+        line: the number of the first line of code.
+        language: the language after the fence.
+        code: the code, without indentation of the block.
+        not_run: the reason of the page for not running it, None if it must run.
+    """
 
     path: Path
     line: int
@@ -27,16 +35,21 @@ class Block:
 
 @attrs.frozen
 class Command:
-    """What follows a `$ ` in a console block, and the lines of output that the page shows."""
+    """A command in a console block.
+
+    Attributes:
+        line: the command after `$ `.
+        shown: the lines of output that the page shows.
+    """
 
     line: str
     shown: tuple[str, ...]
 
 
 def blocks(path: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, in order.
+    """Yield the fenced blocks of a page, in order.
 
-    `<!-- not run: reason -->` on the nearest line above that is not blank marks a block.
+    A block is not run if the last line above it that is not blank is `<!-- not run: reason -->`.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
     above = ""
@@ -63,7 +76,10 @@ def blocks(path: Path) -> Iterator[Block]:
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """The commands of a console block; one that ends in a backslash goes on on the next line."""
+    """Yield the commands of a console block.
+
+    A command with a backslash at the end of its line continues on the next line.
+    """
     code = block.code.replace("\\\n", "")
     for piece in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
         line, *shown = piece.splitlines()
@@ -71,9 +87,10 @@ def commands(block: Block) -> Iterator[Command]:
 
 
 def shows(shown: tuple[str, ...], output: str) -> bool:
-    """Whether the output has the lines shown, in order; trailing blanks and lines between are free.
+    """Return whether the output contains the shown lines in order.
 
-    A line `...` says so to the reader and is itself not looked for.
+    Trailing spaces do not matter. The output may have other lines between the shown ones. A shown
+    line `...` tells this to the reader and is ignored here.
     """
     rest = iter(line.rstrip() for line in output.splitlines())
     return all(line.rstrip() in rest for line in shown if line.strip() not in {"", "..."})

@@ -1,7 +1,7 @@
-"""Every adapter, driven alike: an async scenario in, run as the users of that adapter would run it.
+"""Run one async scenario with every adapter, in the way that the users of that adapter run it.
 
-A synchronous client is made to seem asynchronous, and its scenario is run without any loop: all
-that it awaits is there at once.
+A synchronous client gets an asynchronous facade. Its scenario runs without an event loop: each
+`await` calls the synchronous method and is done at once.
 """
 
 import asyncio
@@ -43,12 +43,12 @@ __all__ = [
     "ask",
     "certificates_are_read_once",
     "delays",
-    "drive",
     "driven",
     "machine_of",
     "message_of",
     "nothing_is_left_open",
     "raised_by",
+    "run_without_loop",
     "text_of",
 ]
 
@@ -57,16 +57,16 @@ Result = TypeVar("Result")
 PROMPT: Final = {"role": "user", "content": "Why is the sea salty?"}
 
 PATIENCE_IN_ALL: Final = 2 * PATIENCE
-"""Seconds after which a scenario is given up: longer than one wait of it, which says more."""
+"""Seconds until a scenario fails. A single wait fails sooner, with a more precise message."""
 
 
 class AsyncFacade:
-    """A synchronous object of the API that seems to be its asynchronous counterpart."""
+    """The asynchronous counterpart of a synchronous object of the API."""
 
     AWAITED: Final = frozenset(
         {"aclose", "close", "create", "get_final_message", "get_final_text", "open", "until_done"}
     )
-    LEADING_ON: Final = frozenset({"beta", "messages", "text_stream"})
+    WRAPPED: Final = frozenset({"beta", "messages", "text_stream"})
 
     def __init__(self, sync: Any) -> None:
         self.sync = sync
@@ -77,7 +77,7 @@ class AsyncFacade:
             return partial(self._awaited, value)
         if name == "stream":
             return lambda **params: AsyncFacade(value(**params))
-        return AsyncFacade(value) if name in self.LEADING_ON else value
+        return AsyncFacade(value) if name in self.WRAPPED else value
 
     @staticmethod
     async def _awaited(call: Callable[..., Any], **params: Any) -> Any:
@@ -99,27 +99,28 @@ class AsyncFacade:
         return self.sync.__exit__(*exc)
 
 
-def drive(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine that never waits."""
+def run_without_loop(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that never suspends."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         result: Result = end.value
         return result
     coroutine.close()
-    raise AssertionError("a synchronous client has waited for a loop")
+    raise AssertionError("a coroutine of a synchronous client has suspended")
 
 
 @attrs.frozen(kw_only=True)
 class Adapter:
-    """An adapter with one of its libraries, on one of its loops.
+    """An adapter with one of its libraries and one of its event loops.
 
     Attributes:
-        name: of the parameter of the test.
-        column: its place in the table of docs/clients.md.
-        libraries: what has to be installed; the first one is what `http_client` belongs to.
-        loop: what runs it.
-        pools: whether a connection is used for one request after another.
+        name: the id of the test parameter.
+        module_name: the module of the adapter.
+        column: the header of its column in the table of docs/clients.md.
+        libraries: the libraries that must be installed. `http_client` uses the first one.
+        loop: the library that runs the event loop; empty for a synchronous adapter.
+        pools: whether a connection can serve several requests.
     """
 
     name: str
@@ -129,13 +130,13 @@ class Adapter:
     loop: Literal["", "asyncio", "trio"] = ""
     pools: bool = True
 
-    # What is imported, when it is needed.
+    # Modules, imported on first use.
 
     def require(self) -> None:
         """Skip the test if a library is missing."""
         for library in self.libraries:
-            pytest.importorskip(library, reason=f"{self.name} stands on {library}")
-        pytest.importorskip(self.module_name, reason=f"{self.module_name} is not there")
+            pytest.importorskip(library, reason=f"{self.name} needs {library}")
+        pytest.importorskip(self.module_name, reason=f"{self.module_name} is not installed")
 
     @property
     def module(self) -> Any:
@@ -144,7 +145,7 @@ class Adapter:
 
     @property
     def library(self) -> Any:
-        """The HTTP library, or what does its work."""
+        """The HTTP library. For an adapter without one, the first of its libraries."""
         return importlib.import_module(self.libraries[0])
 
     # Clients.
@@ -158,20 +159,20 @@ class Adapter:
         limit: int | None = None,
         **settings: Any,
     ) -> AsyncIterator[Any]:
-        """A client that retries nothing and waits not long, unless `settings` says otherwise.
+        """Make a client. By default it does not retry, and its timeout is `PATIENCE`.
 
         Args:
             url: the base URL.
-            tls: which certificates it trusts.
-            limit: how many connections its pool may hold.
-            settings: for the client.
+            tls: the context of the client's TLS connections.
+            limit: the maximum number of connections in its pool.
+            settings: further arguments of the client.
         """
         settings = {"api_key": "k", "max_retries": 0, "timeout": PATIENCE, **settings}
         http = self.http_client(tls, limit)
         if http is not None:
             settings["http_client"] = http
         elif not self.pools:
-            settings["ssl_context"] = tls or context_of_the_system()
+            settings["ssl_context"] = tls or default_context()
         try:
             async with self.make(base_url=url, **settings) as client:
                 yield client
@@ -183,13 +184,13 @@ class Adapter:
                     await closed
 
     def make(self, **settings: Any) -> Any:
-        """A client, with nothing but what is given."""
+        """Make a client with these arguments only."""
         if self.loop:
             return self.module.AsyncClient(**settings)
         return AsyncFacade(self.module.Client(**settings))
 
     def http_client(self, tls: ssl.SSLContext | None = None, limit: int | None = None) -> Any:
-        """The library's own client where another one than the adapter's is needed, else None."""
+        """Make a client of the library, or None if the adapter's default one is enough."""
         if not self.pools:
             return None
         if self.libraries[0] == "aiohttp":
@@ -206,7 +207,7 @@ class Adapter:
     # Running.
 
     def run(self, scenario: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """Run a scenario to its end."""
+        """Run a scenario. It fails after `PATIENCE_IN_ALL` seconds."""
         if self.loop == "asyncio":
             return asyncio.run(asyncio.wait_for(scenario(), PATIENCE_IN_ALL))
         if self.loop == "trio":
@@ -219,10 +220,10 @@ class Adapter:
             result: Result = trio.run(in_time)
             return result
         with alarm_after_patience():
-            return drive(scenario())
+            return run_without_loop(scenario())
 
     async def gather(self, *actions: Callable[[], Coroutine[Any, Any, Result]]) -> list[Result]:
-        """Do all at the same time: in tasks, or in threads."""
+        """Run all actions at the same time, in tasks or in threads. Return their results."""
         if self.loop == "asyncio":
             return list(await asyncio.gather(*(action() for action in actions)))
         if self.loop == "trio":
@@ -238,24 +239,31 @@ class Adapter:
                     nursery.start_soon(keep, number, action)
             return [results[number] for number in range(len(actions))]
         with ThreadPoolExecutor(len(actions)) as pool:
-            return list(pool.map(lambda action: drive(action()), actions))
+            return list(pool.map(lambda action: run_without_loop(action()), actions))
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Suspend the task, or block the thread if there is no loop."""
         if self.loop:
             await importlib.import_module(self.loop).sleep(seconds)
         else:
             time.sleep(seconds)  # noqa: ASYNC251  (there is no loop)
 
     async def until(self, is_true: Callable[[], object], what: str) -> None:
-        """Return when something has become true elsewhere; the loop goes on meanwhile."""
+        """Return when a condition is true. Meanwhile the loop goes on.
+
+        It fails after `PATIENCE` seconds.
+
+        Args:
+            is_true: the condition.
+            what: a description of the condition, for the failure.
+        """
         patience = time.monotonic() + PATIENCE
         while not is_true():
-            assert time.monotonic() < patience, f"{what}: not within {PATIENCE} s"
+            assert time.monotonic() < patience, f"still not true after {PATIENCE} s: {what}"
             await self.sleep(0.002)
 
     async def until_closed(self, server: RawServer, connections: int = 1) -> None:
-        """Return when so many connections have come and all are closed."""
+        """Return when at least so many connections were accepted and all are closed."""
         await self.until(
             lambda: server.connections >= connections and not server.open_connections,
             "connections are closed",
@@ -267,19 +275,19 @@ class Adapter:
         *,
         once: Callable[[], object] = lambda: True,
     ) -> None:
-        """Cancel an action, or press Ctrl-C at it, while it waits for what does not come.
+        """Cancel an action, or press Ctrl-C, while it waits for something that never comes.
 
-        Returns when the interruption has come out of the action; fails if it does not.
+        Returns after the action has raised the interruption. Fails if it does not raise it.
 
         Args:
             action: calls its argument before it begins to wait.
-            once: becomes true while it waits.
+            once: a condition for the interruption. It becomes true while the action waits.
         """
         if self.loop == "asyncio":
             waiting = asyncio.Event()
             task = asyncio.create_task(action(waiting.set))
-            await waiting.wait()  # the task goes on until it waits itself before this returns
-            await self.until(once, "it is interrupted")
+            await waiting.wait()  # before this returns, the task runs until it waits
+            await self.until(once, "the condition for the interruption")
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -300,7 +308,7 @@ class Adapter:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(note)
                 await trio_waiting.wait()
-                await self.until(once, "it is interrupted")
+                await self.until(once, "the condition for the interruption")
                 await trio.testing.wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
             assert outcome == [trio.Cancelled]
@@ -316,10 +324,10 @@ class Adapter:
 
 @contextmanager
 def alarm_after_patience() -> Iterator[None]:
-    """Fail what blocks for too long, where the system has alarms."""
+    """Fail if the block takes more than `PATIENCE_IN_ALL` seconds. Do nothing without SIGALRM."""
 
     def give_up(*_: object) -> None:
-        pytest.fail(f"not within {PATIENCE_IN_ALL} s")
+        pytest.fail(f"the scenario was not done after {PATIENCE_IN_ALL} s")
 
     if not hasattr(signal, "SIGALRM"):
         yield
@@ -334,8 +342,8 @@ def alarm_after_patience() -> Iterator[None]:
 
 
 @cache
-def context_of_the_system() -> ssl.SSLContext:
-    """The one that a client makes itself, which takes longer than most tests."""
+def default_context() -> ssl.SSLContext:
+    """Return the default TLS context of a client. Making one takes longer than most tests."""
     return ssl.create_default_context()
 
 
@@ -401,13 +409,16 @@ ADAPTERS: Final = (
 
 
 def ask(model: str = "text", *, fault: str | None = None, **params: Any) -> dict[str, Any]:
-    """The parameters of a request; the server of examples looks at the model and the fault."""
+    """Return the parameters of a request.
+
+    The server that replays the examples selects an example by `model` and a fault by `fault`.
+    """
     headers = {} if fault is None else {"extra_headers": {"x-fault": fault}}
     return {"model": model, "max_tokens": 64, "messages": [PROMPT], **headers, **params}
 
 
 def machine_of(name: str) -> tuple[StreamMachine, list[Any]]:
-    """What the core makes of an example, and the events."""
+    """Return a machine that has read an example, and its events."""
     capture = parse_capture((EXAMPLES / f"{name}.capture.jsonl").read_bytes())
     machine = StreamMachine()
     events = [*machine.receive_data(capture.body), *machine.receive_eof()]
@@ -415,18 +426,18 @@ def machine_of(name: str) -> tuple[StreamMachine, list[Any]]:
 
 
 def message_of(name: str) -> Message:
-    """The message that an example holds."""
+    """Return the message of an example."""
     return machine_of(name)[0].final_message()
 
 
 def text_of(message: Message | None) -> str:
-    """Its text, as far as it has come."""
+    """Return the text of a message, which may be partial."""
     assert message is not None
     return "".join(block.text for block in message.content if isinstance(block, TextBlock))
 
 
 async def raised_by(client: Any, call: dict[str, Any]) -> APIError:
-    """What a call with these parameters raises, until its stream is read to the end."""
+    """Return the APIError that opening a stream, or reading it to its end, raises."""
     with pytest.raises(APIError) as caught:
         async with client.messages.stream(**call) as stream:
             await stream.until_done()
@@ -434,7 +445,7 @@ async def raised_by(client: Any, call: dict[str, Any]) -> APIError:
 
 
 def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Make a test of a scenario that takes `adapter`."""
+    """Make a test of a scenario with the argument `adapter`. It runs once with each adapter."""
 
     @wraps(test)
     def driven_test(adapter: Adapter, **fixtures: Any) -> None:
@@ -444,12 +455,12 @@ def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
     return driven_test
 
 
-# Fixtures; `conftest` has them for all tests.
+# Fixtures. `conftest` makes them available to all tests.
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
 def adapter(request: pytest.FixtureRequest) -> Adapter:
-    """One after the other; skipped where its library is missing."""
+    """Each adapter in turn. It is skipped if one of its libraries is missing."""
     found: Adapter = request.param
     found.require()
     return found
@@ -457,7 +468,7 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
 
 @pytest.fixture(scope="module")
 def certificates_are_read_once() -> Iterator[None]:
-    """httpx reads the system's for each client, which takes longer than most tests."""
+    """Cache the system's certificates. httpx reads them for each client, which is slow."""
     with ExitStack() as stack:
         for name in ("httpx", "httpx2"):
             with suppress(ModuleNotFoundError):
@@ -469,17 +480,17 @@ def certificates_are_read_once() -> Iterator[None]:
 
 @pytest.fixture
 def nothing_is_left_open(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """asyncio and aiohttp log what was left open, and what nobody has caught."""
+    """Fail if asyncio or aiohttp logs an unclosed resource or an exception that was not caught."""
     yield
-    gc.collect(1)  # what was left open warns, which fails the test
-    main = threading.main_thread().ident  # servers run in others: what they log is their business
-    told = [record.getMessage() for record in caplog.records if record.thread == main]
-    assert told == []
+    gc.collect(1)  # an unclosed resource causes a warning, which fails the test
+    main = threading.main_thread().ident  # servers run in other threads and may log
+    logged = [record.getMessage() for record in caplog.records if record.thread == main]
+    assert logged == []
 
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that clients would have waited between attempts; they don't."""
+    """The delays between attempts, in seconds. Clients record them here and do not wait."""
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -1,9 +1,9 @@
-"""A reference model: the bytes of a stream in, what a machine has to show out, as plain dicts.
+"""A reference model: the bytes of a stream in, the expected values of a machine out.
 
-Obvious and slow, for a reader to check by eye against docs/states.md, docs/violations.md,
-docs/folding.md and docs/embedding.md; `reference_reading` is its first half. Knows nothing of the
-library but three vocabularies; of the limits only the bound of the wire index; no offsets, excerpts
-or partial inputs.
+The code is simple and slow, so that a reader can compare it with docs/states.md,
+docs/violations.md, docs/folding.md and docs/embedding.md. Its first half is `reference_reading`.
+All values are plain dicts. From the library the code uses only the violation codes, the verdicts
+and the default limit of the wire index. It has no byte offsets, no excerpts and no partial inputs.
 """
 
 from collections.abc import Iterator
@@ -23,23 +23,23 @@ from reference_reading import (
     delta_in,
     event_of,
     frames_of,
+    has_content,
     is_a,
+    is_cut_content_frame,
     is_infinite,
     json_object,
-    lacks_payload,
-    names_content,
-    said,
-    says_something,
+    lacks_value,
+    member_of,
     usage_in,
     wrong_types,
 )
 from sansio_stream import Verdict, ViolationCode as Code
 
-# What is legal when.
+# The decision about each event.
 
 
-def judge(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Flaw]]:
-    """Look an event up in the tables: "apply", "skip" or a fatal code, and the violations."""
+def decide(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Flaw]]:
+    """Return "apply", "skip" or the code of a fatal error, and the violations of an event."""
     state = now["state"]
     if kind in ("ping", "unknown"):
         return "apply", []
@@ -51,57 +51,59 @@ def judge(now: Payload, kind: str, payload: Payload) -> tuple[str, list[Flaw]]:
     if kind == "error":
         return "apply", []
     if kind == "message_start":
-        return judge_message_start(now, payload)
+        return decide_message_start(now, payload)
     if state == "WAITING":
-        return "skip", [(Code.BEFORE_MESSAGE_START, carries_content(kind, payload))]
+        return "skip", [(Code.BEFORE_MESSAGE_START, adds_content(kind, payload))]
     if kind == "message_delta":
         return "apply", [(Code.FALLING_USAGE, False)] if usage_falls(now, payload) else []
     if kind == "message_stop":
         return "apply", [(code, False) for code in codes_at_message_stop(now)]
-    late = [(Code.AFTER_STOP_REASON, False)] if state == "CLOSING" else []
+    flaws_of_state = [(Code.AFTER_STOP_REASON, False)] if state == "CLOSING" else []
     if kind == "content_block_start":
-        return "apply", late + [(code, False) for code in codes_of_start(now, payload)]
-    action, flaws = judge_growth(newest(now, payload["index"]), payload.get("delta"))
-    return action, late + flaws
+        return "apply", flaws_of_state + [(code, False) for code in codes_of_start(now, payload)]
+    action, flaws = decide_delta_or_stop(newest(now, payload["index"]), payload.get("delta"))
+    return action, flaws_of_state + flaws
 
 
-def carries_content(kind: str, payload: Payload) -> bool:
-    """Whether an event says something that is lost where the event does not count."""
+def adds_content(kind: str, payload: Payload) -> bool:
+    """Whether content is lost if the event is skipped."""
     if kind == "message_start":
-        return any(map(says_something, said(payload["message"], "content", OBJECTS, [])))
+        return any(map(has_content, member_of(payload["message"], "content", OBJECTS, [])))
     part = {"content_block_start": "content_block", "content_block_delta": "delta"}.get(kind)
-    return part is not None and says_something(payload[part])
+    return part is not None and has_content(payload[part])
 
 
-def judge_message_start(now: Payload, payload: Payload) -> tuple[str, list[Flaw]]:
-    """Tell the first message_start from the same again and from that of another message."""
+def decide_message_start(now: Payload, payload: Payload) -> tuple[str, list[Flaw]]:
+    """Decide about a message_start: the first one, a repetition, or one of another message."""
     if now["state"] == "WAITING":
-        ids = ids_of(said(payload["message"], "content", OBJECTS, []))
+        ids = ids_of(member_of(payload["message"], "content", OBJECTS, []))
         again = len(ids) > len({*ids})
         return "apply", [(Code.DUPLICATE_TOOL_USE_ID, False)] if again else []
-    again = said(now["message"], "id", str, None)
+    again = member_of(now["message"], "id", str, None)
     if again is not None and payload["message"].get("id") == again:
-        loses = carries_content("message_start", payload)
+        loses = adds_content("message_start", payload)
         return "skip", [(Code.DUPLICATE_MESSAGE_START, loses)]
     return "spliced_message", []
 
 
 def ids_of(wires: list[Payload]) -> list[str]:
-    """Return the ids of the tool calls among these blocks; an empty one is none."""
-    ids = [said(wire, "id", str, "") for wire in wires if wire.get("type") in [*TOOLS]]
+    """Return the ids of the tool calls among these blocks, without empty ids."""
+    ids = [member_of(wire, "id", str, "") for wire in wires if wire.get("type") in [*TOOLS]]
     return [each for each in ids if each]
 
 
 def usage_falls(now: Payload, payload: Payload) -> bool:
-    """Whether a counter of input falls to 0 from more, and no iterations explain it."""
-    usage, before = usage_in(payload), said(now["message"], "usage", dict, {})
+    """Whether a counter of input tokens falls to 0, and there are no iterations that explain it."""
+    usage, before = usage_in(payload), member_of(now["message"], "usage", dict, {})
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    fallen = [said(usage, name, int, 1) == 0 < said(before, name, int, 0) for name in names]
+    fallen = [
+        member_of(usage, name, int, 1) == 0 < member_of(before, name, int, 0) for name in names
+    ]
     return any(fallen) and not is_a(usage.get("iterations"), list)
 
 
 def codes_of_start(now: Payload, payload: Payload) -> list[Code]:
-    """Compare a new block with the blocks so far."""
+    """Return the violations of the start of a block."""
     codes = []
     index, used = payload["index"], [block["index"] for block in now["blocks"]]
     if index in used:
@@ -115,40 +117,42 @@ def codes_of_start(now: Payload, payload: Payload) -> list[Code]:
     return codes
 
 
-def judge_growth(block: Payload | None, delta: Payload | None) -> tuple[str, list[Flaw]]:
-    """Ask whether a block may grow by a delta, or without one whether it may stop."""
+def decide_delta_or_stop(block: Payload | None, delta: Payload | None) -> tuple[str, list[Flaw]]:
+    """Decide about a delta of a block, or about its stop if `delta` is None."""
     if block is None:
-        return "skip", [(Code.UNKNOWN_INDEX, delta is not None and says_something(delta))]
-    missed = delta is not None and says_something(delta) and not repeats_signature(block, delta)
+        return "skip", [(Code.UNKNOWN_INDEX, delta is not None and has_content(delta))]
+    missed = delta is not None and has_content(delta) and not repeats_signature(block, delta)
     if not block["open"]:
         return "skip", [(Code.STOPPED_BLOCK, missed)]
     if delta is None or not is_foldable(delta) or block["type"] not in BLOCKS:
         return "apply", []
     if block["type"] not in DELTAS[delta["type"]][2]:
         return "skip", [(Code.UNFIT_DELTA, missed)]
-    old, new = said(block["wire"], "signature", str, ""), signature_of(delta)
+    old, new = member_of(block["wire"], "signature", str, ""), signature_of(delta)
     if old and new and old != new:
         return "apply", [(Code.SECOND_SIGNATURE, False)]
     return "apply", [(Code.SECOND_COMPACTION, False)] if replaces_summary(block, delta) else []
 
 
 def repeats_signature(block: Payload, delta: Payload) -> bool:
-    """Whether a delta says nothing but the signature that its block has."""
-    alone = not says_something({**delta, "signature": None})
+    """Whether a delta has only the signature that its block already has."""
+    alone = not has_content({**delta, "signature": None})
     has_one = "signature" in BLOCKS.get(block["type"], {})
-    return alone and has_one and signature_of(delta) == said(block["wire"], "signature", str, "")
+    return (
+        alone and has_one and signature_of(delta) == member_of(block["wire"], "signature", str, "")
+    )
 
 
 def replaces_summary(block: Payload, delta: Payload) -> bool:
-    """Whether a compaction takes the place of another one."""
+    """Whether a compaction replaces another one."""
     if delta["type"] != "compaction_delta":
         return False
     names = [name for name in SUMMARY if name in delta and not wrong_types(delta, {name: str})]
-    return any(said(block["wire"], name, str, "") not in ("", delta[name]) for name in names)
+    return any(member_of(block["wire"], name, str, "") not in ("", delta[name]) for name in names)
 
 
 def codes_at_message_stop(now: Payload) -> list[Code]:
-    """Look at the message that has come to its end."""
+    """Return the violations of a message that ends."""
     codes = []
     reason = now["message"].get("stop_reason")
     calls = any(block["type"] == "tool_use" for block in now["blocks"])
@@ -172,34 +176,34 @@ def newest(now: Payload, index: int) -> Any:
 
 
 def is_foldable(delta: Payload) -> bool:
-    """Whether anybody knows what to do with a delta."""
-    return delta["type"] in DELTAS and not lacks_payload(delta)
+    """Whether a delta has a known type and a value."""
+    return delta["type"] in DELTAS and not lacks_value(delta)
 
 
 def signature_of(delta: Payload) -> str:
-    """Return the signature that comes with a delta; "" says nothing."""
+    """Return the signature of a delta, or "" if it has none."""
     brings_one = delta["type"] in ("signature_delta", "thinking_delta")
-    return str(said(delta, "signature", str, "")) if brings_one else ""
+    return str(member_of(delta, "signature", str, "")) if brings_one else ""
 
 
 def fold(now: Payload, kind: str, payload: Payload) -> None:
-    """Let an event that counts change what is to be seen."""
+    """Apply an event to the model."""
     if kind == "message_start":
         now["message"] = dict(payload["message"])
         if now["message"].get("stop_reason") == "":
             now["message"]["stop_reason"] = None
-        filled = said(now["message"], "content", OBJECTS, [])
-        for index, wire in enumerate(filled):
-            now["blocks"].append({**new_block(index, wire), "open": False, "filled": True})
-        ending = filled and said(now["message"], "stop_reason", str, None) is not None
+        blocks_of_start = member_of(now["message"], "content", OBJECTS, [])
+        for index, wire in enumerate(blocks_of_start):
+            now["blocks"].append({**new_block(index, wire), "open": False, "from_start": True})
+        ending = blocks_of_start and member_of(now["message"], "stop_reason", str, None) is not None
         now["state"] = "CLOSING" if ending else "OPEN"
     elif kind == "content_block_start":
         block = new_block(payload["index"], payload["content_block"])
-        # A piece that came before its block was lost, and may have been one of this input.
+        # An earlier piece without a block was lost. It may belong to this input.
         block["lost"] = has_input(block) and payload["index"] in now["lost_before"]
         now["blocks"].append(block)
         if payload["content_block"]["type"] == "fallback":
-            to = said(payload["content_block"], "to", dict, {})
+            to = member_of(payload["content_block"], "to", dict, {})
             now["message"] |= {"model": to["model"]} if is_a(to.get("model"), str) else {}
     elif kind == "content_block_delta":
         fold_delta(newest(now, payload["index"]), payload["delta"])
@@ -207,7 +211,7 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
         newest(now, payload["index"])["open"] = False
     elif kind == "message_delta":
         fold_message_delta(now["message"], payload)
-        if said(delta_in(payload), "stop_reason", str, ""):
+        if member_of(delta_in(payload), "stop_reason", str, ""):
             now["state"] = "CLOSING"
     elif kind == "message_stop":
         now["complete"] = first_loss(now) is None
@@ -218,13 +222,18 @@ def fold(now: Payload, kind: str, payload: Payload) -> None:
 
 
 def new_block(index: int, wire: Payload) -> Payload:
-    """Return a block as it starts."""
-    block = {"index": index, "type": said(wire, "type", str, ""), "wire": dict(wire), "open": True}
-    return {**block, "filled": False, "input_json": [], "unfolded": [], "lost": False}
+    """Return the block of a content_block_start."""
+    block = {
+        "index": index,
+        "type": member_of(wire, "type", str, ""),
+        "wire": dict(wire),
+        "open": True,
+    }
+    return {**block, "from_start": False, "input_json": [], "unfolded": [], "lost": False}
 
 
 def fold_delta(block: Payload, delta: Payload) -> None:
-    """Let a block grow."""
+    """Apply a delta to a block."""
     wire, kind = block["wire"], delta["type"]
     if kind == "input_json_delta" and is_foldable(delta):
         block["input_json"].append(delta["partial_json"])
@@ -235,9 +244,9 @@ def fold_delta(block: Payload, delta: Payload) -> None:
         wire["signature"] = delta["signature"]
     if kind in ("text_delta", "thinking_delta"):
         name = DELTAS[kind][0]
-        wire[name] = joined(said(wire, name, str, "") + said(delta, name, str, ""))
+        wire[name] = joined(member_of(wire, name, str, "") + member_of(delta, name, str, ""))
     elif kind == "citations_delta":
-        wire["citations"] = [*said(wire, "citations", OBJECTS, []), delta["citation"]]
+        wire["citations"] = [*member_of(wire, "citations", OBJECTS, []), delta["citation"]]
     elif kind == "compaction_delta":
         for name in SUMMARY:
             if name in delta and not wrong_types(delta, {name: str}):
@@ -245,12 +254,12 @@ def fold_delta(block: Payload, delta: Payload) -> None:
 
 
 def joined(text: str) -> str:
-    """Join the halves of characters that came apart."""
+    """Join surrogate pairs."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def fold_message_delta(message: Payload, payload: Payload) -> None:
-    """Let what was said replace what was said before."""
+    """Apply a message_delta to the message."""
     inside = delta_in(payload)
     before = {name: message[name] for name in message if name == "stop_reason"}
     beside = {name: payload[name] for name in payload if name != "delta"}
@@ -265,31 +274,31 @@ def fold_message_delta(message: Payload, payload: Payload) -> None:
         message["stop_details"] = None
     for name, value in usage_in(payload).items():
         if value is not None and not wrong_types({name: value}, USAGE):
-            message["usage"] = {**said(message, "usage", dict, {}), name: value}
+            message["usage"] = {**member_of(message, "usage", dict, {}), name: value}
 
 
-# What is lost.
+# Losses.
 
 
 def first_loss(now: Payload) -> tuple[Code, int] | None:
-    """Return the first violation that has lost content, and in which frame."""
+    """Return the code and the frame number of the first violation with a loss, or None."""
     losses = [(code, number) for code, number, loses in now["violations"] if loses]
     return losses[0] if losses else None
 
 
 def has_input(block: Payload) -> bool:
-    """Whether a block is a call of a tool, or may be one."""
+    """Whether a block is a tool call, or an unknown block, which may be one."""
     return block["type"] in TOOLS or block["type"] not in BLOCKS
 
 
-def lose_open_inputs(now: Payload) -> None:
-    """Note that what was lost may be a piece of any input that is not whole yet."""
+def mark_open_inputs_lost(now: Payload) -> None:
+    """Mark every open input: the lost content may be a piece of it."""
     for block in now["blocks"]:
         block["lost"] = block["lost"] or (block["open"] and has_input(block))
 
 
-def lose_inputs(now: Payload, kind: str, payload: Payload, name: str) -> None:
-    """Note of which inputs a piece may be lost with an event by which content was lost."""
+def mark_inputs_lost(now: Payload, kind: str, payload: Payload, name: str) -> None:
+    """Mark the inputs that may lack a piece because of an event with a loss."""
     if kind == "message_start":
         for block in now["blocks"]:
             block["lost"] = block["lost"] or has_input(block)
@@ -302,23 +311,23 @@ def lose_inputs(now: Payload, kind: str, payload: Payload, name: str) -> None:
             block["lost"] = True
         has_owner = block is not None and block["open"] and has_input(block)
         if not has_owner and may_be_input(payload["delta"]):
-            lose_open_inputs(now)
+            mark_open_inputs_lost(now)
             if block is None or not block["open"]:
                 now["lost_before"].add(payload["index"])
     elif kind != "message_delta":
-        wire_type = said(payload, "type", str, name)
+        wire_type = member_of(payload, "type", str, name)
         known = wire_type in ("message_start", "message_delta")
-        if not known and may_be_input(said(payload, "delta", dict, {})):
-            lose_open_inputs(now)
+        if not known and may_be_input(member_of(payload, "delta", dict, {})):
+            mark_open_inputs_lost(now)
 
 
 def may_be_input(delta: Payload) -> bool:
-    """Whether nothing says that a delta is something else than a piece of an input."""
-    tag = said(delta, "type", str, "")
+    """Whether a delta may be a piece of an input: its type does not exclude it."""
+    tag = member_of(delta, "type", str, "")
     return tag not in DELTAS or tag == "input_json_delta"
 
 
-# All of it.
+# The whole stream.
 
 
 def input_of(block: Payload) -> tuple[Any, str, str]:
@@ -334,25 +343,23 @@ def input_of(block: Payload) -> tuple[Any, str, str]:
 
 
 def is_shown_as_call(block: Payload) -> bool:
-    """Whether a block is a call of a tool. One of a type that nobody knows is one if it has an
-    input.
-    """
+    """Whether a block is a tool call. An unknown block is one if it has an input."""
     has_one = block["input_json"] or block["wire"].get("input") is not None
     return block["type"] in TOOLS or bool(has_one)
 
 
 def wire_of(block: Payload) -> Payload:
-    """Return a block as it would be on the wire. What came filled is as it came."""
-    called = block["type"] in TOOLS and not block["filled"]
+    """Return a block as JSON. A block of message_start is unchanged unless its input is invalid."""
+    called = block["type"] in TOOLS and not block["from_start"]
     lost = block["lost"] and not block["open"] and is_shown_as_call(block)
     unfit = block["type"] in TOOLS and is_infinite(block["wire"].get("input"))
-    shown = called or block["input_json"] or lost or unfit
-    streamed = {"input": input_of(block)[0]} if shown else {}
+    has_streamed_input = called or block["input_json"] or lost or unfit
+    streamed = {"input": input_of(block)[0]} if has_streamed_input else {}
     return {**block["wire"], **streamed}
 
 
 def message_of(now: Payload) -> Payload | None:
-    """Return the message as it would be on the wire, its blocks by index, then by arrival."""
+    """Return the message as JSON, with the blocks by index and then by arrival."""
     if now["message"] is None:
         return None
     blocks = sorted(now["blocks"], key=lambda block: int(block["index"]))
@@ -361,42 +368,42 @@ def message_of(now: Payload) -> Payload | None:
 
 
 def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]:
-    """Give what is to be seen at first, after each event, and when no more events come.
+    """Yield the values of the model at the start, after each event, and after the last event.
 
-    It is one dict that goes on changing: look at it before the next step.
+    All of them are the same dict, which the next step changes.
     """
     now: Payload = {"message": None, "blocks": [], "violations": [], "error": None, "event": None}
     now["lost_before"] = set()
     now |= {"state": "WAITING", "verdict": Verdict.PENDING, "complete": False}
     yield now
-    number, came, odd, cut_content = 0, False, False, False
+    number, has_data, has_unknown_lines, cut_content = 0, False, False, False
     for frame in frames_of(body, ended=ended):
         number += bool(frame["fields"])
-        came = came or "data" in frame["fields"]
-        odd = odd or Code.UNKNOWN_FIELD in dict(frame["flaws"])
+        has_data = has_data or "data" in frame["fields"]
+        has_unknown_lines = has_unknown_lines or Code.UNKNOWN_FIELD in dict(frame["flaws"])
         kind, payload, flaws, action = event_of(frame)
-        cut_content = Code.CUT_FRAME in dict(flaws) and names_content(frame)
+        cut_content = Code.CUT_FRAME in dict(flaws) and is_cut_content_frame(frame)
         if kind:
-            action, more = judge(now, kind, payload)
+            action, more = decide(now, kind, payload)
             flaws += more
-        forgiven = {*TOLERATED} if came else {*TOLERATED, Code.UNKNOWN_FIELD}
+        forgiven = {*TOLERATED} if has_data else {*TOLERATED, Code.UNKNOWN_FIELD}
         if Code.CUT_FRAME in dict(flaws):
             forgiven.add(Code.MISSING_BLANK_LINE)
         if strict and {code for code, _ in flaws} - forgiven:
             action, flaws = next(code for code, _ in flaws if code not in forgiven), []
-        if now["verdict"] is not Verdict.PENDING:  # what comes behind the end is no part of it
+        if now["verdict"] is not Verdict.PENDING:  # nothing after the end is a loss
             flaws = [(code, False) for code, _ in flaws]
         now["violations"] += [(code, number, loses) for code, loses in flaws]
         if (Code.UNKNOWN_FIELD, True) in flaws:
-            lose_open_inputs(now)
+            mark_open_inputs_lost(now)
         loses = any(loses for code, loses in flaws if code is not Code.UNKNOWN_FIELD)
         name = frame["fields"].get("event", [""])[0]
         if loses and not kind.endswith("_start"):
-            lose_inputs(now, kind, payload, name)
+            mark_inputs_lost(now, kind, payload, name)
         if action == "apply":
             fold(now, kind, payload)
-            if loses and kind.endswith("_start"):  # its blocks are there now
-                lose_inputs(now, kind, payload, name)
+            if loses and kind.endswith("_start"):  # the blocks exist only now
+                mark_inputs_lost(now, kind, payload, name)
             now["event"] = payload
             yield now
         elif action not in ("skip", ""):
@@ -405,8 +412,10 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
                 now["verdict"] = Verdict.BROKEN
             break
     if ended and now["verdict"] is Verdict.PENDING:
-        verdict = verdict_at_the_end(now, odd=odd and not came, cut_content=cut_content)
-        if verdict is Verdict.NOT_AN_EVENT_STREAM:  # what is no stream has lost nothing
+        verdict = verdict_at_the_end(
+            now, has_unknown_lines=has_unknown_lines and not has_data, cut_content=cut_content
+        )
+        if verdict is Verdict.NOT_AN_EVENT_STREAM:  # a body of another type has no losses
             now["violations"] = [(code, at, False) for code, at, _ in now["violations"]]
         if verdict is Verdict.UNTERMINATED:
             now["violations"].append((Code.MISSING_MESSAGE_STOP, number, False))
@@ -417,15 +426,15 @@ def read(body: bytes, *, ended: bool, strict: bool = False) -> Iterator[Payload]
 
 
 TOLERATED = (Code.CUT_FRAME, Code.FALLING_USAGE)
-"""What is not fatal in strict mode either, beside what is said at the end."""
+"""The codes that are not fatal in strict mode, without those that are reported at the end."""
 
 
-def verdict_at_the_end(now: Payload, *, odd: bool, cut_content: bool) -> Verdict:
-    """Say what the end means where no event has said it, and nothing was lost."""
+def verdict_at_the_end(now: Payload, *, has_unknown_lines: bool, cut_content: bool) -> Verdict:
+    """Return the verdict at the end of a body that no event has ended, without regard to losses."""
     if now["state"] == "WAITING":
-        return Verdict.NOT_AN_EVENT_STREAM if odd else Verdict.EMPTY
+        return Verdict.NOT_AN_EVENT_STREAM if has_unknown_lines else Verdict.EMPTY
     blocks = sorted(now["blocks"], key=lambda block: int(block["index"]))
     if now["state"] == "CLOSING" and now["message"]["stop_reason"] == "max_tokens":
-        blocks = blocks[:-1]  # the block that was cut may lack its stop
+        blocks = blocks[:-1]  # max_tokens may cut the last block, which then has no stop
     is_whole = not any(block["open"] for block in blocks) and not cut_content
     return Verdict.UNTERMINATED if now["state"] == "CLOSING" and is_whole else Verdict.TRUNCATED

@@ -1,8 +1,8 @@
-"""The first half of the reference model: the bytes of a stream in; each event as a plain dict, and
-what is wrong with it, out.
+"""The first half of the reference model: the bytes of a stream in, events and violations out.
 
-Obvious and slow, for a reader to check by eye against docs/violations.md. Knows nothing of the
-library but two vocabularies; of the limits only the bound of the wire index.
+The code is simple and slow, so that a reader can compare it with docs/violations.md. An event is a
+plain dict. From the library the code uses only the violation codes and the default limit of the
+wire index.
 """
 
 import codecs
@@ -16,28 +16,29 @@ from sansio_stream import Limits, ViolationCode as Code
 
 Payload: TypeAlias = dict[str, Any]
 Flaw: TypeAlias = tuple[Code, bool]
-"""What is wrong, and whether content of the message is lost by it."""
+"""A violation code, and whether this violation means that content was lost."""
 
 # Bytes -> frames.
 
 BAD: Final = "\ue000"
-"""What stands for a byte that is no UTF-8 where it must be found again; no test sends it."""
+"""The mark for an invalid UTF-8 byte in data that is searched for such bytes. No test sends it."""
 
 
 def frames_of(body: bytes, *, ended: bool) -> Iterator[Payload]:
-    """Give each frame that has data, and if the body has ended, what stands behind the last one.
+    """Yield each frame with data, and at the end of the body the incomplete frame after them.
 
-    A frame is its fields by name, its data with `BAD` in it, what was wrong so far, and whether a
-    blank line has ended it.
+    A frame is a dict with the fields by name, the lines of data in which `BAD` marks invalid bytes,
+    the flaws so far, and whether a blank line has ended the frame.
     """
     known = ("event", "data", "id", "retry")
     *lines, rest = re.split(rb"\r\n|\r|\n", body.removeprefix(codecs.BOM_UTF8))
     fields: dict[str, list[str]] = {}
     marked: list[str] = []
-    invalid: set[str] = set()  # names of fields that hold what is not UTF-8
-    flaws: list[Flaw] = []  # those of a frame without data go to the next one
+    invalid: set[str] = set()  # names of fields with invalid UTF-8
+    flaws: list[Flaw] = []  # the flaws of a frame without data belong to the next frame
     for line, whole in [*((line, True) for line in lines), *([(rest, False)] if ended else [])]:
-        # A character that the end has cut is no character, and a name that it has cut no line.
+        # At the end of the body, a cut character is dropped, and a cut field name is not an unknown
+        # field.
         text = codecs.getincrementaldecoder("utf-8")("replace").decode(line, final=whole)
         name, colon, value = text.partition(":")
         value = value.removeprefix(" ")
@@ -46,7 +47,7 @@ def frames_of(body: bytes, *, ended: bool) -> Iterator[Payload]:
                 flaws += [(Code.INVALID_UTF8, False) for _ in invalid]
                 yield {"fields": fields, "marked": marked, "flaws": flaws, "whole": True}
                 flaws = []
-            elif "id" in invalid:  # an id holds beyond its frame
+            elif "id" in invalid:  # an id applies to later frames, too
                 flaws.append((Code.INVALID_UTF8, False))
             fields, marked, invalid = {}, [], set()
         elif not whole and not colon and any(field.startswith(text) for field in known):
@@ -54,7 +55,7 @@ def frames_of(body: bytes, *, ended: bool) -> Iterator[Payload]:
         elif name == "retry":
             if value.isascii() and value.isdigit():
                 fields[name] = [value]
-            elif whole or value:  # what the end has cut may go on with a digit
+            elif whole or value:  # a cut value could have continued with a digit
                 flaws.append((Code.INVALID_RETRY, False))
         elif name in known:
             if name != "data":
@@ -73,12 +74,14 @@ def frames_of(body: bytes, *, ended: bool) -> Iterator[Payload]:
 
 
 def with_marks(line: bytes, *, whole: bool) -> str:
-    """Read a line with `BAD` for each byte that is no UTF-8."""
+    """Decode a line, with `BAD` for each byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     return re.sub("[\udc80-\udcff]", BAD, decoder.decode(line, final=whole))
 
 
-# Frames -> events. The members of known objects, with the types of their values; null is any.
+# Frames -> events.
+
+# The members of known objects, with the types of their values. Null is allowed for each of them.
 
 OBJECTS: Final = list[Payload]
 MESSAGE: Final = {
@@ -119,9 +122,11 @@ BLOCKS: Final[dict[str, dict[str, Any]]] = {
     },
     "fallback": {"from": dict, "to": dict, "trigger": dict},
 }  # fmt: skip
-NOT_OF_THE_BLOCK: Final = ("input", "caller", "toolset_name")  # its input is told by its state
+# A wrong type of these members is not a loss. The loss of an input is in the state of the input.
+MEMBERS_WITHOUT_LOSS: Final = ("input", "caller", "toolset_name")
 TOOLS: Final = {"tool_use", "server_tool_use", "mcp_tool_use"}
-DELTAS: Final[dict[str, tuple[str, Any, set[str]]]] = {  # its payload, and the blocks that it fits
+# For each delta, the member with its value, the type of this value, and the blocks that accept it.
+DELTAS: Final[dict[str, tuple[str, Any, set[str]]]] = {
     "text_delta": ("text", str, {"text"}),
     "input_json_delta": ("partial_json", str, TOOLS),
     "thinking_delta": ("thinking", str, {"thinking"}),
@@ -129,9 +134,10 @@ DELTAS: Final[dict[str, tuple[str, Any, set[str]]]] = {  # its payload, and the 
     "citations_delta": ("citation", dict, {"text"}),
     "compaction_delta": ("content", str, {"compaction"}),
 }
-INSTEAD: Final = {"thinking_delta": "signature", "compaction_delta": "encrypted_content"}
-"""What a delta may bring without its payload."""
-EVENTS: Final = {  # the object that it needs
+INSTEAD_OF_VALUE: Final = {"thinking_delta": "signature", "compaction_delta": "encrypted_content"}
+"""For a type of deltas, the member that it may have instead of its value."""
+# For each event, the member that must be an object.
+EVENTS: Final = {
     "message_start": "message",
     "content_block_start": "content_block",
     "content_block_delta": "delta",
@@ -145,48 +151,49 @@ CONTENT: Final = ("message_start", "content_block_start", "content_block_delta")
 
 
 def is_a(value: Any, kind: Any) -> bool:
-    """Whether a value is of that type of JSON: true is no number."""
+    """Whether a value has this JSON type. A boolean is not a number."""
     if kind is OBJECTS:
         return type(value) is list and all(type(item) is dict for item in value)
     return type(value) is kind
 
 
-def said(members: Payload, name: str, kind: Any, otherwise: Any) -> Any:
-    """Return a member; one of another type says nothing."""
-    return members[name] if is_a(members.get(name), kind) else otherwise
+def member_of(members: Payload, name: str, kind: Any, default: Any) -> Any:
+    """Return a member, or `default` if it is missing or has another type."""
+    return members[name] if is_a(members.get(name), kind) else default
 
 
 def wrong_types(members: Payload, types: dict[str, Any]) -> set[str]:
-    """Return the names of members that are neither of their type nor null."""
+    """Return the names of the members that neither have their type nor are null."""
     there = [name for name in types if members.get(name) is not None]
     return {name for name in there if not is_a(members[name], types[name])}
 
 
-def has_value(value: Any) -> bool:
-    """Whether a value is neither null nor empty: 0 and false are values."""
+def is_nonempty(value: Any) -> bool:
+    """Whether a value is neither null nor empty. 0 and false are not empty."""
     return value is not None and value not in ("", [], {})
 
 
-def says_something(members: Payload) -> bool:
-    """Whether a delta or a block has any content. What encoders write for nothing is none: 0, too.
+def has_content(members: Payload) -> bool:
+    """Whether a delta or a block has any content.
 
-    How many tokens a thought may have is no content.
+    Empty values and 0 are not content, because encoders write them for missing values. The
+    estimated number of tokens of a thinking_delta is not content either.
     """
     others = {name: members[name] for name in members if name not in ("type", "estimated_tokens")}
     return any(others.values())
 
 
 def json_object(text: str, *, finite: bool = False) -> Payload | None:
-    """Read a JSON object by the letter; None for anything else.
+    """Parse a JSON object strictly. Return None for any other text.
 
-    With `finite` a number that no float holds is no JSON either.
+    With `finite`, return None also if a number is too large for a float.
     """
 
-    def refuse(constant: str) -> NoReturn:
+    def reject(constant: str) -> NoReturn:
         raise ValueError(constant)
 
     try:
-        value = json.loads(text, parse_constant=refuse)
+        value = json.loads(text, parse_constant=reject)
     except ValueError:
         return None
     return value if isinstance(value, dict) and not (finite and is_infinite(value)) else None
@@ -201,15 +208,15 @@ def is_infinite(value: Any) -> bool:
 
 
 def is_done_marker(text: str) -> bool:
-    """Whether data is [DONE] in some form: as a string, with its field's name twice."""
+    """Whether data is `[DONE]`, also in quotes or after a second field name."""
     text = text.strip().removeprefix("data:").strip()
     return text.removeprefix('"').removesuffix('"').upper() == "[DONE]"
 
 
 def event_of(frame: Payload) -> tuple[str, Payload, list[Flaw], str]:
-    """Return an event's kind and payload, what is wrong with them, and the code if it is fatal.
+    """Return the kind and the payload of an event, its flaws, and the code of a fatal error or "".
 
-    Where a frame gives no event, the kind is "".
+    If the frame is not an event, the kind is "".
     """
     fields, flaws = frame["fields"], frame["flaws"]
     name = fields.get("event", [""])[0]
@@ -228,7 +235,7 @@ def event_of(frame: Payload) -> tuple[str, Payload, list[Flaw], str]:
         kind = name
     if payload is not None and is_malformed(kind, payload):
         kind = "unknown"
-    if payload is not None and is_spoilt(frame, kind, payload):
+    if payload is not None and has_hidden_invalid_utf8(frame, kind, payload):
         last = max(at for at, (code, _) in enumerate(flaws) if code is Code.INVALID_UTF8)
         flaws = [*flaws[:last], (Code.INVALID_UTF8, True), *flaws[last + 1 :]]
     if not name:
@@ -239,7 +246,7 @@ def event_of(frame: Payload) -> tuple[str, Payload, list[Flaw], str]:
 
 
 def flaws_of_cut_frame(frame: Payload) -> list[Flaw]:
-    """Say that the end has cut a frame, if there is one, and maybe that it is several."""
+    """Return the flaws of a frame that the end of the body has cut."""
     if not frame["fields"]:
         return []
     several = len(payloads_in(frame)) > 1
@@ -247,15 +254,16 @@ def flaws_of_cut_frame(frame: Payload) -> list[Flaw]:
 
 
 def payloads_in(frame: Payload) -> list[Payload]:
-    """Return the lines of data that are payloads each for itself."""
+    """Return the lines of data that are payloads, if there are several lines of data."""
     lines = frame["fields"].get("data", [])
     there = [json_object(line) for line in lines] if len(lines) > 1 else []
     return [payload for payload in there if payload and is_a(payload.get("type"), str)]
 
 
-def names_content(frame: Payload) -> bool:
-    """Whether a frame that was cut is one of a content event: by its name, of which the end may
-    have cut something off, or by a type in its data.
+def is_cut_content_frame(frame: Payload) -> bool:
+    """Whether a cut frame is one of a content event, by its name or by a type in its data.
+
+    The name may be cut, too.
     """
     name = frame["fields"].get("event", [""])[0]
     meant = [kind for kind in EVENTS if kind.startswith(name)] if name else []
@@ -264,30 +272,34 @@ def names_content(frame: Payload) -> bool:
 
 
 def flaws_of_text(kind: str, name: str, text: str) -> list[Flaw]:
-    """Say what is wrong with data that is no JSON object."""
+    """Return the flaws of data that is not a JSON object."""
     if kind == "error":
         return []
     own = name.strip().lower() in {*EVENTS, "", "message", "data"} or "\ufffd" in name
     loses = own and ("{" in text or "}" in text)
     several = payloads_in({"fields": {"data": text.split("\n")}})
     return [
-        *([(Code.MISSING_BLANK_LINE, loses or has_content(several))] if len(several) > 1 else []),
+        *(
+            [(Code.MISSING_BLANK_LINE, loses or has_content_event(several))]
+            if len(several) > 1
+            else []
+        ),
         *([(Code.UNDECODABLE_PAYLOAD, loses)] if loses or kind != "ping" else []),
     ]
 
 
-def has_content(payloads: list[Payload]) -> bool:
-    """Whether one of the payloads is that of a content event."""
+def has_content_event(payloads: list[Payload]) -> bool:
+    """Whether one of the payloads belongs to a content event."""
     return any(payload["type"] in CONTENT for payload in payloads)
 
 
-def is_spoilt(frame: Payload, kind: str, payload: Payload) -> bool:
-    """Whether a content event has bytes that are no UTF-8 elsewhere than in its visible text."""
+def has_hidden_invalid_utf8(frame: Payload, kind: str, payload: Payload) -> bool:
+    """Whether a content event has invalid UTF-8 outside its visible text."""
     text = "\n".join(frame["marked"])
     marked = json_object(text)
     if BAD not in text or marked is None:
         return False
-    wire_type = said(payload, "type", str, frame["fields"].get("event", [""])[0])
+    wire_type = member_of(payload, "type", str, frame["fields"].get("event", [""])[0])
     if kind == "unknown" and (wire_type in CONTENT or looks_like_content(payload)):
         return True
     return kind in CONTENT and text.count(BAD) > visible_text(kind, marked).count(BAD)
@@ -298,23 +310,25 @@ def visible_text(kind: str, payload: Payload) -> str:
     if kind == "content_block_delta":
         delta = payload["delta"]
         name = {"text_delta": "text", "thinking_delta": "thinking"}.get(delta["type"], "")
-        return "" if lacks_payload(delta) else str(said(delta, name, str, ""))
+        return "" if lacks_value(delta) else str(member_of(delta, name, str, ""))
     if kind == "content_block_start":
         blocks = [payload["content_block"]]
     else:
-        blocks = said(payload["message"], "content", OBJECTS, [])
+        blocks = member_of(payload["message"], "content", OBJECTS, [])
     kinds = [block.get("type") for block in blocks]
-    shown = zip(blocks, kinds, strict=True)
-    return "".join(said(b, kind, str, "") for b, kind in shown if kind in ("text", "thinking"))
+    blocks_with_type = zip(blocks, kinds, strict=True)
+    return "".join(
+        member_of(b, kind, str, "") for b, kind in blocks_with_type if kind in ("text", "thinking")
+    )
 
 
 def flaws_of_payload(kind: str, name: str, payload: Payload) -> list[Flaw]:
-    """Say what is wrong with an event of which the payload could be read."""
+    """Return the flaws of an event whose data is a JSON object."""
     tag = payload.get("type")
-    wire_type = said(payload, "type", str, name)
+    wire_type = member_of(payload, "type", str, name)
     flaws: list[Flaw] = []
     if not is_a(tag, str):
-        flaws.append((Code.MISSING_TYPE, looks_like_other(kind, name, payload)))
+        flaws.append((Code.MISSING_TYPE, looks_like_other_content(kind, name, payload)))
     elif name not in ("", tag):
         misnamed = name in CONTENT and (kind_of(name, payload) in ("ping", "unknown"))
         flaws.append((Code.EVENT_NAME_MISMATCH, misnamed))
@@ -322,10 +336,10 @@ def flaws_of_payload(kind: str, name: str, payload: Payload) -> list[Flaw]:
         return [*flaws, (Code.MALFORMED_EVENT, wire_type != "content_block_stop")]
     if kind == "content_block_delta":
         delta = payload["delta"]
-        if lacks_payload(delta):
+        if lacks_value(delta):
             other = delta.get(DELTAS[delta["type"]][0]) is not None
-            flaws.append((Code.MALFORMED_DELTA, other or says_something(delta)))
-        elif delta["type"] not in DELTAS and has_value(delta.get("partial_json")):
+            flaws.append((Code.MALFORMED_DELTA, other or has_content(delta)))
+        elif delta["type"] not in DELTAS and is_nonempty(delta.get("partial_json")):
             flaws.append((Code.UNKNOWN_INPUT_DELTA, True))
     if kind == "message_delta":
         flaws += [(code, False) for code in codes_of_message_delta(payload)]
@@ -336,7 +350,7 @@ def flaws_of_payload(kind: str, name: str, payload: Payload) -> list[Flaw]:
 
 
 def codes_of_message_delta(payload: Payload) -> list[Code]:
-    """Say what is wrong with the members of a message_delta, but for their types."""
+    """Return the violations in the members of a message_delta, except those of their types."""
     inside = delta_in(payload)
     beside = {name: payload[name] for name in payload if name not in ("type", "delta")}
     misplaced = [
@@ -355,18 +369,21 @@ def codes_of_message_delta(payload: Payload) -> list[Code]:
 
 
 def delta_in(payload: Payload) -> Payload:
-    """Return the `delta` of a message_delta; one that is missing says nothing."""
-    return dict(said(payload, "delta", dict, {}))
+    """Return the `delta` of a message_delta, or an empty dict if it is missing."""
+    return dict(member_of(payload, "delta", dict, {}))
 
 
 def usage_in(payload: Payload) -> Payload:
-    """Return the usage of a message_delta; that of `delta` counts where the event has none."""
-    return dict(said(payload, "usage", dict, said(delta_in(payload), "usage", dict, {})))
+    """Return the usage of a message_delta, or the usage in its `delta` if the event has none."""
+    return dict(member_of(payload, "usage", dict, member_of(delta_in(payload), "usage", dict, {})))
 
 
 def kind_of(name: str, payload: Payload) -> str:
-    """Decide by the payload's type, else by the frame's name, else by the shape of an error."""
-    tag = said(payload, "type", str, name)
+    """Return the kind of an event.
+
+    The type of the payload decides, then the name of the frame, then the members of an error.
+    """
+    tag = member_of(payload, "type", str, name)
     if "error" in (name, tag):
         return "error"
     if tag in EVENTS:
@@ -378,12 +395,12 @@ def kind_of(name: str, payload: Payload) -> str:
 
 
 def is_malformed(kind: str, payload: Payload) -> bool:
-    """Whether a known event lacks a usable index, or an object with a type.
+    """Whether a known event lacks a valid index, or its object, or the type of this object.
 
-    That of a message_delta may be missing.
+    The `delta` of a message_delta may be missing.
     """
     of_block = kind.startswith("content_block")
-    if of_block and not 0 <= said(payload, "index", int, -1) < Limits().blocks:
+    if of_block and not 0 <= member_of(payload, "index", int, -1) < Limits().blocks:
         return True
     if not EVENTS.get(kind):
         return False
@@ -393,21 +410,22 @@ def is_malformed(kind: str, payload: Payload) -> bool:
     return not isinstance(needed, dict) or (of_block and not is_a(needed.get("type"), str))
 
 
-def looks_like_content(payload: Payload, *but: str) -> bool:
-    """Whether a payload has an object with a type where content events have theirs."""
-    places = [name for name in ("delta", "content_block", "message") if name not in but]
-    return any(is_a(said(payload, name, dict, {}).get("type"), str) for name in places)
+def looks_like_content(payload: Payload, *ignored: str) -> bool:
+    """Whether a payload has an object with a type, under a name that content events use."""
+    places = [name for name in ("delta", "content_block", "message") if name not in ignored]
+    return any(is_a(member_of(payload, name, dict, {}).get("type"), str) for name in places)
 
 
-def looks_like_other(kind: str, name: str, payload: Payload) -> bool:
-    """Whether a payload without a type looks like content that its event has no place for."""
+def looks_like_other_content(kind: str, name: str, payload: Payload) -> bool:
+    """Whether a payload without a type looks like content that its event name does not fit."""
     return kind != "error" and looks_like_content(payload, EVENTS.get(kind_of(name, payload), ""))
 
 
-def lacks_payload(delta: Payload) -> bool:
-    """Whether a known delta has no payload: null is none, but in a compaction.
+def lacks_value(delta: Payload) -> bool:
+    """Whether a known delta lacks its value.
 
-    Without it a thinking may bring its signature, and a compaction its encrypted content.
+    Null is not a value, except in a compaction_delta. Without its value, a thinking_delta may have
+    a signature, and a compaction_delta an encrypted content.
     """
     if delta["type"] not in DELTAS:
         return False
@@ -416,28 +434,29 @@ def lacks_payload(delta: Payload) -> bool:
     if value is not None:
         return not is_a(value, kind)
     is_null = delta["type"] == "compaction_delta" and name in delta
-    return not is_null and not said(delta, INSTEAD.get(delta["type"], ""), str, "")
+    return not is_null and not member_of(delta, INSTEAD_OF_VALUE.get(delta["type"], ""), str, "")
 
 
 def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
-    """Say of each member of another type, of the message, its usage or a block, whether it is
-    content that is lost.
+    """For each member of the wrong type, yield whether it is lost content.
+
+    The members are those of the message, of its usage and of its blocks.
     """
     if kind == "message_start":
         message = payload["message"]
         for name in wrong_types(message, MESSAGE):
-            yield name == "content" and has_value(message["content"])
+            yield name == "content" and is_nonempty(message["content"])
         yield from [False] * (message.get("type") not in (None, "message"))
-        yield from [False for _ in wrong_types(said(message, "usage", dict, {}), USAGE)]
-        for wire in said(message, "content", OBJECTS, []):
+        yield from [False for _ in wrong_types(member_of(message, "usage", dict, {}), USAGE)]
+        for wire in member_of(message, "content", OBJECTS, []):
             yield from mistyped_in_block(wire)
     if kind == "content_block_start":
         yield from mistyped_in_block(payload["content_block"])
-    if kind == "content_block_delta" and not lacks_payload(payload["delta"]):
+    if kind == "content_block_delta" and not lacks_value(payload["delta"]):
         delta = payload["delta"]
-        other = INSTEAD.get(delta["type"], "")
+        other = INSTEAD_OF_VALUE.get(delta["type"], "")
         for name in wrong_types(delta, {other: str} if other else {}):
-            yield has_value(delta[name])
+            yield is_nonempty(delta[name])
         yield from [False] * (
             delta["type"] == "thinking_delta"
             and bool(wrong_types(delta, {"estimated_tokens": int}))
@@ -451,7 +470,7 @@ def mistyped_members(kind: str, payload: Payload) -> Iterator[bool]:
 
 
 def mistyped_in_block(wire: Payload) -> Iterator[bool]:
-    """Say it of the members of a block; of its input the block itself will tell."""
-    types = {"type": str, **BLOCKS.get(said(wire, "type", str, ""), {})}
+    """Do the same for the members of a block, except its input."""
+    types = {"type": str, **BLOCKS.get(member_of(wire, "type", str, ""), {})}
     for name in wrong_types(wire, types):
-        yield name not in NOT_OF_THE_BLOCK and has_value(wire[name])
+        yield name not in MEMBERS_WITHOUT_LOSS and is_nonempty(wire[name])

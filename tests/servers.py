@@ -1,7 +1,8 @@
-"""Servers for tests: an ASGI application or a script in, a base URL on the loopback out.
+"""Start servers for tests: an ASGI application or a script in, a base URL on the loopback out.
 
-Each runs in a thread, on a free port: an application behind uvicorn or hypercorn, a script on a
-bare socket. What they need is imported when they are started, or the test is skipped.
+Each server runs in a thread, on a free port. uvicorn or hypercorn serves an application. A script
+runs on a plain socket. The libraries are imported when a server is started. If one is missing, the
+test is skipped.
 """
 
 import asyncio
@@ -34,17 +35,17 @@ from sansio_stream_adapters.cli._serve import App, Recording
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 
 PATIENCE: Final = 60
-"""Seconds after which a wait is given up: only a hanging test lasts so long."""
+"""Seconds until a wait fails. Only a test that hangs waits so long."""
 
 
 def listening() -> socket.socket:
-    """A socket that listens on a free port, so that nobody has to wait for its server."""
+    """Return a socket that already listens on a free port. No test has to wait for its server."""
     return socket.create_server(("127.0.0.1", 0))
 
 
 @contextmanager
-def nobody_listens() -> Iterator[str]:
-    """A base URL that refuses connections: its port is taken, so that no other server gets it."""
+def refusing_url() -> Iterator[str]:
+    """Yield a base URL that refuses connections. Its port is reserved, so no server can get it."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{port_of(sock)}"
@@ -56,30 +57,35 @@ def port_of(sock: socket.socket) -> int:
 
 
 def wait_until(is_true: Callable[[], object], what: str) -> None:
-    """Return when something has become true in another thread."""
+    """Return when a condition that another thread changes is true. Fail after `PATIENCE` seconds.
+
+    Args:
+        is_true: the condition.
+        what: a description of the condition, for the failure.
+    """
     patience = time.monotonic() + PATIENCE
     while not is_true():
-        assert time.monotonic() < patience, f"{what}: not within {PATIENCE} s"
+        assert time.monotonic() < patience, f"still not true after {PATIENCE} s: {what}"
         time.sleep(0.001)
 
 
-# No test depends on how fast the machine is.
+# The result of a test must not depend on the speed of the machine.
 
 
 class TooSoonError(Exception):
-    """A timeout was over before that had come which it was not to be about."""
+    """A timeout ended before the bytes that the test needs had arrived."""
 
 
 LONG_ENOUGH: Final = (0.2, 1, 5, 25)
-"""Seconds for a timeout of a test, one after the other, until one is long enough."""
+"""The timeouts in seconds that a test tries in order until one is long enough."""
 
 
 def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
-    """Give a test the `seconds` of a timeout, and more of them as long as they were too few.
+    """Call a test with the `seconds` of a timeout, and again with more if they were too few.
 
-    A test of a timeout needs something to come before the silence: a connection, a head, half an
-    answer. On a busy machine any timeout may be over by then. The test raises TooSoonError where
-    it sees that, and an APITimeoutError that it does not expect says the same.
+    In such a test the client gets a connection, a head or half a response, and after that nothing
+    until the timeout. On a busy machine any timeout may end too early. Then the test raises
+    TooSoonError. An APITimeoutError that the test does not expect means the same.
     """
 
     @wraps(test)
@@ -88,7 +94,7 @@ def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
             with suppress(TooSoonError, APITimeoutError):
                 test(seconds=seconds, **fixtures)
                 return
-        pytest.fail(f"a timeout of {LONG_ENOUGH[-1]} s is over too soon")
+        pytest.fail(f"a timeout of {LONG_ENOUGH[-1]} s is too short")
 
     signature = inspect.signature(test)
     parameters = [each for name, each in signature.parameters.items() if name != "seconds"]
@@ -99,10 +105,10 @@ def with_seconds(test: Callable[..., None]) -> Callable[..., None]:
 def replace_time(
     monkeypatch: pytest.MonkeyPatch, *modules: ModuleType, **functions: Callable[..., object]
 ) -> None:
-    """Give modules of ours other functions of `time`, and them alone.
+    """Replace functions of `time` in the given modules only.
 
-    The module `time` itself is everybody's: a loop of another thread that looks at a clock of ours
-    in between may then sleep for hours.
+    The module `time` itself stays unchanged, because all threads share it. An event loop in another
+    thread that reads a fake clock may sleep for hours.
     """
     replaced = SimpleNamespace(**{**vars(time), **functions})
     for module in modules:
@@ -116,24 +122,24 @@ def while_main_receives(
     has_come: Callable[[], object] = lambda: True,
     and_then: Callable[[], object] = lambda: True,
 ) -> Iterator[None]:
-    """Do something, in another thread, while the main thread waits for a socket's next bytes.
+    """Call `act` once in another thread, while the main thread waits for bytes of a socket.
 
-    It waits, or is just about to: its last call of `recv` has begun.
+    The main thread waits or is about to wait: its last call of `recv` has begun.
 
     Args:
-        act: what is to be done, once.
-        has_come: whether nothing more will come, so that the next call of `recv` waits.
-        and_then: becomes true while it waits.
+        act: the function to call.
+        has_come: true when no more bytes will come, so that the next call of `recv` waits.
+        and_then: a second condition. It becomes true while the main thread waits.
     """
     receives, is_over = threading.Event(), threading.Event()
 
-    def told(receive: Callable[..., bytes]) -> Callable[..., bytes]:
-        def receive_and_tell(*args: Any) -> bytes:
+    def announced(receive: Callable[..., bytes]) -> Callable[..., bytes]:
+        def announce_and_receive(*args: Any) -> bytes:
             if threading.current_thread() is threading.main_thread() and has_come():
                 receives.set()
             return receive(*args)
 
-        return receive_and_tell
+        return announce_and_receive
 
     def wait_and_act() -> None:
         wait_until(
@@ -145,7 +151,7 @@ def while_main_receives(
     acting = threading.Thread(target=wait_and_act)
     with ExitStack() as stack:
         for kind in (socket.socket, ssl.SSLSocket):
-            stack.enter_context(mock.patch.object(kind, "recv", told(kind.recv)))
+            stack.enter_context(mock.patch.object(kind, "recv", announced(kind.recv)))
         acting.start()
         try:
             yield
@@ -156,12 +162,13 @@ def while_main_receives(
 
 @contextmanager
 def signalling(act: Callable[[], object]) -> Iterator[Callable[[], None]]:
-    """Have a signal do something in the main thread, once; the value sends it until that is done.
+    """Yield a function that sends a signal to the main thread until its handler has called `act`.
 
-    One signal is not enough: the system's call that it is to interrupt may begin behind it.
+    The handler calls `act` once. One signal may not be enough: it may arrive just before the system
+    call that it is to interrupt.
     """
     if not hasattr(signal, "pthread_kill"):
-        pytest.skip("signals for a thread are those of POSIX")
+        pytest.skip("only POSIX can send a signal to a thread")
     is_done = threading.Event()
 
     def handle(*_: object) -> None:
@@ -188,29 +195,32 @@ def interrupt() -> None:
 
 
 def wait_until_it_waits(pid: int) -> None:
-    """Return when another process waits for what comes from outside, where the system tells.
+    """Return when another process sleeps in a system call. Return at once if there is no /proc.
 
-    A signal that comes before may be lost: the system's call that it is to interrupt begins behind
-    it.
+    A signal that arrives earlier may have no effect: the system call that it is to interrupt begins
+    after it.
     """
     stat = Path(f"/proc/{pid}/stat")
     if stat.exists():
-        wait_until(lambda: b") S " in stat.read_bytes(), "the process waits")
+        wait_until(lambda: b") S " in stat.read_bytes(), "the process sleeps")
 
 
 # ASGI applications.
 
 
 def app_of_examples(**options: Any) -> App:
-    """Replays the examples, without waiting; a request may ask for a fault by `x-fault`."""
+    """Make an application that replays the examples without delays.
+
+    The header `x-fault` of a request selects a fault.
+    """
     paths = sorted(EXAMPLES.glob("*.capture.jsonl"))
     return App([Recording.read(path) for path in paths], **{"speed": math.inf, **options})
 
 
 @contextmanager
 def http_server(app: Any) -> Iterator[str]:
-    """Run an application by uvicorn, HTTP/1.1 without TLS; the value is its base URL."""
-    pytest.importorskip("uvicorn", reason="uvicorn serves what is read here")
+    """Run an application with uvicorn, HTTP/1.1 without TLS. Yield its base URL."""
+    pytest.importorskip("uvicorn", reason="this test needs uvicorn as the server")
     from sansio_stream_adapters.cli._uvicorn import server_of
 
     server = server_of(app)
@@ -220,7 +230,7 @@ def http_server(app: Any) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:
-        wait_until(lambda: server.started or not thread.is_alive(), "uvicorn has started")
+        wait_until(lambda: server.started or not thread.is_alive(), "uvicorn starts")
         yield url
     finally:
         server.should_exit = True
@@ -237,8 +247,11 @@ Main: TypeAlias = Callable[[Callable[[], object], asyncio.Event], Coroutine[Any,
 
 @contextmanager
 def running(main: Main) -> Iterator[None]:
-    """Run a coroutine in a loop of another thread. It is given what to call when it has started,
-    and an event that is set when the block is left.
+    """Run a coroutine function in an event loop of another thread.
+
+    Args:
+        main: takes a function to call when it has started, and an event that is set when the
+            block is left.
     """
     started = threading.Event()
     stopping: list[Callable[[], object]] = []
@@ -260,7 +273,7 @@ def running(main: Main) -> Iterator[None]:
 
 @attrs.frozen
 class TLS:
-    """A certificate for 127.0.0.1, and those who trust it."""
+    """A certificate for 127.0.0.1, with a context for the server and one for the client."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
@@ -269,8 +282,8 @@ class TLS:
 
 
 def make_tls(folder: Path) -> TLS:
-    """Make an authority of one's own, and what it has signed."""
-    trustme = pytest.importorskip("trustme", reason="trustme makes the certificates")
+    """Make a certificate authority and a certificate that it has signed."""
+    trustme = pytest.importorskip("trustme", reason="this test needs certificates from trustme")
     authority = trustme.CA()
     signed = authority.issue_cert("127.0.0.1", "localhost")
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -285,12 +298,12 @@ def make_tls(folder: Path) -> TLS:
 
 @contextmanager
 def http2_server(app: Any, tls: TLS) -> Iterator[str]:
-    """Run an application by hypercorn, HTTP/2 (or 1.1, as the client likes) over TLS.
+    """Run an application with hypercorn over TLS. Yield its base URL.
 
-    The value is the base URL. A response that the application leaves unfinished is reset, by
-    RST_STREAM.
+    The client chooses HTTP/2 or HTTP/1.1. If the application leaves a response unfinished, the
+    server sends RST_STREAM.
     """
-    pytest.importorskip("hypercorn", reason="hypercorn serves HTTP/2")
+    pytest.importorskip("hypercorn", reason="this test needs hypercorn as the HTTP/2 server")
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from hypercorn.protocol.h2 import H2Protocol
@@ -298,11 +311,11 @@ def http2_server(app: Any, tls: TLS) -> Iterator[str]:
     close_stream = H2Protocol._close_stream
 
     async def reset_stream(self: Any, stream_id: int) -> None:
-        # hypercorn leaves such a stream open for ever.
+        # Without this, hypercorn never ends an unfinished HTTP/2 stream.
         buffer = self.stream_buffers.get(stream_id)
         if buffer is not None and not buffer._complete and not self.closed:
             await buffer.drain()
-            with suppress(Exception):  # the client was faster
+            with suppress(Exception):  # the client may have ended the stream first
                 self.connection.reset_stream(stream_id)
                 await self._flush()
         await close_stream(self, stream_id)
@@ -325,13 +338,13 @@ def http2_server(app: Any, tls: TLS) -> Iterator[str]:
 
 @contextmanager
 def aiohttp_server(body: bytes) -> Iterator[str]:
-    """Answer every POST with a body, in pieces, by aiohttp's own server; the value is its URL."""
-    web = pytest.importorskip("aiohttp.web", reason="aiohttp serves what is read here")
+    """Answer every POST with `body`, in pieces, with aiohttp's server. Yield its base URL."""
+    web = pytest.importorskip("aiohttp.web", reason="this test needs aiohttp as the server")
 
     async def answer(request: Any) -> Any:
         await request.read()
         stream = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        stream.enable_compression()  # if the client asks for it
+        stream.enable_compression()  # it compresses only if the client accepts that
         await stream.prepare(request)
         for at in range(0, len(body), 1000):
             await stream.write(body[at : at + 1000])
@@ -354,28 +367,31 @@ def aiohttp_server(body: bytes) -> Iterator[str]:
         yield url
 
 
-# Scripts on bare sockets.
+# Scripts on plain sockets.
 
 
 class Do(Enum):
-    """What a script does beside sending bytes."""
+    """An action of a script other than sending bytes."""
 
-    CLOSE = "close the connection, with TLS as it should be"
-    DROP = "close the connection, with TLS without saying so"
+    CLOSE = "close the connection; with TLS, send close_notify first"
+    DROP = "close the connection; with TLS, without close_notify"
     RESET = "reset the connection"
-    HALF_CLOSE = "end the sending side, and go on receiving"
-    WAIT = "do nothing until the client has gone"
+    HALF_CLOSE = "close the sending side only"
+    WAIT = "wait until the client closes the connection"
 
 
 @attrs.frozen
 class Sleep:
-    """Do nothing for some seconds or more, so that pieces mostly come apart; no test needs it."""
+    """Wait some seconds. The client then usually receives the next piece separately.
+
+    No test may rely on that.
+    """
 
     seconds: float
 
 
 Step: TypeAlias = bytes | Do | Sleep | threading.Event | threading.Barrier
-"""Bytes to send, what else to do, or what to wait for: until somebody sets it, or all are there."""
+"""Bytes to send, another action, an event to wait for, or a barrier to wait at."""
 
 Script: TypeAlias = Sequence[Step]
 
@@ -383,7 +399,7 @@ Script: TypeAlias = Sequence[Step]
 def head(
     status: int = 200, headers: Mapping[str, str] | None = None, *, reason: str = "Whatever"
 ) -> bytes:
-    """A head of a response; that of a stream in chunks, unless `headers` says otherwise."""
+    """Return the head of a response. By default it is a stream in chunked encoding."""
     if headers is None:
         headers = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {each}" for name, each in headers.items())]
@@ -391,12 +407,12 @@ def head(
 
 
 def chunk(data: bytes) -> bytes:
-    """A chunk of the chunked encoding; `chunk(b"")` is its end."""
+    """Return a chunk of the chunked encoding. `chunk(b"")` is the last one."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def response(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """A whole response with a content-length; a stream, unless `headers` says otherwise."""
+    """Return a whole response with a content-length. By default it is a stream."""
     if headers is None:
         headers = {"content-type": "text/event-stream"}
     return head(status, {**headers, "content-length": str(len(body))}) + body
@@ -404,7 +420,7 @@ def response(body: bytes, status: int = 200, headers: Mapping[str, str] | None =
 
 @attrs.frozen
 class Received:
-    """A request as it came, and the number of its connection, from 1."""
+    """A request as it arrived, and the number of its connection, counted from 1."""
 
     head: bytes
     body: bytes
@@ -412,31 +428,35 @@ class Received:
 
     @property
     def line(self) -> str:
-        """The first line: `POST /v1/messages HTTP/1.1`."""
+        """The first line, such as `POST /v1/messages HTTP/1.1`."""
         return self.head.split(b"\r\n", 1)[0].decode()
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers, their names in lower case."""
+        """The headers, with names in lower case."""
         lines = self.head.decode("latin-1").split("\r\n")[1:]
         pairs = (line.partition(":") for line in lines if line)
         return {name.lower(): value.strip() for name, _, value in pairs}
 
     @property
     def json(self) -> Any:
-        """The body."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
 class RawServer(socketserver.ThreadingTCPServer):
-    """Answers the first request by the first script, ..., and all that follow by the last one.
+    """A server that runs scripts on plain sockets. Use it in a `with` block.
 
-    Where a script does not close the connection, its next request is read. To be used by `with`;
-    on leaving, whatever is still open is closed, and what went wrong in a thread is raised: that
-    a client, or what a script waits for, has let it wait for too long, too.
+    The first script answers the first request, the second script the second request, and so on.
+    The last script answers all further requests. If a script does not close the connection, the
+    server reads the next request from it.
+
+    At the end of the block the server closes all open connections. Then it raises the first
+    exception of its threads. It raises TimeoutError if a client sent no bytes for `PATIENCE`
+    seconds. It raises another exception if a script has waited so long for an event or a barrier.
     """
 
-    request_queue_size = 128  # with the default of 5, twenty clients at once lose a second
+    request_queue_size = 128  # with the default of 5, twenty clients at once take a second longer
 
     def __init__(self, *scripts: Script, tls: TLS | None = None) -> None:
         super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
@@ -444,9 +464,9 @@ class RawServer(socketserver.ThreadingTCPServer):
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.requests: list[Received] = []
         self.connections = 0
-        """How many there were."""
+        """The number of accepted connections."""
         self.closed_by_client = 0
-        """How many of them the client has ended."""
+        """The number of connections that the client has closed."""
         self._scripts = scripts
         self._tls = tls
         self._open: set[socket.socket] = set()
@@ -457,19 +477,19 @@ class RawServer(socketserver.ThreadingTCPServer):
 
     @property
     def open_connections(self) -> int:
-        """How many there are now."""
+        """The number of open connections."""
         return len(self._open)
 
     def wait_until_closed(self, connections: int = 1) -> None:
-        """Return when so many connections have come and all are closed; fails if they aren't."""
+        """Return when at least so many connections were accepted and all are closed."""
         wait_until(
             lambda: self.connections >= connections and not self._open, "connections are closed"
         )
 
     @property
     def threads(self) -> int:
-        """How many threads there are, one for each connection; nothing is held of ended ones."""
-        threads: Any = self._threads  # type: ignore[attr-defined]  # that of `ThreadingMixIn`
+        """The number of live threads. Each open connection has one."""
+        threads: Any = self._threads  # type: ignore[attr-defined]  # an attribute of ThreadingMixIn
         threads.reap()
         return len(threads)
 
@@ -511,7 +531,7 @@ class RawServer(socketserver.ThreadingTCPServer):
                 self._converse(sock, number)
         except TimeoutError:
             raise
-        except OSError:  # reset, or not trusted
+        except OSError:  # the client reset the connection or did not trust the certificate
             self._count_client()
         finally:
             sock.close()
@@ -551,7 +571,7 @@ class RawServer(socketserver.ThreadingTCPServer):
         self._count_client()
 
     def _wait_for(self, event: threading.Event) -> None:
-        wait_until(lambda: event.is_set() or self._stopping.is_set(), "a script goes on")
+        wait_until(lambda: event.is_set() or self._stopping.is_set(), "the event of a script")
 
 
 def close(sock: socket.socket, how: Do) -> None:
@@ -559,13 +579,13 @@ def close(sock: socket.socket, how: Do) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     elif how is Do.CLOSE and isinstance(sock, ssl.SSLSocket):
         sock.setblocking(False)
-        with suppress(OSError):  # it wants to hear the client say so too
+        with suppress(OSError):  # `unwrap` also expects a close_notify of the client
             sock.unwrap()
     sock.close()
 
 
 def read_request(sock: socket.socket, number: int) -> Received | None:
-    """Read a head and as much as its content-length says; None where the client has ended."""
+    """Read a request. Return None if the client closes the connection before its end."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = sock.recv(65536)
@@ -584,31 +604,31 @@ def read_request(sock: socket.socket, number: int) -> Received | None:
     return attrs.evolve(received, body=body)
 
 
-# Fixtures; `conftest` has them for all tests.
+# Fixtures. `conftest` makes them available to all tests.
 
 
 @pytest.fixture(scope="session")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> TLS:
-    """Certificates."""
+    """A certificate authority and a certificate, made once per run."""
     return make_tls(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="session")
 def example_server() -> Iterator[str]:
-    """The base URL of a server that replays the examples, by HTTP/1.1; see `app_of_examples`."""
+    """The base URL of an HTTP/1.1 server that replays the examples; see `app_of_examples`."""
     with http_server(app_of_examples()) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def http2_example_server(tls: TLS) -> Iterator[str]:
-    """The same by HTTP/2 over TLS."""
+    """The base URL of an HTTP/2 server over TLS that replays the examples."""
     with http2_server(app_of_examples(), tls) as url:
         yield url
 
 
 @pytest.fixture
 def raw_server() -> Iterator[Callable[..., RawServer]]:
-    """Start a RawServer, which is stopped when the test is over."""
+    """A function that starts a RawServer. The server stops at the end of the test."""
     with ExitStack() as stack:
         yield lambda *scripts, tls=None: stack.enter_context(RawServer(*scripts, tls=tls))

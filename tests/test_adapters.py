@@ -1,4 +1,4 @@
-"""Each adapter reads each answer, good or bad, as the others do: one scenario, all adapters."""
+"""Test that all adapters behave alike. Each scenario runs with each adapter."""
 
 import gc
 import gzip
@@ -87,7 +87,7 @@ from servers import (
     aiohttp_server,
     chunk,
     head,
-    nobody_listens,
+    refusing_url,
     response,
     signalling,
     while_main_receives,
@@ -95,16 +95,16 @@ from servers import (
 )
 from wire import HELLO, OVERLOADED, PING, body
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 WHOLE: Final = body(*HELLO)
 HALF: Final = body(*HELLO[:4])
-"""Up to the text "Hel"."""
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+"""The frames up to the text "Hel"."""
+TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 
 
 def encoded(name: str, content_type: str = "text/event-stream") -> dict[str, str]:
-    """The headers of a body with a content-encoding."""
+    """Make the headers of a body with a content-encoding."""
     return {"content-type": content_type, "content-encoding": name}
 
 
@@ -112,16 +112,18 @@ pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_l
 
 
 @pytest.fixture
-def _short_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A body that does not end is left sooner than is good for connections that are far away."""
-    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", 0.05)
+def _drain_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the end of a body for 0.05 s only. A distant server needs more time."""
+    monkeypatch.setattr("sansio_stream_adapters._bridge.DRAIN_SECONDS", 0.05)
 
 
-# What the documents show.
+# Uses that the documentation shows.
 
 
 @driven
-async def test_the_texts_come_as_they_were_sent(adapter: Adapter, example_server: str) -> None:
+async def test_the_text_stream_yields_the_text_deltas(
+    adapter: Adapter, example_server: str
+) -> None:
     async with (
         adapter.client(example_server) as client,
         client.messages.stream(**ask("text")) as stream,
@@ -136,7 +138,7 @@ async def test_the_texts_come_as_they_were_sent(adapter: Adapter, example_server
 
 
 @driven
-async def test_all_events_come_in_their_order(adapter: Adapter, example_server: str) -> None:
+async def test_all_events_are_yielded_in_order(adapter: Adapter, example_server: str) -> None:
     async with adapter.client(example_server) as client:
         for name in (
             "text",
@@ -151,7 +153,7 @@ async def test_all_events_come_in_their_order(adapter: Adapter, example_server: 
 
 
 @driven
-async def test_the_final_message_and_its_text_are_there_after_the_with_block(
+async def test_the_final_message_and_its_text_can_be_read_after_the_with_block(
     adapter: Adapter, example_server: str
 ) -> None:
     async with (
@@ -168,7 +170,7 @@ async def test_the_final_message_and_its_text_are_there_after_the_with_block(
 
 
 @driven
-async def test_the_final_message_needs_no_loop_before_it(
+async def test_the_final_message_can_be_read_without_iteration(
     adapter: Adapter, example_server: str
 ) -> None:
     async with (
@@ -179,7 +181,7 @@ async def test_the_final_message_needs_no_loop_before_it(
 
 
 @driven
-async def test_tool_calls_come_in_pieces_and_end_as_input(
+async def test_the_pieces_of_a_tool_call_add_up_to_its_input(
     adapter: Adapter, example_server: str
 ) -> None:
     tools = [{"name": "get_weather", "input_schema": {"type": "object"}}]
@@ -204,7 +206,9 @@ async def test_tool_calls_come_in_pieces_and_end_as_input(
 
 
 @driven
-async def test_thinking_comes_as_it_is_thought(adapter: Adapter, example_server: str) -> None:
+async def test_thinking_deltas_add_up_to_the_thinking_block(
+    adapter: Adapter, example_server: str
+) -> None:
     thoughts = ""
     async with (
         adapter.client(example_server) as client,
@@ -221,7 +225,7 @@ async def test_thinking_comes_as_it_is_thought(adapter: Adapter, example_server:
 
 
 @driven
-async def test_the_usage_is_seen_while_it_grows(adapter: Adapter, example_server: str) -> None:
+async def test_the_usage_is_in_the_message_delta(adapter: Adapter, example_server: str) -> None:
     tokens = 0
     async with (
         adapter.client(example_server) as client,
@@ -234,7 +238,7 @@ async def test_the_usage_is_seen_while_it_grows(adapter: Adapter, example_server
 
 
 @driven
-async def test_the_snapshot_is_that_of_the_event_just_taken(
+async def test_the_snapshot_includes_the_last_event_taken(
     adapter: Adapter, example_server: str
 ) -> None:
     async with (
@@ -243,24 +247,24 @@ async def test_the_snapshot_is_that_of_the_event_just_taken(
     ):
         with pytest.raises(RuntimeError, match="message_start"):
             _ = stream.current_message_snapshot
-        said = ""
+        so_far = ""
         async for event in stream:
             if event.type == "content_block_delta" and event.delta.type == "text_delta":
-                said += event.delta.text
-            assert text_of(stream.current_message_snapshot) == said
-        assert said
-        assert stream.block(0).text == said
+                so_far += event.delta.text
+            assert text_of(stream.current_message_snapshot) == so_far
+        assert so_far
+        assert stream.block(0).text == so_far
 
 
 @driven
-async def test_a_conversation_goes_on_with_the_content_of_the_answer(
-    adapter: Adapter, raw_server: RawServers
+async def test_the_content_of_an_answer_can_be_sent_back(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)])
     conversation: list[Any] = []
     async with adapter.client(server.url) as client:
-        for said in ("Hi, I'm Alice", "What's my name?"):
-            conversation.append({"role": "user", "content": said})
+        for question in ("Hi, I'm Alice", "What's my name?"):
+            conversation.append({"role": "user", "content": question})
             async with client.messages.stream(**ask(messages=conversation)) as stream:
                 async for _ in stream.text_stream:
                     pass
@@ -268,14 +272,14 @@ async def test_a_conversation_goes_on_with_the_content_of_the_answer(
             conversation.append({"role": "assistant", "content": message.content})
     assert server.requests[1].json["messages"] == [
         {"role": "user", "content": "Hi, I'm Alice"},
-        {"role": "assistant", "content": [{"type": "text", "text": SAID}]},
+        {"role": "assistant", "content": [{"type": "text", "text": TEXT}]},
         {"role": "user", "content": "What's my name?"},
     ]
 
 
 @driven
-async def test_every_parameter_arrives_in_the_body_but_those_of_the_call(
-    adapter: Adapter, raw_server: RawServers, tmp_path: Path
+async def test_all_parameters_are_in_the_body_except_options_of_the_call(
+    adapter: Adapter, raw_server: StartServer, tmp_path: Path
 ) -> None:
     server = raw_server([response(WHOLE)])
     async with (
@@ -286,7 +290,7 @@ async def test_every_parameter_arrives_in_the_body_but_those_of_the_call(
             temperature=0.8,
             metadata=None,
             tools=NOT_GIVEN,
-            unheard_of={"yes": True},
+            unknown_parameter={"yes": True},
             timeout=float(PATIENCE),
             max_retries=1,
             strict=True,
@@ -306,7 +310,7 @@ async def test_every_parameter_arrives_in_the_body_but_those_of_the_call(
         "system": "Be concise.",
         "temperature": 0.8,
         "metadata": None,
-        "unheard_of": {"yes": True},
+        "unknown_parameter": {"yes": True},
         "more": [1],
     }
     assert request.line.startswith("POST /v1/messages?")
@@ -319,8 +323,8 @@ async def test_every_parameter_arrives_in_the_body_but_those_of_the_call(
 
 
 @driven
-async def test_what_cannot_be_sent_is_refused_before_anything_is(
-    adapter: Adapter, raw_server: RawServers
+async def test_an_invalid_argument_is_refused_before_a_connection_is_made(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)])
     async with adapter.client(server.url) as client:
@@ -330,8 +334,8 @@ async def test_what_cannot_be_sent_is_refused_before_anything_is(
 
 
 @driven
-async def test_the_environment_says_where_to_and_who_asks(
-    adapter: Adapter, raw_server: RawServers
+async def test_the_environment_provides_the_base_url_and_the_key(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)])
     environment = {
@@ -342,38 +346,42 @@ async def test_the_environment_says_where_to_and_who_asks(
     with mock.patch.dict(os.environ, environment):
         client = adapter.make(max_retries=0)
     async with client, client.messages.stream(**ask()) as stream:
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     (request,) = server.requests
     assert request.line == "POST /gateway/v1/messages HTTP/1.1"
     assert request.headers["x-api-key"] == "from the environment"
 
 
 @driven
-async def test_beta_features_go_into_their_header(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_betas_are_sent_as_a_header(adapter: Adapter, raw_server: StartServer) -> None:
     server = raw_server([response(WHOLE)])
     async with (
         adapter.client(server.url) as client,
         client.beta.messages.stream(**ask(), betas=["one-2026", "two-2026"]) as stream,
     ):
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     (request,) = server.requests
     assert request.headers["anthropic-beta"] == "one-2026,two-2026"
     assert "betas" not in request.json
 
 
 @driven
-async def test_create_gives_the_events_alone(adapter: Adapter, example_server: str) -> None:
+async def test_create_yields_events_and_requires_stream_true(
+    adapter: Adapter, example_server: str
+) -> None:
     async with adapter.client(example_server) as client:
         async with await client.messages.create(**ask("text"), stream=True) as stream:
             events = [event async for event in stream]
         assert events == machine_of("text")[1]
-        for made in ({}, {"stream": False}):
+        for options in ({}, {"stream": False}):
             with pytest.raises(TypeError, match=r"stream\(\.\.\.\)\.get_final_message\(\)"):
-                await client.messages.create(**ask("text"), **made)
+                await client.messages.create(**ask("text"), **options)
 
 
 @driven
-async def test_twenty_streams_at_once_do_not_mix(adapter: Adapter, example_server: str) -> None:
+async def test_twenty_streams_at_once_do_not_mix_their_events(
+    adapter: Adapter, example_server: str
+) -> None:
     names = ("text", "parallel-tools", "thinking-and-tool-use", "web-search-with-citations") * 5
 
     async with adapter.client(example_server) as client:
@@ -388,8 +396,8 @@ async def test_twenty_streams_at_once_do_not_mix(adapter: Adapter, example_serve
 
 
 @driven
-async def test_a_display_may_buffer_the_texts(adapter: Adapter, example_server: str) -> None:
-    shown: list[str] = []
+async def test_the_texts_can_be_buffered(adapter: Adapter, example_server: str) -> None:
+    displayed: list[str] = []
     buffer = ""
     async with (
         adapter.client(example_server) as client,
@@ -398,14 +406,14 @@ async def test_a_display_may_buffer_the_texts(adapter: Adapter, example_server: 
         async for text in stream.text_stream:
             buffer += text
             if len(buffer) >= 10 or text in ".!?\n":
-                shown.append(buffer)
+                displayed.append(buffer)
                 buffer = ""
                 await adapter.sleep(0)
-    assert "".join([*shown, buffer]) == text_of(message_of("text"))
+    assert "".join([*displayed, buffer]) == text_of(message_of("text"))
 
 
 @driven
-async def test_the_manager_may_be_entered_and_left_by_hand(
+async def test_the_manager_can_be_entered_and_left_without_a_with_block(
     adapter: Adapter, example_server: str
 ) -> None:
     async with adapter.client(example_server) as client:
@@ -423,8 +431,8 @@ async def test_the_manager_may_be_entered_and_left_by_hand(
 
 
 @driven
-async def test_the_response_is_at_hand_with_its_headers(
-    adapter: Adapter, raw_server: RawServers
+async def test_the_stream_has_the_response_with_its_headers(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     headers = {"content-type": "text/event-stream", "Request-Id": "req_1", "x-more": "yes"}
     server = raw_server([response(WHOLE, headers=headers)])
@@ -440,15 +448,15 @@ async def test_the_response_is_at_hand_with_its_headers(
 
 
 @driven
-async def test_a_refused_request_raises_its_class_from_entering(
+async def test_entering_the_block_of_a_refused_request_raises_its_error(
     adapter: Adapter, example_server: str
 ) -> None:
     async with adapter.client(example_server) as client:
         try:
             async with client.messages.stream(**ask("text", fault="429")):
-                pytest.fail("there is no stream")
+                pytest.fail("a refused request has entered the block")
         except APIConnectionError:
-            pytest.fail("the connection is well")
+            pytest.fail("a refused request has raised APIConnectionError")
         except RateLimitError as error:
             assert error.status_code == 429
             assert error.message == "Too many requests"
@@ -457,7 +465,7 @@ async def test_a_refused_request_raises_its_class_from_entering(
         assert caught.value.status_code == 400
 
 
-# Answers that go wrong.
+# Faulty answers.
 
 FAULTS: Final[dict[str, tuple[type[APIError], Verdict]]] = {
     "cut": (APIConnectionError, Verdict.TRUNCATED),
@@ -467,13 +475,13 @@ FAULTS: Final[dict[str, tuple[type[APIError], Verdict]]] = {
     "ping-stall": (APITimeoutError, Verdict.TRUNCATED),
     "error-in-mid-stream": (OverloadedError, Verdict.ERRORED),
 }
-"""What happens in the middle of a message, and what is raised then."""
+"""Faults in the middle of a message, with the exception and the verdict they cause."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @with_seconds
 @driven
-async def test_what_goes_wrong_in_the_middle_is_raised_and_what_came_is_kept(
+async def test_a_fault_in_the_middle_is_raised_and_the_partial_message_is_kept(
     adapter: Adapter, example_server: str, fault: str, seconds: float
 ) -> None:
     kind, verdict = FAULTS[fault]
@@ -482,7 +490,7 @@ async def test_what_goes_wrong_in_the_middle_is_raised_and_what_came_is_kept(
 
     async def read(stream: Any) -> None:
         async for text in stream.text_stream:
-            texts.append(text)  # noqa: PERF401  (what came before the exception counts)
+            texts.append(text)  # noqa: PERF401  (keeps the texts before the exception)
 
     async with (
         adapter.client(example_server, timeout=timeout) as client,
@@ -501,9 +509,9 @@ async def test_what_goes_wrong_in_the_middle_is_raised_and_what_came_is_kept(
     assert first.value.partial_message == stream.snapshot
     assert first.value.verdict is stream.verdict is verdict
     assert first.value.content_emitted
-    said = "".join(texts)
-    assert said == text_of(stream.snapshot) != ""
-    assert text_of(message_of("text")).startswith(said)
+    received = "".join(texts)
+    assert received == text_of(stream.snapshot) != ""
+    assert text_of(message_of("text")).startswith(received)
 
 
 @driven
@@ -524,7 +532,7 @@ async def test_an_error_in_a_stream_has_both_statuses(
             assert (error.partial_message is not None) is begun
 
 
-NO_STREAM: Final[dict[str, type[APIError]]] = {
+NOT_A_STREAM: Final[dict[str, type[APIError]]] = {
     "no-head": APIConnectionError,
     "html-200": NotAnEventStreamError,
     "json-200": NotAnEventStreamError,
@@ -532,22 +540,22 @@ NO_STREAM: Final[dict[str, type[APIError]]] = {
 }
 
 
-@pytest.mark.parametrize("fault", NO_STREAM)
+@pytest.mark.parametrize("fault", NOT_A_STREAM)
 @driven
-async def test_what_is_no_stream_is_never_an_empty_message(
+async def test_an_answer_that_is_not_a_stream_is_an_error(
     adapter: Adapter, example_server: str, fault: str
 ) -> None:
     async with adapter.client(example_server) as client:
-        with pytest.raises(NO_STREAM[fault]) as caught:
+        with pytest.raises(NOT_A_STREAM[fault]) as caught:
             async with client.messages.stream(**ask("text", fault=fault)) as stream:
                 await stream.get_final_message()
     assert caught.value.partial_message is None
 
 
-@pytest.mark.usefixtures("_short_lingering")
+@pytest.mark.usefixtures("_drain_briefly")
 @pytest.mark.parametrize("fault", ["drip", "gzip", "truncated", "stays-open", "stays-open-pings"])
 @driven
-async def test_a_whole_message_is_read_however_its_body_comes_and_ends(
+async def test_a_whole_message_is_read_however_its_body_arrives_and_ends(
     adapter: Adapter, example_server: str, fault: str
 ) -> None:
     async with adapter.client(example_server, limit=1) as client:
@@ -559,7 +567,7 @@ async def test_a_whole_message_is_read_however_its_body_comes_and_ends(
 
 
 @driven
-async def test_without_message_stop_a_message_with_its_stop_reason_is_used_and_marked(
+async def test_a_message_with_a_stop_reason_is_returned_without_message_stop(
     adapter: Adapter, example_server: str
 ) -> None:
     async with (
@@ -575,12 +583,12 @@ async def test_without_message_stop_a_message_with_its_stop_reason_is_used_and_m
 STREAM: Final = {"content-type": "text/event-stream"}
 
 
-def cuts_that_http_sees(has_read: threading.Event) -> dict[str, Script]:
-    """The scripts; `has_read` is to be set when the half has been read."""
+def truncations_that_http_detects(has_read: threading.Event) -> dict[str, Script]:
+    """Return the scripts. The test sets `has_read` after it has read the first half."""
     return {
         "between chunks": [head() + chunk(HALF), Do.CLOSE],
         "inside a chunk": [head() + chunk(WHOLE)[: len(HALF) + 9], Do.CLOSE],
-        "a chunk whose size is none": [head() + chunk(HALF), has_read, b"zz\r\n", Do.WAIT],
+        "an invalid chunk size": [head() + chunk(HALF), has_read, b"zz\r\n", Do.WAIT],
         "before the length": [
             head(200, {**STREAM, "content-length": str(len(WHOLE))}) + HALF,
             Do.CLOSE,
@@ -588,63 +596,64 @@ def cuts_that_http_sees(has_read: threading.Event) -> dict[str, Script]:
     }
 
 
-CUTS_THAT_HTTP_DOES_NOT_SEE: Final[dict[str, Script]] = {
-    "no length at all": [head(200, STREAM) + HALF, Do.CLOSE],
-    "a length, of half the message": [response(HALF)],
+TRUNCATIONS_THAT_HTTP_DOES_NOT_DETECT: Final[dict[str, Script]] = {
+    "no length": [head(200, STREAM) + HALF, Do.CLOSE],
+    "the length of half the message": [response(HALF)],
 }
 
 
 @pytest.mark.parametrize(
-    "cut", [*cuts_that_http_sees(threading.Event()), *CUTS_THAT_HTTP_DOES_NOT_SEE]
+    "cut",
+    [*truncations_that_http_detects(threading.Event()), *TRUNCATIONS_THAT_HTTP_DOES_NOT_DETECT],
 )
 @driven
-async def test_no_cut_ends_a_stream_silently_even_if_http_does_not_see_it(
-    adapter: Adapter, raw_server: RawServers, cut: str
+async def test_a_truncated_body_is_an_error_even_if_http_does_not_detect_it(
+    adapter: Adapter, raw_server: StartServer, cut: str
 ) -> None:
     has_read = threading.Event()
-    seen = cuts_that_http_sees(has_read)
-    is_seen = cut in seen
-    server = raw_server({**seen, **CUTS_THAT_HTTP_DOES_NOT_SEE}[cut])
+    detected = truncations_that_http_detects(has_read)
+    is_detected = cut in detected
+    server = raw_server({**detected, **TRUNCATIONS_THAT_HTTP_DOES_NOT_DETECT}[cut])
     async with (
         adapter.client(server.url, max_retries=2) as client,
         client.messages.stream(**ask()) as stream,
     ):
         with pytest.raises(APIConnectionError) as caught:
-            await read_to_hel_and_on(stream, has_read.set)
-    assert isinstance(caught.value, IncompleteMessageError) is not is_seen
-    assert (caught.value.__cause__ is not None) is is_seen
+            await read_on_after_hel(stream, has_read.set)
+    assert isinstance(caught.value, IncompleteMessageError) is not is_detected
+    assert (caught.value.__cause__ is not None) is is_detected
     assert caught.value.verdict is Verdict.TRUNCATED
     assert text_of(stream.snapshot) == "Hel"
-    assert len(server.requests) == 1  # an open stream is never asked for again
+    assert len(server.requests) == 1  # a request is not retried after its stream is open
 
 
 @driven
-async def test_a_slow_reader_loses_nothing_that_came_before_a_cut(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_slow_reader_gets_everything_that_was_sent_before_a_truncation(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
-    for script, said in (
+    for script, expected in (
         ([head() + chunk(HALF), Do.CLOSE], "Hel"),
-        ([head() + chunk(WHOLE), Do.CLOSE], SAID),
+        ([head() + chunk(WHOLE), Do.CLOSE], TEXT),
     ):
         server = raw_server(script)
         async with (
             adapter.client(server.url) as client,
             client.messages.stream(**ask()) as stream,
         ):
-            await adapter.until_closed(server)  # all has come, the cut too
+            await adapter.until_closed(server)  # all bytes and the end have arrived
             texts = ""
             try:
                 async for text in stream.text_stream:
                     texts += text
                     await adapter.sleep(0)
             except APIConnectionError:
-                assert said == "Hel"
-        assert texts == said
+                assert expected == "Hel"
+        assert texts == expected
 
 
 @driven
-async def test_a_head_that_never_comes_is_a_timeout(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_head_that_never_ends_is_a_timeout(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     for script in ([Do.WAIT], [b"HTTP/1.1 200 OK\r\ncontent-", Do.WAIT]):
         server = raw_server(script)
@@ -656,8 +665,8 @@ async def test_a_head_that_never_comes_is_a_timeout(
 
 @with_seconds
 @driven
-async def test_idle_counts_also_where_nothing_comes_at_all(
-    adapter: Adapter, raw_server: RawServers, seconds: float
+async def test_idle_also_applies_to_silence(
+    adapter: Adapter, raw_server: StartServer, seconds: float
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT])
     async with (
@@ -673,8 +682,8 @@ async def test_idle_counts_also_where_nothing_comes_at_all(
 
 
 @driven
-async def test_a_compressed_body_is_asked_for_and_decoded(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_compressed_body_is_requested_and_decoded(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     bodies = {"gzip": gzip.compress(WHOLE), "deflate": zlib.compress(WHOLE), "identity": WHOLE}
     server = raw_server(
@@ -686,18 +695,18 @@ async def test_a_compressed_body_is_asked_for_and_decoded(
     async with adapter.client(server.url) as client:
         for _ in range(4):
             async with client.messages.stream(**ask()) as stream:
-                assert await stream.get_final_text() == SAID
+                assert await stream.get_final_text() == TEXT
     assert {sent.headers["accept-encoding"] for sent in server.requests} == {"gzip, deflate"}
 
 
 @driven
-async def test_what_is_accepted_is_the_caller_s_to_say(
-    adapter: Adapter, raw_server: RawServers
+async def test_the_caller_can_set_accept_encoding(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)])
     async with adapter.client(server.url) as client:
-        asked = ask(extra_headers={"Accept-Encoding": "identity"})
-        async with client.messages.stream(**asked) as stream:
+        call = ask(extra_headers={"Accept-Encoding": "identity"})
+        async with client.messages.stream(**call) as stream:
             await stream.until_done()
     assert server.requests[0].headers["accept-encoding"] == "identity"
     assert server.requests[0].head.lower().count(b"accept-encoding") == 1
@@ -705,8 +714,8 @@ async def test_what_is_accepted_is_the_caller_s_to_say(
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "x-unknown"])
 @driven
-async def test_what_is_not_decoded_is_refused_by_its_head_and_not_asked_for_again(
-    adapter: Adapter, raw_server: RawServers, encoding: str
+async def test_an_unknown_encoding_is_refused_after_the_head_and_not_retried(
+    adapter: Adapter, raw_server: StartServer, encoding: str
 ) -> None:
     server = raw_server(
         [head(headers={**encoded(encoding), "transfer-encoding": "chunked"}), Do.WAIT],
@@ -722,19 +731,23 @@ async def test_what_is_not_decoded_is_refused_by_its_head_and_not_asked_for_agai
 
 
 @driven
-async def test_a_compressed_refusal_is_read(adapter: Adapter, raw_server: RawServers) -> None:
-    said = b'{"type":"error","error":{"type":"api_error","message":"no"}}'
-    server = raw_server([response(gzip.compress(said), 500, encoded("gzip", "application/json"))])
+async def test_the_compressed_body_of_an_error_is_decoded(
+    adapter: Adapter, raw_server: StartServer
+) -> None:
+    refusal = b'{"type":"error","error":{"type":"api_error","message":"no"}}'
+    server = raw_server(
+        [response(gzip.compress(refusal), 500, encoded("gzip", "application/json"))]
+    )
     async with adapter.client(server.url) as client:
         with pytest.raises(InternalServerError, match="no") as caught:
             await client.messages.create(**ask(), stream=True)
-    assert caught.value.body == json.loads(said)
+    assert caught.value.body == json.loads(refusal)
 
 
 @pytest.mark.parametrize("status", [200, 500])
 @driven
-async def test_a_body_that_unpacks_to_very_much_holds_what_an_ordinary_one_does(
-    adapter: Adapter, raw_server: RawServers, status: int
+async def test_a_decompression_bomb_takes_little_memory(
+    adapter: Adapter, raw_server: StartServer, status: int
 ) -> None:
     line = b":" * 1023 + b"\n"
     bomb, ordinary = gzip.compress(line * 2**13), gzip.compress(line * 2**11, compresslevel=0)
@@ -757,8 +770,8 @@ async def test_a_body_that_unpacks_to_very_much_holds_what_an_ordinary_one_does(
 
 
 @driven
-async def test_a_body_that_is_not_compressed_as_it_says_is_a_broken_connection(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_body_that_is_not_compressed_as_declared_is_a_connection_error(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE, headers=encoded("gzip"))])
     async with adapter.client(server.url) as client:
@@ -768,7 +781,7 @@ async def test_a_body_that_is_not_compressed_as_it_says_is_a_broken_connection(
 
 
 @driven
-async def test_strictness_and_limits_are_those_of_the_core(
+async def test_strict_and_limits_are_passed_to_the_machine(
     adapter: Adapter, example_server: str
 ) -> None:
     async with adapter.client(example_server) as client:
@@ -812,21 +825,21 @@ ERRORS: Final[tuple[tuple[int, str | None, type[APIStatusError]], ...]] = (
 HTML: Final = b"<!doctype html><title>Bad gateway</title>"
 
 
-@pytest.mark.parametrize("made_of", ["JSON", "HTML", "nothing"])
+@pytest.mark.parametrize("body_kind", ["JSON", "HTML", "nothing"])
 @driven
-async def test_every_status_raises_its_class_with_all_that_is_known(
-    adapter: Adapter, raw_server: RawServers, made_of: str
+async def test_each_status_raises_its_class_with_the_details_of_the_response(
+    adapter: Adapter, raw_server: StartServer, body_kind: str
 ) -> None:
     scripts: list[Script] = []
     for status, kind, _ in ERRORS:
-        told = {"type": kind or "other_error", "message": f"It was {status}"}
+        details = {"type": kind or "other_error", "message": f"It was {status}"}
         data = {
-            "JSON": json.dumps({"type": "error", "error": told}).encode(),
+            "JSON": json.dumps({"type": "error", "error": details}).encode(),
             "HTML": HTML,
             "nothing": b"",
-        }[made_of]
+        }[body_kind]
         types = {"JSON": "application/json", "HTML": "text/html; charset=utf-8", "nothing": None}
-        headers = {"content-type": types[made_of], "request-id": f"req_{status}"}
+        headers = {"content-type": types[body_kind], "request-id": f"req_{status}"}
         sent = {name: value for name, value in headers.items() if value is not None}
         scripts.append([response(data, status, sent)])
     server = raw_server(*scripts)
@@ -840,7 +853,7 @@ async def test_every_status_raises_its_class_with_all_that_is_known(
             assert error.request_id == error.headers["request-id"] == f"req_{status}"
             assert error.verdict is Verdict.ERRORED
             assert not error.content_emitted
-            match made_of:
+            match body_kind:
                 case "JSON":
                     assert error.type == (kind or "other_error")
                     assert error.message == f"It was {status}"
@@ -852,19 +865,19 @@ async def test_every_status_raises_its_class_with_all_that_is_known(
                 case _:
                     assert (error.type, error.body) == (None, "")
     if adapter.pools:
-        assert server.connections == 1  # the body of an error was read to its end, too
+        assert server.connections == 1  # the body of each error was read to its end
 
 
 @with_seconds
 @driven
-async def test_the_body_of_an_error_may_break_off_or_never_end(
-    adapter: Adapter, raw_server: RawServers, seconds: float
+async def test_the_body_of_an_error_may_be_truncated_or_endless(
+    adapter: Adapter, raw_server: StartServer, seconds: float
 ) -> None:
-    lengthy = head(500, {"content-type": "text/plain", "content-length": "99999999"})
+    long_head = head(500, {"content-type": "text/plain", "content-length": "99999999"})
     server = raw_server(
-        [lengthy + b"Internal", Do.CLOSE],
-        [lengthy + b"Internal", Do.WAIT],
-        [lengthy + b"Internal" * 20_000, Do.WAIT],
+        [long_head + b"Internal", Do.CLOSE],
+        [long_head + b"Internal", Do.WAIT],
+        [long_head + b"Internal" * 20_000, Do.WAIT],
     )
     async with adapter.client(server.url, timeout=Timeout(read=seconds)) as client:
         for number in range(1, 4):
@@ -876,12 +889,12 @@ async def test_the_body_of_an_error_may_break_off_or_never_end(
             await adapter.until_closed(server, number)
 
 
-# Asking again.
+# Retries.
 
 
 @driven
-async def test_what_may_be_sent_again_is_and_waits_as_long_as_the_server_says(
-    adapter: Adapter, raw_server: RawServers, delays: list[float]
+async def test_temporary_failures_are_retried_after_the_delay_that_the_server_asks_for(
+    adapter: Adapter, raw_server: StartServer, delays: list[float]
 ) -> None:
     failures = [
         response(b"", status, headers)
@@ -897,7 +910,7 @@ async def test_what_may_be_sent_again_is_and_waits_as_long_as_the_server_says(
         adapter.client(server.url, max_retries=5) as client,
         client.messages.stream(**ask()) as stream,
     ):
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     assert delays[:2] == [7, 1.5]
     assert 1.5 <= delays[2] <= 2
     assert 3 <= delays[3] <= 4
@@ -907,8 +920,8 @@ async def test_what_may_be_sent_again_is_and_waits_as_long_as_the_server_says(
 
 
 @driven
-async def test_nothing_is_sent_more_often_than_the_call_allows(
-    adapter: Adapter, raw_server: RawServers, delays: list[float]
+async def test_max_retries_limits_the_number_of_requests(
+    adapter: Adapter, raw_server: StartServer, delays: list[float]
 ) -> None:
     server = raw_server([response(b"", 529, {})])
     async with adapter.client(server.url, max_retries=2) as client:
@@ -921,8 +934,8 @@ async def test_nothing_is_sent_more_often_than_the_call_allows(
 
 
 @driven
-async def test_what_would_fail_again_is_not_sent_again(
-    adapter: Adapter, raw_server: RawServers, delays: list[float]
+async def test_permanent_failures_are_not_retried(
+    adapter: Adapter, raw_server: StartServer, delays: list[float]
 ) -> None:
     server = raw_server(
         [response(b"", 400, {})],
@@ -940,7 +953,7 @@ async def test_what_would_fail_again_is_not_sent_again(
 
 
 @driven
-async def test_once_refused_and_then_served_is_served(
+async def test_a_request_that_is_refused_once_succeeds_at_the_second_attempt(
     adapter: Adapter, example_server: str
 ) -> None:
     async with adapter.client(example_server, max_retries=1) as client:
@@ -950,10 +963,10 @@ async def test_once_refused_and_then_served_is_served(
 
 
 @driven
-async def test_nobody_listening_is_a_connection_error_after_all_attempts(
+async def test_a_refused_connection_is_retried_and_then_raises_a_connection_error(
     adapter: Adapter, delays: list[float]
 ) -> None:
-    with nobody_listens() as url:
+    with refusing_url() as url:
         async with adapter.client(url, max_retries=2) as client:
             with pytest.raises(APIConnectionError) as caught:
                 await client.messages.create(**ask(), stream=True)
@@ -963,7 +976,7 @@ async def test_nobody_listening_is_a_connection_error_after_all_attempts(
 
 
 @driven
-async def test_a_host_that_does_not_exist_is_a_connection_error(adapter: Adapter) -> None:
+async def test_an_unknown_host_is_a_connection_error(adapter: Adapter) -> None:
     failure = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     with mock.patch.object(socket, "getaddrinfo", side_effect=failure):
         async with adapter.client("http://nowhere.invalid") as client:
@@ -972,7 +985,7 @@ async def test_a_host_that_does_not_exist_is_a_connection_error(adapter: Adapter
 
 
 @driven
-async def test_a_redirect_is_not_followed_because_the_key_would_go_along(
+async def test_a_redirect_is_not_followed_because_the_other_server_would_get_the_key(
     adapter: Adapter, example_server: str
 ) -> None:
     async with adapter.client(example_server) as client:
@@ -982,23 +995,23 @@ async def test_a_redirect_is_not_followed_because_the_key_would_go_along(
 
 
 @driven
-async def test_aiohttps_own_server_is_read_as_any_other(adapter: Adapter) -> None:
+async def test_the_answer_of_a_server_of_aiohttp_can_be_read(adapter: Adapter) -> None:
     with aiohttp_server(WHOLE) as url:
         async with adapter.client(url) as client:
             for _ in range(2):
                 async with client.messages.stream(**ask()) as stream:
-                    assert await stream.get_final_text() == SAID
+                    assert await stream.get_final_text() == TEXT
 
 
 # Connections.
 
 
 @driven
-async def test_after_message_stop_the_connection_serves_the_next_request(
-    adapter: Adapter, raw_server: RawServers, monkeypatch: pytest.MonkeyPatch
+async def test_a_pooled_connection_is_reused_after_message_stop(
+    adapter: Adapter, raw_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", PATIENCE)
-    # The end of the body comes late, behind a ping: it is waited for.
+    monkeypatch.setattr("sansio_stream_adapters._bridge.DRAIN_SECONDS", PATIENCE)
+    # The end of the body arrives late, after a ping. The client must wait for it.
     stopped = [threading.Event() for _ in range(3)]
     end = [chunk(body(PING)), chunk(b"")]
     server = raw_server(*([head() + chunk(WHOLE), event, *end] for event in stopped))
@@ -1008,14 +1021,14 @@ async def test_after_message_stop_the_connection_serves_the_next_request(
                 async for taken in stream:
                     if taken.type == "message_stop":
                         event.set()
-                assert await stream.get_final_text() == SAID
+                assert await stream.get_final_text() == TEXT
     assert server.connections == (1 if adapter.pools else 3)
     await adapter.until_closed(server)
 
 
 @driven
 async def test_leaving_early_frees_the_only_connection_of_the_pool(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT], [response(WHOLE)])
     async with adapter.client(server.url, limit=1) as client:
@@ -1023,13 +1036,13 @@ async def test_leaving_early_frees_the_only_connection_of_the_pool(
             async for _ in stream:
                 break
         async with client.messages.stream(**ask()) as stream:
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
     await adapter.until_closed(server, 2)
 
 
 @driven
-async def test_leaving_before_anything_was_read_closes_too(
-    adapter: Adapter, raw_server: RawServers
+async def test_leaving_an_unread_stream_closes_its_connection(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT])
     async with adapter.client(server.url) as client:
@@ -1046,37 +1059,37 @@ async def test_leaving_before_anything_was_read_closes_too(
 
 
 @driven
-async def test_an_exception_of_the_body_of_the_with_block_closes_and_goes_on(
-    adapter: Adapter, raw_server: RawServers
+async def test_an_exception_in_the_with_block_closes_the_connection_and_is_raised(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT])
     async with adapter.client(server.url) as client:
         manager = client.messages.stream(**ask())
 
-        async def leaves(streams: list[Any]) -> None:
+        async def read_and_raise(streams: list[Any]) -> None:
             async with manager as stream:
                 streams.append(stream)
                 async for text in stream.text_stream:
                     assert text == "Hel"
                     raise ZeroDivisionError
 
-        left: list[Any] = []
+        streams_left: list[Any] = []
         with pytest.raises(ZeroDivisionError):
-            await leaves(left)
+            await read_and_raise(streams_left)
         await adapter.until_closed(server)
-        assert text_of(left[0].snapshot) == "Hel"
+        assert text_of(streams_left[0].snapshot) == "Hel"
 
 
-async def read_to_hel_and_on(stream: Any, is_about_to_wait: Callable[[], object]) -> None:
-    """Read to the end, and tell when all that comes for now has come."""
+async def read_on_after_hel(stream: Any, is_about_to_wait: Callable[[], object]) -> None:
+    """Read to the end. Call `is_about_to_wait` after the last event that arrives for now."""
     async for _ in stream:
         if text_of(stream.snapshot) == "Hel":
             is_about_to_wait()
 
 
 @driven
-async def test_an_interrupted_read_closes_and_leaves_the_snapshot(
-    adapter: Adapter, raw_server: RawServers
+async def test_an_interrupted_read_closes_the_connection_and_keeps_the_snapshot(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT])
     streams: list[Any] = []
@@ -1084,9 +1097,9 @@ async def test_an_interrupted_read_closes_and_leaves_the_snapshot(
     async with adapter.client(server.url) as client:
 
         async def reads(is_about_to_wait: Callable[[], object]) -> None:
-            # Without a `with`: the read itself has closed the connection.
+            # Without a `with` block: the interrupted read must close the connection itself.
             streams.append(await client.messages.create(**ask(), stream=True))
-            await read_to_hel_and_on(streams[0], is_about_to_wait)
+            await read_on_after_hel(streams[0], is_about_to_wait)
 
         await adapter.interrupted(reads)
         await adapter.until_closed(server)
@@ -1098,17 +1111,17 @@ async def test_an_interrupted_read_closes_and_leaves_the_snapshot(
 
 @driven
 async def test_an_interrupted_request_leaves_nothing_open(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([Do.WAIT], [response(WHOLE)])
 
     async with adapter.client(server.url, limit=1) as client:
 
-        async def asks(is_about_to_wait: Callable[[], object]) -> None:
+        async def request(is_about_to_wait: Callable[[], object]) -> None:
             is_about_to_wait()
             await client.messages.create(**ask(), stream=True)
 
-        await adapter.interrupted(asks, once=lambda: server.requests)
+        await adapter.interrupted(request, once=lambda: server.requests)
         async with client.messages.stream(**ask()) as stream:
             await stream.until_done()
     await adapter.until_closed(server)
@@ -1116,8 +1129,8 @@ async def test_an_interrupted_request_leaves_nothing_open(
 
 @pytest.mark.parametrize("closer", ["another thread", "a signal handler"])
 @driven
-async def test_closing_from_outside_wakes_the_reader(
-    adapter: Adapter, raw_server: RawServers, closer: str
+async def test_closing_wakes_a_blocked_reader(
+    adapter: Adapter, raw_server: StartServer, closer: str
 ) -> None:
     if adapter.loop:
         pytest.skip("an asynchronous stream belongs to its loop")
@@ -1135,14 +1148,14 @@ async def test_closing_from_outside_wakes_the_reader(
             ),
             pytest.raises(IncompleteMessageError, match="closed"),
         ):
-            await read_to_hel_and_on(stream, lambda: waiting.append(True))
+            await read_on_after_hel(stream, lambda: waiting.append(True))
         assert text_of(stream.snapshot) == "Hel"
         await adapter.until_closed(server)
 
 
 @driven
-async def test_one_client_may_be_closed_twice_and_one_of_yours_stays_open(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_client_can_be_closed_twice_and_does_not_close_a_client_of_the_caller(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)])
     async with adapter.client(server.url) as client:
@@ -1154,18 +1167,18 @@ async def test_one_client_may_be_closed_twice_and_one_of_yours_stays_open(
         async with client.messages.stream(**ask()) as stream:
             await stream.until_done()
         await client.close()
-        if adapter.pools:  # adapter.client has passed one
+        if adapter.pools:  # `adapter.client` has passed a client of the library
             async with client.messages.stream(**ask()) as stream:
                 await stream.until_done()
 
 
 @driven
-async def test_a_client_that_is_dropped_leaves_nothing_open(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_dropped_client_leaves_nothing_open(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)])
     if adapter.libraries[0] == "httpx2":
-        pytest.skip("its pool is passed in here, and belongs to whoever has made it")
+        pytest.skip("in this test the caller makes the pool of httpx2 and must close it")
 
     async def ask_and_forget() -> None:
         client = adapter.make(base_url=server.url, max_retries=0)
@@ -1178,14 +1191,14 @@ async def test_a_client_that_is_dropped_leaves_nothing_open(
 
 
 def open_files() -> int:
-    """How many files the process has open, where the system tells."""
+    """Return the number of open files of the process, or 0 if it is unknown."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
 @driven
 async def test_many_streams_leak_neither_files_nor_memory(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 30
     server = raw_server([response(WHOLE)])
@@ -1194,36 +1207,38 @@ async def test_many_streams_leak_neither_files_nor_memory(
         async def some(count: int) -> None:
             for _ in range(count):
                 async with client.messages.stream(**ask()) as stream:
-                    assert await stream.get_final_text() == SAID
+                    assert await stream.get_final_text() == TEXT
 
-        async def held() -> tuple[int, int]:
-            await adapter.until(lambda: server.threads <= adapter.pools, "connections are closed")
+        async def measure() -> tuple[int, int]:
+            await adapter.until(
+                lambda: server.threads <= adapter.pools, "all connections but the pooled one close"
+            )
             server.requests.clear()
             gc.collect()
             return open_files(), tracemalloc.get_traced_memory()[0]
 
-        grown: list[int] = []
+        growth: list[int] = []
         tracemalloc.start()
         try:
             await some(20)
-            files, memory = await held()
-            # A leak grows each time. Caches, and threads of other servers, do once.
-            while not grown or (grown[-1] >= 500 * times and len(grown) < 5):
+            files, memory = await measure()
+            # A leak grows each time. Caches and the threads of other servers grow once.
+            while not growth or (growth[-1] >= 500 * times and len(growth) < 5):
                 await some(times)
-                files_then, memory_then = await held()
+                files_then, memory_then = await measure()
                 assert files_then <= files
-                grown.append(memory_then - memory)
+                growth.append(memory_then - memory)
                 memory = memory_then
         finally:
             tracemalloc.stop()
-    assert min(grown) < 500 * times  # a machine alone is several times as much
+    assert min(growth) < 500 * times  # a machine takes several times as much
 
 
 # TLS.
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and those that it came of."""
+    """Yield an exception and the exceptions that caused it."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -1231,8 +1246,8 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
 
 
 @driven
-async def test_tls_is_spoken_with_whom_the_context_trusts(
-    adapter: Adapter, raw_server: RawServers, tls: TLS
+async def test_tls_works_only_with_servers_that_the_context_trusts(
+    adapter: Adapter, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([response(WHOLE)], tls=tls)
     for host in ("127.0.0.1", "localhost"):
@@ -1241,7 +1256,7 @@ async def test_tls_is_spoken_with_whom_the_context_trusts(
             adapter.client(url, tls=tls.client) as client,
             client.messages.stream(**ask()) as stream,
         ):
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
     async with adapter.client(server.url) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.messages.create(**ask(), stream=True)
@@ -1250,8 +1265,8 @@ async def test_tls_is_spoken_with_whom_the_context_trusts(
 
 @pytest.mark.parametrize("how", [Do.DROP, Do.CLOSE])
 @driven
-async def test_under_tls_a_cut_is_no_end_either(
-    adapter: Adapter, raw_server: RawServers, tls: TLS, how: Do
+async def test_a_truncated_body_is_an_error_over_tls(
+    adapter: Adapter, raw_server: StartServer, tls: TLS, how: Do
 ) -> None:
     server = raw_server([head() + chunk(HALF), how], tls=tls)
     async with (
@@ -1264,15 +1279,15 @@ async def test_under_tls_a_cut_is_no_end_either(
 
 
 @driven
-async def test_a_server_that_speaks_no_http_or_no_tls_is_a_connection_error(
-    adapter: Adapter, raw_server: RawServers, tls: TLS
+async def test_a_server_that_does_not_speak_http_or_tls_is_a_connection_error(
+    adapter: Adapter, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([b"SSH-2.0-OpenSSH_9.6\r\n", Do.CLOSE])
     async with adapter.client(server.url) as client:
         with pytest.raises(APIConnectionError):
             await client.messages.create(**ask(), stream=True)
-    # The first thing that comes from a client of TLS ends in no blank line: this server hears it
-    # out, and says nothing until the client gives up.
+    # The first bytes of a TLS client contain no blank line. So the server reads on and is silent
+    # until the client gives up.
     async with adapter.client(
         server.url.replace("http:", "https:"), tls=tls.client, timeout=Timeout(connect=0.1)
     ) as client:
@@ -1280,18 +1295,18 @@ async def test_a_server_that_speaks_no_http_or_no_tls_is_a_connection_error(
             await client.messages.create(**ask(), stream=True)
 
 
-# HTTP/2, by httpx.
+# HTTP/2 with httpx.
 
 
 @pytest.mark.parametrize("fault", [None, "cut", "reset", "stall"])
 @with_seconds
 @driven
-async def test_http2_is_no_different(
+async def test_a_stream_can_be_read_over_http2(
     adapter: Adapter, http2_example_server: str, tls: TLS, fault: str | None, seconds: float
 ) -> None:
     if not adapter.libraries[0].startswith("httpx"):
         pytest.skip("only httpx speaks HTTP/2")
-    pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
+    pytest.importorskip("h2", reason="httpx needs h2 for HTTP/2")
     kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
     http = kind(verify=tls.client, http2=True)
     timeout = Timeout(read=seconds) if fault == "stall" else PATIENCE
@@ -1307,7 +1322,7 @@ async def test_http2_is_no_different(
                 if fault == "stall" and stream.snapshot is None:
                     raise TooSoonError
                 assert text_of(stream.snapshot)
-        # What became of one stream is nothing to the next one on the same connection.
+        # The fault of one stream does not affect the next one on the same connection.
         async with client.messages.stream(**ask("text"), timeout=PATIENCE) as stream:
             assert await stream.get_final_message() == message_of("text")
 
@@ -1340,7 +1355,7 @@ async def test_a_recording_replays_to_the_same_message(
 
 
 @driven
-async def test_a_recording_of_a_cut_says_how_it_was_cut(
+async def test_the_recording_of_a_truncated_stream_has_its_error(
     adapter: Adapter, example_server: str
 ) -> None:
     file = io.BytesIO()
@@ -1356,54 +1371,56 @@ async def test_a_recording_of_a_cut_says_how_it_was_cut(
     assert text_of(message_of("text")).startswith(text_of(stream.snapshot))
 
 
-# Responses that the caller has got.
+# Responses of the caller.
 
 
 @driven
-async def test_a_response_that_was_got_elsewhere_is_a_stream(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_stream_can_be_made_from_a_response_of_the_caller(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     if not adapter.pools:
-        pytest.skip("tested with the connection, which is given in place of a response")
-    packed = response(gzip.compress(WHOLE), headers=encoded("gzip"))
-    server = raw_server([response(WHOLE)], [response(b"", 529, {})], [packed])
+        pytest.skip("this adapter takes a connection instead; test_connections tests it")
+    compressed = response(gzip.compress(WHOLE), headers=encoded("gzip"))
+    server = raw_server([response(WHOLE)], [response(b"", 529, {})], [compressed])
     async with adapter.client(server.url, limit=1) as client:
         http = getattr(client, "sync", client)
         library_client = getattr(http, "_http", None) or http._session
         for is_refused in (False, True, False):
-            got = await response_of(adapter, library_client, f"{server.url}/v1/messages")
-            stream = stream_of(adapter, got)
-            assert stream.response is got
+            library_response = await response_of(
+                adapter, library_client, f"{server.url}/v1/messages"
+            )
+            stream = stream_of(adapter, library_response)
+            assert stream.response is library_response
             if is_refused:
                 with pytest.raises(OverloadedError):
                     await stream.until_done()
             else:
                 async with stream:
-                    assert await stream.get_final_text() == SAID
+                    assert await stream.get_final_text() == TEXT
 
 
 async def response_of(adapter: Adapter, http: Any, url: str) -> Any:
-    """What the library gives to those who ask for a stream."""
+    """Send a request with the library's client and return the unread response."""
     if adapter.libraries[0] == "aiohttp":
         return await http.post(url, data=b"{}")
     sent = http.send(http.build_request("POST", url, content=b"{}"), stream=True)
     return await sent if adapter.loop else sent
 
 
-def stream_of(adapter: Adapter, got: Any) -> Any:
-    """What the adapter makes of it."""
+def stream_of(adapter: Adapter, library_response: Any) -> Any:
+    """Make a stream of the adapter from a response."""
     if adapter.libraries[0] != "aiohttp" and adapter.loop:
-        return adapter.module.from_async_response(got)
-    stream = adapter.module.from_response(got)
+        return adapter.module.from_async_response(library_response)
+    stream = adapter.module.from_response(library_response)
     return stream if adapter.loop else AsyncFacade(stream)
 
 
 @driven
-async def test_a_response_that_a_hook_has_read_is_taken_as_the_library_has_decoded_it(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_response_that_a_hook_has_read_is_not_decoded_again(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     if not adapter.module_name.endswith("httpx"):
-        pytest.skip("hooks that may read a response are httpx's")
+        pytest.skip("only httpx has hooks that may read a response")
 
     async def read_async(answer: Any) -> None:
         await answer.aread()
@@ -1417,21 +1434,21 @@ async def test_a_response_that_a_hook_has_read_is_taken_as_the_library_has_decod
     )
     client = adapter.make(base_url=server.url, api_key="k", max_retries=0, http_client=http)
     async with client.messages.stream(**ask()) as stream:
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     closed = http.aclose() if adapter.loop else http.close()
     if inspect.isawaitable(closed):
         await closed
 
 
 @driven
-async def test_a_pool_of_ours_keeps_no_cookies_and_sends_the_caller_s(
-    adapter: Adapter, raw_server: RawServers, monkeypatch: pytest.MonkeyPatch
+async def test_our_pool_stores_no_cookies_and_sends_those_of_the_caller(
+    adapter: Adapter, raw_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if adapter.module_name.endswith("httpx"):
         monkeypatch.setattr(adapter.module, "LIBRARIES", adapter.libraries[:1])
     given = {"content-type": "text/event-stream", "set-cookie": "a=1; path=/; max-age=999"}
     server = raw_server(*([response(WHOLE, headers=given)] for _ in range(3)))
-    # Of an address, aiohttp keeps no cookies anyway.
+    # For an IP address aiohttp never keeps cookies, so the URL needs a name.
     url = server.url.replace("127.0.0.1", "localhost")
     async with adapter.make(base_url=url, api_key="k", max_retries=0, timeout=PATIENCE) as client:
         for own in ({}, {}, {"cookie": "b=2"}):
@@ -1440,48 +1457,48 @@ async def test_a_pool_of_ours_keeps_no_cookies_and_sends_the_caller_s(
     assert [sent.headers.get("cookie") for sent in server.requests] == [None, None, "b=2"]
 
 
-# No exception but ours.
+# Foreign exceptions are mapped.
 
 SOURCES: Final = ("httpx", "httpx2", "aiohttp", "trio", "h11", "h2.exceptions", "ssl", "socket")
 
 OTHER_USES: Final = frozenset(
     {
-        # Of trio: channels, nurseries, and two tasks that use one thing.
+        # trio: channels, nurseries, and two tasks that use one object.
         "BusyResourceError",
         "EndOfChannel",
         "NeedHandshakeError",
         "RunFinishedError",
         "TrioInternalError",
         "WouldBlock",
-        # Of httpx: when cookies are looked at by name.
+        # httpx: access to cookies by name.
         "CookieConflict",
-        # Of aiohttp: WebSockets, and reading a stream to its end.
+        # aiohttp: WebSockets, and reading a stream to its end.
         "EofStream",
         "WSMessageTypeError",
         "WebSocketError",
     }
 )
-"""Exceptions that do not come of sending a request."""
+"""The names of exceptions that sending a request cannot raise."""
 
 
 def exceptions_of(name: str) -> list[Exception]:
-    """One of each class of exceptions that a library shows."""
-    module = pytest.importorskip(name, reason=f"{name} raises what is raised here")
+    """Make one exception of each public class of a library."""
+    module = pytest.importorskip(name, reason=f"this test needs the exceptions of {name}")
     kinds = {
         kind
         for name, kind in vars(module).items()
         if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, Warning)
         if not name.startswith("_")
-        # h11 has it to be caught, and refuses to make one.
+        # h11 defines this class only for `except` and refuses to make an instance.
         and kind.__module__ + name != "h11._utilProtocolError"
-        # A hook of the caller's raises it, and it is an error of the API; see below.
+        # A hook of the caller raises it. It is an error of the API; see the last test.
         and name != "HTTPStatusError"
     }
-    return [made(kind) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
+    return [instance_of(kind) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
 
 
-def made(kind: Any) -> Exception:
-    """An exception, by the first arguments that it takes."""
+def instance_of(kind: Any) -> Exception:
+    """Make an exception with the first arguments that its class accepts."""
     anything = mock.MagicMock()
     for make in (
         partial(kind, 5, "boom"),
@@ -1496,14 +1513,14 @@ def made(kind: Any) -> Exception:
         try:
             exception: Exception = make()
             str(exception)
-        except Exception:  # noqa: BLE001, S112  (it takes others, then)
+        except Exception:  # noqa: BLE001, S112  (the class needs other arguments)
             continue
         return exception
-    raise AssertionError(f"no arguments for {kind}")
+    raise AssertionError(f"no arguments for {kind} are known")
 
 
 def stream_that_raises(adapter: Adapter, exception: Exception) -> Any:
-    """A stream of the adapter whose source breaks in the middle."""
+    """Make a stream of the adapter whose source raises in the middle."""
 
     def chunks() -> Iterator[bytes]:
         yield HALF
@@ -1520,9 +1537,7 @@ def stream_that_raises(adapter: Adapter, exception: Exception) -> Any:
 
 @pytest.mark.parametrize("source", SOURCES)
 @driven
-async def test_no_exception_of_a_library_comes_out_of_a_stream(
-    adapter: Adapter, source: str
-) -> None:
+async def test_a_stream_maps_every_exception_of_a_library(adapter: Adapter, source: str) -> None:
     raised = exceptions_of(source)
     assert raised
     for exception in raised:
@@ -1536,19 +1551,22 @@ async def test_no_exception_of_a_library_comes_out_of_a_stream(
 
 
 def assert_cause(error: APIConnectionError, exception: Exception) -> None:
-    """The cause is what was raised; of aiohttp, what may hold the request comes as a copy."""
+    """Check the cause of an error. It may be a copy for aiohttp.
+
+    An exception of aiohttp may refer to the request.
+    """
     cause = error.__cause__
     is_of_aiohttp = type(exception).__module__.startswith("aiohttp")
     assert cause is exception or (is_of_aiohttp and type(cause) is type(exception))
 
 
 @driven
-async def test_no_exception_of_its_own_libraries_comes_out_of_a_request(adapter: Adapter) -> None:
+async def test_a_request_maps_every_exception_of_its_libraries(adapter: Adapter) -> None:
     client = adapter.make(api_key="k", max_retries=0)
     sends = type(getattr(client, "sync", client))
     for source in (*adapter.libraries, "ssl", "socket"):
         if source == "trio" and adapter.pools:
-            continue  # httpx raises its own there
+            continue  # httpx replaces exceptions of trio with its own
         for exception in exceptions_of(source):
             if type(exception).__name__ in OTHER_USES:
                 continue
@@ -1571,7 +1589,7 @@ async def test_no_exception_of_its_own_libraries_comes_out_of_a_request(adapter:
 
 
 @driven
-async def test_what_nobody_knows_is_one_of_our_exceptions_and_not_tried_again(
+async def test_an_unknown_exception_of_a_request_is_mapped_and_not_retried(
     adapter: Adapter,
 ) -> None:
     client = adapter.make(api_key="k", max_retries=2)
@@ -1586,10 +1604,10 @@ async def test_what_nobody_knows_is_one_of_our_exceptions_and_not_tried_again(
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_a_hook_that_raises_for_the_status_raises_the_error_of_that_status(
-    library: str, raw_server: RawServers
+def test_a_hook_that_raises_for_a_status_causes_the_error_of_that_status(
+    library: str, raw_server: StartServer
 ) -> None:
-    httpx = pytest.importorskip(library, reason=f"the hook is one of {library}")
+    httpx = pytest.importorskip(library, reason=f"this test needs {library}")
     adapters = importlib.import_module("sansio_stream_adapters.httpx")
     server = raw_server([response(b"{}", 400, {"request-id": "req_1"})])
     hooks = {"response": [lambda answer: answer.raise_for_status()]}

@@ -1,4 +1,4 @@
-"""What only aiohttp does; what it does like the others is in test_adapters."""
+"""Test what only the adapter `aiohttp` does. `test_adapters` tests what all adapters do."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ from sansio_stream_adapters import (
 from servers import PATIENCE, Do, RawServer, chunk, head, response
 from wire import HELLO, body
 
-aiohttp = pytest.importorskip("aiohttp", reason="the adapter stands on aiohttp")
+aiohttp = pytest.importorskip("aiohttp", reason="the adapter needs aiohttp")
 
 from sansio_stream_adapters.aiohttp import (  # noqa: E402
     AsyncClient,
@@ -29,24 +29,24 @@ from sansio_stream_adapters.aiohttp import (  # noqa: E402
     from_response,
 )
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 WHOLE = body(*HELLO)
 
 
-def test_a_long_answer_has_no_timeout_as_a_whole() -> None:
+def test_there_is_no_timeout_for_a_whole_response() -> None:
     timeout = client_timeout(Timeout(connect=1, read=2, write=3, pool=4))
     assert timeout.total is None
     assert (timeout.connect, timeout.sock_connect, timeout.sock_read) == (5, 1, 2)
 
 
 @pytest.mark.parametrize("missing", ["connect", "pool"])
-def test_waiting_for_ever_for_one_is_waiting_for_ever_for_both(missing: str) -> None:
+def test_connecting_has_no_timeout_if_connect_or_pool_is_none(missing: str) -> None:
     parts: dict[str, Any] = {missing: None}
     assert client_timeout(Timeout(**parts)).connect is None
 
 
-def test_a_session_that_raises_for_statuses_hides_no_error_of_the_api(
-    raw_server: RawServers,
+def test_an_error_of_the_api_is_raised_even_if_the_session_raises_for_statuses(
+    raw_server: StartServer,
 ) -> None:
     server = raw_server([response(b"", 529, {})])
 
@@ -61,7 +61,7 @@ def test_a_session_that_raises_for_statuses_hides_no_error_of_the_api(
     asyncio.run(main())
 
 
-def test_a_client_may_be_made_and_closed_where_no_loop_runs(raw_server: RawServers) -> None:
+def test_a_client_may_be_made_outside_of_a_loop(raw_server: StartServer) -> None:
     server = raw_server([response(WHOLE)])
     unused = AsyncClient(base_url=server.url)
     client = AsyncClient(base_url=server.url)
@@ -75,45 +75,48 @@ def test_a_client_may_be_made_and_closed_where_no_loop_runs(raw_server: RawServe
     assert server.connections == 1
 
 
-def test_a_response_of_yours_that_breaks_brings_first_what_came_before(
-    raw_server: RawServers,
+def test_a_broken_response_of_the_caller_yields_its_text_before_the_error(
+    raw_server: StartServer,
 ) -> None:
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.CLOSE])
     texts: list[str] = []
 
     async def read(stream: Any) -> None:
         async for text in stream.text_stream:
-            texts.append(text)  # noqa: PERF401  (what came before the exception counts)
+            texts.append(text)  # noqa: PERF401  (keeps the texts before the exception)
 
     async def main() -> None:
         async with aiohttp.ClientSession() as session:
-            got = await session.post(server.url)
-            while got.content.exception() is None:  # noqa: ASYNC110  (nobody tells)
+            answer = await session.post(server.url)
+            while answer.content.exception() is None:  # noqa: ASYNC110  (there is no event)
                 await asyncio.sleep(0.001)
             with pytest.raises(APIConnectionError):
-                await read(from_response(got))
-            assert got.closed
+                await read(from_response(answer))
+            assert answer.closed
 
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
     assert texts == ["Hel"]
 
 
-def test_a_response_of_yours_is_not_closed_because_its_stream_was_dropped(
-    raw_server: RawServers,
+def test_a_response_of_the_caller_stays_open_if_its_unused_stream_is_collected(
+    raw_server: StartServer,
 ) -> None:
     server = raw_server([head() + chunk(WHOLE) + chunk(b"")])
 
     async def main() -> bytes:
-        async with aiohttp.ClientSession() as session, session.post(server.url) as got:
-            from_response(got)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(server.url) as answer,
+        ):
+            from_response(answer)
             gc.collect()
-            read: bytes = await got.read()
+            read: bytes = await answer.read()
             return read
 
     assert asyncio.run(main()) == WHOLE
 
 
-def test_a_timeout_of_the_pool_says_so(raw_server: RawServers) -> None:
+def test_the_message_of_a_pool_timeout_names_the_pool(raw_server: StartServer) -> None:
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
 
     async def main() -> None:
@@ -132,31 +135,31 @@ def test_a_timeout_of_the_pool_says_so(raw_server: RawServers) -> None:
 
 
 class Writer:
-    """What a body is written to; tells the sizes of what was written, and of waits by a 0."""
+    """A fake writer of aiohttp. `calls` records the size of each write, and 0 for each drain."""
 
     transport = protocol = None
 
     def __init__(self) -> None:
-        self.told: list[int] = []
+        self.calls: list[int] = []
 
     async def write(self, piece: bytes) -> None:
-        self.told.append(len(piece))
+        self.calls.append(len(piece))
 
     async def drain(self) -> None:
-        self.told.append(0)
+        self.calls.append(0)
 
 
-def test_a_request_is_written_in_pieces_and_each_is_waited_for() -> None:
+def test_a_request_is_written_in_pieces_with_a_drain_after_each() -> None:
     body = RequestBody(b"x" * 150_000, 1.0)
     writer = Writer()
     asyncio.run(body.write(writer))
-    assert writer.told == [65_536, 0, 65_536, 0, 18_928, 0]
+    assert writer.calls == [65_536, 0, 65_536, 0, 18_928, 0]
     assert body.size == 150_000
     assert body.decode() == "x" * 150_000
 
 
-class Heard(asyncio.Protocol):
-    """A protocol that remembers what it was given."""
+class RecordingProtocol(asyncio.Protocol):
+    """A protocol that records the data it receives."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -168,7 +171,7 @@ class Heard(asyncio.Protocol):
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ANSWERS = {
     "all at once": (b"HTTP/1.1 200 OK\r\na: b\r\n\r\n", b"body\r\n\r\nmore"),
-    "behind informational heads": (CONTINUE + CONTINUE + b"HTTP/1.1 200 OK\r\n\r\n", b"body"),
+    "after informational heads": (CONTINUE + CONTINUE + b"HTTP/1.1 200 OK\r\n\r\n", b"body"),
     "lines without CR": (b"HTTP/1.1 200 OK\na: b\n\n", b"body\n\nmore"),
     "blank lines first": (b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", b"body"),
     "no body": (b"HTTP/1.1 200 OK\r\n\r\n", b""),
@@ -177,16 +180,16 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("heads", "rest"), ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 1000])
-def test_a_head_comes_alone_and_nothing_is_lost_however_it_is_cut(
+def test_a_head_is_passed_on_apart_from_its_body_however_the_bytes_are_cut(
     heads: bytes, rest: bytes, cut: int
 ) -> None:
-    heard, transport = Heard(), mock.Mock()
+    recorder, transport = RecordingProtocol(), mock.Mock()
     transport.is_closing.return_value = False
-    HeadFirst.put_before(heard, transport)
+    HeadFirst.put_before(recorder, transport)
     ((between,), _) = transport.set_protocol.call_args
     data = heads + rest
     for at in range(0, len(data), cut):
         between.data_received(data[at : at + cut])
-    assert b"".join(heard.pieces) == data
-    ends = list(itertools.accumulate(map(len, heard.pieces)))
+    assert b"".join(recorder.pieces) == data
+    ends = list(itertools.accumulate(map(len, recorder.pieces)))
     assert len(heads) in ends

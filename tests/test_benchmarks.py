@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say they do, and the page shows what they measured."""
+"""The benchmarks measure what their names say, and the page shows the recorded results."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def payloads(name: str) -> list[dict[str, Any]]:
 
 
 def pieces(name: str) -> list[str]:
-    """What the deltas carry, signatures aside."""
+    """Return the texts of the deltas, without signatures."""
     deltas = [p["delta"] for p in payloads(name) if p["type"] == "content_block_delta"]
     return [
         delta[member]
@@ -63,17 +63,17 @@ def pieces(name: str) -> list[str]:
 
 
 def test_every_fixture_is_tested() -> None:
-    there = {
+    defined = {
         name
         for name, value in vars(fixtures).items()
         if getattr(value, "__annotations__", {}).get("return") is Fixture and name[0] != "_"
     }
-    assert there == set(FIXTURES)
+    assert defined == set(FIXTURES)
 
 
 @NAMES
 @pytest.mark.parametrize("size", [None, 1, 64, 1_400, 16_384])
-def test_a_fixture_folds_into_what_it_was_made_from(name: str, size: int | None) -> None:
+def test_a_fixture_gives_the_message_that_it_was_made_from(name: str, size: int | None) -> None:
     fixture = FIXTURES[name]
     for contender in (contenders.OURS, contenders.PLAIN, contenders.LOOKING, contenders.READING):
         machine = contender.read(fixture.chunks(size))
@@ -82,7 +82,7 @@ def test_a_fixture_folds_into_what_it_was_made_from(name: str, size: int | None)
 
 
 @NAMES
-def test_chunks_are_the_body_cut(name: str) -> None:
+def test_the_joined_chunks_are_the_body(name: str) -> None:
     fixture = FIXTURES[name]
     assert len(fixture.chunks(None)) == len(fixture.payloads)
     for size in (1, 64, 1_400):
@@ -91,7 +91,7 @@ def test_chunks_are_the_body_cut(name: str) -> None:
         assert all(len(chunk) == size for chunk in chunks[:-1])
 
 
-def test_a_result_that_is_not_what_the_fixture_says_is_found() -> None:
+def test_a_message_that_differs_from_the_fixture_is_detected() -> None:
     fixture = fixtures.short_answer()
     machine = contenders.pipeline(fixture.frames)
     assert contenders.has_folded(machine, fixture)
@@ -104,13 +104,13 @@ def test_the_same_arguments_give_the_same_stream() -> None:
     assert fixtures.mixed(700, seed=1) != fixtures.mixed(700, seed=2)
 
 
-def test_a_fixture_is_in_the_style_of_the_api() -> None:
+def test_a_fixture_has_the_style_of_the_api() -> None:
     frames = fixtures.mixed(1_000).frames
     assert frames[0].startswith(b'event: message_start\ndata: {"type":"message_start","message":{')
     assert frames[-1].startswith(b"event: message_stop\n")
     assert any(frame == b'event: ping\ndata: {"type": "ping"}\n\n' for frame in frames)
-    blanks = {len(frame) - len(frame[:-3].rstrip()) - 3 for frame in frames}
-    assert blanks == set(range(16))
+    spaces = {len(frame) - len(frame[:-3].rstrip()) - 3 for frame in frames}
+    assert spaces == set(range(16))
     assert 120 < sum(map(len, frames)) / len(frames) < 160
 
 
@@ -119,7 +119,7 @@ def test_mixed_has_the_three_kinds_of_blocks_in_turn() -> None:
     assert [type(block) for block in content[:3]] == [ThinkingBlock, TextBlock, ToolUseBlock]
 
 
-def test_backwards_has_the_keys_of_every_object_in_reverse() -> None:
+def test_mixed_backwards_has_the_keys_of_every_object_in_reverse() -> None:
     for forwards, back in zip(payloads("mixed"), payloads("mixed_backwards"), strict=True):
         assert back == forwards
         if len(back) > 1:
@@ -127,29 +127,29 @@ def test_backwards_has_the_keys_of_every_object_in_reverse() -> None:
             assert [*back.get("delta", {})] == [*forwards.get("delta", {})][::-1]
 
 
-def test_by_dumps_is_as_dumps_writes_it() -> None:
+def test_mixed_by_dumps_has_the_style_of_json_dumps() -> None:
     for payload in FIXTURES["mixed_by_dumps"].payloads:
         assert payload == json.dumps(json.loads(payload))
     assert any("\\u" in payload for payload in FIXTURES["mixed_by_dumps"].payloads)
 
 
 @pytest.mark.parametrize("name", ["text_only", "plain_text", "delicate_text"])
-def test_a_text_is_one_block_of_as_many_events_as_asked_for(name: str) -> None:
+def test_a_text_is_one_block_with_the_requested_number_of_events(name: str) -> None:
     kinds = [payload["type"] for payload in payloads(name)]
     assert len(kinds) == pytest.approx(300, abs=2)
     assert kinds.count("content_block_start") == 1
     assert kinds.count("content_block_delta") > 0.95 * len(kinds)
 
 
-def test_plain_text_needs_no_care_and_delicate_text_much() -> None:
-    def needs_care(piece: str) -> bool:
+def test_plain_text_is_unescaped_ascii_and_delicate_text_is_mostly_not() -> None:
+    def is_delicate(piece: str) -> bool:
         return not piece.isascii() or json.dumps(piece) != f'"{piece}"'
 
-    assert not any(map(needs_care, pieces("plain_text")))
-    assert sum(map(needs_care, pieces("delicate_text"))) > 0.8 * len(pieces("delicate_text"))
+    assert not any(map(is_delicate, pieces("plain_text")))
+    assert sum(map(is_delicate, pieces("delicate_text"))) > 0.8 * len(pieces("delicate_text"))
 
 
-def test_every_third_event_of_many_pings_is_one() -> None:
+def test_every_third_event_of_many_pings_is_a_ping() -> None:
     kinds = [payload["type"] for payload in payloads("many_pings")]
     assert set(kinds[2:-2:3]) == {"ping"}
     assert kinds.count("ping") == 100
@@ -160,13 +160,13 @@ def test_a_short_answer_has_seven_events() -> None:
 
 
 @pytest.mark.parametrize("name", ["string_input", "records_input"])
-def test_a_tool_input_comes_in_many_small_deltas(name: str) -> None:
+def test_a_tool_input_has_many_small_deltas(name: str) -> None:
     (content,) = FIXTURES[name].contents
     assert len(content) == pytest.approx(3_000, rel=0.1)
     assert {len(piece) for piece in pieces(name)[:-1]} == set(range(4, 21))
 
 
-def test_one_input_is_a_string_and_the_other_has_records() -> None:
+def test_string_input_is_one_string_and_records_input_has_records() -> None:
     string = json.loads(FIXTURES["string_input"].contents[0])
     assert len(string["content"]) == 3_000
     records = json.loads(FIXTURES["records_input"].contents[0])["records"]
@@ -174,17 +174,17 @@ def test_one_input_is_a_string_and_the_other_has_records() -> None:
     assert all(isinstance(record, dict) for record in records)
 
 
-def test_many_blocks_are_as_many_as_asked_for() -> None:
+def test_many_blocks_has_the_requested_number_of_blocks() -> None:
     assert len(FIXTURES["many_blocks"].contents) == 100
 
 
-def test_nearly_every_event_of_violations_is_one() -> None:
+def test_nearly_every_event_of_violations_is_a_violation() -> None:
     machine = contenders.pipeline(FIXTURES["violations"].frames)
     assert {violation.code for violation in machine.violations} == {ViolationCode.UNKNOWN_INDEX}
     assert machine.violation_count == 300 - 6
 
 
-def test_a_huge_event_has_all_the_text() -> None:
+def test_a_huge_event_contains_the_whole_text() -> None:
     assert max(map(len, FIXTURES["huge_event"].frames)) > 10_000
     assert len(pieces("huge_event")) == 1
 
@@ -192,7 +192,7 @@ def test_a_huge_event_has_all_the_text() -> None:
 # Measuring.
 
 
-def test_each_work_runs_once_a_round_and_the_warm_up_does_not_count() -> None:
+def test_each_work_runs_in_each_round_and_the_warm_up_does_not_count() -> None:
     runs: list[str] = []
 
     def work(name: str) -> Work:
@@ -213,27 +213,27 @@ def test_each_work_runs_once_a_round_and_the_warm_up_does_not_count() -> None:
     assert figure.low <= figure.value <= figure.high
 
 
-def test_a_work_that_was_run_once_is_compared_by_its_warm_up() -> None:
+def test_a_work_that_ran_once_is_compared_by_its_warm_up() -> None:
     samples = {"slow": {0: 12.0}, "fast": {0: 3.0, 1: 1.0, 2: 1.0}}
     assert ratio(samples, "slow", "fast").value == 4
 
 
-def test_nothing_is_measured_of_a_result_that_is_wrong() -> None:
-    with pytest.raises(AssertionError, match="gone wrong"):
+def test_a_work_with_a_wrong_result_is_not_measured() -> None:
+    with pytest.raises(AssertionError, match="wrong result"):
         interleave({"work": Work(lambda: 1, lambda result: result == 2)}, 1)
 
 
-def test_memory_is_that_of_what_is_held() -> None:
+def test_bytes_for_returns_the_memory_of_the_result() -> None:
     assert bytes_for(lambda: bytes(100_000)) == pytest.approx(100_000, abs=2_000)
     assert abs(bytes_for(lambda: bytes(100_000)[:0])) < 2_000
 
 
-def test_a_peer_that_is_missing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    def of_tomorrow() -> Any:
-        raise ModuleNotFoundError("No module named 'tomorrow'")
+def test_the_name_of_a_missing_peer_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    def missing_peer() -> Any:
+        raise ModuleNotFoundError("No module named 'missing'")
 
-    assert contenders.found([of_tomorrow]) == []
-    assert capsys.readouterr().out == "left out: of_tomorrow (No module named 'tomorrow')\n"
+    assert contenders.found([missing_peer]) == []
+    assert capsys.readouterr().out == "left out: missing_peer (No module named 'missing')\n"
 
 
 # The table of targets.
@@ -241,18 +241,19 @@ def test_a_peer_that_is_missing_is_said(capsys: pytest.CaptureFixture[str]) -> N
 ROWS: Final = [goal for group in GOALS.values() for goal in group]
 
 
-def test_every_row_has_a_name_of_its_own() -> None:
+def test_every_row_has_a_unique_name() -> None:
     assert len({goal.what for goal in ROWS}) == len(ROWS)
 
 
-def test_a_goal_is_met_on_its_side_of_the_limit() -> None:
-    most = Goal("", 2.0, lambda _: Figure(1, 1, 1))
-    least = attrs.evolve(most, at_least=True)
-    assert [most.is_met(2.0), most.is_met(2.01), most.target] == [True, False, "≤ 2.00 ×"]
-    assert [least.is_met(2.0), least.is_met(1.99), least.target] == [True, False, "≥ 2.00 ×"]
-    assert attrs.evolve(most, is_aim=True).target == "aim ≤ 2.00 ×"
-    assert attrs.evolve(most, limit=None).target == "reported"
-    assert attrs.evolve(most, limit=None).is_met(99)
+def test_the_limit_of_a_goal_is_a_maximum_or_a_minimum() -> None:
+    maximum = Goal("", 2.0, lambda _: Figure(1, 1, 1))
+    minimum = attrs.evolve(maximum, at_least=True)
+    assert [maximum.is_met(2.0), maximum.is_met(2.01)] == [True, False]
+    assert [minimum.is_met(2.0), minimum.is_met(1.99)] == [True, False]
+    assert [maximum.target, minimum.target] == ["≤ 2.00 ×", "≥ 2.00 ×"]
+    assert attrs.evolve(maximum, is_aim=True).target == "aim ≤ 2.00 ×"
+    assert attrs.evolve(maximum, limit=None).target == "reported"
+    assert attrs.evolve(maximum, limit=None).is_met(99)
 
 
 @pytest.mark.parametrize(
@@ -265,34 +266,32 @@ def test_a_goal_is_met_on_its_side_of_the_limit() -> None:
         (2345.6, "2,346 ×"),
     ],
 )
-def test_a_figure_is_shown_with_the_digits_that_count(value: float, as_text: str) -> None:
+def test_a_figure_is_shown_with_its_significant_digits(value: float, as_text: str) -> None:
     assert goals.shown(value, "×") == as_text
 
 
-def test_the_command_says_what_it_measured_and_ends_in_success(
+def test_the_command_prints_each_row_and_succeeds_even_if_a_target_is_missed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(_: int) -> Figure:
-        raise ImportError("no peer")
+        raise ImportError("not installed")
 
-    mine = (
+    rows = (
         Goal("missed", 1.0, lambda rounds: Figure(rounds, 1.5, 2.5)),
         Goal("met", 3.0, lambda rounds: Figure(rounds, 1.5, 2.5)),
-        Goal("left", 3.0, missing),
+        Goal("no peer", 3.0, missing),
     )
-    monkeypatch.setitem(GOALS, "import", mine)
-    written = tmp_path / "figures.json"
-    monkeypatch.setattr(
-        sys, "argv", ["bench", "--quick", "--only", "import", "--json", str(written)]
-    )
+    monkeypatch.setitem(GOALS, "import", rows)
+    file = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--only", "import", "--json", str(file)])
     bench.main()
     lines = capsys.readouterr().out.splitlines()[-3:]
     assert [" ".join(line.split()) for line in lines] == [
         "missed 2.00 × ≤ 1.00 × NOT MET 1.5 to 2.5",
         "met 2.00 × ≤ 3.00 × met 1.5 to 2.5",
-        "left left out: no peer",
+        "no peer left out: not installed",
     ]
-    figures = json.loads(written.read_text(encoding="utf-8"))
+    figures = json.loads(file.read_text(encoding="utf-8"))
     assert figures["goals"] == {"missed": [2.0, 1.5, 2.5], "met": [2.0, 1.5, 2.5]}
     assert figures["conditions"]["rounds"] == 2
 
@@ -300,7 +299,7 @@ def test_the_command_says_what_it_measured_and_ends_in_success(
 # The page.
 
 
-def test_the_page_of_speed_is_made_of_the_results() -> None:
+def test_the_tables_of_the_page_are_generated_from_the_results() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     assert re.findall(r"<!-- made: (\w+) -->", text) == [
         "targets",
@@ -311,18 +310,18 @@ def test_the_page_of_speed_is_made_of_the_results() -> None:
     assert page.made(text) == text
 
 
-def test_the_pictures_are_made_of_the_results() -> None:
+def test_the_plots_are_generated_from_the_results() -> None:
     for path, picture in page.pictures().items():
         assert path.read_text(encoding="utf-8") == picture
         assert f"({path.name})" in page.PAGE.read_text(encoding="utf-8")
 
 
-def test_results_stand_under_the_version_of_python_they_are_of() -> None:
+def test_a_file_of_results_is_named_for_its_version_of_python() -> None:
     versions = [path.stem for path in sorted(page.RESULTS.glob("*.json"))]
     assert versions == page.heads()
 
 
-def test_the_results_are_of_the_rows_and_curves_that_there_are() -> None:
+def test_the_results_have_all_rows_and_curves_and_no_others() -> None:
     for result in page.results():
         assert list(result["goals"]) == [goal.what for goal in ROWS]
         assert list(result["curves"]) == list(curves.CURVES)
@@ -340,17 +339,17 @@ def test_a_figure_that_misses_its_target_is_bold(monkeypatch: pytest.MonkeyPatch
     assert met.endswith("| 1.00 × |")
 
 
-def test_a_picture_names_every_line_and_draws_every_point() -> None:
+def test_a_plot_names_every_line_and_draws_every_point() -> None:
     lines = {"ours": [(1.0, 2.0), (10.0, 1.0)], "a <peer>": [(1.0, 20.0), (10.0, 30.0)]}
     drawn = plot.svg("Cost", ("size", "times"), lines, "floor", ["a day"])
-    root = ET.fromstring(drawn)  # noqa: S314  (what we have just written)
+    root = ET.fromstring(drawn)  # noqa: S314  (the text comes from the line above)
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"Cost", "size", "times", "ours", "a <peer>", "floor", "a day"} <= {*words}
     assert len([*root.iter("{http://www.w3.org/2000/svg}path")]) == 4
     assert plot.svg("Cost", ("size", "times"), lines, "floor", ["a day"]) == drawn
 
 
-def test_a_picture_has_a_style_for_every_line() -> None:
+def test_a_plot_has_a_style_for_every_line() -> None:
     for result in page.results():
         assert all(len(lines) <= len(plot.STYLES) for lines in result["curves"].values())
     assert len({marker for *_, marker in plot.STYLES}) == len(plot.STYLES)
@@ -366,7 +365,7 @@ def test_names_of_lines_do_not_overlap() -> None:
     ("number", "as_text"),
     [(1, "1"), (0.5, "0.5"), (65_536, "64 Ki"), (200_000, "200 k"), (1e6, "1 M")],
 )
-def test_a_tick_is_short(number: float, as_text: str) -> None:
+def test_the_label_of_a_tick_is_short(number: float, as_text: str) -> None:
     assert plot.short(number) == as_text
 
 
@@ -376,22 +375,22 @@ COUNTED: Final = {"floor": 1_000, "mixed": 2_000}
 
 
 @pytest.mark.parametrize(
-    ("figures", "is_worse", "said"),
+    ("figures", "is_worse", "printed"),
     [
         ({"floor": 1_000, "mixed": 2_050}, False, "+2.5%"),
         ({"floor": 1_000, "mixed": 2_070}, True, "TOO MUCH"),
         ({"floor": 1_000, "mixed": 1_500}, False, "-25.0%"),
-        ({"floor": 1_100, "mixed": 2_500}, False, "another"),
+        ({"floor": 1_100, "mixed": 2_500}, False, "another build"),
     ],
 )
-def test_more_instructions_are_a_failure_for_the_same_build_of_python(
-    figures: dict[str, int], is_worse: bool, said: str, capsys: pytest.CaptureFixture[str]
+def test_more_instructions_are_a_failure_only_on_the_same_build_of_python(
+    figures: dict[str, int], is_worse: bool, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert icount.compare(figures, COUNTED, 0.03) is is_worse
-    assert said in capsys.readouterr().out
+    assert printed in capsys.readouterr().out
 
 
-def test_instructions_are_kept_by_version_of_python(
+def test_instructions_are_stored_by_version_of_python(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = icount.kept()
@@ -403,15 +402,15 @@ def test_instructions_are_kept_by_version_of_python(
     assert after["instructions"] == {**before["instructions"], "3.99.0": COUNTED}
 
 
-def test_without_valgrind_nothing_is_counted_and_that_is_said(
+def test_without_valgrind_nothing_is_counted_and_a_message_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["icount"])
     icount.main()
-    assert "there is no valgrind here" in capsys.readouterr().out
+    assert "valgrind is not installed" in capsys.readouterr().out
 
 
-def test_what_is_kept_is_what_is_counted() -> None:
+def test_the_stored_counts_are_of_the_counted_cases() -> None:
     for figures in icount.kept()["instructions"].values():
         assert list(figures) == list(icount.cases())

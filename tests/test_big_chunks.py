@@ -1,6 +1,6 @@
-"""A chunk of megabytes without an event: other tasks run, a cancellation is heard, nothing is lost.
+"""Test a chunk of megabytes without an event: other tasks run, and it can be cancelled.
 
-Turns of the loop are counted, never time.
+The tests count turns of the event loop. They measure no time.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from sansio_stream_adapters import AsyncMessageStream, MessageStream, _bridge
 from servers import replace_time
 from wire import HELLO, PING, body
 
-PIECE_BYTES: Final = 65_536
+RESPONSE_PIECE_BYTES: Final = 65_536
 STEP_BYTES: Final = 8_192
 SSE: Final = {"content-type": "text/event-stream"}
 COMMENTS: Final = b":\n" * 4_000_000
-PIECES: Final = len(COMMENTS) // PIECE_BYTES
+PIECES: Final = len(COMMENTS) // RESPONSE_PIECE_BYTES
 HELLO_BODY: Final = body(*HELLO)
 WHOLE: Final = body(*HELLO[:4]) + COMMENTS + body(*HELLO[4:])
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 
 
 async def run_in_asyncio(
@@ -33,7 +33,7 @@ async def run_in_asyncio(
     meanwhile: Callable[[], None],
     cancel_at: int | None = None,
 ) -> None:
-    """Run a reader, and call something in each turn of the loop until the reader has ended."""
+    """Run a reader, and call `meanwhile` in each turn of the loop until the reader has ended."""
     reader = asyncio.create_task(reads())
     turns = 0
     while not reader.done():
@@ -77,7 +77,7 @@ async def run_in_trio(
 
 @pytest.fixture(params=["asyncio", "trio"])
 def runs(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Runs a reader in a loop, beside something that is called in each turn of it."""
+    """A function that runs a reader in an event loop and calls `meanwhile` in each turn."""
     if request.param == "asyncio":
         return lambda *arguments: asyncio.run(run_in_asyncio(*arguments))
     trio = pytest.importorskip("trio")
@@ -88,18 +88,18 @@ def test_a_chunk_of_megabytes_without_an_event_lets_other_tasks_run(
     runs: Callable[..., None],
 ) -> None:
     turns: list[None] = []
-    said: list[str] = []
+    texts: list[str] = []
 
     async def read() -> None:
         stream = AsyncMessageStream(AsyncByteSource([WHOLE]))
-        said.append(await stream.get_final_text())
+        texts.append(await stream.get_final_text())
 
     runs(read, lambda: turns.append(None))
-    assert said == [SAID]
+    assert texts == [TEXT]
     assert len(turns) >= PIECES
 
 
-def test_a_cancellation_within_a_chunk_is_heard_and_what_came_stays_readable(
+def test_a_stream_can_be_cancelled_within_a_chunk_and_read_on_later(
     runs: Callable[..., None],
 ) -> None:
     source = AsyncByteSource([WHOLE])
@@ -116,14 +116,14 @@ def test_a_cancellation_within_a_chunk_is_heard_and_what_came_stays_readable(
     assert source.closed
     assert stream.verdict is Verdict.PENDING
     assert len(stream.current_message_snapshot.content) == 1
-    # Twenty turns let twenty pieces through, and a few more or less, but not most of them.
+    # In twenty turns the stream reads about twenty pieces, a small part of the chunk.
     received = int(ended[0].split(": ")[1].split()[0])
-    assert PIECE_BYTES < received < 40 * PIECE_BYTES
+    assert RESPONSE_PIECE_BYTES < received < 40 * RESPONSE_PIECE_BYTES
     # What had been received can still be taken.
-    assert asyncio.run(stream.get_final_text()) == SAID
+    assert asyncio.run(stream.get_final_text()) == TEXT
 
 
-def test_a_source_that_has_its_chunks_ready_lets_other_tasks_run(
+def test_other_tasks_run_even_if_every_chunk_is_ready(
     runs: Callable[..., None],
 ) -> None:
     turns: list[None] = []
@@ -133,14 +133,14 @@ def test_a_source_that_has_its_chunks_ready_lets_other_tasks_run(
         await AsyncMessageStream(AsyncByteSource([*many, HELLO_BODY])).until_done()
 
     runs(read, lambda: turns.append(None))
-    assert len(turns) >= sum(map(len, many)) // PIECE_BYTES
+    assert len(turns) >= sum(map(len, many)) // RESPONSE_PIECE_BYTES
 
 
 @pytest.mark.parametrize("frame", [b"data\n\n", b"data:{\n\n", b"event:x\ndata:{}\n\n"])
-def test_tiny_events_let_other_tasks_run_after_a_thousand_or_little_more(
+def test_other_tasks_run_after_at_most_1500_tiny_events(
     runs: Callable[..., None], frame: bytes
 ) -> None:
-    """Most of the work is done for a frame, however short it is, and for one that is skipped."""
+    """Each frame costs work, even if it is short or skipped."""
     turns: list[None] = []
     count = 20_000
 
@@ -153,7 +153,7 @@ def test_tiny_events_let_other_tasks_run_after_a_thousand_or_little_more(
     assert count / len(turns) < 1_500
 
 
-def test_another_reader_is_refused_while_the_first_lets_others_run() -> None:
+def test_a_second_reader_is_refused_while_the_first_one_is_within_a_chunk() -> None:
     async def main() -> None:
         stream = AsyncMessageStream(AsyncByteSource([WHOLE]))
         first = asyncio.create_task(stream.get_final_text())
@@ -164,12 +164,12 @@ def test_another_reader_is_refused_while_the_first_lets_others_run() -> None:
                 await anext(stream)
             refused += 1
         assert refused == PIECES // 2
-        assert await first == SAID
+        assert await first == TEXT
 
     asyncio.run(main())
 
 
-def test_who_closes_within_a_chunk_finds_what_came_and_then_an_error() -> None:
+def test_closing_within_a_chunk_raises_in_the_reader_and_keeps_received_content() -> None:
     async def main() -> None:
         source = AsyncByteSource([WHOLE[:-10], WHOLE[-10:]])
         stream = AsyncMessageStream(source)
@@ -180,7 +180,7 @@ def test_who_closes_within_a_chunk_finds_what_came_and_then_an_error() -> None:
         with pytest.raises(APIError, match="closed before its end"):
             await reading
         assert source.closed
-        assert stream.current_message_snapshot.content[0].to_dict()["text"] == SAID
+        assert stream.current_message_snapshot.content[0].to_dict()["text"] == TEXT
 
     asyncio.run(main())
 
@@ -190,7 +190,7 @@ LONG_BODY: Final = body(*HELLO[:4]) + PINGS + body(*HELLO[4:])
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_events_of_a_big_chunk_come_in_their_order_and_none_is_lost(
+def test_the_events_of_a_big_chunk_are_complete_and_in_order(
     kind: Callable[[bytes], bytes],
 ) -> None:
     expected = [
@@ -211,7 +211,7 @@ def test_events_of_a_big_chunk_come_in_their_order_and_none_is_lost(
     assert asyncio.run(main()) == expected
 
 
-def test_events_are_decoded_as_they_are_taken_and_no_piece_is_read_ahead() -> None:
+def test_events_are_decoded_when_they_are_taken_and_not_ahead() -> None:
     source = ByteSource([LONG_BODY])
     stream = MessageStream(source)
     next(stream)
@@ -219,16 +219,16 @@ def test_events_are_decoded_as_they_are_taken_and_no_piece_is_read_ahead() -> No
     assert f": {STEP_BYTES} bytes received, 1 events taken" in repr(stream)
 
 
-def test_what_stands_in_a_chunk_that_was_waited_for_too_long_is_given_out_first(
+def test_events_of_a_chunk_that_arrives_after_idle_are_given_out_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Each read takes a hundred seconds, by this clock.
+    # By this clock, each read takes a hundred seconds.
     replace_time(monkeypatch, _bridge, monotonic=itertools.count(0, 100).__next__)
-    assert MessageStream([COMMENTS + HELLO_BODY], idle=10).get_final_text() == SAID
+    assert MessageStream([COMMENTS + HELLO_BODY], idle=10).get_final_text() == TEXT
 
 
-class Lines(io.BytesIO):
-    """A file that knows how long what was written at once was."""
+class RecordingFile(io.BytesIO):
+    """A file that records the length of each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -240,19 +240,19 @@ class Lines(io.BytesIO):
 
 
 @pytest.mark.parametrize("headers", [SSE, {**SSE, "content-encoding": "gzip"}])
-def test_a_recording_has_a_big_chunk_in_pieces(headers: dict[str, str]) -> None:
-    file = Lines()
+def test_a_big_chunk_is_recorded_in_pieces(headers: dict[str, str]) -> None:
+    file = RecordingFile()
     is_raw = "content-encoding" in headers
     chunks = [gzip.compress(WHOLE)] if is_raw else [WHOLE[:100], WHOLE[100:]]
     MessageStream(chunks, record_to=file, headers=headers, is_raw=is_raw).until_done()
     capture = parse_capture(file.getvalue())
     assert capture.body == WHOLE
-    assert max(len(each.data) for each in capture.chunks) <= PIECE_BYTES
-    assert max(file.lengths) < 2 * PIECE_BYTES
+    assert max(len(each.data) for each in capture.chunks) <= RESPONSE_PIECE_BYTES
+    assert max(file.lengths) < 2 * RESPONSE_PIECE_BYTES
 
 
-def test_while_a_big_chunk_is_recorded_other_tasks_run(runs: Callable[..., None]) -> None:
-    file = Lines()
+def test_other_tasks_run_while_a_big_chunk_is_recorded(runs: Callable[..., None]) -> None:
+    file = RecordingFile()
     written: list[int] = []
 
     async def read() -> None:
@@ -260,11 +260,11 @@ def test_while_a_big_chunk_is_recorded_other_tasks_run(runs: Callable[..., None]
 
     runs(read, lambda: written.append(len(file.lengths)))
     assert parse_capture(file.getvalue()).body == WHOLE
-    in_a_turn = [later - now for now, later in itertools.pairwise(written)]
-    assert max(in_a_turn) <= 4
+    writes_per_turn = [later - now for now, later in itertools.pairwise(written)]
+    assert max(writes_per_turn) <= 4
 
 
-def test_what_is_no_bytes_is_a_type_error_however_long_it_is() -> None:
+def test_a_chunk_that_is_not_bytes_is_a_type_error() -> None:
     for chunk in ("x" * 100_000, [1] * 100_000):
         with pytest.raises(TypeError):
-            MessageStream([chunk]).until_done()  # type: ignore[list-item]  # what is tested
+            MessageStream([chunk]).until_done()  # type: ignore[list-item]  # a wrong type on purpose

@@ -1,4 +1,4 @@
-"""The loops over any iterable of bytes: what comes out, what is raised, what is closed."""
+"""Test `Stream` and `AsyncStream` on an iterable of bytes: events, errors, closing, recording."""
 
 import asyncio
 import gc
@@ -70,14 +70,14 @@ from wire import (
 )
 
 HELLO_BODY: Final = body(*HELLO)
-CUT_BODY: Final = body(*HELLO[:4])
+TRUNCATED_BODY: Final = body(*HELLO[:4])
 SSE: Final = {"content-type": "text/event-stream", "request-id": "req_1"}
 JSON: Final = {"content-type": "application/json"}
 
 
 @attrs.frozen
 class Outcome:
-    """What somebody sees who reads a stream to its end, and then asks for the message."""
+    """The result of reading a stream to its end."""
 
     events: tuple[MessageStreamEvent, ...]
     error: APIError | None
@@ -86,7 +86,7 @@ class Outcome:
     closed: int
 
 
-# Both bridges are told the same things. What follows hides which of them it is.
+# `Sync` and `Async` have the same methods, so that one test can use both kinds of stream.
 
 
 class Sync:
@@ -107,7 +107,7 @@ class Sync:
 
     def drain(self, events: list[MessageStreamEvent]) -> None:
         for event in self.stream:
-            events.append(event)  # noqa: PERF402  (what came before an error counts)
+            events.append(event)  # noqa: PERF402  (keeps the events before an error)
 
     def until_done(self) -> None:
         self.stream.until_done()
@@ -136,7 +136,7 @@ class Sync:
 
 
 class Async:
-    """Reads with `AsyncMessageStream`, each step in an event loop of its own."""
+    """Reads with `AsyncMessageStream`. Each step runs in a new event loop."""
 
     name = "async"
 
@@ -157,7 +157,7 @@ class Async:
     def drain(self, events: list[MessageStreamEvent]) -> None:
         async def step() -> None:
             async for event in self.stream:
-                events.append(event)  # noqa: PERF401  (what came before an error counts)
+                events.append(event)  # noqa: PERF401  (keeps the events before an error)
 
         asyncio.run(step())
 
@@ -200,7 +200,7 @@ class Async:
 
 
 def awaited(step: Any) -> Any:
-    """A step of a script, for the asynchronous source: a function becomes a coroutine function."""
+    """Convert a step for the asynchronous source. A function becomes a coroutine function."""
     if isinstance(step, (bytes, BaseException, type)):
         return step
 
@@ -232,7 +232,7 @@ def read(reader: Reader, steps: Sequence[Any], **arguments: Any) -> Outcome:
 # The happy path.
 
 
-def test_events_come_as_the_machine_gives_them_and_iteration_ends(reader: Reader) -> None:
+def test_the_events_are_those_of_the_machine(reader: Reader) -> None:
     machine = StreamMachine()
     expected = (*machine.receive_data(HELLO_BODY), *machine.receive_eof())
     outcome = read(reader, [HELLO_BODY])
@@ -243,7 +243,7 @@ def test_events_come_as_the_machine_gives_them_and_iteration_ends(reader: Reader
     assert outcome.closed == 1
 
 
-def test_the_texts_the_message_and_its_text_share_one_position(reader: Reader) -> None:
+def test_all_ways_to_read_share_one_position(reader: Reader) -> None:
     it = reader([HELLO_BODY])
     assert it.first_text() == "Hel"
     assert it.texts() == ["lo, wörld 🎉"]
@@ -252,7 +252,7 @@ def test_the_texts_the_message_and_its_text_share_one_position(reader: Reader) -
     assert it.message() is it.stream.snapshot
 
 
-def test_text_that_comes_whole_is_in_the_text_stream_and_empty_text_is_not(reader: Reader) -> None:
+def test_the_text_stream_has_the_text_of_starts_and_no_empty_text(reader: Reader) -> None:
     start = message_start(
         content=[{"type": "text", "text": "one "}, {"type": "text", "text": "two "}]
     )
@@ -265,7 +265,7 @@ def test_text_that_comes_whole_is_in_the_text_stream_and_empty_text_is_not(reade
     assert it.text() == "one two three four"
 
 
-def test_what_was_taken_can_be_looked_at_while_it_grows(reader: Reader) -> None:
+def test_the_partial_message_can_be_read_during_the_stream(reader: Reader) -> None:
     it = reader([HELLO_BODY[:-10], HELLO_BODY[-10:]], headers=SSE)
     with pytest.raises(RuntimeError, match="no message_start"):
         _ = it.stream.current_message_snapshot
@@ -281,21 +281,21 @@ def test_what_was_taken_can_be_looked_at_while_it_grows(reader: Reader) -> None:
     assert "OPEN" in repr(it.stream)
 
 
-def test_without_a_response_of_a_library_there_is_a_plain_one(reader: Reader) -> None:
+def test_without_a_response_of_a_library_the_stream_makes_one(reader: Reader) -> None:
     response = reader([b""], status=200, headers={"Request-ID": "req_2"}).stream.response
     assert response.status_code == 200
     assert response.headers["request-id"] == "req_2"
     assert reader([b""], response="theirs").stream.response == "theirs"
 
 
-def test_no_text_is_an_empty_text(reader: Reader) -> None:
+def test_a_message_without_text_has_an_empty_text(reader: Reader) -> None:
     stream = body(
         message_start(), tool_start(0), block_stop(0), message_delta("tool_use"), HELLO[-1]
     )
     assert reader([stream]).text() == ""
 
 
-def test_a_stream_is_read_when_it_is_left_and_its_message_works_outside(reader: Reader) -> None:
+def test_the_message_can_be_read_after_the_block(reader: Reader) -> None:
     it = reader([HELLO_BODY])
     it.until_done()
     it.leave()
@@ -303,7 +303,7 @@ def test_a_stream_is_read_when_it_is_left_and_its_message_works_outside(reader: 
     assert it.closed == 1
 
 
-def test_the_bare_stream_is_the_events_alone() -> None:
+def test_a_plain_stream_yields_events_only() -> None:
     stream = Stream[MessageStreamEvent]([HELLO_BODY])
     with stream as entered:
         assert entered is stream
@@ -319,14 +319,14 @@ def test_the_bare_stream_is_the_events_alone() -> None:
     asyncio.run(main())
 
 
-# The end.
+# The end of a stream.
 
 
 @pytest.mark.parametrize("ending", [[], [ConnectionResetError("gone")]], ids=["eof", "reset"])
-def test_a_cut_raises_after_all_that_came_and_raises_again(
+def test_a_truncated_stream_raises_after_its_last_event_and_raises_again(
     reader: Reader, ending: list[Any]
 ) -> None:
-    it = reader([CUT_BODY, *ending])
+    it = reader([TRUNCATED_BODY, *ending])
     assert taken_until_error(it)[-1] == "content_block_delta"
     kind = APIConnectionError if ending else IncompleteMessageError
     for _ in range(2):
@@ -346,30 +346,30 @@ def test_a_cut_raises_after_all_that_came_and_raises_again(
 
 
 def taken_until_error(it: Any) -> list[str]:
-    """The types of the events that come before an error does."""
+    """Return the types of the events before the error."""
     events: list[MessageStreamEvent] = []
     with pytest.raises(APIError):
         it.drain(events)
     return [event.type for event in events]
 
 
-def test_what_a_source_raises_is_mapped_or_else_is_a_lost_connection(reader: Reader) -> None:
-    class TheirError(Exception):
+def test_an_unmapped_exception_of_a_source_is_a_connection_error(reader: Reader) -> None:
+    class LibraryError(Exception):
         pass
 
-    outcome = read(reader, [CUT_BODY, TimeoutError()])
+    outcome = read(reader, [TRUNCATED_BODY, TimeoutError()])
     assert type(outcome.error) is APITimeoutError
     assert str(outcome.error) == "TimeoutError"
-    outcome = read(reader, [CUT_BODY, TheirError("bad day")])
+    outcome = read(reader, [TRUNCATED_BODY, LibraryError("bad day")])
     assert type(outcome.error) is APIConnectionError
-    assert str(outcome.error) == "TheirError: bad day"
-    outcome = read(reader, [TheirError()], map_error=lambda _: APITimeoutError("theirs"))
+    assert str(outcome.error) == "LibraryError: bad day"
+    outcome = read(reader, [LibraryError()], map_error=lambda _: APITimeoutError("theirs"))
     assert type(outcome.error) is APITimeoutError
     assert outcome.error.verdict is Verdict.EMPTY
     assert not outcome.error.content_emitted
 
 
-def test_a_stream_that_lacks_only_message_stop_ends_quietly_unless_it_is_strict(
+def test_a_missing_message_stop_is_an_error_only_in_strict_mode(
     reader: Reader,
 ) -> None:
     for ending in ([], [TimeoutError("read")], [ConnectionResetError()]):
@@ -383,13 +383,13 @@ def test_a_stream_that_lacks_only_message_stop_ends_quietly_unless_it_is_strict(
         assert isinstance(error, IncompleteMessageError) == (not ending)
 
 
-# Content that was lost.
+# Lost content.
 
 LOSSY_BODY: Final = body(*HELLO[:4]) + b"data: {\n\n" + body(*HELLO[5:])
 
 
 @pytest.mark.parametrize("end", [[], [ConnectionResetError("reset")]])
-def test_a_message_that_lost_content_is_read_to_its_end_and_then_raises_what_was_lost(
+def test_a_stream_with_lost_content_raises_after_its_last_event(
     reader: Reader, end: list[Exception]
 ) -> None:
     stream = reader([LOSSY_BODY, *end])
@@ -417,7 +417,7 @@ def test_a_message_that_lost_content_is_read_to_its_end_and_then_raises_what_was
         (["a\ud83d"], ["a", "\ud83d"]),
     ],
 )
-def test_a_character_that_came_in_two_halves_is_one_piece_of_text(
+def test_the_two_surrogates_of_a_character_are_joined(
     reader: Reader, pieces: list[str], texts: list[str]
 ) -> None:
     events = [message_start(), block_start(0), *(text(0, piece) for piece in pieces)]
@@ -425,7 +425,7 @@ def test_a_character_that_came_in_two_halves_is_one_piece_of_text(
     assert stream.texts() == texts
 
 
-def test_the_halves_of_blocks_that_overlap_find_each_other(reader: Reader) -> None:
+def test_surrogates_are_joined_within_their_block(reader: Reader) -> None:
     events = [message_start(), block_start(0), block_start(1)]
     events += [text(0, "a\ud83d"), text(1, "b\ud83e"), text(1, "\udd16"), text(0, "\ude00")]
     ends = [block_stop(0), block_stop(1), message_delta(), HELLO[-1]]
@@ -437,14 +437,14 @@ def test_the_halves_of_blocks_that_overlap_find_each_other(reader: Reader) -> No
     ]
 
 
-def test_a_half_that_waits_is_not_lost_where_another_iterator_goes_on(reader: Reader) -> None:
+def test_a_pending_surrogate_is_kept_for_the_next_iterator(reader: Reader) -> None:
     events = [message_start(), block_start(0), text(0, "a\ud83d"), text(0, "\ude00")]
     stream = reader([body(*events, block_stop(0), message_delta(), HELLO[-1])])
     assert [stream.first_text(), stream.first_text()] == ["a", "\N{GRINNING FACE}"]
 
 
-def test_an_error_of_the_server_is_raised_in_its_place(reader: Reader) -> None:
-    outcome = read(reader, [CUT_BODY + body(OVERLOADED)], status=202, headers=SSE)
+def test_an_error_event_is_raised_and_not_yielded(reader: Reader) -> None:
+    outcome = read(reader, [TRUNCATED_BODY + body(OVERLOADED)], status=202, headers=SSE)
     assert not any(isinstance(event, ErrorEvent) for event in outcome.events)
     error = outcome.error
     assert isinstance(error, OverloadedError)
@@ -460,18 +460,18 @@ def test_an_error_of_the_server_is_raised_in_its_place(reader: Reader) -> None:
     assert not error.content_emitted
 
 
-def test_a_broken_protocol_is_raised_even_where_the_connection_is_lost_as_well(
+def test_a_protocol_error_is_raised_even_if_the_connection_is_lost_after_it(
     reader: Reader,
 ) -> None:
-    broken = CUT_BODY + b"event: content_block_delta\ndata: {\n\n"
+    broken = TRUNCATED_BODY + b"event: content_block_delta\ndata: {\n\n"
     error = read(reader, [broken, ConnectionResetError()]).error
     assert isinstance(error, ProtocolError)
-    assert error.byte_offset == len(CUT_BODY)
+    assert error.byte_offset == len(TRUNCATED_BODY)
     error = read(reader, [HELLO_BODY], limits=Limits(event_bytes=60)).error
     assert isinstance(error, LimitError)
 
 
-def test_options_reach_the_machine(reader: Reader) -> None:
+def test_options_are_passed_to_the_machine(reader: Reader) -> None:
     strict = read(reader, [body(PING, *HELLO, PING).replace(b"event: ping\n", b"")], strict=True)
     assert isinstance(strict.error, ProtocolError)
     tool = body(message_start(), tool_start(0), json_piece(0, '{"a": 1'), block_stop(0))
@@ -485,13 +485,13 @@ def test_options_reach_the_machine(reader: Reader) -> None:
 
 
 @given(st.data())
-def test_a_legal_stream_comes_out_of_both_bridges_as_out_of_the_machine(
+def test_both_kinds_of_stream_read_a_legal_stream_like_the_machine(
     data: st.DataObject,
 ) -> None:
     chunks = data.draw(cuts(data.draw(wire(data.draw(scripts())))))
     machine = StreamMachine()
     events = [event for chunk in chunks for event in machine.receive_data(chunk)]
-    while events[-1].type != "message_stop":  # what may stand behind it ends no message
+    while events[-1].type != "message_stop":  # the streams yield no event after it
         events.pop()
     for reader in (Sync, Async):
         outcome = read(reader, chunks)
@@ -503,14 +503,14 @@ def test_a_legal_stream_comes_out_of_both_bridges_as_out_of_the_machine(
 
 
 @given(faults())
-def test_a_faulty_stream_ends_in_both_bridges_as_in_the_machine(stream: FaultyStream) -> None:
+def test_both_kinds_of_stream_end_a_faulty_stream_like_the_machine(stream: FaultyStream) -> None:
     machine = StreamMachine()
     failure: APIError | None = None
     try:
         for chunk in stream.chunks:
             list(machine.receive_data(chunk))
-        lost = stream.exception
-        list(machine.receive_eof() if lost is None else machine.connection_lost(lost))
+        exception = stream.exception
+        list(machine.receive_eof() if exception is None else machine.connection_lost(exception))
         machine.final_message()
     except APIError as error:
         failure = error
@@ -522,10 +522,10 @@ def test_a_faulty_stream_ends_in_both_bridges_as_in_the_machine(stream: FaultySt
         assert outcome.closed == 1
         if stream.exception is None or not isinstance(failure, IncompleteMessageError):
             assert type(outcome.error) is type(failure)
-            # Where there was no stream a bridge knows the status, too.
+            # If the body was not a stream, the error also names the status.
             no_stream = outcome.verdict in (Verdict.EMPTY, Verdict.NOT_AN_EVENT_STREAM)
-            told = outcome.verdict.value if no_stream else str(failure)
-            assert str(outcome.error).startswith(told)
+            expected = outcome.verdict.value if no_stream else str(failure)
+            assert str(outcome.error).startswith(expected)
             assert ("HTTP 200" in str(outcome.error)) == no_stream
         else:
             assert isinstance(outcome.error, APIConnectionError)
@@ -533,7 +533,7 @@ def test_a_faulty_stream_ends_in_both_bridges_as_in_the_machine(stream: FaultySt
 
 
 class Clock:
-    """A clock that somebody else moves."""
+    """A clock that shows `now`. Only the test changes it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -550,7 +550,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Silence:
-    """A step of a source in which nothing ever comes, so that what waits there can be cancelled."""
+    """A step that never ends, so that a task can be cancelled while it waits."""
 
     def __init__(self) -> None:
         self._waits = asyncio.Event()
@@ -560,7 +560,7 @@ class Silence:
         await asyncio.Event().wait()
 
     async def cancel(self, reading: Coroutine[Any, Any, object]) -> None:
-        """Cancel a task once it waits here; returns when the cancellation has come out of it."""
+        """Cancel a task when it waits in this step. Return when it has raised CancelledError."""
         task = asyncio.create_task(reading)
         await self._waits.wait()
         task.cancel()
@@ -568,20 +568,20 @@ class Silence:
             await task
 
 
-# Behind message_stop. A bound on the time is there only where a test sets it.
+# After message_stop. Only tests that set DRAIN_SECONDS limit the time.
 
 
 @pytest.fixture(autouse=True)
-def _linger_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", PATIENCE)
+def _drain_without_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", PATIENCE)
 
 
 def pooled(reader: Reader) -> dict[str, Any]:
-    """What a source of a pool has. Its waiting reads can be woken; asynchronous ones always can."""
+    """Return the arguments of a pooled stream. A synchronous one needs `abort` to end a read."""
     return {"is_pooled": True, **({"abort": lambda: None} if reader is Sync else {})}
 
 
-def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool(
+def test_a_pooled_stream_is_read_to_its_end_and_its_violations_are_kept(
     reader: Reader,
 ) -> None:
     it = reader([HELLO_BODY, body(message_start("msg_2")), b""], **pooled(reader))
@@ -592,7 +592,7 @@ def test_the_rest_of_the_body_is_read_for_what_is_wrong_with_it_and_for_the_pool
     assert it.closed == 1
 
 
-def test_what_is_wrong_behind_message_stop_spoils_nothing(reader: Reader) -> None:
+def test_a_failure_after_message_stop_is_ignored(reader: Reader) -> None:
     for rest in (b"event: message_start\ndata: {\n\n", ConnectionResetError()):
         outcome = read(reader, [HELLO_BODY, rest, HELLO_BODY], **pooled(reader))
         assert outcome.error is None
@@ -600,7 +600,7 @@ def test_what_is_wrong_behind_message_stop_spoils_nothing(reader: Reader) -> Non
         assert outcome.closed == 1
 
 
-def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
+def test_an_endless_body_after_message_stop_is_left_after_some_bytes(
     reader: Reader,
 ) -> None:
     comment = b":" + 1000 * b"." + b"\n"
@@ -610,15 +610,15 @@ def test_a_body_that_does_not_end_behind_message_stop_is_left_after_some_bytes(
     assert it.closed == 1
 
 
-def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
+def test_a_silent_body_after_message_stop_is_left_after_some_time(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.02)
     aborted = threading.Event()
 
     def wait() -> None:
         assert aborted.wait(PATIENCE)
-        clock.now += 1  # the clock stands still until then, so that this is waited for
+        clock.now += 1  # until then the clock stands still, so only the alarm ends the wait
 
     it = Sync([HELLO_BODY, wait, body(PING)], abort=aborted.set, is_pooled=True)
     it.until_done()
@@ -626,10 +626,10 @@ def test_a_body_that_is_silent_behind_message_stop_is_left_after_some_time(
     assert it.closed == 1
 
 
-def test_an_asynchronous_body_that_is_silent_there_is_left_likewise(
+def test_a_silent_asynchronous_body_after_message_stop_is_left_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.02)
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, asyncio.Event().wait])
@@ -640,7 +640,7 @@ def test_an_asynchronous_body_that_is_silent_there_is_left_likewise(
     asyncio.run(main())
 
 
-def test_where_there_can_be_no_thread_the_end_is_read_without_one(
+def test_the_end_is_read_even_if_no_thread_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(_: object) -> None:
@@ -652,41 +652,41 @@ def test_where_there_can_be_no_thread_the_end_is_read_without_one(
     assert it.source.delivered == len(HELLO_BODY + body(PING))
 
 
-def test_a_source_that_drips_behind_message_stop_is_left_after_some_time(
+def test_a_slow_source_after_message_stop_is_left_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.0)
     it = Sync([HELLO_BODY, *([body(PING)] * 100)], abort=lambda: None, is_pooled=True)
     it.until_done()
     assert it.source.delivered < len(HELLO_BODY + body(PING) * 100)
     assert it.closed == 1
 
 
-def test_what_cannot_be_woken_is_not_waited_for() -> None:
-    it = Sync([HELLO_BODY, b"behind it"], is_pooled=True)
+def test_a_stream_without_abort_does_not_wait_after_message_stop() -> None:
+    it = Sync([HELLO_BODY, b"more"], is_pooled=True)
     it.until_done()
     assert it.source.delivered == len(HELLO_BODY)
     assert it.closed == 1
 
 
-def test_where_there_is_no_pool_nothing_is_read_behind_message_stop(reader: Reader) -> None:
-    it = reader([HELLO_BODY, b"behind it"], **{**pooled(reader), "is_pooled": False})
+def test_a_stream_without_a_pool_reads_nothing_after_message_stop(reader: Reader) -> None:
+    it = reader([HELLO_BODY, b"more"], **{**pooled(reader), "is_pooled": False})
     it.until_done()
     assert it.source.delivered == len(HELLO_BODY)
     assert it.closed == 1
 
 
-def test_nothing_is_read_behind_message_stop_where_the_connection_will_be_closed(
+def test_a_stream_with_connection_close_reads_nothing_after_message_stop(
     reader: Reader,
 ) -> None:
     headers = {**SSE, "Connection": "Close"}
-    it = reader([HELLO_BODY, b"behind it"], headers=headers, **pooled(reader))
+    it = reader([HELLO_BODY, b"more"], headers=headers, **pooled(reader))
     it.until_done()
     assert it.source.delivered == len(HELLO_BODY)
     assert it.closed == 1
 
 
-def test_an_interruption_while_the_end_is_read_closes(reader: Reader) -> None:
+def test_an_interruption_after_message_stop_closes_the_stream(reader: Reader) -> None:
     file = io.BytesIO()
     it = reader([HELLO_BODY, KeyboardInterrupt()], record_to=file, **pooled(reader))
     with pytest.raises(KeyboardInterrupt):
@@ -696,7 +696,7 @@ def test_an_interruption_while_the_end_is_read_closes(reader: Reader) -> None:
     assert it.message().stop_reason == "end_turn"
 
 
-def test_a_cancellation_while_the_end_is_read_closes() -> None:
+def test_a_cancellation_after_message_stop_closes_the_stream() -> None:
     async def main() -> None:
         silence = Silence()
         source = AsyncByteSource([HELLO_BODY, silence])
@@ -708,14 +708,18 @@ def test_a_cancellation_while_the_end_is_read_closes() -> None:
     asyncio.run(main())
 
 
-# Refused.
+# Refused responses.
 
 
-def test_a_status_that_is_no_success_raises_its_error_with_the_body_it_came_with(
+def test_an_error_status_raises_an_error_with_its_body(
     reader: Reader,
 ) -> None:
-    failed = b'{"type":"error","error":{"type":"invalid_request_error","message":"No such model"}}'
-    it = reader([failed[:20], failed[20:]], status=400, headers={**JSON, "request-id": "req_3"})
+    error_body = (
+        b'{"type":"error","error":{"type":"invalid_request_error","message":"No such model"}}'
+    )
+    it = reader(
+        [error_body[:20], error_body[20:]], status=400, headers={**JSON, "request-id": "req_3"}
+    )
     with pytest.raises(BadRequestError, match="No such model") as caught:
         it.next()
     assert (caught.value.status_code, caught.value.http_status) == (400, 400)
@@ -726,7 +730,7 @@ def test_a_status_that_is_no_success_raises_its_error_with_the_body_it_came_with
         it.message()
 
 
-def test_what_came_of_an_errors_body_is_enough(reader: Reader) -> None:
+def test_the_body_of_an_error_may_be_truncated_or_endless(reader: Reader) -> None:
     outcome = read(reader, [b"upstream ", ConnectionResetError()], status=500)
     assert isinstance(outcome.error, InternalServerError)
     assert outcome.error.body == "upstream "
@@ -737,14 +741,14 @@ def test_what_came_of_an_errors_body_is_enough(reader: Reader) -> None:
     assert it.source.delivered < 100_000
 
 
-def test_a_head_that_says_it_is_no_stream_is_refused_at_once(reader: Reader) -> None:
+def test_a_content_type_other_than_an_event_stream_is_refused(reader: Reader) -> None:
     outcome = read(reader, [b'{"id": "msg_1"}'], headers=JSON)
     assert isinstance(outcome.error, NotAnEventStreamError)
     assert outcome.error.raw == '{"id": "msg_1"}'
     assert outcome.events == ()
 
 
-def test_open_raises_what_the_head_says_and_reads_nothing_of_a_stream(reader: Reader) -> None:
+def test_open_raises_the_error_of_the_head_and_does_not_read_a_stream(reader: Reader) -> None:
     it = reader([HELLO_BODY], headers=SSE)
     it.open()
     assert it.source.delivered == 0
@@ -754,7 +758,7 @@ def test_open_raises_what_the_head_says_and_reads_nothing_of_a_stream(reader: Re
     assert refused.closed == 1
 
 
-def test_a_refused_response_that_was_closed_is_refused_with_what_had_come(reader: Reader) -> None:
+def test_a_closed_response_still_raises_the_error_of_its_status(reader: Reader) -> None:
     refused = reader([b"no"], status=503, headers={"request-id": "req_4"})
     refused.close()
     for _ in range(2):
@@ -767,8 +771,10 @@ def test_a_refused_response_that_was_closed_is_refused_with_what_had_come(reader
     assert refused.source.delivered == 0
 
 
-def test_open_raises_on_what_was_closed_before_its_end_and_takes_nothing(reader: Reader) -> None:
-    it = reader([CUT_BODY, HELLO_BODY[len(CUT_BODY) :]], headers=SSE)
+def test_open_raises_if_the_stream_was_closed_before_its_end_and_takes_no_event(
+    reader: Reader,
+) -> None:
+    it = reader([TRUNCATED_BODY, HELLO_BODY[len(TRUNCATED_BODY) :]], headers=SSE)
     it.next()
     it.close()
     for _ in range(2):
@@ -778,14 +784,14 @@ def test_open_raises_on_what_was_closed_before_its_end_and_takes_nothing(reader:
     whole = reader([HELLO_BODY], headers=SSE)
     whole.until_done()
     whole.close()
-    whole.open()  # nothing is missing
+    whole.open()  # it raises nothing, because the stream is complete
 
 
 # Closing.
 
 
-def test_a_stream_that_is_closed_gives_what_had_come_and_then_says_so(reader: Reader) -> None:
-    it = reader([CUT_BODY, HELLO_BODY[len(CUT_BODY) :]])
+def test_a_closed_stream_yields_its_received_events_and_then_raises(reader: Reader) -> None:
+    it = reader([TRUNCATED_BODY, HELLO_BODY[len(TRUNCATED_BODY) :]])
     it.next()
     it.close()
     it.close()
@@ -797,7 +803,7 @@ def test_a_stream_that_is_closed_gives_what_had_come_and_then_says_so(reader: Re
     assert it.closed == 1
 
 
-def test_a_message_that_had_come_whole_is_there_after_a_break(reader: Reader) -> None:
+def test_a_wholly_received_message_can_be_read_after_an_early_leave(reader: Reader) -> None:
     it = reader([HELLO_BODY, b""])
     it.next()
     it.leave()
@@ -805,19 +811,19 @@ def test_a_message_that_had_come_whole_is_there_after_a_break(reader: Reader) ->
     assert it.stream.verdict is Verdict.COMPLETE
 
 
-def test_an_exception_of_close_is_nobodys_business(reader: Reader) -> None:
+def test_an_exception_of_close_is_ignored(reader: Reader) -> None:
     it: Any = reader([HELLO_BODY])
     it.closed = "not a number"
     it.until_done()
     it.close()
 
 
-def test_without_close_the_chunks_are_closed() -> None:
-    source = ByteSource([CUT_BODY])
+def test_without_a_close_argument_the_iterable_of_chunks_is_closed() -> None:
+    source = ByteSource([TRUNCATED_BODY])
     with MessageStream(source) as stream:
         next(stream)
     assert source.closed
-    list(MessageStream([HELLO_BODY]))  # a list has no close
+    list(MessageStream([HELLO_BODY]))  # a list has no `close`
 
     async def main() -> None:
         closed = False
@@ -825,8 +831,8 @@ def test_without_close_the_chunks_are_closed() -> None:
         async def chunks() -> AsyncIterator[bytes]:
             nonlocal closed
             try:
-                yield CUT_BODY
-                yield CUT_BODY
+                yield TRUNCATED_BODY
+                yield TRUNCATED_BODY
             finally:
                 closed = True
 
@@ -844,7 +850,7 @@ def test_closing_from_another_thread_wakes_the_reader() -> None:
         waiting.set()
         assert woken.wait(PATIENCE)
 
-    it = Sync([CUT_BODY, wait, body(PING), HELLO_BODY], abort=woken.set)
+    it = Sync([TRUNCATED_BODY, wait, body(PING), HELLO_BODY], abort=woken.set)
 
     def close() -> None:
         waiting.wait(PATIENCE)
@@ -856,14 +862,16 @@ def test_closing_from_another_thread_wakes_the_reader() -> None:
         it.until_done()
     closer.join()
     assert it.closed == 1
-    assert it.source.delivered == len(CUT_BODY + body(PING))
+    assert it.source.delivered == len(TRUNCATED_BODY + body(PING))
     assert it.stream.verdict is Verdict.PENDING
 
 
 @pytest.mark.parametrize("wakes", [OSError("shut down"), None], ids=["raises", "ends"])
-def test_however_a_read_ends_that_was_closed_it_was_closed(wakes: Exception | None) -> None:
+def test_a_read_that_fails_or_ends_after_close_raises_that_the_stream_was_closed(
+    wakes: Exception | None,
+) -> None:
     it: Sync
-    steps = [CUT_BODY, lambda: it.close(), *([] if wakes is None else [wakes])]  # noqa: PLW0108
+    steps = [TRUNCATED_BODY, lambda: it.close(), *([] if wakes is None else [wakes])]  # noqa: PLW0108
     it = Sync(steps)
     with pytest.raises(IncompleteMessageError, match="closed before its end"):
         it.until_done()
@@ -871,7 +879,7 @@ def test_however_a_read_ends_that_was_closed_it_was_closed(wakes: Exception | No
     assert it.stream.verdict is Verdict.PENDING
 
 
-def test_another_task_may_close_while_one_reads() -> None:
+def test_another_task_may_close_a_stream_that_is_being_read() -> None:
     async def main() -> None:
         waiting, gone = asyncio.Event(), asyncio.Event()
 
@@ -883,7 +891,7 @@ def test_another_task_may_close_while_one_reads() -> None:
         async def close() -> None:
             gone.set()
 
-        stream = AsyncMessageStream(AsyncByteSource([CUT_BODY, wait]), close=close)
+        stream = AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY, wait]), close=close)
         reading = asyncio.create_task(stream.until_done())
         await waiting.wait()
         await stream.close()
@@ -893,8 +901,8 @@ def test_another_task_may_close_while_one_reads() -> None:
     asyncio.run(main())
 
 
-def test_an_interruption_closes_and_leaves_the_snapshot(reader: Reader) -> None:
-    it = reader([CUT_BODY, KeyboardInterrupt()])
+def test_an_interruption_closes_the_stream_and_keeps_its_snapshot(reader: Reader) -> None:
+    it = reader([TRUNCATED_BODY, KeyboardInterrupt()])
     with pytest.raises(KeyboardInterrupt):
         it.until_done()
     assert it.closed == 1
@@ -904,14 +912,14 @@ def test_an_interruption_closes_and_leaves_the_snapshot(reader: Reader) -> None:
         it.next()
 
 
-def test_an_interruption_while_it_opens_closes(reader: Reader) -> None:
+def test_an_interruption_of_open_closes_the_stream(reader: Reader) -> None:
     it = reader([KeyboardInterrupt()], status=500)
     with pytest.raises(KeyboardInterrupt):
         it.open()
     assert it.closed == 1
 
 
-def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
+def test_a_cancellation_closes_the_stream_and_keeps_its_snapshot() -> None:
     async def main() -> None:
         closed = asyncio.Event()
 
@@ -919,7 +927,7 @@ def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
             closed.set()
 
         silence = Silence()
-        stream = AsyncMessageStream(AsyncByteSource([CUT_BODY, silence]), close=close)
+        stream = AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY, silence]), close=close)
         await silence.cancel(stream.until_done())
         assert closed.is_set()
         assert stream.current_message_snapshot.content
@@ -928,17 +936,19 @@ def test_a_cancelled_task_has_closed_and_leaves_the_snapshot() -> None:
     asyncio.run(main())
 
 
-def test_trio_bounds_the_end_and_cancels_as_asyncio_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    trio = pytest.importorskip("trio", reason="trio is not installed")
+def test_trio_limits_the_wait_after_message_stop_and_cancels_like_asyncio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trio = pytest.importorskip("trio", reason="this test needs trio")
     pytest.importorskip("trio.testing")
-    monkeypatch.setattr(_bridge, "LINGER_SECONDS", 0.02)
+    monkeypatch.setattr(_bridge, "DRAIN_SECONDS", 0.02)
 
     async def main() -> None:
         source = AsyncByteSource([HELLO_BODY, trio.sleep_forever])
         stream = AsyncMessageStream(source, is_pooled=True)
         await stream.until_done()
         assert source.closed
-        source = AsyncByteSource([CUT_BODY, trio.sleep_forever])
+        source = AsyncByteSource([TRUNCATED_BODY, trio.sleep_forever])
         stream = AsyncMessageStream(source)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stream.until_done)
@@ -961,34 +971,34 @@ def waits(clock: Clock, seconds: float) -> Callable[[], None]:
     return wait
 
 
-def test_pings_do_not_mask_a_generation_that_is_dead(reader: Reader, clock: Clock) -> None:
+def test_pings_do_not_reset_idle(reader: Reader, clock: Clock) -> None:
     pings = [waits(clock, 4), body(PING)] * 5
-    it = reader([CUT_BODY, *pings, HELLO_BODY[len(CUT_BODY) :]], idle=10)
+    it = reader([TRUNCATED_BODY, *pings, HELLO_BODY[len(TRUNCATED_BODY) :]], idle=10)
     with pytest.raises(APITimeoutError, match="no content for 12") as caught:
         it.message()
     assert caught.value.verdict is Verdict.TRUNCATED
     assert caught.value.partial_message == it.stream.snapshot
     assert it.closed == 1
-    assert reader([CUT_BODY, *pings, HELLO_BODY[len(CUT_BODY) :]]).message()
+    assert reader([TRUNCATED_BODY, *pings, HELLO_BODY[len(TRUNCATED_BODY) :]]).message()
 
 
-def test_any_other_event_is_a_sign_of_life(reader: Reader, clock: Clock) -> None:
+def test_any_other_event_resets_idle(reader: Reader, clock: Clock) -> None:
     steps: list[Any] = []
     for payload in HELLO:
         steps += [waits(clock, 9), body(payload)]
     assert reader(steps, idle=10).message()
 
 
-def test_only_waiting_counts_and_not_what_the_reader_does_meanwhile(
-    reader: Reader, clock: Clock
-) -> None:
-    it = reader([CUT_BODY, body(PING), HELLO_BODY[len(CUT_BODY) :]], idle=10)
+def test_idle_counts_only_the_time_of_reads(reader: Reader, clock: Clock) -> None:
+    it = reader([TRUNCATED_BODY, body(PING), HELLO_BODY[len(TRUNCATED_BODY) :]], idle=10)
     while (event := it.next()) is not None and event.type != "ping":
         clock.now += 1000
     assert it.message()
 
 
-def test_pings_behind_a_stop_reason_end_as_unterminated(reader: Reader, clock: Clock) -> None:
+def test_idle_after_a_stop_reason_ends_the_stream_as_unterminated(
+    reader: Reader, clock: Clock
+) -> None:
     steps = [body(*HELLO[:-1]), *([waits(clock, 4), body(PING)] * 5)]
     outcome = read(reader, steps, idle=10)
     assert outcome.error is None
@@ -998,7 +1008,7 @@ def test_pings_behind_a_stop_reason_end_as_unterminated(reader: Reader, clock: C
 # Recording.
 
 
-def test_a_recording_has_the_chunks_their_times_and_the_end(
+def test_a_recording_has_the_chunks_with_their_times_and_the_end(
     reader: Reader, clock: Clock, tmp_path: Path
 ) -> None:
     path = tmp_path / "answer.capture.jsonl"
@@ -1025,15 +1035,15 @@ def test_a_recording_has_the_chunks_their_times_and_the_end(
         ([KeyboardInterrupt()], "closed by the reader"),
     ],
 )
-def test_a_recording_says_how_the_stream_was_lost(
+def test_a_recording_has_the_error_that_ended_the_stream(
     reader: Reader, ending: list[Any], error: str
 ) -> None:
     file = io.BytesIO()
-    it = reader([CUT_BODY, *ending], record_to=file)
+    it = reader([TRUNCATED_BODY, *ending], record_to=file)
     with pytest.raises((APIError, KeyboardInterrupt)):
         it.until_done()
     capture = parse_capture(file.getvalue())
-    assert capture.body == CUT_BODY
+    assert capture.body == TRUNCATED_BODY
     assert capture.end is not None
     assert capture.end.error == error
     assert not file.closed
@@ -1041,10 +1051,10 @@ def test_a_recording_says_how_the_stream_was_lost(
 
 def test_each_chunk_is_in_the_file_before_its_first_event(reader: Reader, tmp_path: Path) -> None:
     path = tmp_path / "answer.capture.jsonl"
-    it = reader([CUT_BODY, HELLO_BODY[len(CUT_BODY) :]], record_to=str(path))
+    it = reader([TRUNCATED_BODY, HELLO_BODY[len(TRUNCATED_BODY) :]], record_to=str(path))
     it.next()
     capture = parse_capture(path.read_bytes())
-    assert capture.body == CUT_BODY
+    assert capture.body == TRUNCATED_BODY
     assert capture.end is None
     it.close()
 
@@ -1053,26 +1063,26 @@ def test_a_refused_response_is_not_recorded(reader: Reader, tmp_path: Path) -> N
     path = tmp_path / "answer.capture.jsonl"
     read(reader, [b"no"], status=500, record_to=path)
     assert path.read_bytes() == b""
-    read(reader, [HELLO_BODY], record_to=path)  # who asks again may record there
+    read(reader, [HELLO_BODY], record_to=path)  # a second attempt may record to the same path
     assert parse_capture(path.read_bytes()).body == HELLO_BODY
 
 
-def test_a_path_that_cannot_be_written_is_said_at_once(reader: Reader, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_refused_at_once(reader: Reader, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         reader([HELLO_BODY], record_to=tmp_path / "missing" / "x.jsonl")
 
 
 @pytest.mark.parametrize("target", [io.StringIO(), 3, object()], ids=["text", "int", "object"])
-def test_what_no_recording_can_be_written_to_is_said_at_once(reader: Reader, target: Any) -> None:
+def test_an_invalid_target_of_a_recording_is_refused_at_once(reader: Reader, target: Any) -> None:
     with pytest.raises(TypeError, match="must be a path or a binary file, not"):
         reader([HELLO_BODY], record_to=target)
 
 
-def test_two_may_close_a_recorded_stream_at_once(tmp_path: Path) -> None:
+def test_two_threads_may_close_a_recorded_stream_at_the_same_time(tmp_path: Path) -> None:
     for number in range(50):
         path = tmp_path / f"{number}.capture.jsonl"
         started = threading.Barrier(3)
-        it = Sync([CUT_BODY, *([body(PING)] * 50)], record_to=path, abort=lambda: None)
+        it = Sync([TRUNCATED_BODY, *([body(PING)] * 50)], record_to=path, abort=lambda: None)
 
         def close(it: Sync = it, started: threading.Barrier = started) -> None:
             started.wait(PATIENCE)
@@ -1090,15 +1100,15 @@ def test_two_may_close_a_recorded_stream_at_once(tmp_path: Path) -> None:
         assert parse_capture(path.read_bytes()).end is not None
 
 
-def test_a_recording_that_fails_warns_and_the_stream_goes_on(reader: Reader) -> None:
-    class Full(io.BytesIO):
+def test_a_failed_recording_causes_a_warning_and_the_stream_goes_on(reader: Reader) -> None:
+    class FullDisk(io.BytesIO):
         def write(self, data: Any) -> int:
             if b"message_start" in data:
                 raise OSError(28, "No space left on device")
             return super().write(data)
 
     with pytest.warns(RuntimeWarning, match="the recording stops here: .*No space left"):
-        outcome = read(reader, [HELLO_BODY[:5], HELLO_BODY[5:], b""], record_to=Full())
+        outcome = read(reader, [HELLO_BODY[:5], HELLO_BODY[5:], b""], record_to=FullDisk())
     assert outcome.error is None
     assert outcome.verdict is Verdict.COMPLETE
     closed = io.BytesIO()
@@ -1107,8 +1117,8 @@ def test_a_recording_that_fails_warns_and_the_stream_goes_on(reader: Reader) -> 
         assert read(reader, [HELLO_BODY], record_to=closed).error is None
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_warns_and_the_stream_goes_on(reader: Reader) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this test needs /dev/full")
+def test_a_full_disk_causes_a_warning_and_the_stream_goes_on(reader: Reader) -> None:
     with (
         pytest.warns(RuntimeWarning, match="the recording stops here: .*No space left"),
         Path("/dev/full").open("wb", buffering=0) as full,
@@ -1118,31 +1128,31 @@ def test_a_full_disk_warns_and_the_stream_goes_on(reader: Reader) -> None:
     assert outcome.verdict is Verdict.COMPLETE
 
 
-# Nothing is left behind.
+# Streams leave nothing open.
 
 
-def test_a_stream_that_failed_keeps_no_frames_of_who_read_it() -> None:
-    class Big:
+def test_a_failed_stream_keeps_no_references_to_the_frames_of_its_reader() -> None:
+    class LocalObject:
         pass
 
     def use() -> "Sync":
-        big = Big()
-        it = Sync([CUT_BODY])
+        local_object = LocalObject()
+        it = Sync([TRUNCATED_BODY])
         with pytest.raises(IncompleteMessageError):
             it.until_done()
-        assert big
+        assert local_object
         return it
 
     it = use()
-    assert not [each for each in gc.get_objects() if isinstance(each, Big)]
+    assert not [each for each in gc.get_objects() if isinstance(each, LocalObject)]
     assert it.stream.snapshot is not None
 
 
 class Owner:
-    """Somebody whom a stream needs."""
+    """An object that a stream must keep alive."""
 
 
-def test_the_owner_of_a_stream_lives_until_it_is_closed(reader: Reader) -> None:
+def test_a_stream_keeps_its_owner_alive_until_it_is_closed(reader: Reader) -> None:
     for closes in ("close", "leave", "until_done"):
         owner = Owner()
         is_alive = weakref.ref(owner)
@@ -1157,59 +1167,59 @@ def test_the_owner_of_a_stream_lives_until_it_is_closed(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("as_garbage", [False, True], ids=["at once", "as garbage"])
-def test_a_dropped_stream_is_closed_once_and_lets_its_owner_go(as_garbage: bool) -> None:
+def test_a_dropped_stream_is_closed_once_and_releases_its_owner(as_garbage: bool) -> None:
     closed: list[int | None] = []
     owner = Owner()
     is_alive = weakref.ref(owner)
-    held: list[Any] = [
+    references: list[Any] = [
         MessageStream(
-            ByteSource([CUT_BODY]),
+            ByteSource([TRUNCATED_BODY]),
             close=lambda: closed.append(threading.current_thread().ident),
             owner=owner,
         )
     ]
     del owner
-    next(held[0])
+    next(references[0])
     if as_garbage:
-        held.append(held)
-    del held
+        references.append(references)
+    del references
     gc.collect()
     wait_until(lambda: closed and is_alive() is None, "the stream is closed")
     assert len(closed) == 1
     assert closed[0] != threading.main_thread().ident
 
 
-def test_what_is_dropped_where_there_can_be_no_thread_is_closed_there(
+def test_a_dropped_stream_is_closed_even_if_no_thread_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr("_thread.start_new_thread", refuse)
-    it = Sync([CUT_BODY])
+    it = Sync([TRUNCATED_BODY])
     it.next()
     it.stream = MessageStream([])
     assert it.closed == 1
 
 
-def test_a_garbage_collection_under_a_lock_does_not_wait_for_it() -> None:
+def test_a_garbage_collection_does_not_wait_for_the_lock_that_close_takes() -> None:
     lock, is_closed = threading.Lock(), threading.Event()
 
     def close() -> None:
-        with lock:  # as a pool does
+        with lock:  # a connection pool takes such a lock
             is_closed.set()
 
-    held: list[Any] = [MessageStream(ByteSource([CUT_BODY]), close=close)]
-    next(held[0])
-    held.append(held)
+    references: list[Any] = [MessageStream(ByteSource([TRUNCATED_BODY]), close=close)]
+    next(references[0])
+    references.append(references)
     with lock:
-        del held
+        del references
         gc.collect()
         assert not is_closed.is_set()
     assert is_closed.wait(PATIENCE)
 
 
-def test_an_asynchronous_stream_that_is_dropped_is_closed_by_its_loop() -> None:
+def test_asyncio_closes_a_dropped_stream() -> None:
     async def main() -> None:
         closed = asyncio.Event()
 
@@ -1217,20 +1227,20 @@ def test_an_asynchronous_stream_that_is_dropped_is_closed_by_its_loop() -> None:
             closed.set()
 
         async def drop() -> None:
-            await anext(AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close))
+            await anext(AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY]), close=close))
 
         await drop()
         await closed.wait()
         closed.clear()
-        stream = [AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close)]
-        await asyncio.to_thread(stream.clear)  # nor does it matter where
+        stream = [AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY]), close=close)]
+        await asyncio.to_thread(stream.clear)  # any thread may drop the last reference
         await closed.wait()
 
     asyncio.run(main())
 
 
-def test_trio_closes_what_is_dropped_as_asyncio_does() -> None:
-    trio = pytest.importorskip("trio", reason="trio is not installed")
+def test_trio_closes_a_dropped_stream() -> None:
+    trio = pytest.importorskip("trio", reason="this test needs trio")
 
     async def main() -> None:
         closed = trio.Event()
@@ -1239,28 +1249,30 @@ def test_trio_closes_what_is_dropped_as_asyncio_does() -> None:
             closed.set()
 
         async def drop() -> None:
-            await anext(AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close))
+            await anext(AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY]), close=close))
 
         await drop()
         await closed.wait()
         closed = trio.Event()
-        stream = [AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close)]
+        stream = [AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY]), close=close)]
         await trio.to_thread.run_sync(stream.clear)
         await closed.wait()
-        kept.append(AsyncMessageStream(AsyncByteSource([CUT_BODY]), close=close))
+        kept.append(AsyncMessageStream(AsyncByteSource([TRUNCATED_BODY]), close=close))
 
     kept: list[Any] = []
     trio.run(main)
-    kept.clear()  # its loop has ended, and nobody can close it any more
+    kept.clear()  # its event loop has ended, so the stream cannot be closed
 
 
-def test_an_asynchronous_stream_whose_loop_has_ended_ends_its_recording_all_the_same(
+def test_a_stream_dropped_after_its_loop_has_ended_still_ends_its_recording(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "answer.capture.jsonl"
 
     async def main() -> AsyncMessageStream:
-        stream = AsyncMessageStream(AsyncByteSource([CUT_BODY]), record_to=path, owner=Owner())
+        stream = AsyncMessageStream(
+            AsyncByteSource([TRUNCATED_BODY]), record_to=path, owner=Owner()
+        )
         await anext(stream)
         return stream
 
@@ -1271,7 +1283,7 @@ def test_an_asynchronous_stream_whose_loop_has_ended_ends_its_recording_all_the_
     assert len(_dropped.HELD) == before - 1
 
 
-def test_a_dropped_stream_warns_of_nothing() -> None:
+def test_a_dropped_stream_causes_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MessageStream([HELLO_BODY]).close()
@@ -1279,7 +1291,7 @@ def test_a_dropped_stream_warns_of_nothing() -> None:
         gc.collect()
 
 
-def test_many_streams_of_one_message_fold_to_it(reader: Reader) -> None:
+def test_encoded_streams_of_a_message_yield_its_content(reader: Reader) -> None:
     message = message_from_dict(
         {"id": "msg_1", "content": [{"type": "text", "text": "Hi."}], "stop_reason": "end_turn"}
     )
@@ -1288,7 +1300,7 @@ def test_many_streams_of_one_message_fold_to_it(reader: Reader) -> None:
         assert reader([stream]).message().content == message.content
 
 
-def test_chunks_that_are_no_bytes_are_a_mistake_of_the_caller() -> None:
+def test_chunks_that_are_not_bytes_are_a_type_error() -> None:
     chunks: Any = ["text"]
     with pytest.raises(TypeError, match="bytes"):
         next(MessageStream(chunks))

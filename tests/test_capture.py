@@ -1,4 +1,4 @@
-"""Captures come back byte for byte, survive a crash, and never hold a credential."""
+"""A capture keeps every byte, is readable after a crash, and never contains a credential."""
 
 import copy
 import json
@@ -30,7 +30,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 HEADER_LINE = b'{"sansio_stream_capture": 1}\n'
 
 times = st.floats(min_value=0, max_value=1e9)
-texts = st.text(st.characters())  # lone surrogates too
+texts = st.text(st.characters())  # also with lone surrogates
 headers = st.builds(
     CaptureHeader,
     status=st.none() | st.integers(100, 599),
@@ -44,7 +44,7 @@ ends = st.none() | st.tuples(times, st.none() | texts)
 
 
 def joined_surrogates(text: str) -> str:
-    """JSON cannot tell a pair of lone surrogates from the character that they stand for."""
+    """Join surrogate pairs to characters, because JSON cannot distinguish the two."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
@@ -61,7 +61,7 @@ def lines(*values: object) -> bytes:
     return HEADER_LINE + b"".join(json.dumps(value).encode() + b"\n" for value in values)
 
 
-# Our own format
+# The format of captures
 
 
 @given(headers, st.lists(chunks), ends)
@@ -69,7 +69,7 @@ def lines(*values: object) -> bytes:
 @example(
     CaptureHeader(), [(0.0, b"\xf0\x9f"), (0.1, b"\x8c\x8a"), (0.1, b"")], (1, "broken \udc80")
 )
-def test_a_capture_comes_back_byte_for_byte(
+def test_a_written_capture_is_read_byte_for_byte(
     header: CaptureHeader, pairs: list[Pair], end: End | None
 ) -> None:
     read = parse_capture(recording(header, pairs, end))
@@ -85,7 +85,7 @@ def test_a_capture_comes_back_byte_for_byte(
 
 
 @given(headers)
-def test_a_header_comes_back(header: CaptureHeader) -> None:
+def test_a_written_header_is_read_unchanged(header: CaptureHeader) -> None:
     expected = json.loads(json.dumps([header.status, header.headers, header.request]))
     read = parse_capture(CaptureWriter(header).begin()).header
     assert [read.status, read.headers, read.request] == expected
@@ -93,7 +93,7 @@ def test_a_header_comes_back(header: CaptureHeader) -> None:
 
 
 @given(st.lists(chunks, max_size=4), ends, st.data())
-def test_a_capture_cut_anywhere_is_a_prefix_of_the_whole(
+def test_a_capture_that_is_cut_anywhere_is_read_as_a_prefix(
     pairs: list[Pair], end: End | None, data: st.DataObject
 ) -> None:
     header = CaptureHeader(status=200, request={"messages": ["\N{WATER WAVE}"]})
@@ -105,20 +105,20 @@ def test_a_capture_cut_anywhere_is_a_prefix_of_the_whole(
     assert cut.header in (header, CaptureHeader())
 
 
-def test_every_single_cut_of_a_small_capture_loses_whole_lines_only() -> None:
+def test_a_cut_of_a_capture_only_removes_complete_lines() -> None:
     whole = recording(CaptureHeader(status=200), [(0.5, b"a"), (0.6, b"\xff")], (0.7, None))
     ends_of_lines = [match.start() for match in re.finditer(b"\n", whole)]
     for cut in range(1, len(whole) + 1):
-        # A line is whole with its last brace, whether or not its line end arrived.
-        there = sum(cut >= end for end in ends_of_lines)
+        # A line is complete with its last brace. Its line end may be missing.
+        complete = sum(cut >= end for end in ends_of_lines)
         read = parse_capture(whole[:cut])
         assert read.source == "capture"
-        assert read.header == (CaptureHeader(status=200) if there else CaptureHeader())
-        assert read.chunks == (Chunk(0.5, b"a"), Chunk(0.6, b"\xff"))[: max(there - 1, 0)]
-        assert read.end == (CaptureEnd(0.7, None) if there == 4 else None)
+        assert read.header == (CaptureHeader(status=200) if complete else CaptureHeader())
+        assert read.chunks == (Chunk(0.5, b"a"), Chunk(0.6, b"\xff"))[: max(complete - 1, 0)]
+        assert read.end == (CaptureEnd(0.7, None) if complete == 4 else None)
 
 
-def test_the_format_is_the_documented_one() -> None:
+def test_a_capture_has_the_documented_format() -> None:
     writer = CaptureWriter(CaptureHeader(status=200, headers={"Request-Id": "req_1"}))
     assert writer.chunk(b"data: caf\xc3\xa9\n", 0.4120004) == (
         b'{"sansio_stream_capture": 1, "status": 200, "headers": {"request-id": "req_1"},'
@@ -134,15 +134,15 @@ def test_the_format_is_the_documented_one() -> None:
     )
 
 
-def test_the_header_line_is_returned_once_by_whatever_comes_first() -> None:
-    begun = CaptureWriter(CaptureHeader())
-    assert begun.begin().startswith(b'{"sansio_stream_capture": 1')
-    assert begun.begin() == b""
-    assert begun.chunk(b"", 0) == b'{"at": 0.0, "text": ""}\n'
+def test_the_first_call_returns_the_header_line() -> None:
+    writer = CaptureWriter(CaptureHeader())
+    assert writer.begin().startswith(b'{"sansio_stream_capture": 1')
+    assert writer.begin() == b""
+    assert writer.chunk(b"", 0) == b'{"at": 0.0, "text": ""}\n'
     assert CaptureWriter(CaptureHeader()).end(0).count(b"\n") == 2
 
 
-def test_after_the_end_every_call_is_refused() -> None:
+def test_after_the_end_every_call_raises() -> None:
     writer = CaptureWriter(CaptureHeader())
     writer.end(1)
     for call in (writer.begin, lambda: writer.chunk(b"", 2), lambda: writer.end(2)):
@@ -151,17 +151,19 @@ def test_after_the_end_every_call_is_refused() -> None:
 
 
 @pytest.mark.parametrize("data", [3, "text", None, [1]])
-def test_only_bytes_are_a_chunk_or_a_file(data: Any) -> None:
+def test_a_chunk_and_a_file_must_be_bytes(data: Any) -> None:
     writer = CaptureWriter(CaptureHeader())
     with pytest.raises(TypeError):
         writer.chunk(data, 0)
     with pytest.raises(TypeError):
         parse_capture(data)
-    assert writer.chunk(b"", 0).startswith(b'{"sansio_stream_capture"')  # the header is not lost
+    assert writer.chunk(b"", 0).startswith(
+        b'{"sansio_stream_capture"'
+    )  # the failed call has not consumed the header
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_all_kinds_of_bytes_will_do(kind: Any) -> None:
+def test_a_chunk_and_a_file_may_be_any_bytes_like_object(kind: Any) -> None:
     written = CaptureWriter(CaptureHeader()).chunk(kind(b"ab\xff"), 0)
     assert parse_capture(kind(written)).body == b"ab\xff"
 
@@ -169,7 +171,7 @@ def test_all_kinds_of_bytes_will_do(kind: Any) -> None:
 @pytest.mark.parametrize(
     "at", [-0.001, 1.1e9, float("nan"), float("inf"), 10**400, True, "1", None]
 )
-def test_a_time_that_is_no_time_is_refused_by_both_sides(at: Any) -> None:
+def test_an_invalid_time_is_refused_by_the_writer_and_the_reader(at: Any) -> None:
     writer = CaptureWriter(CaptureHeader())
     with pytest.raises(ValueError, match="the time is not"):
         writer.chunk(b"", at)
@@ -180,14 +182,14 @@ def test_a_time_that_is_no_time_is_refused_by_both_sides(at: Any) -> None:
     assert writer.begin() != b""
 
 
-def test_a_request_that_json_cannot_hold_is_refused_before_anything_is_written() -> None:
+def test_a_request_that_json_cannot_express_is_refused_before_anything_is_written() -> None:
     with pytest.raises(TypeError):
         CaptureWriter(CaptureHeader(request={"tools": {1, 2}}))
     with pytest.raises(ValueError, match="JSON"):
         CaptureWriter(CaptureHeader(request={"temperature": float("nan")}))
 
 
-# What is never written
+# Credentials, which are never written
 
 SECRETS = {
     "authorization": "Bearer secret",
@@ -221,15 +223,15 @@ def test_only_headers_on_the_list_are_kept(pairs: list[tuple[str, str]], title_c
         assert b"secret" not in CaptureWriter(header).begin()
 
 
-def test_a_header_that_is_not_on_the_list_does_not_leave_a_file_either() -> None:
+def test_a_header_that_is_not_on_the_list_is_not_read_from_a_file() -> None:
     read = parse_capture(b'{"sansio_stream_capture": 1, "headers": {"X-Api-Key": "secret"}}\n')
     assert read.header.headers == {}
 
 
-# A server as the API takes it, and what of it may be told.
-TOLD: Final = {"type": "url", "url": "https://mcp.example", "name": "notes"}
+# An MCP server in a request, and the part of it that a capture may contain.
+HARMLESS: Final = {"type": "url", "url": "https://mcp.example", "name": "notes"}
 SERVER: Final = {
-    **TOLD,
+    **HARMLESS,
     "url": "https://user:secret@mcp.example:8443/secret?key=secret#secret",
     "authorization_token": "secret",
     "headers": {"authorization": "Bearer secret", "name": "secret"},
@@ -250,7 +252,7 @@ CONFIGURED: Final = {"tool_configuration": {"enabled": True, "allowed_tools": ["
     ],
     ids=["list", "tuple", "dict", "nested", "other-name"],
 )
-def test_of_mcp_servers_only_harmless_members_are_kept_whatever_contains_them(
+def test_only_harmless_members_of_mcp_servers_are_kept(
     contained: Callable[[Any], dict[str, Any]],
 ) -> None:
     request = contained(SERVER | CONFIGURED)
@@ -262,15 +264,15 @@ def test_of_mcp_servers_only_harmless_members_are_kept_whatever_contains_them(
         assert parse_capture(line).header == header
     kept = CaptureHeader(request=request).request
     assert kept is not None
-    assert list(kept.values()) == [[TOLD | CONFIGURED] * 2]
-    assert request == before  # the caller's own is left alone
+    assert list(kept.values()) == [[HARMLESS | CONFIGURED] * 2]
+    assert request == before  # the caller's object is not changed
 
 
 @pytest.mark.parametrize(
     "configuration",
     ["secret", ["secret"], {"enabled": "secret", "secret": True}, {"allowed_tools": {"secret": 1}}],
 )
-def test_of_a_tool_configuration_only_what_the_api_knows_is_kept(configuration: Any) -> None:
+def test_only_known_members_of_a_tool_configuration_are_kept(configuration: Any) -> None:
     server = {"name": "a", "type": "url", "tool_configuration": configuration}
     header = CaptureHeader(request={"mcp_servers": [server]})
     assert b"secret" not in CaptureWriter(header).begin()
@@ -290,7 +292,7 @@ def test_of_a_tool_configuration_only_what_the_api_knows_is_kept(configuration: 
         ("https:/\\u:secret@mcp.example/", "https://mcp.example"),
         ("https:u:secret@mcp.example", "https://mcp.example"),
         ("https:////u:secret@mcp.example", "https://mcp.example"),
-        # Which part of these is the host depends on who reads them.
+        # Parsers disagree about the host of these URLs.
         ("https://secret/x@mcp.example", None),
         ("https://u:1/secret@mcp.example", None),
         ("https://mcp.example/@secret", None),
@@ -302,11 +304,13 @@ def test_of_a_tool_configuration_only_what_the_api_knows_is_kept(configuration: 
         ("", None),
     ],
 )
-def test_of_an_mcp_servers_url_only_scheme_and_host_are_kept(url: str, kept: str | None) -> None:
+def test_only_the_scheme_and_the_host_of_an_mcp_servers_url_are_kept(
+    url: str, kept: str | None
+) -> None:
     header = CaptureHeader(request={"mcp_servers": [{"name": "notes", "url": url}]})
     assert b"secret" not in CaptureWriter(header).begin()
-    told = {} if kept is None else {"url": kept}
-    assert header.request == {"mcp_servers": [{"name": "notes", **told}]}
+    expected = {} if kept is None else {"url": kept}
+    assert header.request == {"mcp_servers": [{"name": "notes", **expected}]}
 
 
 @given(
@@ -322,12 +326,12 @@ def test_of_an_mcp_servers_url_only_scheme_and_host_are_kept(url: str, kept: str
         ),
     )
 )
-def test_no_shape_of_mcp_servers_brings_a_credential_into_a_file(value: Any) -> None:
+def test_no_value_of_mcp_servers_puts_a_credential_into_a_file(value: Any) -> None:
     header = CaptureHeader(request={"mcp_servers": value})
     assert b"secret" not in CaptureWriter(header).begin()
 
 
-def test_parameters_that_are_called_as_keys_are_not_kept() -> None:
+def test_parameters_with_names_of_keys_are_not_kept() -> None:
     names = [
         *("api_key", "apiKey", "accessKey", "key", "x-goog-key", "auth_token", "password"),
         *("aws_secret_access_key", "vertex_credentials", "Headers", "extra_headers"),
@@ -337,7 +341,7 @@ def test_parameters_that_are_called_as_keys_are_not_kept() -> None:
     assert header.request == {"model": "m", "gateway": [{}]}
 
 
-def test_what_was_asked_is_kept_as_it_is() -> None:
+def test_the_known_parameters_of_a_request_are_kept_unchanged() -> None:
     schema = {"type": "object", "properties": {"api_key": {"type": "string"}}}
     deep: Any = {"password": "in a prompt"}
     for _ in range(100):
@@ -355,7 +359,7 @@ def test_what_was_asked_is_kept_as_it_is() -> None:
     assert CaptureHeader(request=request).request == request
 
 
-def test_parameters_that_are_nested_too_deep_to_be_looked_at_are_left_out() -> None:
+def test_parameters_that_are_nested_too_deeply_are_left_out() -> None:
     deep: Any = "secret"
     for _ in range(900):
         deep = {"a": deep}
@@ -402,12 +406,12 @@ def test_damage_in_the_middle_is_reported_with_its_line(line: bytes, reason: str
 
 
 @pytest.mark.parametrize("line", [{"at": 2, "text": ""}, {"at": 2, "end": "eof"}])
-def test_nothing_comes_after_the_end(line: object) -> None:
+def test_a_line_after_the_end_is_damage(line: object) -> None:
     error = damaged(lines({"at": 1, "end": "eof"}, line))
     assert (error.line, error.reason) == (3, "there is a line after the end of the capture")
 
 
-def test_a_later_format_is_refused_by_its_number() -> None:
+def test_a_later_version_of_the_format_is_refused() -> None:
     error = damaged(b'{"sansio_stream_capture": 2, "chunks": "elsewhere"}\n')
     assert str(error) == "line 1: the format version is 2; this reader supports version 1"
 
@@ -424,16 +428,16 @@ def test_a_later_format_is_refused_by_its_number() -> None:
         {"sansio_stream_capture": 1, "request": []},
     ],
 )
-def test_a_header_of_other_types_is_damage(members: object) -> None:
+def test_a_header_with_wrong_types_is_damage(members: object) -> None:
     error = damaged(json.dumps(members).encode() + b"\n")
     assert (error.line, error.reason) == (1, "a member of the header has the wrong type")
 
 
-def test_what_a_later_writer_may_add_is_skipped() -> None:
+def test_unknown_members_and_lines_of_a_later_writer_are_ignored() -> None:
     read = parse_capture(
         b'{"sansio_stream_capture":1,"host":"example.org"}\r\n\r\n'
         b'{"at": 1, "text": "a", "flags": []}\r\n'
-        b'{"note": "a kind of line from the future"}\r\n'
+        b'{"note": "a line of a later version"}\r\n'
         b'{"at": 2, "end": "eof", "trailers": {}}\r\n'
         b'{"note": "and another"}'
     )
@@ -451,7 +455,7 @@ def error_line(data: bytes) -> int | None:
 @given(st.sampled_from([b"", b"{", HEADER_LINE, HEADER_LINE[:-2], b'{"type": ']), st.binary())
 @example(b'{"type": ', b"[" * 100_000)
 @example(HEADER_LINE, b'{"at": 1e999, "text": ""}')
-def test_no_bytes_raise_anything_but_capture_error(start: bytes, rest: bytes) -> None:
+def test_bytes_can_only_raise_capture_error(start: bytes, rest: bytes) -> None:
     data = start + rest
     assert error_line(data) in {None, *range(1, len(data.replace(b"\r", b"\n").split(b"\n")) + 1)}
 
@@ -468,9 +472,7 @@ json_lines = st.lists(json_values | st.dictionaries(members, json_values | st.ju
 
 
 @given(st.sampled_from([None, 1, 2]), json_lines)
-def test_no_json_lines_raise_anything_but_capture_error(
-    version: int | None, values: list[Any]
-) -> None:
+def test_json_lines_can_only_raise_capture_error(version: int | None, values: list[Any]) -> None:
     first = [] if version is None else [{"sansio_stream_capture": version}]
     data = "".join(json.dumps(value) + "\n" for value in first + values).encode()
     assert error_line(data) in {None, *range(1, len(first + values) + 1)}
@@ -497,7 +499,7 @@ def test_a_capture_error_can_be_pickled_and_copied() -> None:
         b"\0{",
     ],
 )
-def test_anything_else_is_a_body_byte_for_byte(body: bytes) -> None:
+def test_any_other_file_is_a_body_byte_for_byte(body: bytes) -> None:
     whole = (Chunk(None, body),)
     assert parse_capture(body) == Capture(CaptureHeader(), whole, CaptureEnd(None, None), "body")
 
@@ -506,7 +508,7 @@ def test_an_empty_file_is_an_empty_body() -> None:
     assert parse_capture(b"") == Capture(CaptureHeader(), (), CaptureEnd(None, None), "body")
 
 
-def test_a_payload_a_line_becomes_a_frame_a_line() -> None:
+def test_each_line_with_a_payload_becomes_a_frame() -> None:
     read = parse_capture(
         b'\n {"type": "ping"}\r\n\n'
         b'{"type":"caf\xc3\xa9", "x": "\xe2\x80\xa8"}  \n'
@@ -535,7 +537,7 @@ def test_a_cut_payload_is_dropped_and_the_recording_has_no_end() -> None:
     assert read.end is None
 
 
-def test_a_payload_that_is_no_json_is_damage() -> None:
+def test_a_payload_that_is_not_json_is_damage() -> None:
     assert damaged(b'{"type":"ping"}\n\ndata: [DONE]\n').line == 3
     assert damaged(b'{\n  "type": "error"\n}\n').line == 1
 
@@ -543,7 +545,7 @@ def test_a_payload_that_is_no_json_is_damage() -> None:
 # The examples
 
 
-def examples_as_made() -> dict[str, bytes]:
+def generated_examples() -> dict[str, bytes]:
     made: dict[str, bytes] = runpy.run_path(str(EXAMPLES / "make_examples.py"))["captures"]()
     return made
 
@@ -565,15 +567,15 @@ def example_capture(name: str) -> Capture:
     return parse_capture((EXAMPLES / f"{name}.capture.jsonl").read_bytes())
 
 
-def test_the_example_files_are_what_the_script_makes() -> None:
-    made = examples_as_made()
+def test_the_example_files_are_the_output_of_the_script() -> None:
+    made = generated_examples()
     assert {path.name: path.read_bytes() for path in EXAMPLES.glob("*.capture.jsonl")} == made
 
 
 @pytest.mark.parametrize(
     "path", sorted(EXAMPLES.glob("*.capture.jsonl")), ids=lambda path: path.name
 )
-def test_an_example_looks_like_a_recording_of_the_real_thing(path: Path) -> None:
+def test_an_example_looks_like_a_real_recording(path: Path) -> None:
     capture = parse_capture(path.read_bytes())
     assert capture.header.status == 200
     assert capture.header.headers.keys() == {"content-type", "request-id"}
@@ -581,13 +583,13 @@ def test_an_example_looks_like_a_recording_of_the_real_thing(path: Path) -> None
     moments = [ended.at or 0 for ended in (*capture.chunks, capture.end) if ended]
     assert 0.6 <= moments[0] <= 1.5
     assert moments == sorted(moments)
-    assert b'"base64"' in path.read_bytes()  # a chunk that ends within a character
+    assert b'"base64"' in path.read_bytes()  # a chunk that ends inside a character
     assert any(chunk.data.count(b"\n\n") > 1 for chunk in capture.chunks)  # a burst
     assert any(not chunk.data.endswith(b"\n") for chunk in capture.chunks[:-1])  # a cut frame
     assert path.name in (EXAMPLES / "README.md").read_text()
 
 
-def test_the_text_example_is_whole() -> None:
+def test_the_text_example_is_complete() -> None:
     capture = example_capture("text")
     assert "".join(deltas(capture, "text_delta", "text")).startswith("Rivers *are* salty")
     assert payloads(capture)[-1] == {"type": "message_stop"}
@@ -595,7 +597,7 @@ def test_the_text_example_is_whole() -> None:
     assert capture.end.error is None
 
 
-def test_the_tool_use_example_takes_six_to_nine_seconds_and_cuts_within_an_escape() -> None:
+def test_the_tool_use_example_takes_six_to_nine_seconds_and_has_a_cut_inside_an_escape() -> None:
     capture = example_capture("thinking-and-tool-use")
     assert capture.end
     assert capture.end.at
@@ -614,7 +616,7 @@ def test_the_parallel_example_calls_three_tools() -> None:
     assert [block["type"] for block in blocks if block] == ["text", *["tool_use"] * 3]
 
 
-def test_the_search_example_cites_before_it_says() -> None:
+def test_the_citations_of_the_search_example_precede_their_text() -> None:
     received = payloads(example_capture("web-search-with-citations"))
     citing = [
         payload["index"]
@@ -635,7 +637,7 @@ def test_the_search_example_cites_before_it_says() -> None:
     assert totals["usage"]["input_tokens"] > received[0]["message"]["usage"]["input_tokens"]
 
 
-def test_the_cut_example_ends_within_a_frame_of_tool_input() -> None:
+def test_the_cut_example_ends_inside_a_frame_of_tool_input() -> None:
     capture = example_capture("cut-stream")
     *_, last = capture.body.split(b"\n\n")
     assert b'"delta":{"type":"input' in last
@@ -644,7 +646,7 @@ def test_the_cut_example_ends_within_a_frame_of_tool_input() -> None:
     assert "peer closed connection" in capture.end.error
 
 
-def test_the_overloaded_example_ends_in_an_error_and_cleanly() -> None:
+def test_the_overloaded_example_ends_with_an_error_event_and_a_clean_end() -> None:
     capture = example_capture("overloaded")
     assert payloads(capture)[-1] == {
         "type": "error",
@@ -655,7 +657,7 @@ def test_the_overloaded_example_ends_in_an_error_and_cleanly() -> None:
     assert capture.end.error is None
 
 
-def test_the_proxy_example_has_every_kind_of_dirt() -> None:
+def test_the_proxy_example_has_the_typical_faults_of_proxies() -> None:
     capture = example_capture("proxy-dirty")
     body = capture.body
     received = payloads(capture)

@@ -1,6 +1,4 @@
-"""Real recordings: what 270 bodies of the first party, of gateways and of compatible servers
-give.
-"""
+"""Recordings: 270 bodies of the API, of gateways and of servers that imitate the API."""
 
 import json
 from typing import Any, Final
@@ -26,7 +24,7 @@ def is_spliced(file: str) -> bool:
 
 
 def is_damaged(file: str) -> bool:
-    """The one body that was put together by hand, with deltas for blocks that are not there."""
+    """Whether this is the one body that was edited by hand. It has deltas for missing blocks."""
     return "anthropic-code-execution-pdf-skill.1@" in file
 
 
@@ -38,7 +36,7 @@ def check_verdict(capture: CapturedBody, outcome: Outcome) -> None:
         assert "spliced_message" in outcome.error
         return
     assert outcome.error == ""
-    # The manifest calls a body complete that ends in message_stop; one has a ping behind it.
+    # In the manifest a body is complete if it ends with message_stop. One body has a ping after it.
     stopped = capture.facts["events"].get("message_stop", 0) > 0
     assert capture.facts["complete"] <= stopped
     expected = Verdict.DAMAGED if is_damaged(capture.file) else Verdict.COMPLETE
@@ -53,38 +51,36 @@ def check_verdict(capture: CapturedBody, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize("file", BODIES)
-def test_a_recorded_body_ends_as_its_manifest_says_however_it_is_cut(file: str) -> None:
+def test_a_recorded_body_has_the_verdict_of_its_manifest_however_it_is_cut(file: str) -> None:
     capture = BODIES[file]
     _, outcome = run(capture.chunks)
     check_verdict(capture, outcome)
-    for otherwise in ([capture.body], in_bytes(capture.body), at_random(capture.body)):
-        assert run(otherwise)[1] == outcome
+    for chunks in ([capture.body], in_bytes(capture.body), at_random(capture.body)):
+        assert run(chunks)[1] == outcome
     ran("captures/*.sse")
 
 
 @pytest.mark.parametrize("file", PAYLOADS)
-def test_recorded_payloads_end_as_their_manifest_says(file: str) -> None:
+def test_recorded_payloads_have_the_verdict_of_their_manifest(file: str) -> None:
     capture = PAYLOADS[file]
     _, outcome = run(payloads_of(capture))
     check_verdict(capture, outcome)
     ran("captures/*.jsonl")
 
 
-def test_bodies_in_another_framing_are_known_and_left_alone() -> None:
+def test_bodies_in_another_framing_are_counted_and_not_read() -> None:
     assert len(OTHER_FRAMING) == 48
     ran("captures/*.bin (another framing: listed, not run)", 0)
 
 
 @given(st.sampled_from(sorted(BODIES)), st.integers(0, 2**32))
-def test_no_cut_changes_what_comes_of_a_recording(file: str, seed: int) -> None:
+def test_each_recording_has_the_same_result_however_it_is_cut(file: str, seed: int) -> None:
     body = BODIES[file].body
     assert run(at_random(body, seed))[1] == run([body])[1]
 
 
 @given(st.sampled_from(sorted(BODIES)), st.data())
-def test_a_recording_that_is_cut_is_never_taken_for_complete(
-    file: str, data: st.DataObject
-) -> None:
+def test_a_cut_recording_is_never_complete(file: str, data: st.DataObject) -> None:
     body = BODIES[file].body
     end = data.draw(st.integers(0, len(body)))
     _, whole = run([body])

@@ -1,4 +1,4 @@
-"""The command shows what is in a capture, on terminals and in pipes; its status is reliable."""
+"""`sansio-stream replay` shows a capture on terminals and in pipes, with a reliable exit status."""
 
 import base64
 import io
@@ -36,7 +36,7 @@ from sansio_stream_adapters import cli
 from sansio_stream_adapters.cli import _command
 from sansio_stream_adapters.cli._cut import recut, sizes_from
 from sansio_stream_adapters.cli._json import Layout
-from sansio_stream_adapters.cli._replay import Moment, Pace, Replay
+from sansio_stream_adapters.cli._replay import FrameResult, Pace, Replay
 from sansio_stream_adapters.cli._show import Show, Writer
 from sansio_stream_adapters.cli._summary import unusable_inputs
 from sansio_stream_adapters.cli._text import one_line, printable, to_json
@@ -64,7 +64,7 @@ CAPTURES = sorted(EXAMPLES.glob("*.capture.jsonl"))
 DIRTY = str(EXAMPLES / "proxy-dirty.capture.jsonl")
 CUT = str(EXAMPLES / "cut-stream.capture.jsonl")
 
-# What a shell may have set must not decide about colours and widths here.
+# The environment variables of the shell must not affect colours and widths.
 ENVIRONMENT: dict[str, str | None] = {
     "COLUMNS": "100",
     "FORCE_COLOR": None,
@@ -78,7 +78,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def replay(*args: str, data: bytes | None = None) -> Result:
-    """Run the command in this process; `data` is a file of its own, or standard input for `-`."""
+    """Run `replay` in this process. `data` is its standard input, for the argument `-`."""
     runner = CliRunner(env=ENVIRONMENT)
     return runner.invoke(_command.command, ["replay", *args], input=data, catch_exceptions=False)
 
@@ -86,14 +86,14 @@ def replay(*args: str, data: bytes | None = None) -> Result:
 def capture(
     *chunks: tuple[float, bytes], end: str | None = None, status: int | None = 200
 ) -> bytes:
-    """A capture that ended, by an error or not."""
+    """Return a capture with an end. `end` is the error of the connection, if there is one."""
     writer = CaptureWriter(CaptureHeader(status=status))
     lines = [writer.begin(), *(writer.chunk(data, at) for at, data in chunks)]
     return b"".join([*lines, writer.end(chunks[-1][0] if chunks else 0, end)])
 
 
 def tool_call(*pieces: str, **members: Any) -> bytes:
-    """An answer that is one tool call."""
+    """Return an answer with one tool call."""
     deltas = (json_piece(0, piece) for piece in pieces)
     return body(
         message_start(),
@@ -106,7 +106,7 @@ def tool_call(*pieces: str, **members: Any) -> bytes:
 
 
 def block_only(block: dict[str, Any], *deltas: dict[str, Any]) -> bytes:
-    """An answer that is one block."""
+    """Return an answer with one block."""
     return body(
         message_start(),
         block_start(0, block),
@@ -133,7 +133,9 @@ ENDS = {
 
 @pytest.mark.parametrize("verdict", ENDS)
 @pytest.mark.parametrize("view", [[], ["-v"], ["--events"], ["--message"], ["--trace"]])
-def test_the_exit_status_tells_a_message_from_none(verdict: Verdict, view: list[str]) -> None:
+def test_the_exit_status_tells_whether_there_is_a_message(
+    verdict: Verdict, view: list[str]
+) -> None:
     data, status = ENDS[verdict]
     result = replay("-", *view, data=data)
     assert result.exit_code == status
@@ -145,23 +147,23 @@ def test_the_exit_status_tells_a_message_from_none(verdict: Verdict, view: list[
         assert f"-: {verdict.name}: " in result.stderr
 
 
-def test_every_verdict_of_an_end_has_a_status() -> None:
+def test_every_verdict_except_pending_has_an_exit_status() -> None:
     assert {*ENDS, Verdict.PENDING} == set(Verdict)
 
 
-def test_a_trace_says_which_violation_lost_content() -> None:
+def test_the_trace_shows_which_violation_lost_content() -> None:
     result = replay("-", "--trace", data=ENDS[Verdict.DAMAGED][0])
     (lost,) = (part for part in result.stdout.split("! ") if "content was lost" in part)
     assert lost.startswith("undecodable_payload")
 
 
-def test_the_reason_says_what_the_server_sent() -> None:
+def test_the_reason_contains_the_error_of_the_server() -> None:
     result = replay("-", data=ENDS[Verdict.ERRORED][0])
     assert "overloaded_error: Overloaded" in result.stderr
     assert "The server sent an error: overloaded_error: Overloaded" in result.stdout
 
 
-def test_the_reason_says_where_it_broke() -> None:
+def test_the_reason_contains_the_position_of_a_fatal_error() -> None:
     result = replay("-", data=b": hi\n\nevent: message_start\ndata: {\n\n")
     assert "frame 1, byte 6" in result.stderr
 
@@ -177,15 +179,15 @@ def test_strict_refuses_any_violation(view: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [(b"data: [DONE]\n\n", "[DONE]"), (b"event: ping\nda", "ended inside a frame")],
 )
-def test_strict_refuses_a_violation_after_the_message(after: bytes, said: str) -> None:
+def test_strict_refuses_a_violation_after_the_message(after: bytes, message: str) -> None:
     data = body(*HELLO) + after
     assert replay("-", data=data).exit_code == 0
     result = replay("-", "--strict", data=data)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_strict_needs_message_stop() -> None:
@@ -193,14 +195,14 @@ def test_strict_needs_message_stop() -> None:
     assert replay("-", "--strict", data=body(*HELLO)).exit_code == 0
 
 
-def test_what_breaks_after_the_message_is_remarked_and_no_failure() -> None:
+def test_an_error_after_the_message_is_noted_and_is_not_a_failure() -> None:
     result = replay("-", data=body(*HELLO) + b"event: message_start\ndata: {\n\n")
     assert result.exit_code == 0
     assert "after the message: the data of message_start cannot be read" in result.stderr
     assert "after the message: the data of message_start cannot be read" in result.stdout
 
 
-def test_a_recorded_connection_error_is_the_reason() -> None:
+def test_the_reason_contains_the_recorded_connection_error() -> None:
     data = capture((0.1, body(*HELLO[:4])), end="ReadError('reset by peer')")
     result = replay("-", data=data)
     assert result.exit_code == 1
@@ -208,13 +210,13 @@ def test_a_recorded_connection_error_is_the_reason() -> None:
     assert "ReadError('reset by peer')" in result.stdout
 
 
-def test_a_connection_that_was_lost_after_the_message_is_remarked() -> None:
+def test_a_connection_that_was_lost_after_the_message_is_noted() -> None:
     result = replay("-", data=capture((0.1, body(*HELLO)), end="ReadError()"))
     assert result.exit_code == 0
     assert "the connection was lost: ReadError()" in result.stderr
 
 
-def test_a_recording_that_was_cut_counts_as_a_lost_connection() -> None:
+def test_a_cut_recording_counts_as_a_lost_connection() -> None:
     whole = capture((0.1, body(*HELLO[:4])), (0.2, body(*HELLO[4:])))
     lines = whole.splitlines(keepends=True)
     result = replay("-", data=b"".join([*lines[:2], lines[2][:30]]))
@@ -223,7 +225,7 @@ def test_a_recording_that_was_cut_counts_as_a_lost_connection() -> None:
     assert "Hel" in result.stdout
 
 
-def test_of_several_files_the_worst_status_counts(tmp_path: Path) -> None:
+def test_the_exit_status_is_the_worst_one_of_all_files(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.sse", tmp_path / "bad.sse"
     good.write_bytes(body(*HELLO))
     bad.write_bytes(b"")
@@ -232,7 +234,7 @@ def test_of_several_files_the_worst_status_counts(tmp_path: Path) -> None:
     assert replay(str(good), str(bad), str(good)).exit_code == 1
     result = replay(missing, str(bad), str(good))
     assert result.exit_code == 2
-    assert "Hello, wörld" in result.stdout  # one that fails stops no other
+    assert "Hello, wörld" in result.stdout  # a failing file does not stop the others
     for name in ("good.sse", "bad.sse", "missing.sse"):
         assert f"{name} ═" in result.stdout
 
@@ -260,13 +262,13 @@ def test_views_for_pipes_have_no_headings() -> None:
         ["--wrong", DIRTY],
     ],
 )
-def test_wrong_usage_is_status_2(args: list[str]) -> None:
+def test_wrong_usage_has_the_exit_status_2(args: list[str]) -> None:
     result = replay(*args)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
 
 
-def test_an_unreadable_file_is_status_2(tmp_path: Path) -> None:
+def test_an_unreadable_file_has_the_exit_status_2(tmp_path: Path) -> None:
     for name, reason in (
         (tmp_path / "missing", "No such file or directory"),
         (tmp_path, "Is a directory"),
@@ -277,16 +279,16 @@ def test_an_unreadable_file_is_status_2(tmp_path: Path) -> None:
         assert reason in result.stderr
 
 
-def test_a_damaged_capture_is_status_2_and_says_where() -> None:
+def test_a_damaged_capture_has_the_exit_status_2_and_its_line_is_named() -> None:
     result = replay("-", data=b'{"sansio_stream_capture": 1}\nrubbish\n{"at": 1, "end": "eof"}\n')
     assert result.exit_code == 2
     assert "-: line 2: not JSON" in result.stderr
 
 
-# What kind of file.
+# Kinds of files.
 
 
-def test_all_kinds_of_files_are_shown_alike(tmp_path: Path) -> None:
+def test_all_kinds_of_files_give_the_same_output(tmp_path: Path) -> None:
     kinds = {
         "capture": capture((0.1, body(*HELLO))),
         "body": body(*HELLO),
@@ -305,14 +307,14 @@ def test_all_kinds_of_files_are_shown_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
-def test_events_come_back_from_their_lines(path: Path) -> None:
+def test_the_printed_lines_can_be_read_as_the_same_events(path: Path) -> None:
     recorded = parse_capture(path.read_bytes())
     machine = StreamMachine()
     events = [event for chunk in recorded.chunks for event in machine.receive_data(chunk.data)]
     lines = replay("--events", str(path)).stdout.splitlines()
     read = [event_from_dict(json.loads(line)) for line in lines]
     assert [event.to_dict() for event in read] == [event.to_dict() for event in events]
-    # Of a payload without a type nobody knows what it was, once its frame is gone.
+    # A payload without a type cannot be recognised without its frame.
     assert [event for event in read if event.to_dict()] == [
         event for event in events if event.to_dict()
     ]
@@ -320,10 +322,10 @@ def test_events_come_back_from_their_lines(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.name)
 @pytest.mark.parametrize("cut", ["1", "bytes", "7", "1000000", "random:7", "random:sea"])
-def test_cutting_elsewhere_changes_no_event(path: Path, cut: str) -> None:
+def test_other_chunks_do_not_change_the_events(path: Path, cut: str) -> None:
     plain = replay("--events", str(path))
-    again = replay("--events", "--cut", cut, str(path))
-    assert (again.stdout, again.stderr) == (plain.stdout, plain.stderr)
+    recut = replay("--events", "--cut", cut, str(path))
+    assert (recut.stdout, recut.stderr) == (plain.stdout, plain.stderr)
 
 
 def test_the_message_is_json() -> None:
@@ -332,17 +334,17 @@ def test_the_message_is_json() -> None:
     assert message["content"] == [{"type": "text", "text": "Hello, wörld \N{PARTY POPPER}"}]
 
 
-def test_a_partial_message_is_printed_and_the_status_says_it() -> None:
+def test_a_partial_message_is_printed_and_has_the_exit_status_1() -> None:
     result = replay("--message", "-", data=body(*HELLO[:4]))
     assert json.loads(result.stdout)["content"] == [{"type": "text", "text": "Hel"}]
     assert result.exit_code == 1
 
 
-def test_no_message_is_null() -> None:
+def test_without_a_message_null_is_printed() -> None:
     assert json.loads(replay("--message", "-", data=b"").stdout) is None
 
 
-def test_json_is_written_for_every_reader() -> None:
+def test_json_has_no_control_characters_surrogates_or_infinities() -> None:
     value = {"a": "\ud83d\ude00 \ud83d \x1b\x9b\x7f Infinity", "b": [float("inf"), -float("inf")]}
     written = to_json(value)
     assert CONTROLS.search(written) is None
@@ -350,13 +352,13 @@ def test_json_is_written_for_every_reader() -> None:
     assert re.findall(r"-?1e999", written) == ["1e999", "-1e999"]
 
 
-def test_lone_surrogates_crash_no_view() -> None:
+def test_lone_surrogates_do_not_crash_a_view() -> None:
     data = body(*HELLO[:2], text(0, "\ud800 and \ud83d"), *HELLO[5:])
     for view in ([], ["--events"], ["--message"], ["--trace"]):
         assert replay("-", *view, data=data).exit_code == 0
 
 
-# Re-cutting.
+# Cutting into other chunks.
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.binary(max_size=9))), st.integers(1, 12))
@@ -375,7 +377,7 @@ def test_a_new_chunk_has_the_time_of_its_last_byte(
     )
 
 
-def test_random_sizes_are_those_of_the_seed() -> None:
+def test_random_sizes_depend_only_on_the_seed() -> None:
     chunks = [Chunk(None, bytes(5000))]
 
     def sizes(seed: str) -> list[int]:
@@ -385,23 +387,23 @@ def test_random_sizes_are_those_of_the_seed() -> None:
     assert len(set(sizes("1"))) > 2
 
 
-# Timing. No test measures time: the clock and the sleeper are ours.
+# Timing. No test measures time, because the clock and the sleep function are fake.
 
 
-class Bed:
-    """A sleeper whose clock stands still while nobody sleeps."""
+class FakeClock:
+    """A clock that only its own sleep function advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.waits: list[float] = []
-        self.told: list[str] = []
+        self.notes: list[str] = []
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(round(seconds, 6))
         self.now += seconds
 
     def pace(self, speed: float, *, notify: Callable[[str], None] | None = None) -> Pace:
-        notify = self.told.append if notify is None else notify
+        notify = self.notes.append if notify is None else notify
         return Pace(speed, clock=lambda: self.now, sleep=self.sleep, notify=notify)
 
 
@@ -411,44 +413,44 @@ TIMED = capture((1.0, body(*HELLO[:3])), (1.5, body(*HELLO[3:])), (1.5, b"\n"), 
 @pytest.mark.parametrize(
     ("speed", "waits"), [(1, [1.0, 0.5, 1.5]), (2, [0.5, 0.25, 0.75]), (0.5, [2.0, 1.0, 3.0])]
 )
-def test_chunks_come_when_they_came(speed: float, waits: list[float]) -> None:
-    bed = Bed()
+def test_chunks_are_replayed_at_their_recorded_times(speed: float, waits: list[float]) -> None:
+    clock = FakeClock()
     recorded = parse_capture(TIMED)
-    for _ in Replay(recorded, recorded.chunks, pace=bed.pace(speed)).moments():
+    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(speed)).moments():
         pass
-    assert bed.waits == waits
+    assert clock.waits == waits
 
 
-def test_time_that_was_lost_is_made_up_for() -> None:
-    bed = Bed()
-    pace = bed.pace(1)
+def test_a_delay_shortens_the_next_pauses() -> None:
+    clock = FakeClock()
+    pace = clock.pace(1)
     pace.wait_until(1)
-    bed.now += 0.75
+    clock.now += 0.75
     pace.wait_until(2)
-    bed.now += 5
+    clock.now += 5
     pace.wait_until(3)
     pace.wait_until(None)
-    assert bed.waits == [1, 0.25]
+    assert clock.waits == [1, 0.25]
 
 
-def test_a_pause_of_years_is_cut_to_a_minute_and_told_and_the_next_ones_are_as_recorded() -> None:
-    bed = Bed()
-    pace = bed.pace(1)
+def test_a_pause_is_cut_to_a_minute_with_a_note_and_the_next_pauses_are_not_changed() -> None:
+    clock = FakeClock()
+    pace = clock.pace(1)
     for at in (0, 60, 1e9, 1e9 + 2):
         pace.wait_until(at)
-    assert bed.waits == [60, 60, 2]
-    assert bed.told == ["a pause of 999,999,940 s is cut to 60 s"]
-    slow = Bed()
+    assert clock.waits == [60, 60, 2]
+    assert clock.notes == ["a pause of 999,999,940 s is cut to 60 s"]
+    slow = FakeClock()
     slow.pace(1e-300).wait_until(1e9)
     assert slow.waits == [60]
 
 
 def test_the_note_of_a_cut_pause_is_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
-    bed = Bed()
-    monkeypatch.setattr(_command, "Pace", bed.pace)
+    clock = FakeClock()
+    monkeypatch.setattr(_command, "Pace", clock.pace)
     result = replay("-", "--speed", "1", data=capture((1e9, body(*HELLO))))
     assert result.stderr == "sansio-stream: -: a pause of 1,000,000,000 s is cut to 60 s\n"
-    assert bed.waits == [60]
+    assert clock.waits == [60]
 
 
 @pytest.mark.parametrize(
@@ -464,22 +466,22 @@ def test_the_note_of_a_cut_pause_is_on_stderr(monkeypatch: pytest.MonkeyPatch) -
         (["--events", "--speed", "1"], False, [1.0, 0.5, 1.5]),
     ],
 )
-def test_eyes_get_the_recorded_timing_and_pipes_what_they_ask_for(
+def test_the_recorded_timing_is_the_default_only_for_the_view_of_a_terminal(
     args: list[str], is_terminal: bool, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bed = Bed()
-    monkeypatch.setattr(_command, "Pace", bed.pace)
+    clock = FakeClock()
+    monkeypatch.setattr(_command, "Pace", clock.pace)
     monkeypatch.setattr(_command, "is_terminal", lambda: is_terminal)
     assert replay("-", *args, data=TIMED).exit_code == 0
-    assert bed.waits == waits
+    assert clock.waits == waits
 
 
 def test_a_body_without_times_never_waits() -> None:
-    bed = Bed()
+    clock = FakeClock()
     recorded = parse_capture(body(*HELLO))
-    for _ in Replay(recorded, recorded.chunks, pace=bed.pace(1)).moments():
+    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(1)).moments():
         pass
-    assert bed.waits == []
+    assert clock.waits == []
 
 
 # The view.
@@ -488,7 +490,7 @@ def test_a_body_without_times_never_waits() -> None:
 def on_terminal(
     data: bytes, *, width: int = 60, verbose: bool = False, colour: bool = False
 ) -> str:
-    """What a terminal of that width gets to see of a file."""
+    """Return the output for a file on a terminal of that width."""
     file = io.StringIO()
     console = Console(
         file=file,
@@ -503,20 +505,20 @@ def on_terminal(
     played = Replay(recorded := parse_capture(data), recorded.chunks)
     view = view_of("show", played, console, verbose=verbose)
     view.begin()
-    for moment in played.moments():
-        view.see(moment)
+    for result in played.results():
+        view.add(result)
     view.end()
     return COLOURS.sub("", file.getvalue()) if not colour else file.getvalue()
 
 
-def test_text_in_a_pipe_is_the_text() -> None:
+def test_text_in_a_pipe_is_not_wrapped() -> None:
     poem = "a\tb  c\n\n    indented " + "long " * 50
     data = block_only({"type": "text", "text": ""}, *(text(0, piece) for piece in poem))
     assert poem in replay("-", data=data).stdout
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_a_terminal_gets_wrapped_words(size: int) -> None:
+def test_text_on_a_terminal_is_wrapped_between_words(size: int) -> None:
     poem = "  - The quick brown fox\njumps over " + "x" * 60 + " and 漢字漢字漢字 end"
     pieces = (text(0, poem[start : start + size]) for start in range(0, len(poem), size))
     data = block_only({"type": "text", "text": "So:\n"}, *pieces)
@@ -542,7 +544,7 @@ def test_a_terminal_gets_wrapped_words(size: int) -> None:
     st.integers(1, 70),
     st.booleans(),
 )
-def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(
+def test_no_line_is_wider_than_the_terminal_and_no_character_is_missing(
     pieces: list[str], width: int, hangs: bool
 ) -> None:
     file = io.StringIO()
@@ -560,7 +562,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(
 
 @given(st.text(st.sampled_from("ab c漢\n\t"), max_size=120), st.integers(1, 9))
 @example("x" * 99, 7)
-def test_wrapping_does_not_mind_how_the_text_came(sent: str, size: int) -> None:
+def test_wrapping_does_not_depend_on_the_pieces_of_the_text(sent: str, size: int) -> None:
     def wrapped(pieces: list[str]) -> str:
         file = io.StringIO()
         writer = Writer(Console(file=file, force_terminal=True, width=24, _environ={}))
@@ -576,7 +578,7 @@ def test_wrapping_does_not_mind_how_the_text_came(sent: str, size: int) -> None:
     )
 
 
-def test_thoughts_are_dimmed_and_text_is_not() -> None:
+def test_thinking_is_dimmed_and_text_is_not() -> None:
     data = body(
         message_start(),
         block_start(0, {"type": "thinking", "thinking": "", "signature": ""}),
@@ -600,24 +602,24 @@ def test_each_block_has_a_heading() -> None:
     assert "0 mcp_tool_use git/log ─" in replay("-", data=named).stdout
 
 
-def test_tool_input_is_laid_out_as_it_grows() -> None:
+def test_tool_input_is_laid_out_while_it_grows() -> None:
     data = tool_call("", '{"a"', ": [1,", ' {}], "b": "x\\', 'n\\"y', '"', "}")
     laid_out = '{\n  "a": [\n    1,\n    {}\n  ],\n  "b": "x\\n\\"y"\n}\n'
     assert laid_out in replay("-", data=data).stdout
     assert '  "b": "x\\n\n'.replace("\n", "\n      ") in on_terminal(data)
 
 
-def test_an_input_that_came_whole_is_shown_too() -> None:
+def test_an_input_in_the_start_of_its_block_is_shown() -> None:
     assert '{\n  "q": "now"\n}\n' in replay("-", data=tool_call(input={"q": "now"})).stdout
     assert "\n{}\n" in replay("-", data=tool_call("")).stdout
 
 
-def test_a_broken_input_is_shown_as_it_is_and_named() -> None:
+def test_an_invalid_input_is_shown_and_reported() -> None:
     result = replay("-", data=tool_call("I will", " look ", '{"a" 1}'))
     assert 'I will look {\n  "a" 1\n}' in result.stdout
     assert "The input is not valid JSON: " in result.stdout
     assert "lookup (content[0]) is invalid" in result.stdout
-    assert result.exit_code == 0  # a whole message, whose input is data
+    assert result.exit_code == 0  # the message is complete, whatever its input is
 
 
 @given(
@@ -628,7 +630,7 @@ def test_a_broken_input_is_shown_as_it_is_and_named() -> None:
     st.lists(st.integers(1, 5)),
     st.booleans(),
 )
-def test_the_layout_of_a_value_is_that_value(
+def test_the_layout_of_a_value_is_json_of_the_same_value(
     value: Any, sizes: list[int], ascii_only: bool
 ) -> None:
     sent = json.dumps(value, ensure_ascii=ascii_only)
@@ -641,7 +643,7 @@ def test_the_layout_of_a_value_is_that_value(
 
 
 @given(st.text('{}[],:"\\n 1'), st.integers(1, 9))
-def test_the_layout_loses_nothing_but_spaces_and_does_not_mind_cuts(sent: str, size: int) -> None:
+def test_the_layout_only_changes_spaces_and_does_not_depend_on_cuts(sent: str, size: int) -> None:
     whole, pieces = Layout(), Layout()
     once = "".join(piece for piece, _ in whole.feed(sent))
     cut = "".join(
@@ -653,12 +655,12 @@ def test_the_layout_loses_nothing_but_spaces_and_does_not_mind_cuts(sent: str, s
     assert "".join(once.split()) == "".join(sent.split())
 
 
-def test_deep_input_costs_no_square() -> None:
+def test_the_layout_of_deep_input_is_not_quadratic() -> None:
     pieces = list(Layout().feed("[" * 10_000))
     assert sum(len(piece) for piece, _ in pieces) < 10_000 * 60
 
 
-def test_blocks_that_take_turns_say_so() -> None:
+def test_the_heading_of_an_interrupted_block_is_repeated() -> None:
     data = body(
         message_start(),
         block_start(0),
@@ -725,12 +727,12 @@ RESULTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("block", "line"), RESULTS, ids=[line[:20] for _, line in RESULTS])
-def test_a_block_that_came_whole_is_one_line(block: dict[str, Any], line: str) -> None:
+def test_a_block_without_deltas_is_shown_on_one_line(block: dict[str, Any], line: str) -> None:
     shown = replay("-", data=block_only(block)).stdout
     assert re.search(rf"^0 {block['type']} ─+\n *{re.escape(line)}\n", shown, re.MULTILINE)
 
 
-def test_citations_follow_the_words_they_support() -> None:
+def test_citations_follow_the_text_that_they_support() -> None:
     citation = {
         "type": "char_location",
         "cited_text": " Sundays: 17:40. ",
@@ -746,7 +748,7 @@ def test_citations_follow_the_words_they_support() -> None:
     assert "At 17:40.\n  [odd]\n  [Timetable] “Sundays: 17:40.”\n" in shown
 
 
-def test_content_that_came_with_message_start_is_shown() -> None:
+def test_content_in_message_start_is_shown() -> None:
     data = body(message_start(content=[{"type": "text", "text": "at once"}]))
     assert re.search(r"^0 text ─+\nat once\n", replay("-", data=data).stdout, re.MULTILINE)
 
@@ -768,8 +770,8 @@ ODDITIES = body(
 ) + frame("not an object", "odd")
 
 
-def test_verbose_shows_what_the_answer_is_not_made_of() -> None:
-    asides = [
+def test_only_verbose_shows_pings_unknown_events_signatures_and_violations() -> None:
+    notes = [
         'unknown event route: {"type":"route","provider":2}',
         "ping",
         'unknown delta: {"type":"vendor_delta","glow":1}',
@@ -779,13 +781,13 @@ def test_verbose_shows_what_the_answer_is_not_made_of() -> None:
         "! undecodable_payload: ",
     ]
     verbose, quiet = (replay("-", *args, data=ODDITIES).stdout for args in (["-v"], []))
-    for aside in asides:
-        assert f"\n  {aside}" in verbose
-        assert f"\n  {aside}" not in quiet
+    for note in notes:
+        assert f"\n  {note}" in verbose
+        assert f"\n  {note}" not in quiet
     assert "Long ago." in quiet
 
 
-# Classes of a later version of the vocabulary, of which no module of the command knows.
+# Classes of a later version of the API. The command does not know them.
 
 
 @wire_object
@@ -823,18 +825,18 @@ class FarewellEvent(WireObject):
     words: str
 
 
-def shown_of(*events: Any, verbose: bool) -> str:
+def output_for(*events: Any, verbose: bool) -> str:
     console = Console(file=io.StringIO(), width=100, force_terminal=False)
     show = Show(console, verbose=verbose)
     for event in events:
         state = State.OPEN
-        show.see(Moment(1, 0, 1, None, state, state, event, ()))
+        show.add(FrameResult(1, 0, 1, None, state, state, event, ()))
     show.end()
     shown: str = console.file.getvalue()  # type: ignore[attr-defined]
     return shown
 
 
-def test_classes_that_the_command_does_not_know_are_shown() -> None:
+def test_classes_of_a_later_version_are_shown() -> None:
     voice: Any = VoiceBlock("", None)
     deltas: list[Any] = [VoiceDelta("Hel"), VoiceDelta("lo!", "x" * 12, 250)]
     plugin: Any = PluginUseBlock("p1", "look\x1bup", {"q": 1})
@@ -850,22 +852,22 @@ def test_classes_that_the_command_does_not_know_are_shown() -> None:
         ContentBlockStopEvent(2, content_block=nameless),
         FarewellEvent("bye"),
     ]
-    quiet = shown_of(*events, verbose=False)
+    quiet = output_for(*events, verbose=False)
     assert re.search(r"^0 voice ─+\nHello!\n", quiet, re.MULTILINE)
     assert re.search(r'^1 plugin_use look␛up ─+\n\{\n  "q": 1\n\}\n', quiet, re.MULTILINE)
     assert re.search(r'^2 nameless_use ─+\n\{\n  "q": 2', quiet, re.MULTILINE)
     assert "xxx" not in quiet
-    verbose = shown_of(*events, verbose=True)
-    for aside in (
+    verbose = output_for(*events, verbose=True)
+    for note in (
         "encrypted_audio, 12 characters",
         "milliseconds 250",
         'event: {"type":"farewell","words":"bye"}',
     ):
-        assert f"\n  {aside}\n" in verbose
-        assert aside not in quiet
+        assert f"\n  {note}\n" in verbose
+        assert note not in quiet
 
 
-def test_calls_that_the_command_does_not_know_are_counted_and_named() -> None:
+def test_tool_calls_of_a_later_version_are_counted_and_named() -> None:
     content: list[Any] = [PluginUseBlock("p1", "lookup", None), NamelessUseBlock(None)]
     message = evolve(message_from_dict({}), content=(*content, VoiceBlock("Hi", None)))
     assert list(unusable_inputs(message)) == [
@@ -877,7 +879,7 @@ def test_calls_that_the_command_does_not_know_are_counted_and_named() -> None:
     assert facts["blocks"] == {"plugin_use": 1, "nameless_use": 1, "voice": 1}
 
 
-def test_a_status_that_is_no_success_is_shown() -> None:
+def test_an_http_status_that_is_not_a_success_is_shown() -> None:
     sent = capture((0.1, b"<html>busy"), status=529)
     result = replay("-", data=sent)
     assert "  HTTP 529\n" in result.stdout
@@ -891,7 +893,7 @@ def test_a_status_that_is_no_success_is_shown() -> None:
 
 
 def rows(shown: str) -> dict[str, str]:
-    """The table's rows, continuation lines joined."""
+    """Return the rows of the table by their names. Continuation lines are joined."""
     found: dict[str, str] = {}
     name = ""
     for line in shown.splitlines():
@@ -902,7 +904,7 @@ def rows(shown: str) -> dict[str, str]:
     return found
 
 
-def test_the_table_sums_up() -> None:
+def test_the_table_is_a_summary_of_the_answer() -> None:
     table = rows(replay(str(EXAMPLES / "web-search-with-citations.capture.jsonl")).stdout)
     assert table["verdict"] == "COMPLETE: message_stop was received"
     assert table["HTTP"].startswith("200  req_")
@@ -912,13 +914,13 @@ def test_the_table_sums_up() -> None:
     assert table["blocks"] == "6 text, 1 server_tool_use, 1 web_search_tool_result"
     assert "7,597  input_tokens" in table["usage"]
     assert "1  server_tool_use.web_search_requests" in table["usage"]
-    assert "standard" not in table["usage"]  # a tier is no counter
+    assert "standard" not in table["usage"]  # the service tier is not a counter
     assert table["received"] == "64 events, 13,386 bytes, 43 chunks"
     assert table["violations"] == "none"
     assert "input" not in table
 
 
-def test_the_table_names_what_is_wrong() -> None:
+def test_the_table_names_errors_unusable_inputs_and_violations() -> None:
     table = rows(replay(CUT).stdout)
     assert table["verdict"].startswith("TRUNCATED")
     assert table["reason"].startswith("RemoteProtocolError(")
@@ -927,7 +929,7 @@ def test_the_table_names_what_is_wrong() -> None:
     assert "3 missing_type" in rows(replay(DIRTY).stdout)["violations"]
 
 
-def test_timing_comes_from_the_log() -> None:
+def test_the_timing_is_computed_from_the_times_of_the_capture() -> None:
     data = capture(
         (0.5, body(*HELLO[:3])),
         (1.0, body(HELLO[3])),
@@ -941,7 +943,7 @@ def test_timing_comes_from_the_log() -> None:
     assert "timing" not in rows(replay("-", data=body(*HELLO)).stdout)
 
 
-def test_counters_that_were_not_said_are_not_shown() -> None:
+def test_missing_values_are_shown_as_unknown() -> None:
     start = message_start(usage={}, id=None, model=None)
     table = rows(replay("-", data=body(start, {**message_delta("pause_turn"), "usage": {}})).stdout)
     assert table["usage"] == "unknown"
@@ -953,13 +955,13 @@ def test_counters_that_were_not_said_are_not_shown() -> None:
     assert rows(replay("-", data=stopped).stdout)["stop reason"] == r"stop_sequence 'END\x1b'"
 
 
-def test_violations_that_are_only_counted_are_counted() -> None:
+def test_the_number_of_violations_beyond_the_limit_is_shown() -> None:
     data = body(*HELLO[:2]) + body(*[text(5, "x")] * 1100) + body(*HELLO[5:])
     assert rows(replay("-", data=data).stdout)["violations"] == "1000 unknown_index, 100 more"
     assert "100 more violations" in replay("--trace", "-", data=data).stdout
 
 
-def test_an_unknown_block_with_a_broken_input_is_named() -> None:
+def test_an_unknown_block_with_an_invalid_input_is_named() -> None:
     odd = tool_call("[", type="vendor_call")
     assert rows(replay("-", data=odd).stdout)["input"] == "vendor_call (content[0]) is invalid"
     assert "input" not in rows(replay("-", data=block_only({"type": "hologram"})).stdout)
@@ -998,17 +1000,17 @@ def test_the_trace_has_a_line_for_each_frame() -> None:
     assert lines[10] == "COMPLETE: message_stop was received"
 
 
-def test_the_trace_counts_the_chunks_that_were_fed() -> None:
+def test_the_trace_counts_the_chunks_after_cutting() -> None:
     lines = trace(capture((0.25, body(*HELLO))), "--cut", "bytes")
     assert lines[1].split()[2] == str(len(frame(HELLO[0])))
 
 
 def carets(lines: list[str]) -> list[str]:
-    """The character above each caret and what follows it."""
+    """Return the text above each caret, from the column of the caret to the end."""
     return [above[caret.index("^") :] for above, caret in pairwise(lines) if caret.strip() == "^"]
 
 
-def test_the_trace_shows_frames_that_were_kept_out() -> None:
+def test_the_trace_shows_frames_that_were_ignored() -> None:
     data = body(text(0, "early"), *HELLO[:2]) + b"data: [DONE]\n\n" + body(text(9, "lost"))
     lines = trace(data)
     assert re.match(r" +1 +0 +1 +waiting +\(content_block_delta\) +\{", lines[1])
@@ -1018,7 +1020,7 @@ def test_the_trace_shows_frames_that_were_kept_out() -> None:
     assert carets(lines)[:2] == ["event: content_block_delta", "data: [DONE]"]
 
 
-def test_the_trace_points_at_the_line_that_is_meant() -> None:
+def test_the_caret_points_at_the_position_of_a_violation() -> None:
     first = b"\xef\xbb\xbf" + frame(HELLO[0]).replace(b"\n", b"\r\n").replace(b"_1", b"\xff", 1)
     odd = frame(HELLO[1]).replace(b"data:", b"x-odd: 1\rdata:")
     lines = trace(first + odd)
@@ -1027,7 +1029,7 @@ def test_the_trace_points_at_the_line_that_is_meant() -> None:
     assert before.strip().startswith("data: ")
 
 
-def test_lines_without_a_frame_are_traced_where_they_stand() -> None:
+def test_lines_without_a_frame_are_traced_at_their_offset() -> None:
     lines = trace(body(*HELLO[:2]) + b"x-late: 1\n\n")
     late = next(line for line in lines if line.lstrip().startswith("- "))
     assert late.split()[1] == str(len(body(*HELLO[:2])))
@@ -1037,7 +1039,7 @@ def test_lines_without_a_frame_are_traced_where_they_stand() -> None:
     assert carets(strict) == ["x-late: 1"]
 
 
-def test_a_violation_of_lines_before_a_frame_quotes_those_lines() -> None:
+def test_the_trace_quotes_the_lines_before_a_frame_that_have_a_violation() -> None:
     lines = trace(b"x-early: 1\n\n" + body(*HELLO))
     assert carets(lines) == ["x-early: 1"]
 
@@ -1053,7 +1055,7 @@ def test_a_violation_of_lines_before_a_frame_quotes_those_lines() -> None:
         ('{"a":"' + "é" * 300 + '", oops}', "oops}"),
     ],
 )
-def test_a_fatal_error_has_a_caret_at_its_place(data: str, rest: str) -> None:
+def test_a_fatal_error_has_a_caret_at_its_position(data: str, rest: str) -> None:
     lines = trace(f": hi\n\nevent: message_start\ndata: {data}\n\n".encode())
     (at_caret,) = carets_by_cells(lines)
     assert at_caret.rstrip("…").startswith(rest) or rest.startswith(at_caret.rstrip("…"))
@@ -1061,7 +1063,7 @@ def test_a_fatal_error_has_a_caret_at_its_place(data: str, rest: str) -> None:
 
 
 def carets_by_cells(lines: list[str]) -> list[str]:
-    """As `carets`, where characters may be two cells wide."""
+    """Do the same as `carets` for lines with characters that are two cells wide."""
     found: list[str] = []
     for above, caret in pairwise(lines):
         if caret.strip() == "^":
@@ -1071,7 +1073,7 @@ def carets_by_cells(lines: list[str]) -> list[str]:
     return found
 
 
-def test_an_error_without_a_place_points_at_the_beginning_of_the_frame() -> None:
+def test_an_error_without_a_position_has_a_caret_at_the_beginning_of_the_frame() -> None:
     lines = trace(body(*HELLO[:2], message_start("msg_2")))
     assert carets(lines) == ["event: message_start"]
     assert any("ProtocolError spliced_message: " in line for line in lines)
@@ -1083,17 +1085,18 @@ def test_a_cut_frame_is_traced() -> None:
     assert any("(content_block_delta) " in line and line.endswith("{") for line in lines)
 
 
-def test_payloads_that_are_no_json_are_traced() -> None:
+def test_payloads_that_are_not_json_are_traced() -> None:
     lines = trace(b"event: ping\ndata: alive\n\nevent: odd\ndata: what\n\n")
     assert lines[1].endswith("alive")
     assert any(line.endswith("what") and " odd " in line for line in lines)
 
 
-# Nothing of the stream reaches the terminal but text.
+# Only text of the stream reaches the terminal, no control characters.
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\r\0 [bold]no[/bold] :smile: \ud800"
 
-# Names of frames are lines; none here, because a payload's type is enough.
+# The frames have no names, because a control character would end the `event:` line. The type in
+# the payload is enough.
 EVIL_STREAM = b"".join(
     frame(payload, "")
     for payload in (
@@ -1126,7 +1129,7 @@ VIEWS: list[list[str]] = [
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=" ".join)
-def test_no_control_character_gets_through(view: list[str]) -> None:
+def test_no_control_character_is_printed(view: list[str]) -> None:
     for data in (
         EVIL_STREAM,
         capture((0.1, EVIL_STREAM), end=EVIL),
@@ -1138,7 +1141,7 @@ def test_no_control_character_gets_through(view: list[str]) -> None:
         assert CONTROLS.search(result.stderr) is None
 
 
-def test_a_terminal_gets_colours_and_no_other_sequence() -> None:
+def test_a_terminal_gets_colours_and_no_other_escape_sequence() -> None:
     shown = on_terminal(EVIL_STREAM, colour=True, verbose=True)
     assert "\x1b[" in shown
     assert CONTROLS.search(COLOURS.sub("", shown)) is None
@@ -1146,18 +1149,18 @@ def test_a_terminal_gets_colours_and_no_other_sequence() -> None:
     assert ":smile:" in COLOURS.sub("", shown)
 
 
-def test_control_characters_have_pictures() -> None:
+def test_control_characters_are_replaced_by_visible_characters() -> None:
     assert printable("\x1b[2J\r\n\t\x7f\x85\ud800") == "␛[2J␍\n\t␡\ufffd\ufffd"
 
 
 @given(st.text(), st.integers(1, 30))
-def test_one_line_is_one_line_and_fits(sent: str, width: int) -> None:
+def test_one_line_returns_one_line_that_fits(sent: str, width: int) -> None:
     line = one_line(sent, width)
     assert "\n" not in line
     assert cell_len(line) <= width
 
 
-# Whatever comes, there is no traceback.
+# No input causes a traceback.
 
 PAYLOADS: list[dict[str, Any]] = [
     *HELLO,
@@ -1223,8 +1226,8 @@ def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
     console = Console(file=file, force_terminal=True, width=width, color_system=None, _environ={})
     recorded = parse_capture(data)
     view = Show(console, verbose=True)
-    for moment in Replay(recorded, recorded.chunks).moments():
-        view.see(moment)
+    for result in Replay(recorded, recorded.chunks).results():
+        view.add(result)
     view.end()
     assert all(cell_len(line) <= max(width, 20) for line in file.getvalue().splitlines())
 
@@ -1233,12 +1236,12 @@ def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
 def test_every_frame_and_every_violation_is_in_one_moment(data: bytes, strict: bool) -> None:
     recorded = parse_capture(data)
     played = Replay(recorded, recorded.chunks, strict=strict)
-    moments = list(played.moments())
-    numbers = [moment.number for moment in moments if moment.number is not None]
+    results = list(played.results())
+    numbers = [result.number for result in results if result.number is not None]
     assert numbers == list(range(1, len(numbers) + 1))
     assert sum(moment.event is not None for moment in moments) == played.machine.events_taken
-    told = [violation for moment in moments for violation in moment.violations]
-    assert told == list(played.machine.violations)
+    violations = [violation for moment in moments for violation in moment.violations]
+    assert violations == list(played.machine.violations)
 
 
 # The process: signals, pipes, terminals.
@@ -1249,7 +1252,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start the real command; what is left of it is ended."""
+    """Return a function that starts the command as a process. Kill the processes at the end."""
     started: list[subprocess.Popen[bytes]] = []
     root = Path(__file__).parent.parent
     path = os.pathsep.join([str(root), str(root / "adapters")])
@@ -1279,7 +1282,7 @@ def start() -> Iterator[Start]:
             pipe.close()
 
 
-def test_a_broken_pipe_ends_it_silently(start: Start, tmp_path: Path) -> None:
+def test_a_broken_pipe_ends_the_command_silently(start: Start, tmp_path: Path) -> None:
     long = tmp_path / "long.sse"
     long.write_bytes(body(*HELLO[:2], *[text(0, "word " * 20)] * 3000, *HELLO[5:]))
     for view in ([], ["--events"], ["--trace"]):
@@ -1292,52 +1295,52 @@ def test_a_broken_pipe_ends_it_silently(start: Start, tmp_path: Path) -> None:
         assert process.stderr.read() == b""
 
 
-def test_an_interruption_ends_it_with_130(start: Start, tmp_path: Path) -> None:
+def test_an_interruption_ends_the_command_with_130(start: Start, tmp_path: Path) -> None:
     slow = tmp_path / "slow.capture.jsonl"
     slow.write_bytes(capture((0.0, body(*HELLO[:4])), (3600.0, body(*HELLO[4:]))))
     process = start("replay", "--speed", "1", str(slow))
     assert process.stdout is not None
-    seen = b""
-    while b"Hel" not in seen:
-        seen += os.read(process.stdout.fileno(), 4096)
+    output = b""
+    while b"Hel" not in output:
+        output += os.read(process.stdout.fileno(), 4096)
     wait_until_it_waits(process.pid)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=PATIENCE)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    (note,) = said.strip().splitlines()
+    (note,) = stderr.strip().splitlines()
     assert note.endswith(b"a pause of 3,600 s is cut to 60 s")
 
 
-def test_a_terminal_is_drawn_with_colours_and_waits(start: Start, tmp_path: Path) -> None:
+def test_a_terminal_gets_colours_and_the_whole_output(start: Start, tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     timed = tmp_path / "timed.capture.jsonl"
     timed.write_bytes(capture((0.01, body(*HELLO[:5])), (0.02, body(*HELLO[5:]))))
-    ours, theirs = pty.openpty()
-    process = start("replay", str(timed), stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    seen = b""
+    our_end, its_end = pty.openpty()
+    process = start("replay", str(timed), stdout=its_end, stderr=its_end)
+    os.close(its_end)
+    output = b""
     try:
-        while piece := os.read(ours, 4096):
-            seen += piece
+        while piece := os.read(our_end, 4096):
+            output += piece
     except OSError:
-        pass  # Linux's way to say that the other side is closed
-    os.close(ours)
+        pass  # Linux reports that the other end is closed
+    os.close(our_end)
     assert process.wait() == 0
-    assert b"\x1b[" in seen
-    assert "Hello, wörld" in COLOURS.sub("", seen.decode())
+    assert b"\x1b[" in output
+    assert "Hello, wörld" in COLOURS.sub("", output.decode())
 
 
-def test_a_full_disk_is_said_in_a_sentence(start: Start) -> None:
+def test_a_full_disk_is_reported_without_a_traceback(start: Start) -> None:
     if not Path("/dev/full").exists():
-        pytest.skip("/dev/full is not there")
+        pytest.skip("this system has no /dev/full")
     with Path("/dev/full").open("wb") as full:
         process = start("replay", "--events", DIRTY, stdout=full)
-        _, said = process.communicate()
+        _, stderr = process.communicate()
     assert process.returncode == 2
-    assert said == b"sansio-stream: the output cannot be written: No space left on device\n"
+    assert stderr == b"sansio-stream: the output cannot be written: No space left on device\n"
 
 
-def test_closed_streams_do_not_matter(start: Start) -> None:
+def test_closed_standard_streams_do_not_crash_the_command(start: Start) -> None:
     shell = ["sh", "-c", '"$0" "$@" <&- >&- 2>&-', *COMMAND]
     for name in (DIRTY, "-"):
         process = start("replay", name, command=shell)
@@ -1345,7 +1348,7 @@ def test_closed_streams_do_not_matter(start: Start) -> None:
         assert process.returncode == (name == "-")
 
 
-def test_an_encoding_without_the_characters_gets_others(start: Start) -> None:
+def test_characters_that_the_encoding_lacks_are_replaced(start: Start) -> None:
     latin = [sys.executable, "-X", "utf8=0", *COMMAND[1:]]
     environment = ["env", "PYTHONIOENCODING=ascii", *latin]
     process = start("replay", "--trace", DIRTY, command=environment)
@@ -1355,18 +1358,22 @@ def test_an_encoding_without_the_characters_gets_others(start: Start) -> None:
 
 
 @pytest.mark.parametrize("module", ["click", "rich"])
-def test_what_is_missing_is_named_with_the_way_to_get_it(start: Start, module: str) -> None:
+def test_a_missing_dependency_is_named_with_the_command_to_install_it(
+    start: Start, module: str
+) -> None:
     hide = f"import sys; sys.modules[{module!r}] = None"
     code = f"{hide}; from sansio_stream_adapters.cli import main; main()"
     process = start(command=[sys.executable, "-c", code])
-    _, said = process.communicate()
+    _, stderr = process.communicate()
     assert process.returncode == 2
-    assert said.decode() == (
+    assert stderr.decode() == (
         f"sansio-stream: {module} is not installed: pip install 'sansio-stream[cli]'\n"
     )
 
 
-def test_what_else_is_missing_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delitem(sys.modules, "sansio_stream_adapters.cli._command")
     monkeypatch.setitem(sys.modules, "sansio_stream_adapters.cli._views", None)
     monkeypatch.delattr(cli, "_command")
@@ -1379,7 +1386,7 @@ def test_what_else_is_missing_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """Call the entry point with arguments and return the status it exits with."""
+    """Return a function that calls the entry point and returns its exit status."""
     before = signal.getsignal(signal.SIGPIPE)
 
     def run(*args: str) -> int:
@@ -1393,7 +1400,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     signal.signal(signal.SIGPIPE, before)
 
 
-def test_the_entry_point_exits_with_the_status(
+def test_the_entry_point_exits_with_the_status_of_the_command(
     call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("replay", DIRTY) == 0
@@ -1405,10 +1412,10 @@ def test_the_entry_point_exits_with_the_status(
 
 def test_help_has_examples(call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert call("replay", "--help") == 0
-    said = capsys.readouterr().out
-    assert "sansio-stream replay examples/text.capture.jsonl" in said
-    assert "--cut SIZE|bytes|random:SEED" in said
-    assert "Exit status:" in said
+    output = capsys.readouterr().out
+    assert "sansio-stream replay examples/text.capture.jsonl" in output
+    assert "--cut SIZE|bytes|random:SEED" in output
+    assert "Exit status:" in output
 
 
 def test_an_interruption_has_no_traceback(

@@ -1,4 +1,4 @@
-"""What all clients share: what is sent, what is sent again, what is raised. No network."""
+"""Test what all clients have in common: requests, retries, errors. No network is used."""
 
 import asyncio
 import inspect
@@ -57,30 +57,30 @@ Answer = tuple[int, Mapping[str, str], bytes] | Exception
 GOOD: Final[Answer] = (200, SSE, HELLO_BODY)
 
 
-def failed(status: int, **headers: str) -> Answer:
-    """An answer that is an error of the API."""
+def error_answer(status: int, **headers: str) -> Answer:
+    """Make an answer that is an error of the API."""
     payload = {"type": "error", "error": {"type": "some_error", "message": f"No: {status}"}}
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return status, {"content-type": "application/json", **named}, json.dumps(payload).encode()
+    extra = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, {"content-type": "application/json", **extra}, json.dumps(payload).encode()
 
 
-class TheirError(Exception):
-    """What an HTTP library raises."""
+class LibraryError(Exception):
+    """An exception of an HTTP library."""
 
 
-def map_their_error(exc: Exception) -> APIError | None:
-    return APIConnectionError("theirs") if isinstance(exc, TheirError) else None
+def map_library_error(exc: Exception) -> APIError | None:
+    return APIConnectionError("theirs") if isinstance(exc, LibraryError) else None
 
 
-class Desk:
-    """Hands out the answers of a script, and keeps what was asked."""
+class FakeServer:
+    """A fake server that gives its answers in order and records the requests."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.requests: list[Request] = []
         self.timeouts: list[Timeout] = []
         self.closed: list[int] = []
-        self.slept: list[float] = []
+        self.delays: list[float] = []
 
     def answer(self, request: Request, timeouts: Timeout) -> tuple[int, Any, bytes]:
         self.requests.append(request)
@@ -96,26 +96,26 @@ class SyncClient(BaseClient):
 
     has_http_client = True  # so that nobody asks for a key
 
-    def __init__(self, desk: Desk, **settings: Any) -> None:
+    def __init__(self, server: FakeServer, **settings: Any) -> None:
         super().__init__(**settings)
-        self.desk = desk
+        self.server = server
 
     def send(self, request: Request, timeouts: Timeout) -> Reply:
-        status, headers, data = self.desk.answer(request, timeouts)
+        status, headers, data = self.server.answer(request, timeouts)
         return {
             "chunks": iter([data]),
             "status": status,
             "headers": headers,
             "response": None,
-            "close": lambda: self.desk.closed.append(status),
+            "close": lambda: self.server.closed.append(status),
             "abort": None,
-            "map_error": map_their_error,
+            "map_error": map_library_error,
         }
 
     def close(self) -> None:
-        self.desk.closed.append(0)
+        self.server.closed.append(0)
 
-    map_error = staticmethod(map_their_error)
+    map_error = staticmethod(map_library_error)
 
 
 class AsyncClient(AsyncBaseClient):
@@ -123,18 +123,18 @@ class AsyncClient(AsyncBaseClient):
 
     has_http_client = True
 
-    def __init__(self, desk: Desk, **settings: Any) -> None:
+    def __init__(self, server: FakeServer, **settings: Any) -> None:
         super().__init__(**settings)
-        self.desk = desk
+        self.server = server
 
     async def send(self, request: Request, timeouts: Timeout) -> AsyncReply:
-        status, headers, data = self.desk.answer(request, timeouts)
+        status, headers, data = self.server.answer(request, timeouts)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
         async def close() -> None:
-            self.desk.closed.append(status)
+            self.server.closed.append(status)
 
         return {
             "chunks": chunks(),
@@ -142,26 +142,26 @@ class AsyncClient(AsyncBaseClient):
             "headers": headers,
             "response": None,
             "close": close,
-            "map_error": map_their_error,
+            "map_error": map_library_error,
         }
 
     async def close(self) -> None:
-        self.desk.closed.append(0)
+        self.server.closed.append(0)
 
-    map_error = staticmethod(map_their_error)
+    map_error = staticmethod(map_library_error)
 
 
 class Caller:
-    """A client of either kind, called and read in the same words."""
+    """Calls and reads a client of either kind, so that a test is written once."""
 
     def __init__(self, kind: type[SyncClient] | type[AsyncClient]) -> None:
         self._kind = kind
 
-    def client(self, desk: Desk, **settings: Any) -> Any:
-        return self._kind(desk, **settings)
+    def client(self, server: FakeServer, **settings: Any) -> Any:
+        return self._kind(server, **settings)
 
     def read(self, manager: Any) -> Any:
-        """Enter a manager, read to the end, leave it; return the stream."""
+        """Enter a manager, read to the end and leave it. Return the stream."""
         if self._kind is SyncClient:
             with manager as stream:
                 stream.until_done()
@@ -174,13 +174,13 @@ class Caller:
 
         return asyncio.run(main())
 
-    def ask(self, *answers: Answer, **call: Any) -> tuple[Desk, Any]:
-        """Ask once, and return the desk and the stream."""
-        desk = Desk(*answers)
-        return desk, self.read(self.client(desk).messages.stream(**ASK, **call))
+    def ask(self, *answers: Answer, **call: Any) -> tuple[FakeServer, Any]:
+        """Send one request. Return the server and the stream."""
+        server = FakeServer(*answers)
+        return server, self.read(self.client(server).messages.stream(**ASK, **call))
 
     def events(self, client: Any, **params: Any) -> list[str]:
-        """The types of the events of `create`."""
+        """Return the types of the events of `create`."""
         if self._kind is SyncClient:
             return [event.type for event in client.messages.create(**params)]
 
@@ -196,30 +196,30 @@ def caller(request: pytest.FixtureRequest) -> Caller:
 
 
 @pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited between attempts; nobody really waits."""
-    waits: list[float] = []
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The delays between attempts, in seconds. Clients record them here and do not wait."""
+    delays: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+        delays.append(seconds)
 
-    monkeypatch.setattr(Opening, "wait", lambda _, seconds: waits.append(seconds))
+    monkeypatch.setattr(Opening, "wait", lambda _, seconds: delays.append(seconds))
     monkeypatch.setattr(_client, "sleep", sleep)
     monkeypatch.setattr(random, "random", lambda: 0.0)
     for name in ("API_KEY", "AUTH_TOKEN", "BASE_URL"):
         monkeypatch.delenv(f"ANTHROPIC_{name}", raising=False)
-    return waits
+    return delays
 
 
-# What is sent.
+# Requests.
 
 
-def test_the_stream_has_the_message_and_the_request_all_that_was_asked(caller: Caller) -> None:
-    desk, stream = caller.ask(
+def test_all_parameters_are_sent_and_the_stream_has_the_message(caller: Caller) -> None:
+    server, stream = caller.ask(
         GOOD, system="Be brief.", temperature=0.8, top_p=None, tools=NOT_GIVEN, new_parameter=[1]
     )
     assert stream.snapshot.complete
-    (request,) = desk.requests
+    (request,) = server.requests
     assert (request.method, request.url) == ("POST", "https://api.anthropic.com/v1/messages")
     assert json.loads(request.body) == {
         **ASK,
@@ -232,13 +232,13 @@ def test_the_stream_has_the_message_and_the_request_all_that_was_asked(caller: C
     assert request.headers["anthropic-version"] == "2023-06-01"
     assert "x-api-key" not in request.headers
     assert "authorization" not in request.headers
-    assert desk.closed == [200]
+    assert server.closed == [200]
 
 
-def test_settings_and_what_a_call_adds_reach_the_request(caller: Caller) -> None:
-    desk = Desk(GOOD)
+def test_settings_of_the_client_and_options_of_the_call_are_sent(caller: Caller) -> None:
+    server = FakeServer(GOOD)
     client = caller.client(
-        desk,
+        server,
         api_key="key",
         base_url="http://localhost:1/prefix/",
         api_version="2026-10-21",
@@ -253,7 +253,7 @@ def test_settings_and_what_a_call_adds_reach_the_request(caller: Caller) -> None
             extra_body={"max_tokens": 1, "speed": "fast"},
         )
     )
-    (request,) = desk.requests
+    (request,) = server.requests
     assert request.url == "http://localhost:1/prefix/v1/messages?beta=true"
     headers = request.headers
     assert headers["x-api-key"] == "key"
@@ -265,25 +265,25 @@ def test_settings_and_what_a_call_adds_reach_the_request(caller: Caller) -> None
 
 
 def test_options_may_be_none_or_not_given(caller: Caller) -> None:
-    nothing = dict.fromkeys(("extra_headers", "extra_query", "extra_body", "betas", "record_to"))
-    desk, _ = caller.ask(GOOD, **nothing)
-    assert json.loads(desk.requests[0].body) == {**ASK, "stream": True}
+    none = dict.fromkeys(("extra_headers", "extra_query", "extra_body", "betas", "record_to"))
+    server, _ = caller.ask(GOOD, **none)
+    assert json.loads(server.requests[0].body) == {**ASK, "stream": True}
     not_given = dict.fromkeys(("betas", "record_to", "timeout", "max_retries"), NOT_GIVEN)
-    desk, _ = caller.ask(GOOD, **not_given)
-    assert json.loads(desk.requests[0].body) == {**ASK, "stream": True}
+    server, _ = caller.ask(GOOD, **not_given)
+    assert json.loads(server.requests[0].body) == {**ASK, "stream": True}
 
 
-def test_credentials_come_from_the_environment_unless_one_is_given(
+def test_credentials_are_taken_from_the_environment_if_none_is_given(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "key of the environment")
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "token")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://localhost:2")
-    desk = Desk(GOOD)
-    caller.read(caller.client(desk).messages.stream(**ASK))
+    server = FakeServer(GOOD)
+    caller.read(caller.client(server).messages.stream(**ASK))
     settings = {"auth_token": "mine"}
-    caller.read(caller.client(desk, **settings).messages.stream(**ASK))
-    theirs, mine = desk.requests
+    caller.read(caller.client(server, **settings).messages.stream(**ASK))
+    theirs, mine = server.requests
     assert theirs.url == "http://localhost:2/v1/messages"
     assert theirs.headers["x-api-key"] == "key of the environment"
     assert theirs.headers["authorization"] == "Bearer token"
@@ -291,40 +291,42 @@ def test_credentials_come_from_the_environment_unless_one_is_given(
     assert "x-api-key" not in mine.headers
 
 
-def test_a_message_goes_back_as_it_came(caller: Caller) -> None:
+def test_the_content_of_an_answer_can_be_sent_back_unchanged(caller: Caller) -> None:
     _, stream = caller.ask(GOOD)
-    said = {"role": "assistant", "content": stream.snapshot.content}
-    desk = Desk(GOOD)
+    answer_of_assistant = {"role": "assistant", "content": stream.snapshot.content}
+    server = FakeServer(GOOD)
     caller.read(
-        caller.client(desk).messages.stream(**{**ASK, "messages": [*ASK["messages"], said]})
+        caller.client(server).messages.stream(
+            **{**ASK, "messages": [*ASK["messages"], answer_of_assistant]}
+        )
     )
-    sent = json.loads(desk.requests[0].body)["messages"]
+    sent = json.loads(server.requests[0].body)["messages"]
     assert sent[1] == {
         "role": "assistant",
         "content": [{"type": "text", "text": "Hello, wörld 🎉"}],
     }
 
 
-def test_what_cannot_be_sent_is_said_at_the_call(caller: Caller) -> None:
+def test_invalid_arguments_are_refused_at_the_call(caller: Caller) -> None:
     cut = message_from_dict({"content": [{"type": "tool_use", "id": "t", "name": "n", "input": 5}]})
-    client = caller.client(Desk(GOOD))
+    client = caller.client(FakeServer(GOOD))
     with pytest.raises(ValueError, match="input"):
         client.messages.stream(**{**ASK, "messages": [cut]})
     with pytest.raises(ValueError, match="seconds"):
         client.messages.stream(**ASK, timeout=-1)
 
 
-def test_create_gives_the_events_alone_and_wants_stream(caller: Caller) -> None:
-    desk = Desk(GOOD)
-    client = caller.client(desk)
+def test_create_yields_events_and_requires_stream_true(caller: Caller) -> None:
+    server = FakeServer(GOOD)
+    client = caller.client(server)
     assert caller.events(client, stream=True, **ASK)[-1] == "message_stop"
-    assert desk.closed == [200]
+    assert server.closed == [200]
     with pytest.raises(TypeError, match=r"messages\.stream\(\.\.\.\)\.get_final_message\(\)"):
         caller.events(client, **ASK)
-    assert len(desk.requests) == 1
+    assert len(server.requests) == 1
 
 
-def test_what_a_call_says_of_the_stream_reaches_it(caller: Caller) -> None:
+def test_options_of_the_stream_are_passed_to_it(caller: Caller) -> None:
     with pytest.raises(ProtocolError):
         caller.ask((200, SSE, body(*HELLO[:2], *HELLO)), strict=True, limits=None)
     with pytest.raises(LimitError):
@@ -342,12 +344,12 @@ def asks_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("asks_for_keys")
 def test_a_missing_key_is_said_at_the_call(caller: Caller) -> None:
-    desk = Desk(GOOD)
+    server = FakeServer(GOOD)
     for settings in ({}, {"api_key": ""}, {"base_url": "https://api.anthropic.com/v1/"}):
-        client = caller.client(desk, **settings)
+        client = caller.client(server, **settings)
         with pytest.raises(ValueError, match="there is no API key: pass api_key or auth_token"):
             client.messages.stream(**ASK, extra_query={"a": "b"})
-    assert desk.requests == []
+    assert server.requests == []
 
 
 @pytest.mark.usefixtures("asks_for_keys")
@@ -366,9 +368,9 @@ def test_a_missing_key_is_said_at_the_call(caller: Caller) -> None:
 def test_no_key_is_missing_where_one_is_given_or_not_needed(
     caller: Caller, settings: dict[str, Any], call: dict[str, Any]
 ) -> None:
-    desk = Desk(GOOD)
-    caller.read(caller.client(desk, **settings).messages.stream(**ASK, **call))
-    assert len(desk.requests) == 1
+    server = FakeServer(GOOD)
+    caller.read(caller.client(server, **settings).messages.stream(**ASK, **call))
+    assert len(server.requests) == 1
 
 
 @pytest.mark.usefixtures("asks_for_keys")
@@ -406,17 +408,17 @@ def test_a_client_of_the_callers_may_add_the_key(module: str) -> None:
     ],
 )
 def test_a_misspelt_option_is_not_sent(caller: Caller, name: str, option: str) -> None:
-    client = caller.client(Desk(GOOD))
+    client = caller.client(FakeServer(GOOD))
     with pytest.raises(TypeError, match=rf"argument '{name}': did you mean '{option}'\?"):
         client.messages.stream(**ASK, **{name: 1})
-    desk, _ = caller.ask(GOOD, extra_body={name: 1})
-    assert json.loads(desk.requests[0].body)[name] == 1
+    server, _ = caller.ask(GOOD, extra_body={name: 1})
+    assert json.loads(server.requests[0].body)[name] == 1
 
 
 @pytest.mark.parametrize("name", ["title", "strict_tools", "extra", "temperature", "xtrict", "t"])
 def test_a_name_that_is_not_like_an_option_is_sent(caller: Caller, name: str) -> None:
-    desk, _ = caller.ask(GOOD, **{name: 1})
-    assert json.loads(desk.requests[0].body)[name] == 1
+    server, _ = caller.ask(GOOD, **{name: 1})
+    assert json.loads(server.requests[0].body)[name] == 1
 
 
 def test_the_options_of_a_call_are_no_members_of_the_body(caller: Caller) -> None:
@@ -426,15 +428,17 @@ def test_the_options_of_a_call_are_no_members_of_the_body(caller: Caller) -> Non
         "duplicate_ids": "keep",
         "surrogates": "replace",
     }
-    desk, stream = caller.ask(GOOD, **options)
-    assert json.loads(desk.requests[0].body) == {**ASK, "stream": True}
+    server, stream = caller.ask(GOOD, **options)
+    assert json.loads(server.requests[0].body) == {**ASK, "stream": True}
     assert stream.verdict is Verdict.COMPLETE
 
 
 def test_partial_strings_reach_the_machine(caller: Caller) -> None:
     cut = (200, SSE, body(*HELLO[:1], tool_start(0), json_piece(0, '{"a":"b')))
     for partial_strings, value in ((True, {"a": "b"}), (False, {})):
-        manager = caller.client(Desk(cut)).messages.stream(**ASK, partial_strings=partial_strings)
+        manager = caller.client(FakeServer(cut)).messages.stream(
+            **ASK, partial_strings=partial_strings
+        )
         with pytest.raises(APIConnectionError) as caught:
             caller.read(manager)
         message = caught.value.partial_message
@@ -443,114 +447,114 @@ def test_partial_strings_reach_the_machine(caller: Caller) -> None:
 
 
 def test_the_policies_stand_on_a_call(caller: Caller) -> None:
-    client = caller.client(Desk(GOOD))
+    client = caller.client(FakeServer(GOOD))
     call = {"type": "tool_use", "id": "t", "name": "n", "input": 5}
     cut = message_from_dict({"content": [call, {"type": "text", "text": "\ud800"}]})
     with pytest.raises(ValueError, match=r"^messages\.0\.content\.0: .*its input is invalid"):
         client.messages.stream(**{**ASK, "messages": [cut]})
     with pytest.raises(ValueError, match=r"^messages\.0\.content\.0\.text: the lone surrogate"):
         client.messages.stream(**{**ASK, "messages": [cut]}, broken_input="drop")
-    desk = Desk(GOOD)
+    server = FakeServer(GOOD)
     asked = {**ASK, "messages": [cut]}
     policies = {"broken_input": "drop", "surrogates": "replace"}
-    caller.read(caller.client(desk).messages.stream(**asked, **policies))
-    (turn,) = json.loads(desk.requests[0].body)["messages"]
+    caller.read(caller.client(server).messages.stream(**asked, **policies))
+    (turn,) = json.loads(server.requests[0].body)["messages"]
     assert turn["content"] == [{"type": "text", "text": "\ufffd"}]
 
 
 def test_no_query_of_ours_is_added_for_betas(caller: Caller) -> None:
-    desk = Desk(GOOD)
-    caller.read(caller.client(desk).beta.messages.stream(**ASK, betas=["a"]))
-    assert desk.requests[0].target == "/v1/messages"
+    server = FakeServer(GOOD)
+    caller.read(caller.client(server).beta.messages.stream(**ASK, betas=["a"]))
+    assert server.requests[0].target == "/v1/messages"
 
 
-# What is sent again.
+# Retries.
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503, 529])
-def test_a_failure_that_may_pass_is_tried_again(
-    caller: Caller, status: int, slept: list[float]
-) -> None:
-    desk, stream = caller.ask(failed(status), TheirError(), GOOD)
+def test_a_temporary_failure_is_retried(caller: Caller, status: int, delays: list[float]) -> None:
+    server, stream = caller.ask(error_answer(status), LibraryError(), GOOD)
     assert stream.verdict is Verdict.COMPLETE
-    assert len(desk.requests) == 3
-    assert desk.requests[0] == desk.requests[2]
-    assert slept == [0.5, 1.0]
-    assert desk.closed == [status, 200]
+    assert len(server.requests) == 3
+    assert server.requests[0] == server.requests[2]
+    assert delays == [0.5, 1.0]
+    assert server.closed == [status, 200]
 
 
-def test_the_server_says_how_long_to_wait(caller: Caller, slept: list[float]) -> None:
-    caller.ask(failed(429, retry_after="7"), failed(529, retry_after_ms="250"), GOOD)
-    assert slept == [7.0, 0.25]
+def test_the_server_can_set_the_delay(caller: Caller, delays: list[float]) -> None:
+    caller.ask(error_answer(429, retry_after="7"), error_answer(529, retry_after_ms="250"), GOOD)
+    assert delays == [7.0, 0.25]
 
 
-def test_attempts_end_and_the_last_failure_is_raised(caller: Caller, slept: list[float]) -> None:
-    desk = Desk(failed(529))
+def test_after_the_last_attempt_its_failure_is_raised(caller: Caller, delays: list[float]) -> None:
+    server = FakeServer(error_answer(529))
     with pytest.raises(OverloadedError, match="No: 529") as caught:
-        caller.read(caller.client(desk).messages.stream(**ASK))
-    assert len(desk.requests) == 3
+        caller.read(caller.client(server).messages.stream(**ASK))
+    assert len(server.requests) == 3
     assert caught.value.status_code == 529
-    desk = Desk(failed(429))
+    server = FakeServer(error_answer(429))
     with pytest.raises(RateLimitError):
-        caller.read(caller.client(desk, max_retries=0).messages.stream(**ASK))
+        caller.read(caller.client(server, max_retries=0).messages.stream(**ASK))
     with pytest.raises(RateLimitError):
-        caller.read(caller.client(desk).messages.stream(**ASK, max_retries=1))
-    assert len(desk.requests) == 1 + 2
-    error = TheirError()
-    with pytest.raises(APIConnectionError, match="theirs") as lost:
+        caller.read(caller.client(server).messages.stream(**ASK, max_retries=1))
+    assert len(server.requests) == 1 + 2
+    error = LibraryError()
+    with pytest.raises(APIConnectionError, match="theirs") as connection_error:
         caller.ask(error, max_retries=0)
-    assert lost.value.__cause__ is error
+    assert connection_error.value.__cause__ is error
 
 
-def test_what_will_not_pass_is_not_tried_again(caller: Caller, slept: list[float]) -> None:
-    desk = Desk(failed(401), GOOD)
+def test_a_permanent_failure_is_not_retried(caller: Caller, delays: list[float]) -> None:
+    server = FakeServer(error_answer(401), GOOD)
     with pytest.raises(AuthenticationError):
-        caller.read(caller.client(desk).messages.stream(**ASK))
-    assert len(desk.requests) == 1
-    assert slept == []
+        caller.read(caller.client(server).messages.stream(**ASK))
+    assert len(server.requests) == 1
+    assert delays == []
 
 
-def test_a_stream_that_has_opened_is_never_sent_again(caller: Caller, slept: list[float]) -> None:
+def test_a_request_is_not_retried_after_its_stream_is_open(
+    caller: Caller, delays: list[float]
+) -> None:
     for data in (body(PING, OVERLOADED), body(*HELLO[:3]), b""):
-        desk = Desk((200, SSE, data), GOOD)
+        server = FakeServer((200, SSE, data), GOOD)
         with pytest.raises(APIError):
-            caller.read(caller.client(desk).messages.stream(**ASK))
-        assert len(desk.requests) == 1
-    assert slept == []
+            caller.read(caller.client(server).messages.stream(**ASK))
+        assert len(server.requests) == 1
+    assert delays == []
 
 
-def test_what_no_adapter_knows_is_one_of_ours_too_and_not_tried_again(caller: Caller) -> None:
+def test_an_unknown_exception_is_mapped_and_not_retried(caller: Caller) -> None:
     unknown = KeyError("a bug")
-    desk = Desk(unknown, GOOD)
+    server = FakeServer(unknown, GOOD)
     with pytest.raises(APIConnectionError, match="KeyError: 'a bug'") as caught:
-        caller.read(caller.client(desk).messages.stream(**ASK))
+        caller.read(caller.client(server).messages.stream(**ASK))
     assert caught.value.__cause__ is unknown
-    assert len(desk.requests) == 1
+    assert len(server.requests) == 1
 
 
 # Timeouts.
 
 
-def test_a_timeout_is_the_calls_or_else_the_clients(caller: Caller) -> None:
-    desk = Desk(GOOD)
-    client = caller.client(desk, timeout=7)
+def test_a_timeout_of_the_call_replaces_that_of_the_client(caller: Caller) -> None:
+    server = FakeServer(GOOD)
+    client = caller.client(server, timeout=7)
     caller.read(client.messages.stream(**ASK))
     caller.read(client.messages.stream(**ASK, timeout=Timeout(connect=1, idle=3)))
-    caller.read(caller.client(desk).messages.stream(**ASK, timeout=None))
-    assert desk.timeouts == [
+    caller.read(caller.client(server).messages.stream(**ASK, timeout=None))
+    assert server.timeouts == [
         Timeout(7, 7, 7, 7),
         Timeout(connect=1, read=3, idle=3),
         Timeout(None, None, None, None),
     ]
-    desk = Desk(GOOD)
-    client = caller.client(desk, timeout=Timeout(idle=90))
+    server = FakeServer(GOOD)
+    client = caller.client(server, timeout=Timeout(idle=90))
     caller.read(client.messages.stream(**ASK, timeout=30))
     caller.read(client.messages.stream(**ASK, timeout=Timeout(read=30)))
-    assert [timeouts.idle for timeouts in desk.timeouts] == [90, None]
-    assert caller.client(desk).timeout == Timeout(5, 600, 600, 600)
+    assert [timeouts.idle for timeouts in server.timeouts] == [90, None]
+    assert caller.client(server).timeout == Timeout(5, 600, 600, 600)
 
 
-def test_a_timeout_is_made_of_what_is_like_one() -> None:
+def test_a_timeout_can_be_made_from_a_similar_object() -> None:
     theirs = SimpleNamespace(connect=1.0, read=2.0, write=None, pool=4.0)
     assert Timeout.of(theirs) == Timeout(1.0, 2.0, None, 4.0)
     mine = Timeout(idle=9)
@@ -559,17 +563,17 @@ def test_a_timeout_is_made_of_what_is_like_one() -> None:
         Timeout.of("5")
     for wrong in (0, -1, True, "5", float("nan"), float("inf"), 1e10):
         with pytest.raises(ValueError, match="read must be None, or seconds above 0"):
-            Timeout(read=wrong)  # type: ignore[arg-type]  # what is tested
+            Timeout(read=wrong)  # type: ignore[arg-type]  # a wrong type on purpose
 
 
-def test_silence_is_no_content_either() -> None:
+def test_idle_also_limits_the_read_timeout() -> None:
     assert Timeout(read=5, idle=9).tightened == Timeout(read=5, idle=9)
     assert Timeout(read=600, idle=9).tightened == Timeout(read=9, idle=9)
     assert Timeout(read=None, idle=9).tightened == Timeout(read=9, idle=9)
     assert Timeout(read=None).tightened == Timeout(read=None)
 
 
-def test_the_idle_timeout_reaches_the_stream(
+def test_the_idle_timeout_is_passed_to_the_stream(
     caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(0, 1_000_000, 50))
@@ -582,13 +586,13 @@ def test_the_idle_timeout_reaches_the_stream(
 # Recording.
 
 
-def test_a_recording_has_what_was_asked_and_the_answer_that_counted(
+def test_a_recording_has_the_request_and_the_accepted_answer(
     caller: Caller, tmp_path: Path
 ) -> None:
     path = tmp_path / "answer.capture.jsonl"
     servers = [{"type": "url", "url": "https://a.example", "authorization_token": "secret"}]
-    desk, _ = caller.ask(failed(529), GOOD, record_to=path, mcp_servers=servers)
-    assert b"secret" in desk.requests[0].body
+    server, _ = caller.ask(error_answer(529), GOOD, record_to=path, mcp_servers=servers)
+    assert b"secret" in server.requests[0].body
     assert b"secret" not in path.read_bytes()
     capture = parse_capture(path.read_bytes())
     assert capture.header.request is not None
@@ -598,87 +602,87 @@ def test_a_recording_has_what_was_asked_and_the_answer_that_counted(
     assert capture.end is not None
 
 
-def test_a_recording_that_cannot_be_written_is_said_before_anything_is_sent(
+def test_an_unwritable_recording_is_refused_before_the_request_is_sent(
     caller: Caller, tmp_path: Path
 ) -> None:
-    desk = Desk(GOOD)
+    server = FakeServer(GOOD)
     with pytest.raises(OSError, match="missing"):
-        caller.client(desk).messages.stream(**ASK, record_to=tmp_path / "missing" / "x")
-    assert desk.requests == []
+        caller.client(server).messages.stream(**ASK, record_to=tmp_path / "missing" / "x")
+    assert server.requests == []
 
 
-def test_a_path_that_is_empty_is_not_taken_for_none(caller: Caller) -> None:
+def test_an_empty_path_of_a_recording_is_an_error(caller: Caller) -> None:
     with pytest.raises(OSError, match="directory"):
-        caller.client(Desk(GOOD)).messages.stream(**ASK, record_to="")
+        caller.client(FakeServer(GOOD)).messages.stream(**ASK, record_to="")
 
 
 # Managers and clients.
 
 
-def test_a_manager_works_once(caller: Caller) -> None:
-    manager = caller.client(Desk(GOOD)).messages.stream(**ASK)
+def test_a_manager_can_be_entered_once(caller: Caller) -> None:
+    manager = caller.client(FakeServer(GOOD)).messages.stream(**ASK)
     caller.read(manager)
     with pytest.raises(RuntimeError, match="again for another request"):
         caller.read(manager)
 
 
-def test_a_manager_may_be_entered_and_left_by_hand() -> None:
-    desk = Desk(GOOD)
-    manager = SyncClient(desk).messages.stream(**ASK)
-    manager.__exit__(None, None, None)  # it was never entered
+def test_a_manager_can_be_entered_and_left_without_a_with_block() -> None:
+    server = FakeServer(GOOD)
+    manager = SyncClient(server).messages.stream(**ASK)
+    manager.__exit__(None, None, None)  # leaving it before entering it does nothing
     stream = manager.__enter__()
     assert isinstance(stream, MessageStream)
     next(stream)
     manager.__exit__(None, None, None)
-    assert desk.closed == [200]
+    assert server.closed == [200]
 
     async def main() -> None:
-        manager = AsyncClient(desk).messages.stream(**ASK)
+        manager = AsyncClient(server).messages.stream(**ASK)
         await manager.__aexit__(None, None, None)
         stream = await manager.__aenter__()
         await anext(stream)
         await manager.__aexit__(None, None, None)
 
     asyncio.run(main())
-    assert desk.closed == [200, 200]
+    assert server.closed == [200, 200]
 
 
-def test_a_manager_gives_the_message_at_once() -> None:
-    desk = Desk(GOOD)
-    message = SyncClient(desk).messages.stream(**ASK).get_final_message()
+def test_a_manager_can_return_the_final_message_directly() -> None:
+    server = FakeServer(GOOD)
+    message = SyncClient(server).messages.stream(**ASK).get_final_message()
     assert message.stop_reason == "end_turn"
-    assert asyncio.run(AsyncClient(desk).messages.stream(**ASK).get_final_message()) == message
-    assert desk.closed == [200, 200]
+    assert asyncio.run(AsyncClient(server).messages.stream(**ASK).get_final_message()) == message
+    assert server.closed == [200, 200]
 
 
 @pytest.mark.parametrize("wrong", [-1, None, "2", 1.5, True])
-def test_a_number_of_retries_that_is_none_is_said_at_once(caller: Caller, wrong: Any) -> None:
+def test_an_invalid_max_retries_is_refused_at_once(caller: Caller, wrong: Any) -> None:
     with pytest.raises(ValueError, match="max_retries must be an integer"):
-        caller.client(Desk(GOOD), max_retries=wrong)
+        caller.client(FakeServer(GOOD), max_retries=wrong)
     with pytest.raises(ValueError, match="max_retries must be an integer"):
-        caller.client(Desk(GOOD)).messages.stream(**ASK, max_retries=wrong)
+        caller.client(FakeServer(GOOD)).messages.stream(**ASK, max_retries=wrong)
 
 
-def test_a_client_is_a_context_manager_that_closes_it() -> None:
-    desk = Desk(GOOD)
-    with SyncClient(desk) as client:
+def test_leaving_the_block_of_a_client_closes_it() -> None:
+    server = FakeServer(GOOD)
+    with SyncClient(server) as client:
         stream = client.messages.create(stream=True, **ASK)
         assert isinstance(stream, Stream)
-        assert desk.closed == []
-    assert desk.closed == [0]
+        assert server.closed == []
+    assert server.closed == [0]
     stream.close()
-    assert desk.closed == [0, 200]
+    assert server.closed == [0, 200]
 
     async def main() -> None:
-        async with AsyncClient(desk):
+        async with AsyncClient(server):
             pass
-        await AsyncClient(desk).aclose()
+        await AsyncClient(server).aclose()
 
     asyncio.run(main())
-    assert desk.closed == [0, 200, 0, 0]
+    assert server.closed == [0, 200, 0, 0]
 
 
-def test_both_kinds_of_client_take_the_same_words() -> None:
+def test_both_kinds_of_client_take_the_same_parameters() -> None:
     for name in ("stream", "create"):
         one, other = (
             inspect.signature(getattr(kind, name))
@@ -687,9 +691,9 @@ def test_both_kinds_of_client_take_the_same_words() -> None:
         assert one.parameters.keys() == other.parameters.keys()
 
 
-def test_the_environment_is_read_by_clients_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_reads_the_environment_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})
-    assert SyncClient(Desk(GOOD)).base_url == "https://api.anthropic.com"
+    assert SyncClient(FakeServer(GOOD)).base_url == "https://api.anthropic.com"
 
 
 def test_importing_the_adapters_imports_no_http_library_and_no_event_loop() -> None:

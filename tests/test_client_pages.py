@@ -1,4 +1,4 @@
-"""What the pages show of clients and adapters runs against a real server."""
+"""Test the clients and the adapter of the documentation with a real server."""
 
 import inspect
 from typing import Any, Final
@@ -22,7 +22,7 @@ from sansio_stream_adapters.cli._serve import Recording
 from servers import EXAMPLES, PATIENCE
 from shared_data import REPOSITORY
 
-SERVED: Final = "http://127.0.0.1:8080"
+URL_OF_PAGE: Final = "http://127.0.0.1:8080"
 ASK: Final[dict[str, Any]] = {
     "model": "text",
     "max_tokens": 64,
@@ -31,7 +31,7 @@ ASK: Final[dict[str, Any]] = {
 
 
 def block_with(page: str, text: str) -> Block:
-    """The one python block of a page that has a text in it."""
+    """Return the python block of a page that contains a text. There must be exactly one."""
     path = REPOSITORY / page
     (found,) = [
         block for block in blocks(path) if block.language == "python" and text in block.code
@@ -43,8 +43,8 @@ def block_with(page: str, text: str) -> Block:
 def test_the_client_of_a_page_prints_the_answer_of_a_server(
     page: str, example_server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("httpx", reason="the client stands on httpx")
-    code = block_with(page, SERVED).code.replace(SERVED, example_server)
+    pytest.importorskip("httpx", reason="the client of the page needs httpx")
+    code = block_with(page, URL_OF_PAGE).code.replace(URL_OF_PAGE, example_server)
     names: dict[str, Any] = {}
     exec(compile(code, page, "exec"), names)  # noqa: S102 - the point of the test
     names["client"].close()
@@ -58,8 +58,8 @@ def test_the_client_of_a_page_prints_the_answer_of_a_server(
 
 @pytest.fixture
 def adapter() -> Any:
-    """The module that the page shows."""
-    pytest.importorskip("urllib3", reason="the page's adapter stands on urllib3")
+    """The client class that the page defines."""
+    pytest.importorskip("urllib3", reason="the adapter of the page needs urllib3")
     block = block_with("docs/adapters.md", "class Client")
     names: dict[str, Any] = {}
     exec(compile(block.code, "adapters.md", "exec"), names)  # noqa: S102 - the point of the test
@@ -78,12 +78,12 @@ def test_the_adapter_of_the_page_reads_answers(adapter: Any, example_server: str
                 message = stream.get_final_message()
             assert stream.verdict is Verdict.COMPLETE
             body = Recording.read(EXAMPLES / f"{model}.capture.jsonl").capture.body
-            assert message == list_of(body)
+            assert message == final_message_of(body)
             assert stream.response.status == 200
             assert stream.request_id
 
 
-def list_of(body: bytes) -> Any:
+def final_message_of(body: bytes) -> Any:
     return sansio_stream_adapters.MessageStream([body]).get_final_message()
 
 
@@ -103,7 +103,7 @@ def list_of(body: bytes) -> Any:
         ("error-in-mid-stream", OverloadedError),
     ],
 )
-def test_the_adapter_of_the_page_survives_what_the_server_does(
+def test_the_adapter_of_the_page_reads_or_raises_at_each_fault(
     adapter: Any, example_server: str, fault: str, expected: type[APIError] | None
 ) -> None:
     timeout = 0.2 if fault == "stall" else PATIENCE
@@ -119,7 +119,7 @@ def test_the_adapter_of_the_page_survives_what_the_server_does(
         assert type(caught.value) is expected
 
 
-def test_the_adapter_of_the_page_maps_what_urllib3_raises(adapter: Any) -> None:
+def test_the_adapter_of_the_page_maps_exceptions_of_urllib3(adapter: Any) -> None:
     with (
         adapter(base_url="http://127.0.0.1:1", max_retries=0) as client,
         pytest.raises(APIConnectionError) as caught,
@@ -129,7 +129,7 @@ def test_the_adapter_of_the_page_maps_what_urllib3_raises(adapter: Any) -> None:
     assert type(caught.value.__cause__).__module__.startswith("urllib3")
 
 
-def test_the_page_names_what_a_reply_is_made_of() -> None:
+def test_the_page_names_all_keys_of_a_reply() -> None:
     page = (REPOSITORY / "docs" / "adapters.md").read_text("utf-8")
     arguments = inspect.signature(Stream.__init__).parameters.keys() - {"self", "chunks", "options"}
     for name in arguments | {"record_to", "strict", "limits", "idle"}:

@@ -1,4 +1,4 @@
-"""docs/clients.md says which name of the documented API works where; here each of them is used."""
+"""Test each name of the documented API with each adapter, and the table in docs/clients.md."""
 
 import re
 import signal
@@ -38,11 +38,11 @@ HEADING: Final = "## Each name of the documented API"
 Scenario: TypeAlias = Callable[[Adapter, str], Coroutine[Any, Any, None]]
 
 SCENARIOS: Final[dict[tuple[str, ...], Scenario]] = {}
-"""By the names that a row begins with: what uses them."""
+"""The scenarios, by the names in the first cell of a row."""
 
 
 def uses(*names: str) -> Callable[[Scenario], Scenario]:
-    """Add a scenario to the table."""
+    """Register a scenario that uses these names."""
 
     def add(scenario: Scenario) -> Scenario:
         SCENARIOS[names] = scenario
@@ -51,13 +51,13 @@ def uses(*names: str) -> Callable[[Scenario], Scenario]:
     return add
 
 
-def of_loop(adapter: Adapter, name: str) -> Any:
-    """What the documents call `name` where it is synchronous."""
+def kind_for(adapter: Adapter, name: str) -> Any:
+    """Return the class `name`, or its asynchronous counterpart."""
     return getattr(sansio_stream_adapters, f"Async{name}" if adapter.loop else name)
 
 
 def plain(it: Any) -> Any:
-    """What is behind a `AsyncFacade`."""
+    """Return the object behind an `AsyncFacade`."""
     return it.sync if isinstance(it, AsyncFacade) else it
 
 
@@ -102,7 +102,7 @@ async def beta_messages_stream(adapter: Adapter, url: str) -> None:
 async def manager(adapter: Adapter, url: str) -> None:
     async with adapter.client(url) as client:
         manager = client.messages.stream(**ask())
-        assert type(plain(manager)) is of_loop(adapter, "MessageStreamManager")
+        assert type(plain(manager)) is kind_for(adapter, "MessageStreamManager")
         stream = await manager.__aenter__()
         try:
             await stream.until_done()
@@ -115,13 +115,13 @@ async def message_stream(adapter: Adapter, url: str) -> None:
     async with adapter.client(url) as client:
         manager = client.messages.stream(**ask())
         async with await manager.__aenter__() as stream:
-            assert type(plain(stream)) is of_loop(adapter, "MessageStream")
+            assert type(plain(stream)) is kind_for(adapter, "MessageStream")
             assert [event async for event in stream] == machine_of("text")[1]
 
 
 @uses("Stream", "AsyncStream")
 async def base_stream(adapter: Adapter, url: str) -> None:
-    base = of_loop(adapter, "Stream")
+    base = kind_for(adapter, "Stream")
     assert base[sansio_stream.MessageStreamEvent]
     async with (
         adapter.client(url) as client,
@@ -156,9 +156,9 @@ async def get_final_text(adapter: Adapter, url: str) -> None:
 @uses("stream.current_message_snapshot")
 async def current_message_snapshot(adapter: Adapter, url: str) -> None:
     async with adapter.client(url) as client, client.messages.stream(**ask()) as stream:
-        seen = [text_of(stream.current_message_snapshot) async for _ in stream]
-    assert seen == sorted(seen, key=len)
-    assert seen[-1] == text_of(message_of("text"))
+        texts = [text_of(stream.current_message_snapshot) async for _ in stream]
+    assert texts == sorted(texts, key=len)
+    assert texts[-1] == text_of(message_of("text"))
 
 
 @uses("stream.response")
@@ -239,15 +239,17 @@ async def raw_events(adapter: Adapter, url: str) -> None:
 
 @uses("MessageDelta", "MessageDeltaUsage", "TextDelta", "InputJSONDelta", "ContentBlockDelta")
 async def deltas(adapter: Adapter, url: str) -> None:
-    happened = await events_of(adapter, url)
-    kinds = {type(getattr(event, name, None)) for event in happened for name in ("delta", "usage")}
+    all_events = await events_of(adapter, url)
+    kinds = {
+        type(getattr(event, name, None)) for event in all_events for name in ("delta", "usage")
+    }
     for name in names_of(deltas):
         if name != "ContentBlockDelta":
             assert getattr(sansio_stream, name) in kinds
 
 
 def names_of(scenario: Scenario) -> tuple[str, ...]:
-    """The names that a scenario uses."""
+    """Return the names that a scenario uses."""
     return next(names for names, each in SCENARIOS.items() if each is scenario)
 
 
@@ -262,7 +264,7 @@ async def not_given(adapter: Adapter, url: str) -> None:
 
 @uses("httpx.Timeout")
 async def httpx_timeout(adapter: Adapter, url: str) -> None:
-    httpx = pytest.importorskip("httpx", reason="whoever passes an httpx.Timeout has httpx")
+    httpx = pytest.importorskip("httpx", reason="an httpx.Timeout needs httpx")
     with pytest.raises(APITimeoutError):
         async with (
             adapter.client(url, timeout=httpx.Timeout(120.0, read=0.2)) as client,
@@ -272,7 +274,7 @@ async def httpx_timeout(adapter: Adapter, url: str) -> None:
 
 
 async def failure_of(adapter: Adapter, url: str, fault: str) -> APIError:
-    """What the documents catch."""
+    """Return the APIError that a request with this fault raises."""
     timeout = 0.2 if fault == "stall" else PATIENCE
     try:
         async with (
@@ -282,7 +284,7 @@ async def failure_of(adapter: Adapter, url: str, fault: str) -> APIError:
             await stream.until_done()
     except APIError as error:
         return error
-    raise AssertionError(f"{fault}: nothing was raised")
+    raise AssertionError(f"the fault {fault} raised no APIError")
 
 
 @uses("APIError")
@@ -319,14 +321,14 @@ COLUMNS: Final = list(dict.fromkeys(adapter.column for adapter in ADAPTERS))
 
 
 def why_not(names: tuple[str, ...], adapter: Adapter) -> str | None:
-    """Why a name is not to be had from an adapter, in the words of the page."""
+    """Return why an adapter does not support a name, in the words of the page, or None."""
     if names == ("stream.close in a signal handler",) and adapter.loop:
         return "no: the stream belongs to its event loop; cancel the task"
     return None
 
 
 def table() -> dict[tuple[str, ...], dict[str, str]]:
-    """What the page says: by the names, by the column."""
+    """Return the table of the page: its cells by names and by column."""
     part = section(PAGE, HEADING)
     assert head_of(part)[1:] == COLUMNS
     return {
@@ -336,7 +338,7 @@ def table() -> dict[tuple[str, ...], dict[str, str]]:
 
 
 def head_of(markdown: str) -> list[str]:
-    """The cells of the head of the first table."""
+    """Return the cells of the header of the first table."""
     line = next(line for line in markdown.splitlines() if line.startswith("|"))
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
@@ -348,7 +350,7 @@ def test_the_table_has_a_row_for_each_scenario() -> None:
 def test_every_name_of_the_documents_is_in_the_table() -> None:
     folder = SHARED / "seeds"
     if not folder.is_dir():
-        pytest.skip("the documents are not there: set SANSIO_STREAM_SHARED")
+        pytest.skip("the documents are missing: set SANSIO_STREAM_SHARED")
     documents = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.txt"))
     names = {
         *re.findall(r"^ *class (\w+)", documents, re.MULTILINE),
@@ -367,7 +369,7 @@ def test_every_name_of_the_documents_is_in_the_table() -> None:
 
 @pytest.mark.usefixtures("certificates_are_read_once")
 @driven
-async def test_the_page_says_of_each_name_whether_it_works(
+async def test_the_page_states_for_each_name_whether_it_works(
     adapter: Adapter, example_server: str
 ) -> None:
     ran: dict[tuple[str, ...], str] = {}

@@ -1,4 +1,7 @@
-"""Translation: nothing raised, nothing lost, for any JSON object and every damage to a good one."""
+"""The codec: any JSON object becomes an object of a class and back, unchanged.
+
+No value raises an exception, and each member is kept even if it is unknown or has a wrong type.
+"""
 
 import copy
 import inspect
@@ -43,7 +46,7 @@ from sansio_stream.codec import (
 OBJECTS = vocabulary.objects_by_class()
 
 
-# A small vocabulary of our own, with a member of every kind.
+# Example classes with every kind of member.
 
 
 @wire_object
@@ -123,7 +126,7 @@ def test_every_kind_of_member_is_read_by_its_annotation() -> None:
     )
 
 
-def test_what_is_absent_reads_as_nothing_and_is_not_written() -> None:
+def test_an_absent_member_has_its_default_and_is_not_encoded() -> None:
     tree = decode(Tree, {})
     assert (tree.name, tree.height, tree.in_, tree.parts, tree.leaves) == ("", None, None, (), None)
     assert (tree.leaf.text, tree.leaf.to_dict(), tree.part.to_dict()) == ("", {}, {})
@@ -131,7 +134,7 @@ def test_what_is_absent_reads_as_nothing_and_is_not_written() -> None:
     assert tree.to_dict() == {}
 
 
-def test_required_members_are_written_as_null_and_optional_ones_are_left_out() -> None:
+def test_none_is_encoded_as_null_if_the_member_is_required_and_omitted_if_optional() -> None:
     tree = Tree("oak", None, None, Twig(None), (), Leaf(""), None)
     assert tree.to_dict() == {
         "type": "tree",
@@ -163,23 +166,23 @@ def test_required_members_are_written_as_null_and_optional_ones_are_left_out() -
         ("type", [None, "bush", 5, ["tree"]]),
     ],
 )
-def test_a_value_that_does_not_fit_is_kept_and_reads_as_absent(
+def test_a_value_of_the_wrong_type_is_kept_and_the_member_has_its_default(
     name: str, values: list[Any]
 ) -> None:
     absent = decode(Tree, {key: value for key, value in TREE.items() if key != name})
-    for misfit in values:
-        tree = decode(Tree, {**TREE, name: misfit})
-        assert tree.to_dict() == {**TREE, name: misfit}
+    for value in values:
+        tree = decode(Tree, {**TREE, name: value})
+        assert tree.to_dict() == {**TREE, name: value}
         assert repr(tree) == repr(absent)
         assert tree != absent
         assert tree.extra == {}
         assert has_invalid(tree, "nothing", name)
-        assert wrong_types(tree) == (set() if misfit is None else {name})
-        assert said_null(tree, name) == (misfit is None)
+        assert wrong_types(tree) == (set() if value is None else {name})
+        assert said_null(tree, name) == (value is None)
     assert not said_null(absent, name)
 
 
-def test_an_optional_member_that_is_absent_is_no_misfit() -> None:
+def test_an_absent_optional_member_is_not_invalid() -> None:
     assert not has_invalid(decode(Tree, TREE), *TREE)
     assert not has_invalid(decode(Tree, {**TREE, "new": 1}), *TREE, "new")
     without = {key: value for key, value in TREE.items() if key != "leaves"}
@@ -187,19 +190,19 @@ def test_an_optional_member_that_is_absent_is_no_misfit() -> None:
     assert has_invalid(decode(Tree, {}), "name")
 
 
-def test_null_where_null_is_a_value_is_no_misfit() -> None:
+def test_null_is_not_invalid_where_the_type_allows_it() -> None:
     tree = decode(Tree, {**TREE, "height": None, "in": None, "anything": None})
     assert not has_invalid(tree, *TREE)
     assert tree.to_dict() == {**TREE, "height": None, "in": None, "anything": None}
 
 
-def test_null_is_told_by_the_name_it_has_on_the_wire() -> None:
+def test_said_null_takes_the_json_name_of_a_member() -> None:
     tree = decode(Tree, {**TREE, "in": None, "new": None, "leaves": None})
     assert all(said_null(tree, name) for name in ("in", "new", "leaves"))
-    assert not any(said_null(tree, name) for name in ("in_", "name", "seen", "never heard of"))
+    assert not any(said_null(tree, name) for name in ("in_", "name", "seen", "no member"))
 
 
-def test_values_of_a_subclass_fit_but_true_is_no_number() -> None:
+def test_values_of_a_subclass_fit_but_a_boolean_is_not_a_number() -> None:
     class Word(str):
         __slots__ = ()
 
@@ -207,15 +210,15 @@ def test_values_of_a_subclass_fit_but_true_is_no_number() -> None:
     assert wrong_types(decode(Tree, {**TREE, "height": True})) == {"height"}
 
 
-def test_a_member_off_the_wire_is_neither_read_nor_written() -> None:
+def test_a_member_without_a_json_name_is_neither_decoded_nor_encoded() -> None:
     tree = decode(Tree, {**TREE, "seen": 5})
     assert tree.seen == 0
     assert tree.extra == {"seen": 5}
     assert copy_with(tree, seen=3).to_dict() == {**TREE, "seen": 5}
 
 
-def test_an_amended_copy_forgets_what_the_wire_had_in_that_place() -> None:
-    tree = decode(Tree, {**TREE, "in": "misfit", "name": 5, "new": 1})
+def test_copy_with_replaces_the_invalid_value_of_the_member() -> None:
+    tree = decode(Tree, {**TREE, "in": "invalid", "name": 5, "new": 1})
     changed = copy_with(tree, in_=None)
     assert changed.to_dict() == {**TREE, "in": None, "name": 5, "new": 1}
     assert copy_with(changed, name="elm").to_dict() == {
@@ -224,22 +227,22 @@ def test_an_amended_copy_forgets_what_the_wire_had_in_that_place() -> None:
         "name": "elm",
         "new": 1,
     }
-    assert tree.to_dict()["in"] == "misfit"
+    assert tree.to_dict()["in"] == "invalid"
     assert copy_with(decode(Tree, {**TREE, "name": 5}), name="oak") == decode(Tree, TREE)
 
 
-def test_a_copy_can_be_written_with_other_values_than_its_members() -> None:
+def test_with_wire_changes_the_encoded_values_and_not_the_members() -> None:
     tree = with_wire(decode(Tree, TREE), name=None, new=1)
     assert tree.name == "oak"
     assert tree.to_dict() == {**TREE, "name": None, "new": 1}
 
 
-def test_what_has_no_members_is_copied_too() -> None:
+def test_with_wire_copies_an_object_without_members() -> None:
     assert with_wire(Bud(), new=1) == decode(Bud, {"type": "bud", "new": 1})
 
 
 @pytest.mark.parametrize("cls", OBJECTS)
-def test_a_copy_is_what_attrs_makes_of_the_same_changes(cls: type[Any]) -> None:
+def test_evolve_has_the_same_result_as_attrs_evolve(cls: type[Any]) -> None:
     thing = OBJECTS[cls]
     names = [field.name for field in fields_of(cls)]
     for field in fields_of(cls):
@@ -251,7 +254,7 @@ def test_a_copy_is_what_attrs_makes_of_the_same_changes(cls: type[Any]) -> None:
         assert all(getattr(evolve(thing), name) is getattr(thing, name) for name in names)
 
 
-def test_what_to_dict_gives_is_a_new_dict() -> None:
+def test_to_dict_returns_a_new_dict() -> None:
     tree = decode(Tree, TREE)
     tree.to_dict().clear()
     tree.to_dict()["parts"].clear()
@@ -259,12 +262,12 @@ def test_what_to_dict_gives_is_a_new_dict() -> None:
     assert tree.to_dict() == TREE
 
 
-def test_any_mapping_can_be_read() -> None:
+def test_any_mapping_can_be_decoded() -> None:
     payload = MappingProxyType({**LEAF, "new": 1})
     assert decode(Leaf, payload) == Leaf("green", rest={"new": 1})
 
 
-def test_a_repr_shows_what_is_said_and_hides_what_is_not() -> None:
+def test_a_repr_shows_the_members_that_are_set() -> None:
     assert repr(decode(Leaf, LEAF)) == "Leaf(text='green')"
     assert repr(decode(Leaf, {**LEAF, "new": 1})) == "Leaf(text='green', extra={'new': 1})"
     assert repr(Twig(None)) == "Twig(length=None)"
@@ -273,7 +276,7 @@ def test_a_repr_shows_what_is_said_and_hides_what_is_not() -> None:
     assert "seen" not in repr(decode(Tree, TREE))
 
 
-def test_objects_that_were_written_differently_are_different() -> None:
+def test_objects_with_different_json_are_different() -> None:
     absent, null = decode(Usage, {}), decode(Usage, {"speed": None})
     assert absent != null
     assert (absent.speed, null.speed) == (None, None)
@@ -281,7 +284,7 @@ def test_objects_that_were_written_differently_are_different() -> None:
     assert decode(Leaf, LEAF) != cast("object", LEAF)
 
 
-def test_objects_of_two_classes_are_different_whatever_they_hold() -> None:
+def test_objects_of_two_classes_are_different_even_with_the_same_members() -> None:
     @wire_object
     class Blade(Leaf):
         pass
@@ -292,7 +295,7 @@ def test_objects_of_two_classes_are_different_whatever_they_hold() -> None:
     assert Leaf("green") != Blade("green")
 
 
-def test_an_object_without_a_type_keeps_a_member_of_that_name() -> None:
+def test_a_class_without_a_type_keeps_a_member_named_type() -> None:
     usage = decode(Usage, {"type": "billed"})
     assert usage.extra == {"type": "billed"}
     assert usage.to_dict() == {"type": "billed"}
@@ -321,7 +324,7 @@ def test_every_class_is_a_frozen_value_that_pickles_and_copies(cls: type[WireObj
 
 
 @pytest.mark.parametrize("cls", OBJECTS)
-def test_every_class_is_read_from_what_it_writes(cls: type[WireObject]) -> None:
+def test_every_class_decodes_what_it_encodes(cls: type[WireObject]) -> None:
     read = OBJECTS[cls]
     if getattr(cls, "type", None) != "unknown":
         assert read.extra == {}
@@ -330,7 +333,7 @@ def test_every_class_is_read_from_what_it_writes(cls: type[WireObject]) -> None:
 
 
 def off_wire(thing: WireObject) -> dict[str, Any]:
-    """The defaults of the members that are not on the wire."""
+    """Return the defaults of the members that have no JSON name."""
     return {
         field.alias or field.name: field.default
         for field in fields_of(type(thing))
@@ -339,74 +342,74 @@ def off_wire(thing: WireObject) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("cls", OBJECTS)
-def test_every_class_and_its_public_members_are_described(cls: type[WireObject]) -> None:
+def test_every_class_and_its_properties_have_docstrings(cls: type[WireObject]) -> None:
     assert inspect.getdoc(cls)
     for name, member in vars(cls).items():
         if isinstance(member, property) and not name.startswith("_"):
             assert inspect.getdoc(member), f"{cls.__name__}.{name}"
 
 
-# Nothing raised, nothing lost
+# No exception, no lost member
 
 READERS = pytest.mark.parametrize("read", [event_from_dict, block_from_dict, message_from_dict])
 
 
 @READERS
 @given(payload=vocabulary.OBJECTS | vocabulary.TYPED_OBJECTS)
-def test_any_object_is_read_and_written_back(read: Any, payload: dict[str, Any]) -> None:
+def test_any_object_is_decoded_and_encoded_unchanged(read: Any, payload: dict[str, Any]) -> None:
     before = copy.deepcopy(payload)
-    assert exact(read(payload).to_dict()) == exact(before)
+    assert json_text(read(payload).to_dict()) == json_text(before)
     assert payload == before
 
 
 @given(st.data())
-def test_any_damage_to_a_good_payload_is_kept(data: st.DataObject) -> None:
+def test_any_change_to_a_valid_payload_is_kept(data: st.DataObject) -> None:
     read, good = data.draw(st.sampled_from(vocabulary.PAYLOADS))
     payload = data.draw(vocabulary.mutated(good))
     before = copy.deepcopy(payload)
     thing = read(payload)
-    assert exact(thing.to_dict()) == exact(before)
+    assert json_text(thing.to_dict()) == json_text(before)
     assert payload == before
     assert pickle.loads(pickle.dumps(thing)) == thing
     assert repr(thing)
 
 
 @contextmanager
-def without_a_look_at_types() -> Generator[None]:
-    """Ask each member whether a value fits, and never its type."""
+def without_type_comparison() -> Generator[None]:
+    """Disable the comparison of types, so that every value is checked by `fits`."""
 
-    def careful_plan_of(cls: type[Any]) -> ClassSchema:
-        plan = ClassSchema(cls)
-        for member in plan.members:
+    def schema_without_types(cls: type[Any]) -> ClassSchema:
+        schema = ClassSchema(cls)
+        for member in schema.members:
             member.kind = None
-        return plan
+        return schema
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codec, "schema_of", careful_plan_of)
+        patch.setattr(codec, "schema_of", schema_without_types)
         yield
 
 
 @given(st.data())
-def test_the_look_at_a_type_is_a_shortcut_and_nothing_else(data: st.DataObject) -> None:
+def test_comparing_types_first_does_not_change_the_result(data: st.DataObject) -> None:
     read, good = data.draw(st.sampled_from(vocabulary.PAYLOADS))
     payload = data.draw(st.just(good) | vocabulary.mutated(good))
-    quick = read(payload)
-    with without_a_look_at_types():
-        careful = read(payload)
-    assert quick == careful
-    assert repr(quick) == repr(careful)
-    assert exact(quick.to_dict()) == exact(careful.to_dict())
+    with_comparison = read(payload)
+    with without_type_comparison():
+        without_comparison = read(payload)
+    assert with_comparison == without_comparison
+    assert repr(with_comparison) == repr(without_comparison)
+    assert json_text(with_comparison.to_dict()) == json_text(without_comparison.to_dict())
 
 
 @pytest.mark.parametrize("cls", [Tree, *OBJECTS])
 @given(value=vocabulary.JSON)
-def test_a_value_of_the_type_of_a_member_fits(cls: type[WireObject], value: Any) -> None:
+def test_a_value_with_the_exact_type_of_a_member_fits(cls: type[WireObject], value: Any) -> None:
     for member in schema_of(cls).members:
         assert type(value) is not member.kind or member.fits(value)
 
 
 @given(st.data())
-def test_extra_holds_exactly_the_members_that_have_no_name(data: st.DataObject) -> None:
+def test_extra_has_exactly_the_unknown_members(data: st.DataObject) -> None:
     read, good = data.draw(st.sampled_from(vocabulary.PAYLOADS))
     new = data.draw(st.dictionaries(st.text(max_size=4).map("new_".__add__), vocabulary.JSON))
     thing = read({**good, **new})
@@ -414,17 +417,17 @@ def test_extra_holds_exactly_the_members_that_have_no_name(data: st.DataObject) 
     assert type(thing) is type(read(good))
 
 
-def exact(value: Any) -> str:
-    """A text that tells apart what Python calls equal: 1, 1.0 and true."""
+def json_text(value: Any) -> str:
+    """Return JSON text, which distinguishes values that are equal in Python: 1, 1.0 and true."""
     return json.dumps(value, sort_keys=True)
 
 
 @pytest.mark.parametrize(("read", "payload"), vocabulary.PAYLOADS)
 def test_the_examples_are_lossless(read: Any, payload: dict[str, Any]) -> None:
-    assert exact(read(payload).to_dict()) == exact(payload)
+    assert json_text(read(payload).to_dict()) == json_text(payload)
 
 
-def test_a_whole_message_is_read_to_its_depth() -> None:
+def test_blocks_and_citations_of_a_message_are_objects_of_their_classes() -> None:
     message = message_from_dict(vocabulary.MESSAGE)
     assert isinstance(message, Message)
     assert [type(block) for block in message.content] == list(vocabulary.UNIONS["ContentBlock"])
@@ -434,6 +437,6 @@ def test_a_whole_message_is_read_to_its_depth() -> None:
     )
 
 
-def test_the_mark_of_absence_is_one_object_also_after_pickling() -> None:
+def test_absent_is_the_same_object_after_pickling() -> None:
     assert pickle.loads(pickle.dumps(ABSENT)) is ABSENT
     assert copy.deepcopy(ABSENT) is ABSENT

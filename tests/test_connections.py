@@ -1,6 +1,7 @@
-"""What `sockets` and `trio` share, because both stand on a bare connection; see `_http11`.
+"""Test what the adapters `sockets` and `trio` have in common; both use `_http11`.
 
-What all adapters share is in `test_adapters`, what is special to one in its own module.
+`test_adapters` tests what all adapters have in common. `test_sockets` and `test_trio` test the
+rest.
 """
 
 import socket
@@ -13,11 +14,19 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 on a bare connection")
+pytest.importorskip("h11", reason="sockets and trio need h11")
 
 import h11
 
-from connections import ASKED, BEGUN, STREAM, TEXT, Bare, bare_driven, failure_of
+from connections import (
+    BEGINNING,
+    REQUEST,
+    STREAM,
+    TEXT,
+    BareAdapter,
+    failure_of,
+    with_each_bare_adapter,
+)
 from sansio_stream.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -26,18 +35,20 @@ from sansio_stream.errors import (
 )
 from servers import PATIENCE, RawServer, chunk, head, listening, port_of, response
 
-Start = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 
 # Requests and responses.
 
 
-@bare_driven
-async def test_each_request_has_a_connection_of_its_own(bare: Bare, raw_server: Start) -> None:
+@with_each_bare_adapter
+async def test_each_request_has_a_connection_of_its_own(
+    bare: BareAdapter, raw_server: StartServer
+) -> None:
     server = raw_server([response(STREAM)])
     async with bare.adapter.client(server.url) as client:
         for _ in range(2):
-            async with client.messages.stream(**ASKED) as stream:
+            async with client.messages.stream(**REQUEST) as stream:
                 assert await stream.get_final_text() == TEXT
                 assert stream.response.status_code == 200
                 assert stream.response.headers["Content-Type"] == "text/event-stream"
@@ -46,35 +57,39 @@ async def test_each_request_has_a_connection_of_its_own(bare: Bare, raw_server: 
     for received in server.requests:
         assert received.line == "POST /v1/messages HTTP/1.1"
         assert received.headers["accept-encoding"] == "gzip, deflate"
-        assert received.json == {**ASKED, "stream": True}
+        assert received.json == {**REQUEST, "stream": True}
 
 
-@bare_driven
-async def test_a_refusal_that_comes_before_the_whole_request_is_read(bare: Bare) -> None:
+@with_each_bare_adapter
+async def test_a_refusal_that_arrives_while_the_request_is_sent_is_raised(
+    bare: BareAdapter,
+) -> None:
     def refuse(listener: socket.socket) -> None:
         sock, _ = listener.accept()
         with sock:
             sock.recv(10)
             sock.sendall(response(b"{}", 413))
-        # What was not received is answered by a reset.
+        # The client is still sending. Closing with unread data resets the connection.
 
     with listening() as listener, ThreadPoolExecutor() as pool:
         refusal = pool.submit(refuse, listener)
         async with bare.adapter.client(f"http://127.0.0.1:{port_of(listener)}") as client:
             with pytest.raises(ContentTooLargeError):
-                await client.messages.create(**ASKED, system="x" * 20_000_000, stream=True)
+                await client.messages.create(**REQUEST, system="x" * 20_000_000, stream=True)
         refusal.result()
 
 
-@bare_driven
-async def test_twenty_streams_at_once(bare: Bare, raw_server: Start) -> None:
+@with_each_bare_adapter
+async def test_twenty_streams_can_be_read_at_once(
+    bare: BareAdapter, raw_server: StartServer
+) -> None:
     halves = STREAM[:500], STREAM[500:]
     all_begun = threading.Barrier(20)
     server = raw_server([head(), chunk(halves[0]), all_begun, chunk(halves[1]), chunk(b"")])
     async with bare.adapter.client(server.url) as client:
 
         async def text() -> Any:
-            async with client.messages.stream(**ASKED) as stream:
+            async with client.messages.stream(**REQUEST) as stream:
                 return await stream.get_final_text()
 
         texts = await bare.adapter.gather(*[text] * 20)
@@ -82,11 +97,11 @@ async def test_twenty_streams_at_once(bare: Bare, raw_server: Start) -> None:
     await bare.adapter.until_closed(server, 20)
 
 
-# Connections of the caller's.
+# Connections that the caller has opened.
 
 
-@bare_driven
-async def test_a_connection_on_which_the_request_was_written(bare: Bare) -> None:
+@with_each_bare_adapter
+async def test_a_stream_can_be_made_from_a_connection(bare: BareAdapter) -> None:
     async with bare.pair() as (ours, theirs):
         await bare.send(theirs, response(STREAM))
         async with await bare.stream_of(ours, strict=True) as stream:
@@ -95,18 +110,18 @@ async def test_a_connection_on_which_the_request_was_written(bare: Bare) -> None
         assert await bare.is_closed(ours, theirs)
 
 
-@bare_driven
-async def test_a_connection_of_the_caller_s_is_closed_with_its_stream(bare: Bare) -> None:
+@with_each_bare_adapter
+async def test_closing_a_stream_closes_the_caller_s_connection(bare: BareAdapter) -> None:
     async with bare.pair() as (ours, theirs):
-        await bare.send(theirs, BEGUN)
+        await bare.send(theirs, BEGINNING)
         async with await bare.stream_of(ours) as stream:
             await anext(stream)
         assert await bare.is_closed(ours, theirs)
         assert stream.snapshot is not None
 
 
-@bare_driven
-async def test_a_refusal_is_raised_by_the_first_read(bare: Bare) -> None:
+@with_each_bare_adapter
+async def test_a_refusal_is_raised_by_the_first_read(bare: BareAdapter) -> None:
     async with bare.pair() as (ours, theirs):
         await bare.send(theirs, response(b'{"error": {"message": "slowly"}}', 429))
         async with await bare.stream_of(ours) as stream:
@@ -114,8 +129,8 @@ async def test_a_refusal_is_raised_by_the_first_read(bare: Bare) -> None:
                 await anext(stream)
 
 
-@bare_driven
-async def test_a_connection_that_says_no_http_is_closed(bare: Bare) -> None:
+@with_each_bare_adapter
+async def test_a_connection_that_does_not_speak_http_is_closed(bare: BareAdapter) -> None:
     async with bare.pair() as (ours, theirs):
         await bare.send(theirs, b"220 smtp.example.com ready\r\n\r\n")
         with pytest.raises(APIConnectionError, match="RemoteProtocolError"):
@@ -128,40 +143,42 @@ async def test_a_connection_that_says_no_http_is_closed(bare: Bare) -> None:
     [({"timeout": "soon"}, TypeError), ({"record_to": Path("/")}, IsADirectoryError)],
     ids=["timeout", "record_to"],
 )
-@bare_driven
-async def test_mistakes_are_not_mapped_but_close_the_connection(
-    bare: Bare, options: dict[str, Any], error: type[Exception]
+@with_each_bare_adapter
+async def test_a_wrong_argument_raises_its_own_exception_and_closes_the_connection(
+    bare: BareAdapter, options: dict[str, Any], error: type[Exception]
 ) -> None:
     async with bare.pair() as (ours, theirs):
-        await bare.send(theirs, BEGUN)
+        await bare.send(theirs, BEGINNING)
         with pytest.raises(error):
             await bare.stream_of(ours, **options)
         assert await bare.is_closed(ours, theirs)
 
 
-# Whatever is raised inside.
+# Every exception is mapped.
 
 FOREIGN = [
-    OSError("it is broken"),
-    ConnectionResetError("it was reset"),
-    BrokenPipeError("nobody is there"),
-    TimeoutError("it took too long"),
-    socket.gaierror("who is that?"),
-    socket.herror("who is that?"),
-    ssl.SSLError("it is not secret"),
-    ssl.SSLEOFError("it was cut"),
-    ssl.SSLZeroReturnError("it was closed"),
-    ssl.SSLCertVerificationError("it is not him"),
-    UnicodeError("it is no name"),
-    h11.RemoteProtocolError("it is no HTTP"),
-    h11.LocalProtocolError("we speak no HTTP"),
+    OSError("broken"),
+    ConnectionResetError("reset"),
+    BrokenPipeError("closed by the peer"),
+    TimeoutError("too slow"),
+    socket.gaierror("unknown host"),
+    socket.herror("unknown host"),
+    ssl.SSLError("not encrypted"),
+    ssl.SSLEOFError("ended early"),
+    ssl.SSLZeroReturnError("closed"),
+    ssl.SSLCertVerificationError("not trusted"),
+    UnicodeError("not a host name"),
+    h11.RemoteProtocolError("the peer violates HTTP"),
+    h11.LocalProtocolError("we violate HTTP"),
 ]
 
 
 @pytest.mark.parametrize("exc", FOREIGN, ids=lambda exc: type(exc).__name__)
 @pytest.mark.parametrize("where", ["connecting", "sending", "head", "body"])
-@bare_driven
-async def test_no_foreign_exception_escapes(bare: Bare, where: str, exc: Exception) -> None:
+@with_each_bare_adapter
+async def test_every_foreign_exception_is_mapped(
+    bare: BareAdapter, where: str, exc: Exception
+) -> None:
     failure = await failure_of(bare, where, exc)
     assert type(exc).__name__ in str(failure)
     assert failure.__cause__ is not None
@@ -169,9 +186,9 @@ async def test_no_foreign_exception_escapes(bare: Bare, where: str, exc: Excepti
 
 
 @pytest.mark.parametrize("where", ["connecting", "sending", "head"])
-@bare_driven
-async def test_even_a_mistake_comes_out_as_one_of_our_exceptions(bare: Bare, where: str) -> None:
-    mistake = TypeError("of ours")
+@with_each_bare_adapter
+async def test_an_unexpected_exception_is_mapped(bare: BareAdapter, where: str) -> None:
+    mistake = TypeError("a bug of ours")
     failure = await failure_of(bare, where, mistake)
-    assert "TypeError: of ours" in str(failure)
+    assert "TypeError: a bug of ours" in str(failure)
     assert failure.__cause__ is mistake

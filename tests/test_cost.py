@@ -1,8 +1,8 @@
-"""What a peer can make us do and hold, beside an ordinary stream: counted in steps of Python, and
-in bytes for a byte of a frame. Never timed.
+"""Bounds on the work and the memory that hostile bytes can cause.
 
-What a step costs depends on the machine, how many there are does not. An ordinary stream are the
-deltas of a text, as the API writes them; what they cost is counted in the same process.
+Work is counted in steps of Python, because the number of steps is the same on every machine. It is
+compared with the work of an ordinary stream: deltas of text in the layout of the API, counted in
+the same process. Memory is counted in bytes for each byte of a frame.
 """
 
 import contextlib
@@ -21,25 +21,28 @@ pytestmark = pytest.mark.exhaustive
 Cut = Callable[[bytes], list[bytes]]
 
 
-def whole(data: bytes) -> list[bytes]:
+def in_one_chunk(data: bytes) -> list[bytes]:
     return [data]
 
 
 def in_frames(data: bytes) -> list[bytes]:
-    """Cut behind each frame."""
+    """Cut after each frame."""
     return [each + b"\n\n" for each in data.split(b"\n\n")[:-1]]
 
 
-# Kept violations cost more than those that are only counted, and there is a bound of them.
-FEW: Final = Limits(violations=5)
+# A violation that is kept costs more than one that is only counted. The limit bounds how many are
+# kept.
+FEW_VIOLATIONS: Final = Limits(violations=5)
 
 
-def each(unit: bytes, cut: Cut, **options: Any) -> float:
-    """Count the steps that one unit more costs, inside of a message."""
+def cost_of_a_unit(unit: bytes, cut: Cut, **options: Any) -> float:
+    """Return how many steps one more unit costs inside a message."""
     times = 1 + 1_500 // len(unit)
-    work_of([BEGIN, *cut(unit)], limits=FEW, **options)  # what is derived from a class is derived
+    work_of(
+        [BEGIN, *cut(unit)], limits=FEW_VIOLATIONS, **options
+    )  # derives the schema of each class
     few, more = (
-        work_of([BEGIN, *cut(unit * count)], limits=FEW, **options)
+        work_of([BEGIN, *cut(unit * count)], limits=FEW_VIOLATIONS, **options)
         for count in (20 + times, 20 + 2 * times)
     )
     return (more - few) / times
@@ -76,51 +79,55 @@ FRAMES: Final = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_byte_of_a_line_costs_no_more_than_ten_of_a_delta(line: bytes) -> None:
-    assert each(line, whole) / len(line) <= AT_MOST * ordinary().frame / len(DELTA)
+def test_a_byte_of_a_line_costs_at_most_ten_bytes_of_a_delta(line: bytes) -> None:
+    assert cost_of_a_unit(line, in_one_chunk) / len(line) <= AT_MOST * ordinary().frame / len(DELTA)
 
 
 @pytest.mark.parametrize("frame", FRAMES)
-def test_a_frame_costs_no_more_than_ten_deltas(frame: bytes) -> None:
+def test_a_frame_costs_at_most_ten_deltas(frame: bytes) -> None:
     of_its_bytes = AT_MOST * ordinary().frame * len(frame) / len(DELTA)
-    assert each(frame, whole) <= AT_MOST * ordinary().frame + of_its_bytes
+    assert cost_of_a_unit(frame, in_one_chunk) <= AT_MOST * ordinary().frame + of_its_bytes
 
 
-def test_a_damaged_change_of_the_message_costs_no_more_than_two_of_the_api() -> None:
+def test_an_invalid_message_delta_costs_at_most_two_valid_ones() -> None:
     damaged = b'data:{"type":"message_delta"}\n\n'
-    assert each(damaged, whole) <= 2 * each(wire.frame(wire.message_delta()), whole)
-
-
-@pytest.mark.parametrize("unit", LINES + FRAMES)
-def test_a_byte_that_comes_alone_costs_no_more_than_ten_of_a_delta_that_do(unit: bytes) -> None:
-    assert each(unit, wire.in_bytes) / len(unit) <= AT_MOST * each(DELTA, wire.in_bytes) / len(
-        DELTA
+    assert cost_of_a_unit(damaged, in_one_chunk) <= 2 * cost_of_a_unit(
+        wire.frame(wire.message_delta()), in_one_chunk
     )
 
 
-@pytest.mark.parametrize("begun", [b"event: message_start\ndata: {", b"data: ", b"<html>", b"\xef"])
-def test_a_byte_of_the_first_frame_costs_no_more_than_one_of_a_delta_when_it_comes_alone(
-    begun: bytes,
+@pytest.mark.parametrize("unit", LINES + FRAMES)
+def test_a_byte_in_a_chunk_of_its_own_costs_at_most_ten_such_bytes_of_a_delta(unit: bytes) -> None:
+    assert cost_of_a_unit(unit, wire.in_bytes) / len(unit) <= AT_MOST * cost_of_a_unit(
+        DELTA, wire.in_bytes
+    ) / len(DELTA)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"event: message_start\ndata: {", b"data: ", b"<html>", b"\xef"]
+)
+def test_single_bytes_of_the_first_frame_cost_no_more_than_those_of_a_delta(
+    beginning: bytes,
 ) -> None:
-    few, more = (work_of(wire.in_bytes(begun + b"a" * count)) for count in (20, 220))
-    assert (more - few) / 200 <= each(DELTA, wire.in_bytes) / len(DELTA)
+    few, more = (work_of(wire.in_bytes(beginning + b"a" * count)) for count in (20, 220))
+    assert (more - few) / 200 <= cost_of_a_unit(DELTA, wire.in_bytes) / len(DELTA)
 
 
-def test_a_bound_of_the_body_costs_an_ordinary_stream_nothing() -> None:
+def test_the_total_bytes_limit_costs_an_ordinary_stream_nothing() -> None:
     unbounded, bounded = Limits(total_bytes=None), Limits()
-    for cut in (whole, wire.in_bytes, in_frames):
+    for cut in (in_one_chunk, wire.in_bytes, in_frames):
         stream = [BEGIN, *cut(DELTA * 50)]
         work_of(stream, limits=bounded)
         assert work_of(stream, limits=bounded) <= 1.01 * work_of(stream, limits=unbounded)
 
 
-# What ends a stream is read to the place where it goes wrong.
+# The data of a frame that is not valid JSON is read up to the error.
 
 
 @pytest.mark.parametrize(
     "item", [b"[],", b"{},", b"1,", b'"",', b'{"":1},', b"[1,1],", b'"\\n",', b"[[1]],", b'"":1,']
 )
-def test_a_byte_of_what_is_no_json_costs_no_more_than_ten_of_a_delta_that_is_read(
+def test_a_byte_of_invalid_json_costs_at_most_ten_bytes_of_a_decoded_delta(
     item: bytes,
 ) -> None:
     def work(count: int) -> int:
@@ -139,7 +146,7 @@ def test_a_byte_of_what_is_no_json_costs_no_more_than_ten_of_a_delta_that_is_rea
 SIZE: Final = 300_000
 
 
-def many(item: bytes, size: int = SIZE) -> bytes:
+def repeated(item: bytes, size: int = SIZE) -> bytes:
     return item * (size // len(item))
 
 
@@ -153,36 +160,36 @@ TEXT_WITH: Final = wire.block_start(1, {"type": "text", "text": "", "citations":
 @pytest.mark.parametrize(
     ("frame", "times"),
     [
-        (in_place_of_x(wire.text(0, "X"), b'"' + many(b"x") + b'"'), 3.2),
-        (in_place_of_x(wire.text(0, "X"), b'"' + many(b"\xff") + b'"'), 10),
-        (in_place_of_x(wire.text(0, "X"), b'"\xf0\x9f\x98\x80' + many(b"x") + b'"'), 10),
-        (b"data: " + many(b"\xff") + b"\n\n", 6),
-        (many(b"data\n") + b"\n", 3.2),
-        (many(b"data:ab\r") + b"\r", 3.2),
-        (many(b'data:{"type"\n') + b"\n", 3.2),
-        (many(b"a\n") + b"data\n\n", 5),
-        (b"data: [" + many(b"{},") + b"{}]\n\n", 3.2),
-        (b"event: content_block_delta\ndata: [" + many(b"{},", 60_000) + b"\n\n", 28),
-        (b'data: {"":[' + many(b'{"":{}},') + b"1]}\n\n", 35),
-        (in_place_of_x(TEXT_WITH, many(b"{},") + b"{}"), 50),
-        (in_place_of_x(TEXT_WITH, many(b'{"":0},') + b"{}"), 70),
+        (in_place_of_x(wire.text(0, "X"), b'"' + repeated(b"x") + b'"'), 3.2),
+        (in_place_of_x(wire.text(0, "X"), b'"' + repeated(b"\xff") + b'"'), 10),
+        (in_place_of_x(wire.text(0, "X"), b'"\xf0\x9f\x98\x80' + repeated(b"x") + b'"'), 10),
+        (b"data: " + repeated(b"\xff") + b"\n\n", 6),
+        (repeated(b"data\n") + b"\n", 3.2),
+        (repeated(b"data:ab\r") + b"\r", 3.2),
+        (repeated(b'data:{"type"\n') + b"\n", 3.2),
+        (repeated(b"a\n") + b"data\n\n", 5),
+        (b"data: [" + repeated(b"{},") + b"{}]\n\n", 3.2),
+        (b"event: content_block_delta\ndata: [" + repeated(b"{},", 60_000) + b"\n\n", 28),
+        (b'data: {"":[' + repeated(b'{"":{}},') + b"1]}\n\n", 35),
+        (in_place_of_x(TEXT_WITH, repeated(b"{},") + b"{}"), 50),
+        (in_place_of_x(TEXT_WITH, repeated(b'{"":0},') + b"{}"), 70),
     ],
     ids=range(13),
 )
-def test_a_frame_takes_no_more_memory_than_limits_say(frame: bytes, times: float) -> None:
+def test_a_frame_takes_no_more_memory_than_documented(frame: bytes, times: float) -> None:
     machine = StreamMachine()
-    take(machine, [BEGIN])
+    read_chunks(machine, [BEGIN])
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        take(machine, [frame])
+        read_chunks(machine, [frame])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak - before <= times * len(frame)
 
 
-def take(machine: StreamMachine, chunks: list[bytes]) -> None:
+def read_chunks(machine: StreamMachine, chunks: list[bytes]) -> None:
     with contextlib.suppress(APIError):
         for chunk in chunks:
             for _ in machine.receive_data(chunk):

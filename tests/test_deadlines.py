@@ -1,4 +1,4 @@
-"""`Timeout(total=…)` bounds a call, whatever the peer sends; `idle` is reset by content alone."""
+"""Test `Timeout(total=…)`, which bounds a whole call, and `idle`, which only content resets."""
 
 import asyncio
 import itertools
@@ -20,17 +20,17 @@ from sansio_stream_adapters import (
 from servers import PATIENCE, Do, RawServer, Sleep, chunk, head, replace_time, response
 from wire import HELLO, body, text
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 HALF: Final = body(*HELLO[:4])
-"""Up to the text "Hel"."""
+"""The frames up to the text "Hel"."""
 REST: Final = body(*HELLO[4:])
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """A clock that shows `now`. Only the test changes it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -41,7 +41,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock that deadlines look at."""
+    """The clock of deadlines."""
     clock = Clock()
     replace_time(monkeypatch, _timeout, monotonic=clock)
     return clock
@@ -51,13 +51,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @driven
-async def test_a_stream_that_goes_on_for_ever_ends_at_its_deadline(
-    adapter: Adapter, raw_server: RawServers, monkeypatch: pytest.MonkeyPatch
+async def test_an_endless_stream_ends_at_its_deadline(
+    adapter: Adapter, raw_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = body(text(0, "lo"))
-    dripping = itertools.chain([head() + chunk(HALF)], itertools.cycle([chunk(more), Sleep(0.001)]))
-    server = raw_server(dripping)
-    # Each look at the clock takes a minute, so the hour is soon over; libraries wait by their own.
+    endless = itertools.chain([head() + chunk(HALF)], itertools.cycle([chunk(more), Sleep(0.001)]))
+    server = raw_server(endless)
+    # Each call of this clock adds a minute, so the hour ends soon. The libraries use another clock.
     replace_time(monkeypatch, _timeout, monotonic=itertools.count(0.0, 60.0).__next__)
     async with (
         adapter.client(server.url, timeout=Timeout(total=3600)) as client,
@@ -69,50 +69,52 @@ async def test_a_stream_that_goes_on_for_ever_ends_at_its_deadline(
     await adapter.until_closed(server)
 
 
-DRIPPED: Final[dict[str, Callable[[], Iterable[Any]]]] = {
-    "a head that is dripped": lambda: itertools.chain(
+ENDLESS_HEADS: Final[dict[str, Callable[[], Iterable[Any]]]] = {
+    "a head, line by line": lambda: itertools.chain(
         [b"HTTP/1.1 200 OK\r\n"], itertools.cycle([b"x: y\r\n", Sleep(0.02)])
     ),
-    "interim answers": lambda: itertools.cycle([b"HTTP/1.1 100 Continue\r\n\r\n", Sleep(0.02)]),
-    "nothing": lambda: [Do.WAIT],
+    "informational responses": lambda: itertools.cycle(
+        [b"HTTP/1.1 100 Continue\r\n\r\n", Sleep(0.02)]
+    ),
+    "no bytes": lambda: [Do.WAIT],
 }
 
 
-@pytest.mark.parametrize("how", DRIPPED)
+@pytest.mark.parametrize("how", ENDLESS_HEADS)
 @driven
-async def test_a_head_that_does_not_end_is_given_up_at_the_deadline(
-    adapter: Adapter, raw_server: RawServers, how: str, delays: list[float]
+async def test_an_endless_head_ends_at_the_deadline(
+    adapter: Adapter, raw_server: StartServer, how: str, delays: list[float]
 ) -> None:
-    server = raw_server(DRIPPED[how]())
+    server = raw_server(ENDLESS_HEADS[how]())
     async with adapter.client(server.url, timeout=Timeout(total=0.3), max_retries=2) as client:
         with pytest.raises(APITimeoutError, match=r"total: the head had not arrived within 0\.3 s"):
             await client.messages.create(**ask(), stream=True)
-    await adapter.until(lambda: not server.open_connections, "connections are closed")
+    await adapter.until(lambda: not server.open_connections, "all connections are closed")
     assert len(server.requests) <= 1
     assert delays == []
 
 
 @driven
-async def test_a_head_is_given_up_on_a_connection_that_has_served_before(
-    adapter: Adapter, raw_server: RawServers
+async def test_an_endless_head_on_a_reused_connection_ends_at_the_deadline(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
-    server = raw_server([response(HALF + REST)], DRIPPED["a head that is dripped"]())
+    server = raw_server([response(HALF + REST)], ENDLESS_HEADS["a head, line by line"]())
     async with adapter.client(server.url) as client:
         async with client.messages.stream(**ask()) as stream:
             await stream.until_done()
         with pytest.raises(APITimeoutError, match=r"total: the head had not arrived within 0\.3 s"):
             await client.messages.create(**ask(), stream=True, timeout=Timeout(total=0.3))
     assert server.connections == (1 if adapter.pools else 2)
-    await adapter.until(lambda: not server.open_connections, "connections are closed")
+    await adapter.until(lambda: not server.open_connections, "all connections are closed")
 
 
 @pytest.mark.parametrize("count", [20, 21])
 @driven
-async def test_without_a_pool_twenty_interim_answers_are_read_and_no_more(
-    adapter: Adapter, raw_server: RawServers, count: int
+async def test_without_a_pool_at_most_twenty_informational_responses_are_read(
+    adapter: Adapter, raw_server: StartServer, count: int
 ) -> None:
     if adapter.pools:
-        pytest.skip("this is the library's: `total` bounds it")
+        pytest.skip("a client with a pool leaves informational responses to its library")
     server = raw_server([count * b"HTTP/1.1 103 Early Hints\r\n\r\n" + response(HALF + REST)])
     async with adapter.client(server.url, max_retries=2) as client:
         if count == 20:
@@ -126,8 +128,8 @@ async def test_without_a_pool_twenty_interim_answers_are_read_and_no_more(
 
 
 @driven
-async def test_a_body_that_falls_silent_is_given_up_at_the_deadline(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_silent_body_ends_at_the_deadline(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF), Do.WAIT])
     waits = Timeout(PATIENCE, PATIENCE, PATIENCE, PATIENCE, total=0.3)
@@ -135,12 +137,12 @@ async def test_a_body_that_falls_silent_is_given_up_at_the_deadline(
         with pytest.raises(APITimeoutError, match=r"total: the (head|stream) had not .* 0\.3 s"):
             async with client.messages.stream(**ask()) as stream:
                 await stream.until_done()
-    await adapter.until(lambda: not server.open_connections, "connections are closed")
+    await adapter.until(lambda: not server.open_connections, "all connections are closed")
 
 
 @driven
-async def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for(
-    adapter: Adapter, raw_server: RawServers, delays: list[float], clock: Clock
+async def test_there_is_no_retry_after_the_deadline(
+    adapter: Adapter, raw_server: StartServer, delays: list[float], clock: Clock
 ) -> None:
     server = raw_server([response(b"{}", 500, {"retry-after": "30"})])
     async with adapter.client(server.url, timeout=Timeout(total=20), max_retries=2) as client:
@@ -150,7 +152,7 @@ async def test_a_retry_that_would_come_after_the_deadline_is_not_waited_for(
     assert len(server.requests) == 1
 
 
-def test_the_deadline_counts_what_the_reader_does_and_what_has_come_is_given_out_first(
+def test_the_deadline_includes_the_reader_s_time_and_received_events_come_first(
     clock: Clock,
 ) -> None:
     stream = MessageStream([HALF, REST], total=60)
@@ -166,7 +168,7 @@ def test_the_deadline_counts_what_the_reader_does_and_what_has_come_is_given_out
         stream.get_final_message()
 
 
-def test_within_its_deadline_a_stream_ends_well(clock: Clock) -> None:
+def test_a_stream_that_ends_before_its_deadline_is_complete(clock: Clock) -> None:
     def chunks() -> Any:
         yield HALF
         clock.now = 59.0
@@ -175,10 +177,10 @@ def test_within_its_deadline_a_stream_ends_well(clock: Clock) -> None:
     assert MessageStream(chunks(), total=60).get_final_text().startswith("Hello")
 
 
-def test_the_deadline_holds_within_a_chunk_of_megabytes(clock: Clock) -> None:
+def test_the_deadline_applies_within_a_chunk_of_megabytes(clock: Clock) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         yield HALF + b":\n" * 1_000_000 + REST
-        raise AssertionError("nothing more is read")
+        raise AssertionError("the stream has read after its deadline")
 
     async def main() -> None:
         stream = AsyncMessageStream(chunks(), total=60)
@@ -192,7 +194,7 @@ def test_the_deadline_holds_within_a_chunk_of_megabytes(clock: Clock) -> None:
     asyncio.run(main())
 
 
-def test_a_stream_that_is_whole_at_its_deadline_is_whole(clock: Clock) -> None:
+def test_a_stream_that_was_received_before_its_deadline_can_be_read_after_it(clock: Clock) -> None:
     stream = MessageStream([HALF + REST], total=60)
     next(stream)
     clock.now = 61.0
@@ -200,9 +202,7 @@ def test_a_stream_that_is_whole_at_its_deadline_is_whole(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 500])
-def test_the_body_of_a_refusal_and_a_look_for_an_error_end_at_the_deadline(
-    clock: Clock, status: int
-) -> None:
+def test_opening_a_stream_ends_at_the_deadline(clock: Clock, status: int) -> None:
     def chunks() -> Any:
         yield b"event: "
         while True:
@@ -219,12 +219,12 @@ def test_the_body_of_a_refusal_and_a_look_for_an_error_end_at_the_deadline(
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "5", float("nan")])
-def test_a_deadline_that_is_no_time_is_refused(wrong: Any) -> None:
+def test_an_invalid_total_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="total must be None, or seconds above 0"):
         Timeout(total=wrong)
 
 
-# Of what `idle` counts.
+# The events that reset `idle`.
 
 UNKNOWN_DELTA: Final = {
     "type": "content_block_delta",
@@ -240,8 +240,8 @@ NO_CONTENT: Final = {
 }
 
 
-def waiting(clock: Clock, payload: Any) -> Any:
-    """Twenty times a wait of four seconds, and an event."""
+def slow_stream(clock: Clock, payload: Any) -> Any:
+    """Yield the event twenty times, each after four seconds."""
     yield HALF
     for _ in range(20):
         clock.now += 4
@@ -250,18 +250,18 @@ def waiting(clock: Clock, payload: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", NO_CONTENT)
-def test_what_brings_no_content_does_not_keep_a_stream_from_being_idle(
+def test_an_event_without_content_does_not_reset_idle(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     clock = Clock()
     replace_time(monkeypatch, _bridge, monotonic=clock)
     with pytest.raises(APITimeoutError, match=r"idle: no content for 12\.0 s"):
-        MessageStream(waiting(clock, NO_CONTENT[kind]), idle=10).until_done()
-    assert MessageStream(waiting(clock, NO_CONTENT[kind])).get_final_text().startswith("Hello")
+        MessageStream(slow_stream(clock, NO_CONTENT[kind]), idle=10).until_done()
+    assert MessageStream(slow_stream(clock, NO_CONTENT[kind])).get_final_text().startswith("Hello")
 
 
-def test_what_brings_content_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_resets_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     replace_time(monkeypatch, _bridge, monotonic=clock)
-    stream = MessageStream(waiting(clock, text(0, "l")), idle=10)
+    stream = MessageStream(slow_stream(clock, text(0, "l")), idle=10)
     assert stream.get_final_text().startswith("Hel" + 20 * "l")

@@ -1,4 +1,4 @@
-"""Content-decoding: what zlib makes of a body, in bounded pieces, however it is cut."""
+"""Test content-decoding: a body is decompressed in bounded pieces, however it is cut."""
 
 import gzip
 import tracemalloc
@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, strategies as st
 
-from matrix import drive
+from matrix import run_without_loop
 from sansio_stream import Verdict, retry_delay
 from sansio_stream_adapters import (
     APIConnectionError,
@@ -24,7 +24,7 @@ from sansio_stream_adapters import (
     OverloadedError,
 )
 from sansio_stream_adapters._decoding import (
-    PIECE_BYTES,
+    RESPONSE_PIECE_BYTES,
     STEP_COST,
     Decoder,
     DecodingError,
@@ -34,12 +34,12 @@ from sansio_stream_adapters._stream_core import ReadSignal, StreamCore
 from wire import HELLO, body, text
 
 WHOLE: Final = body(*HELLO)
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 
 GZIP: Final = {"content-encoding": "gzip"}
 
 BITS: Final = {"gzip": 31, "zlib": 15, "bare": -15}
-"""How zlib calls what `gzip` and the two kinds of `deflate` are."""
+"""The `wbits` argument of zlib for `gzip` and for the two formats of `deflate`."""
 
 
 def encoding_of(kind: str) -> str:
@@ -47,10 +47,10 @@ def encoding_of(kind: str) -> str:
 
 
 def compressed(kind: str, parts: list[bytes], flush: int = zlib.Z_NO_FLUSH) -> bytes:
-    """Compress parts, with a flush behind each."""
-    packer = zlib.compressobj(wbits=BITS[kind])
-    sent = [packer.compress(part) + packer.flush(flush) for part in parts]
-    return b"".join([*sent, packer.flush()])
+    """Compress parts, with a flush after each."""
+    compressor = zlib.compressobj(wbits=BITS[kind])
+    encoded = [compressor.compress(part) + compressor.flush(flush) for part in parts]
+    return b"".join([*encoded, compressor.flush()])
 
 
 def decoder_of(kind: str) -> Decoder:
@@ -75,8 +75,8 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(places)] or [data]
 
 
-def told_by_zlib(kind: str, data: bytes) -> tuple[bytes, bool]:
-    """Return what zlib has handed out before it failed, if it did, byte by byte."""
+def zlib_output(kind: str, data: bytes) -> tuple[bytes, bool]:
+    """Decompress byte by byte. Return the output before an error, and whether data is complete."""
     inflate, out = zlib.decompressobj(BITS[kind]), b""
     try:
         for at in range(len(data)):
@@ -95,16 +95,16 @@ cuts = st.lists(st.integers(0, 2**20), max_size=20)
 
 
 @given(kinds, st.lists(bodies, max_size=4), flushes, cuts)
-def test_any_body_comes_out_whole_however_it_is_cut(
+def test_any_body_is_decoded_whole_however_it_is_cut(
     kind: str, parts: list[bytes], flush: int, at: list[int]
 ) -> None:
     pieces = list(pieces_of(decoder_of(kind), cut(compressed(kind, parts, flush), at)))
     assert b"".join(pieces) == b"".join(parts)
-    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    assert all(0 < len(piece) <= RESPONSE_PIECE_BYTES for piece in pieces)
 
 
 @given(st.lists(bodies, min_size=1, max_size=4), st.integers(0, 9_000), cuts)
-def test_members_of_a_gzip_and_the_zeros_behind_them_are_one_body(
+def test_the_members_of_a_gzip_are_one_body_and_zeros_after_them_are_ignored(
     members: list[bytes], zeros: int, at: list[int]
 ) -> None:
     data = b"".join(map(gzip.compress, members)) + bytes(zeros)
@@ -112,32 +112,32 @@ def test_members_of_a_gzip_and_the_zeros_behind_them_are_one_body(
 
 
 @given(kinds, bodies, st.data(), cuts)
-def test_of_a_damaged_body_that_comes_out_which_zlib_hands_out_before_it_fails(
+def test_a_damaged_body_yields_what_zlib_yields_before_its_error(
     kind: str, whole: bytes, data: st.DataObject, at: list[int]
 ) -> None:
-    sent = bytearray(compressed(kind, [whole[:100_000]]))
-    place = data.draw(st.integers(0, len(sent) - 1))
+    encoded = bytearray(compressed(kind, [whole[:100_000]]))
+    place = data.draw(st.integers(0, len(encoded) - 1))
     if data.draw(st.booleans()):
-        del sent[place:]
+        del encoded[place:]
     else:
-        # The first byte chooses between the two kinds of deflate, so it stays.
-        sent[max(place, 1)] ^= data.draw(st.integers(1, 255))
-    expected, is_whole = told_by_zlib(kind, bytes(sent))
+        # The first byte distinguishes the two formats of deflate, so it must not change.
+        encoded[max(place, 1)] ^= data.draw(st.integers(1, 255))
+    expected, is_whole = zlib_output(kind, bytes(encoded))
     decoder, out = decoder_of(kind), b""
     try:
-        for piece in pieces_of(decoder, cut(bytes(sent), at)):
-            assert len(piece) <= PIECE_BYTES
+        for piece in pieces_of(decoder, cut(bytes(encoded), at)):
+            assert len(piece) <= RESPONSE_PIECE_BYTES
             out += piece
         has_failed = False
     except DecodingError:
         has_failed = True
     assert out == expected
-    assert has_failed is (bool(sent) and not is_whole)
+    assert has_failed is (bool(encoded) and not is_whole)
 
 
-def test_what_broke_once_stays_broken() -> None:
+def test_a_decoder_raises_its_error_again() -> None:
     decoder = decoder_of("gzip")
-    decoder.receive(b"no gzip")
+    decoder.receive(b"not gzip")
     for _ in range(2):
         with pytest.raises(DecodingError, match="the body is not gzip"):
             decoder.piece()
@@ -149,7 +149,7 @@ def test_what_broke_once_stays_broken() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["", " ", "identity", "Identity", "identity, identity", ","])
-def test_identity_is_no_encoding(encoding: str) -> None:
+def test_identity_needs_no_decoder(encoding: str) -> None:
     assert Decoder.of(encoding) is None
 
 
@@ -161,32 +161,32 @@ def test_one_layer_is_decoded(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip,deflate", "utf-8", "*"])
-def test_other_encodings_and_several_layers_are_refused_by_name(encoding: str) -> None:
+def test_other_encodings_and_several_layers_are_refused(encoding: str) -> None:
     with pytest.raises(UnknownEncodingError, match="content-encoding") as caught:
         Decoder.of(encoding)
     assert repr(encoding) in str(caught.value)
 
 
-# Streams that are given what was sent.
+# Streams that get the encoded body.
 
 
 def raw(encoding: str = "gzip", **settings: Any) -> dict[str, Any]:
     return {"is_raw": True, "headers": {"content-encoding": encoding}, **settings}
 
 
-def test_without_being_told_a_stream_takes_chunks_for_decoded() -> None:
-    assert MessageStream([WHOLE], headers=GZIP).get_final_text() == SAID
+def test_by_default_a_stream_expects_decoded_chunks() -> None:
+    assert MessageStream([WHOLE], headers=GZIP).get_final_text() == TEXT
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_a_stream_decodes_what_it_is_told_is_encoded(size: int) -> None:
+def test_a_stream_decodes_raw_chunks(size: int) -> None:
     data = gzip.compress(WHOLE)
     chunks = [data[at : at + size] for at in range(0, len(data), size)]
-    assert MessageStream(chunks, **raw()).get_final_text() == SAID
+    assert MessageStream(chunks, **raw()).get_final_text() == TEXT
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip, gzip", "utf-8"])
-def test_a_body_that_is_not_decoded_is_refused_for_good_and_not_read(encoding: str) -> None:
+def test_a_body_in_an_unknown_encoding_is_refused_and_not_read(encoding: str) -> None:
     closed: list[int] = []
     chunks = iter([WHOLE])
     stream = MessageStream(chunks, close=lambda: closed.append(1), **raw(encoding))
@@ -199,7 +199,7 @@ def test_a_body_that_is_not_decoded_is_refused_for_good_and_not_read(encoding: s
     assert list(chunks) == [WHOLE]
 
 
-def test_an_error_that_is_not_decoded_still_has_its_status() -> None:
+def test_an_error_in_an_unknown_encoding_still_has_its_status() -> None:
     headers = {"content-encoding": "br", "retry-after": "3"}
     with pytest.raises(OverloadedError, match=r"HTTP 529: .*'br'") as caught:
         MessageStream([b""], status=529, is_raw=True, headers=headers).open()
@@ -207,15 +207,15 @@ def test_an_error_that_is_not_decoded_still_has_its_status() -> None:
     assert retry_delay(0, caught.value, 0) == 3
 
 
-def test_a_redirect_that_is_not_decoded_still_says_where_to() -> None:
+def test_a_redirect_in_an_unknown_encoding_still_names_its_location() -> None:
     headers = {"content-encoding": "br", "location": "/there"}
     with pytest.raises(APIStatusError, match="HTTP 307 redirects to /there"):
         MessageStream([b""], status=307, is_raw=True, headers=headers).open()
 
 
-def test_of_a_body_that_breaks_what_came_before_is_kept() -> None:
-    packer = zlib.compressobj(wbits=31)
-    data = packer.compress(body(*HELLO[:4])) + packer.flush(zlib.Z_SYNC_FLUSH)
+def test_events_before_a_decoding_error_are_kept() -> None:
+    compressor = zlib.compressobj(wbits=31)
+    data = compressor.compress(body(*HELLO[:4])) + compressor.flush(zlib.Z_SYNC_FLUSH)
     stream = MessageStream([data + b"\x07\x07"], **raw())
     with pytest.raises(APIConnectionError, match="the body is not gzip") as caught:
         stream.until_done()
@@ -224,23 +224,23 @@ def test_of_a_body_that_breaks_what_came_before_is_kept() -> None:
         MessageStream([data], **raw()).until_done()
 
 
-def test_chunks_that_bring_nothing_out_count_as_waiting() -> None:
-    packer = zlib.compressobj(wbits=31)
-    sent = [packer.compress(b":"), *(packer.flush(zlib.Z_FULL_FLUSH) for _ in range(3))]
-    feed = StreamCore(
+def test_chunks_without_output_do_not_reset_idle() -> None:
+    compressor = zlib.compressobj(wbits=31)
+    encoded = [compressor.compress(b":"), *(compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(3))]
+    core = StreamCore(
         {"status": 200, "headers": GZIP, "response": None}, None, is_raw=True, idle=1.0
     )
-    for data in sent[:3]:
-        feed.received(data, 0.3)
-        assert feed.take() is ReadSignal.NEED_DATA
-    feed.received(sent[3], 0.3)
+    for data in encoded[:3]:
+        core.received(data, 0.3)
+        assert core.take() is ReadSignal.NEED_DATA
+    core.received(encoded[3], 0.3)
     with pytest.raises(APITimeoutError, match="idle"):
-        feed.take()
+        core.take()
 
 
-def test_what_has_come_can_be_taken_after_closing_however_much_comes_out() -> None:
+def test_received_data_can_be_decoded_and_read_after_closing() -> None:
     many = body(*HELLO[:3], *[text(0, "y" * 200)] * 2_000, *HELLO[-3:])
-    assert len(many) > 4 * PIECE_BYTES
+    assert len(many) > 4 * RESPONSE_PIECE_BYTES
     data = gzip.compress(many)
     expected = list(MessageStream([data], **raw()))
     stream = MessageStream(iter([data]), **raw())
@@ -250,7 +250,7 @@ def test_what_has_come_can_be_taken_after_closing_however_much_comes_out() -> No
     assert stream.verdict is Verdict.COMPLETE
 
 
-def test_closing_reaches_what_the_chunks_come_from() -> None:
+def test_closing_a_stream_closes_its_generator_of_chunks() -> None:
     ended: list[str] = []
 
     def chunks() -> Iterator[bytes]:
@@ -272,12 +272,12 @@ def test_closing_reaches_what_the_chunks_come_from() -> None:
         async with AsyncMessageStream(chunks_async(), **raw()) as stream:
             await anext(stream)
 
-    drive(leave())
+    run_without_loop(leave())
     assert ended == ["sync", "async"]
 
 
-def test_members_that_bring_nothing_out_let_other_tasks_run() -> None:
-    """The loop runs others after so many steps, not after so many bytes that come out."""
+def test_gzip_members_without_output_let_other_tasks_run() -> None:
+    """Other tasks run after a number of steps, even if these steps have no output."""
     decoder = decoder_of("gzip")
     members = 500
     decoder.receive(gzip.compress(b"") * members)
@@ -286,13 +286,13 @@ def test_members_that_bring_nothing_out_let_other_tasks_run() -> None:
         assert decoder.piece() == b""
         steps += 1
     assert steps >= members
-    feed = StreamCore({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
-    assert feed.received(gzip.compress(b"") * members, 0.0) >= STEP_COST
-    assert feed.has_pieces
-    assert feed.go_on() >= STEP_COST
+    core = StreamCore({"status": 200, "headers": GZIP, "response": None}, None, is_raw=True)
+    assert core.received(gzip.compress(b"") * members, 0.0) >= STEP_COST
+    assert core.has_pieces
+    assert core.go_on() >= STEP_COST
 
 
-# Bombs. Each is 32 MiB, and a few kilobytes as it is sent.
+# Decompression bombs: 32 MiB that compress to a few kilobytes.
 
 BOMB_BYTES: Final = 2**25
 FILLERS: Final = {
@@ -307,7 +307,7 @@ def bomb(filler: bytes) -> bytes:
 
 
 def peak_of(work: Callable[[], object]) -> int:
-    """Return how many bytes were held at once, beside what was there before."""
+    """Return the peak of the memory that the work allocates, in bytes."""
     tracemalloc.start()
     try:
         work()
@@ -323,30 +323,32 @@ def read(chunks: list[bytes], **settings: Any) -> None:
 
 
 @pytest.mark.parametrize("filler", FILLERS.values(), ids=list(FILLERS))
-def test_a_bomb_is_stopped_by_limits_and_holds_what_an_ordinary_body_does(filler: bytes) -> None:
-    sent = bomb(filler)
+def test_limits_stop_a_bomb_before_it_takes_much_memory(
+    filler: bytes,
+) -> None:
+    encoded = bomb(filler)
     ordinary = gzip.compress(filler * 32, compresslevel=0)
     in_chunks = [ordinary[at : at + 2**16] for at in range(0, len(ordinary), 2**16)]
-    read(in_chunks, **raw())  # what is made once is made
-    held = peak_of(lambda: read(in_chunks, **raw()))
-    assert peak_of(lambda: read([sent], **raw())) < 3 * held
+    read(in_chunks, **raw())  # the first run also allocates caches
+    ordinary_peak = peak_of(lambda: read(in_chunks, **raw()))
+    assert peak_of(lambda: read([encoded], **raw())) < 3 * ordinary_peak
 
 
-def test_a_bomb_comes_in_pieces() -> None:
+def test_a_bomb_is_decoded_in_pieces() -> None:
     decoder = decoder_of("gzip")
     sizes = [len(piece) for piece in pieces_of(decoder, [bomb(b"\n" * 2**16)])]
     assert sum(sizes) == BOMB_BYTES
-    assert max(sizes) == PIECE_BYTES
+    assert max(sizes) == RESPONSE_PIECE_BYTES
 
 
-def test_of_a_refusal_that_is_a_bomb_no_more_is_decoded_than_is_kept() -> None:
-    sent = bomb(b"a" * 2**16)
+def test_a_refusal_that_is_a_bomb_is_decoded_only_as_far_as_it_is_kept() -> None:
+    encoded = bomb(b"a" * 2**16)
     with pytest.raises(APIStatusError) as caught:
-        MessageStream([sent], status=500, **raw()).until_done()
+        MessageStream([encoded], status=500, **raw()).until_done()
     assert caught.value.body == "a" * 65_536
 
 
-def test_layer_upon_layer_is_not_touched() -> None:
-    sent = gzip.compress(bomb(b"\n" * 2**16))
+def test_a_body_compressed_twice_is_refused() -> None:
+    encoded = gzip.compress(bomb(b"\n" * 2**16))
     with pytest.raises(NotAnEventStreamError, match="'gzip, gzip'"):
-        MessageStream([sent], **raw("gzip, gzip")).until_done()
+        MessageStream([encoded], **raw("gzip, gzip")).until_done()

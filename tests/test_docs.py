@@ -1,4 +1,4 @@
-"""The pages say what the code says: tables are compared, cases are run, links lead somewhere."""
+"""The pages agree with the code: tables are compared, cases are run, links have a target."""
 
 import base64
 import importlib
@@ -52,7 +52,7 @@ def text_of(page: Path) -> str:
 
 
 def section(page: Path, heading: str) -> str:
-    """What stands under a heading, up to the next one of the same level or above."""
+    """Return the text under a heading, up to the next heading of the same or a higher level."""
     marks, _, _ = heading.partition(" ")
     _, found, rest = text_of(page).partition(f"\n{heading}\n")
     assert found, f"{page.name} has no {heading!r}"
@@ -60,7 +60,7 @@ def section(page: Path, heading: str) -> str:
 
 
 def rows_of(markdown: str) -> list[list[str]]:
-    """The cells of all tables, without their heads."""
+    """Return the rows of all tables as lists of cells, without the table headers."""
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     rules = [number for number, row in enumerate(cells) if set("".join(row)) <= {"-", " "}]
@@ -69,32 +69,32 @@ def rows_of(markdown: str) -> list[list[str]]:
 
 
 def names_in(cell: str) -> list[str]:
-    """What a cell has in backticks."""
+    """Return the texts in backticks in a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def name_of(cell: str) -> str:
-    """The one name in backticks that a cell begins with."""
+    """Return the first text in backticks in a cell."""
     return names_in(cell)[0]
 
 
 # states.md
 
 
-def test_the_tables_of_states_are_those_of_the_code() -> None:
+def test_the_tables_of_states_agree_with_the_code() -> None:
     page = text_of(DOCS / "states.md")
     assert re.findall(r"<!-- made: (\w+) -->", page) == ["states", "steps", "ends"]
     assert page.count("<!-- end -->") == 3
     assert make_states.made(page) == page
 
 
-def test_a_table_of_states_that_was_changed_by_hand_is_made_anew() -> None:
+def test_a_changed_table_of_states_is_generated_again() -> None:
     page = text_of(DOCS / "states.md")
     assert make_states.made(page.replace("| cannot happen |", "| can happen |")) == page
     assert "| cannot happen |" in page
 
 
-def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> None:
+def test_the_page_of_states_has_every_code_about_order_and_indexes() -> None:
     codes = list(ViolationCode)
     of_order = codes[codes.index(ViolationCode.BEFORE_MESSAGE_START) :]
     page = text_of(DOCS / "states.md")
@@ -106,13 +106,13 @@ def test_every_rule_of_the_order_and_the_index_is_on_the_page_of_states() -> Non
 
 @pytest.fixture(scope="module")
 def make_limits() -> Any:
-    """The script, where there are the libraries whose modules it looks at."""
+    """The script. Tests are skipped if a library is missing that one of its imports needs."""
     for library in ("aiohttp", "click", "h11", "rich", "uvicorn"):
-        pytest.importorskip(library, reason=f"a limit stands in a module that needs {library}")
+        pytest.importorskip(library, reason=f"a module with a limit needs {library}")
     return importlib.import_module("make_limits")
 
 
-def test_the_tables_of_limits_are_those_of_the_code(make_limits: Any) -> None:
+def test_the_tables_of_limits_agree_with_the_code(make_limits: Any) -> None:
     page = text_of(DOCS / "what-a-peer-can-make-you-hold.md")
     assert re.findall(r"<!-- made: (\w+) -->", page) == ["machine", "waits", "answers", "files"]
     assert page.count("<!-- end -->") == 4
@@ -120,7 +120,7 @@ def test_the_tables_of_limits_are_those_of_the_code(make_limits: Any) -> None:
     assert make_limits.unlisted() == []
 
 
-def test_a_default_that_was_changed_by_hand_is_made_anew(make_limits: Any) -> None:
+def test_a_changed_default_is_generated_again(make_limits: Any) -> None:
     page = text_of(DOCS / "what-a-peer-can-make-you-hold.md")
     default = make_limits.OF_THE_MACHINE["event_bytes"][1]
     assert f"| {default} |" in page
@@ -136,7 +136,7 @@ def test_the_page_of_embedding_has_the_same_defaults(make_limits: Any) -> None:
 # violations.md
 
 
-def test_the_tables_of_violations_are_those_of_the_code() -> None:
+def test_the_tables_of_violations_agree_with_the_code() -> None:
     page = text_of(DOCS / "violations.md")
     assert re.findall(r"<!-- made: (\w+) -->", page) == [*make_violations.FIRST]
     assert make_violations.made(page) == page
@@ -145,7 +145,7 @@ def test_the_tables_of_violations_are_those_of_the_code() -> None:
     assert listed[: len(ViolationCode)] == [code.value for code in ViolationCode]
 
 
-def test_a_table_of_violations_that_was_changed_by_hand_is_made_anew() -> None:
+def test_a_changed_table_of_violations_is_generated_again() -> None:
     page = text_of(DOCS / "violations.md")
     assert make_violations.made(page.replace("| always |", "| never |")) == page
     assert "| always |" in page
@@ -154,7 +154,7 @@ def test_a_table_of_violations_that_was_changed_by_hand_is_made_anew() -> None:
 # reports.md
 
 
-def test_the_table_of_reports_is_that_of_the_code() -> None:
+def test_the_table_of_reports_agrees_with_the_code() -> None:
     page = text_of(DOCS / "reports.md")
     assert make_reports.made(page) == page
     listed = [name_of(name) for name, *_ in rows_of(page)]
@@ -163,7 +163,7 @@ def test_the_table_of_reports_is_that_of_the_code() -> None:
     assert "| `bytes` | `int` |" in page
 
 
-def test_what_is_always_fatal_is_listed_with_every_limit() -> None:
+def test_the_list_of_fatal_errors_has_every_limit() -> None:
     listed = {
         name
         for code, *_ in rows_of(section(DOCS / "violations.md", "## Always fatal"))
@@ -188,21 +188,21 @@ DELTA_ROWS: Final = rows_of(section(DOCS / "folding.md", "## Deltas"))
 
 
 def wire_type(cls: Any) -> str:
-    return "of_tomorrow" if cls.type == "unknown" else cls.type
+    return "unknown_to_the_library" if cls.type == "unknown" else cls.type
 
 
-def test_every_delta_has_its_row_and_each_row_names_what_it_touches() -> None:
+def test_every_delta_has_a_row_that_names_the_members_it_changes() -> None:
     assert [name_of(name) for name, *_ in DELTA_ROWS] == [
         cls.__name__ for cls in get_args(ContentBlockDelta)
     ]
     assert set(DELTAS) == set(get_args(ContentBlockDelta)) == {*FOLDS, UnknownDelta}
-    for (name, kind, _, does), cls in zip(DELTA_ROWS, get_args(ContentBlockDelta), strict=True):
+    for (name, kind, _, effect), cls in zip(DELTA_ROWS, get_args(ContentBlockDelta), strict=True):
         assert cls is UnknownDelta or names_in(kind) == [cls.type], name
-        assert {rule.member for rule in FOLDS.get(cls, ())} <= {*names_in(does)}, name
+        assert {rule.member for rule in FOLDS.get(cls, ())} <= {*names_in(effect)}, name
 
 
 @pytest.mark.parametrize("row", DELTA_ROWS, ids=lambda row: name_of(row[0]))
-def test_a_delta_fits_the_blocks_of_its_row_and_no_others(row: list[str]) -> None:
+def test_a_delta_only_fits_the_blocks_of_its_row(row: list[str]) -> None:
     (cls,) = (cls for cls in DELTAS if cls.__name__ == name_of(row[0]))
     fitting: list[Any] = []
     for block in get_args(ContentBlock):
@@ -216,7 +216,7 @@ def test_a_delta_fits_the_blocks_of_its_row_and_no_others(row: list[str]) -> Non
     assert row[2] == ("every block" if every else ", ".join(f"`{b.__name__}`" for b in fitting))
 
 
-def test_every_member_of_a_message_delta_has_its_row() -> None:
+def test_every_member_of_a_message_delta_has_a_row() -> None:
     members = schema_of(MessageDelta).wires | schema_of(MessageDeltaEvent).wires
     rows = rows_of(section(DOCS / "folding.md", "## message_delta"))
     assert sorted(name_of(name) for name, _ in rows) == sorted(members - {"type", "delta"})
@@ -228,7 +228,7 @@ INPUT_ROWS: Final = [
 
 
 @pytest.mark.parametrize("row", INPUT_ROWS, ids=" ".join)
-def test_a_tool_input_becomes_what_its_row_says(row: list[str]) -> None:
+def test_a_tool_input_has_the_value_and_the_state_of_its_row(row: list[str]) -> None:
     sent, text, stopped, value, state = row
     call = {"type": "tool_use", "id": "toolu_1", "name": "lookup"}
     if sent != "absent":
@@ -251,12 +251,12 @@ def test_the_rows_of_tool_inputs_are_found() -> None:
 # embedding.md
 
 
-def test_every_verdict_has_its_row() -> None:
+def test_every_verdict_has_a_row() -> None:
     rows = rows_of(section(DOCS / "embedding.md", "## 4. The verdict"))
     assert [name_of(name) for name, *_ in rows] == [verdict.name for verdict in Verdict]
 
 
-def test_every_limit_has_its_row_and_its_default() -> None:
+def test_every_limit_has_a_row_with_its_default() -> None:
     def shown(value: int) -> str:
         if value % 2**20:
             return f"{value:,}"
@@ -271,28 +271,28 @@ def test_every_limit_has_its_row_and_its_default() -> None:
 # from-the-official-sdk.md
 
 
-def test_what_the_page_says_of_each_vector_is_what_comes_of_it() -> None:
+def test_the_machine_gives_the_documented_result_for_each_vector() -> None:
     vectors = {row["name"]: row for row in load("vectors/messages.jsonl")}
     page = section(DOCS / "from-the-official-sdk.md", "## Streams with different results")
-    named = {*ViolationCode, *(verdict.name for verdict in Verdict)}
-    for name, _, here, _ in rows_of(page):
+    known = {*ViolationCode, *(verdict.name for verdict in Verdict)}
+    for name, _, ours, _ in rows_of(page):
         _, outcome = run([base64.b64decode(c) for c in vectors[name_of(name)]["chunks_b64"]])
-        said = named & {*names_in(here)}
-        came: set[str] = {violation.code for violation in outcome.violations}
-        assert said - {outcome.verdict.name} == came, name
+        listed = known & {*names_in(ours)}
+        codes: set[str] = {violation.code for violation in outcome.violations}
+        assert listed - {outcome.verdict.name} == codes, name
 
 
 # README.md
 
 
-def test_the_map_of_modules_is_in_the_order_of_the_package() -> None:
+def test_the_table_of_modules_has_the_order_of_the_package() -> None:
     modules = re.findall(r"^    (\w+)  +", sansio_stream.__doc__ or "", re.MULTILINE)
     rows = rows_of(section(REPOSITORY / "README.md", "## The modules"))
     assert [name_of(name) for name, _ in rows] == modules
     assert modules[0] == "partial_json"
 
 
-def test_every_guarantee_names_the_tests_that_prove_it() -> None:
+def test_every_guarantee_links_to_its_tests() -> None:
     for _, proof in rows_of(section(REPOSITORY / "README.md", "## Guarantees")):
         links = re.findall(r"\((.*?)\)", proof)
         assert links
@@ -303,7 +303,7 @@ def test_every_guarantee_names_the_tests_that_prove_it() -> None:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The anchors that GitHub gives to the headings of a page."""
+    """Return the anchors that GitHub makes for the headings of a page."""
     prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     headings: list[str] = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -314,14 +314,15 @@ def links_of(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
-def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
+def test_every_link_leads_to_an_existing_file_and_heading(page: Path) -> None:
     for link in links_of(page):
         if link.startswith("https://"):
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         assert target.is_relative_to(REPOSITORY), link
-        for source in (REPOSITORY, REPOSITORY / "adapters"):  # or what is installed of it
+        # The packages may be installed elsewhere.
+        for source in (REPOSITORY, REPOSITORY / "adapters"):
             for package in (sansio_stream, sansio_stream_adapters):
                 if target.is_relative_to(source / package.__name__):
                     target = Path(str(package.__file__)).parents[1] / target.relative_to(source)

@@ -1,4 +1,4 @@
-"""The exceptions: a closed tree, drawn as it is; pickled and copied with all they know."""
+"""The exceptions: their class tree, their attributes, and the text that they show."""
 
 import copy
 import json
@@ -69,13 +69,17 @@ if TYPE_CHECKING:
 
 
 def tree(root: type[APIError]) -> list[type[APIError]]:
-    """A class and everything below it, each class once."""
+    """Return a class and all its subclasses, each once."""
     below = [cls for child in root.__subclasses__() for cls in tree(child)]
     return list(dict.fromkeys([root, *below]))
 
 
 def drawn_tree() -> dict[str, tuple[str, int | None]]:
-    """The module docstring's drawing: by class its parent ("" for the root) and its status."""
+    """Parse the tree in the module docstring.
+
+    Returns:
+        For each class the name of its parent, or "" for the root, and its status.
+    """
     drawn: dict[str, tuple[str, int | None]] = {}
     path: list[tuple[int, str]] = [(-1, "")]
     for line in (module.__doc__ or "").splitlines():
@@ -163,7 +167,7 @@ def test_every_5xx_is_an_internal_server_error() -> None:
         assert isinstance(status_error("", status_code=status), InternalServerError)
 
 
-def test_the_old_name_of_content_too_large_is_the_same_class() -> None:
+def test_request_too_large_error_is_another_name_of_content_too_large_error() -> None:
     assert RequestTooLargeError is ContentTooLargeError
 
 
@@ -190,7 +194,7 @@ def test_each_error_type_has_its_equivalent_status(error_type: str | None, statu
     assert equivalent_status(error_type) == status
 
 
-# What an exception knows
+# The attributes of an exception
 
 FIELDS: dict[type[APIError], dict[str, Any]] = {
     ProtocolError: {
@@ -221,8 +225,8 @@ FIELDS: dict[type[APIError], dict[str, Any]] = {
 }
 
 
-def fields_of(cls: type[APIError]) -> dict[str, Any]:
-    """A value for every keyword that the class takes."""
+def attributes_of(cls: type[APIError]) -> dict[str, Any]:
+    """Return a value for every keyword argument of the class."""
     return {
         name: value
         for base, fields in FIELDS.items()
@@ -237,7 +241,7 @@ def test_every_exception_has_all_its_fields_as_keywords_with_defaults(cls: type[
     assert plain.partial_message is None
     assert plain.verdict is Verdict.PENDING
     assert not plain.content_emitted
-    fields = fields_of(cls)
+    fields = attributes_of(cls)
     assert vars(plain).keys() == {"message", *fields}
     assert vars(cls("what happened", **fields)) == {"message": "what happened", **fields}
 
@@ -247,7 +251,7 @@ def test_every_exception_has_all_its_fields_as_keywords_with_defaults(cls: type[
 def test_every_exception_pickles_and_copies_with_all_its_fields(
     cls: type[APIError], protocol: int
 ) -> None:
-    error = cls("what happened", **fields_of(cls))
+    error = cls("what happened", **attributes_of(cls))
     pickled = pickle.loads(pickle.dumps(error, protocol))
     for other in (pickled, copy.copy(error), copy.deepcopy(error)):
         assert type(other) is cls
@@ -257,7 +261,7 @@ def test_every_exception_pickles_and_copies_with_all_its_fields(
         assert vars(other) == vars(error)
 
 
-def test_the_headers_are_a_dict_of_their_own() -> None:
+def test_an_error_copies_the_headers_that_it_is_given() -> None:
     headers = {"retry-after": "15"}
     error = APIStatusError("no", headers=headers)
     headers.clear()
@@ -265,7 +269,7 @@ def test_the_headers_are_a_dict_of_their_own() -> None:
     assert APIStatusError("no").headers == {}
 
 
-def test_a_fresh_error_carries_no_traceback_of_the_first() -> None:
+def test_copy_for_raise_does_not_copy_the_traceback() -> None:
     error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
     with pytest.raises(LimitError) as first:
         raise error
@@ -277,20 +281,20 @@ def test_a_fresh_error_carries_no_traceback_of_the_first() -> None:
     assert vars(again) == vars(error)
 
 
-def test_a_fresh_error_has_the_cause_of_the_first() -> None:
+def test_copy_for_raise_copies_the_cause() -> None:
     cause = OSError("gone")
     error = LimitError("too much", limit="blocks", maximum=3, code="blocks")
     error.__cause__ = cause
     assert copy_for_raise(error).__cause__ is cause
 
 
-# What is shown
+# The text of an exception
 
 HIDDEN: Final = "\x00\x07\x1b[2J\x7f\x85\n\r\t\u200b\u202e\u2066\u2028\u2029\ufeff\ud800\U000e0041"
 
 
 @pytest.mark.parametrize("cls", tree(APIError))
-def test_what_an_exception_shows_is_one_line_in_which_no_character_hides(
+def test_the_text_of_an_exception_is_one_line_without_invisible_characters(
     cls: type[APIError],
 ) -> None:
     error = cls(f"it said {HIDDEN} and more")
@@ -302,7 +306,7 @@ def test_what_an_exception_shows_is_one_line_in_which_no_character_hides(
 
 @pytest.mark.parametrize("cls", tree(APIError))
 @pytest.mark.parametrize("character", ["x", "\x1b", "\U000e0041"])
-def test_what_an_exception_shows_is_bounded_and_is_the_same_again(
+def test_the_text_of_an_exception_is_bounded_and_a_copy_has_the_same_text(
     cls: type[APIError], character: str
 ) -> None:
     error = cls(character * 1_000_000)
@@ -312,7 +316,7 @@ def test_what_an_exception_shows_is_bounded_and_is_the_same_again(
         assert str(other) == str(error)
 
 
-def test_an_error_of_the_server_is_kept_as_it_was_sent_and_shown_without_what_hides() -> None:
+def test_an_error_of_the_server_is_kept_unchanged_and_shown_without_invisible_characters() -> None:
     sent = f"{HIDDEN}{5000 * 'x'}"
     payload = {"type": "error", "error": {"type": "api_error", "message": sent}}
     body = json.dumps(payload).encode()
@@ -340,19 +344,19 @@ def test_an_error_of_the_server_is_kept_as_it_was_sent_and_shown_without_what_hi
         check_response(500, {}, HIDDEN.encode("utf-8", "replace") * 1000),
     ],
 )
-def test_what_heads_and_bodies_say_is_shown_without_what_hides(answer: Any) -> None:
+def test_headers_and_bodies_are_shown_without_invisible_characters(answer: Any) -> None:
     assert isinstance(answer, APIError)
     assert str(answer).isprintable()
     assert len(str(answer)) <= EXCERPT_CHARACTERS
     assert str(answer).endswith(("[]'", ", which was not followed", "…"))
 
 
-def test_what_people_write_is_shown_as_it_is() -> None:
-    for written in ("é e\u0301", "界", "٣ שלום", "\u202f\xa0x\u3000", r"C:\new\x1b"):
-        assert printable(written) == written
+def test_ordinary_text_of_any_language_is_shown_unchanged() -> None:
+    for text in ("é e\u0301", "界", "٣ שלום", "\u202f\xa0x\u3000", r"C:\new\x1b"):
+        assert printable(text) == text
 
 
-def test_errors_about_files_and_blocks_show_no_more_and_no_less() -> None:
+def test_the_texts_of_errors_about_files_and_blocks_are_bounded_and_printable() -> None:
     name = HIDDEN + "x" * 5000
     stored = {"format": "sansio-stream message", "version": 1, "message": {}, "blocks": {name: 1}}
     block = block_from_dict({"type": "tool_use", "id": name, "name": "f", "input": []})
@@ -364,7 +368,7 @@ def test_errors_about_files_and_blocks_show_no_more_and_no_less() -> None:
         lambda: build_request({name: float("nan")}),
     ]
     for call in calls:
-        with pytest.raises(ValueError) as raised:  # noqa: PT011  (what it says is tested below)
+        with pytest.raises(ValueError) as raised:  # noqa: PT011  (the text is tested below)
             call()
         assert str(raised.value).isprintable()
         assert len(str(raised.value)) < 1200
@@ -373,7 +377,7 @@ def test_errors_about_files_and_blocks_show_no_more_and_no_less() -> None:
 # Violations, limits
 
 
-def test_every_violation_code_is_its_name_and_says_what_it_means_and_what_is_done() -> None:
+def test_every_violation_code_has_its_name_a_meaning_and_an_action() -> None:
     for code in ViolationCode:
         assert code == code.value == code.name.lower() == str(code)
         assert code.meaning
@@ -417,7 +421,7 @@ def test_an_excerpt_of_a_long_text_is_bounded_and_marked() -> None:
     assert len(excerpt(text * 1000)) == EXCERPT_CHARACTERS == 1024
 
 
-def test_the_default_limits_are_those_that_are_documented() -> None:
+def test_the_default_limits_are_as_documented() -> None:
     assert Limits() == Limits(
         event_bytes=67_108_864,
         block_bytes=67_108_864,

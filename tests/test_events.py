@@ -1,4 +1,4 @@
-"""The vocabulary of events: which event a payload is, and nothing lost of any of them."""
+"""Events: the class of a payload, its violations, and its members, none of which is lost."""
 
 import json
 from typing import Any
@@ -52,7 +52,7 @@ def test_every_class_of_a_union_has_its_own_type_and_an_example(union: str) -> N
 
 
 @pytest.mark.parametrize("payload", vocabulary.EVENTS)
-def test_types_tell_events_and_what_is_in_them_apart(payload: dict[str, Any]) -> None:
+def test_the_type_selects_the_class_of_an_event_and_of_its_delta(payload: dict[str, Any]) -> None:
     event = event_from_dict(payload)
     assert type(event) in vocabulary.UNIONS["MessageStreamEvent"]
     if event.type == "unknown":
@@ -68,14 +68,14 @@ def test_types_tell_events_and_what_is_in_them_apart(payload: dict[str, Any]) ->
             assert event.delta.extra == {}
 
 
-def test_the_names_of_raw_events_are_the_same_classes() -> None:
+def test_the_raw_names_of_events_are_the_same_classes() -> None:
     for cls in vocabulary.UNIONS["MessageStreamEvent"]:
         raw = getattr(library, f"Raw{cls.__name__}", None)
         assert raw in ({cls} if cls.__name__.startswith(("Message", "Content")) else {None})
     assert library.RawMessageStreamEvent == library.MessageStreamEvent
 
 
-# From payload to event: the first rule that fits decides
+# From payload to event: the first matching rule decides
 
 START = {"type": "message_start", "message": vocabulary.MESSAGE}
 LLAMA = {"code": 500, "message": "no slot", "type": "server_error"}
@@ -105,7 +105,7 @@ UNTYPED = {"code": "x", "message": "no slot", "request_id": "req_1"}
         ("message_stop", {"type": 5, "error": {}}, MessageStopEvent, NO_TYPE),
         ("message_start", {"message": {}}, MessageStartEvent, NO_TYPE),
         ("content_block_stop", {"index": 0}, ContentBlockStopEvent, NO_TYPE),
-        # 5. the shape is that of an error
+        # 5. the payload has the members of an error
         ("", LLAMA, ErrorEvent, ()),
         ("message", LLAMA, ErrorEvent, MISMATCH),
         ("", UNTYPED, ErrorEvent, NO_TYPE),
@@ -145,7 +145,7 @@ def test_the_kind_of_an_event_is_decided_in_this_order(
         ("", UnknownEvent),
     ],
 )
-def test_data_that_is_no_object_is_kept_raw_where_the_name_promises_none(
+def test_data_that_is_not_an_object_is_kept_as_raw_if_the_event_name_allows_it(
     name: str, cls: type[Any]
 ) -> None:
     event = event_from_text(name, "not json")
@@ -157,13 +157,13 @@ def test_data_that_is_no_object_is_kept_raw_where_the_name_promises_none(
         assert event.wire_type == name
 
 
-def test_data_that_is_no_object_gives_no_event_where_the_name_promises_one() -> None:
+def test_data_that_is_not_an_object_is_an_event_only_if_the_event_name_allows_it() -> None:
     for cls in vocabulary.UNIONS["MessageStreamEvent"]:
-        gives_one = cls in {PingEvent, ErrorEvent, UnknownEvent}
-        assert (event_from_text(cls.type, "not json") is not None) is gives_one
+        expected = cls in {PingEvent, ErrorEvent, UnknownEvent}
+        assert (event_from_text(cls.type, "not json") is not None) is expected
 
 
-def test_an_unknown_event_is_called_as_its_type_or_else_as_its_frame() -> None:
+def test_the_wire_type_of_an_unknown_event_is_its_type_or_else_its_event_name() -> None:
     def wire_type(name: str, payload: dict[str, Any]) -> str:
         event, _ = event_from_payload(name, payload, 10_000)
         assert isinstance(event, UnknownEvent)
@@ -178,7 +178,7 @@ def test_an_unknown_event_is_called_as_its_type_or_else_as_its_frame() -> None:
     assert wire_type("", {}) == ""
 
 
-# Events that lack what they need
+# Events without a required member
 
 BLOCK = {"type": "text", "text": ""}
 DELTA = {"type": "text_delta", "text": "x"}
@@ -215,13 +215,15 @@ DELTA = {"type": "text_delta", "text": "x"}
         ),
     ],
 )
-def test_a_known_event_that_lacks_what_it_needs_is_unknown(payload: dict[str, Any]) -> None:
+def test_a_known_event_without_a_required_member_is_an_unknown_event(
+    payload: dict[str, Any],
+) -> None:
     event, flaws = event_from_payload(payload["type"], payload, 10_000)
     assert isinstance(event, UnknownEvent)
     assert event.wire_type == payload["type"]
     assert event.to_dict() == payload
-    stops = payload["type"] == "content_block_stop"
-    assert flaws == (MALFORMED if stops else MALFORMED_LOSS)
+    is_stop = payload["type"] == "content_block_stop"
+    assert flaws == (MALFORMED if is_stop else MALFORMED_LOSS)
     assert event_from_dict(payload) == event
 
 
@@ -231,7 +233,7 @@ def test_an_index_is_bounded_by_the_limit_of_blocks() -> None:
         assert type(event) is cls
 
 
-def test_both_flaws_are_named() -> None:
+def test_an_event_can_have_two_flaws() -> None:
     _, flaws = event_from_payload("message", {"type": "content_block_stop"}, 3)
     assert flaws == MISMATCH + MALFORMED
     _, flaws = event_from_payload("content_block_stop", {}, 3)
@@ -241,14 +243,14 @@ def test_both_flaws_are_named() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        # As the official SDK dumps its events, and as some servers send them.
+        # The official SDK writes events like these, and some servers send them.
         {"type": "message_stop", "message": vocabulary.MESSAGE},
         {"type": "content_block_stop", "index": 0, "content_block": BLOCK},
         {"type": "ping", "index": "?"},
         {"type": "error", "error": {}, "message": "no slot", "index": None},
         {"type": "message_delta", "delta": {}, "usage": {}, "message": 1},
         {"type": "message_start", "message": {}, "index": "?", "delta": 1},
-        # Members that say nothing about where the event belongs.
+        # Members that do not determine the block or message of the event.
         {"type": "message_delta", "delta": {}},
         {"type": "message_delta", "delta": {}, "usage": None},
         {"type": "error"},
@@ -257,7 +259,7 @@ def test_both_flaws_are_named() -> None:
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text"}},
     ],
 )
-def test_members_that_do_not_belong_to_an_event_do_not_spoil_it(payload: dict[str, Any]) -> None:
+def test_unexpected_members_of_an_event_are_not_violations(payload: dict[str, Any]) -> None:
     event, flaws = event_from_payload("", payload, 10_000)
     assert event.type == payload["type"]
     assert event.to_dict() == payload
@@ -286,7 +288,7 @@ def test_members_that_do_not_belong_to_an_event_do_not_spoil_it(payload: dict[st
         (block_start(0, {"type": "tool_use", "id": "i", "name": "n", "caller": "me"}), False),
     ],
 )
-def test_a_member_of_another_type_is_reported_and_kept(
+def test_a_member_of_the_wrong_type_is_reported_and_kept(
     payload: dict[str, Any], loses: bool
 ) -> None:
     event, flaws = event_from_payload("", payload, 10_000)
@@ -296,7 +298,7 @@ def test_a_member_of_another_type_is_reported_and_kept(
 
 @pytest.mark.parametrize("name", ["message_start", "content_block_start", "content_block_delta"])
 @pytest.mark.parametrize("payload", [{"type": "ping"}, {"type": "moon_event", "text": "x"}])
-def test_a_ping_or_an_unknown_event_under_the_name_of_a_content_event_is_a_loss(
+def test_a_ping_or_unknown_event_with_the_name_of_a_content_event_is_a_loss(
     name: str, payload: dict[str, Any]
 ) -> None:
     _, flaws = event_from_payload(name, payload, 10_000)
@@ -304,7 +306,7 @@ def test_a_ping_or_an_unknown_event_under_the_name_of_a_content_event_is_a_loss(
 
 
 @pytest.mark.parametrize("name", ["message_delta", "content_block_stop", "message_stop", "message"])
-def test_under_any_other_name_it_is_none(name: str) -> None:
+def test_an_unknown_event_with_any_other_name_is_not_a_loss(name: str) -> None:
     _, flaws = event_from_payload(name, {"type": "moon_event"}, 10_000)
     assert flaws == MISMATCH
 
@@ -320,7 +322,7 @@ def test_under_any_other_name_it_is_none(name: str) -> None:
         ({"choices": [{"delta": {"content": "x"}}]}, False),
     ],
 )
-def test_what_looks_like_content_and_has_no_type_is_a_loss(
+def test_a_payload_without_a_type_is_a_loss_if_it_looks_like_content(
     payload: dict[str, Any], loses: bool
 ) -> None:
     for name in ("", "message", "moon_event"):
@@ -344,7 +346,7 @@ def test_what_looks_like_content_and_has_no_type_is_a_loss(
         ({"id": "x", "delta": None}, ["missing_delta", "misplaced_member"]),
     ],
 )
-def test_a_message_delta_says_what_is_wrong_with_its_members(
+def test_violations_in_the_members_of_a_message_delta_are_reported(
     payload: dict[str, Any], codes: list[str]
 ) -> None:
     payload = {"type": "message_delta", **payload}
@@ -366,12 +368,12 @@ def test_a_message_delta_says_what_is_wrong_with_its_members(
         ("compaction_delta", "content"),
     ],
 )
-def test_a_known_delta_without_its_payload_is_unknown(kind: str, member: str) -> None:
-    says_something: list[dict[str, Any]] = [{member: 5}, {member: [1]}, {"other": "x"}]
-    says_nothing: list[dict[str, Any]] = [{}, {member: None}, {"other": "", "more": []}]
-    for members in says_nothing + says_something:
+def test_a_known_delta_without_its_value_is_an_unknown_delta(kind: str, member: str) -> None:
+    with_content: list[dict[str, Any]] = [{member: 5}, {member: [1]}, {"other": "x"}]
+    without_content: list[dict[str, Any]] = [{}, {member: None}, {"other": "", "more": []}]
+    for members in without_content + with_content:
         if members == {"content": None}:
-            continue  # a compaction that failed
+            continue  # null means that the compaction failed
         payload = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, **members}}
         event, flaws = event_from_payload("content_block_delta", payload, 10_000)
         assert isinstance(event, ContentBlockDeltaEvent)
@@ -379,7 +381,7 @@ def test_a_known_delta_without_its_payload_is_unknown(kind: str, member: str) ->
         assert event.delta.wire_type == kind
         assert event.delta.extra == members
         assert event.to_dict() == payload
-        assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA, members in says_something),)
+        assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA, members in with_content),)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +392,7 @@ def test_a_known_delta_without_its_payload_is_unknown(kind: str, member: str) ->
         ("compaction_delta", {"encrypted_content": "e"}),
     ],
 )
-def test_a_delta_that_brings_another_member_that_is_folded_needs_no_payload(
+def test_a_delta_with_a_signature_or_encrypted_content_needs_no_other_value(
     kind: str, members: dict[str, Any]
 ) -> None:
     payload = {"type": "content_block_delta", "index": 0, "delta": {"type": kind, **members}}
@@ -401,7 +403,7 @@ def test_a_delta_that_brings_another_member_that_is_folded_needs_no_payload(
     assert flaws == ()
 
 
-def test_a_count_of_tokens_is_nothing_that_a_delta_says() -> None:
+def test_a_thinking_delta_with_only_estimated_tokens_is_malformed_and_not_a_loss() -> None:
     delta = {"type": "thinking_delta", "estimated_tokens": 50}
     payload = {"type": "content_block_delta", "index": 0, "delta": delta}
     _, flaws = event_from_payload("", payload, 10_000)
@@ -429,7 +431,7 @@ def test_a_piece_of_input_in_a_delta_of_an_unknown_type_is_a_loss(piece: Any) ->
         ({"estimated_tokens": None, "signature": None}, []),
     ],
 )
-def test_another_member_of_a_delta_that_has_another_type_is_a_loss_if_it_has_a_value(
+def test_a_second_member_of_the_wrong_type_is_a_loss_if_it_has_content(
     members: dict[str, Any], flaws: list[bool]
 ) -> None:
     delta = {"type": "thinking_delta", "thinking": "hm", **members}
@@ -441,7 +443,7 @@ def test_another_member_of_a_delta_that_has_another_type_is_a_loss_if_it_has_a_v
     assert found == tuple(Flaw(ViolationCode.MALFORMED_MEMBER, loses) for loses in flaws)
 
 
-def test_other_members_of_a_delta_do_not_spoil_it() -> None:
+def test_other_members_of_a_delta_are_not_violations() -> None:
     delta = {"type": "thinking_delta", "thinking": "", "signature": None, "more": [5]}
     payload = {"type": "content_block_delta", "index": 0, "delta": delta}
     event, flaws = event_from_payload("content_block_delta", payload, 10_000)
@@ -452,7 +454,7 @@ def test_other_members_of_a_delta_do_not_spoil_it() -> None:
     assert flaws == ()
 
 
-def test_a_citation_of_any_type_is_a_payload() -> None:
+def test_a_citation_without_a_type_is_accepted() -> None:
     delta = {"type": "citations_delta", "citation": {"crater": 7}}
     event = event_from_dict({"type": "content_block_delta", "index": 0, "delta": delta})
     assert isinstance(event, ContentBlockDeltaEvent)
@@ -461,34 +463,34 @@ def test_a_citation_of_any_type_is_a_payload() -> None:
 
 
 @given(st.data())
-def test_to_find_no_fault_with_a_delta_at_a_glance_is_a_shortcut(data: st.DataObject) -> None:
+def test_checking_for_exact_deltas_first_does_not_change_the_result(data: st.DataObject) -> None:
     delta = data.draw(st.sampled_from(vocabulary.DELTAS))
     good = {"type": "content_block_delta", "index": data.draw(st.integers(-1, 4)), "delta": delta}
     payload = data.draw(st.just(good) | vocabulary.mutated(good))
     name = data.draw(st.sampled_from(["content_block_delta", "", "ping", "error"]))
-    quick = event_from_payload(name, payload, 4)
+    with_shortcut = event_from_payload(name, payload, 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sansio_stream.payloads.is_exact", lambda _: False)
-        careful = event_from_payload(name, payload, 4)
-    assert quick == careful
-    assert repr(quick) == repr(careful)
+        without_shortcut = event_from_payload(name, payload, 4)
+    assert with_shortcut == without_shortcut
+    assert repr(with_shortcut) == repr(without_shortcut)
 
 
 @pytest.mark.parametrize("name", EVENTS)
 @given(payload=vocabulary.OBJECTS)
-def test_no_rule_speaks_against_a_name_and_a_type_that_agree(
-    name: str, payload: dict[str, Any]
-) -> None:
+def test_an_equal_event_name_and_type_are_the_kind(name: str, payload: dict[str, Any]) -> None:
     assert kind_of(name, {**payload, "type": name}) == name
 
 
 @given(st.text(max_size=5) | vocabulary.TYPES, vocabulary.OBJECTS | vocabulary.TYPED_OBJECTS)
-def test_any_object_in_any_frame_is_an_event(name: str, payload: dict[str, Any]) -> None:
+def test_any_object_with_any_event_name_is_an_event_and_is_kept(
+    name: str, payload: dict[str, Any]
+) -> None:
     event, _ = event_from_payload(name, payload, 10_000)
     assert json.dumps(event.to_dict(), sort_keys=True) == json.dumps(payload, sort_keys=True)
 
 
-# Errors of all servers
+# Error events
 
 
 @pytest.mark.parametrize(
@@ -521,7 +523,7 @@ def test_any_object_in_any_frame_is_an_event(name: str, payload: dict[str, Any])
         ({"type": "error", "error": {"message": ""}, "message": "other"}, None, "", None, None),
     ],
 )
-def test_an_error_is_read_in_every_shape_that_servers_give_it(
+def test_an_error_is_read_in_every_form_that_servers_send(
     payload: dict[str, Any],
     error_type: str | None,
     message: str,
@@ -538,23 +540,23 @@ def test_an_error_is_read_in_every_shape_that_servers_give_it(
     assert event.to_dict() == payload
 
 
-def test_an_error_of_plain_text_is_its_own_message() -> None:
+def test_the_plain_text_of_an_error_is_its_message() -> None:
     event = event_from_text("error", "upstream died")
     assert isinstance(event, ErrorEvent)
     assert event.message == event.raw == "upstream died"
     assert (event.error_type, event.code, event.error) == (None, None, ErrorDetail())
 
 
-def test_an_error_under_another_type_says_that_type() -> None:
+def test_an_error_event_with_another_type_has_that_error_type() -> None:
     event, _ = event_from_payload("error", {"type": "server_error"}, 10_000)
     assert isinstance(event, ErrorEvent)
     assert event.error_type == "server_error"
 
 
-# What a machine adds
+# Members that a machine adds
 
 
-def test_finished_values_are_neither_compared_nor_shown_nor_on_the_wire() -> None:
+def test_the_finished_block_or_message_is_not_compared_shown_or_encoded() -> None:
     block_stop = ContentBlockStopEvent(0, content_block=TextBlock("x"))
     assert block_stop == ContentBlockStopEvent(0)
     assert repr(block_stop) == "ContentBlockStopEvent(index=0)"
@@ -573,7 +575,7 @@ def test_events_can_be_made_by_hand() -> None:
     assert event_from_dict({"type": "ping"}) == PingEvent()
 
 
-def test_a_message_delta_tells_null_from_absent() -> None:
+def test_a_message_delta_distinguishes_null_from_absent() -> None:
     event = event_from_dict({"type": "message_delta", "delta": {"stop_details": None}, "usage": {}})
     assert isinstance(event, MessageDeltaEvent)
     assert event.delta.to_dict() == {"stop_details": None}
@@ -583,7 +585,7 @@ def test_a_message_delta_tells_null_from_absent() -> None:
 
 
 def payloads(body: bytes) -> list[tuple[str, Any]]:
-    """Name and JSON value of each frame that has one."""
+    """Return the event name and the JSON value of each frame, without [DONE] markers."""
     return [
         ("" if event.event == "message" else event.event, loads(event.data, 200))
         for event in SSEDecoder().receive_data(body)

@@ -1,4 +1,4 @@
-"""What went wrong is said so that a reader knows what to do: once, in one line, and by its name."""
+"""The texts of errors: what went wrong, once and in one line, so that a reader knows what to do."""
 
 import asyncio
 import gzip
@@ -47,16 +47,16 @@ RawServers = Callable[..., RawServer]
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
 LONG: Final = 60.0
-"""Seconds that no phase of a test lasts."""
+"""A timeout in seconds that no phase of a test reaches."""
 
 CUT_JSON: Final = b'event: content_block_delta\ndata: {"type": "content_block\n\n'
 
 
-# An error that is latched is printed once.
+# An error that is raised several times is printed once.
 
 
 def printed(error: BaseException) -> str:
-    """What a traceback of an error that nobody caught shows."""
+    """Return the text that Python prints for an uncaught error."""
     return "".join(traceback.format_exception(error))
 
 
@@ -88,7 +88,7 @@ def calls_of_a_broken_stream() -> Iterator[Callable[[], Any]]:
 @pytest.mark.parametrize(
     "calls", [calls_of_a_broken_machine, calls_of_a_broken_decoder, calls_of_a_broken_stream]
 )
-def test_a_latched_error_is_printed_once_however_often_it_is_raised(
+def test_an_error_that_is_raised_again_is_printed_once(
     calls: Callable[[], Iterator[Callable[[], Any]]],
 ) -> None:
     for call in calls():
@@ -100,7 +100,7 @@ def test_a_latched_error_is_printed_once_however_often_it_is_raised(
 @pytest.mark.parametrize(
     "calls", [calls_of_a_broken_machine, calls_of_a_broken_decoder, calls_of_a_broken_stream]
 )
-def test_a_latched_error_that_is_raised_while_the_first_is_handled_is_printed_once(
+def test_an_error_that_is_raised_again_in_an_except_block_is_printed_once(
     calls: Callable[[], Iterator[Callable[[], Any]]],
 ) -> None:
     first, *others = calls()
@@ -115,16 +115,16 @@ def test_a_latched_error_that_is_raised_while_the_first_is_handled_is_printed_on
         pytest.fail("nothing was raised")
 
 
-# A refusal whose body is an event stream.
+# An error response whose body is an event stream.
 
 SSE: Final = {"content-type": "text/event-stream"}
 
 
 @driven
-async def test_an_event_stream_in_a_refusal_is_read_for_its_error(
+async def test_the_error_in_the_event_stream_of_an_error_response_is_raised(
     adapter: Adapter, raw_server: RawServers
 ) -> None:
-    # The last frame of the second one lacks its blank line, the third one is labelled as JSON.
+    # The last frame of the second response lacks its blank line. The third is labelled as JSON.
     server = raw_server(
         [response(body(OVERLOADED), 529, SSE)],
         [response(b": hi\n\n" + body({"type": "ping"}, OVERLOADED)[:-2], 529, SSE)],
@@ -140,7 +140,7 @@ async def test_an_event_stream_in_a_refusal_is_read_for_its_error(
 
 
 @driven
-async def test_an_error_in_a_refusal_that_stays_open_is_not_waited_behind(
+async def test_the_error_event_of_an_error_response_is_raised_before_the_body_ends(
     adapter: Adapter, raw_server: RawServers
 ) -> None:
     server = raw_server([head(529) + chunk(body(OVERLOADED)), Do.WAIT])
@@ -154,7 +154,7 @@ async def test_an_error_in_a_refusal_that_stays_open_is_not_waited_behind(
 @pytest.mark.parametrize(
     "data", [body(*HELLO), b"event: error\ndata: {", b"event: error\ndata: no\n\n", b"data: \n\n"]
 )
-def test_a_refusal_without_an_error_in_its_stream_shows_its_text(data: bytes) -> None:
+def test_an_error_response_without_an_error_event_shows_its_text(data: bytes) -> None:
     error = check_response(500, SSE, data)
     assert type(error) is InternalServerError
     assert error.body == data.decode()
@@ -177,17 +177,17 @@ ONE_LINE: Final = "<!DOCTYPE html> <html> <head><title>502 Bad Gateway</title></
 
 
 @driven
-async def test_of_a_page_of_html_one_line_is_in_the_message(
+async def test_one_line_of_an_html_page_is_in_the_message(
     adapter: Adapter, raw_server: RawServers
 ) -> None:
     html = {"content-type": "text/html"}
-    # Some gateways put the page that they got into JSON of their own, or into an event.
-    told = {"type": "error", "error": {"type": "api_error", "message": f"Bad:\n{PAGE.decode()}"}}
+    # Some gateways put the page that they received into JSON or into an event.
+    error = {"type": "error", "error": {"type": "api_error", "message": f"Bad:\n{PAGE.decode()}"}}
     server = raw_server(
         [response(PAGE, 502, html)],
         [response(PAGE, 502, SSE)],
-        [response(body(told), 502, SSE)],
-        [response(body(told))],
+        [response(body(error), 502, SSE)],
+        [response(body(error))],
         [response(b"event: error\ndata: " + b"data: ".join(PAGE.splitlines(True)) + b"\n\n")],
     )
     async with adapter.client(server.url) as client:
@@ -197,21 +197,21 @@ async def test_of_a_page_of_html_one_line_is_in_the_message(
                     await stream.until_done()
             assert ONE_LINE in str(caught.value)
             assert len(str(caught.value)) < 250
-            assert len(str(caught.value).splitlines()) <= 2  # "Bad:" is a line of the server's
+            assert len(str(caught.value).splitlines()) <= 2  # the first line is "Bad:"
             assert "friendly" in str(caught.value.body)
 
 
-def test_text_in_a_refusal_is_told_in_one_line() -> None:
+def test_the_text_of_an_error_response_is_shown_in_one_line() -> None:
     error = check_response(503, {}, b"upstream connect error\r\n\treset: overflow\n")
     assert str(error) == "HTTP 503: upstream connect error reset: overflow"
 
 
-# Answers without a stream.
+# Responses without a message.
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 @driven
-async def test_an_empty_answer_is_told_with_its_status(
+async def test_the_error_of_an_empty_response_names_its_status(
     adapter: Adapter, status: int, raw_server: RawServers
 ) -> None:
     server = raw_server([response(b"", status, SSE)])
@@ -223,7 +223,7 @@ async def test_an_empty_answer_is_told_with_its_status(
 
 
 @driven
-async def test_an_answer_without_a_message_is_told_with_its_status(
+async def test_the_error_of_a_response_without_a_message_names_its_status(
     adapter: Adapter, raw_server: RawServers
 ) -> None:
     server = raw_server([response(b": hi\n\n")], [response(b"Bad\ngateway\n")])
@@ -241,7 +241,7 @@ async def test_an_answer_without_a_message_is_told_with_its_status(
 @pytest.mark.parametrize("status", [200, 502])
 @pytest.mark.parametrize("content_type", ["text/event-stream", "text/html"])
 @driven
-async def test_a_content_encoding_that_nobody_decoded_is_named(
+async def test_a_content_encoding_that_was_not_decoded_is_named(
     adapter: Adapter, status: int, content_type: str, raw_server: RawServers
 ) -> None:
     headers = {"content-type": content_type, "content-encoding": "x-unknown"}
@@ -253,7 +253,7 @@ async def test_a_content_encoding_that_nobody_decoded_is_named(
     assert "\ufffd" not in str(caught.value)
 
 
-def test_a_content_encoding_that_was_decoded_is_not_complained_of() -> None:
+def test_a_content_encoding_that_was_decoded_is_not_named() -> None:
     stream = MessageStream([b"<p>no</p>"], headers={"content-encoding": "gzip"})
     with pytest.raises(NotAnEventStreamError, match="HTTP 200, '<p>no</p>'"):
         stream.until_done()
@@ -261,26 +261,26 @@ def test_a_content_encoding_that_was_decoded_is_not_complained_of() -> None:
     assert str(error) == "HTTP 502: <p>no</p>"
 
 
-# A machine that is given what is no stream.
+# A machine that receives something other than an event stream.
 
 
 @pytest.mark.parametrize("data", [b'{"type":"error","error":{"type":"overloaded_error"}}', PAGE])
-def test_a_machine_points_to_who_knows_better(data: bytes) -> None:
+def test_the_error_of_a_machine_points_to_check_response(data: bytes) -> None:
     machine = StreamMachine()
     machine.receive_data(data)
     machine.receive_eof()
     with pytest.raises(NotAnEventStreamError, match="call `check_response` with the status"):
         machine.final_message()
-    # In an adapter that has been done.
+    # An adapter has called `check_response` already.
     with pytest.raises(NotAnEventStreamError) as caught:
         MessageStream([data]).until_done()
     assert "check_response" not in str(caught.value)
 
 
-# Foreign exceptions.
+# Exceptions of other libraries.
 
 
-def test_what_a_foreign_exception_says_is_one_line() -> None:
+def test_the_text_of_an_exception_of_another_library_is_shown_in_one_line() -> None:
     def chunks() -> Iterator[bytes]:
         yield body(*HELLO[:3])
         raise OSError("the proxy said:\n\n  <html>\n  no")
@@ -289,12 +289,15 @@ def test_what_a_foreign_exception_says_is_one_line() -> None:
         MessageStream(chunks()).until_done()
 
 
-# Timeouts: of which phase, and how long.
+# Timeouts: the error names the phase and the seconds.
 
 
 @contextmanager
-def deaf_listener() -> Iterator[str]:
-    """Make an address that accepts nobody: its queue is full. The value is a host and a port."""
+def full_listener() -> Iterator[str]:
+    """Open a socket that accepts no connection, because its queue is full.
+
+    The value is a host and a port.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=0) as sock, ExitStack() as stack:
         address = sock.getsockname()
         for _ in range(64):
@@ -304,10 +307,13 @@ def deaf_listener() -> Iterator[str]:
         yield f"{address[0]}:{address[1]}"
 
 
-async def overdue(
+async def timeout_message(
     adapter: Adapter, url: str, *, tls: ssl.SSLContext | None = None, **timeouts: float
 ) -> str:
-    """What is said of a request that takes longer than a timeout; all others are long."""
+    """Send a request that exceeds the given timeouts, and return the text of its error.
+
+    All other timeouts are long.
+    """
     timeout = Timeout(**{**dict.fromkeys(("connect", "read", "write", "pool"), LONG), **timeouts})
     async with adapter.client(url, timeout=timeout, tls=tls) as client:
         with pytest.raises(APITimeoutError) as caught:
@@ -316,32 +322,34 @@ async def overdue(
     return str(caught.value)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems refuse a connection if the queue is full"
+)
 @driven
-async def test_a_timeout_of_connecting_says_so(adapter: Adapter) -> None:
-    with deaf_listener() as address:
-        told = await overdue(adapter, f"http://{address}", connect=0.2)
-    assert re.search(r": connect: no connection was made within 0\.2 s$", told)
+async def test_a_connect_timeout_is_named(adapter: Adapter) -> None:
+    with full_listener() as address:
+        message = await timeout_message(adapter, f"http://{address}", connect=0.2)
+    assert re.search(r": connect: no connection was made within 0\.2 s$", message)
 
 
 @with_seconds
 @driven
-async def test_a_timeout_of_tls_says_so_where_it_is_known(
+async def test_a_tls_timeout_is_named_if_the_library_distinguishes_it(
     adapter: Adapter, tls: TLS, seconds: float
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"https://127.0.0.1:{sock.getsockname()[1]}"
-        told = await overdue(adapter, url, tls=tls.client, connect=seconds)
-    # Those that have a loop are not told by their library, whose timeout is that of both.
-    known = adapter.name in ("httpx", "httpx2", "sockets", "trio")
-    if known and ": connect: " in told:
+        message = await timeout_message(adapter, url, tls=tls.client, connect=seconds)
+    # The other libraries have one timeout for connecting and TLS, and do not say which one it was.
+    is_known = adapter.name in ("httpx", "httpx2", "sockets", "trio")
+    if is_known and ": connect: " in message:
         raise TooSoonError
-    assert f": {'TLS: ' if known else 'connect: '}" in told
-    assert told.endswith(f" within {seconds:g} s")
+    assert f": {'TLS: ' if is_known else 'connect: '}" in message
+    assert message.endswith(f" within {seconds:g} s")
 
 
 @driven
-async def test_a_timeout_of_sending_says_so(adapter: Adapter) -> None:
+async def test_a_send_timeout_is_named(adapter: Adapter) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         timeout = Timeout(connect=LONG, read=LONG, write=0.2, pool=LONG)
@@ -352,15 +360,17 @@ async def test_a_timeout_of_sending_says_so(adapter: Adapter) -> None:
 
 
 @driven
-async def test_a_timeout_of_the_head_says_so(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_a_timeout_of_the_response_head_is_named(
+    adapter: Adapter, raw_server: RawServers
+) -> None:
     server = raw_server([Do.WAIT])
-    told = await overdue(adapter, server.url, read=0.2)
-    assert re.search(r": head: no bytes of the response arrived for 0\.2 s$", told)
+    message = await timeout_message(adapter, server.url, read=0.2)
+    assert re.search(r": head: no bytes of the response arrived for 0\.2 s$", message)
 
 
 @with_seconds
 @driven
-async def test_a_timeout_of_reading_says_so(
+async def test_a_read_timeout_is_named(
     adapter: Adapter, raw_server: RawServers, seconds: float
 ) -> None:
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
@@ -379,7 +389,7 @@ async def test_a_timeout_of_reading_says_so(
 
 
 @driven
-async def test_a_timeout_of_the_pool_says_so(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_a_pool_timeout_is_named(adapter: Adapter, raw_server: RawServers) -> None:
     if "httpx" not in adapter.name:
         pytest.skip("there is no pool, or its timeout is that of connecting")
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
@@ -394,7 +404,7 @@ async def test_a_timeout_of_the_pool_says_so(adapter: Adapter, raw_server: RawSe
 
 @with_seconds
 @driven
-async def test_a_timeout_of_content_says_so(
+async def test_an_idle_timeout_is_named(
     adapter: Adapter, raw_server: RawServers, seconds: float
 ) -> None:
     pings = [chunk(body({"type": "ping"})), Sleep(seconds / 4)] * 8
@@ -411,16 +421,16 @@ async def test_a_timeout_of_content_says_so(
     assert re.search(r": idle: no content for [0-9.]+ s$", str(caught.value))
 
 
-def test_the_systems_own_timeout_is_not_said_to_be_ours() -> None:
+def test_a_timeout_of_the_operating_system_is_raised_unchanged() -> None:
     from sansio_stream_adapters.sockets import within
 
-    theirs = TimeoutError(110, "Connection timed out")
+    error_of_system = TimeoutError(110, "Connection timed out")
     with pytest.raises(TimeoutError, match="Connection timed out") as caught, within("connect", 5):
-        raise theirs
-    assert caught.value is theirs
+        raise error_of_system
+    assert caught.value is error_of_system
 
 
-# aiohttp's parser gives each fault that it finds the status 400.
+# aiohttp's parser raises an error with the status 400 for a malformed response.
 
 
 @pytest.mark.parametrize(
@@ -436,23 +446,23 @@ def test_the_systems_own_timeout_is_not_said_to_be_ours() -> None:
     ids=["protocol", "status", "header", "chunk", "cut", "reset"],
 )
 @driven
-async def test_an_answer_that_is_malformed_does_not_read_as_the_servers_400(
+async def test_the_error_of_a_malformed_response_does_not_show_status_400(
     adapter: Adapter, script: list[Any], raw_server: RawServers
 ) -> None:
     server = raw_server(script)
     async with adapter.client(server.url) as client:
         with pytest.raises(APIConnectionError) as caught:
             await client.messages.stream(**ask(), extra_query={"key": "secret"}).get_final_message()
-    told = str(caught.value)
-    assert "400" not in told
-    assert "\n" not in told
-    assert "secret" not in told
+    message = str(caught.value)
+    assert "400" not in message
+    assert "\n" not in message
+    assert "secret" not in message
     if adapter.name == "aiohttp" and caught.value.partial_message is None:
-        assert told.startswith("ClientResponseError: the answer is malformed: ")
+        assert message.startswith("ClientResponseError: the answer is malformed: ")
 
 
 @with_seconds
-def test_a_read_timeout_of_the_callers_own_session_is_one_of_reading(
+def test_a_read_timeout_of_the_callers_own_session_is_an_api_timeout_error(
     raw_server: RawServers, seconds: float
 ) -> None:
     aiohttp = pytest.importorskip("aiohttp", reason="the session is one of aiohttp")
@@ -476,12 +486,12 @@ def test_a_read_timeout_of_the_callers_own_session_is_one_of_reading(
     asyncio.run(main())
 
 
-def test_a_status_that_the_callers_session_raises_for_is_the_servers() -> None:
+def test_a_status_error_of_the_callers_session_becomes_the_error_of_that_status() -> None:
     aiohttp = pytest.importorskip("aiohttp", reason="the session is one of aiohttp")
     from sansio_stream_adapters.aiohttp import map_error
 
-    raised = partial(aiohttp.ClientResponseError, mock.Mock(), ())
-    error = map_error(raised(status=529, message="Busy", headers={"retry-after": "3"}))
+    response_error = partial(aiohttp.ClientResponseError, mock.Mock(), ())
+    error = map_error(response_error(status=529, message="Busy", headers={"retry-after": "3"}))
     assert isinstance(error, OverloadedError)
     assert error.headers == {"retry-after": "3"}
     refused = aiohttp.ClientHttpProxyError(mock.Mock(), (), status=407, message="Who\nare you?")

@@ -1,5 +1,7 @@
-"""The fast path changes nothing but the time: a machine with it and one without say the same after
-every event, and only counting what reaches the plain path tells them apart.
+"""The fast path: a machine with it has the same results as a machine without it.
+
+The first tests compare two such machines after every event. The later tests count the frames
+that reach the plain path, because the results do not show which path has read a frame.
 """
 
 import copy
@@ -35,7 +37,7 @@ from wire import (
     MESSAGE_STOP,
     OVERLOADED,
     PING,
-    Moment,
+    Observation,
     at_random,
     block_start,
     block_stop,
@@ -50,17 +52,18 @@ from wire import (
     tool_start,
 )
 
-# What a machine says.
+# The results of a machine.
 
 
 @attrs.frozen
-class Taking:
-    """How events are taken after something was received.
+class Consumption:
+    """How the test consumes the iterators after one call of a `receive_*` method.
 
     Attributes:
-        count: how many, at most; None for all.
-        iterator: of which iterator, from the newest: 0, 1, ...; then of the newest.
-        duplicate: what makes a machine that goes on in its place; None to go on.
+        count: The maximum number of events to take. None takes all.
+        iterator: The iterator to exhaust first: 0 is the newest, 1 the one before it. The newest
+            follows.
+        duplicate: Makes a copy of the machine that replaces it afterwards. None keeps the machine.
     """
 
     count: int | None = None
@@ -68,9 +71,10 @@ class Taking:
     duplicate: Callable[[StreamMachine], StreamMachine] | None = None
 
 
-ALL: Final = Taking()
+TAKE_ALL: Final = Consumption()
 
-# A pickle costs what has come so far.
+# Only this many steps at the start may copy the machine. The time of a copy grows with the number
+# of events so far.
 DUPLICATES: Final = 50
 
 
@@ -79,9 +83,9 @@ def through_pickle(machine: StreamMachine) -> StreamMachine:
     return unpickled
 
 
-TAKINGS: Final = st.just([ALL]) | st.lists(
+CONSUMPTIONS: Final = st.just([TAKE_ALL]) | st.lists(
     st.builds(
-        Taking,
+        Consumption,
         st.sampled_from([None, None, 0, 1, 2]),
         st.integers(0, 2),
         st.sampled_from([None, None, None, through_pickle, copy.deepcopy]),
@@ -90,14 +94,14 @@ TAKINGS: Final = st.just([ALL]) | st.lists(
     max_size=5,
 )
 
-EVERY: Final = 1
+AFTER_EACH_EVENT: Final = 1
 NEVER: Final = 10**9
-LOOKS: Final = st.sampled_from([EVERY, EVERY, 2, 3, NEVER])
-"""After how many events somebody looks at what must be built for it."""
+READ_INTERVALS: Final = st.sampled_from([AFTER_EACH_EVENT, AFTER_EACH_EVENT, 2, 3, NEVER])
+"""After how many events `snapshot` and `block` are read. They are built when they are read."""
 
 
-def moment(machine: StreamMachine, event: MessageStreamEvent, look: int) -> list[Any]:
-    said: list[Any] = [
+def results_after(machine: StreamMachine, event: MessageStreamEvent, read_every: int) -> list[Any]:
+    results: list[Any] = [
         event,
         repr(event),
         event.to_dict(),
@@ -111,60 +115,60 @@ def moment(machine: StreamMachine, event: MessageStreamEvent, look: int) -> list
         machine.violations,
         repr(machine),
     ]
-    if machine.events_taken % look == 0:
-        said += [machine.block(index) for index in range(4)]
-        said.append(Moment.of(machine, event))
-    return said
+    if machine.events_taken % read_every == 0:
+        results += [machine.block(index) for index in range(4)]
+        results.append(Observation.of(machine, event))
+    return results
 
 
-def error_of(error: APIError) -> list[Any]:
+def error_values(error: APIError) -> list[Any]:
     return [type(error), str(error), vars(error)]
 
 
 Received: TypeAlias = bytes | dict[str, Any]
 
 
-def history(
+def results_of(
     steps: Sequence[Received],
     *,
-    takings: Sequence[Taking] = (ALL,),
-    look: int = EVERY,
+    consumptions: Sequence[Consumption] = (TAKE_ALL,),
+    read_every: int = AFTER_EACH_EVENT,
     **options: Any,
 ) -> Iterator[Any]:
-    """All that a machine says while it is fed, and in the end."""
+    """Yield the results of a machine after each event and at the end of the body."""
     machine = StreamMachine(**options)
     iterators: list[Iterator[MessageStreamEvent]] = []
     try:
-        for number, (received, taking) in enumerate(zip(steps, itertools.cycle(takings))):
+        for number, (received, consumption) in enumerate(zip(steps, itertools.cycle(consumptions))):
             iterators.append(
                 machine.receive_data(received)
                 if isinstance(received, bytes)
                 else machine.receive_event(received)
             )
-            older = iterators[-1 - taking.iterator % len(iterators)]
+            older = iterators[-1 - consumption.iterator % len(iterators)]
             taken = itertools.chain(older, iterators[-1])
-            for event in itertools.islice(taken, taking.count):
-                yield moment(machine, event, look)
+            for event in itertools.islice(taken, consumption.count):
+                yield results_after(machine, event, read_every)
             yield machine.bytes_received
-            if taking.duplicate is not None and number < DUPLICATES:
-                machine, iterators = taking.duplicate(machine), []
+            if consumption.duplicate is not None and number < DUPLICATES:
+                machine, iterators = consumption.duplicate(machine), []
         for event in machine.receive_eof():
-            yield moment(machine, event, look)
+            yield results_after(machine, event, read_every)
     except ProtocolError as error:
-        yield error_of(error)
+        yield error_values(error)
     try:
         yield machine.final_message()
     except APIError as error:
-        yield error_of(error)
+        yield error_values(error)
     yield [machine.snapshot, machine.state, machine.verdict, machine.violations, repr(machine)]
     yield [machine.event_number, machine.byte_offset, machine.error and repr(machine.error)]
 
 
-def assert_nothing_tells(steps: Sequence[Received], **options: Any) -> None:
-    assert list(history(steps, **options)) == list(history(steps, fast_path=False, **options))
+def assert_both_paths_agree(steps: Sequence[Received], **options: Any) -> None:
+    assert list(results_of(steps, **options)) == list(results_of(steps, fast_path=False, **options))
 
 
-# What is fed: deltas in layouts, several in the same one after another.
+# Input of the machines: deltas in different layouts, with several in a row in the same layout.
 
 HEAD: Final = b'{"type":"content_block_delta","index":<index>,'
 DATA: Final = HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}<padding>}'
@@ -203,12 +207,12 @@ LAYOUTS: Final = (
     API.replace(b',"delta', b',\ndata: "delta'),
     API.replace(b'"}<', b'"}\ndata:<'),
     API.replace(b'"}<padding>}', b'"}\rdata: <padding>}'),
-    # An index that is another one, or none.
+    # An index that is another number, or is not an integer.
     API.replace(b"<index>", b"0<index>"),
     API.replace(b"<index>", b"<index>.0"),
     API.replace(b"<index>", b"-<index>"),
     API.replace(b"<index>", b'"<index>"'),
-    # Members twice, or elsewhere, or by another name.
+    # Members that occur twice, in another place or with another name.
     with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","<member>":"<string>"}}'),
     with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>","<member>":"again"}}'),
     with_data(
@@ -231,12 +235,14 @@ LAYOUTS: Final = (
     with_data(HEAD + b'"delta":{"type":"<type>","<member>" :\t"<string>"}<padding>}'),
     with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}<padding>} '),
     with_data(HEAD + b'"delta":{"type":"<type>","<member>":"<string>"}}}'),
-    # What looks like a text in a comment, with an escape that would leave the line.
+    # A comment or id that looks like the text member, with an escape before the end of its line.
     API.replace(b"data: ", b': "text":"\\\rdata: '),
     API.replace(b"data: ", b': "text":"\\\rdata: ').replace(b'"index"', b'\rdata: "index"'),
     API.replace(b"data: ", b'id: "text":"\\\rdata: '),
 )
-"""With `<index>` and the like where something differs. Legal ones first, then what is nearly so."""
+"""Layouts of a delta's frame, with placeholders such as `<index>` for the varying parts. The legal
+layouts come first. The rest deviate from them in one detail.
+"""
 
 KINDS: Final = {
     b"text_delta": b"text",
@@ -257,8 +263,8 @@ BLOCKS: Final[tuple[tuple[bytes, dict[str, Any]], ...]] = (
 )
 
 
-def spelled(words: str) -> bytes:
-    """A string with an escape for every character that is ASCII, and a slash that needs none."""
+def escaped(words: str) -> bytes:
+    """Return the UTF-8 bytes of a JSON string in which every ASCII character is an escape."""
     return "".join(rf"\u{ord(each):04x}" if each < "\x80" else each for each in words).encode()
 
 
@@ -270,19 +276,19 @@ STRINGS: Final = st.one_of(
     WORDS.map(lambda words: words.replace("\ud800", "")).map(
         lambda words: json.dumps(words, ensure_ascii=False)[1:-1].encode()
     ),
-    WORDS.map(lambda words: spelled(words.replace("\ud800", "/"))),
+    WORDS.map(lambda words: escaped(words.replace("\ud800", "/"))),
 )
-NO_STRINGS: Final = st.sampled_from(
+INVALID_STRINGS: Final = st.sampled_from(
     [
         *(b"\xff", b"\xc3", b"caf\xc3\\u00e9", b"\xed\xa0\x80", b"\\x", b"\\u12", b"\\u12\xc3\xa9"),
         *(b"\\u 123", b"\\\xc3\xa9", b"\\\x01", b"\x01", b"\t", b"\x7f", b'"', b"\\", b"a\\\\\\"),
         *(b'"}', b'","text":"', b"\n", b"\r", b"\n\n", b"\\\n", b"\\\r", b"\0"),
     ]
 )
-"""What a string in JSON or an event stream must not hold, or not alone."""
+"""Bytes that are invalid in a JSON string or in an event stream, or end the string or the line."""
 
 
-def written(layout: bytes, index: int, kind: bytes, string: bytes, padding: int) -> bytes:
+def frame_in_layout(layout: bytes, index: int, kind: bytes, string: bytes, padding: int) -> bytes:
     return (
         layout.replace(b"<index>", str(index).encode())
         .replace(b"<type>", kind)
@@ -292,24 +298,24 @@ def written(layout: bytes, index: int, kind: bytes, string: bytes, padding: int)
     )
 
 
-def api(index: int, string: str, kind: bytes = b"text_delta", padding: int = 0) -> bytes:
-    return written(API, index, kind, string.encode(), padding)
+def api_frame(index: int, string: str, kind: bytes = b"text_delta", padding: int = 0) -> bytes:
+    return frame_in_layout(API, index, kind, string.encode(), padding)
 
 
 @st.composite
-def runs(draw: st.DrawFn, index: int, kind: bytes) -> list[bytes]:
-    """Make a few deltas in one layout, or in one that changes, of which one may be broken."""
+def deltas_in_a_row(draw: st.DrawFn, index: int, kind: bytes) -> list[bytes]:
+    """Draw up to six deltas in one layout, of which one may have an invalid string."""
     layout = draw(st.sampled_from([API, API, API, DUMPS, SORTED, *LAYOUTS]))
     kind = draw(st.sampled_from([*[kind] * 6, *KINDS]))
     strings = draw(st.lists(STRINGS, min_size=1, max_size=5))
     if not draw(st.integers(0, 5)):
-        strings.insert(draw(st.integers(0, len(strings))), draw(NO_STRINGS))
+        strings.insert(draw(st.integers(0, len(strings))), draw(INVALID_STRINGS))
     padding = st.sampled_from([0, 0, 1, 7, 15])
-    return [written(layout, index, kind, string, draw(padding)) for string in strings]
+    return [frame_in_layout(layout, index, kind, string, draw(padding)) for string in strings]
 
 
-def others(index: int) -> st.SearchStrategy[Received]:
-    """Make what stands between deltas of a block."""
+def events_between(index: int) -> st.SearchStrategy[Received]:
+    """Draw a payload or bytes to put between the deltas of a block."""
     payloads: list[dict[str, Any]] = [
         PING,
         PING,
@@ -355,8 +361,9 @@ def others(index: int) -> st.SearchStrategy[Received]:
 
 @st.composite
 def streams(draw: st.DrawFn) -> list[Received]:
-    """Make streams of deltas in layouts, with nearly everything else between them; here and there a
-    payload comes as it is.
+    """Draw a stream of deltas in different layouts, with other events and noise between them.
+
+    Bytes are the data of `receive_data`. A dict is a payload for `receive_event`.
     """
     start = message_start()
     mark = draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"]))
@@ -366,9 +373,9 @@ def streams(draw: st.DrawFn) -> list[Received]:
         begin = block_start(index, block)
         pieces.append(draw(st.sampled_from([frame(begin)] * 5 + [begin])))
         for _ in range(draw(st.integers(1, 3))):
-            pieces += draw(runs(index, kind))
+            pieces += draw(deltas_in_a_row(index, kind))
             if draw(st.booleans()):
-                pieces.append(draw(others(index)))
+                pieces.append(draw(events_between(index)))
         if draw(st.booleans()):
             pieces.append(frame(block_stop(index)))
     if draw(st.booleans()):
@@ -378,7 +385,10 @@ def streams(draw: st.DrawFn) -> list[Received]:
 
 @st.composite
 def chunked(draw: st.DrawFn, pieces: list[Received]) -> list[Received]:
-    """Cut the bytes between payloads anyhow, mostly a frame in a chunk."""
+    """Draw a division into chunks of the bytes between two payloads.
+
+    In half of the examples each frame stays one chunk.
+    """
     if draw(st.booleans()):
         return pieces
     chunks: list[Received] = []
@@ -393,7 +403,7 @@ def chunked(draw: st.DrawFn, pieces: list[Received]) -> list[Received]:
 
 @st.composite
 def limits_near(draw: st.DrawFn, pieces: list[Received]) -> Limits:
-    """Make limits that the stream reaches, or just about."""
+    """Draw one limit that the stream reaches or nearly reaches."""
     sizes = [len(piece) if isinstance(piece, bytes) else len(frame(piece)) for piece in pieces]
     first = draw(st.integers(0, len(sizes) - 1))
     last = draw(st.integers(first, len(sizes) - 1))
@@ -413,98 +423,107 @@ def limits_near(draw: st.DrawFn, pieces: list[Received]) -> Limits:
             return Limits(violations=1 + off)
 
 
-# Nothing tells.
+# Both paths have the same results.
 
 
-@given(st.data(), streams(), st.booleans(), TAKINGS, LOOKS)
-def test_whatever_the_layout_of_the_deltas_nothing_tells(
-    data: st.DataObject, pieces: list[Received], strict: bool, takings: list[Taking], look: int
+@given(st.data(), streams(), st.booleans(), CONSUMPTIONS, READ_INTERVALS)
+def test_both_paths_agree_on_deltas_in_any_layout(
+    data: st.DataObject,
+    pieces: list[Received],
+    strict: bool,
+    consumptions: list[Consumption],
+    read_every: int,
 ) -> None:
     steps = data.draw(chunked(pieces))
-    assert_nothing_tells(steps, strict=strict, takings=takings, look=look)
+    assert_both_paths_agree(steps, strict=strict, consumptions=consumptions, read_every=read_every)
 
 
-@given(st.data(), streams(), st.booleans(), TAKINGS)
-def test_whatever_the_limits_nothing_tells(
-    data: st.DataObject, pieces: list[Received], strict: bool, takings: list[Taking]
+@given(st.data(), streams(), st.booleans(), CONSUMPTIONS)
+def test_both_paths_agree_with_any_limit(
+    data: st.DataObject, pieces: list[Received], strict: bool, consumptions: list[Consumption]
 ) -> None:
     limits = data.draw(limits_near(pieces))
     steps = data.draw(chunked(pieces))
-    assert_nothing_tells(steps, strict=strict, takings=takings, limits=limits)
+    assert_both_paths_agree(steps, strict=strict, consumptions=consumptions, limits=limits)
 
 
 @given(st.data(), streams(), st.integers(0, 255), st.sampled_from(["put", "insert", "delete"]))
-def test_whichever_byte_is_changed_nothing_tells(
+def test_both_paths_agree_on_a_stream_with_a_changed_byte(
     data: st.DataObject, pieces: list[Received], byte: int, change: str
 ) -> None:
     stream = b"".join(piece if isinstance(piece, bytes) else frame(piece) for piece in pieces)
     at = data.draw(st.integers(0, len(stream) - 1))
     middle = b"" if change == "delete" else bytes([byte])
     changed = stream[:at] + middle + stream[at + (change != "insert") :]
-    assert_nothing_tells(data.draw(cuts(changed)))
+    assert_both_paths_agree(data.draw(cuts(changed)))
 
 
-@given(st.data(), scripts(), st.booleans(), TAKINGS, LOOKS)
-def test_whatever_the_script_and_its_style_nothing_tells(
-    data: st.DataObject, script: Any, strict: bool, takings: list[Taking], look: int
+@given(st.data(), scripts(), st.booleans(), CONSUMPTIONS, READ_INTERVALS)
+def test_both_paths_agree_on_any_script_in_any_style(
+    data: st.DataObject, script: Any, strict: bool, consumptions: list[Consumption], read_every: int
 ) -> None:
     chunks = data.draw(wire(script).flatmap(cuts))
-    assert_nothing_tells(chunks, strict=strict, takings=takings, look=look)
+    assert_both_paths_agree(chunks, strict=strict, consumptions=consumptions, read_every=read_every)
 
 
-@given(faults(), st.booleans(), TAKINGS)
-def test_whatever_goes_wrong_nothing_tells(
-    faulty: FaultyStream, strict: bool, takings: list[Taking]
+@given(faults(), st.booleans(), CONSUMPTIONS)
+def test_both_paths_agree_on_faulty_streams(
+    faulty: FaultyStream, strict: bool, consumptions: list[Consumption]
 ) -> None:
-    assert_nothing_tells(faulty.chunks, strict=strict, takings=takings, limits=faulty.limits)
+    assert_both_paths_agree(
+        faulty.chunks, strict=strict, consumptions=consumptions, limits=faulty.limits
+    )
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"])
-def test_at_every_byte_of_a_delta_nothing_tells_that_it_is_another_one(layout: bytes) -> None:
+def test_both_paths_agree_when_any_byte_of_a_delta_is_changed(layout: bytes) -> None:
     before = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
-    raw = written(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
+    raw = frame_in_layout(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
     for at in range(len(raw)):
         changed = [raw[:at] + raw[at + 1 :]]
         for byte in (b" ", b'"', b"\\", b"}", b"1", b"\n", b"\r", b"\xc3"):
             changed += [raw[:at] + byte + raw[at:], raw[:at] + byte + raw[at + 1 :]]
         for each in changed:
-            assert_nothing_tells([before, each, delta_in(layout, "after")], look=NEVER)
+            assert_both_paths_agree([before, each, delta_in(layout, "after")], read_every=NEVER)
 
 
 def delta_in(layout: bytes, string: str) -> bytes:
-    return written(layout, 0, b"text_delta", string.encode(), 0)
+    return frame_in_layout(layout, 0, b"text_delta", string.encode(), 0)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=range(len(LAYOUTS)))
 @pytest.mark.parametrize("string", ["", "x", "words"])
-def test_a_layout_is_the_same_to_both_paths(layout: bytes, string: str) -> None:
+def test_both_paths_agree_on_each_layout(layout: bytes, string: str) -> None:
     deltas = [delta_in(layout, each) for each in (string, "more", "", r"\u00e9", "x", "y")]
-    for before in ([], [api(0, "as expected")]):
+    for before in ([], [api_frame(0, "as expected")]):
         steps = [frame(message_start()), frame(block_start(0)), *before, *deltas]
         for strict in (True, False):
-            assert_nothing_tells(steps, strict=strict)
-            assert_nothing_tells([b"".join(steps)], strict=strict)
+            assert_both_paths_agree(steps, strict=strict)
+            assert_both_paths_agree([b"".join(steps)], strict=strict)
 
 
 @pytest.mark.parametrize(("kind", "block"), [BLOCKS[1], BLOCKS[3], BLOCKS[4]])
-@pytest.mark.parametrize("look", [EVERY, 250, NEVER])
-@pytest.mark.parametrize("takings", [[ALL], [Taking(0), Taking(700)]])
-def test_however_many_deltas_a_block_has_nothing_tells(
-    kind: bytes, block: dict[str, Any], look: int, takings: list[Taking]
+@pytest.mark.parametrize("read_every", [AFTER_EACH_EVENT, 250, NEVER])
+@pytest.mark.parametrize("consumptions", [[TAKE_ALL], [Consumption(0), Consumption(700)]])
+def test_both_paths_agree_on_a_block_with_many_deltas(
+    kind: bytes, block: dict[str, Any], read_every: int, consumptions: list[Consumption]
 ) -> None:
-    deltas = [api(0, f"{count}", kind) for count in range(600)]
-    assert_nothing_tells(
-        [message_start(), block_start(0, block), *deltas], look=look, takings=takings
+    deltas = [api_frame(0, f"{count}", kind) for count in range(600)]
+    assert_both_paths_agree(
+        [message_start(), block_start(0, block), *deltas],
+        read_every=read_every,
+        consumptions=consumptions,
     )
 
 
-def test_at_the_exact_limits_nothing_tells() -> None:
+def test_both_paths_agree_at_the_exact_limits() -> None:
     for layout in (API, DUMPS, SORTED):
         for strings in (["", "", ""], ["word", "a longer one", r"\u00e9"]):
             deltas = [delta_in(layout, each) for each in strings]
             begin: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
-            # A block counts with what it began with, a body without what came as payloads.
+            # block_bytes counts the start of the block, too. total_bytes does not count payloads
+            # that were given to receive_event.
             began = measured(block_start(0), Limits()).size
             ends = itertools.accumulate(map(len, deltas))
             for size in sorted({end + more for end in ends for more in range(-2, 4)}):
@@ -513,39 +532,39 @@ def test_at_the_exact_limits_nothing_tells() -> None:
                     Limits(block_bytes=began + size),
                     Limits(total_bytes=size),
                 ):
-                    assert_nothing_tells([*begin, *deltas], limits=limits, look=NEVER)
+                    assert_both_paths_agree([*begin, *deltas], limits=limits, read_every=NEVER)
 
 
-def test_the_end_of_the_body_is_judged_the_same_where_payloads_came_before_it() -> None:
-    steps: list[Received] = [message_start(), block_start(0), api(0, "word"), b"junk\n"]
+def test_both_paths_agree_on_the_end_of_a_body_after_payloads() -> None:
+    steps: list[Received] = [message_start(), block_start(0), api_frame(0, "word"), b"junk\n"]
     for strict in (True, False):
-        assert_nothing_tells(steps, strict=strict)
+        assert_both_paths_agree(steps, strict=strict)
 
 
-# It is taken.
+# Frames that the fast path reads.
 
 
 @pytest.fixture
 def on_plain_path(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The data of the frames that the plain path has read."""
+    """Return a list to which the plain path appends the data of each frame that it reads."""
     read: list[str] = []
 
-    def noted(frame: Frame, limits: Limits) -> Reading:
+    def recorded(frame: Frame, limits: Limits) -> Reading:
         read.append(frame.data)
         return read_frame(frame, limits)
 
-    monkeypatch.setattr(reader_module, "read_frame", noted)
+    monkeypatch.setattr(reader_module, "read_frame", recorded)
     return read
 
 
 def deltas_of(machine: StreamMachine, data: bytes) -> list[Any]:
-    """The deltas of all blocks that come of some bytes."""
+    """Return the deltas that the machine makes from some bytes."""
     events = list(machine.receive_data(data))
     return [event.delta for event in events if isinstance(event, ContentBlockDeltaEvent)]
 
 
-def begun(*blocks: dict[str, Any], **options: Any) -> StreamMachine:
-    """A machine in a message with blocks."""
+def machine_with_blocks(*blocks: dict[str, Any], **options: Any) -> StreamMachine:
+    """Return a machine that has read the start of a message and of each of these blocks."""
     machine = StreamMachine(**options)
     starts = [block_start(index, block) for index, block in enumerate(blocks)]
     list(machine.receive_data(body(message_start(), *starts)))
@@ -554,10 +573,16 @@ def begun(*blocks: dict[str, Any], **options: Any) -> StreamMachine:
 
 TEXT: Final = {"type": "text", "text": ""}
 THINKING: Final = {"type": "thinking", "thinking": "", "signature": ""}
-CALL: Final = tool_start(0)["content_block"]
-SERVER_CALL: Final = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
-MCP_CALL: Final = {"type": "mcp_tool_use", "id": "m", "name": "f", "server_name": "x", "input": {}}
-EACH_LAYOUT: Final = pytest.mark.parametrize(
+TOOL_CALL: Final = tool_start(0)["content_block"]
+SERVER_TOOL_CALL: Final = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+MCP_TOOL_CALL: Final = {
+    "type": "mcp_tool_use",
+    "id": "m",
+    "name": "f",
+    "server_name": "x",
+    "input": {},
+}
+FOR_EACH_LAYOUT: Final = pytest.mark.parametrize(
     "layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"]
 )
 
@@ -567,31 +592,31 @@ EACH_LAYOUT: Final = pytest.mark.parametrize(
     [
         (b"text_delta", TEXT),
         (b"thinking_delta", THINKING),
-        (b"input_json_delta", CALL),
-        (b"input_json_delta", SERVER_CALL),
-        (b"input_json_delta", MCP_CALL),
+        (b"input_json_delta", TOOL_CALL),
+        (b"input_json_delta", SERVER_TOOL_CALL),
+        (b"input_json_delta", MCP_TOOL_CALL),
     ],
 )
-def test_no_delta_that_is_written_as_the_api_does_reaches_the_plain_path(
+def test_a_delta_in_the_layout_of_the_api_does_not_reach_the_plain_path(
     on_plain_path: list[str], kind: bytes, block: dict[str, Any]
 ) -> None:
-    machine = begun(block)
+    machine = machine_with_blocks(block)
     on_plain_path.clear()
     strings = ["", "word ", "é🎉", r"\n\"\\\/\u00e9\ud83c\udf89", "]}", " "]
     for count in range(1_000):
-        frame = api(0, strings[count % len(strings)], kind, padding=count % 16)
+        frame = api_frame(0, strings[count % len(strings)], kind, padding=count % 16)
         assert len(deltas_of(machine, frame)) == 1
     assert on_plain_path == []
 
 
-@EACH_LAYOUT
+@FOR_EACH_LAYOUT
 @pytest.mark.parametrize(
     "cut", [lambda data: [data], in_bytes, at_random], ids=["no", "all", "some"]
 )
-def test_for_any_cut_only_the_first_delta_of_another_layout_reaches_the_plain_path(
+def test_however_cut_only_the_first_delta_in_a_new_layout_reaches_the_plain_path(
     on_plain_path: list[str], layout: bytes, cut: Callable[[bytes], list[bytes]]
 ) -> None:
-    machine = begun(TEXT)
+    machine = machine_with_blocks(TEXT)
     on_plain_path.clear()
     stream = b"".join(delta_in(layout, f"word {count}") for count in range(100))
     deltas = [delta for chunk in cut(stream) for delta in deltas_of(machine, chunk)]
@@ -599,10 +624,10 @@ def test_for_any_cut_only_the_first_delta_of_another_layout_reaches_the_plain_pa
     assert len(on_plain_path) == (layout != API)
 
 
-def test_a_ping_as_the_api_writes_it_is_recognised_and_disturbs_nothing(
+def test_a_ping_as_the_api_writes_it_is_recognised_and_keeps_the_template(
     on_plain_path: list[str],
 ) -> None:
-    machine = begun(TEXT)
+    machine = machine_with_blocks(TEXT)
     on_plain_path.clear()
     for layout in (API, API, API):
         assert list(machine.receive_data(frame(PING)))
@@ -615,24 +640,26 @@ def test_a_ping_as_the_api_writes_it_is_recognised_and_disturbs_nothing(
     assert len(on_plain_path) == 2
 
 
-def test_a_delta_of_another_kind_costs_two_on_the_plain_path(on_plain_path: list[str]) -> None:
-    machine = begun(THINKING)
+def test_a_delta_of_another_kind_sends_two_frames_to_the_plain_path(
+    on_plain_path: list[str],
+) -> None:
+    machine = machine_with_blocks(THINKING)
     on_plain_path.clear()
-    deltas_of(machine, api(0, "hm", b"thinking_delta"))
+    deltas_of(machine, api_frame(0, "hm", b"thinking_delta"))
     deltas_of(machine, frame(delta(0, "signature_delta", signature="s")))
     for _ in range(10):
-        deltas_of(machine, api(0, "hm", b"thinking_delta"))
+        deltas_of(machine, api_frame(0, "hm", b"thinking_delta"))
     assert len(on_plain_path) == 2
 
 
-def test_a_machine_that_was_pickled_need_not_learn_again(on_plain_path: list[str]) -> None:
-    machine = begun(TEXT)
-    deltas_of(machine, api(0, "word "))
+def test_a_copied_or_unpickled_machine_keeps_its_template(on_plain_path: list[str]) -> None:
+    machine = machine_with_blocks(TEXT)
+    deltas_of(machine, api_frame(0, "word "))
     for duplicate in (through_pickle, copy.deepcopy):
         machine = duplicate(machine)
         on_plain_path.clear()
         for _ in range(5):
-            deltas_of(machine, api(0, "word "))
+            deltas_of(machine, api_frame(0, "word "))
         assert on_plain_path == []
     block = machine.block(0)
     assert isinstance(block, TextBlock)
@@ -640,10 +667,14 @@ def test_a_machine_that_was_pickled_need_not_learn_again(on_plain_path: list[str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_event_that_was_recognised_is_an_event_like_any_other(kind: bytes) -> None:
+def test_an_event_of_the_fast_path_behaves_like_one_of_the_plain_path(kind: bytes) -> None:
     for _, block in (each for each in BLOCKS[:5] if each[0] == kind):
         recognised, read = (
-            next(begun(block, fast_path=fast_path).receive_data(api(0, "word", kind)))
+            next(
+                machine_with_blocks(block, fast_path=fast_path).receive_data(
+                    api_frame(0, "word", kind)
+                )
+            )
             for fast_path in (True, False)
         )
         for copied in (recognised, pickle.loads(pickle.dumps(recognised)), copy.copy(recognised)):
@@ -655,12 +686,14 @@ def test_an_event_that_was_recognised_is_an_event_like_any_other(kind: bytes) ->
             recognised.index = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-# It is not taken.
+# Frames that only the plain path reads.
 
 
-@EACH_LAYOUT
-def test_a_machine_without_it_reads_every_frame(on_plain_path: list[str], layout: bytes) -> None:
-    machine = begun(TEXT, fast_path=False)
+@FOR_EACH_LAYOUT
+def test_without_the_fast_path_every_frame_reaches_the_plain_path(
+    on_plain_path: list[str], layout: bytes
+) -> None:
+    machine = machine_with_blocks(TEXT, fast_path=False)
     on_plain_path.clear()
     for _ in range(10):
         deltas_of(machine, delta_in(layout, "word"))
@@ -677,36 +710,36 @@ def test_a_machine_without_it_reads_every_frame(on_plain_path: list[str], layout
         (body(OVERLOADED), ViolationCode.AFTER_ERROR),
     ],
 )
-def test_where_a_delta_may_no_longer_come_each_reaches_the_plain_path(
+def test_deltas_after_the_end_of_their_block_or_message_reach_the_plain_path(
     on_plain_path: list[str], before: bytes, code: ViolationCode
 ) -> None:
-    machine = begun(TEXT)
-    list(machine.receive_data(api(0, "recognised") + before))
+    machine = machine_with_blocks(TEXT)
+    list(machine.receive_data(api_frame(0, "recognised") + before))
     on_plain_path.clear()
     for _ in range(10):
-        list(machine.receive_data(api(0, "late")))
+        list(machine.receive_data(api_frame(0, "late")))
     assert len(on_plain_path) == 10
     assert {each.code for each in machine.violations} >= {code}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_a_block_that_nobody_knows_each_delta_reaches_the_plain_path(
+def test_each_delta_of_an_unknown_block_reaches_the_plain_path(
     on_plain_path: list[str], kind: bytes
 ) -> None:
-    machine = begun({"type": "hologram", "text": ""})
+    machine = machine_with_blocks({"type": "hologram", "text": ""})
     on_plain_path.clear()
     for _ in range(10):
-        assert deltas_of(machine, api(0, "word", kind))
+        assert deltas_of(machine, api_frame(0, "word", kind))
     assert len(on_plain_path) == 10
     block = machine.block(0)
     assert isinstance(block, UnknownBlock)
     assert len(block.unfolded) == 10
 
 
-def test_the_plain_path_says_that_a_limit_is_exceeded(on_plain_path: list[str]) -> None:
-    frame = api(0, "word")
+def test_a_frame_that_exceeds_a_limit_reaches_the_plain_path(on_plain_path: list[str]) -> None:
+    frame = api_frame(0, "word")
     start = body(block_start(0, TEXT))
-    machine = begun(TEXT, limits=Limits(block_bytes=len(start) + 10 * len(frame)))
+    machine = machine_with_blocks(TEXT, limits=Limits(block_bytes=len(start) + 10 * len(frame)))
     on_plain_path.clear()
     for _ in range(10):
         assert deltas_of(machine, frame)
@@ -717,10 +750,10 @@ def test_the_plain_path_says_that_a_limit_is_exceeded(on_plain_path: list[str]) 
     assert len(on_plain_path) == 1
 
 
-CHANGE: Final = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}}
+MESSAGE_CHANGE: Final = {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}}
 
 
-def test_learning_is_given_up_until_something_else_comes(
+def test_learning_stops_after_some_attempts_until_the_message_changes(
     monkeypatch: pytest.MonkeyPatch, on_plain_path: list[str]
 ) -> None:
     tries = 0
@@ -731,7 +764,7 @@ def test_learning_is_given_up_until_something_else_comes(
         return read_frame(frame, limits)
 
     monkeypatch.setattr(fast_path_module, "read_frame", counted)
-    machine = begun(TEXT)
+    machine = machine_with_blocks(TEXT)
     for _ in range(2):
         on_plain_path.clear()
         for count in range(10):
@@ -739,7 +772,7 @@ def test_learning_is_given_up_until_something_else_comes(
                 deltas_of(machine, delta_in(layout, f"word {count}"))
         assert 10 <= len(on_plain_path) <= 20
         assert tries == fast_path_module.MAX_LEARN_ATTEMPTS
-        list(machine.receive_data(frame(CHANGE)))
+        list(machine.receive_data(frame(MESSAGE_CHANGE)))
         tries = 0
 
 
@@ -748,15 +781,15 @@ def test_learning_is_given_up_until_something_else_comes(
     [
         block_stop(1),
         block_start(2),
-        CHANGE,
+        MESSAGE_CHANGE,
     ],
     ids=lambda payload: payload["type"],
 )
 @pytest.mark.parametrize("framed", [True, False])
-def test_what_was_learned_is_forgotten_where_it_may_have_changed(
+def test_an_event_that_changes_the_message_drops_the_learned_template(
     on_plain_path: list[str], other: dict[str, Any], framed: bool
 ) -> None:
-    machine = begun(TEXT, TEXT)
+    machine = machine_with_blocks(TEXT, TEXT)
     for _ in range(2):
         deltas_of(machine, delta_in(SORTED, "word"))
     assert list(machine.receive_data(frame(other)) if framed else machine.receive_event(other))
@@ -776,14 +809,15 @@ def test_what_was_learned_is_forgotten_where_it_may_have_changed(
         b"a line that is no field\n\n",
     ],
 )
-def test_what_was_learned_stays_where_nothing_of_the_message_changes(
+def test_a_frame_that_does_not_change_the_message_keeps_the_learned_template(
     on_plain_path: list[str], other: bytes
 ) -> None:
-    machine = begun(TEXT)
+    machine = machine_with_blocks(TEXT)
     for _ in range(2):
         deltas_of(machine, delta_in(SORTED, "word"))
     list(machine.receive_data(other))
-    # The faults of a line that no frame holds are told with the next one, on the plain path.
+    # A violation in a line that belongs to no frame is recorded with the next frame. The plain path
+    # reads that frame.
     deltas_of(machine, delta_in(SORTED, "word"))
     on_plain_path.clear()
     for _ in range(10):
@@ -791,31 +825,33 @@ def test_what_was_learned_stays_where_nothing_of_the_message_changes(
     assert on_plain_path == []
 
 
-def test_a_new_block_of_the_same_index_gets_its_own_deltas(on_plain_path: list[str]) -> None:
-    machine = begun(TEXT)
-    list(machine.receive_data(api(0, "old") + frame(block_start(0))))
+def test_a_second_block_with_the_same_index_receives_the_later_deltas(
+    on_plain_path: list[str],
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    list(machine.receive_data(api_frame(0, "old") + frame(block_start(0))))
     on_plain_path.clear()
-    assert deltas_of(machine, api(0, "new"))
+    assert deltas_of(machine, api_frame(0, "new"))
     assert on_plain_path == []
     snapshot = machine.snapshot
     assert snapshot is not None
     assert [block.to_dict()["text"] for block in snapshot.content] == ["old", "new"]
 
 
-# What it costs.
+# Special cases.
 
 
-def test_a_piece_of_a_frame_gives_an_iterator_that_is_empty_and_stays_so() -> None:
-    machine = begun(TEXT)
-    data = api(0, "word")
+def test_the_iterator_of_an_incomplete_frame_is_empty_and_stays_empty() -> None:
+    machine = machine_with_blocks(TEXT)
+    data = api_frame(0, "word")
     pieces = [machine.receive_data(data[at : at + 10]) for at in range(0, len(data), 10)]
     assert [list(piece) for piece in pieces[:-1]] == [[] for _ in pieces[:-1]]
     assert len(list(pieces[-1])) == 1
     assert [list(piece) for piece in pieces] == [[] for _ in pieces]
 
 
-def test_a_ping_is_as_deep_as_a_payload_is() -> None:
+def test_both_paths_apply_the_depth_limit_to_a_ping() -> None:
     for depth in (0, 1):
-        assert_nothing_tells(
+        assert_both_paths_agree(
             [b'event: ping\ndata: {"type": "ping"}\n\n'], limits=Limits(depth=depth)
         )

@@ -1,4 +1,4 @@
-"""A process that forks: the child makes a client of its own, and the parent's streams go on."""
+"""Test that a forked child can make its own client while the parent's streams go on."""
 
 import os
 import subprocess
@@ -14,80 +14,82 @@ from wire import HELLO, body
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="only POSIX forks")
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 
 SYNC: Final = """
 import importlib, os, sys
 name, url = sys.argv[1:]
 Client = importlib.import_module(f"sansio_stream_adapters.{name}").Client
-ASKED = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST = {"model": "m", "max_tokens": 9, "messages": []}
 
 def text_of(client):
-    return client.messages.stream(**ASKED).get_final_message().content[0].text
+    return client.messages.stream(**REQUEST).get_final_message().content[0].text
 
 client = Client(base_url=url, api_key="k", max_retries=0)
-with client.messages.stream(**ASKED) as stream:
+with client.messages.stream(**REQUEST) as stream:
     next(stream.text_stream)
     child = os.fork()
-    if child == 0:  # with all that is finalized when a process ends
-        sys.exit(text_of(Client(base_url=url, api_key="k", max_retries=0)) != SAID)
+    if child == 0:  # the child ends like any process and runs all finalizers
+        sys.exit(text_of(Client(base_url=url, api_key="k", max_retries=0)) != TEXT)
     assert os.waitpid(child, 0)[1] == 0
-    assert stream.get_final_text() == SAID
-assert text_of(client) == SAID
+    assert stream.get_final_text() == TEXT
+assert text_of(client) == TEXT
 """
 
 ASYNC: Final = """
 import asyncio, importlib, os, sys
 name, url = sys.argv[1:]
 AsyncClient = importlib.import_module(f"sansio_stream_adapters.{name}").AsyncClient
-ASKED = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST = {"model": "m", "max_tokens": 9, "messages": []}
 
 async def text_of():
     async with AsyncClient(base_url=url, api_key="k", max_retries=0) as client:
-        return (await client.messages.stream(**ASKED).get_final_message()).content[0].text
+        return (await client.messages.stream(**REQUEST).get_final_message()).content[0].text
 
 def run():
     if name == "trio":
         return importlib.import_module("trio").run(text_of)
     return asyncio.run(text_of())
 
-assert run() == SAID
+assert run() == TEXT
 child = os.fork()
 if child == 0:
-    sys.exit(run() != SAID)
+    sys.exit(run() != TEXT)
 assert os.waitpid(child, 0)[1] == 0
-assert run() == SAID
+assert run() == TEXT
 """
 
 
 def started(script: str, name: str, url: str) -> "subprocess.Popen[bytes]":
-    """A process that runs a script with an adapter."""
-    code = f"SAID = {SAID!r}\n{script}"
-    # Python warns of threads at a fork, and a library may have some that wait for more to do.
+    """Start a process that runs a script with an adapter."""
+    code = f"TEXT = {TEXT!r}\n{script}"
+    # Python warns if a process with threads forks, and a library may have idle threads.
     python = [sys.executable, "-W", "ignore::DeprecationWarning"]
     return subprocess.Popen([*python, "-c", code, name, url], stderr=subprocess.PIPE)
 
 
 def outcome(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
-    """How it ended, and what it said."""
-    _, said = process.communicate(timeout=PATIENCE)
-    return process.returncode, said.decode()
+    """Wait for the end of a process. Return its exit status and what it wrote to stderr."""
+    _, errors = process.communicate(timeout=PATIENCE)
+    return process.returncode, errors.decode()
 
 
 @pytest.mark.parametrize(("name", "library"), [("httpx", "httpx"), ("sockets", "h11")])
-def test_a_child_makes_its_own_client_and_the_parents_stream_goes_on(
-    raw_server: RawServers, name: str, library: str
+def test_a_child_can_make_its_own_client_and_the_parent_s_stream_goes_on(
+    raw_server: StartServer, name: str, library: str
 ) -> None:
-    pytest.importorskip(library, reason=f"{name} stands on {library}")
-    go_on = threading.Event()
+    pytest.importorskip(library, reason=f"{name} needs {library}")
+    child_has_asked = threading.Event()
     half, rest = chunk(body(*HELLO[:4])), chunk(body(*HELLO[4:])) + chunk(b"")
     whole = [response(body(*HELLO))]
-    server = raw_server([head() + half, go_on, rest], whole, whole)
+    server = raw_server([head() + half, child_has_asked, rest], whole, whole)
     process = started(SYNC, name, server.url)
-    wait_until(lambda: len(server.requests) == 2 or process.poll() is not None, "the child asks")
-    go_on.set()
+    wait_until(
+        lambda: len(server.requests) == 2 or process.poll() is not None, "the request of the child"
+    )
+    child_has_asked.set()
     assert outcome(process) == (0, "")
     assert len(server.requests) == 3
 
@@ -95,10 +97,10 @@ def test_a_child_makes_its_own_client_and_the_parents_stream_goes_on(
 @pytest.mark.parametrize(
     ("name", "library"), [("httpx", "httpx"), ("aiohttp", "aiohttp"), ("trio", "trio")]
 )
-def test_a_child_makes_its_own_asynchronous_client(
-    raw_server: RawServers, name: str, library: str
+def test_a_child_can_make_its_own_asynchronous_client(
+    raw_server: StartServer, name: str, library: str
 ) -> None:
-    pytest.importorskip(library, reason=f"{name} stands on {library}")
+    pytest.importorskip(library, reason=f"{name} needs {library}")
     server = raw_server([response(body(*HELLO))])
     assert outcome(started(ASYNC, name, server.url)) == (0, "")
     assert len(server.requests) == 3

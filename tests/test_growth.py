@@ -1,12 +1,15 @@
-"""Work grows with the input and not faster, counted and not timed: twice the input, at most twice
-the work.
+"""Linear work: twice the input takes at most twice the work.
 
-Three measures. Calls: every call of a Python or C function inside the run. Characters: the lengths
-of all texts and byte strings that a local variable of ours comes to hold, so that a loop that
-copies what it has so far (and calls nothing for it) is found out. The first is cheap enough for
-full sizes; the second looks at every line, and what looks there holds what it sees, so that CPython
-adds to no text in place. Where that is what keeps the work small, the third is asked: the memory
-for more deltas of a text that is long already, which is little unless somebody copies it.
+The tests count the work instead of timing it, because a count is the same on every machine. There
+are three measures:
+
+* `calls` counts the calls of Python and C functions. It is cheap enough for large inputs.
+* `characters` adds up the lengths of the strings and byte strings that are assigned to local
+  variables of the core. It finds a loop that copies all data so far without calling a function.
+  It inspects the variables at every line and keeps a reference to each string. Because of these
+  references CPython cannot append to a string in place.
+* `memory` measures the additional memory of further deltas after a long text. It is for the code
+  that relies on appending in place. A copy of the text would show as much memory as the text.
 """
 
 import gc
@@ -41,14 +44,16 @@ from wire import (
 
 pytestmark = pytest.mark.exhaustive
 
-# Twice, and a little for what is rounded: tables that are resized, a last chunk that is full or
-# not.
+# Twice, plus a margin for effects of rounding: the resizing of hash tables, and a last chunk that
+# is or is not full.
 AT_MOST: Final = 2.05
 
-# Adds to a text in place, unless somebody looks at it: see the tests of memory.
-IN_PLACE: Final = joined.__code__
+# CPython appends to a string in place in this function, but not if `characters` inspects it. The
+# tests with `memory` measure this function instead.
+APPENDS_IN_PLACE: Final = joined.__code__
 
-# Small, so that what is held of the last chunk is no part of the sum.
+# The size of a chunk in bytes. It is small, so that the buffered end of the last chunk does not
+# affect the result.
 CHUNK: Final = 1400
 
 
@@ -61,7 +66,7 @@ def calls(work: Callable[[], Any]) -> int:
         if event in ("call", "c_call"):
             count += 1
 
-    # A collection calls what others have asked it to call: hypothesis has.
+    # A garbage collection calls the functions in `gc.callbacks`. Hypothesis registers some.
     gc.disable()
     sys.setprofile(profile)
     try:
@@ -73,24 +78,27 @@ def calls(work: Callable[[], Any]) -> int:
 
 
 def characters(work: Callable[[], Any]) -> int:
-    """Add up the lengths of the texts that come to be held by local variables of the core."""
+    """Add up the lengths of the strings that are assigned to local variables of the core.
+
+    Each string object counts once, even if several variables refer to it.
+    """
     total = 0
-    # Held, so that no id is used twice: a text is counted once, wherever it is handed on to.
+    # The references keep the strings alive, so that no two strings have the same id.
     counted: dict[int, str | bytes] = {}
 
     def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if "sansio_stream" not in frame.f_code.co_filename or frame.f_code is IN_PLACE:
+        if "sansio_stream" not in frame.f_code.co_filename or frame.f_code is APPENDS_IN_PLACE:
             return None
 
-        def look(frame: FrameType, _event: str, _argument: Any) -> Any:
+        def inspect(frame: FrameType, _event: str, _argument: Any) -> Any:
             nonlocal total
             for value in frame.f_locals.values():
                 if isinstance(value, str | bytes) and id(value) not in counted:
                     counted[id(value)] = value
                     total += len(value)
-            return look
+            return inspect
 
-        return look
+        return inspect
 
     with traced(trace):
         work()
@@ -98,31 +106,29 @@ def characters(work: Callable[[], Any]) -> int:
 
 
 def memory(work: Callable[[], Any]) -> int:
-    """Return how much more memory is used at the most while `work` runs than before, once it has
-    run already.
-    """
+    """Return the peak of the additional memory, in bytes, during the second run of `work`."""
     with traced(None):
         tracemalloc.start()
         try:
             work()
-            held, _ = tracemalloc.get_traced_memory()
+            before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
             work()
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-    return peak - held
+    return peak - before
 
 
-def feed(
+def read_stream(
     chunks: list[bytes] | list[dict[str, Any]],
-    look: Callable[[StreamMachine], Any] | None = None,
+    read: Callable[[StreamMachine], Any] | None = None,
 ) -> None:
     machine = StreamMachine()
     for chunk in chunks:
         for _ in receive(machine, chunk):
-            if look is not None:
-                look(machine)
+            if read is not None:
+                read(machine)
     for _ in machine.receive_eof():
         pass
     assert machine.verdict is (Verdict.COMPLETE if machine.first_loss is None else Verdict.DAMAGED)
@@ -136,16 +142,16 @@ def receive(
     return machine.receive_event(received)
 
 
-def sized(data: bytes, size: int) -> list[bytes]:
+def in_chunks(data: bytes, size: int) -> list[bytes]:
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def script(*steps: dict[str, Any]) -> list[dict[str, Any]]:
+def payloads_with(*steps: dict[str, Any]) -> list[dict[str, Any]]:
     return [message_start(), *steps, block_stop(0), message_delta("max_tokens"), MESSAGE_STOP]
 
 
-def answer(*steps: dict[str, Any]) -> bytes:
-    return body(*script(*steps))
+def body_with(*steps: dict[str, Any]) -> bytes:
+    return body(*payloads_with(*steps))
 
 
 def as_the_api_writes(payload: dict[str, Any], padding: int = 0) -> bytes:
@@ -154,139 +160,141 @@ def as_the_api_writes(payload: dict[str, Any], padding: int = 0) -> bytes:
 
 
 def one_huge_event(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), text(0, "x" * size)), 64)
+    return in_chunks(body_with(block_start(0), text(0, "x" * size)), 64)
 
 
-def many_lines_that_are_one_event(size: int) -> list[bytes]:
+def one_event_of_many_lines(size: int) -> list[bytes]:
     huge = frame(text(0, "x")).replace(b"data: {", b"data: {" + b"\ndata:" * size)
-    return sized(answer(block_start(0)).replace(frame(block_stop(0)), huge), 64)
+    return in_chunks(body_with(block_start(0)).replace(frame(block_stop(0)), huge), 64)
 
 
-def many_lines_that_are_no_event(size: int) -> list[bytes]:
-    return sized(answer(block_start(0)).replace(b"\n\n", b"\n\n" + b": hi\n" * size, 1), 64)
+def many_comments(size: int) -> list[bytes]:
+    return in_chunks(body_with(block_start(0)).replace(b"\n\n", b"\n\n" + b": hi\n" * size, 1), 64)
 
 
 def many_tiny_events(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[{"type": "ping"}] * size), 1400)
+    return in_chunks(body_with(block_start(0), *[{"type": "ping"}] * size), 1400)
 
 
 def bytes_one_by_one(size: int) -> list[bytes]:
-    return in_bytes(answer(block_start(0), *[text(0, "word ")] * size))
+    return in_bytes(body_with(block_start(0), *[text(0, "word ")] * size))
 
 
 def one_block_of_deltas(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[text(0, "word ")] * size), CHUNK)
+    return in_chunks(body_with(block_start(0), *[text(0, "word ")] * size), CHUNK)
 
 
-def deltas_as_the_api_writes_them(size: int) -> list[bytes]:
-    steps = script(block_start(0), *[text(0, "word ")] * size)
+def deltas_in_the_layout_of_the_api(size: int) -> list[bytes]:
+    steps = payloads_with(block_start(0), *[text(0, "word ")] * size)
     return [as_the_api_writes(step, padding=at % 16) for at, step in enumerate(steps)]
 
 
-def deltas_in_layouts_that_change(size: int) -> list[bytes]:
+def deltas_in_alternating_layouts(size: int) -> list[bytes]:
     pair = frame(text(0, "word ")) + as_the_api_writes(text(0, "word "))
-    stream = answer(block_start(0), text(0, "")).replace(frame(text(0, "")), pair * (size // 2))
-    return sized(stream, CHUNK)
+    stream = body_with(block_start(0), text(0, "")).replace(frame(text(0, "")), pair * (size // 2))
+    return in_chunks(stream, CHUNK)
 
 
 def deltas_with_carriage_returns(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[text(0, "word ")] * size).replace(b"\n", b"\r\n"), CHUNK)
+    return in_chunks(
+        body_with(block_start(0), *[text(0, "word ")] * size).replace(b"\n", b"\r\n"), CHUNK
+    )
 
 
 def payloads_without_frames(size: int) -> list[dict[str, Any]]:
-    return script(block_start(0), *[text(0, "word ")] * size)
+    return payloads_with(block_start(0), *[text(0, "word ")] * size)
 
 
 def one_tool_input(size: int) -> list[bytes]:
     piece = "x" * 400
     pieces = ['{"a": "', *[piece] * (size // len(piece)), '"}']
-    return sized(answer(tool_start(0), *[json_piece(0, each) for each in pieces]), CHUNK)
+    return in_chunks(body_with(tool_start(0), *[json_piece(0, each) for each in pieces]), CHUNK)
 
 
 def one_tool_input_of_records(size: int) -> list[bytes]:
     record = '{"id": 12345, "name": "a name", "tags": ["x", "y"]}, '
     whole = '{"records": [' + record * (size // len(record)) + "null]}"
     pieces = [whole[at : at + 12] for at in range(0, len(whole), 12)]
-    return sized(answer(tool_start(0), *(json_piece(0, each) for each in pieces)), CHUNK)
+    return in_chunks(body_with(tool_start(0), *(json_piece(0, each) for each in pieces)), CHUNK)
 
 
 def many_blocks(size: int) -> list[bytes]:
     steps = [step for i in range(1, size) for step in (block_start(i), block_stop(i))]
-    return sized(answer(*steps, block_start(0)), CHUNK)
+    return in_chunks(body_with(*steps, block_start(0)), CHUNK)
 
 
-def violations_all_over(size: int) -> list[bytes]:
-    return sized(answer(block_start(0), *[text(7, "")] * size), CHUNK)
+def many_violations(size: int) -> list[bytes]:
+    return in_chunks(body_with(block_start(0), *[text(7, "")] * size), CHUNK)
 
 
-def losses_all_over(size: int) -> list[bytes]:
+def many_losses(size: int) -> list[bytes]:
     lost = [text(7, "lost"), json_piece(7, "lost"), json_piece(0, "1")]
-    return sized(answer(tool_start(0), *lost * (size // len(lost))), CHUNK)
+    return in_chunks(body_with(tool_start(0), *lost * (size // len(lost))), CHUNK)
 
 
 @pytest.mark.parametrize(
     ("stream", "size"),
     [
         (one_huge_event, 1_000_000),
-        (many_lines_that_are_one_event, 4_000),
-        (many_lines_that_are_no_event, 4_000),
+        (one_event_of_many_lines, 4_000),
+        (many_comments, 4_000),
         (many_tiny_events, 3_000),
         (bytes_one_by_one, 150),
         (one_block_of_deltas, 10_000),
-        (deltas_as_the_api_writes_them, 3_000),
-        (deltas_in_layouts_that_change, 2_000),
+        (deltas_in_the_layout_of_the_api, 3_000),
+        (deltas_in_alternating_layouts, 2_000),
         (deltas_with_carriage_returns, 2_000),
         (payloads_without_frames, 2_000),
         (one_tool_input, 500_000),
         (one_tool_input_of_records, 25_000),
         (many_blocks, 1_000),
-        (violations_all_over, 1_000),
-        (losses_all_over, 1_000),
+        (many_violations, 1_000),
+        (many_losses, 1_000),
     ],
 )
 def test_twice_the_input_makes_at_most_twice_the_calls(
     stream: Callable[[int], list[bytes]], size: int
 ) -> None:
     once, twice = stream(size), stream(2 * size)
-    assert calls(lambda: feed(twice)) <= AT_MOST * calls(lambda: feed(once))
+    assert calls(lambda: read_stream(twice)) <= AT_MOST * calls(lambda: read_stream(once))
 
 
 @pytest.mark.parametrize(
     ("stream", "size"),
     [
         (one_huge_event, 10_000),
-        (many_lines_that_are_one_event, 500),
-        (many_lines_that_are_no_event, 500),
+        (one_event_of_many_lines, 500),
+        (many_comments, 500),
         (many_tiny_events, 200),
         (bytes_one_by_one, 30),
         (one_block_of_deltas, 300),
-        (deltas_as_the_api_writes_them, 300),
-        (deltas_in_layouts_that_change, 300),
+        (deltas_in_the_layout_of_the_api, 300),
+        (deltas_in_alternating_layouts, 300),
         (deltas_with_carriage_returns, 100),
         (payloads_without_frames, 300),
         (one_tool_input, 50_000),
         (one_tool_input_of_records, 5_000),
         (many_blocks, 300),
-        (violations_all_over, 400),
-        (losses_all_over, 400),
+        (many_violations, 400),
+        (many_losses, 400),
     ],
 )
-def test_twice_the_input_makes_at_most_twice_the_characters_handled(
+def test_twice_the_input_handles_at_most_twice_the_characters(
     stream: Callable[[int], list[bytes]], size: int
 ) -> None:
     once, twice = stream(size), stream(2 * size)
-    assert characters(lambda: feed(twice)) <= AT_MOST * characters(lambda: feed(once))
+    assert characters(lambda: read_stream(twice)) <= AT_MOST * characters(lambda: read_stream(once))
 
 
 SOME_TEXT: Final = 50_000 * "x"
 
 
-def follow(
-    machine: StreamMachine, steps: list[dict[str, Any]], look: Callable[[StreamMachine], object]
+def read_events(
+    machine: StreamMachine, steps: list[dict[str, Any]], read: Callable[[StreamMachine], object]
 ) -> None:
     for step in steps:
         for _ in machine.receive_data(frame(step)):
-            look(machine)
+            read(machine)
 
 
 def partial_input(machine: StreamMachine) -> object:
@@ -303,77 +311,79 @@ def newest_block(machine: StreamMachine) -> object:
 
 
 @pytest.mark.parametrize(
-    ("stream", "look", "size"),
+    ("stream", "read", "size"),
     [
         (one_tool_input, partial_input, 1_000_000),
         (one_tool_input_of_records, partial_input, 15_000),
         (one_block_of_deltas, snapshot, 2_000),
-        (deltas_as_the_api_writes_them, snapshot, 2_000),
-        (deltas_as_the_api_writes_them, newest_block, 2_000),
+        (deltas_in_the_layout_of_the_api, snapshot, 2_000),
+        (deltas_in_the_layout_of_the_api, newest_block, 2_000),
     ],
 )
-def test_to_look_after_each_event_of_twice_the_input_makes_at_most_twice_the_calls(
-    stream: Callable[[int], list[bytes]], look: Callable[[StreamMachine], object], size: int
+def test_reading_a_property_after_each_event_of_twice_the_input_makes_at_most_twice_the_calls(
+    stream: Callable[[int], list[bytes]], read: Callable[[StreamMachine], object], size: int
 ) -> None:
     once, twice = stream(size), stream(2 * size)
-    assert calls(lambda: feed(twice, look)) <= AT_MOST * calls(lambda: feed(once, look))
+    assert calls(lambda: read_stream(twice, read)) <= AT_MOST * calls(
+        lambda: read_stream(once, read)
+    )
 
 
-def test_to_read_the_partial_input_of_twice_the_records_handles_at_most_twice_the_characters() -> (
+def test_reading_the_partial_input_of_twice_the_records_handles_at_most_twice_the_characters() -> (
     None
 ):
     once, twice = (one_tool_input_of_records(size) for size in (5_000, 10_000))
-    handled = characters(lambda: feed(twice, partial_input))
-    assert handled <= AT_MOST * characters(lambda: feed(once, partial_input))
+    handled = characters(lambda: read_stream(twice, partial_input))
+    assert handled <= AT_MOST * characters(lambda: read_stream(once, partial_input))
 
 
-def nothing(_: StreamMachine) -> None:
+def read_nothing(_: StreamMachine) -> None:
     pass
 
 
-@pytest.mark.parametrize("look", [snapshot, newest_block, nothing])
+@pytest.mark.parametrize("read", [snapshot, newest_block, read_nothing])
 @pytest.mark.parametrize("fast_path", [True, False])
-def test_to_look_after_each_delta_or_not_never_copies_the_text(
-    look: Callable[[StreamMachine], object], fast_path: bool
+def test_a_delta_does_not_copy_the_text_whether_a_property_is_read_or_not(
+    read: Callable[[StreamMachine], object], fast_path: bool
 ) -> None:
     machine = StreamMachine(fast_path=fast_path)
     steps = [message_start(), block_start(0), *[text(0, SOME_TEXT)] * 20]
-    follow(machine, steps, look)
+    read_events(machine, steps, read)
     more = [text(0, "word ")] * 300
-    assert memory(lambda: follow(machine, more, look)) < len(SOME_TEXT)
+    assert memory(lambda: read_events(machine, more, read)) < len(SOME_TEXT)
 
 
-def test_to_read_the_partial_input_after_each_delta_never_copies_a_string_of_it() -> None:
+def test_reading_the_partial_input_after_each_delta_does_not_copy_its_strings() -> None:
     machine = StreamMachine()
     pieces = ['{"a": "', *[SOME_TEXT] * 20]
     steps = [message_start(), tool_start(0), *[json_piece(0, each) for each in pieces]]
-    follow(machine, steps, partial_input)
+    read_events(machine, steps, partial_input)
     more = [json_piece(0, "word ")] * 300
-    assert memory(lambda: follow(machine, more, partial_input)) < len(SOME_TEXT)
+    assert memory(lambda: read_events(machine, more, partial_input)) < len(SOME_TEXT)
 
 
-# The measures.
+# Tests of the measures.
 
 
-def test_the_measure_of_characters_finds_a_loop_that_copies_what_it_has() -> None:
+def test_characters_detects_a_loop_that_copies_all_data_so_far() -> None:
     source = "def copying(n):\n    text = ''\n    for _ in range(n):\n        text = text + 'x'\n"
     scope: dict[str, Any] = {}
-    exec(compile(source, "sansio_stream/copying.py", "exec"), scope)  # noqa: S102  (a file name of ours)
+    exec(compile(source, "sansio_stream/copying.py", "exec"), scope)  # noqa: S102  (our own source, under a file name of the core)
     once, twice = (characters(partial(scope["copying"], size)) for size in (100, 200))
     assert twice > 3 * once
 
 
-def test_the_measure_of_memory_finds_a_look_that_copies() -> None:
-    held = [SOME_TEXT]
+def test_memory_detects_a_copy() -> None:
+    kept = [SOME_TEXT]
 
     def copying() -> None:
-        held[0] = "".join([held[0], "x"])
+        kept[0] = "".join([kept[0], "x"])
 
     assert memory(copying) >= len(SOME_TEXT)
 
 
-# What a peer can make us do again and again. What a step costs must not depend on how much there
-# is that it does not touch: the same steps, behind a start that is a thousand times as large.
+# The work of an event must not depend on the size of data that the event does not change. The tests
+# compare the same events after a small start of the message and after one with 20,000 more members.
 
 MANY: Final = {f"member_{number}": number for number in range(20_000)}
 CITATION: Final = delta(0, "citations_delta", citation={"cited_text": "x"})
@@ -381,7 +391,7 @@ FALLBACK: Final = {"type": "fallback", "from": {"model": "a"}, "to": {"model": "
 
 
 def steps_of(kind: str) -> list[dict[str, Any]]:
-    """Forty times the same event, or events, that a start of any size may be followed by."""
+    """Return 40 events of one kind. A `fallback` block is two events."""
     count = range(40)
     match kind:
         case "message_delta":
@@ -390,9 +400,9 @@ def steps_of(kind: str) -> list[dict[str, Any]]:
             return [{"type": "message_delta", "delta": changes, "usage": each} for each in usage]
         case "message_delta without usage":
             return [{"type": "message_delta", "delta": {}} for _ in count]
-        case "stop_details that are null":
+        case "null stop_details":
             return [{"type": "message_delta", "delta": {"stop_details": None}} for _ in count]
-        case "members without a name":
+        case "unknown members":
             return [{"type": "message_delta", "delta": {"private": number}} for number in count]
         case "fallback":
             starts = (block_start(number, FALLBACK) for number in range(1, 41))
@@ -408,14 +418,14 @@ def steps_of(kind: str) -> list[dict[str, Any]]:
     [
         "message_delta",
         "message_delta without usage",
-        "stop_details that are null",
-        "members without a name",
+        "null stop_details",
+        "unknown members",
         "fallback",
         "citations",
         "text",
     ],
 )
-def test_a_step_costs_no_more_where_the_message_began_with_many_members(kind: str) -> None:
+def test_an_event_costs_no_more_after_a_start_with_many_members(kind: str) -> None:
     steps = list(map(frame, steps_of(kind)))
 
     def work(members: dict[str, Any]) -> tuple[int, int]:
@@ -423,65 +433,68 @@ def test_a_step_costs_no_more_where_the_message_began_with_many_members(kind: st
         start = {"type": "text", "text": "", **members}
         machine = StreamMachine()
         first = steps_of(kind)[0]
-        begun = message_start(usage=usage, **members), block_start(0, start), first
-        list(machine.receive_data(body(*begun)))
-        return copied(lambda: [list(machine.receive_data(step)) for step in steps])
+        beginning = message_start(usage=usage, **members), block_start(0, start), first
+        list(machine.receive_data(body(*beginning)))
+        return lines_and_large_results(lambda: [list(machine.receive_data(step)) for step in steps])
 
-    work({})  # what is derived once from a class is derived then
+    work({})  # the first use of a class derives its schema
     assert work(MANY) == work({})
 
 
-def copied(work: Callable[[], Any]) -> tuple[int, int]:
-    """Return how many steps Python takes in loops and comprehensions of ours while `work` runs, and
-    how many objects of a thousand members and more are made.
+def lines_and_large_results(work: Callable[[], Any]) -> tuple[int, int]:
+    """Count the work of the core while `work` runs.
+
+    Returns:
+        The number of executed lines, and the number of returned dicts, lists and tuples with more
+        than 1,000 items.
     """
     lines = 0
-    made = 0
+    large = 0
 
     def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
         if "sansio_stream" not in frame.f_code.co_filename:
             return None
 
-        def look(frame: FrameType, event: str, value: Any) -> Any:
-            nonlocal lines, made
+        def inspect(frame: FrameType, event: str, value: Any) -> Any:
+            nonlocal lines, large
             lines += event == "line"
             if event == "return" and isinstance(value, dict | list | tuple):
-                made += len(value) > 1_000
-            return look
+                large += len(value) > 1_000
+            return inspect
 
-        return look
+        return inspect
 
     with traced(trace):
         work()
-    return lines, made
+    return lines, large
 
 
-def test_looking_at_a_block_copies_none_of_the_members_that_it_began_with() -> None:
+def test_reading_a_block_does_not_copy_the_members_of_its_start() -> None:
     def peak(members: dict[str, Any]) -> int:
         machine = StreamMachine()
         start = block_start(0, {"type": "text", "text": "", **members})
         list(machine.receive_data(body(message_start(), start, CITATION)))
         machine.block(0)
 
-        def look() -> None:
+        def add_and_read() -> None:
             list(machine.receive_data(frame(CITATION)))
             machine.block(0)
 
-        return memory(look)
+        return memory(add_and_read)
 
-    # A copy of the members alone would take more than half a megabyte.
+    # A copy of the members would take more than 500,000 bytes.
     assert peak(MANY) - peak({}) < 100_000
 
 
 @pytest.mark.parametrize("line", [b"\n", b"\r\n", b":\n", b": hold\r\n"])
-def test_lines_that_mean_nothing_are_skipped_in_one_step(line: bytes) -> None:
+def test_lines_without_effect_are_skipped_in_one_step(line: bytes) -> None:
     def work(times: int, inside: bytes) -> int:
         data = body(*HELLO[:3]) + inside + times * line + body(*HELLO[3:])
-        return calls(lambda: feed([data]))
+        return calls(lambda: read_stream([data]))
 
-    work(10, b"")  # what is derived once from a class is derived then
+    work(10, b"")  # the first use of a class derives its schema
     assert work(100_000, b"") <= work(10, b"") + 10
     if line.startswith(b":"):
         head = b"event: ping\n"
-        # One step more: the first one takes 16 KiB of lines.
+        # The first step skips 16 KiB of lines, so that a second step is necessary.
         assert work(100_000, head) <= work(10, head) + 30

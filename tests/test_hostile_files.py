@@ -1,4 +1,4 @@
-"""The command shows whatever a file holds: safely, in bounded time, and nothing that it is not."""
+"""Test that the command shows any file safely, in bounded time, and without forged lines."""
 
 import io
 import json
@@ -34,8 +34,8 @@ from wire import (
 
 WIDTH_OF_A_PIPE: Final = 120
 
-# What takes two cells, none, one where it is two characters, or more together than alone.
-ODD_WIDTHS: Final = {
+# Characters of unusual width: two cells, no cell, or a width that depends on their neighbours.
+UNUSUAL_WIDTHS: Final = {
     "wide": "\N{CJK UNIFIED IDEOGRAPH-754C}",
     "combining": "\N{COMBINING ACUTE ACCENT}",
     "accented": "e\N{COMBINING ACUTE ACCENT}",
@@ -46,22 +46,22 @@ ODD_WIDTHS: Final = {
 }
 
 
-# Lines that are cut.
+# Shortened lines.
 
 
-@pytest.mark.parametrize("odd", ODD_WIDTHS.values(), ids=ODD_WIDTHS)
+@pytest.mark.parametrize("unusual", UNUSUAL_WIDTHS.values(), ids=UNUSUAL_WIDTHS)
 @pytest.mark.parametrize("count", [1, 59, 200, 20_000])
-def test_a_trace_quotes_a_line_of_any_width_around_the_place(odd: str, count: int) -> None:
-    line = odd * count
+def test_a_trace_quotes_the_part_of_a_line_around_a_violation(unusual: str, count: int) -> None:
+    line = unusual * count
     for wrong in (line.encode() + b"\xff" + line.encode(), b"event: ping\ndata: {" + line.encode()):
         data = b"data: " + wrong + b"\n\n" + body(*HELLO)
-        shown = replay("-", "--trace", data=data).stdout
-        assert max(map(cell_len, shown.splitlines())) <= WIDTH_OF_A_PIPE
-        assert any(each.strip() == "^" for each in shown.splitlines())
+        output = replay("-", "--trace", data=data).stdout
+        assert max(map(cell_len, output.splitlines())) <= WIDTH_OF_A_PIPE
+        assert any(each.strip() == "^" for each in output.splitlines())
 
 
-def test_the_caret_of_a_trace_is_under_the_place_behind_wide_characters() -> None:
-    wide = ODD_WIDTHS["wide"]
+def test_the_caret_of_a_trace_is_in_the_right_column_after_wide_characters() -> None:
+    wide = UNUSUAL_WIDTHS["wide"]
     for count in (1, 20, 500):
         data = b"data: " + (wide * count).encode() + b"\xff" + b"x" * 500 + b"\n\n" + body(*HELLO)
         lines = replay("-", "--trace", data=data).stdout.splitlines()
@@ -71,59 +71,61 @@ def test_the_caret_of_a_trace_is_under_the_place_behind_wide_characters() -> Non
         assert cell_len(before) == caret.index("^")
 
 
-@pytest.mark.parametrize("odd", ODD_WIDTHS.values(), ids=ODD_WIDTHS)
+@pytest.mark.parametrize("unusual", UNUSUAL_WIDTHS.values(), ids=UNUSUAL_WIDTHS)
 @pytest.mark.parametrize("cut", [fitting, ending, one_line, unbroken])
-def test_what_is_cut_fits_and_says_that_it_is_cut(cut: Callable[[str, int], str], odd: str) -> None:
+def test_shortened_text_fits_its_width_and_has_an_ellipsis(
+    cut: Callable[[str, int], str], unusual: str
+) -> None:
     for width in (1, 2, 7, 100):
         for count in (0, 1, 3, width, 10 * width, 10_000):
-            sent = odd * count
-            shown = cut(sent, width)
-            assert cell_len(shown) <= width
-            assert len(shown) <= 8 * width + 1
-            assert "…" in shown or shown == sent or shown == printable(sent)
+            original = unusual * count
+            output = cut(original, width)
+            assert cell_len(output) <= width
+            assert len(output) <= 8 * width + 1
+            assert "…" in output or output == original or output == printable(original)
 
 
-# Characters that hide, or turn others round.
+# Characters that are invisible or change the direction of text.
 
-# Signs of numbers, of verses and of abbreviation, which stand around others and are seen.
-SEEN: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2") | {
+# These format characters are visible: signs of numbers, of verses and of abbreviation.
+VISIBLE: Final = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2") | {
     "\U000110bd",
     "\U000110cd",
 }
 HIDING: Final = [
     char
     for char in map(chr, range(0x110000))
-    if unicodedata.category(char) in {"Cf", "Zl", "Zp"} and char not in SEEN
+    if unicodedata.category(char) in {"Cf", "Zl", "Zp"} and char not in VISIBLE
 ]
 
 
-def test_every_format_character_is_shown_as_a_picture_and_escaped_in_json() -> None:
+def test_every_format_character_is_replaced_and_is_escaped_in_json() -> None:
     assert len(HIDING) > 140
     for char in HIDING:
         assert printable(f"a{char}b") == "a\ufffdb"
-        written = to_json({char: char})
-        assert written.isascii()
-        assert json.loads(written) == {char: char}
+        escaped = to_json({char: char})
+        assert escaped.isascii()
+        assert json.loads(escaped) == {char: char}
 
 
-def test_what_people_write_is_shown_as_it_is() -> None:
-    for written in (
+def test_ordinary_text_is_shown_unchanged() -> None:
+    for ordinary in (
         "é e\u0301",
         "界",
         "\N{WARNING SIGN}\N{VARIATION SELECTOR-16}",
         "٣ שלום",
         "\u202f\xa0x",
     ):
-        assert printable(written) == written
-        assert json.loads(to_json(written)) == written
-        assert to_json(written) == f'"{written}"'
+        assert printable(ordinary) == ordinary
+        assert json.loads(to_json(ordinary)) == ordinary
+        assert to_json(ordinary) == f'"{ordinary}"'
 
 
-# "\u202e" turns round what follows, the tag spells in characters that nobody sees.
+# "\u202e" reverses the direction of the text after it. The tag character is invisible.
 FORGED: Final = "\u202e\u2066\u200b\ufeff\U000e0041\u2028FORGED\nFORGED\r\nFORGED\x85\u2029"
 
 FORGED_STREAM: Final = b"".join(
-    # The lines of a frame are named as the API names them: a line that is none is one of its own.
+    # Line ends in the name of the event would begin other lines of the frame.
     frame(payload, "event" if payload["type"] == FORGED else None)
     for payload in (
         message_start(FORGED, model=FORGED),
@@ -155,26 +157,24 @@ def forged_capture(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     "data", [FORGED_STREAM, FORGED_STREAM + body(ERROR), b"event: " + FORGED_STREAM]
 )
-def test_no_name_of_a_stream_hides_or_starts_a_line_of_its_own(
-    data: bytes, view: list[str]
-) -> None:
-    for sent in (data, forged_capture(data)):
-        result = replay("-", *view, data=sent)
-        for said in (result.stdout, result.stderr):
-            assert not set(HIDING) & set(said)
-            for line in re.split("[\n\v\f\r\x85\u2028\u2029]", said):
+def test_no_name_in_a_stream_is_hidden_or_starts_a_new_line(data: bytes, view: list[str]) -> None:
+    for original in (data, forged_capture(data)):
+        result = replay("-", *view, data=original)
+        for printed in (result.stdout, result.stderr):
+            assert not set(HIDING) & set(printed)
+            for line in re.split("[\n\v\f\r\x85\u2028\u2029]", printed):
                 assert not re.match(" {,6}(│ *)?FORGED", line)
         assert all(line.startswith("sansio-stream: ") for line in result.stderr.splitlines())
 
 
-def test_no_name_of_a_file_starts_a_line_of_its_own(
+def test_no_name_of_a_file_starts_a_new_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
+    pytest.importorskip("uvicorn", reason="the command needs uvicorn")
     from sansio_stream_adapters.cli import _uvicorn
 
     class Server:
-        """Serves nothing."""
+        """A server that serves no requests."""
 
         def run(self, *, sockets: Any) -> None:
             assert sockets
@@ -183,15 +183,15 @@ def test_no_name_of_a_file_starts_a_line_of_its_own(
     assert replay(str(path)).stderr.count("\n") == 1
     path.write_bytes(FORGED_STREAM)
     monkeypatch.setattr(_uvicorn, "server_of", lambda _: Server())
-    shown = CliRunner().invoke(_command.command, ["serve", "--port", "0", str(path)]).stdout
-    assert len(shown.splitlines()) == 2
-    assert "\u202e" not in shown
+    output = CliRunner().invoke(_command.command, ["serve", "--port", "0", str(path)]).stdout
+    assert len(output.splitlines()) == 2
+    assert "\u202e" not in output
 
 
-# Numbers and sizes that nobody has thought of.
+# Extreme numbers and sizes.
 
 
-def test_a_number_of_400_digits_is_a_number() -> None:
+def test_numbers_of_400_digits_are_shown() -> None:
     huge = 10**400
     data = body(
         message_start(usage={"input_tokens": huge, "output_tokens": huge, "other": huge}),
@@ -200,39 +200,39 @@ def test_a_number_of_400_digits_is_a_number() -> None:
         MESSAGE_STOP,
     )
     for view in VIEWS:
-        for sent in (data, capture((0.5, data[:-900]), (1, data[-900:]))):
-            result = replay("-", *view, data=sent)
+        for original in (data, capture((0.5, data[:-900]), (1, data[-900:]))):
+            result = replay("-", *view, data=original)
             assert result.exit_code == 0
             assert str(huge)[:50] in result.stdout or not {"--events", "--message"} & {*view}
 
 
-def test_a_block_with_an_index_of_400_digits_is_kept_out_and_crashes_nothing() -> None:
+def test_a_block_with_an_index_of_400_digits_does_not_crash_a_view() -> None:
     huge = 10**400
     data = body(message_start(), block_start(huge), text(huge, "Hi"), block_stop(huge))
     for view in VIEWS:
         assert replay("-", *view, data=data).exit_code == 1
 
 
-def test_of_a_hundred_thousand_counters_the_table_has_some_and_says_how_many_more() -> None:
+def test_the_table_shows_some_of_100000_counters_and_the_number_of_the_others() -> None:
     usage = {f"counter_{number}": number for number in range(100_000)}
     data = body(message_start(usage=usage), *HELLO[1:])
-    shown = replay("-", data=data).stdout
-    assert len(shown.splitlines()) < 100
-    assert re.search(r"counter_0\b", shown)
-    assert re.search(r"\b99,9\d\d more", shown)
+    output = replay("-", data=data).stdout
+    assert len(output.splitlines()) < 100
+    assert re.search(r"counter_0\b", output)
+    assert re.search(r"\b99,9\d\d more", output)
 
 
-def test_of_a_thousand_kinds_of_blocks_and_cut_inputs_the_table_has_some() -> None:
+def test_the_table_shows_some_of_1000_kinds_of_blocks_and_the_number_of_the_others() -> None:
     kinds = [block_start(number, {"type": f"kind_{number}"}) for number in range(1_000)]
     cut = [tool_start(number) for number in range(1_000, 2_000)]
-    shown = replay("-", data=body(message_start(), *kinds, *cut)).stdout
-    table = shown[shown.index("verdict") :]
+    output = replay("-", data=body(message_start(), *kinds, *cut)).stdout
+    table = output[output.index("verdict") :]
     assert len(table.splitlines()) < 200
     assert "1 kind_0, " in table
     assert len(re.findall(r"\b9\d\d more", table)) >= 2
 
 
-def test_a_name_of_a_megabyte_is_cut_wherever_it_is_shown() -> None:
+def test_a_name_of_a_megabyte_is_shortened_everywhere() -> None:
     name = "n" * 1_000_000
     data = body(
         message_start(name, model=name),
@@ -246,33 +246,33 @@ def test_a_name_of_a_megabyte_is_cut_wherever_it_is_shown() -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["x", " ", "\t", "\n", *ODD_WIDTHS.values()],
-    ids=[*"x", "space", "tab", "line", *ODD_WIDTHS],
+    ["x", " ", "\t", "\n", *UNUSUAL_WIDTHS.values()],
+    ids=[*"x", "space", "tab", "line", *UNUSUAL_WIDTHS],
 )
-def test_a_long_word_costs_what_its_pieces_cost(word: str) -> None:
+def test_the_cost_of_a_long_word_is_linear(word: str) -> None:
     def stream(count: int) -> bytes:
         return block_only({"type": "text", "text": ""}, *[text(0, word * 8)] * count)
 
     once, twice = stream(150), stream(300)
-    on_terminal(once)  # widths are remembered
+    on_terminal(once)  # the first run also fills the cache of widths
     assert calls(lambda: on_terminal(twice)) <= AT_MOST * calls(lambda: on_terminal(once))
     assert characters(lambda: on_terminal(twice)) <= AT_MOST * characters(lambda: on_terminal(once))
 
 
-def test_of_spaces_without_end_no_more_are_held_than_a_line_has() -> None:
+def test_the_buffer_of_spaces_is_no_longer_than_a_line() -> None:
     writer = Writer(Console(file=io.StringIO(), force_terminal=True, _environ={}))
     for _ in range(100):
         writer.write(" \t" * 100)
-    assert len(writer._space) <= 100  # nobody else knows what is held
+    assert len(writer._space) <= 100  # no public name shows the buffer
 
 
 @pytest.mark.parametrize("view", [[], ["--trace"]], ids=["show", "trace"])
 @pytest.mark.parametrize(
     "stream",
     [
-        pytest.param(lambda count: b"junk\n" * count + body(*HELLO), id="lines that are no frame"),
+        pytest.param(lambda count: b"junk\n" * count + body(*HELLO), id="lines without a frame"),
         pytest.param(
-            lambda count: b"data: {\n\n" * count + body(*HELLO), id="frames that are no JSON"
+            lambda count: b"data: {\n\n" * count + body(*HELLO), id="frames with invalid JSON"
         ),
         pytest.param(
             lambda count: body(
@@ -281,16 +281,14 @@ def test_of_spaces_without_end_no_more_are_held_than_a_line_has() -> None:
                 tool_start(1, name="n" * 20 * count),
                 *[text(number % 2, "x") for number in range(count)],
             ),
-            id="blocks with long names in turn",
+            id="alternating blocks with long names",
         ),
         pytest.param(
             lambda count: b"data: " + b"\xff " * count + b"\n\n" + body(*HELLO), id="one long line"
         ),
     ],
 )
-def test_twice_the_file_is_at_most_twice_the_work(
-    stream: Callable[[int], bytes], view: list[str]
-) -> None:
+def test_the_cost_of_a_file_is_linear(stream: Callable[[int], bytes], view: list[str]) -> None:
     once, twice = stream(100), stream(200)
     replay("-", *view, data=once)
     for measure in (calls, characters):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 without a connection: what is sent, and what received bytes mean, cut anywhere."""
+"""Test HTTP/1.1 without a connection: requests as bytes, and responses from bytes."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 where there is a connection only")
+pytest.importorskip("h11", reason="_http11 needs h11")
 
 import h11
 
@@ -24,7 +24,6 @@ from sansio_stream.request import Request, build_request
 from sansio_stream_adapters import Timeout
 from sansio_stream_adapters._http11 import (
     HEAD_BYTES,
-    PIECE_BYTES,
     BlockingBody,
     Exchange,
     Origin,
@@ -34,6 +33,7 @@ from sansio_stream_adapters._http11 import (
     waits_of,
 )
 from sansio_stream_adapters._stream_core import Head, StreamOptions
+from sansio_stream_adapters._timeout import REQUEST_PIECE_BYTES
 from servers import chunk, head, response
 from wire import HELLO, at_random, body, in_bytes
 
@@ -43,29 +43,29 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HINTS = head(103, {"link": "</style.css>; rel=preload"})
 CHUNKED = head() + b"".join(chunk(each) for each in at_random(STREAM) if each)
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def read(received: Iterable[bytes]) -> tuple[Head, bytes]:
-    """Read a response to its end, whatever comes behind that."""
+    """Read a response to its end. Ignore the bytes after it."""
     exchange = Exchange()
     pieces = iter(received)
 
-    def until(look: Callable[[], Found | None]) -> Found:
-        while (found := look()) is None:
+    def until(take: Callable[[], Result | None]) -> Result:
+        while (found := take()) is None:
             exchange.received(next(pieces))
         return found
 
-    its_head = until(exchange.head)
+    response_head = until(exchange.head)
     chunks: list[bytes] = []
     while piece := until(exchange.chunk):
         chunks.append(piece)
     assert {type(each) for each in chunks} <= {bytes}
     assert exchange.chunk() == exchange.chunk() == b""
-    return its_head, b"".join(chunks)
+    return response_head, b"".join(chunks)
 
 
-# What is sent.
+# Requests.
 
 
 def pieces_of(exchange: Exchange) -> Iterator[bytes]:
@@ -73,15 +73,15 @@ def pieces_of(exchange: Exchange) -> Iterator[bytes]:
         yield exchange.piece()
 
 
-def sent(request: Request) -> bytes:
+def bytes_sent(request: Request) -> bytes:
     return b"".join(pieces_of(Exchange(request)))
 
 
-def test_a_request_is_written_as_http_1_1_has_it() -> None:
+def test_a_request_has_the_format_of_http_1_1() -> None:
     request = build_request(
         {"model": "m"}, base_url="http://example.com/proxy", api_key="k", query={"a": "b"}
     )
-    assert sent(request) == (
+    assert bytes_sent(request) == (
         b"POST /proxy/v1/messages?a=b HTTP/1.1\r\n"
         b"host: example.com\r\n"
         b"user-agent: sansio-stream\r\n"
@@ -110,37 +110,41 @@ def test_a_request_is_written_as_http_1_1_has_it() -> None:
         ("http://localhost:0", Origin(False, "localhost", 0, "localhost:0")),
     ],
 )
-def test_the_host_is_named_without_the_scheme_s_own_port(base_url: str, origin: Origin) -> None:
+def test_the_host_header_omits_the_default_port_of_the_scheme(
+    base_url: str, origin: Origin
+) -> None:
     request = build_request({}, base_url=base_url)
     assert Origin.of(request) == origin
-    assert f"\r\nhost: {origin.authority}\r\n".encode() in sent(request)
+    assert f"\r\nhost: {origin.authority}\r\n".encode() in bytes_sent(request)
 
 
-def test_a_host_of_the_caller_s_is_sent_once() -> None:
+def test_a_host_header_of_the_caller_replaces_ours() -> None:
     request = build_request({}, base_url="http://127.0.0.1:1", headers={"Host": "example.com"})
-    assert sent(request).count(b"host: example.com\r\n") == 1
-    assert b"127.0.0.1" not in sent(request)
+    assert bytes_sent(request).count(b"host: example.com\r\n") == 1
+    assert b"127.0.0.1" not in bytes_sent(request)
 
 
 @pytest.mark.parametrize("name", ["accept-encoding", "user-agent"])
-def test_a_header_of_the_caller_s_takes_the_place_of_ours(name: str) -> None:
-    named = sent(build_request({}, headers={name: "mine"}))
+def test_a_header_of_the_caller_replaces_ours(name: str) -> None:
+    named = bytes_sent(build_request({}, headers={name: "mine"}))
     assert named.count(f"{name}: mine\r\n".encode()) == named.count(name.encode()) == 1
 
 
 def test_a_header_is_sent_in_utf_8() -> None:
-    assert "x-name: Zoë\r\n".encode() in sent(build_request({}, headers={"x-name": "Zoë"}))
+    assert "x-name: Zoë\r\n".encode() in bytes_sent(build_request({}, headers={"x-name": "Zoë"}))
 
 
-@pytest.mark.parametrize("size", [0, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 1])
+@pytest.mark.parametrize(
+    "size", [0, REQUEST_PIECE_BYTES - 1, REQUEST_PIECE_BYTES, 3 * REQUEST_PIECE_BYTES + 1]
+)
 def test_a_long_request_is_sent_in_pieces(size: int) -> None:
     request = attrs.evolve(build_request({}), body=b"x" * size)
     pieces = list(pieces_of(Exchange(request)))
-    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    assert all(0 < len(piece) <= REQUEST_PIECE_BYTES for piece in pieces)
     assert b"".join(pieces).partition(b"\r\n\r\n")[2] == request.body
 
 
-# What is received.
+# Responses.
 
 WHOLE = {
     "content-length": [response(STREAM)],
@@ -148,10 +152,10 @@ WHOLE = {
     "chunk extensions and trailers": [
         head() + b"%x;a=b\r\n%b\r\n0\r\nx-took: 7\r\n\r\n" % (len(STREAM), STREAM)
     ],
-    "neither, so until the connection ends": [head(headers=EVENTS) + STREAM, b""],
+    "neither, so the connection ends it": [head(headers=EVENTS) + STREAM, b""],
     "HTTP/1.0": [(head(headers=EVENTS) + STREAM).replace(b"HTTP/1.1", b"HTTP/1.0"), b""],
     "informational responses first": [CONTINUE + HINTS + CONTINUE + response(STREAM)],
-    "something behind it": [response(STREAM) + b"HTTP/1.1 200 OK\r\n"],
+    "more bytes after it": [response(STREAM) + b"HTTP/1.1 200 OK\r\n"],
 }
 CUTS: dict[str, Callable[[bytes], list[bytes]]] = {
     "whole": lambda data: [data],
@@ -161,17 +165,17 @@ CUTS: dict[str, Callable[[bytes], list[bytes]]] = {
 
 
 def received(pieces: list[bytes], how: str) -> list[bytes]:
-    """Cut what comes before the end of the connection, which is an empty piece."""
+    """Cut the first piece. The second piece, if any, is empty: it ends the connection."""
     return [part for part in CUTS[how](pieces[0]) if part] + pieces[1:]
 
 
 @pytest.mark.parametrize("pieces", WHOLE.values(), ids=WHOLE)
 @pytest.mark.parametrize("how", CUTS)
-def test_a_response_is_the_same_however_it_is_cut(pieces: list[bytes], how: str) -> None:
-    its_head, its_body = read(received(pieces, how))
-    assert its_head["status"] == 200
-    assert ("content-type", "text/event-stream") in list(its_head["headers"])
-    assert its_body == STREAM
+def test_a_response_does_not_depend_on_how_it_is_cut(pieces: list[bytes], how: str) -> None:
+    response_head, response_body = read(received(pieces, how))
+    assert response_head["status"] == 200
+    assert ("content-type", "text/event-stream") in list(response_head["headers"])
+    assert response_body == STREAM
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -179,7 +183,7 @@ def test_a_response_without_a_body_ends_with_its_head(status: int) -> None:
     assert read([head(status, EVENTS)])[1] == b""
 
 
-def test_headers_that_come_twice_are_both_there() -> None:
+def test_repeated_headers_are_all_kept() -> None:
     exchange = Exchange()
     exchange.received(b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: Zo\xeb\r\n\r\n")
     assert exchange.head() == {
@@ -189,7 +193,7 @@ def test_headers_that_come_twice_are_both_there() -> None:
     }
 
 
-def test_twenty_informational_responses_are_skipped_and_no_more_however_they_are_cut() -> None:
+def test_at_most_twenty_informational_responses_are_skipped() -> None:
     for count in (20, 21, 5_000):
         data = CONTINUE * count + response(STREAM)
         for size in (10, len(data)):
@@ -201,8 +205,8 @@ def test_twenty_informational_responses_are_skipped_and_no_more_however_they_are
                     read(pieces)
 
 
-def a_head(size: int) -> bytes:
-    """A head of so many bytes."""
+def head_of(size: int) -> bytes:
+    """Return a head of `size` bytes."""
     empty = head(headers={**EVENTS, "x-long": ""})
     return head(headers={**EVENTS, "x-long": "x" * (size - len(empty))})
 
@@ -211,19 +215,19 @@ LONG = [1_000, 16_384, 65_536, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 1, 10**9
 
 
 @pytest.mark.parametrize("cut", LONG)
-def test_a_head_is_as_long_as_it_may_be_however_it_is_cut(cut: int) -> None:
-    for before in (b"", CONTINUE, a_head(HEAD_BYTES).replace(b" 200 ", b" 103 ")):
-        data = before + a_head(HEAD_BYTES) + STREAM
+def test_the_size_of_a_head_is_limited(cut: int) -> None:
+    for before in (b"", CONTINUE, head_of(HEAD_BYTES).replace(b" 200 ", b" 103 ")):
+        data = before + head_of(HEAD_BYTES) + STREAM
         pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
         assert read([*pieces, b""])[1] == STREAM
-        data = before + a_head(HEAD_BYTES + 1) + STREAM
+        data = before + head_of(HEAD_BYTES + 1) + STREAM
         pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
         with pytest.raises(h11.RemoteProtocolError, match="longer than 102,400 bytes"):
             read([*pieces, b""])
 
 
 @pytest.mark.parametrize("cut", LONG)
-def test_what_stands_around_a_chunk_is_bounded_likewise(cut: int) -> None:
+def test_the_size_of_chunk_extensions_and_trailers_is_limited(cut: int) -> None:
     for too_long in (
         b"1;" + b"x" * HEAD_BYTES + b"\r\na\r\n" + chunk(b""),
         b"0\r\nx-long: " + b"x" * HEAD_BYTES + b"\r\n\r\n",
@@ -235,41 +239,41 @@ def test_what_stands_around_a_chunk_is_bounded_likewise(cut: int) -> None:
 
 
 BROKEN = {
-    "nothing": b"",
-    "nothing behind an informational response": CONTINUE,
+    "no bytes": b"",
+    "no bytes after an informational response": CONTINUE,
     "half a head": head()[:-2],
-    "no HTTP": b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
+    "another protocol": b"SSH-2.0-OpenSSH_9.9\r\n\r\n",
     "binary": b"\x15\x03\x01\x00\x02\x02\x16",
-    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n",
-    "a head without end": b"HTTP/1.1 200 OK\r\n" + b"x-filler: 0123456789\r\n" * 50_000,
-    "an endless length": head(headers={"content-length": "9" * 5_000}),
+    "a switch of protocols": b"HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\n\r\n",
+    "a head without an end": b"HTTP/1.1 200 OK\r\n" + b"x-filler: 0123456789\r\n" * 50_000,
+    "a length of 5,000 digits": head(headers={"content-length": "9" * 5_000}),
     "a negative length": head(headers={"content-length": "-1"}),
     "two lengths": head(headers={"content-length": "1, 2"}),
-    "a transfer-encoding beside chunked": head(headers={"transfer-encoding": "gzip, chunked"}),
-    "short of its length": response(STREAM)[:-1],
+    "gzip as a transfer-encoding": head(headers={"transfer-encoding": "gzip, chunked"}),
+    "less than its length": response(STREAM)[:-1],
     "no last chunk": CHUNKED,
     "half a chunk": CHUNKED[:-3],
-    "a size that is no number": CHUNKED + b"size\r\n",
+    "a chunk size that is not a number": CHUNKED + b"size\r\n",
     "a chunk longer than its size": CHUNKED.replace(b"\r\n\r\n", b"\r\n\r\n1\r\nxyz\r\n", 1),
 }
 
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
 @pytest.mark.parametrize("how", CUTS)
-def test_what_breaks_the_framing_is_an_error_of_the_connection(data: bytes, how: str) -> None:
+def test_broken_framing_is_a_connection_error(data: bytes, how: str) -> None:
     with pytest.raises(APIConnectionError), mapped(map_error):
         read([*received([data], how), b""])
 
 
 @given(st.sampled_from(["content-length", "chunked"]), st.floats(0, 1, exclude_max=True))
-def test_a_body_that_is_cut_never_just_ends(name: str, share: float) -> None:
+def test_a_truncated_body_is_a_connection_error(name: str, share: float) -> None:
     data = WHOLE[name][0]
     with pytest.raises(APIConnectionError), mapped(map_error):
         read([data[: int(share * len(data))], b""])
 
 
 @given(st.data())
-def test_no_bytes_raise_anything_but_our_exceptions(data: st.DataObject) -> None:
+def test_received_bytes_raise_only_exceptions_of_ours(data: st.DataObject) -> None:
     changed = bytearray(data.draw(st.sampled_from([*WHOLE.values()]))[0])
     for _ in range(data.draw(st.integers(1, 5))):
         changed[data.draw(st.integers(0, min(200, len(changed) - 1)))] = data.draw(
@@ -281,10 +285,10 @@ def test_no_bytes_raise_anything_but_our_exceptions(data: st.DataObject) -> None
     except APIError:
         pass
     except StopIteration:
-        pytest.fail("the end of the connection was not enough")
+        pytest.fail("the exchange needs more bytes after the end of the connection")
 
 
-def test_a_compressed_body_comes_as_it_was_sent() -> None:
+def test_a_compressed_body_is_not_decoded() -> None:
     headers = {**EVENTS, "content-encoding": "gzip", "content-length": "2"}
     assert read([head(headers=headers) + b"\x1f\x8b"])[1] == b"\x1f\x8b"
 
@@ -295,11 +299,11 @@ def test_a_compressed_body_comes_as_it_was_sent() -> None:
 @pytest.mark.parametrize(
     "exc",
     [
-        h11.RemoteProtocolError("no HTTP"),
-        h11.LocalProtocolError("a header that is none"),
+        h11.RemoteProtocolError("not HTTP"),
+        h11.LocalProtocolError("an invalid header"),
         UnicodeError("label too long"),
         ConnectionResetError(104, "reset"),
-        ssl.SSLCertVerificationError("who is that?"),
+        ssl.SSLCertVerificationError("not trusted"),
     ],
 )
 def test_foreign_exceptions_are_mapped_to_ours(exc: Exception) -> None:
@@ -309,13 +313,13 @@ def test_foreign_exceptions_are_mapped_to_ours(exc: Exception) -> None:
     assert not isinstance(caught.value, APITimeoutError)
 
 
-def test_a_timeout_of_the_system_is_ours() -> None:
+def test_a_builtin_timeout_error_is_mapped_to_ours() -> None:
     with pytest.raises(APITimeoutError, match="timed out"), mapped(map_error):
         raise TimeoutError("timed out")
 
 
-@pytest.mark.parametrize("exc", [TypeError("no bytes"), OverloadedError("busy")])
-def test_mistakes_and_our_own_exceptions_go_through(exc: Exception) -> None:
+@pytest.mark.parametrize("exc", [TypeError("not bytes"), OverloadedError("busy")])
+def test_unexpected_exceptions_and_our_own_are_not_mapped(exc: Exception) -> None:
     with pytest.raises(type(exc)) as caught, mapped(map_error):
         raise exc
     assert caught.value is exc
@@ -333,14 +337,14 @@ def test_mistakes_and_our_own_exceptions_go_through(exc: Exception) -> None:
         (Timeout(idle=5.0), {"idle": 7.0}, 7.0, 7.0),
     ],
 )
-def test_idle_may_be_a_timeout_or_an_option(
+def test_idle_can_be_set_by_the_timeout_or_by_an_option(
     timeout: object, options: StreamOptions, read_gap: float | None, idle: float | None
 ) -> None:
     assert waits_of(timeout, options).read == read_gap
     assert options.get("idle", "missing") == idle
 
 
-def test_a_body_that_should_block_may_not_suspend() -> None:
+def test_a_blocking_body_must_not_suspend() -> None:
     async def receive(_: str) -> bytes:
         await asyncio.sleep(0)
         return b""

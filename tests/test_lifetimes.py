@@ -1,4 +1,4 @@
-"""A stream holds what it needs for as long as it needs it, and leaves nothing, on each adapter."""
+"""Test on each adapter that a stream keeps its connection until its end, and then releases it."""
 
 import _thread
 import asyncio
@@ -28,22 +28,23 @@ from wire import HELLO, body
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 WHOLE: Final = body(*HELLO)
 HALF: Final = body(*HELLO[:4])
-"""Up to the text "Hel"."""
+"""The frames up to the text "Hel"."""
 REST: Final = body(*HELLO[4:])
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 
-SLOWLY: Final = [head() + chunk(HALF), Sleep(0.1), chunk(REST) + chunk(b"")]
-"""The end comes when the head has been read for long."""
+SLOW: Final = [head() + chunk(HALF), Sleep(0.1), chunk(REST) + chunk(b"")]
+"""A response whose end arrives long after its head."""
 UNENDING: Final = [head() + chunk(HALF), Do.WAIT]
+"""A response that never ends."""
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _collections_are_quick() -> Iterator[None]:
-    """What was there before these tests is not looked at: they collect garbage often."""
+def _collect_only_new_objects() -> Iterator[None]:
+    """Exclude older objects from collections. These tests collect garbage often."""
     gc.collect()
     gc.freeze()
     yield
@@ -51,52 +52,52 @@ def _collections_are_quick() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _httpx2_is_taken_where_it_is_meant(
+def _prefer_httpx2_in_its_tests(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client without a client of the caller's takes httpx, where both are installed."""
+    """Use httpx2 for its own tests. A client prefers httpx if both are installed."""
     if "adapter" in request.fixturenames:
         adapter: Adapter = request.getfixturevalue("adapter")
         if adapter.libraries[0] == "httpx2":
             monkeypatch.setattr(adapter.module, "LIBRARIES", ("httpx2", "httpx"))
 
 
-def own(adapter: Adapter, server: RawServer) -> Any:
-    """A client that has made its pool itself, and that nobody closes."""
+def client_of(adapter: Adapter, server: RawServer) -> Any:
+    """Make a client with a pool of its own. No test closes this client."""
     return adapter.make(base_url=server.url, api_key="k", max_retries=0, timeout=PATIENCE)
 
 
 def is_reading(stream: Any) -> bool:
-    """Whether somebody reads from the connection; nobody else knows it."""
+    """Return whether a task or thread is reading. No public attribute shows it."""
     reading: bool = getattr(stream, "sync", stream)._is_reading
     return reading
 
 
 def tasks() -> set[Any]:
-    """The tasks of asyncio, if it runs us."""
+    """Return the tasks of the running asyncio loop, or no tasks without one."""
     try:
         return asyncio.all_tasks()
     except RuntimeError:  # no running event loop
         return set()
 
 
-# A client that nobody holds any more.
+# Clients without a reference to them.
 
 
-async def the_block(adapter: Adapter, server: RawServer) -> str:
-    async with own(adapter, server).messages.stream(**ask()) as stream:
+async def in_a_block(adapter: Adapter, server: RawServer) -> str:
+    async with client_of(adapter, server).messages.stream(**ask()) as stream:
         gc.collect()
         text: str = await stream.get_final_text()
         return text
 
 
-async def one_expression(adapter: Adapter, server: RawServer) -> str:
-    return text_of(await own(adapter, server).messages.stream(**ask()).get_final_message())
+async def in_one_expression(adapter: Adapter, server: RawServer) -> str:
+    return text_of(await client_of(adapter, server).messages.stream(**ask()).get_final_message())
 
 
-async def a_function_that_returns_the_stream(adapter: Adapter, server: RawServer) -> str:
+async def from_a_function(adapter: Adapter, server: RawServer) -> str:
     async def events() -> Any:
-        client = own(adapter, server)
+        client = client_of(adapter, server)
         return await client.messages.create(**ask(), stream=True)
 
     stream = await events()
@@ -106,12 +107,12 @@ async def a_function_that_returns_the_stream(adapter: Adapter, server: RawServer
     return text_of(stream.snapshot)
 
 
-async def a_variable_that_is_bound_anew(adapter: Adapter, server: RawServer) -> str:
-    client = own(adapter, server)
+async def after_a_new_assignment(adapter: Adapter, server: RawServer) -> str:
+    client = client_of(adapter, server)
     async with client.messages.stream(**ask()) as stream:
         async for _ in stream:
             break
-        client = own(adapter, server)
+        client = client_of(adapter, server)
         gc.collect()
         text: str = await stream.get_final_text()
     await client.close()
@@ -121,76 +122,78 @@ async def a_variable_that_is_bound_anew(adapter: Adapter, server: RawServer) -> 
 @pytest.mark.parametrize(
     "way",
     [
-        the_block,
-        one_expression,
-        a_function_that_returns_the_stream,
-        a_variable_that_is_bound_anew,
+        in_a_block,
+        in_one_expression,
+        from_a_function,
+        after_a_new_assignment,
     ],
     ids=lambda way: way.__name__,
 )
 @driven
-async def test_a_stream_outlives_the_variable_of_its_client(
-    adapter: Adapter, raw_server: RawServers, way: Any
+async def test_a_stream_can_be_read_after_the_last_reference_to_its_client(
+    adapter: Adapter, raw_server: StartServer, way: Any
 ) -> None:
-    server = raw_server(SLOWLY)
+    server = raw_server(SLOW)
     before = tasks()
-    assert await way(adapter, server) == SAID
+    assert await way(adapter, server) == TEXT
     gc.collect()
-    await adapter.until_closed(server)  # with the stream, its client's pool has gone
-    await adapter.until(lambda: tasks() <= before, "nothing is done any more")
+    await adapter.until_closed(server)  # the pool of the client is closed along with the stream
+    await adapter.until(lambda: tasks() <= before, "no new tasks are left")
 
 
-def test_what_is_dropped_in_the_last_step_of_a_loop_is_closed(
-    adapter: Adapter, raw_server: RawServers
+def test_objects_dropped_when_the_loop_ends_are_closed(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)], UNENDING)
 
-    async def leave_all_behind() -> None:
-        client = own(adapter, server)
+    async def leave_everything_open() -> None:
+        client = client_of(adapter, server)
         async with client.messages.stream(**ask()) as stream:
             await stream.until_done()
         dropped = await client.messages.create(**ask(), stream=True)
         async for _ in dropped:
             break
 
-    adapter.run(leave_all_behind)
+    adapter.run(leave_everything_open)
     server.wait_until_closed(1 if adapter.pools else 2)
 
 
-# A stream that nobody holds any more.
+# Streams without a reference to them.
 
 
 @pytest.mark.parametrize("as_garbage", [False, True], ids=["at once", "as garbage"])
 @pytest.mark.parametrize("events", [0, 1])
 @driven
-async def test_a_stream_that_is_dropped_gives_its_connection_back(
-    adapter: Adapter, raw_server: RawServers, events: int, as_garbage: bool
+async def test_a_dropped_stream_releases_its_connection(
+    adapter: Adapter, raw_server: StartServer, events: int, as_garbage: bool
 ) -> None:
     server = raw_server(UNENDING)
     before = tasks()
     async with adapter.client(server.url, limit=2) as client:
         for _ in range(5):
-            held: list[Any] = [await client.messages.create(**ask(), stream=True)]
+            references: list[Any] = [await client.messages.create(**ask(), stream=True)]
             if as_garbage:
-                held.append(held)
+                references.append(references)
             for _ in range(events):
-                await anext(held[0])
-            del held
+                await anext(references[0])
+            del references
             if as_garbage:
                 gc.collect()
         await adapter.until_closed(server, 5)
-        await adapter.until(lambda: tasks() <= before, "nothing is done any more")
+        await adapter.until(lambda: tasks() <= before, "no new tasks are left")
 
 
 @driven
-async def test_a_stream_that_is_dropped_ends_its_recording(
-    adapter: Adapter, raw_server: RawServers, tmp_path: Path
+async def test_a_dropped_stream_ends_its_recording(
+    adapter: Adapter, raw_server: StartServer, tmp_path: Path
 ) -> None:
     server = raw_server(UNENDING)
     path = tmp_path / "answer.capture.jsonl"
     async with adapter.client(server.url) as client:
         await client.messages.create(**ask(), stream=True, record_to=path)
-        await adapter.until(lambda: b"closed by the reader" in path.read_bytes(), "it is ended")
+        await adapter.until(
+            lambda: b"closed by the reader" in path.read_bytes(), "the end of the recording"
+        )
         await adapter.until_closed(server)
 
 
@@ -199,10 +202,10 @@ async def test_a_stream_that_is_dropped_ends_its_recording(
 
 @asynccontextmanager
 async def http2_client(adapter: Adapter, url: str, tls: TLS, **settings: Any) -> AsyncIterator[Any]:
-    """A client that speaks HTTP/2; skips the test where there is none."""
+    """Yield a client that speaks HTTP/2. Skip the test if the adapter has none."""
     if not adapter.libraries[0].startswith("httpx"):
         pytest.skip("only httpx speaks HTTP/2")
-    pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
+    pytest.importorskip("h2", reason="httpx needs h2 for HTTP/2")
     kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
     http = kind(verify=tls.client, http2=True)
     async with http if adapter.loop else AsyncFacade(http):
@@ -210,7 +213,7 @@ async def http2_client(adapter: Adapter, url: str, tls: TLS, **settings: Any) ->
 
 
 async def read_and_leave(adapter: Adapter, manager: Any) -> None:
-    """Read in one thread, or task, and leave the `with` in another one."""
+    """Read in one thread or task, and leave the `with` block in another one."""
     stream = await manager.__aenter__()
 
     async def read() -> None:
@@ -221,7 +224,7 @@ async def read_and_leave(adapter: Adapter, manager: Any) -> None:
     async def leave() -> None:
         await adapter.until(
             lambda: is_reading(stream) and stream.snapshot and text_of(stream.snapshot),
-            "somebody waits for more",
+            "the reader waits for more",
         )
         await manager.__aexit__(None, None, None)
 
@@ -230,8 +233,8 @@ async def read_and_leave(adapter: Adapter, manager: Any) -> None:
 
 
 @driven
-async def test_who_leaves_the_block_wakes_whoever_reads_in_it(
-    adapter: Adapter, raw_server: RawServers
+async def test_leaving_the_block_wakes_a_blocked_reader(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server(UNENDING)
     async with adapter.client(server.url, timeout=None) as client:
@@ -240,7 +243,7 @@ async def test_who_leaves_the_block_wakes_whoever_reads_in_it(
 
 
 @driven
-async def test_over_http2_who_leaves_the_block_ends_the_read_with_the_next_bytes(
+async def test_over_http2_leaving_the_block_ends_a_read_at_the_next_bytes(
     adapter: Adapter, http2_example_server: str, tls: TLS
 ) -> None:
     async with http2_client(adapter, http2_example_server, tls) as client:
@@ -250,7 +253,7 @@ async def test_over_http2_who_leaves_the_block_ends_the_read_with_the_next_bytes
 
 
 @driven
-async def test_what_was_closed_cannot_be_opened(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_a_closed_stream_cannot_be_opened(adapter: Adapter, raw_server: StartServer) -> None:
     server = raw_server(UNENDING)
     async with adapter.client(server.url) as client:
         stream = await client.messages.create(**ask(), stream=True)
@@ -260,16 +263,16 @@ async def test_what_was_closed_cannot_be_opened(adapter: Adapter, raw_server: Ra
             with pytest.raises(IncompleteMessageError, match="closed before its end") as caught:
                 await stream.open()
             assert caught.value.partial_message == stream.snapshot
-        assert (await anext(stream)).type == "content_block_start"  # it had come
+        assert (await anext(stream)).type == "content_block_start"  # it was received before
         await adapter.until_closed(server)
 
 
 @driven
 async def test_a_second_reader_is_refused_and_the_first_one_reads_on(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
-    go_on = threading.Event()
-    server = raw_server([head() + chunk(HALF), go_on, chunk(REST) + chunk(b"")])
+    second_was_refused = threading.Event()
+    server = raw_server([head() + chunk(HALF), second_was_refused, chunk(REST) + chunk(b"")])
     async with (
         adapter.client(server.url) as client,
         client.messages.stream(**ask()) as stream,
@@ -283,33 +286,33 @@ async def test_a_second_reader_is_refused_and_the_first_one_reads_on(
             try:
                 await adapter.until(
                     lambda: is_reading(stream) and stream.snapshot and text_of(stream.snapshot),
-                    "the first one waits for more",
+                    "the first reader waits for more",
                 )
                 for read in (partial(anext, stream), stream.get_final_message, stream.open):
                     with pytest.raises(RuntimeError, match="another task is reading"):
                         await read()
             finally:
-                go_on.set()
+                second_was_refused.set()
             return ""
 
-        assert await adapter.gather(first, second) == [SAID, ""]
-        assert await stream.get_final_text() == SAID
+        assert await adapter.gather(first, second) == [TEXT, ""]
+        assert await stream.get_final_text() == TEXT
 
 
-# Many of them.
+# Many streams.
 
 
-async def mistreat(adapter: Adapter, client: Any, way: int) -> None:
-    """Open a stream, and do with it what nobody should."""
+async def misuse(adapter: Adapter, client: Any, way: int) -> None:
+    """Open a stream and do not close it properly."""
     match way % 4:
         case 0:
             await client.messages.create(**ask(), stream=True)
         case 1:
-            held: list[Any] = [await client.messages.create(**ask(), stream=True)]
-            await anext(held[0])
-            held.append(held)
-            del held
-            gc.collect()  # else some time, while requests wait for the pool
+            references: list[Any] = [await client.messages.create(**ask(), stream=True)]
+            await anext(references[0])
+            references.append(references)
+            del references
+            gc.collect()  # without it, later requests may wait for a connection of the pool
         case 2:
 
             async def read_on(is_about_to_wait: Callable[[], object]) -> None:
@@ -321,8 +324,11 @@ async def mistreat(adapter: Adapter, client: Any, way: int) -> None:
             await read_and_leave(adapter, client.messages.stream(**ask()))
 
 
-def what_is_there(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
-    """How many streams, files, threads and tasks there are, as far as the system tells."""
+def counts(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
+    """Return the numbers of dropped streams, open files, threads and tasks.
+
+    The number of open files is 0 if there is no /proc.
+    """
     gc.collect()
     files = Path("/proc/self/fd")
     living = len(tasks())
@@ -337,8 +343,8 @@ def what_is_there(adapter: Adapter, server: RawServer) -> tuple[int, int, int, i
 
 
 @driven
-async def test_of_many_streams_nothing_is_left_whatever_was_done_with_a_third_of_them(
-    adapter: Adapter, raw_server: RawServers
+async def test_streams_leave_nothing_open_even_if_a_third_of_them_is_misused(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 60
     first = 12
@@ -349,29 +355,31 @@ async def test_of_many_streams_nothing_is_left_whatever_was_done_with_a_third_of
         async def use(numbers: Iterable[int]) -> None:
             for number in numbers:
                 if number % 3 == 2:
-                    await mistreat(adapter, client, number // 3)
+                    await misuse(adapter, client, number // 3)
                 else:
                     async with client.messages.stream(**ask()) as stream:
-                        assert await stream.get_final_text() == SAID
+                        assert await stream.get_final_text() == TEXT
             gc.collect()
-            await adapter.until(lambda: server.threads <= adapter.pools, "connections are closed")
+            await adapter.until(
+                lambda: server.threads <= adapter.pools, "all connections but the pooled one close"
+            )
 
         await use(range(first))
-        before = what_is_there(adapter, server)
+        before = counts(adapter, server)
         await use(range(first, len(scripts)))
         await adapter.until(
-            lambda: all(map(operator.le, what_is_there(adapter, server), before)),
-            "all is as before",
+            lambda: all(map(operator.le, counts(adapter, server), before)),
+            "the counts are as low as before",
         )
         assert len(server.requests) == len(scripts)
 
 
-# Generators of httpx, which only a loop can end.
+# Async generators of httpx. If they are not closed, the event loop has to close them.
 
 
 @driven
 async def test_a_body_that_cannot_be_decoded_leaves_nothing_to_the_loop(
-    adapter: Adapter, raw_server: RawServers
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     headers = {"content-type": "text/event-stream", "content-encoding": "gzip"}
     server = raw_server([response(WHOLE, headers=headers)])
@@ -386,7 +394,7 @@ async def test_a_body_that_cannot_be_decoded_leaves_nothing_to_the_loop(
 
 @pytest.mark.parametrize("is_closed_at_once", [False, True], ids=["break", "unread"])
 @driven
-async def test_what_is_left_early_over_http2_leaves_nothing_to_the_loop(
+async def test_a_stream_left_early_over_http2_leaves_nothing_to_the_loop(
     adapter: Adapter, http2_example_server: str, tls: TLS, is_closed_at_once: bool
 ) -> None:
     async with http2_client(adapter, http2_example_server, tls) as client:
@@ -404,7 +412,7 @@ async def test_what_is_left_early_over_http2_leaves_nothing_to_the_loop(
 
 
 @driven
-async def test_over_http2_a_dropped_stream_leaves_the_connection_to_the_others(
+async def test_over_http2_a_dropped_stream_does_not_close_the_connection_of_the_others(
     adapter: Adapter, http2_example_server: str, tls: TLS
 ) -> None:
     async with http2_client(adapter, http2_example_server, tls) as client:
@@ -416,16 +424,16 @@ async def test_over_http2_a_dropped_stream_leaves_the_connection_to_the_others(
             del stream
             async with client.messages.stream(**ask("text")) as other:
                 assert await other.get_final_message() == message_of("text")
-        await adapter.until(lambda: tasks() <= before, "nothing is done any more")
+        await adapter.until(lambda: tasks() <= before, "no new tasks are left")
 
 
-# The caller's own client.
+# Clients of the library that the caller has made.
 
 
-def impatient(adapter: Adapter, seconds: float | None) -> Any:
-    """A client of the library's, which gives up so soon; None: with the library's default."""
+def client_with_timeout(adapter: Adapter, seconds: float | None) -> Any:
+    """Make a client of the library with this timeout. None means the library's default."""
     if not adapter.pools:
-        pytest.skip("there is no client of the caller's")
+        pytest.skip("this adapter does not take a client of the caller")
     if adapter.libraries[0] == "aiohttp":
         timeout = adapter.library.ClientTimeout(total=seconds)
         return adapter.library.ClientSession(**({} if seconds is None else {"timeout": timeout}))
@@ -440,11 +448,11 @@ async def closed(http: Any) -> None:
 
 
 @driven
-async def test_timeouts_of_the_callers_own_client_hold(
-    adapter: Adapter, raw_server: RawServers
+async def test_the_timeouts_of_a_client_of_the_caller_apply(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server(UNENDING)
-    http = impatient(adapter, 0.2)
+    http = client_with_timeout(adapter, 0.2)
     client = adapter.make(base_url=server.url, http_client=http, max_retries=0)
     with pytest.raises(APITimeoutError):
         async with client.messages.stream(**ask()) as stream:
@@ -453,31 +461,31 @@ async def test_timeouts_of_the_callers_own_client_hold(
 
 
 @driven
-async def test_timeouts_that_were_asked_for_hold_all_the_same(
-    adapter: Adapter, raw_server: RawServers
+async def test_explicit_timeouts_replace_those_of_a_client_of_the_caller(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF), Sleep(0.3), chunk(REST) + chunk(b"")])
-    http = impatient(adapter, 0.1)
+    http = client_with_timeout(adapter, 0.1)
     for settings, more in (({"timeout": PATIENCE}, {}), ({}, {"timeout": PATIENCE})):
         client = adapter.make(base_url=server.url, http_client=http, max_retries=0, **settings)
         async with client.messages.stream(**ask(), **more) as stream:
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
     await closed(http)
 
 
 @driven
-async def test_a_librarys_default_is_no_wish_of_the_caller(adapter: Adapter) -> None:
-    http = impatient(adapter, None)
+async def test_the_default_timeouts_of_the_library_do_not_apply(adapter: Adapter) -> None:
+    http = client_with_timeout(adapter, None)
     client = adapter.make(http_client=http)
     assert getattr(client, "sync", client).timeout == Timeout()
     await closed(http)
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_a_redirect_that_the_caller_has_followed_takes_the_key_along(
-    library: str, raw_server: RawServers
+def test_a_redirect_followed_by_a_client_of_the_caller_sends_the_key(
+    library: str, raw_server: StartServer
 ) -> None:
-    httpx = pytest.importorskip(library, reason=f"the redirect is followed by {library}")
+    httpx = pytest.importorskip(library, reason=f"this test needs {library}")
     other = raw_server([response(WHOLE)])
     elsewhere = {"location": f"http://localhost:{other.port}/v1/messages", "content-length": "0"}
     server = raw_server([head(307, elsewhere)])
@@ -489,7 +497,7 @@ def test_a_redirect_that_the_caller_has_followed_takes_the_key_along(
             api_key="k",
             auth_token="not sent on",  # noqa: S106
         )
-        assert text_of(client.messages.stream(**ask()).get_final_message()) == SAID
+        assert text_of(client.messages.stream(**ask()).get_final_message()) == TEXT
     sent = other.requests[0].headers
     assert sent["x-api-key"] == "k"
     assert "authorization" not in sent

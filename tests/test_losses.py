@@ -1,5 +1,6 @@
-"""Nothing that lost something is called complete: what is a loss, what is none, and what comes of
-it.
+"""Losses: which violations mean that content was lost, and the verdict and errors that follow.
+
+A message with a loss is never complete.
 """
 
 import copy
@@ -49,31 +50,37 @@ START: Final = body(message_start())
 END: Final = body(message_delta(), MESSAGE_STOP)
 
 
-def in_all_ways(stream: bytes, **options: Any) -> tuple[StreamMachine, Outcome]:
-    """Run a stream whole, byte by byte, at random, and without the fast path."""
-    machine, outcome = run([stream], look=True, **options)
+def run_however_cut(stream: bytes, **options: Any) -> tuple[StreamMachine, Outcome]:
+    """Run a stream in one chunk and return the result.
+
+    Other cuts, and a run without the fast path, must have the same result.
+    """
+    machine, outcome = run([stream], observe=True, **options)
     for chunks in (in_bytes(stream), at_random(stream)):
-        assert run(chunks, look=True, **options)[1] == outcome
-    assert run([stream], look=True, fast_path=False, **options)[1] == outcome
+        assert run(chunks, observe=True, **options)[1] == outcome
+    assert run([stream], observe=True, fast_path=False, **options)[1] == outcome
     return machine, outcome
 
 
 def after_text(*frames: bytes) -> bytes:
-    """A message with a text block, and frames inside of it, behind its first word."""
+    """Return a message with a text block. The frames follow the first delta of the block."""
     head = body(message_start(), block_start(0), text(0, "Do "))
     return head + b"".join(frames) + body(text(0, "it."), block_stop(0)) + END
 
 
 def in_call(*frames: bytes, **members: Any) -> bytes:
-    """A message with a tool call, and frames inside of it."""
+    """Return a message with a tool call, and the frames between its start and its stop."""
     head = body(message_start(), tool_start(0, **members))
     end = body(block_stop(0), message_delta("tool_use"), MESSAGE_STOP)
     return head + b"".join(frames) + end
 
 
 def check_loss(stream: bytes, code: str | None) -> None:
-    """What the first loss of a stream has to be called, and all that comes of it; None for none."""
-    machine, outcome = in_all_ways(stream)
+    """Check the code of the first loss of a stream and all consequences of this loss.
+
+    If `code` is None, check that there is no loss and that the message is complete.
+    """
+    machine, outcome = run_however_cut(stream)
     losses = [each for each in outcome.violations if each.loses_content]
     assert all(each.code.may_lose_content for each in losses)
     assert [each.code for each in losses[:1]] == ([] if code is None else [code])
@@ -83,12 +90,12 @@ def check_loss(stream: bytes, code: str | None) -> None:
         assert machine.final_message().complete
         return
     check_damaged(machine, outcome)
-    _, strict = in_all_ways(stream, strict=True)
+    _, strict = run_however_cut(stream, strict=True)
     assert strict.verdict is Verdict.BROKEN
-    quiet = StreamMachine(limits=Limits(violations=0))
-    events = [*quiet.receive_data(stream), *quiet.receive_eof()]
+    keeps_none = StreamMachine(limits=Limits(violations=0))
+    events = [*keeps_none.receive_data(stream), *keeps_none.receive_eof()]
     assert tuple(events) == outcome.events
-    assert (quiet.verdict, quiet.first_loss) == (Verdict.DAMAGED, machine.first_loss)
+    assert (keeps_none.verdict, keeps_none.first_loss) == (Verdict.DAMAGED, machine.first_loss)
 
 
 def check_damaged(machine: StreamMachine, outcome: Outcome) -> None:
@@ -110,7 +117,7 @@ def check_damaged(machine: StreamMachine, outcome: Outcome) -> None:
         assert (again.verdict, again.first_loss) == (Verdict.DAMAGED, loss)
 
 
-# Frames that are damaged.
+# Damaged frames.
 
 PAYLOAD: Final = json.dumps(text(0, "not "))
 
@@ -121,41 +128,43 @@ DAMAGED_DATA: Final = {
     "two payloads on one line": PAYLOAD + PAYLOAD,
     "inside an array": f"[{PAYLOAD}]",
     "inside a string": json.dumps(PAYLOAD),
-    "behind its field's name again": f"data: {PAYLOAD}",
-    "behind a timestamp": f"12:00:01 {PAYLOAD}",
-    "with something behind it": f"{PAYLOAD} upstream reset",
-    "with quotes that are none": PAYLOAD.replace('"', "'"),
+    "after a second field name": f"data: {PAYLOAD}",
+    "after a timestamp": f"12:00:01 {PAYLOAD}",
+    "followed by other text": f"{PAYLOAD} upstream reset",
+    "with single quotes": PAYLOAD.replace('"', "'"),
 }
 
 
 @pytest.mark.parametrize("name", ["", "message", "data", "Message", " content_block_delta"])
 @pytest.mark.parametrize("data", DAMAGED_DATA.values(), ids=list(DAMAGED_DATA))
-def test_data_that_holds_a_brace_and_is_no_object_is_a_loss(name: str, data: str) -> None:
+def test_data_that_contains_a_brace_and_is_not_a_json_object_is_a_loss(
+    name: str, data: str
+) -> None:
     head = f"event: {name}\n" if name else ""
     stray = f"{head}data: {data}\n\n".encode()
     several = data.count("\n")
     check_loss(after_text(stray), "missing_blank_line" if several else "undecodable_payload")
 
 
-def test_a_ping_whose_data_is_no_object_and_holds_a_brace_is_a_loss() -> None:
+def test_a_ping_whose_data_contains_a_brace_and_is_not_a_json_object_is_a_loss() -> None:
     cut = b"event: ping\ndata: " + PAYLOAD[:50].encode() + b"\n\n"
     check_loss(after_text(cut), "undecodable_payload")
     check_loss(after_text(b"event: ping\ndata: beat\n\n"), None)
 
 
 @pytest.mark.parametrize("name", ["weather_report", "content_block_delto", "vertex_event"])
-def test_what_a_vendor_sends_under_a_name_of_its_own_is_no_loss(name: str) -> None:
+def test_invalid_data_of_an_event_with_an_unknown_name_is_not_a_loss(name: str) -> None:
     check_loss(after_text(f"event: {name}\ndata: {PAYLOAD[:50]}\n\n".encode()), None)
 
 
-def test_a_name_that_is_damaged_is_no_vendors_own() -> None:
+def test_invalid_data_of_an_event_with_an_invalid_name_is_a_loss() -> None:
     stray = b"event: content_block_d\xff\ndata: " + PAYLOAD[:50].encode() + b"\n\n"
     check_loss(after_text(stray), "undecodable_payload")
 
 
 @pytest.mark.parametrize("data", ["null", "sunny", "5", '"x"', "[1]", "{}", ": PROCESSING"])
 @pytest.mark.parametrize("name", ["", "message", "data"])
-def test_data_that_says_nothing_is_no_loss(name: str, data: str) -> None:
+def test_data_without_content_is_not_a_loss(name: str, data: str) -> None:
     head = f"event: {name}\n" if name else ""
     check_loss(after_text(f"{head}data: {data}\n\n".encode()), None)
 
@@ -164,7 +173,7 @@ def test_data_that_says_nothing_is_no_loss(name: str, data: str) -> None:
     "data", ["[DONE]", "[done]", ' "[DONE]"', "data: [DONE]", '"[Done]" ', "[DONE] "]
 )
 @pytest.mark.parametrize("name", ["", "message", "data", "message_stop"])
-def test_an_end_mark_in_any_form_is_no_event_and_no_loss(name: str, data: str) -> None:
+def test_a_done_marker_in_any_form_is_neither_an_event_nor_a_loss(name: str, data: str) -> None:
     head = f"event: {name}\n" if name else ""
     stream = after_text() + f"{head}data: {data}\n\n".encode()
     check_loss(stream, None)
@@ -182,27 +191,29 @@ def test_an_end_mark_in_any_form_is_no_event_and_no_loss(name: str, data: str) -
         (b": " + PAYLOAD.encode(), None),
     ],
 )
-def test_a_line_that_is_no_field_and_holds_a_brace_is_a_loss(line: bytes, code: str | None) -> None:
+def test_a_line_that_contains_a_brace_and_is_not_a_field_is_a_loss(
+    line: bytes, code: str | None
+) -> None:
     check_loss(after_text(line + b"\n\n"), code)
     check_loss(after_text(line + b"\n" + frame(PING)), code)
-    # The brace counts wherever it is, beyond what is quoted of the line, too.
+    # The brace counts even if it is beyond the part of the line that the excerpt quotes.
     if code:
         check_loss(after_text(b"dat: " + 5_000 * b"a" + b"{\n\n"), code)
 
 
-def test_a_lossy_line_is_known_behind_any_number_of_others() -> None:
+def test_a_line_with_a_loss_is_found_after_any_number_of_other_lines() -> None:
     stream = after_text(3_000 * b"a\n" + b"b{\n" + 3_000 * b"c{\n" + frame(PING))
-    machine, outcome = in_all_ways(stream)
+    machine, outcome = run_however_cut(stream)
     assert outcome.verdict is Verdict.DAMAGED
     assert machine.first_loss is not None
     assert machine.first_loss.excerpt == "b{"
     assert machine.violation_count == 6_001
-    quiet = StreamMachine(limits=Limits(violations=0))
-    list(quiet.receive_data(stream))
-    assert (quiet.verdict, quiet.first_loss) == (Verdict.DAMAGED, machine.first_loss)
+    keeps_none = StreamMachine(limits=Limits(violations=0))
+    list(keeps_none.receive_data(stream))
+    assert (keeps_none.verdict, keeps_none.first_loss) == (Verdict.DAMAGED, machine.first_loss)
 
 
-def test_a_payload_that_is_lost_has_no_offset() -> None:
+def test_the_loss_of_a_payload_has_no_byte_offset() -> None:
     machine = StreamMachine()
     for payload in (*HELLO[:3], text(7, "lost"), *HELLO[3:]):
         list(machine.receive_event(payload))
@@ -210,25 +221,25 @@ def test_a_payload_that_is_lost_has_no_offset() -> None:
         machine.final_message()
 
 
-# Blank lines that are missing.
+# Missing blank lines.
 
 
-def test_lines_that_are_objects_of_no_type_are_no_payloads() -> None:
+def test_lines_with_objects_without_a_type_are_not_payloads() -> None:
     stray = b'data: {"type": 5}\ndata: {"type": null}\n\n'
     check_loss(after_text(stray), "undecodable_payload")
 
 
-def test_a_frame_with_several_payloads_is_called_so_where_its_name_promises_one() -> None:
+def test_a_named_frame_with_several_payloads_is_fatal_and_the_error_names_the_cause() -> None:
     stream = START + body(block_start(0), text(0, "a")).replace(b"\n\n", b"\n") + b"\n" + END
-    machine, _ = in_all_ways(stream)
+    machine, _ = run_however_cut(stream)
     assert machine.verdict is Verdict.BROKEN
     with pytest.raises(ProtocolError, match="the blank lines between frames are missing") as caught:
         machine.final_message()
     assert caught.value.code == "undecodable_payload"
 
 
-def test_where_all_blank_lines_are_missing_the_reason_says_so() -> None:
-    machine, outcome = in_all_ways(body(*HELLO).replace(b"\n\n", b"\n"))
+def test_the_error_says_that_all_blank_lines_are_missing() -> None:
+    machine, outcome = run_however_cut(body(*HELLO).replace(b"\n\n", b"\n"))
     assert outcome.verdict is Verdict.EMPTY
     assert [each.code for each in outcome.violations] == ["missing_blank_line", "cut_frame"]
     with pytest.raises(IncompleteMessageError, match="blank lines between frames are missing"):
@@ -240,7 +251,7 @@ def test_a_payload_on_several_lines_is_one_payload() -> None:
     check_loss(after_text(f"event: content_block_delta\ndata: {spread}\n\n".encode()), None)
 
 
-# Events that lack what they need.
+# Events without a required member.
 
 
 @pytest.mark.parametrize(
@@ -259,38 +270,38 @@ def test_a_payload_on_several_lines_is_one_payload() -> None:
         {"type": "message_delta", "delta": [{"stop_reason": "end_turn"}]},
     ],
 )
-def test_a_content_event_that_lacks_what_it_needs_is_a_loss(payload: dict[str, Any]) -> None:
+def test_a_content_event_without_a_required_member_is_a_loss(payload: dict[str, Any]) -> None:
     check_loss(after_text(frame(payload)), "malformed_event")
     check_loss(after_text(frame(payload, "")), "malformed_event")
 
 
-def test_a_message_start_without_its_message_is_a_loss_and_nothing_behind_it_counts() -> None:
+def test_a_message_start_without_its_message_is_a_loss_and_makes_no_message() -> None:
     stream = body({"type": "message_start"}, *HELLO[1:])
-    machine, outcome = in_all_ways(stream)
+    machine, outcome = run_however_cut(stream)
     assert machine.snapshot is None
     check_damaged(machine, outcome)
 
 
 @pytest.mark.parametrize("index", [None, -1, 10_000, 0.0, True])
-def test_a_stop_that_lacks_its_index_is_none(index: Any) -> None:
+def test_a_block_stop_without_a_valid_index_is_not_a_loss(index: Any) -> None:
     check_loss(after_text(frame({"type": "content_block_stop", "index": index})), None)
 
 
-def test_a_stop_reason_that_is_no_string_is_a_loss() -> None:
+def test_a_stop_reason_that_is_not_a_string_is_a_loss() -> None:
     changes = {"type": "message_delta", "delta": {"stop_reason": 5}}
     check_loss(after_text(frame(changes)), "malformed_member")
     check_loss(after_text(frame({"type": "message_delta", "delta": {"stop_reason": None}})), None)
 
 
 @pytest.mark.parametrize("member", ["delta", "content_block", "message"])
-def test_an_object_with_a_type_in_a_payload_without_one_is_a_loss(member: str) -> None:
+def test_a_payload_without_a_type_is_a_loss_if_it_contains_a_typed_object(member: str) -> None:
     for name in ("", "message", "weather_report"):
         check_loss(after_text(frame({member: {"type": "text_delta"}}, name)), "missing_type")
         check_loss(after_text(frame({member: {"kind": "text_delta"}}, name)), None)
 
 
 @pytest.mark.parametrize("name", ["message_start", "content_block_start", "content_block_delta"])
-def test_a_ping_or_an_unknown_event_under_a_name_of_content_is_a_loss(name: str) -> None:
+def test_a_ping_or_unknown_event_with_the_name_of_a_content_event_is_a_loss(name: str) -> None:
     for payload in (PING, {"type": "weather_report"}):
         check_loss(after_text(frame(payload, name)), "event_name_mismatch")
         check_loss(after_text(frame(payload, "message_delta")), None)
@@ -312,7 +323,7 @@ def test_a_ping_or_an_unknown_event_under_a_name_of_content_is_a_loss(name: str)
         ({"text": ""}, None),
     ],
 )
-def test_a_known_delta_without_its_payload_is_a_loss_if_it_says_something_else(
+def test_a_known_delta_without_its_value_is_a_loss_if_another_member_has_a_value(
     members: dict[str, Any], code: str | None
 ) -> None:
     check_loss(after_text(frame(delta(0, "text_delta", **members))), code)
@@ -326,7 +337,7 @@ def test_a_signature_alone_on_a_thinking_delta_is_folded() -> None:
         delta(0, "thinking_delta", signature="EqQB"),
         block_stop(0),
     )
-    machine, outcome = in_all_ways(stream + END)
+    machine, outcome = run_however_cut(stream + END)
     assert outcome.violations == ()
     assert machine.final_message().to_dict()["content"][0]["signature"] == "EqQB"
 
@@ -338,7 +349,7 @@ def test_an_encrypted_content_alone_on_a_compaction_delta_is_folded() -> None:
         delta(0, "compaction_delta", encrypted_content="Ev4B"),
         block_stop(0),
     )
-    machine, outcome = in_all_ways(stream + END)
+    machine, outcome = run_however_cut(stream + END)
     assert outcome.violations == ()
     assert machine.final_message().to_dict()["content"][0]["encrypted_content"] == "Ev4B"
 
@@ -357,7 +368,7 @@ def test_an_encrypted_content_alone_on_a_compaction_delta_is_folded() -> None:
         (delta(0, "of_tomorrow", value=1), None),
     ],
 )
-def test_a_delta_that_its_block_does_not_take_is_a_loss_if_it_says_something(
+def test_a_delta_that_its_block_does_not_accept_is_a_loss_if_it_has_content(
     stray: dict[str, Any], code: str | None
 ) -> None:
     check_loss(after_text(frame(stray)), code)
@@ -369,7 +380,7 @@ def test_a_delta_for_a_block_that_has_stopped_is_a_loss() -> None:
     check_loss(START + blocks + body(text(0, ""), block_stop(0)) + END, None)
 
 
-def test_the_signature_that_a_block_has_already_is_no_loss_behind_its_stop() -> None:
+def test_after_its_stop_a_repeated_signature_of_a_block_is_not_a_loss() -> None:
     thinking = {"type": "thinking", "thinking": "", "signature": ""}
     signature = delta(0, "signature_delta", signature="EqQB")
     blocks = START + body(block_start(0, thinking), signature, block_stop(0))
@@ -392,13 +403,13 @@ def test_deltas_without_the_start_of_their_block_are_a_loss() -> None:
         (message_delta(), None),
     ],
 )
-def test_what_comes_before_the_message_is_a_loss_if_it_carries_content(
+def test_an_event_before_message_start_is_a_loss_if_it_has_content(
     early: dict[str, Any], code: str | None
 ) -> None:
     check_loss(frame(early) + after_text(), code)
 
 
-def test_a_message_start_that_comes_again_is_a_loss_if_it_carries_content() -> None:
+def test_a_second_message_start_is_a_loss_if_it_has_content() -> None:
     check_loss(after_text(frame(message_start())), None)
     again = message_start(content=[{"type": "text", "text": "x"}])
     check_loss(after_text(frame(again)), "duplicate_message_start")
@@ -416,14 +427,14 @@ def test_a_message_start_that_comes_again_is_a_loss_if_it_carries_content() -> N
         ({"type": "of_tomorrow", "text": 5}, None),
     ],
 )
-def test_a_member_of_a_block_that_has_another_type_is_a_loss(
+def test_a_block_member_of_the_wrong_type_is_a_loss_unless_it_is_empty(
     block: dict[str, Any], code: str | None
 ) -> None:
     check_loss(START + body(block_start(0, block), block_stop(0)) + END, code)
     check_loss(body(message_start(content=[block])) + END, code)
 
 
-def test_a_content_that_is_no_list_of_objects_is_a_loss() -> None:
+def test_content_that_is_not_a_list_of_objects_is_a_loss_unless_it_is_null() -> None:
     check_loss(body(message_start(content="hello")) + END, "malformed_member")
     check_loss(body(message_start(content=None)) + END, None)
 
@@ -448,7 +459,7 @@ def test_a_content_that_is_no_list_of_objects_is_a_loss() -> None:
         (message_delta("<>"), None),
     ],
 )
-def test_bytes_that_are_no_utf8_are_a_loss_where_nobody_sees_them(
+def test_invalid_utf8_is_a_loss_where_the_replacement_character_is_not_visible(
     stray: dict[str, Any], code: str | None
 ) -> None:
     names = ["", str(stray["type"])] if "<>" not in stray["type"] else [""]
@@ -458,18 +469,18 @@ def test_bytes_that_are_no_utf8_are_a_loss_where_nobody_sees_them(
         assert "invalid_utf8" in {each.code for each in run([stream])[1].violations}
 
 
-def test_bytes_that_are_no_utf8_in_a_text_that_came_with_the_message_can_be_seen() -> None:
+def test_invalid_utf8_in_a_text_of_message_start_is_not_a_loss() -> None:
     start = frame(message_start(content=[{"type": "text", "text": "<>"}]))
     check_loss(start.replace(b"<>", b"\xff") + END, None)
     check_loss(start.replace(b"claude-test-1", b"claude-\xff") + END, "invalid_utf8")
 
 
-def test_a_name_that_is_no_utf8_harms_no_text() -> None:
+def test_invalid_utf8_in_an_event_name_is_not_a_loss() -> None:
     stream = after_text(frame(text(0, "not "), "content_<>").replace(b"<>", b"\xff"))
     check_loss(stream, None)
 
 
-def test_a_visible_replacement_does_not_excuse_another_one() -> None:
+def test_invalid_utf8_in_a_hidden_member_is_a_loss_despite_a_visible_replacement() -> None:
     payload = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}}
     payload["delta"] = {"type": "text_delta", "text": "<>", "private": "<>"}
     check_loss(after_text(frame(payload).replace(b"<>", b"\xff")), "invalid_utf8")
@@ -478,9 +489,9 @@ def test_a_visible_replacement_does_not_excuse_another_one() -> None:
 # Verdicts.
 
 
-def test_what_comes_behind_message_stop_is_never_a_loss() -> None:
+def test_nothing_after_message_stop_is_a_loss() -> None:
     tail = b"dat: {\n\ndata: {\n\n" + body(text(0, "x"), {"type": "content_block_delta"})
-    machine, outcome = in_all_ways(after_text() + tail)
+    machine, outcome = run_however_cut(after_text() + tail)
     assert outcome.verdict is Verdict.COMPLETE
     assert machine.first_loss is None
     assert not any(each.loses_content for each in outcome.violations)
@@ -498,13 +509,15 @@ def test_what_comes_behind_message_stop_is_never_a_loss() -> None:
         (START + b"data: {\n\n" + b"event: message_stop\ndata: {\n\n", Verdict.BROKEN),
     ],
 )
-def test_a_loss_damages_what_has_ended_and_nothing_else(stream: bytes, verdict: Verdict) -> None:
-    machine, outcome = in_all_ways(stream)
+def test_a_loss_changes_the_verdict_only_of_a_message_that_has_ended(
+    stream: bytes, verdict: Verdict
+) -> None:
+    machine, outcome = run_however_cut(stream)
     assert outcome.verdict is verdict
     assert (machine.first_loss is None) == (verdict is Verdict.NOT_AN_EVENT_STREAM)
 
 
-def test_a_connection_that_is_lost_with_the_end_changes_nothing_about_a_loss() -> None:
+def test_a_lost_connection_after_message_stop_does_not_hide_a_loss() -> None:
     machine = StreamMachine()
     events = [*machine.receive_data(after_text(b"dat: {\n\n"))]
     assert isinstance(events[-1], MessageStopEvent)
@@ -514,41 +527,50 @@ def test_a_connection_that_is_lost_with_the_end_changes_nothing_about_a_loss() -
         machine.final_message()
 
 
-BLOCKS: Final = START + body(block_start(0), text(0, "hi"), block_stop(0))
-WHOLE: Final = BLOCKS + body(message_delta())
-GIVEN: Final = [{"type": "text", "text": "given"}]
+START_AND_BLOCK: Final = START + body(block_start(0), text(0, "hi"), block_stop(0))
+WITHOUT_MESSAGE_STOP: Final = START_AND_BLOCK + body(message_delta())
+CONTENT_OF_START: Final = [{"type": "text", "text": "given"}]
 CUT_START: Final = b"event: content_block_start\ndata: {"
 CUT_DELTA: Final = b'data: {"type":"content_block_delta","in'
 CUT_STOP: Final = b'event: message_stop\ndata: {"ty'
-OPEN: Final = body(block_start(0))
-TWO: Final = body(block_start(0), block_start(1))
+OPEN_BLOCK: Final = body(block_start(0))
+TWO_OPEN_BLOCKS: Final = body(block_start(0), block_start(1))
 
 
 @pytest.mark.parametrize(
     ("stream", "verdict"),
     [
-        (WHOLE, Verdict.UNTERMINATED),
-        (WHOLE + CUT_STOP, Verdict.UNTERMINATED),
-        (WHOLE + b"event: mess", Verdict.UNTERMINATED),
-        (WHOLE + b"event: content_block_del", Verdict.TRUNCATED),
-        (WHOLE + CUT_START, Verdict.TRUNCATED),
-        (WHOLE + CUT_DELTA, Verdict.TRUNCATED),
-        (START + OPEN + body(message_delta()), Verdict.TRUNCATED),
-        (START + OPEN + body(message_delta("max_tokens")), Verdict.UNTERMINATED),
-        (START + TWO + body(message_delta("max_tokens")), Verdict.TRUNCATED),
-        (START + TWO + body(block_stop(1), message_delta("max_tokens")), Verdict.TRUNCATED),
-        (START + TWO + body(block_stop(0), message_delta("max_tokens")), Verdict.UNTERMINATED),
-        (BLOCKS + body(message_delta("")), Verdict.TRUNCATED),
-        (BLOCKS + body(message_delta(""), message_delta()), Verdict.UNTERMINATED),
-        (BLOCKS + body(message_delta(), message_delta("")), Verdict.UNTERMINATED),
-        (body(message_start(content=GIVEN, stop_reason="end_turn")), Verdict.UNTERMINATED),
-        (body(message_start(content=GIVEN, stop_reason="")), Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP, Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + CUT_STOP, Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + b"event: mess", Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + b"event: content_block_del", Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP + CUT_START, Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP + CUT_DELTA, Verdict.TRUNCATED),
+        (START + OPEN_BLOCK + body(message_delta()), Verdict.TRUNCATED),
+        (START + OPEN_BLOCK + body(message_delta("max_tokens")), Verdict.UNTERMINATED),
+        (START + TWO_OPEN_BLOCKS + body(message_delta("max_tokens")), Verdict.TRUNCATED),
+        (
+            START + TWO_OPEN_BLOCKS + body(block_stop(1), message_delta("max_tokens")),
+            Verdict.TRUNCATED,
+        ),
+        (
+            START + TWO_OPEN_BLOCKS + body(block_stop(0), message_delta("max_tokens")),
+            Verdict.UNTERMINATED,
+        ),
+        (START_AND_BLOCK + body(message_delta("")), Verdict.TRUNCATED),
+        (START_AND_BLOCK + body(message_delta(""), message_delta()), Verdict.UNTERMINATED),
+        (START_AND_BLOCK + body(message_delta(), message_delta("")), Verdict.UNTERMINATED),
+        (
+            body(message_start(content=CONTENT_OF_START, stop_reason="end_turn")),
+            Verdict.UNTERMINATED,
+        ),
+        (body(message_start(content=CONTENT_OF_START, stop_reason="")), Verdict.TRUNCATED),
     ],
 )
-def test_unterminated_needs_a_stop_reason_and_every_block_stopped(
+def test_unterminated_requires_a_stop_reason_and_stopped_blocks(
     stream: bytes, verdict: Verdict
 ) -> None:
-    machine, outcome = in_all_ways(stream)
+    machine, outcome = run_however_cut(stream)
     assert outcome.verdict is verdict
     codes = [each.code for each in outcome.violations]
     assert ("missing_message_stop" in codes) is (verdict is Verdict.UNTERMINATED)
@@ -559,9 +581,9 @@ def test_unterminated_needs_a_stop_reason_and_every_block_stopped(
             machine.final_message()
 
 
-def test_strict_tolerates_a_missing_end_and_gives_no_message() -> None:
-    for stream in (WHOLE, WHOLE + CUT_STOP):
-        machine, outcome = in_all_ways(stream, strict=True)
+def test_strict_reports_a_missing_message_stop_and_returns_no_message() -> None:
+    for stream in (WITHOUT_MESSAGE_STOP, WITHOUT_MESSAGE_STOP + CUT_STOP):
+        machine, outcome = run_however_cut(stream, strict=True)
         assert outcome.verdict is Verdict.UNTERMINATED
         assert outcome.violations[-1].code == "missing_message_stop"
         assert outcome.violations[-1].byte_offset == len(stream)
@@ -569,12 +591,12 @@ def test_strict_tolerates_a_missing_end_and_gives_no_message() -> None:
             machine.final_message()
 
 
-def test_an_empty_stop_reason_is_none_and_reported() -> None:
-    for begun in (
-        BLOCKS + body(message_delta("")),
-        body(message_start(content=GIVEN, stop_reason="")),
+def test_an_empty_stop_reason_is_reported_and_becomes_none() -> None:
+    for beginning in (
+        START_AND_BLOCK + body(message_delta("")),
+        body(message_start(content=CONTENT_OF_START, stop_reason="")),
     ):
-        machine, outcome = in_all_ways(begun + body(MESSAGE_STOP))
+        machine, outcome = run_however_cut(beginning + body(MESSAGE_STOP))
         codes = [each.code for each in outcome.violations]
         assert codes == ["empty_stop_reason", "missing_stop_reason"]
         assert machine.final_message().stop_reason is None
@@ -584,8 +606,8 @@ def test_an_empty_stop_reason_is_none_and_reported() -> None:
 # Tool inputs.
 
 
-def call_in(stream: bytes) -> ToolUseBlock:
-    machine, _ = in_all_ways(stream)
+def tool_call_of(stream: bytes) -> ToolUseBlock:
+    machine, _ = run_however_cut(stream)
     call = machine.block(0)
     assert isinstance(call, ToolUseBlock)
     return call
@@ -613,11 +635,11 @@ def call_in(stream: bytes) -> ToolUseBlock:
         frame(json_piece(0, '{"a": "<>"}')).replace(b"<>", b"\xff"),
     ],
 )
-def test_an_input_of_which_a_piece_was_lost_is_never_complete(
+def test_a_tool_input_with_a_lost_piece_is_never_complete(
     lost: bytes, rest: bytes, start: Any
 ) -> None:
     stream = in_call(lost, rest, input=start)
-    call = call_in(stream)
+    call = tool_call_of(stream)
     assert (call.input, call.input_state) == (None, "invalid")
     assert call.input_error is not None
     assert "lost" in call.input_error.reason
@@ -627,7 +649,7 @@ def test_an_input_of_which_a_piece_was_lost_is_never_complete(
         running = machine.block(0)
         if isinstance(event, ContentBlockStopEvent):
             break
-        # It shows at the stop; until then the input is incomplete.
+        # The input becomes invalid at the stop of the block. Until then it is incomplete.
         assert not isinstance(running, ToolUseBlock) or running.input_state == "incomplete"
 
 
@@ -642,13 +664,13 @@ def test_an_input_of_which_a_piece_was_lost_is_never_complete(
         frame(message_start(content=[{"type": "text", "text": "x"}])),
     ],
 )
-def test_a_loss_that_was_no_input_harms_no_input(lost: bytes) -> None:
+def test_a_loss_outside_a_tool_input_keeps_the_input_valid(lost: bytes) -> None:
     stream = in_call(lost, frame(json_piece(0, '{"a": 1}')))
-    assert call_in(stream).input == {"a": 1}
-    assert in_all_ways(stream)[1].verdict is Verdict.DAMAGED
+    assert tool_call_of(stream).input == {"a": 1}
+    assert run_however_cut(stream)[1].verdict is Verdict.DAMAGED
 
 
-def test_a_piece_that_comes_behind_the_stop_makes_the_input_invalid_from_then_on() -> None:
+def test_a_piece_after_the_stop_makes_the_input_invalid_from_then_on() -> None:
     head = body(message_start(), tool_start(0), json_piece(0, '{"a": 1}'), block_stop(0))
     machine = StreamMachine()
     list(machine.receive_data(head))
@@ -661,22 +683,22 @@ def test_a_piece_that_comes_behind_the_stop_makes_the_input_invalid_from_then_on
     assert (after.input, after.input_state, after.input_json) == (None, "invalid", '{"a": 1}')
     assert machine.snapshot is not None
     assert machine.snapshot.content == (after,)
-    # What was handed out never changes.
+    # A returned object never changes.
     assert before.content[0].to_dict()["input"] == {"a": 1}
 
 
 @pytest.mark.parametrize("before", [b"", body(tool_start(0), json_piece(0, "{}"), block_stop(0))])
-def test_a_piece_that_comes_before_its_block_makes_its_input_invalid(before: bytes) -> None:
+def test_a_piece_before_the_start_of_its_block_makes_the_input_invalid(before: bytes) -> None:
     head = START + before + frame(json_piece(0, '{"a": 1}'))
     stream = head + body(
         tool_start(0), json_piece(0, "{}"), block_stop(0), message_delta("tool_use")
     )
-    call = in_all_ways(stream + frame(MESSAGE_STOP))[0].block(0)
+    call = run_however_cut(stream + frame(MESSAGE_STOP))[0].block(0)
     assert isinstance(call, ToolUseBlock)
     assert (call.input, call.input_state) == (None, "invalid")
 
 
-def test_a_piece_for_no_certain_block_harms_every_open_input_and_no_finished_one() -> None:
+def test_a_piece_for_an_unknown_block_makes_every_open_input_invalid_and_no_finished_one() -> None:
     stream = START + body(
         tool_start(0),
         json_piece(0, "{}"),
@@ -691,7 +713,7 @@ def test_a_piece_for_no_certain_block_harms_every_open_input_and_no_finished_one
         message_delta("tool_use"),
         MESSAGE_STOP,
     )
-    machine, _ = in_all_ways(stream)
+    machine, _ = run_however_cut(stream)
     assert machine.snapshot is not None
     states = [
         block.input_state for block in machine.snapshot.content if isinstance(block, ToolUseBlock)
@@ -699,11 +721,11 @@ def test_a_piece_for_no_certain_block_harms_every_open_input_and_no_finished_one
     assert states == ["complete", "invalid", "invalid"]
 
 
-def test_an_unknown_block_with_an_input_loses_it_too() -> None:
+def test_a_loss_makes_the_input_of_an_unknown_block_invalid_too() -> None:
     start = block_start(0, {"type": "of_tomorrow", "input": {"a": 1}})
     for pieces in ([], [json_piece(0, "{}")]):
         stream = START + body(start, *pieces) + b"data: {\n\n" + body(block_stop(0)) + END
-        machine, _ = in_all_ways(stream)
+        machine, _ = run_however_cut(stream)
         block = machine.block(0)
         assert block is not None
         assert block.type == "unknown"
@@ -712,8 +734,8 @@ def test_an_unknown_block_with_an_input_loses_it_too() -> None:
 
 
 @pytest.mark.parametrize("number", ["1E400", "-1e999", "1" + 400 * "0" + ".5"])
-def test_a_number_that_no_float_holds_makes_an_input_invalid(number: str) -> None:
-    call = call_in(in_call(frame(json_piece(0, f'{{"a e9 1E999": "1E999", "b": {number}}}'))))
+def test_a_number_too_large_for_a_float_makes_an_input_invalid(number: str) -> None:
+    call = tool_call_of(in_call(frame(json_piece(0, f'{{"a e9 1E999": "1E999", "b": {number}}}'))))
     assert (call.input, call.input_state) == (None, "invalid")
     assert call.input_error is not None
     assert (call.input_error.position, call.input_error.reason) == (
@@ -723,41 +745,41 @@ def test_a_number_that_no_float_holds_makes_an_input_invalid(number: str) -> Non
 
 
 @pytest.mark.parametrize("number", ["1E-400", "1e308", "9" * 400])
-def test_a_number_that_can_be_held_is_one(number: str) -> None:
-    call = call_in(in_call(frame(json_piece(0, f'{{"b": {number}}}'))))
+def test_a_number_that_python_can_represent_keeps_an_input_valid(number: str) -> None:
+    call = tool_call_of(in_call(frame(json_piece(0, f'{{"b": {number}}}'))))
     assert call.input == {"b": json.loads(number)}
 
 
-# What a message_delta says.
+# Members of a message_delta.
 
 
-def final(stream: bytes) -> Message:
-    machine, outcome = in_all_ways(stream)
+def final_message_of(stream: bytes) -> Message:
+    machine, outcome = run_however_cut(stream)
     assert outcome.verdict is Verdict.COMPLETE
     return machine.final_message()
 
 
-def test_a_message_delta_without_delta_counts() -> None:
+def test_a_message_delta_without_delta_is_folded() -> None:
     usage = {"input_tokens": 250, "output_tokens": 166}
     for members in ({}, {"delta": None}):
         alone = {"type": "message_delta", "usage": usage, "context_management": {"a": 1}, **members}
-        stream = BLOCKS + body(message_delta(), alone, MESSAGE_STOP)
-        message = final(stream)
+        stream = START_AND_BLOCK + body(message_delta(), alone, MESSAGE_STOP)
+        message = final_message_of(stream)
         assert (message.usage.input_tokens, message.usage.output_tokens) == (250, 166)
         assert message.context_management == {"a": 1}
         assert message.stop_reason == "end_turn"
         assert [each.code for each in run([stream])[1].violations] == ["missing_delta"]
 
 
-def test_a_usage_inside_delta_counts_where_the_event_has_none() -> None:
+def test_a_usage_inside_delta_is_used_if_the_event_has_none() -> None:
     changes = {"stop_reason": "end_turn", "usage": {"output_tokens": 7}}
     inner = {"type": "message_delta", "delta": changes}
-    stream = BLOCKS + body(inner, MESSAGE_STOP)
-    assert final(stream).usage.output_tokens == 7
+    stream = START_AND_BLOCK + body(inner, MESSAGE_STOP)
+    assert final_message_of(stream).usage.output_tokens == 7
     assert run([stream])[1].violations == ()
     both = {**inner, "usage": {"output_tokens": 9}}
-    stream = BLOCKS + body(both, MESSAGE_STOP)
-    assert final(stream).usage.output_tokens == 9
+    stream = START_AND_BLOCK + body(both, MESSAGE_STOP)
+    assert final_message_of(stream).usage.output_tokens == 9
     assert [each.code for each in run([stream])[1].violations] == ["misplaced_member"]
 
 
@@ -769,14 +791,14 @@ def test_unknown_members_of_a_message_delta_become_members_of_the_message() -> N
         "provider_metadata": {"cost": 1},
     }
     start = body(message_start(glow=7, private=1))
-    message = final(start + body(changes, MESSAGE_STOP))
+    message = final_message_of(start + body(changes, MESSAGE_STOP))
     assert message.extra == {"glow": 7, "private": 3, "provider_metadata": {"cost": 1}}
     assert message.to_dict()["private"] == 3
 
 
 @pytest.mark.parametrize("place", ["event", "delta"])
 @pytest.mark.parametrize("name", ["content", "id", "model", "role", "type", "diagnostics"])
-def test_a_name_of_the_message_in_a_message_delta_is_kept_out(name: str, place: str) -> None:
+def test_a_message_delta_cannot_change_members_such_as_id_and_model(name: str, place: str) -> None:
     changes = message_delta()
     if place == "delta":
         changes["delta"][name] = "other"
@@ -784,19 +806,21 @@ def test_a_name_of_the_message_in_a_message_delta_is_kept_out(name: str, place: 
         changes[name] = "other"
     else:
         return
-    stream = BLOCKS + body(changes, MESSAGE_STOP)
-    assert final(stream) == final(BLOCKS + body(message_delta(), MESSAGE_STOP))
+    stream = START_AND_BLOCK + body(changes, MESSAGE_STOP)
+    assert final_message_of(stream) == final_message_of(
+        START_AND_BLOCK + body(message_delta(), MESSAGE_STOP)
+    )
     assert [each.code for each in run([stream])[1].violations] == ["misplaced_member"]
 
 
-def test_safeguard_results_are_a_member_and_the_last_ones_count() -> None:
+def test_the_last_safeguard_results_that_are_not_null_win() -> None:
     results = [{"type": "dangerous_tool_use", "status": {"type": "available", "tool_uses": {}}}]
     start = body(message_start(safeguard_results=[]))
     changes = message_delta()
     changes["delta"]["safeguard_results"] = results
     nothing = message_delta()
     nothing["delta"]["safeguard_results"] = None
-    message = final(start + body(changes, nothing, MESSAGE_STOP))
+    message = final_message_of(start + body(changes, nothing, MESSAGE_STOP))
     assert message.safeguard_results == results
     assert message.extra == {}
     assert message.to_dict()["safeguard_results"] == results
@@ -805,11 +829,11 @@ def test_safeguard_results_are_a_member_and_the_last_ones_count() -> None:
 @pytest.mark.parametrize(
     "counter", ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"]
 )
-def test_a_counter_that_falls_to_nothing_is_reported_and_is_never_fatal(counter: str) -> None:
+def test_a_counter_that_falls_to_zero_is_reported_and_is_never_fatal(counter: str) -> None:
     start = body(message_start(usage={counter: 15}))
     changes = message_delta(usage={counter: 0, "output_tokens": 1})
     for strict in (False, True):
-        machine, outcome = in_all_ways(start + body(changes, MESSAGE_STOP), strict=strict)
+        machine, outcome = run_however_cut(start + body(changes, MESSAGE_STOP), strict=strict)
         assert [each.code for each in outcome.violations] == ["falling_usage"]
         assert machine.final_message().usage.to_dict()[counter] == 0
     for usage in (
@@ -818,12 +842,12 @@ def test_a_counter_that_falls_to_nothing_is_reported_and_is_never_fatal(counter:
         {counter: None},
     ):
         stream = start + body(message_delta(usage=usage), MESSAGE_STOP)
-        assert in_all_ways(stream)[1].violations == ()
+        assert run_however_cut(stream)[1].violations == ()
     twice = body(message_delta(usage={counter: 0}), message_delta(usage={counter: 0}))
-    assert len(in_all_ways(start + twice + body(MESSAGE_STOP))[1].violations) == 1
+    assert len(run_however_cut(start + twice + body(MESSAGE_STOP))[1].violations) == 1
 
 
-# Surrogate halves.
+# Surrogates.
 
 
 @pytest.mark.parametrize(
@@ -839,7 +863,7 @@ def test_a_counter_that_falls_to_nothing_is_reported_and_is_never_fatal(counter:
         ["x\ud83d", "\ude00\ud83d", "y\ude00"],
     ],
 )
-def test_halves_of_a_character_in_two_deltas_are_joined_as_utf16_joins_them(
+def test_a_surrogate_pair_in_two_deltas_becomes_one_character_as_in_utf16(
     pieces: list[str],
 ) -> None:
     whole = joined(pieces)
@@ -849,22 +873,28 @@ def test_halves_of_a_character_in_two_deltas_are_joined_as_utf16_joins_them(
     check_text(pieces[:1], [start, *texts[1:]], whole)
     thinking = block_start(0, {"type": "thinking", "thinking": "", "signature": ""})
     deltas = [delta(0, "thinking_delta", thinking=piece) for piece in pieces]
-    machine, _ = in_all_ways(START + body(thinking, *deltas, block_stop(0)) + END)
+    machine, _ = run_however_cut(START + body(thinking, *deltas, block_stop(0)) + END)
     assert machine.final_message().to_dict()["content"][0]["thinking"] == whole
 
 
-def check_text(begun: list[str], events: list[dict[str, Any]], whole: str) -> None:
-    """The text of a block is what its pieces are together, after each of them and at the end."""
-    machine, outcome = in_all_ways(START + body(*events, block_stop(0)) + END)
+def check_text(first: list[str], events: list[dict[str, Any]], whole: str) -> None:
+    """Check that the text of a block is its pieces joined, after each event and at the end.
+
+    Args:
+        first: The pieces that the start of the block has.
+        events: The events of the block, without its stop.
+        whole: The expected text.
+    """
+    machine, outcome = run_however_cut(START + body(*events, block_stop(0)) + END)
     assert outcome.violations == ()
     assert machine.final_message().to_dict()["content"][0]["text"] == whole
-    looking = StreamMachine()
-    list(looking.receive_data(START))
-    seen = begun.copy()
+    observed = StreamMachine()
+    list(observed.receive_data(START))
+    seen = first.copy()
     for payload in events:
-        list(looking.receive_data(frame(payload)))
+        list(observed.receive_data(frame(payload)))
         seen.append(payload.get("delta", {}).get("text", ""))
-        block = looking.block(0)
+        block = observed.block(0)
         assert isinstance(block, TextBlock)
         assert block.text == joined(seen)
 
@@ -873,25 +903,25 @@ def joined(pieces: list[str]) -> str:
     return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
-def test_halves_in_a_tool_input_are_joined_too_and_moments_stay_what_they_were() -> None:
+def test_a_surrogate_pair_in_a_tool_input_is_joined_and_older_snapshots_do_not_change() -> None:
     pieces = ['{"a": "\ud83d', '\ude00", "b": "', "\ud83d", '\ude00"}']
     machine = StreamMachine()
     list(machine.receive_data(START + body(tool_start(0))))
-    moments: list[ToolUseBlock] = []
+    snapshots: list[ToolUseBlock] = []
     for piece in pieces:
         list(machine.receive_data(frame(json_piece(0, piece))))
         block = machine.block(0)
         assert isinstance(block, ToolUseBlock)
-        moments.append(block)
-    live = moments[-1].partial_input
+        snapshots.append(block)
+    live = snapshots[-1].partial_input
     assert live == {"a": "\N{GRINNING FACE}", "b": "\N{GRINNING FACE}"}
-    assert [moment.partial_input for moment in moments[:-1]] == [
+    assert [older.partial_input for older in snapshots[:-1]] == [
         {"a": ""},
         {"a": "\N{GRINNING FACE}", "b": ""},
         {"a": "\N{GRINNING FACE}", "b": ""},
     ]
-    for count, moment in enumerate(moments, 1):
-        assert moment.input_json == joined(pieces[:count])
+    for count, older in enumerate(snapshots, 1):
+        assert older.input_json == joined(pieces[:count])
     list(machine.receive_data(frame(block_stop(0))))
     finished = machine.block(0)
     assert isinstance(finished, ToolUseBlock)
@@ -901,9 +931,9 @@ def test_halves_in_a_tool_input_are_joined_too_and_moments_stay_what_they_were()
 # Ids and compactions.
 
 
-def test_two_calls_with_one_id_are_reported_wherever_they_come() -> None:
+def test_two_tool_calls_with_the_same_id_are_reported() -> None:
     def codes(*payloads: dict[str, Any]) -> list[str]:
-        _, outcome = in_all_ways(body(*payloads))
+        _, outcome = run_however_cut(body(*payloads))
         return [each.code for each in outcome.violations if "duplicate" in each.code]
 
     twice = [tool_start(0, id="t"), block_stop(0), tool_start(1, id="t"), block_stop(1)]
@@ -939,30 +969,30 @@ def test_a_compaction_that_replaces_a_different_one_is_reported(
         delta(0, "compaction_delta", **second),
         block_stop(0),
     )
-    _, outcome = in_all_ways(stream + END)
+    _, outcome = run_however_cut(stream + END)
     assert [each.code for each in outcome.violations] == codes
 
 
 # The codes.
 
 
-def test_a_code_says_when_it_loses_content_or_never_does() -> None:
+def test_each_code_that_may_lose_content_says_when() -> None:
     assert {code for code in ViolationCode if code.may_lose_content} == {
         code for code in ViolationCode if code.loss
     }
     assert not any(code.may_lose_content for code in ViolationCode if not code.is_fatal_if_strict)
 
 
-# The dialects of compatible servers.
+# Streams of servers that imitate the API.
 
 DIALECTS: Final = {row["name"]: row for row in load("dialects/expect.jsonl")}
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_dialect_gives_what_is_expected_of_it_however_it_is_cut(name: str) -> None:
+def test_each_recorded_dialect_has_its_expected_result_however_it_is_cut(name: str) -> None:
     row = DIALECTS[name]
     stream = (SHARED / "dialects" / f"{name}.sse").read_bytes()
-    machine, outcome = in_all_ways(stream)
+    machine, outcome = run_however_cut(stream)
     ran("dialects/*.sse")
     verdicts = {"DAMAGED": ["DAMAGED", "BROKEN"]}.get(row["verdict"], [row["verdict"]])
     assert row["verdict"] is None or outcome.verdict.name in verdicts

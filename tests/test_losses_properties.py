@@ -1,5 +1,7 @@
-"""What was lost is never called complete: a property for each rule, over legal scripts, ways to
-write, damage and cut them, and machines that are copied on the way.
+"""A message with a loss is never complete: one property for each rule.
+
+The examples are legal scripts, written in any style and cut into any chunks. One event of each is
+damaged. Some tests replace the machine by a copy between two chunks.
 """
 
 import copy
@@ -44,9 +46,10 @@ from wire import (
 
 Payload: TypeAlias = dict[str, Any]
 
-# The damages. Each takes a payload of a content event, its style, and the place where text is cut;
-# it gives the bytes that stand there instead.
+# The damages.
 
+# Arguments: the payload of a content event, the style of the stream, and a number from 0 to 1 that
+# selects the place of a cut. Result: the bytes that replace the frame.
 Write: TypeAlias = Callable[[Payload, Style, float], bytes]
 
 
@@ -55,10 +58,11 @@ class Damage:
     """A way to damage one content event.
 
     Attributes:
-        write: gives the bytes in the place of the event's frame.
-        code: by which the loss is reported.
-        kinds: the events, or the types of deltas, that can be damaged so.
-        is_fatal_if_named: whether the name of a content event above it breaks the stream.
+        write: Returns the bytes that replace the frame of the event.
+        code: The code of the violation that reports the loss.
+        kinds: The types of the events or deltas that can be damaged in this way.
+        is_fatal_if_named: Whether the damage is fatal if the frame has the name of a content
+            event.
     """
 
     write: Write
@@ -80,8 +84,8 @@ PARTS: Final = {
 }
 
 
-def of_data(change: Callable[[str, float], str]) -> Write:
-    """Write the frame with other data, in one line."""
+def with_changed_data(change: Callable[[str, float], str]) -> Write:
+    """Make a `Write` that changes the JSON text of the frame."""
 
     def write(payload: Payload, style: Style, where: float) -> bytes:
         return style.frame_of(payload["type"], change(json.dumps(payload), where))
@@ -89,8 +93,8 @@ def of_data(change: Callable[[str, float], str]) -> Write:
     return write
 
 
-def of_payload(change: Callable[[Payload], None]) -> Write:
-    """Write the frame of a changed payload, under the old name."""
+def with_changed_payload(change: Callable[[Payload], None]) -> Write:
+    """Make a `Write` that changes the payload and keeps the event name."""
 
     def write(payload: Payload, style: Style, _where: float) -> bytes:
         name = payload["type"]
@@ -113,7 +117,7 @@ def without(name: str) -> Callable[[Payload], None]:
     return lambda payload: payload.pop(name)
 
 
-def setting(name: str, value: Any) -> Callable[[Payload], None]:
+def with_member(name: str, value: Any) -> Callable[[Payload], None]:
     return lambda payload: payload.update({name: value})
 
 
@@ -122,18 +126,18 @@ def in_part(change: Callable[[Payload], None]) -> Callable[[Payload], None]:
 
 
 def in_piece(change: Callable[[str], Any]) -> Callable[[Payload], None]:
-    def with_other(payload: Payload) -> None:
+    def change_piece(payload: Payload) -> None:
         name = piece_of(payload)
         payload["delta"][name] = change(payload["delta"][name])
 
-    return with_other
+    return change_piece
 
 
 def misspell(payload: Payload) -> None:
     payload["delta"]["json"] = payload["delta"].pop(piece_of(payload))
 
 
-def unfit(payload: Payload) -> None:
+def replace_by_unfit_delta(payload: Payload) -> None:
     is_input = payload["delta"]["type"] == "input_json_delta"
     payload["delta"] = (
         {"type": "text_delta", "text": "x"}
@@ -150,7 +154,7 @@ def misspelt_field(payload: Payload, style: Style, _where: float) -> bytes:
     return style.frame_of(payload["type"], json.dumps(payload)).replace(b"data:", b"dat:", 1)
 
 
-def bad_byte_in(old: bytes) -> Write:
+def invalid_byte_in(old: bytes) -> Write:
     def write(payload: Payload, style: Style, _where: float) -> bytes:
         frame = style.frame_of(payload["type"], json.dumps(payload))
         return frame.replace(old, old[:2] + b"\xff" + old[2:], 1)
@@ -158,67 +162,100 @@ def bad_byte_in(old: bytes) -> Write:
     return write
 
 
-def bad_byte_in_piece(payload: Payload, style: Style, _where: float) -> bytes:
+def invalid_byte_in_piece(payload: Payload, style: Style, _where: float) -> bytes:
     changed = copy.deepcopy(payload)
     in_piece(lambda piece: piece + "<bad>")(changed)
     return style.frame_of(payload["type"], json.dumps(changed)).replace(b"<bad>", b"\xf0\x9f")
 
 
-ANY: Final = ("content_block_delta", *STARTS)
-DELTA: Final = ("content_block_delta",)
-UNREADABLE: Final = (Code.UNDECODABLE_PAYLOAD, ANY, True)
+CONTENT_EVENTS: Final = ("content_block_delta", *STARTS)
+DELTA_EVENTS: Final = ("content_block_delta",)
+UNREADABLE: Final = (Code.UNDECODABLE_PAYLOAD, CONTENT_EVENTS, True)
 MALFORMED: Final = Code.MALFORMED_EVENT
 
 DAMAGES: Final = {
-    "cut": Damage(of_data(cut), *UNREADABLE),
-    "glued": Damage(of_data(lambda data, _: f"OK{data}"), *UNREADABLE),
-    "doubled brace": Damage(of_data(lambda data, _: f"{data}}}"), *UNREADABLE),
-    "in an array": Damage(of_data(lambda data, _: f"[{data}]"), *UNREADABLE),
-    "in a string": Damage(of_data(lambda data, _: json.dumps(data)), *UNREADABLE),
-    "data twice": Damage(of_data(lambda data, _: f"data: {data}"), *UNREADABLE),
+    "cut": Damage(with_changed_data(cut), *UNREADABLE),
+    "glued": Damage(with_changed_data(lambda data, _: f"OK{data}"), *UNREADABLE),
+    "doubled brace": Damage(with_changed_data(lambda data, _: f"{data}}}"), *UNREADABLE),
+    "in an array": Damage(with_changed_data(lambda data, _: f"[{data}]"), *UNREADABLE),
+    "in a string": Damage(with_changed_data(lambda data, _: json.dumps(data)), *UNREADABLE),
+    "data twice": Damage(with_changed_data(lambda data, _: f"data: {data}"), *UNREADABLE),
     "cut between lines": Damage(
-        of_data(lambda data, where: f"{cut(data, where)}\n{data}"), *UNREADABLE
+        with_changed_data(lambda data, where: f"{cut(data, where)}\n{data}"), *UNREADABLE
     ),
     "two payloads": Damage(
-        of_data(lambda data, _: f"{data}\n{data}"), Code.MISSING_BLANK_LINE, ANY, True
+        with_changed_data(lambda data, _: f"{data}\n{data}"),
+        Code.MISSING_BLANK_LINE,
+        CONTENT_EVENTS,
+        True,
     ),
-    "without its field": Damage(without_field, Code.UNKNOWN_FIELD, ANY),
-    "misspelt field": Damage(misspelt_field, Code.UNKNOWN_FIELD, ANY),
-    "without index": Damage(of_payload(without("index")), MALFORMED, ANY[:2]),
-    "index of another type": Damage(of_payload(setting("index", "0")), MALFORMED, ANY[:2]),
-    "index that is true": Damage(of_payload(setting("index", True)), MALFORMED, ANY[:2]),
-    "index below 0": Damage(of_payload(setting("index", -1)), MALFORMED, ANY[:2]),
-    "index of no block": Damage(of_payload(setting("index", 7_777)), Code.UNKNOWN_INDEX, DELTA),
+    "without its field": Damage(without_field, Code.UNKNOWN_FIELD, CONTENT_EVENTS),
+    "misspelt field": Damage(misspelt_field, Code.UNKNOWN_FIELD, CONTENT_EVENTS),
+    "without index": Damage(with_changed_payload(without("index")), MALFORMED, CONTENT_EVENTS[:2]),
+    "index of another type": Damage(
+        with_changed_payload(with_member("index", "0")), MALFORMED, CONTENT_EVENTS[:2]
+    ),
+    "index that is true": Damage(
+        with_changed_payload(with_member("index", True)), MALFORMED, CONTENT_EVENTS[:2]
+    ),
+    "index below 0": Damage(
+        with_changed_payload(with_member("index", -1)), MALFORMED, CONTENT_EVENTS[:2]
+    ),
+    "index of no block": Damage(
+        with_changed_payload(with_member("index", 7_777)), Code.UNKNOWN_INDEX, DELTA_EVENTS
+    ),
     "without its part": Damage(
-        of_payload(lambda payload: payload.pop(PARTS[payload["type"]])), MALFORMED, ANY
+        with_changed_payload(lambda payload: payload.pop(PARTS[payload["type"]])),
+        MALFORMED,
+        CONTENT_EVENTS,
     ),
     "part of another type": Damage(
-        of_payload(lambda payload: payload.update({PARTS[payload["type"]]: 5})), MALFORMED, ANY
+        with_changed_payload(lambda payload: payload.update({PARTS[payload["type"]]: 5})),
+        MALFORMED,
+        CONTENT_EVENTS,
     ),
-    "untyped part": Damage(of_payload(in_part(without("type"))), MALFORMED, ANY[:2]),
-    "misspelt piece": Damage(of_payload(misspell), Code.MALFORMED_DELTA, DELTA),
+    "untyped part": Damage(
+        with_changed_payload(in_part(without("type"))), MALFORMED, CONTENT_EVENTS[:2]
+    ),
+    "misspelt piece": Damage(with_changed_payload(misspell), Code.MALFORMED_DELTA, DELTA_EVENTS),
     "piece as an object": Damage(
-        of_payload(in_piece(lambda piece: {"piece": piece})), Code.MALFORMED_DELTA, DELTA
+        with_changed_payload(in_piece(lambda piece: {"piece": piece})),
+        Code.MALFORMED_DELTA,
+        DELTA_EVENTS,
     ),
-    "piece as a number": Damage(of_payload(in_piece(lambda _: 0)), Code.MALFORMED_DELTA, DELTA),
-    "piece as an array": Damage(of_payload(in_piece(lambda _: [])), Code.MALFORMED_DELTA, DELTA),
-    "unfit": Damage(of_payload(unfit), Code.UNFIT_DELTA, DELTA),
+    "piece as a number": Damage(
+        with_changed_payload(in_piece(lambda _: 0)), Code.MALFORMED_DELTA, DELTA_EVENTS
+    ),
+    "piece as an array": Damage(
+        with_changed_payload(in_piece(lambda _: [])), Code.MALFORMED_DELTA, DELTA_EVENTS
+    ),
+    "unfit": Damage(with_changed_payload(replace_by_unfit_delta), Code.UNFIT_DELTA, DELTA_EVENTS),
     "another type of input": Damage(
-        of_payload(in_part(setting("type", "tool_delta"))),
+        with_changed_payload(in_part(with_member("type", "tool_delta"))),
         Code.UNKNOWN_INPUT_DELTA,
         ("input_json_delta",),
     ),
-    "bad byte in a member": Damage(bad_byte_in(b'"type"'), Code.INVALID_UTF8, ANY),
-    "bad byte in the input": Damage(bad_byte_in_piece, Code.INVALID_UTF8, ("input_json_delta",)),
+    "invalid byte in a member": Damage(
+        invalid_byte_in(b'"type"'), Code.INVALID_UTF8, CONTENT_EVENTS
+    ),
+    "invalid byte in the input": Damage(
+        invalid_byte_in_piece, Code.INVALID_UTF8, ("input_json_delta",)
+    ),
 }
 ONLY_NAMED: Final = {
-    "taken for a ping": Damage(of_payload(setting("type", "ping")), Code.EVENT_NAME_MISMATCH, ANY),
+    "taken for a ping": Damage(
+        with_changed_payload(with_member("type", "ping")), Code.EVENT_NAME_MISMATCH, CONTENT_EVENTS
+    ),
     "taken for another event": Damage(
-        of_payload(setting("type", "weather_report")), Code.EVENT_NAME_MISMATCH, ANY
+        with_changed_payload(with_member("type", "weather_report")),
+        Code.EVENT_NAME_MISMATCH,
+        CONTENT_EVENTS,
     ),
 }
 ONLY_UNNAMED: Final = {
-    "without type": Damage(of_payload(without("type")), Code.MISSING_TYPE, ANY),
+    "without type": Damage(
+        with_changed_payload(without("type")), Code.MISSING_TYPE, CONTENT_EVENTS
+    ),
 }
 
 # Damaged streams.
@@ -226,15 +263,16 @@ ONLY_UNNAMED: Final = {
 
 @attrs.frozen
 class DamagedStream:
-    """A legal stream of which one content event was damaged.
+    """A legal stream in which one content event was damaged.
 
     Attributes:
-        data: its bytes.
-        damage: what was done.
-        style: how it is written.
-        number: which frame with data the damaged one is, or would have been.
-        offset: where it begins.
-        tool_id: of the call of which a piece was damaged, or None.
+        name: The name of the damage.
+        data: The body.
+        damage: The damage.
+        style: The style of the body.
+        number: The number of the damaged frame among the frames with data, from 1.
+        offset: The byte offset of the damaged frame.
+        tool_id: The id of the tool call whose start or piece was damaged, or None.
     """
 
     name: str
@@ -264,7 +302,10 @@ def can_be_damaged(payload: Payload, damage: Damage) -> bool:
 
 @st.composite
 def damaged_streams(draw: st.DrawFn, /, **fixed: Any) -> DamagedStream:
-    """Make them in any style; frames follow each other directly, so that the place is known."""
+    """Draw a damaged stream in any style.
+
+    There is nothing between the frames, so that the offset of the damaged frame is known.
+    """
     style = draw(styles(between=(), **fixed))
     damages = DAMAGES | (ONLY_NAMED if style.event_names else ONLY_UNNAMED)
     name = draw(st.sampled_from([*damages]))
@@ -277,7 +318,7 @@ def damaged_streams(draw: st.DrawFn, /, **fixed: Any) -> DamagedStream:
         )
     )
     frames = [style.frame(payload) for payload in payloads]
-    # The damage is the only violation, so no other block may have a bad byte or a loss before it.
+    # Only this frame is changed, so the damage is the first loss of the stream.
     frames[place] = damage.write(payloads[place], style, draw(st.floats(0, 1)))
     data = style.joined(frames)
     offset = len(style.joined(frames[:place])) or 3 * style.byte_order_mark
@@ -287,7 +328,7 @@ def damaged_streams(draw: st.DrawFn, /, **fixed: Any) -> DamagedStream:
 
 
 def tool_id_of(payloads: Sequence[Payload], damaged: Payload) -> str | None:
-    """Return the id of the call of which a piece, or the start, was damaged."""
+    """Return the id of the tool call to which the damaged event belongs, or None."""
     starts = {
         payload["index"]: payload["content_block"]
         for payload in payloads
@@ -297,9 +338,9 @@ def tool_id_of(payloads: Sequence[Payload], damaged: Payload) -> str | None:
     return block.get("id") if block.get("type") == "tool_use" else None
 
 
-# What a machine that is copied on the way says of them.
+# The results of a machine that is replaced by copies.
 
-WAYS_TO_GO_ON: Final[list[Callable[[StreamMachine], StreamMachine]]] = [
+COPIERS: Final[list[Callable[[StreamMachine], StreamMachine]]] = [
     lambda machine: machine,
     copy.deepcopy,
     lambda machine: pickle.loads(pickle.dumps(machine)),
@@ -312,44 +353,53 @@ MACHINES: Final = st.fixed_dictionaries(
 )
 
 
-def feed(
-    chunks: Sequence[bytes], ways: Sequence[int], **options: Any
+def run_with_copies(
+    chunks: Sequence[bytes], copiers: Sequence[int], **options: Any
 ) -> tuple[StreamMachine, Message | None]:
-    """Feed a machine, or a copy of it from some chunk on; return it and message_stop's message."""
+    """Give a machine the chunks, and replace it by a copy between them.
+
+    Args:
+        chunks: The body.
+        copiers: Indexes of `COPIERS`, used in turn after each chunk.
+        **options: The options of the machine.
+
+    Returns:
+        The last machine, and the message of the message_stop event, or None.
+    """
     machine, message = StreamMachine(**options), None
     for at, chunk in enumerate(chunks):
         for event in machine.receive_data(chunk):
             message = event.message if isinstance(event, MessageStopEvent) else message
-        machine = WAYS_TO_GO_ON[ways[at % len(ways)]](machine)
+        machine = COPIERS[copiers[at % len(copiers)]](machine)
     for event in machine.receive_eof():
         message = event.message if isinstance(event, MessageStopEvent) else message
     return machine, message
 
 
-WAYS: Final = st.lists(st.integers(0, 2), min_size=1, max_size=4)
+COPIER_INDEXES: Final = st.lists(st.integers(0, 2), min_size=1, max_size=4)
 
 
-def placed(violation: Violation | None) -> tuple[Code, int, int | None] | None:
+def place_of(violation: Violation | None) -> tuple[Code, int, int | None] | None:
     if violation is None:
         return None
     return violation.code, violation.event_number, violation.byte_offset
 
 
-@given(st.data(), damaged_streams(), WAYS, MACHINES)
-def test_a_message_of_which_a_content_event_was_damaged_is_never_complete(
-    data: st.DataObject, stream: DamagedStream, ways: list[int], options: dict[str, Any]
+@given(st.data(), damaged_streams(), COPIER_INDEXES, MACHINES)
+def test_a_message_with_a_damaged_content_event_is_never_complete(
+    data: st.DataObject, stream: DamagedStream, copiers: list[int], options: dict[str, Any]
 ) -> None:
     chunks = data.draw(cuts(stream.data))
     if stream.is_fatal:
         with pytest.raises(ProtocolError) as raised:
-            feed(chunks, ways, **options)
+            run_with_copies(chunks, copiers, **options)
         assert raised.value.verdict is Verdict.BROKEN
         assert raised.value.code == Code.UNDECODABLE_PAYLOAD
         assert (raised.value.event_number, raised.value.byte_offset) == stream.place[1:]
         return
-    machine, message = feed(chunks, ways, **options)
+    machine, message = run_with_copies(chunks, copiers, **options)
     assert machine.verdict is Verdict.DAMAGED
-    assert placed(machine.first_loss) == stream.place
+    assert place_of(machine.first_loss) == stream.place
     assert machine.first_loss is not None
     assert machine.first_loss.loses_content
     assert machine.snapshot is None or not machine.snapshot.complete
@@ -364,22 +414,22 @@ def test_a_message_of_which_a_content_event_was_damaged_is_never_complete(
 
 
 @given(damaged_streams(event_names=True), st.data())
-def test_a_strict_machine_raises_where_a_lenient_one_reports_the_loss(
+def test_a_strict_machine_raises_an_error_for_the_loss_that_a_lenient_one_reports(
     stream: DamagedStream, data: st.DataObject
 ) -> None:
     with pytest.raises(ProtocolError) as raised:
-        feed(data.draw(cuts(stream.data)), [0], strict=True)
+        run_with_copies(data.draw(cuts(stream.data)), [0], strict=True)
     error = raised.value
     code = Code.UNDECODABLE_PAYLOAD if stream.is_fatal else stream.damage.code
     assert (error.code, error.event_number, error.byte_offset) == (code, *stream.place[1:])
 
 
-@given(damaged_streams(), st.data(), WAYS)
-def test_an_input_of_which_a_piece_was_damaged_is_never_complete(
-    stream: DamagedStream, data: st.DataObject, ways: list[int]
+@given(damaged_streams(), st.data(), COPIER_INDEXES)
+def test_a_tool_input_with_a_damaged_piece_is_never_complete(
+    stream: DamagedStream, data: st.DataObject, copiers: list[int]
 ) -> None:
     assume(stream.tool_id is not None and not stream.is_fatal)
-    machine, _ = feed(data.draw(cuts(stream.data)), ways)
+    machine, _ = run_with_copies(data.draw(cuts(stream.data)), copiers)
     blocks = machine.snapshot.content if machine.snapshot else ()
     calls = [block for block in blocks if isinstance(block, ToolUseBlock)]
     states = [block.input_state for block in calls if block.id == stream.tool_id]
@@ -387,12 +437,12 @@ def test_an_input_of_which_a_piece_was_damaged_is_never_complete(
     assert [block.input for block in calls if block.id == stream.tool_id] == [None] * len(states)
 
 
-@given(scripts(having=["text"]), styles(), st.data(), WAYS, MACHINES)
-def test_a_stream_that_lost_nothing_is_complete(
-    script: Script, style: Style, data: st.DataObject, ways: list[int], options: dict[str, Any]
+@given(scripts(having=["text"]), styles(), st.data(), COPIER_INDEXES, MACHINES)
+def test_an_undamaged_stream_is_complete(
+    script: Script, style: Style, data: st.DataObject, copiers: list[int], options: dict[str, Any]
 ) -> None:
     body = style.body([event.to_dict() for event in script])
-    machine, message = feed(data.draw(cuts(body)), ways, **options)
+    machine, message = run_with_copies(data.draw(cuts(body)), copiers, **options)
     assert machine.verdict is Verdict.COMPLETE
     assert machine.first_loss is None
     assert message is not None
@@ -400,27 +450,27 @@ def test_a_stream_that_lost_nothing_is_complete(
     assert machine.final_message() == message
 
 
-# What comes behind the end is no part of the message.
+# Nothing after the end belongs to the message.
 
 
 @given(damaged_streams(event_names=False), st.data())
-def test_what_comes_behind_message_stop_is_no_loss(
+def test_a_damaged_event_after_message_stop_is_not_a_loss(
     stream: DamagedStream, data: st.DataObject
 ) -> None:
     whole = body(message_start("msg_0"), MESSAGE_STOP)
     frames = stream.data.removeprefix(b"\xef\xbb\xbf")
-    machine, _ = feed(data.draw(cuts(whole + frames)), [0])
+    machine, _ = run_with_copies(data.draw(cuts(whole + frames)), [0])
     assert machine.verdict is Verdict.COMPLETE
     assert machine.first_loss is None
     assert not any(violation.loses_content for violation in machine.violations)
     assert machine.final_message().complete
 
 
-# An input that may lack a piece.
+# A tool input that may lack a piece.
 
 
 def input_state(*payloads: Payload | bytes) -> list[str]:
-    """Run a stream of tool calls; return the state of each input."""
+    """Run a stream of tool calls and return the state of each input."""
     frames = [each if isinstance(each, bytes) else body(each) for each in payloads]
     machine, _ = run([b"".join(frames)])
     content = machine.snapshot.content if machine.snapshot else ()
@@ -430,7 +480,7 @@ def input_state(*payloads: Payload | bytes) -> list[str]:
 LOST_PIECE: Final = delta(0, "input_json_delta", partial_json={"a": 1})
 
 
-def test_a_lost_piece_behind_the_stop_makes_the_input_invalid_from_then_on() -> None:
+def test_a_lost_piece_after_the_stop_makes_the_input_invalid_from_then_on() -> None:
     called = (message_start(), tool_start(0), json_piece(0, '{"a": 1}'), block_stop(0))
     assert input_state(*called) == ["complete"]
     assert input_state(*called, json_piece(0, "2")) == ["invalid"]
@@ -439,8 +489,8 @@ def test_a_lost_piece_behind_the_stop_makes_the_input_invalid_from_then_on() -> 
     assert input_state(filled, json_piece(0, '{"a": 1}')) == ["invalid"]
 
 
-def test_a_piece_for_nobody_makes_every_open_input_invalid_and_no_stopped_one() -> None:
-    begun = (message_start(), tool_start(0), block_stop(0), tool_start(1), tool_start(2))
+def test_a_piece_for_an_unknown_block_makes_every_open_input_invalid_and_no_stopped_one() -> None:
+    beginning = (message_start(), tool_start(0), block_stop(0), tool_start(1), tool_start(2))
     stops = (block_stop(1), block_stop(2))
     for lost in (
         json_piece(7, "{"),
@@ -451,19 +501,19 @@ def test_a_piece_for_nobody_makes_every_open_input_invalid_and_no_stopped_one() 
         b"event: ping\ndata: {\n\n",
         b'{"type":"content_block_delta"}\n\n',
     ):
-        assert input_state(*begun, lost) == ["complete", "incomplete", "incomplete"], lost
-        assert input_state(*begun, lost, *stops) == ["complete", "invalid", "invalid"], lost
+        assert input_state(*beginning, lost) == ["complete", "incomplete", "incomplete"], lost
+        assert input_state(*beginning, lost, *stops) == ["complete", "invalid", "invalid"], lost
 
 
 def test_an_unfit_delta_makes_only_the_input_of_its_own_block_invalid() -> None:
-    begun = (message_start(), tool_start(0), tool_start(1))
+    beginning = (message_start(), tool_start(0), tool_start(1))
     stops = (block_stop(0), block_stop(1))
-    assert input_state(*begun, text(1, "x"), *stops) == ["complete", "invalid"]
-    assert input_state(*begun, {**LOST_PIECE, "index": 1}, *stops) == ["complete", "invalid"]
+    assert input_state(*beginning, text(1, "x"), *stops) == ["complete", "invalid"]
+    assert input_state(*beginning, {**LOST_PIECE, "index": 1}, *stops) == ["complete", "invalid"]
 
 
 @pytest.mark.parametrize("number", ["1E400", "-1e999", "[1E400]"])
-def test_a_number_that_no_float_holds_makes_an_input_invalid(number: str) -> None:
+def test_a_number_too_large_for_a_float_makes_an_input_invalid(number: str) -> None:
     value = f'{{"a": {number}}}'
     in_text = (message_start(), tool_start(0), json_piece(0, value), block_stop(0))
     assert input_state(*in_text) == ["invalid"]
@@ -473,34 +523,34 @@ def test_a_number_that_no_float_holds_makes_an_input_invalid(number: str) -> Non
     assert input_state(body(filled).replace(b'"?"', number.encode())) == ["invalid"]
 
 
-# A stream that ends behind its stop_reason.
+# A stream that ends after its stop_reason.
 
 
 @given(scripts(having=["text"], pings=False, unknown=False), styles(event_names=True), st.data())
-def test_without_message_stop_a_finished_message_is_unterminated_and_says_so(
+def test_a_finished_message_without_message_stop_is_unterminated(
     script: Script, style: Style, data: st.DataObject
 ) -> None:
     payloads = [event.to_dict() for event in script]
     last_stop = max(at for at, each in enumerate(payloads) if each["type"] == "content_block_stop")
     del payloads[-1]
-    machine, _ = feed(data.draw(cuts(style.body(payloads))), [0, 1, 2])
+    machine, _ = run_with_copies(data.draw(cuts(style.body(payloads))), [0, 1, 2])
     assert machine.verdict is Verdict.UNTERMINATED
     assert [violation.code for violation in machine.violations] == [Code.MISSING_MESSAGE_STOP]
     assert not machine.final_message().complete
 
     del payloads[last_stop]
-    machine, _ = feed(data.draw(cuts(style.body(payloads))), [0, 1, 2])
+    machine, _ = run_with_copies(data.draw(cuts(style.body(payloads))), [0, 1, 2])
     is_cut_by_max_tokens = payloads[-1]["delta"]["stop_reason"] == "max_tokens"
     verdict = Verdict.UNTERMINATED if is_cut_by_max_tokens else Verdict.TRUNCATED
     assert machine.verdict is verdict
 
     payloads[-1]["delta"]["stop_reason"] = ""
-    machine, _ = feed(data.draw(cuts(style.body(payloads))), [0, 1, 2])
+    machine, _ = run_with_copies(data.draw(cuts(style.body(payloads))), [0, 1, 2])
     assert machine.verdict is Verdict.TRUNCATED
     assert Code.EMPTY_STOP_REASON in [violation.code for violation in machine.violations]
 
 
-# What a message_delta says is folded.
+# The members of a message_delta.
 
 ADDED: Final = st.dictionaries(
     st.sampled_from(["provider_metadata", "private_field", "weather"]),
@@ -509,7 +559,7 @@ ADDED: Final = st.dictionaries(
 
 
 @given(ADDED, ADDED, st.integers(1, 99), st.sampled_from([{}, {"delta": None}]))
-def test_a_message_delta_is_folded_without_a_delta_and_with_members_that_nobody_knows(
+def test_a_message_delta_without_delta_or_with_unknown_members_is_folded(
     beside: dict[str, Any], inside: dict[str, Any], tokens: int, missing: dict[str, Any]
 ) -> None:
     alone = {"type": "message_delta", **missing, **beside, "usage": {"output_tokens": tokens}}
@@ -517,26 +567,26 @@ def test_a_message_delta_is_folded_without_a_delta_and_with_members_that_nobody_
     machine, outcome = run([body(message_start(), alone, ends, MESSAGE_STOP)])
     message = machine.final_message()
     assert message.usage.output_tokens == tokens
-    said = {name: value for name, value in (beside | inside).items() if value is not None}
+    both = {name: value for name, value in (beside | inside).items() if value is not None}
     kept = {name: value for name, value in beside.items() if value is not None}
-    assert message.extra == kept | {name: said[name] for name in inside if inside[name] is not None}
+    assert message.extra == kept | {name: both[name] for name in inside if inside[name] is not None}
     assert [violation.code for violation in outcome.violations] == [Code.MISSING_DELTA]
 
 
-# One character is one character.
+# Surrogates.
 
 
 @given(st.text(st.sampled_from("a\N{PARTY POPPER}\N{PILE OF POO}é"), max_size=6), st.data())
-def test_halves_of_characters_are_joined_however_they_are_cut(
+def test_surrogate_pairs_are_joined_however_the_text_is_cut(
     whole: str, data: st.DataObject
 ) -> None:
     units = whole.encode("utf-16-le")
-    halves = [
+    surrogates = [
         units[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2)
     ]
-    places = data.draw(st.lists(st.integers(0, len(halves)), max_size=8))
-    pieces = ["".join(halves[slice(*edges)]) for edges in edges_at(places, len(halves))]
-    # As JSON keeps them apart: a pair inside one piece is one character already.
+    places = data.draw(st.lists(st.integers(0, len(surrogates)), max_size=8))
+    pieces = ["".join(surrogates[slice(*edges)]) for edges in edges_at(places, len(surrogates))]
+    # A pair within one piece is one character already, as in JSON.
     pieces = [joined(piece) for piece in pieces]
     json_pieces = ['{"a": "', *pieces, '"}']
     stream = body(
@@ -546,12 +596,12 @@ def test_halves_of_characters_are_joined_however_they_are_cut(
         *(message_delta("tool_use"), MESSAGE_STOP),
     )
     for fast_path in (True, False):
-        machine, _ = feed(data.draw(cuts(stream)), [0, 1, 2], fast_path=fast_path)
-        shown, call = machine.final_message().content
-        assert isinstance(shown, TextBlock)
-        assert shown.text == whole
-        assert isinstance(call, ToolUseBlock)
-        assert call.input == {"a": whole}
+        machine, _ = run_with_copies(data.draw(cuts(stream)), [0, 1, 2], fast_path=fast_path)
+        text_block, tool_call = machine.final_message().content
+        assert isinstance(text_block, TextBlock)
+        assert text_block.text == whole
+        assert isinstance(tool_call, ToolUseBlock)
+        assert tool_call.input == {"a": whole}
 
 
 def edges_at(places: Sequence[int], end: int) -> list[tuple[int, int]]:
@@ -563,14 +613,14 @@ def joined(piece: str) -> str:
     return piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
-# The smallest inputs: each has shown a rule broken.
+# Minimal streams that once violated one of these rules.
 
-BEGUN: Final = body(message_start(), block_start(0))
-ENDED: Final = body(block_stop(0), message_delta(), MESSAGE_STOP)
+BEGINNING: Final = body(message_start(), block_start(0))
+ENDING: Final = body(block_stop(0), message_delta(), MESSAGE_STOP)
 
 
 def losses(stream: bytes) -> list[Code]:
-    """Run a whole stream; return the codes of what lost content."""
+    """Run a complete stream and return the codes of its losses."""
     _, outcome = run([stream])
     lost = [violation.code for violation in outcome.violations if violation.loses_content]
     assert outcome.verdict is (Verdict.DAMAGED if lost else Verdict.COMPLETE)
@@ -587,57 +637,57 @@ def losses(stream: bytes) -> list[Code]:
         (b'{"type":"thinking_delta","thinking":"\xff","signature":"\xef\xbf\xbd"}', False),
     ],
 )
-def test_a_replacement_character_that_was_sent_is_not_taken_for_one_that_was_not(
+def test_a_replacement_character_that_was_sent_does_not_hide_an_invalid_byte(
     raw: bytes, lost: bool
 ) -> None:
     start = body(message_start(), block_start(0, {"type": "thinking", "thinking": ""}))
     head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":'
-    assert losses(start + head + raw + b"}\n\n" + ENDED) == [Code.INVALID_UTF8] * lost
+    assert losses(start + head + raw + b"}\n\n" + ENDING) == [Code.INVALID_UTF8] * lost
 
 
-def test_the_loss_of_a_last_frame_without_its_blank_line_has_its_own_code() -> None:
+def test_a_loss_in_a_last_frame_without_its_blank_line_keeps_its_code() -> None:
     piece = json.dumps(json_piece(0, "<bad>")).encode().replace(b"<bad>", b"\xff")
     stream = body(message_start(), tool_start(0)) + b"event: content_block_delta\ndata: " + piece
     machine, _ = run([stream])
-    assert placed(machine.first_loss) == (Code.INVALID_UTF8, 3, stream.rindex(b"event:"))
+    assert place_of(machine.first_loss) == (Code.INVALID_UTF8, 3, stream.rindex(b"event:"))
 
 
-def test_payloads_of_content_are_lost_under_a_vendors_name_too() -> None:
+def test_two_payloads_in_a_frame_with_an_unknown_name_are_a_loss() -> None:
     lines = [json.dumps(text(0, piece)) for piece in ("a", "b")]
     joined_frames = "event: vertex_event\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
-    assert losses(BEGUN + joined_frames.encode() + ENDED) == [Code.MISSING_BLANK_LINE]
-    assert losses(BEGUN + b"event: vertex_event\ndata: {\ndata: }x\n\n" + ENDED) == []
+    assert losses(BEGINNING + joined_frames.encode() + ENDING) == [Code.MISSING_BLANK_LINE]
+    assert losses(BEGINNING + b"event: vertex_event\ndata: {\ndata: }x\n\n" + ENDING) == []
 
 
 @pytest.mark.parametrize("name", ["ping", "message_stop", "content_block_stop", "weather_report"])
-def test_content_without_a_type_is_lost_under_any_name_that_has_no_place_for_it(name: str) -> None:
+def test_content_without_a_type_is_a_loss_if_the_event_name_does_not_fit(name: str) -> None:
     untyped = {"index": 0, "delta": {"type": "text_delta", "text": "x"}}
     frame = f"event: {name}\ndata: {json.dumps(untyped)}\n\n".encode()
-    machine, _ = run([BEGUN + frame])
-    assert placed(machine.first_loss) == (Code.MISSING_TYPE, 3, len(BEGUN))
+    machine, _ = run([BEGINNING + frame])
+    assert place_of(machine.first_loss) == (Code.MISSING_TYPE, 3, len(BEGINNING))
 
 
 @pytest.mark.parametrize("head", ["", "event: data\n", "event: vertex_event\n", "event: message\n"])
-def test_a_cut_frame_that_names_content_by_its_type_leaves_nothing_unterminated(head: str) -> None:
-    ended = BEGUN + body(block_stop(0), message_delta())
+def test_a_cut_frame_with_a_content_type_makes_the_message_truncated(head: str) -> None:
+    ending = BEGINNING + body(block_stop(0), message_delta())
     cut_frame = head + 'data: {"type":"content_block_delta","index":1,"delta":'
-    assert run([ended + cut_frame.encode()])[1].verdict is Verdict.TRUNCATED
-    assert run([ended + head.encode()])[1].verdict is Verdict.UNTERMINATED
+    assert run([ending + cut_frame.encode()])[1].verdict is Verdict.TRUNCATED
+    assert run([ending + head.encode()])[1].verdict is Verdict.UNTERMINATED
 
 
 @pytest.mark.parametrize("value", [0, False, 1.5, [5], {"a": 1}])
-def test_content_of_another_type_is_lost_whatever_it_is_but_empty(value: Any) -> None:
+def test_content_of_the_wrong_type_is_a_loss_unless_it_is_empty(value: Any) -> None:
     block = body(block_start(0, {"type": "text", "text": value}))
-    assert losses(body(message_start()) + block + ENDED) == [Code.MALFORMED_MEMBER]
+    assert losses(body(message_start()) + block + ENDING) == [Code.MALFORMED_MEMBER]
     piece = delta(0, "text_delta", text=value)
-    assert losses(BEGUN + body(piece) + ENDED) == [Code.MALFORMED_DELTA]
+    assert losses(BEGINNING + body(piece) + ENDING) == [Code.MALFORMED_DELTA]
     reason = {"type": "message_delta", "delta": {"stop_reason": value}}
-    assert losses(BEGUN + body(reason) + ENDED) == [Code.MALFORMED_MEMBER]
+    assert losses(BEGINNING + body(reason) + ENDING) == [Code.MALFORMED_MEMBER]
     filled = message_start(content=value)
-    assert losses(body(filled, block_start(0)) + ENDED) == [Code.MALFORMED_MEMBER]
+    assert losses(body(filled, block_start(0)) + ENDING) == [Code.MALFORMED_MEMBER]
 
 
-def test_a_signature_that_comes_again_is_no_loss_unless_something_comes_with_it() -> None:
+def test_a_repeated_signature_is_not_a_loss_unless_the_delta_has_other_content() -> None:
     block = {"type": "thinking", "thinking": "", "signature": "s"}
     stopped = body(message_start(), block_start(0, block), block_stop(0))
     end = body(message_delta(), MESSAGE_STOP)
@@ -655,7 +705,7 @@ def codes(*payloads: Payload) -> list[Code]:
     return [violation.code for violation in run([body(*payloads)])[1].violations]
 
 
-def test_a_counter_falls_once_and_only_from_a_number() -> None:
+def test_a_falling_counter_is_reported_once_and_only_if_it_was_a_number() -> None:
     def with_usage(**usage: Any) -> Payload:
         return {"type": "message_delta", "delta": {}, "usage": usage}
 
@@ -668,41 +718,41 @@ def test_a_counter_falls_once_and_only_from_a_number() -> None:
     assert codes(message_start(), with_usage(input_tokens=0, iterations=[])) == []
 
 
-def test_a_compaction_that_was_taken_back_is_not_replaced() -> None:
+def test_a_new_compaction_after_null_is_not_a_second_compaction() -> None:
     start = block_start(0, {"type": "compaction", "content": "a"})
     summaries = [delta(0, "compaction_delta", content=value) for value in (None, "b", "b")]
     assert codes(message_start(), start, *summaries) == [Code.SECOND_COMPACTION]
 
 
-def test_a_usage_in_delta_that_is_none_is_reported() -> None:
+def test_a_usage_in_delta_that_is_not_an_object_is_reported() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "usage": 5}}
     assert codes(message_start(), end, MESSAGE_STOP) == [Code.MISPLACED_MEMBER]
 
 
 @pytest.mark.parametrize("cut_line", [b"retry:", b"retry: ", b"retry: 2", b"retr"])
-def test_a_cut_retry_field_is_not_taken_for_a_bad_one(cut_line: bytes) -> None:
-    _, outcome = run([BEGUN + cut_line], strict=True)
+def test_a_cut_retry_field_is_not_reported_as_invalid(cut_line: bytes) -> None:
+    _, outcome = run([BEGINNING + cut_line], strict=True)
     assert outcome.error == ""
     assert outcome.verdict is Verdict.TRUNCATED
-    assert Code.INVALID_RETRY in [v.code for v in run([BEGUN + b"retry:\n"])[0].violations]
+    assert Code.INVALID_RETRY in [v.code for v in run([BEGINNING + b"retry:\n"])[0].violations]
 
 
-def test_a_block_that_nobody_knows_gets_no_input_by_a_loss() -> None:
+def test_a_loss_does_not_add_an_input_to_an_unknown_block() -> None:
     hologram = block_start(0, {"type": "hologram", "frames": [1]})
     sent = block_start(1, {"type": "hologram", "input": {"a": 1}})
-    begun = body(message_start(), hologram, sent) + b"data: {\n\n"
-    machine, _ = run([begun])
+    beginning = body(message_start(), hologram, sent) + b"data: {\n\n"
+    machine, _ = run([beginning])
     assert machine.snapshot is not None
     assert [block.to_dict() for block in machine.snapshot.content] == [
         hologram["content_block"],
         sent["content_block"],
     ]
-    assert input_state(begun, block_stop(0), block_stop(1)) == ["incomplete", "invalid"]
+    assert input_state(beginning, block_stop(0), block_stop(1)) == ["incomplete", "invalid"]
 
 
-def test_an_empty_delta_between_two_halves_does_not_part_them() -> None:
+def test_a_surrogate_pair_is_joined_across_empty_deltas() -> None:
     pieces = [text(0, piece) for piece in ("a\ud83d", "", "", "\ude00b")]
-    machine, _ = run([BEGUN + body(*pieces)], look=True)
+    machine, _ = run([BEGINNING + body(*pieces)], observe=True)
     block = machine.block(0)
     assert isinstance(block, TextBlock)
     assert block.text == "a\N{GRINNING FACE}b"

@@ -1,4 +1,7 @@
-"""The machine's guarantees, each as a property over scripts x cuts x ways of taking."""
+"""The guarantees of the machine.
+
+Most tests generate a script of payloads and cut its body into chunks.
+"""
 
 import copy
 import gc
@@ -54,7 +57,8 @@ from wire import (
     tool_start,
 )
 
-# Scripts: any payloads in any order, mostly of the kinds that the protocol knows, often wrong.
+# Scripts: lists of payloads in any order. Most payloads have a type of the protocol, and many are
+# invalid.
 
 INDEXES: Final = st.sampled_from([0, 0, 0, 1, 1, 2, 5, -1, 10_000, True, "0", None])
 WORDS: Final = st.text(st.sampled_from('ab {}[]":,1\\\n\u2028é🎉'), max_size=6)
@@ -118,7 +122,7 @@ PAYLOADS: Final[st.SearchStrategy[dict[str, Any]]] = st.one_of(
         ]
     ),
 )
-# Beginning with a message_start, so that most scripts get somewhere.
+# Most scripts begin with a message_start, because without one the machine ignores the other events.
 SCRIPTS: Final = st.builds(
     lambda start, rest: [*start, *rest],
     st.sampled_from([[message_start()], [message_start(), block_start(0)], []]),
@@ -128,7 +132,11 @@ SCRIPTS: Final = st.builds(
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
-    """The bytes of a script in a random style, sometimes damaged, sometimes cut."""
+    """Draw the body of a script.
+
+    Line ends, event names and JSON style vary. Some bodies have invalid lines between the frames,
+    and half of the bodies end early.
+    """
     end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r"]))
     pieces: list[bytes] = []
     for payload in draw(SCRIPTS):
@@ -168,20 +176,18 @@ LIMITS: Final = st.sampled_from(
 
 
 @given(bodies(), st.booleans(), LIMITS, st.integers(0, 2**32))
-def test_the_way_of_cutting_never_matters(
+def test_the_result_does_not_depend_on_how_the_body_is_cut(
     stream: bytes, strict: bool, limits: Limits | None, seed: int
 ) -> None:
-    _, whole = run([stream], strict=strict, limits=limits, look=True)
+    _, whole = run([stream], strict=strict, limits=limits, observe=True)
     for chunks in (in_bytes(stream), at_random(stream, seed)):
         for late in (False, True):
-            _, otherwise = run(chunks, strict=strict, limits=limits, look=True, late=late)
-            assert otherwise == whole
+            _, result = run(chunks, strict=strict, limits=limits, observe=True, consume_late=late)
+            assert result == whole
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6), st.booleans())
-def test_nothing_but_documented_exceptions_leaves_the_machine(
-    chunks: list[bytes], strict: bool
-) -> None:
+def test_the_machine_raises_only_documented_exceptions(chunks: list[bytes], strict: bool) -> None:
     machine, outcome = run(chunks, strict=strict)
     assert outcome.verdict is not Verdict.PENDING
     try:
@@ -191,21 +197,22 @@ def test_nothing_but_documented_exceptions_leaves_the_machine(
         pickle.loads(pickle.dumps(error))
 
 
-# Lockstep.
+# The snapshot agrees with the events.
 
 
 @given(bodies())
-def test_after_each_event_the_snapshot_is_the_fold_of_the_events_so_far(stream: bytes) -> None:
-    machine, outcome = run([stream], look=True)
+def test_a_new_machine_that_reads_the_events_so_far_has_the_same_snapshot(stream: bytes) -> None:
+    machine, outcome = run([stream], observe=True)
     again = StreamMachine()
-    for event, moment in zip(outcome.events, outcome.moments, strict=True):
+    for event, observed in zip(outcome.events, outcome.observations, strict=True):
         assert list(again.receive_data(encode_event(event))) == [event]
-        # What was kept out and lost does not come again, so nothing is lost the second time.
-        assert again.snapshot == moment.snapshot or machine.first_loss is not None
+        # The first machine ignores content that it rejects. The events do not contain this content,
+        # so the snapshots may differ after a loss.
+        assert again.snapshot == observed.snapshot or machine.first_loss is not None
 
 
 @given(bodies())
-def test_what_was_handed_out_never_changes(stream: bytes) -> None:
+def test_a_returned_event_or_snapshot_never_changes(stream: bytes) -> None:
     machine = StreamMachine()
     kept: list[tuple[Any, bytes]] = []
     try:
@@ -213,12 +220,12 @@ def test_what_was_handed_out_never_changes(stream: bytes) -> None:
             kept.extend((value, pickle.dumps(value)) for value in (event, machine.snapshot))
     except ProtocolError:
         pass
-    for value, as_it_was in kept:
-        assert value == pickle.loads(as_it_was)
+    for value, pickled in kept:
+        assert value == pickle.loads(pickled)
 
 
 @given(bodies(), st.data())
-def test_partial_input_of_an_older_snapshot_is_of_its_own_moment(
+def test_the_partial_input_of_an_older_snapshot_does_not_change(
     stream: bytes, data: st.DataObject
 ) -> None:
     machine = StreamMachine()
@@ -227,8 +234,8 @@ def test_partial_input_of_an_older_snapshot_is_of_its_own_moment(
         for _ in machine.receive_data(stream):
             for block in machine.snapshot.content if machine.snapshot else ():
                 if isinstance(block, ToolUseBlock):
-                    look = data.draw(st.booleans())
-                    value = copy.deepcopy(block.partial_input) if look else ...
+                    is_read = data.draw(st.booleans())
+                    value = copy.deepcopy(block.partial_input) if is_read else ...
                     seen.append((block, value, block.input_json))
     except ProtocolError:
         pass
@@ -237,19 +244,21 @@ def test_partial_input_of_an_older_snapshot_is_of_its_own_moment(
         assert value is ... or block.partial_input == value
 
 
-# Nothing is lost.
+# The order of events does not depend on how the iterators are used.
 
 
 @given(bodies(), st.data())
-def test_an_iterator_may_be_dropped_and_another_goes_on(stream: bytes, data: st.DataObject) -> None:
+def test_a_new_iterator_continues_after_an_abandoned_one(
+    stream: bytes, data: st.DataObject
+) -> None:
     _, whole = run([stream])
     machine = StreamMachine()
     events: list[MessageStreamEvent] = []
     try:
         for chunk in at_random(stream):
-            taken = machine.receive_data(chunk)
+            iterator = machine.receive_data(chunk)
             for _ in range(data.draw(st.integers(0, 2))):
-                events.extend(event for event in [next(taken, None)] if event is not None)
+                events.extend(event for event in [next(iterator, None)] if event is not None)
         events.extend(machine.receive_data(b""))
         events.extend(machine.receive_eof())
     except ProtocolError:
@@ -260,17 +269,17 @@ def test_an_iterator_may_be_dropped_and_another_goes_on(stream: bytes, data: st.
 
 
 @given(bodies(), st.data())
-def test_a_machine_that_is_pickled_or_copied_in_mid_stream_goes_on_the_same(
+def test_a_machine_that_is_pickled_or_copied_in_mid_stream_has_the_same_results(
     stream: bytes, data: st.DataObject
 ) -> None:
     _, whole = run([stream])
     machine = StreamMachine()
     events: list[MessageStreamEvent] = []
-    duplicate = through_pickle if data.draw(st.booleans()) else copied
+    duplicate = through_pickle if data.draw(st.booleans()) else through_deepcopy
     try:
         for chunk in at_random(stream):
-            taken = machine.receive_data(chunk)
-            events.extend(event for event in [next(taken, None)] if event is not None)
+            iterator = machine.receive_data(chunk)
+            events.extend(event for event in [next(iterator, None)] if event is not None)
             machine = duplicate(machine)
             events.extend(machine.receive_data(b""))
         machine = duplicate(machine)
@@ -284,31 +293,31 @@ def test_a_machine_that_is_pickled_or_copied_in_mid_stream_goes_on_the_same(
     assert machine.snapshot == whole.snapshot
 
 
-def test_bytes_are_taken_at_once_and_events_only_when_they_are_asked_for() -> None:
+def test_bytes_are_received_at_once_and_events_are_applied_when_they_are_taken() -> None:
     machine = StreamMachine()
     stream = body(*HELLO)
-    taken = machine.receive_data(stream)
+    iterator = machine.receive_data(stream)
     assert (machine.bytes_received, machine.events_taken) == (len(stream), 0)
     before = machine.snapshot
-    next(taken)
+    next(iterator)
     snapshot = machine.snapshot
     assert before is None
     assert snapshot is not None
     assert snapshot.content == ()
     assert (machine.events_taken, machine.event_number, machine.byte_offset) == (1, 1, 0)
-    next(taken)
+    next(iterator)
     assert machine.block(0) is not None
     assert machine.byte_offset == len(frame(HELLO[0]))
 
 
-def test_a_bytearray_may_be_reused_by_its_owner() -> None:
+def test_the_caller_may_reuse_a_bytearray_after_receive_data() -> None:
     stream = body(*HELLO)
     for kind in (bytearray, memoryview):
         buffer = bytearray(stream)
         machine = StreamMachine()
-        taken = machine.receive_data(kind(buffer))
+        iterator = machine.receive_data(kind(buffer))
         buffer[:] = b"x" * len(buffer)
-        assert len(list(taken)) == len(HELLO)
+        assert len(list(iterator)) == len(HELLO)
         assert type(machine.final_message().id) is str
 
 
@@ -323,7 +332,7 @@ def test_a_snapshot_is_the_same_object_until_something_changes() -> None:
     assert machine.block(1) is None
 
 
-def test_payloads_and_bytes_keep_the_order_in_which_they_came() -> None:
+def test_payloads_and_bytes_keep_their_order() -> None:
     machine = StreamMachine()
     machine.receive_data(body(HELLO[0]))
     machine.receive_event(HELLO[1])
@@ -338,7 +347,7 @@ def test_payloads_and_bytes_keep_the_order_in_which_they_came() -> None:
 
 
 @given(SCRIPTS)
-def test_payloads_give_what_their_frames_give(script: list[dict[str, Any]]) -> None:
+def test_a_payload_has_the_same_result_as_its_frame(script: list[dict[str, Any]]) -> None:
     machine, outcome = run(script)
     framed = b"".join(frame(payload, "") for payload in script)
     _, by_frames = run([framed])
@@ -352,14 +361,14 @@ def test_payloads_give_what_their_frames_give(script: list[dict[str, Any]]) -> N
 # Errors.
 
 
-def test_a_fatal_error_comes_after_every_event_before_it_and_is_latched() -> None:
+def test_a_fatal_error_is_raised_after_the_events_before_it_and_by_each_later_call() -> None:
     broken = b'event: content_block_delta\ndata: {"type": "content_block\n\n'
     machine = StreamMachine()
-    taken = machine.receive_data(body(*HELLO[:4]) + broken + body(*HELLO[4:]))
-    events = [next(taken) for _ in HELLO[:4]]
+    iterator = machine.receive_data(body(*HELLO[:4]) + broken + body(*HELLO[4:]))
+    events = [next(iterator) for _ in HELLO[:4]]
     assert [event.type for event in events] == [payload["type"] for payload in HELLO[:4]]
     with pytest.raises(ProtocolError) as first:
-        next(taken)
+        next(iterator)
     assert first.value.code == "undecodable_payload"
     assert first.value.event_number == 5
     assert first.value.byte_offset == len(body(*HELLO[:4]))
@@ -380,21 +389,21 @@ def test_a_fatal_error_comes_after_every_event_before_it_and_is_latched() -> Non
         assert again.value is not machine.error
         assert vars(again.value) == vars(first.value)
     assert list(machine.connection_lost(OSError())) == []
-    assert list(taken) == []
+    assert list(iterator) == []
     assert isinstance(machine.error, ProtocolError)
     assert vars(machine.error) == vars(first.value)
-    assert machine.error.__traceback__ is None  # it would keep the frames of whoever called
+    assert machine.error.__traceback__ is None  # it would keep the caller's local variables alive
     assert machine.snapshot == first.value.partial_message
 
 
-def test_content_is_emitted_when_a_block_was_and_not_before() -> None:
+def test_content_emitted_is_true_from_the_first_block_on() -> None:
     broken = b"event: message_stop\ndata: 5\n\n"
     for count, emitted in ((1, False), (2, True)):
         _, outcome = run([body(*HELLO[:count]) + broken])
         assert f"'content_emitted': {emitted}" in outcome.error
 
 
-def test_a_dropped_iterator_meets_the_error_too() -> None:
+def test_an_older_iterator_raises_the_error_too() -> None:
     machine = StreamMachine()
     stale = machine.receive_data(body(message_start()) + b"event: message_stop\ndata: \n\n")
     next(stale)
@@ -405,7 +414,7 @@ def test_a_dropped_iterator_meets_the_error_too() -> None:
     assert list(stale) == []
 
 
-def test_data_after_the_end_is_a_mistake_and_a_second_end_is_not() -> None:
+def test_data_after_the_end_raises_an_error_and_a_second_end_does_not() -> None:
     machine = StreamMachine()
     machine.receive_eof()
     assert list(machine.receive_eof()) == []
@@ -418,7 +427,7 @@ def test_data_after_the_end_is_a_mistake_and_a_second_end_is_not() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["text", 5, None, [b"x"]])
-def test_anything_but_bytes_is_a_type_error(wrong: Any) -> None:
+def test_an_argument_of_the_wrong_type_raises_a_type_error(wrong: Any) -> None:
     machine = StreamMachine()
     with pytest.raises(TypeError):
         machine.receive_data(wrong)
@@ -427,7 +436,7 @@ def test_anything_but_bytes_is_a_type_error(wrong: Any) -> None:
     assert machine.bytes_received == 0
 
 
-def test_an_error_event_ends_the_stream_and_is_raised_only_for_the_final_message() -> None:
+def test_an_error_event_ends_the_stream_and_only_final_message_raises_it() -> None:
     machine, outcome = run([body(*HELLO[:4], OVERLOADED, *HELLO[4:])])
     error = outcome.events[-1]
     assert isinstance(error, ErrorEvent)
@@ -457,7 +466,9 @@ def test_an_error_event_ends_the_stream_and_is_raised_only_for_the_final_message
         ('{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}', 429, "slow"),
     ],
 )
-def test_whatever_comes_as_an_error_is_raised_as_one(data: str, status: int, message: str) -> None:
+def test_an_error_event_with_any_data_is_raised_by_final_message(
+    data: str, status: int, message: str
+) -> None:
     machine, _ = run([f"event: error\ndata: {data}\n\n".encode()])
     with pytest.raises(APIStatusError) as raised:
         machine.final_message()
@@ -491,7 +502,7 @@ def test_whatever_comes_as_an_error_is_raised_as_one(data: str, status: int, mes
     ],
 )
 @pytest.mark.parametrize("strict", [False, True])
-def test_each_end_has_its_verdict(
+def test_each_kind_of_end_has_its_verdict(
     stream: bytes, verdict: Verdict, error: type[APIError] | None, strict: bool
 ) -> None:
     if strict and stream.endswith(b"}"):
@@ -517,8 +528,11 @@ def test_a_verdict_never_changes(stream: bytes, seed: int, strict: bool) -> None
     machine = StreamMachine(strict=strict)
     verdict = Verdict.PENDING
     try:
-        for taken in (*map(machine.receive_data, at_random(stream, seed)), machine.receive_eof()):
-            for _ in taken:
+        for iterator in (
+            *map(machine.receive_data, at_random(stream, seed)),
+            machine.receive_eof(),
+        ):
+            for _ in iterator:
                 assert verdict in (Verdict.PENDING, machine.verdict)
                 verdict = machine.verdict
     except ProtocolError:
@@ -537,7 +551,7 @@ def test_a_cut_stream_is_never_complete(stream: bytes, data: st.DataObject) -> N
             machine.final_message()
 
 
-def test_losing_the_connection_after_message_stop_changes_nothing() -> None:
+def test_a_lost_connection_after_message_stop_changes_nothing() -> None:
     machine = StreamMachine()
     list(machine.receive_data(body(*HELLO)))
     assert machine.verdict is Verdict.COMPLETE
@@ -545,7 +559,7 @@ def test_losing_the_connection_after_message_stop_changes_nothing() -> None:
     assert machine.final_message().complete
 
 
-def test_what_follows_a_complete_message_cannot_take_it_back() -> None:
+def test_an_error_after_a_complete_message_keeps_the_message() -> None:
     machine = StreamMachine(limits=Limits(event_bytes=400))
     with pytest.raises(LimitError):
         list(machine.receive_data(body(*HELLO) + b"data: " + b"x" * 400))
@@ -564,7 +578,7 @@ def test_a_lost_connection_is_named_in_the_error() -> None:
     assert raised.value.partial_message is machine.snapshot
 
 
-def test_before_the_end_there_is_no_final_message_but_what_was_received_is_taken() -> None:
+def test_final_message_before_the_end_applies_the_received_events_and_raises() -> None:
     machine = StreamMachine()
     machine.receive_data(body(*HELLO[:4]))
     with pytest.raises(IncompleteMessageError, match="the stream has not ended yet"):
@@ -577,7 +591,7 @@ def test_before_the_end_there_is_no_final_message_but_what_was_received_is_taken
     assert message.complete
 
 
-def test_the_final_message_meets_an_error_that_nobody_had_reached() -> None:
+def test_final_message_reads_the_remaining_frames_and_detects_their_error() -> None:
     for stream, complete in ((body(*HELLO[:3]), False), (body(*HELLO), True)):
         machine = StreamMachine()
         machine.receive_data(stream + b"event: message_start\ndata: \n\n")
@@ -589,7 +603,7 @@ def test_the_final_message_meets_an_error_that_nobody_had_reached() -> None:
         assert isinstance(machine.error, ProtocolError)
 
 
-def test_a_body_that_is_something_else_is_quoted() -> None:
+def test_the_error_quotes_a_body_that_is_not_an_event_stream() -> None:
     machine, _ = run(in_bytes(b"<html><body>502 Bad Gateway</body></html>" * 100))
     with pytest.raises(NotAnEventStreamError, match="502 Bad Gateway") as raised:
         machine.final_message()
@@ -600,7 +614,7 @@ def test_a_body_that_is_something_else_is_quoted() -> None:
 # The end of the bytes.
 
 
-def test_a_last_frame_without_its_blank_line_counts_if_its_json_is_whole() -> None:
+def test_a_last_frame_without_its_blank_line_is_an_event_if_its_json_is_complete() -> None:
     for cut in (1, 2):
         machine, outcome = run([body(*HELLO)[:-cut]])
         assert [violation.code for violation in outcome.violations] == ["unterminated_frame"]
@@ -617,28 +631,28 @@ def test_a_last_frame_whose_json_is_cut_is_reported_and_is_not_fatal_even_if_str
         assert outcome.verdict is Verdict.TRUNCATED
 
 
-def test_a_character_that_is_cut_at_the_end_is_part_of_the_cut() -> None:
+def test_a_character_that_is_cut_at_the_end_is_not_invalid_utf8() -> None:
     stream = 'oops\n\ndata: {"é'.encode()[:-1]
     _, outcome = run([body(*HELLO[:3]) + stream])
     assert [violation.code for violation in outcome.violations] == ["unknown_field", "cut_frame"]
 
 
-def test_bad_utf8_before_the_cut_is_bad_all_the_same() -> None:
+def test_invalid_utf8_before_the_cut_is_reported() -> None:
     _, outcome = run([b'event: ping\xff\ndata: {"ty'])
     assert [violation.code for violation in outcome.violations] == ["invalid_utf8", "cut_frame"]
 
 
-def test_a_cut_frame_has_its_place() -> None:
+def test_a_cut_frame_is_reported_with_its_byte_offset() -> None:
     machine, outcome = run([body(PING) + b'data: {"ty'])
     assert machine.byte_offset == outcome.violations[0].byte_offset == len(body(PING))
 
 
-def test_a_last_frame_that_is_too_deep_is_too_deep_and_not_cut() -> None:
+def test_a_cut_frame_that_is_too_deep_raises_a_limit_error() -> None:
     machine, _ = run([b'data: {"a": [[[['], limits=Limits(depth=3))
     assert isinstance(machine.error, LimitError)
 
 
-def test_what_was_wrong_before_a_limit_is_said() -> None:
+def test_violations_before_a_limit_error_are_reported() -> None:
     stream = b"junk\n\ndata: " + b"x" * 100
     for chunks in ([stream], in_bytes(stream)):
         machine, outcome = run(chunks, limits=Limits(event_bytes=50))
@@ -648,13 +662,13 @@ def test_what_was_wrong_before_a_limit_is_said() -> None:
         assert "unknown_field" in outcome.error
 
 
-def test_strict_does_not_depend_on_how_many_violations_are_kept() -> None:
+def test_strict_mode_does_not_depend_on_the_limit_of_kept_violations() -> None:
     for kept in (0, 1, 1_000):
         _, outcome = run([b"foo\n" + body(PING)], strict=True, limits=Limits(violations=kept))
         assert "unknown_field" in outcome.error
 
 
-def test_a_done_marker_is_no_event_with_or_without_its_blank_line() -> None:
+def test_a_done_marker_with_or_without_its_blank_line_is_not_an_event() -> None:
     for end in (b"\n\n", b"\n", b""):
         machine, outcome = run([body(*HELLO) + b"data: [DONE]" + end])
         assert len(outcome.events) == len(HELLO)
@@ -681,7 +695,7 @@ def through_pickle(machine: StreamMachine) -> StreamMachine:
     return restored
 
 
-def copied(machine: StreamMachine) -> StreamMachine:
+def through_deepcopy(machine: StreamMachine) -> StreamMachine:
     return copy.deepcopy(machine)
 
 
@@ -717,7 +731,7 @@ def nested(depth: int) -> dict[str, Any]:
         (Limits(event_bytes=400), [message_start()], [message_start("x" * 400)], "event_bytes"),
     ],
 )
-def test_a_limit_is_exact_and_its_error_says_which(
+def test_a_limit_is_exact_and_its_error_names_it(
     limits: Limits, fits: list[Any], exceeds: list[Any], name: str
 ) -> None:
     for as_frames in (True, False):
@@ -732,11 +746,11 @@ def test_a_limit_is_exact_and_its_error_says_which(
 
 
 @pytest.mark.parametrize("piece", [b"x", b"xx\ndata: ", b"\ndata: xx"])
-def test_an_event_that_is_too_large_is_refused_as_soon_as_it_is(piece: bytes) -> None:
+def test_an_event_that_is_too_large_raises_at_the_first_byte_too_many(piece: bytes) -> None:
     machine = StreamMachine(limits=Limits(event_bytes=400))
-    begun = b"data: "
-    assert len(list(machine.receive_data(body(*HELLO[:2]) + begun))) == 2
-    for _ in range((400 - len(begun)) // len(piece)):
+    beginning = b"data: "
+    assert len(list(machine.receive_data(body(*HELLO[:2]) + beginning))) == 2
+    for _ in range((400 - len(beginning)) // len(piece)):
         assert list(machine.receive_data(piece)) == []
     with pytest.raises(LimitError) as caught:
         list(machine.receive_data(piece))
@@ -744,7 +758,7 @@ def test_an_event_that_is_too_large_is_refused_as_soon_as_it_is(piece: bytes) ->
     assert caught.value.byte_offset == len(body(*HELLO[:2]))
 
 
-def test_a_body_may_be_bounded_as_a_whole() -> None:
+def test_total_bytes_limits_the_whole_body() -> None:
     stream = body(*HELLO)
     assert run([stream], limits=Limits(total_bytes=len(stream)))[1].error == ""
     for chunks in ([stream], in_bytes(stream)):
@@ -755,7 +769,7 @@ def test_a_body_may_be_bounded_as_a_whole() -> None:
         assert machine.error.byte_offset == len(stream) - 1
 
 
-def test_deep_nesting_never_escapes_as_a_recursion_error() -> None:
+def test_deep_nesting_never_raises_a_recursion_error() -> None:
     deep = "[" * 100_000 + "]" * 100_000
     for name in ("ping", "weather_report", "content_block_start", ""):
         machine, _ = run([f"event: {name}\ndata: {deep}\n\n".encode()])
@@ -766,7 +780,7 @@ def test_deep_nesting_never_escapes_as_a_recursion_error() -> None:
     assert isinstance(machine.error, LimitError)
 
 
-def test_violations_are_bounded_and_counted() -> None:
+def test_kept_violations_are_bounded_and_all_are_counted() -> None:
     stream = [message_start(), *[block_stop(3)] * 1_500]
     machine, outcome = run([body(*stream)])
     assert len(outcome.violations) == 1_000
@@ -790,20 +804,20 @@ def test_a_violation_quotes_at_most_a_kibibyte() -> None:
     assert framed.code.meaning in framed.message
 
 
-# What a source may hand in.
+# Values that a caller may pass to the machine.
 
 
 @pytest.mark.parametrize(
     "payload", [{1: 2}, {"type": "x", "a": {1: 2}}, {"a": (1,)}, {"a": [{1}]}, {"a": b"x"}]
 )
-def test_a_payload_that_is_not_json_is_a_type_error_at_the_call(payload: Any) -> None:
+def test_receive_event_raises_a_type_error_for_a_payload_that_is_not_json(payload: Any) -> None:
     machine = StreamMachine()
     with pytest.raises(TypeError):
         machine.receive_event(payload)
     assert list(machine.receive_eof()) == []
 
 
-def test_a_payload_that_cannot_be_shown_is_a_violation_like_any_other() -> None:
+def test_the_excerpt_of_a_payload_that_cannot_be_shown_says_so() -> None:
     _, outcome = run([message_start(), block_stop(10**5000)])
     (violation,) = outcome.violations
     assert violation.code is ViolationCode.MALFORMED_EVENT
@@ -815,7 +829,7 @@ def test_the_names_of_members_count_towards_the_size_of_a_payload() -> None:
     assert isinstance(machine.error, LimitError)
 
 
-def test_an_exception_whose_repr_fails_is_named_by_its_class() -> None:
+def test_an_exception_whose_repr_raises_is_named_by_its_class() -> None:
     class BadError(Exception):
         def __repr__(self) -> str:
             raise ValueError
@@ -826,37 +840,42 @@ def test_an_exception_whose_repr_fails_is_named_by_its_class() -> None:
         machine.final_message()
 
 
-# What is held.
+# Memory.
 
 
-def texts_held_by(thing: Any) -> list[str]:
-    """Every text that can be reached from a machine, classes and modules left aside."""
+def strings_referenced_by(root: Any) -> list[str]:
+    """Return all strings that `root` refers to, directly or indirectly.
+
+    References of classes, modules and functions are not followed.
+    """
     seen: dict[int, Any] = {}
-    waiting = [thing]
+    waiting = [root]
     while waiting:
-        held = waiting.pop()
-        if id(held) not in seen and not isinstance(held, type | ModuleType | FunctionType):
-            seen[id(held)] = held
-            waiting.extend(gc.get_referents(held))
-    return [held for held in seen.values() if isinstance(held, str)]
+        each = waiting.pop()
+        if id(each) not in seen and not isinstance(each, type | ModuleType | FunctionType):
+            seen[id(each)] = each
+            waiting.extend(gc.get_referents(each))
+    return [each for each in seen.values() if isinstance(each, str)]
 
 
-@pytest.mark.parametrize(("start", "grow"), [(block_start(0), text), (tool_start(0), json_piece)])
-def test_a_stopped_block_lets_go_of_its_fragments(
-    start: dict[str, Any], grow: Callable[[int, str], dict[str, Any]]
+@pytest.mark.parametrize(
+    ("start", "make_delta"), [(block_start(0), text), (tool_start(0), json_piece)]
+)
+def test_a_stopped_block_keeps_no_reference_to_its_pieces(
+    start: dict[str, Any], make_delta: Callable[[int, str], dict[str, Any]]
 ) -> None:
     pieces = [f"{number:050}" for number in range(200)]
-    stream = body(message_start(), start, *(grow(0, piece) for piece in pieces))
+    stream = body(message_start(), start, *(make_delta(0, piece) for piece in pieces))
     machine = StreamMachine()
     list(machine.receive_data(stream))
-    assert sum(len(each) == 50 for each in texts_held_by(machine)) == 200
+    assert sum(len(each) == 50 for each in strings_referenced_by(machine)) == 200
     list(machine.receive_data(body(block_stop(0))))
-    held = texts_held_by(machine)
-    assert not any(len(each) == 50 for each in held)
-    assert "".join(pieces) in held
+    strings = strings_referenced_by(machine)
+    assert not any(len(each) == 50 for each in strings)
+    assert "".join(pieces) in strings
 
 
-def test_a_machine_that_failed_lets_go_of_what_nobody_will_take() -> None:
+def test_a_failed_machine_discards_the_data_after_the_error() -> None:
     machine = StreamMachine()
     machine.receive_data(
         b"event: ping\ndata: [\n\n" + body(OVERLOADED) + b"data: " + b"x" * 100_000
@@ -868,23 +887,23 @@ def test_a_machine_that_failed_lets_go_of_what_nobody_will_take() -> None:
     assert len(pickle.dumps(machine)) < 6_000
 
 
-def test_message_deltas_are_bounded_like_a_block() -> None:
+def test_block_bytes_limits_the_message_deltas_too() -> None:
     changes = [message_delta(None, usage={f"counter_{i}": i}) for i in range(50)]
     machine, _ = run([message_start(), *changes], limits=Limits(block_bytes=2_000))
     assert isinstance(machine.error, LimitError)
     assert machine.error.limit == "block_bytes"
 
 
-def test_a_delta_that_is_kept_out_fills_no_block() -> None:
+def test_a_rejected_delta_does_not_count_towards_block_bytes() -> None:
     stream = [message_start(), block_start(0), block_stop(0), text(0, "x" * 500)]
     _, outcome = run(stream, limits=Limits(block_bytes=100))
     assert [violation.code for violation in outcome.violations] == ["stopped_block"]
 
 
-# What the stop events carry.
+# Stop events and strict mode.
 
 
-def test_stop_events_carry_what_they_have_finished() -> None:
+def test_a_stop_event_has_the_finished_block_or_message() -> None:
     machine = StreamMachine()
     for event in machine.receive_data(body(*HELLO)):
         if isinstance(event, ContentBlockStopEvent):
@@ -895,7 +914,7 @@ def test_stop_events_carry_what_they_have_finished() -> None:
             assert event.message is machine.snapshot
 
 
-def test_a_machine_says_where_it_is() -> None:
+def test_the_repr_of_a_machine_has_its_state_and_counts() -> None:
     machine, _ = run([body(*HELLO[:4])])
     size = len(body(*HELLO[:4]))
     assert repr(machine) == (
@@ -903,7 +922,7 @@ def test_a_machine_says_where_it_is() -> None:
     )
 
 
-def test_first_party_style_is_clean_in_strict_mode() -> None:
+def test_a_stream_of_the_api_has_no_violations_in_strict_mode() -> None:
     machine, outcome = run([body(*HELLO)], strict=True)
     assert (outcome.violations, outcome.error) == ((), "")
     assert machine.final_message().complete
@@ -939,7 +958,7 @@ def test_each_fault_of_a_frame_has_its_code(raw: bytes, code: str) -> None:
         assert codes == ["duplicate_message_start"]
 
 
-def test_a_strict_machine_counts_nothing_that_it_did_not_tolerate() -> None:
+def test_a_strict_machine_does_not_count_the_violation_that_it_raises() -> None:
     machine = StreamMachine(strict=True, limits=Limits(violations=1))
     with pytest.raises(ProtocolError, match="a line is neither"):
         list(machine.receive_data(b"x\ny\ndata: {}\n\n"))
@@ -947,7 +966,7 @@ def test_a_strict_machine_counts_nothing_that_it_did_not_tolerate() -> None:
 
 
 @pytest.mark.parametrize("tail", [b"event:", b"event: ", b"event: p", b"eve", b"\xef\xbb\xbfeve"])
-def test_a_frame_that_was_cut_in_or_behind_its_name_is_a_cut_frame(tail: bytes) -> None:
+def test_a_frame_cut_in_or_after_its_name_is_reported_as_a_cut_frame(tail: bytes) -> None:
     machine = StreamMachine()
     assert [*machine.receive_data(tail), *machine.receive_eof()] == []
     assert [violation.code for violation in machine.violations] == ["cut_frame"]
@@ -955,7 +974,7 @@ def test_a_frame_that_was_cut_in_or_behind_its_name_is_a_cut_frame(tail: bytes) 
 
 
 @pytest.mark.parametrize("member", ["service_tier", "cache_creation", "inference_geo", "speed"])
-def test_a_mistyped_usage_of_a_message_delta_wipes_nothing(member: str) -> None:
+def test_a_usage_member_of_the_wrong_type_keeps_the_earlier_value(member: str) -> None:
     sent: dict[str, Any] = {member: {} if member == "cache_creation" else "standard"}
     start = message_start(usage=sent)
     changes = message_delta(usage={"output_tokens": 1, member: 5})

@@ -1,4 +1,4 @@
-"""The vocabulary of messages: blocks, citations, counters, read from dicts and written back."""
+"""Messages, blocks, citations and usage: decoded from dicts and encoded again."""
 
 import copy
 import json
@@ -43,7 +43,7 @@ def test_every_class_of_a_union_has_its_own_type_and_an_example(union: str) -> N
 
 
 @pytest.mark.parametrize("payload", vocabulary.BLOCKS, ids=lambda payload: payload["type"])
-def test_a_block_is_of_the_class_that_its_type_names(payload: dict[str, Any]) -> None:
+def test_the_type_selects_the_class_of_a_block(payload: dict[str, Any]) -> None:
     block = block_from_dict(payload)
     assert block.to_dict() == payload
     if block.type == "unknown":
@@ -72,15 +72,15 @@ def test_a_block_of_an_unknown_type_keeps_everything() -> None:
 
 
 @pytest.mark.parametrize("tag", ["unknown", "", None, 5, ["text"], {}])
-def test_a_block_whose_type_is_no_known_word_is_unknown(tag: Any) -> None:
+def test_a_block_with_an_unknown_or_invalid_type_is_an_unknown_block(tag: Any) -> None:
     block = block_from_dict({"type": tag, "text": "?"})
     assert isinstance(block, UnknownBlock)
     assert block.wire_type == (tag if isinstance(tag, str) else "")
     assert block.to_dict() == {"type": tag, "text": "?"}
 
 
-def test_a_block_without_its_members_is_still_of_its_class() -> None:
-    # As compatible servers send them.
+def test_a_block_without_required_members_has_the_class_of_its_type() -> None:
+    # Servers that imitate the API send such blocks.
     assert block_from_dict({"type": "text"}).to_dict() == {"type": "text"}
     thinking = block_from_dict({"type": "thinking", "thinking": "Hm."})
     assert isinstance(thinking, ThinkingBlock)
@@ -103,7 +103,7 @@ def test_citations_are_a_tuple_or_none() -> None:
     )
 
 
-def test_the_seam_of_a_fallback_has_a_name_that_python_can_say() -> None:
+def test_the_member_from_of_a_fallback_block_is_the_attribute_from_() -> None:
     block = block_from_dict(
         {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}, "from_": 1}
     )
@@ -112,7 +112,7 @@ def test_the_seam_of_a_fallback_has_a_name_that_python_can_say() -> None:
     assert block.extra == {"from_": 1}
 
 
-def test_unfolded_deltas_are_compared_but_not_on_the_wire() -> None:
+def test_unfolded_deltas_are_compared_and_not_encoded() -> None:
     block = TextBlock("x", unfolded=(TextDelta("y"),))
     assert block != TextBlock("x")
     assert block.to_dict() == TextBlock("x").to_dict() == {"type": "text", "text": "x"}
@@ -120,7 +120,7 @@ def test_unfolded_deltas_are_compared_but_not_on_the_wire() -> None:
     assert "unfolded" not in repr(TextBlock("x"))
 
 
-# Inputs of blocks that no machine has folded
+# Inputs of blocks that were not streamed
 
 INPUT_BLOCKS = ["tool_use", "server_tool_use", "mcp_tool_use", "some_new_tool_use"]
 
@@ -138,7 +138,7 @@ INPUT_BLOCKS = ["tool_use", "server_tool_use", "mcp_tool_use", "some_new_tool_us
         ({"input": False}, "invalid", None, False),
     ],
 )
-def test_the_input_of_a_block_from_a_dict_is_what_was_sent(
+def test_the_input_of_a_block_from_a_dict_is_that_of_the_dict(
     kind: str, members: dict[str, Any], state: InputState, value: Any, partial: Any
 ) -> None:
     block = block_from_dict({"type": kind, "id": "t", "name": "n", **members})
@@ -149,7 +149,7 @@ def test_the_input_of_a_block_from_a_dict_is_what_was_sent(
     assert (block.input_json, block.input_error) == ("", None)
 
 
-def test_an_input_that_was_streamed_is_neither_compared_nor_shown_nor_on_the_wire() -> None:
+def test_the_text_of_a_streamed_input_is_not_compared_shown_or_encoded() -> None:
     text = GrowingText(partial_strings=True, max_depth=200)
     text.append('{"a": ')
     block = ToolUseBlock("toolu_1", "lookup", None, tool_input=ToolInput.running(text, {}))
@@ -164,22 +164,22 @@ def test_an_input_that_was_streamed_is_neither_compared_nor_shown_nor_on_the_wir
     )
     text.append("]")
     stopped = evolve(block, tool_input=ToolInput.stopped(text, {}))
-    for same in (stopped, pickle.loads(pickle.dumps(stopped)), copy.deepcopy(stopped)):
-        assert same.input_state == "invalid"
-        assert same.input_json == '{"a": ]'
-        assert isinstance(same.input_error, InputError)
-        assert same.input_error.position == 6
-        assert same.partial_input == {}
+    for duplicate in (stopped, pickle.loads(pickle.dumps(stopped)), copy.deepcopy(stopped)):
+        assert duplicate.input_state == "invalid"
+        assert duplicate.input_json == '{"a": ]'
+        assert isinstance(duplicate.input_error, InputError)
+        assert duplicate.input_error.position == 6
+        assert duplicate.partial_input == {}
 
 
-def test_the_states_of_an_input_are_three() -> None:
+def test_an_input_has_three_states() -> None:
     assert get_args(InputState) == ("complete", "invalid", "incomplete")
 
 
 # The message
 
 
-def test_a_message_is_read_whole() -> None:
+def test_a_message_has_every_member_of_its_payload() -> None:
     message = message_from_dict(vocabulary.MESSAGE)
     assert message.to_dict() == vocabulary.MESSAGE
     assert message.extra == {}
@@ -189,7 +189,7 @@ def test_a_message_is_read_whole() -> None:
         assert getattr(message, name) == vocabulary.MESSAGE[name]
 
 
-def test_a_message_of_nothing_has_everything_to_read() -> None:
+def test_an_empty_message_has_default_values() -> None:
     message = message_from_dict({})
     assert (message.content, message.usage.input_tokens, message.stop_reason) == ((), None, None)
     assert message.to_dict() == {}
@@ -207,31 +207,31 @@ def test_a_message_from_a_dict_is_complete_if_it_has_a_stop_reason(
     assert message.to_dict() == payload
 
 
-def test_completeness_is_compared_and_pickled_but_not_on_the_wire() -> None:
+def test_complete_is_compared_and_pickled_and_not_encoded() -> None:
     complete = message_from_dict(vocabulary.MESSAGE)
-    cut = evolve(complete, complete=False)
-    assert complete != cut
-    assert complete.to_dict() == cut.to_dict()
-    for message in (complete, cut):
+    incomplete = evolve(complete, complete=False)
+    assert complete != incomplete
+    assert complete.to_dict() == incomplete.to_dict()
+    for message in (complete, incomplete):
         assert pickle.loads(pickle.dumps(message)).complete is message.complete
         assert copy.deepcopy(message) == message
     assert "complete=True" in repr(complete)
-    assert "complete" not in repr(cut)
+    assert "complete" not in repr(incomplete)
 
 
-def test_a_member_called_complete_on_the_wire_is_something_else() -> None:
+def test_a_json_member_named_complete_does_not_set_complete() -> None:
     message = message_from_dict({"complete": True})
     assert not message.complete
     assert message.extra == {"complete": True}
 
 
-def test_nothing_handed_in_is_changed_by_reading() -> None:
+def test_decoding_does_not_change_the_payload() -> None:
     before = json.dumps(vocabulary.MESSAGE)
     message_from_dict(vocabulary.MESSAGE).to_dict()
     assert json.dumps(vocabulary.MESSAGE) == before
 
 
-def test_every_class_of_a_message_is_listed() -> None:
+def test_every_class_of_a_message_has_an_example() -> None:
     assert vocabulary.objects_by_class().keys() >= {
         *vocabulary.UNIONS["ContentBlock"],
         *vocabulary.UNIONS["Citation"],
@@ -244,7 +244,7 @@ def test_every_class_of_a_message_is_listed() -> None:
 # Usage
 
 
-def test_the_two_usages_have_the_same_members_and_differ_in_the_first_arguments() -> None:
+def test_both_usage_classes_have_the_same_members_in_different_orders() -> None:
     usage, change = Usage(1, 2, speed="fast"), MessageDeltaUsage(2, 1, speed="fast")
     assert usage.to_dict() == change.to_dict() == decode(Usage, change.to_dict()).to_dict()
     assert [*usage.to_dict()] == ["input_tokens", "output_tokens", "speed"]
@@ -268,7 +268,7 @@ def test_the_two_usages_have_the_same_members_and_differ_in_the_first_arguments(
         ({"input_tokens": None, "cache_creation_input_tokens": 5}, 5),
     ],
 )
-def test_all_input_tokens_are_those_that_were_read_from_a_cache_too(
+def test_total_input_tokens_includes_cached_tokens(
     counters: dict[str, Any], total: int | None
 ) -> None:
     message = message_from_dict({"usage": counters})
@@ -276,7 +276,7 @@ def test_all_input_tokens_are_those_that_were_read_from_a_cache_too(
     assert message.usage.to_dict() == counters
 
 
-def test_counters_that_have_no_name_are_kept() -> None:
+def test_unknown_counters_are_kept() -> None:
     assert message_from_dict({"usage": {"moon_tokens": 1}}).usage.extra == {"moon_tokens": 1}
 
 

@@ -1,4 +1,4 @@
-"""A message as JSON text and back: equal, and the same to whoever asks."""
+"""A message that is saved as JSON text and loaded again is the same message."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ from test_machine import bodies
 from wire import block_start, body, delta, json_piece, message_start, text, tool_start
 
 
-def snapshots_of(stream: bytes) -> list[Message]:
+def check_snapshots(stream: bytes) -> list[Message]:
     machine = StreamMachine()
     messages: list[Message] = []
     for event in machine.receive_data(stream):
@@ -36,7 +36,7 @@ def snapshots_of(stream: bytes) -> list[Message]:
 
 
 def assert_same(message: Message, other: Message) -> None:
-    """Whether two messages are equal, also in what equality does not ask."""
+    """Check that two messages are equal, and also the values that `==` does not compare."""
     assert message == other
     assert message.to_dict() == other.to_dict()
     assert message.complete == other.complete
@@ -44,17 +44,17 @@ def assert_same(message: Message, other: Message) -> None:
         assert block == original
         assert block.unfolded == original.unfolded
         assert list(map(type, block.unfolded)) == list(map(type, original.unfolded))
-        for question in ("input", "input_json", "input_state", "input_error", "partial_input"):
-            assert getattr(block, question, None) == getattr(original, question, None)
+        for name in ("input", "input_json", "input_state", "input_error", "partial_input"):
+            assert getattr(block, name, None) == getattr(original, name, None)
 
 
 @given(scripts())
-def test_every_snapshot_of_a_legal_stream_survives(script: Any) -> None:
-    assert snapshots_of(b"".join(map(encode_event, script)))
+def test_every_snapshot_of_a_legal_stream_is_loaded_unchanged(script: Any) -> None:
+    assert check_snapshots(b"".join(map(encode_event, script)))
 
 
 @given(faults())
-def test_every_snapshot_of_a_stream_with_a_fault_survives(stream: Any) -> None:
+def test_the_last_snapshot_of_a_stream_with_a_fault_is_loaded_unchanged(stream: Any) -> None:
     machine = StreamMachine()
     try:
         for _ in machine.receive_data(stream.data):
@@ -67,20 +67,20 @@ def test_every_snapshot_of_a_stream_with_a_fault_survives(stream: Any) -> None:
 
 
 @given(bodies())
-def test_every_snapshot_of_an_odd_stream_survives(stream: bytes) -> None:
+def test_every_snapshot_of_an_odd_stream_is_loaded_unchanged(stream: bytes) -> None:
     try:
-        snapshots_of(stream)
+        check_snapshots(stream)
     except ProtocolError as error:
         assert error.event_number
 
 
 @given(vocabulary.mutated(vocabulary.MESSAGE))
-def test_a_message_that_was_not_streamed_survives(payload: dict[str, Any]) -> None:
+def test_a_message_that_was_not_streamed_is_loaded_unchanged(payload: dict[str, Any]) -> None:
     message = message_from_dict(payload)
     assert_same(message_from_json(message_to_json(message)), message)
 
 
-def test_the_messages_of_the_recordings_survive() -> None:
+def test_the_messages_of_the_recordings_are_loaded_unchanged() -> None:
     for capture in captures(".sse"):
         machine = StreamMachine()
         try:
@@ -93,7 +93,7 @@ def test_the_messages_of_the_recordings_survive() -> None:
         ran("captures/*.sse")
 
 
-def test_the_text_and_the_state_of_a_broken_input_survive() -> None:
+def test_the_text_and_the_state_of_an_invalid_input_are_loaded_unchanged() -> None:
     stream = body(message_start(), tool_start(0), json_piece(0, '{"a": '), text(0, "lost"))
     machine = StreamMachine()
     list(machine.receive_data(stream + body({"type": "content_block_stop", "index": 0})))
@@ -105,7 +105,7 @@ def test_the_text_and_the_state_of_a_broken_input_survive() -> None:
     assert (call.input_error.position, call.partial_input) == (6, {})
 
 
-def test_deltas_that_no_rule_folds_survive() -> None:
+def test_unfolded_deltas_are_loaded_unchanged() -> None:
     start = block_start(0, {"type": "of_tomorrow", "input": {"kept": 1}})
     deltas = [text(0, "a"), delta(0, "text_delta", text=5), delta(0, "glow", hue=3)]
     machine = StreamMachine()
@@ -122,35 +122,37 @@ def test_deltas_that_no_rule_folds_survive() -> None:
     assert block.partial_input == {}
 
 
-def test_a_lone_surrogate_is_written_as_an_escape() -> None:
+def test_a_lone_surrogate_is_saved_as_an_escape() -> None:
     message = message_from_dict({"content": [{"type": "text", "text": "\ud83d"}]})
-    written = message_to_json(message)
-    assert written.encode()
-    assert_same(message_from_json(written), message)
+    saved = message_to_json(message)
+    assert saved.encode()
+    assert_same(message_from_json(saved), message)
 
 
-def test_a_number_that_is_infinite_cannot_be_written() -> None:
+def test_an_infinite_number_cannot_be_saved() -> None:
     message = message_from_dict({"private": float("inf")})
     with pytest.raises(ValueError, match="JSON"):
         message_to_json(message)
 
 
-@pytest.mark.parametrize("written", ["", "{", "[]", "null", "{}", '{"id": "msg_1"}'])
-def test_any_other_text_is_a_value_error(written: str) -> None:
+@pytest.mark.parametrize("saved", ["", "{", "[]", "null", "{}", '{"id": "msg_1"}'])
+def test_any_other_text_raises_a_value_error(saved: str) -> None:
     with pytest.raises(ValueError, match=r"not a JSON object of the format|character"):
-        message_from_json(written)
-    if written in ("", "{"):
+        message_from_json(saved)
+    if saved in ("", "{"):
         with pytest.raises(InvalidJSONError):
-            message_from_json(written)
+            message_from_json(saved)
 
 
 @given(st.data())
-def test_a_text_that_was_damaged_is_a_value_error_or_a_message(data: st.DataObject) -> None:
+def test_a_damaged_text_raises_a_value_error_or_is_a_message(data: st.DataObject) -> None:
     machine = StreamMachine()
     list(machine.receive_data(body(message_start(), tool_start(0), json_piece(0, "{"))))
     assert machine.snapshot is not None
     stored: Any = json.loads(message_to_json(machine.snapshot))
-    odd: Any = data.draw(st.sampled_from([None, 5, "x", [], {}, {"9": {}}, {"x": {}}, {"0": 5}]))
+    wrong_value: Any = data.draw(
+        st.sampled_from([None, 5, "x", [], {}, {"9": {}}, {"x": {}}, {"0": 5}])
+    )
     target: Any = stored
     path = data.draw(
         st.sampled_from([["message"], ["blocks"], ["blocks", "0"], ["blocks", "0", "input"]])
@@ -158,7 +160,7 @@ def test_a_text_that_was_damaged_is_a_value_error_or_a_message(data: st.DataObje
     for name in path[:-1]:
         target = target[name]
     if data.draw(st.booleans()):
-        target[path[-1]] = odd
+        target[path[-1]] = wrong_value
     else:
         del target[path[-1]]
     try:

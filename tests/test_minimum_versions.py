@@ -1,4 +1,4 @@
-"""pyproject.toml says which versions users may have, and why; the oldest ones are tested."""
+"""Test the lower bounds in pyproject.toml, and that the tests use the oldest versions."""
 
 import re
 import runpy
@@ -15,25 +15,27 @@ INSTALLED: Final[list[str]] = [
     *PROJECT["project"]["dependencies"],
     *(each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra),
 ]
-"""What users install."""
+"""The requirements of the package and all its extras."""
 
 SCRIPT: Final[dict[str, Any]] = runpy.run_path(str(REPOSITORY / ".ci" / "minimum_versions.py"))
 
 
 def bounds(requirements: list[str]) -> dict[str, str]:
-    """The lower bounds, by name, without extras."""
+    """Return the lower bounds by name, without extras."""
     pairs = (re.sub(r"\[.*\]", "", each).partition(">=") for each in requirements)
     return {name: version for name, _, version in pairs}
 
 
 @pytest.mark.parametrize("requirement", sorted(set(INSTALLED)))
-def test_why_a_bound_is_there_stands_beside_it(requirement: str) -> None:
+def test_each_bound_has_a_reason_next_to_it(requirement: str) -> None:
     lines = TEXT.splitlines()
-    at = next(at for at, line in enumerate(lines) if line.startswith(f'  "{requirement}",'))
-    assert "#" in lines[at] or lines[at - 1].startswith("  # ")
+    index = next(
+        index for index, line in enumerate(lines) if line.startswith(f'  "{requirement}",')
+    )
+    assert "#" in lines[index] or lines[index - 1].startswith("  # ")
 
 
-def test_the_constraints_are_the_lower_bounds_of_all_that_users_install() -> None:
+def test_the_constraints_are_the_lower_bounds_of_all_requirements() -> None:
     expected = [f"{name}=={version}" for name, version in bounds(INSTALLED).items()]
     assert SCRIPT["constraints"]() == expected
     assert "aiohttp==3.14.4" in expected
@@ -48,12 +50,12 @@ def test_the_constraints_are_the_lower_bounds_of_all_that_users_install() -> Non
         (["h11>=0.16", "h11>=0.14"], "h11 has two lower bounds: 0.16 and 0.14"),
     ],
 )
-def test_what_has_no_bound_or_two_of_them_is_refused(requirements: list[str], flaw: str) -> None:
+def test_a_requirement_needs_exactly_one_lower_bound(requirements: list[str], flaw: str) -> None:
     with pytest.raises(ValueError, match=flaw):
         SCRIPT["minimum_versions"](requirements)
 
 
-def test_the_tests_need_no_older_version_than_users_may_have() -> None:
+def test_the_tests_have_the_same_lower_bounds_as_the_package() -> None:
     tested = bounds([each for each in PROJECT["dependency-groups"]["test"] if ">=" in each])
     installed = bounds(INSTALLED)
     both = tested.keys() & installed.keys()
@@ -61,7 +63,7 @@ def test_the_tests_need_no_older_version_than_users_may_have() -> None:
     assert {name: tested[name] for name in both} == {name: installed[name] for name in both}
 
 
-def test_what_the_wheel_is_not_tested_with_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tests_that_check_wheel_omits_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(REPOSITORY / ".ci")
     check_wheel = runpy.run_path(str(REPOSITORY / ".ci" / "check_wheel.py"))
     with_servers = check_wheel["with_servers"]()

@@ -1,4 +1,4 @@
-"""A client without a pool has a connection for each request, on sockets and on trio alike."""
+"""Test the clients of `sockets` and `trio`, which open a connection for each request."""
 
 import socket
 import ssl
@@ -27,21 +27,21 @@ from servers import (
     head,
     listening,
     make_tls,
-    nobody_listens,
     port_of,
+    refusing_url,
     response,
     with_seconds,
 )
 from wire import HELLO, PING, body, message_start
 
-Start = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 TextFrom: TypeAlias = Callable[..., str]
 
 EVENTS = {"content-type": "text/event-stream"}
 STREAM = body(*HELLO)
-BEGUN = head() + chunk(body(message_start(), PING))
+BEGINNING = head() + chunk(body(message_start(), PING))
 TEXT = "Hello, wörld \N{PARTY POPPER}"
-ASKED: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
+REQUEST: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": []}
 
 
 def from_sockets(url: str, *, system: str = "", **settings: Any) -> str:
@@ -49,19 +49,19 @@ def from_sockets(url: str, *, system: str = "", **settings: Any) -> str:
 
     with (
         Client(base_url=url, **settings) as client,
-        client.messages.stream(**ASKED, system=system) as stream,
+        client.messages.stream(**REQUEST, system=system) as stream,
     ):
         return stream.get_final_text()
 
 
 def from_trio(url: str, *, system: str = "", **settings: Any) -> str:
-    trio = pytest.importorskip("trio", reason="trio runs what is tested here")
+    trio = pytest.importorskip("trio", reason="the adapter needs trio")
     from sansio_stream_adapters.trio import AsyncClient
 
     async def main() -> str:
         async with (
             AsyncClient(base_url=url, **settings) as client,
-            client.messages.stream(**ASKED, system=system) as stream,
+            client.messages.stream(**REQUEST, system=system) as stream,
         ):
             return await stream.get_final_text()
 
@@ -71,8 +71,12 @@ def from_trio(url: str, *, system: str = "", **settings: Any) -> str:
 
 @pytest.fixture(params=[from_sockets, from_trio], ids=["sockets", "trio"])
 def text_from(request: pytest.FixtureRequest) -> TextFrom:
-    """Ask a server, by either adapter; what comes is the text of its answer."""
-    pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 there")
+    """A function that sends a request and returns the text of the answer.
+
+
+    The test runs once with each client.
+    """
+    pytest.importorskip("h11", reason="sockets and trio need h11")
     ask: TextFrom = request.param
 
     def text_from(url: str, **settings: Any) -> str:
@@ -84,19 +88,19 @@ def text_from(request: pytest.FixtureRequest) -> TextFrom:
 # Requests and responses.
 
 
-def test_a_long_request_arrives_whole(text_from: TextFrom, raw_server: Start) -> None:
+def test_a_long_request_arrives_whole(text_from: TextFrom, raw_server: StartServer) -> None:
     server = raw_server([response(STREAM)])
     long = "wörd " * 500_000
     assert text_from(server.url, system=long) == TEXT
     assert server.requests[0].json["system"] == long
 
 
-def test_informational_responses_are_skipped(text_from: TextFrom, raw_server: Start) -> None:
+def test_informational_responses_are_skipped(text_from: TextFrom, raw_server: StartServer) -> None:
     server = raw_server([b"HTTP/1.1 100 Continue\r\n\r\n", head(103, {}), response(STREAM)])
     assert text_from(server.url) == TEXT
 
 
-def test_redirects_are_not_followed(text_from: TextFrom, raw_server: Start) -> None:
+def test_redirects_are_not_followed(text_from: TextFrom, raw_server: StartServer) -> None:
     server = raw_server([response(b"", 307, {"location": "/elsewhere"})])
     with pytest.raises(APIStatusError, match="/elsewhere, which was not followed"):
         text_from(server.url)
@@ -105,17 +109,17 @@ def test_redirects_are_not_followed(text_from: TextFrom, raw_server: Start) -> N
 
 
 def test_a_body_without_a_length_ends_with_the_connection(
-    text_from: TextFrom, raw_server: Start
+    text_from: TextFrom, raw_server: StartServer
 ) -> None:
     assert text_from(raw_server([head(headers=EVENTS) + STREAM, Do.CLOSE]).url) == TEXT
 
 
-# Connections that cannot be made.
+# Connections that fail.
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_where_nobody_listens_there_is_no_connection(text_from: TextFrom, host: str) -> None:
-    with nobody_listens() as url, pytest.raises(APIConnectionError) as caught:
+def test_a_refused_connection_is_a_connection_error(text_from: TextFrom, host: str) -> None:
+    with refusing_url() as url, pytest.raises(APIConnectionError) as caught:
         text_from(url.replace("127.0.0.1", host))
     assert not isinstance(caught.value, APITimeoutError)
     assert isinstance(caught.value.__cause__, OSError)
@@ -127,9 +131,9 @@ def test_where_nobody_listens_there_is_no_connection(text_from: TextFrom, host: 
         socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
         UnicodeError("label empty or too long"),
     ],
-    ids=["no such name", "no name at all"],
+    ids=["unknown name", "invalid name"],
 )
-def test_a_name_that_is_no_address_is_no_connection(
+def test_a_host_name_without_an_address_is_a_connection_error(
     text_from: TextFrom, unknown: Exception
 ) -> None:
     with (
@@ -141,32 +145,32 @@ def test_a_name_that_is_no_address_is_no_connection(
     assert caught.value.__cause__ is unknown
 
 
-# Timeouts. None of these servers accepts: the system does, and nobody reads.
+# Timeouts. The listener never accepts a connection. The system establishes it, but reads nothing.
 
 
-def test_the_timeout_of_connecting_includes_tls(text_from: TextFrom) -> None:
+def test_the_connect_timeout_includes_the_tls_handshake(text_from: TextFrom) -> None:
     with listening() as listener, pytest.raises(APITimeoutError):
         text_from(f"https://127.0.0.1:{port_of(listener)}", timeout=Timeout(connect=0.1))
 
 
-def test_the_timeout_of_writing(text_from: TextFrom) -> None:
+def test_the_write_timeout_applies_to_a_long_request(text_from: TextFrom) -> None:
     with listening() as listener:
         url = f"http://127.0.0.1:{port_of(listener)}"
         with pytest.raises(APITimeoutError):
             text_from(url, system="x" * 20_000_000, timeout=Timeout(write=0.1))
 
 
-def test_the_timeout_of_reading_holds_for_the_head(text_from: TextFrom) -> None:
+def test_the_read_timeout_applies_to_the_head(text_from: TextFrom) -> None:
     with listening() as listener, pytest.raises(APITimeoutError):
         text_from(f"http://127.0.0.1:{port_of(listener)}", timeout=Timeout(read=0.1))
 
 
 @pytest.mark.parametrize("secure", [False, True])
 @with_seconds
-def test_the_timeout_of_reading_holds_for_the_body(
-    text_from: TextFrom, raw_server: Start, tls: TLS, secure: bool, seconds: float
+def test_the_read_timeout_applies_to_the_body(
+    text_from: TextFrom, raw_server: StartServer, tls: TLS, secure: bool, seconds: float
 ) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
     with pytest.raises(APITimeoutError) as caught:
         text_from(server.url, ssl_context=tls.client, timeout=Timeout(read=seconds))
     if caught.value.partial_message is None:
@@ -178,13 +182,15 @@ def test_the_timeout_of_reading_holds_for_the_body(
 # TLS.
 
 
-def test_a_stream_by_tls(text_from: TextFrom, raw_server: Start, tls: TLS) -> None:
+def test_a_stream_can_be_read_over_tls(
+    text_from: TextFrom, raw_server: StartServer, tls: TLS
+) -> None:
     server = raw_server([head() + chunk(STREAM) + chunk(b""), Do.DROP], tls=tls)
     assert text_from(server.url, ssl_context=tls.client) == TEXT
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
-    text_from: TextFrom, raw_server: Start, tls: TLS
+def test_a_certificate_of_an_unknown_authority_is_refused(
+    text_from: TextFrom, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([response(STREAM)], tls=tls)
     with pytest.raises(APIConnectionError, match="certificate verify failed"):
@@ -194,7 +200,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
 
 
 def test_a_certificate_of_another_host_is_refused(
-    text_from: TextFrom, raw_server: Start, tls: TLS
+    text_from: TextFrom, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([response(STREAM)], tls=tls)
     with pytest.raises(APIConnectionError, match=r"not valid for '127\.1'"):
@@ -203,37 +209,37 @@ def test_a_certificate_of_another_host_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "message"),
     [(Do.CLOSE, "began and was cut"), (Do.DROP, "SSLEOFError")],
     ids=["close", "drop"],
 )
-def test_tls_tells_the_end_of_a_body_from_a_cut(
-    text_from: TextFrom, raw_server: Start, tls: TLS, step: Do, said: str
+def test_a_close_without_close_notify_is_an_error_over_tls(
+    text_from: TextFrom, raw_server: StartServer, tls: TLS, step: Do, message: str
 ) -> None:
     server = raw_server([head(headers=EVENTS) + body(*HELLO[:3]), step], tls=tls)
-    with pytest.raises(APIConnectionError, match=said) as caught:
+    with pytest.raises(APIConnectionError, match=message) as caught:
         text_from(server.url, ssl_context=tls.client)
     assert isinstance(caught.value, IncompleteMessageError) is (step is Do.CLOSE)
     assert caught.value.verdict is Verdict.TRUNCATED
 
 
-# TLS.
+# ALPN.
 
 
-def test_it_says_that_it_speaks_http_1_1(
-    text_from: TextFrom, raw_server: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_alpn_offers_http_1_1(
+    text_from: TextFrom, raw_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoken: list[str | None] = []
+    selected: list[str | None] = []
 
-    class Telling(ssl.SSLSocket):
+    class RecordingSocket(ssl.SSLSocket):
         def do_handshake(self, block: bool = False) -> None:
             super().do_handshake(block)
-            spoken.append(self.selected_alpn_protocol())
+            selected.append(self.selected_alpn_protocol())
 
     tls = make_tls(tmp_path)
     tls.server.set_alpn_protocols(["h2", "http/1.1"])
-    tls.server.sslsocket_class = Telling
+    tls.server.sslsocket_class = RecordingSocket
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.ca_file))
     server = raw_server([response(STREAM)], tls=tls)
     assert text_from(server.url) == TEXT
-    assert spoken == ["http/1.1"]
+    assert selected == ["http/1.1"]

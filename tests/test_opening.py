@@ -1,4 +1,4 @@
-"""A stream can be closed before it is there: while its head is awaited, on each adapter."""
+"""Test on each adapter that a stream can be closed before its response has arrived."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from sansio_stream_adapters._opening import AsyncOpening
 from servers import TLS, Do, RawServer, chunk, head, response, signalling
 from wire import HELLO, body
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
 WHOLE: Final = body(*HELLO)
 JSON: Final = {"content-type": "application/json", "transfer-encoding": "chunked"}
 
-AWAITED: Final[dict[str, Callable[[], Iterable[Any]]]] = {
+STEPS_BY_WAIT: Final[dict[str, Callable[[], Iterable[Any]]]] = {
     "the head": lambda: [Do.WAIT],
     "the end of the head": lambda: [
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n",
@@ -29,13 +29,13 @@ AWAITED: Final[dict[str, Callable[[], Iterable[Any]]]] = {
     "the body of a refusal": lambda: [head(400, JSON) + chunk(b'{"type":'), Do.WAIT],
     "the next attempt": lambda: [response(b"{}", 500, {"retry-after": "50"})],
 }
-"""What a server answers, so that a call waits for this."""
+"""The steps of a server. Each key names what the client then waits for."""
 
 
 async def close_while_it_is_entered(
     adapter: Adapter, manager: Any, is_awaited: Callable[[], object], *, by_leaving: bool
 ) -> IncompleteMessageError:
-    """Enter in one thread, or task, and close in another one; return what is raised."""
+    """Enter the manager in one thread or task, and close it in another. Return what is raised."""
     raised: list[IncompleteMessageError] = []
 
     async def enter() -> None:
@@ -44,7 +44,7 @@ async def close_while_it_is_entered(
         raised.append(caught.value)
 
     async def close() -> None:
-        await adapter.until(is_awaited, "it is awaited")
+        await adapter.until(is_awaited, "the request")
         for _ in range(2):
             if by_leaving:
                 await manager.__aexit__(None, None, None)
@@ -56,12 +56,12 @@ async def close_while_it_is_entered(
 
 
 @pytest.mark.parametrize("by_leaving", [False, True], ids=["close", "leave"])
-@pytest.mark.parametrize("what", AWAITED)
+@pytest.mark.parametrize("what", STEPS_BY_WAIT)
 @driven
-async def test_who_closes_wakes_who_waits_for_it(
-    adapter: Adapter, raw_server: RawServers, what: str, by_leaving: bool
+async def test_closing_wakes_a_waiting_call(
+    adapter: Adapter, raw_server: StartServer, what: str, by_leaving: bool
 ) -> None:
-    server = raw_server(list(AWAITED[what]()))
+    server = raw_server(list(STEPS_BY_WAIT[what]()))
     async with adapter.client(server.url, timeout=None, max_retries=2) as client:
         error = await close_while_it_is_entered(
             adapter,
@@ -76,8 +76,8 @@ async def test_who_closes_wakes_who_waits_for_it(
 
 
 @driven
-async def test_who_closes_wakes_who_waits_over_tls(
-    adapter: Adapter, raw_server: RawServers, tls: TLS
+async def test_closing_wakes_a_waiting_call_over_tls(
+    adapter: Adapter, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([Do.WAIT], tls=tls)
     async with adapter.client(server.url, tls=tls.client, timeout=None, max_retries=2) as client:
@@ -87,8 +87,8 @@ async def test_who_closes_wakes_who_waits_over_tls(
 
 
 @driven
-async def test_who_closes_wakes_who_waits_on_a_connection_that_has_served_before(
-    adapter: Adapter, raw_server: RawServers
+async def test_closing_wakes_a_waiting_call_on_a_reused_connection(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([response(WHOLE)], [Do.WAIT])
     async with adapter.client(server.url, timeout=None) as client:
@@ -100,12 +100,14 @@ async def test_who_closes_wakes_who_waits_on_a_connection_that_has_served_before
             lambda: len(server.requests) == 2,
             by_leaving=False,
         )
-    await adapter.until(lambda: not server.open_connections, "connections are closed")
+    await adapter.until(lambda: not server.open_connections, "all connections are closed")
     assert server.connections == (1 if adapter.pools else 2)
 
 
 @driven
-async def test_what_was_closed_before_is_not_sent(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_the_request_of_a_closed_manager_is_not_sent(
+    adapter: Adapter, raw_server: StartServer
+) -> None:
     server = raw_server([response(WHOLE)])
     async with adapter.client(server.url) as client:
         manager = client.messages.stream(**ask())
@@ -116,8 +118,8 @@ async def test_what_was_closed_before_is_not_sent(adapter: Adapter, raw_server: 
 
 
 @driven
-async def test_a_manager_that_is_closed_later_closes_its_stream(
-    adapter: Adapter, raw_server: RawServers
+async def test_closing_a_manager_closes_its_open_stream(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
     async with adapter.client(server.url) as client:
@@ -130,7 +132,9 @@ async def test_a_manager_that_is_closed_later_closes_its_stream(
 
 
 @driven
-async def test_a_signal_handler_may_close_it(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_a_signal_handler_may_close_a_waiting_call(
+    adapter: Adapter, raw_server: StartServer
+) -> None:
     if adapter.loop:
         pytest.skip("an asynchronous stream belongs to its loop")
     server = raw_server([Do.WAIT])
@@ -153,12 +157,12 @@ async def test_a_signal_handler_may_close_it(adapter: Adapter, raw_server: RawSe
     await adapter.until_closed(server)
 
 
-# What nobody closes.
+# Openings that are not closed.
 
 
 @driven
-async def test_what_is_raised_while_nobody_closes_is_as_ever(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_timeout_of_an_opening_that_is_not_closed_is_raised(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([Do.WAIT])
     async with adapter.client(server.url, timeout=Timeout(read=0.05)) as client:
@@ -167,9 +171,9 @@ async def test_what_is_raised_while_nobody_closes_is_as_ever(
 
 
 @pytest.mark.parametrize("error", [TimeoutError("its own"), ValueError("its own")])
-def test_an_opening_hands_on_what_its_action_raises(adapter: Adapter, error: Exception) -> None:
+def test_an_opening_raises_the_exception_of_its_action(adapter: Adapter, error: Exception) -> None:
     if not adapter.loop:
-        pytest.skip("it needs a loop")
+        pytest.skip("only an asynchronous adapter has an AsyncOpening")
 
     async def fail() -> None:
         raise error

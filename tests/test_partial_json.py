@@ -1,4 +1,7 @@
-"""The value of a JSON text in pieces: against json.loads, recorded rows and counted work."""
+"""The parser of partial JSON: its values, its errors, and its work.
+
+The values are compared with `json.loads` and with test vectors. The work is counted.
+"""
 
 import base64
 import codecs
@@ -27,8 +30,14 @@ BOTH_MODES = pytest.mark.parametrize("partial_strings", [True, False])
 # Helpers
 
 
-def feed(pieces: list[str] | str, *, strings: bool = True, read: bool = False) -> PartialJSON:
-    """A parser that got the pieces (of a str: its characters), read after each or not."""
+def parser_of(pieces: list[str] | str, *, strings: bool = True, read: bool = False) -> PartialJSON:
+    """Push pieces into a new parser.
+
+    Args:
+        pieces: The pieces. A string is pushed character by character.
+        strings: The parser's `partial_strings`.
+        read: Whether to read `value` after each piece.
+    """
     parser = PartialJSON(strings, max_depth=200_000)
     for piece in pieces:
         parser.push(piece)
@@ -37,28 +46,34 @@ def feed(pieces: list[str] | str, *, strings: bool = True, read: bool = False) -
     return parser
 
 
-def outcome(parse: Callable[[], Any]) -> tuple[str, Any]:
-    """What a strict parse ended in; values as repr, which tells 1 from 1.0 and orders of keys."""
+def result_of(parse: Callable[[], Any]) -> tuple[str, Any]:
+    """Return ("value", the repr of the value), or the reason and the position of the error.
+
+    The repr distinguishes 1 from 1.0, and the orders of keys.
+    """
     try:
         return "value", repr(parse())
     except InvalidJSONError as error:
         return error.reason, error.position
 
 
-def oracle(text: str) -> str | None:
-    """The repr of json.loads's value without its liberties, None where it refuses."""
+def json_loads(text: str) -> str | None:
+    """Return the repr of the value of `json.loads`, or None for invalid JSON.
 
-    def refuse(name: str) -> Any:
+    NaN and Infinity, which `json.loads` accepts, are invalid here.
+    """
+
+    def reject(name: str) -> Any:
         raise ValueError(name)
 
     try:
-        return repr(json.loads(text, parse_constant=refuse))
+        return repr(json.loads(text, parse_constant=reject))
     except ValueError:
         return None
 
 
 def cut(text: str, at: list[int]) -> list[str]:
-    """The pieces of a text that is cut at these positions, some of them empty."""
+    """Cut a text at these positions. Some pieces may be empty."""
     edges = [0, *sorted(min(position, len(text)) for position in at), len(text)]
     return [text[start:end] for start, end in pairwise(edges)]
 
@@ -70,8 +85,9 @@ def pickled(thing: Any) -> Any:
 # Strategies
 
 CUTS = st.lists(st.integers(0, 400), max_size=12)
-# Few enough to meet again as keys of one object; the last ones are what surrogates can do.
+# There are few strings, so that an object may have the same key twice.
 FEW_STRINGS = st.sampled_from(["", "a", 'say "a\\b"', "\x00\n/", "é", "\U0001f600\U0001f600"])
+# Lone surrogates, also before a character or an escape with which they must not be joined.
 SURROGATES = st.sampled_from(["\ud83d", "\ude00\ud83d", "\ud83d\U0001f600", "\ud83d\\ude00"])
 NUMBERS = (
     st.integers()
@@ -84,7 +100,10 @@ WHITE_SPACE = st.text(" \t\n\r", max_size=2)
 
 @st.composite
 def spellings(draw: st.DrawFn, strings: st.SearchStrategy[str] = STRINGS) -> str:
-    """A JSON text in any of its spellings: space everywhere, keys twice, escapes or not."""
+    """Draw a JSON text in any notation.
+
+    White space and escapes vary, and keys may occur twice.
+    """
     scalars = st.none() | st.booleans() | NUMBERS | strings
 
     def spell(value: Any) -> str:
@@ -113,37 +132,39 @@ def spellings(draw: st.DrawFn, strings: st.SearchStrategy[str] = STRINGS) -> str
 
 @st.composite
 def nearly_json(draw: st.DrawFn) -> str:
-    """A JSON text with something put in, taken out or put in the place of something."""
+    """Draw a JSON text in which one or two short pieces are replaced, inserted or deleted."""
     text = draw(spellings())
     for _ in range(draw(st.integers(1, 2))):
         start = draw(st.integers(0, len(text)))
         end = start + draw(st.integers(0, 2))
-        text = text[:start] + draw(st.sampled_from(SHARDS)) + text[end:]
+        text = text[:start] + draw(st.sampled_from(FRAGMENTS)) + text[end:]
     return text
 
 
-SHARDS = [
+FRAGMENTS = [
     *("", *'{}[]":,\\ 01.eE+-tfn\x00\x1f\x7f\ufeff\ud83dé\f\xa0'),
     *("true", "null", "NaN", "Infinity", "-0", "1e5", "00", "1.", '""', '"a"'),
     *("\\ud83d", "\\ude00", "\\u12", "\\x"),
 ]
 ANY_TEXT = (
     nearly_json()
-    | st.lists(st.sampled_from(SHARDS), max_size=12).map("".join)
+    | st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join)
     | st.text('{}[]":,\\utrfalsn0123.eE+- \n', max_size=20)
     | st.text()
 )
 
 
-# Whole texts
+# Complete texts
 
 
 @given(text=spellings(), at=CUTS)
-def test_any_document_cut_anywhere_is_what_json_loads_makes_of_it(text: str, at: list[int]) -> None:
+def test_any_document_has_the_value_of_json_loads_however_it_is_cut(
+    text: str, at: list[int]
+) -> None:
     expected = repr(json.loads(text))
     for read in (False, True):
         for pieces in (cut(text, at), list(text), [text]):
-            parser = feed(pieces, read=read)
+            parser = parser_of(pieces, read=read)
             assert repr(parser.finish()) == expected
             assert repr(parser.value) == expected
             assert parser.dead_at is None
@@ -159,23 +180,23 @@ def test_any_document_cut_anywhere_is_what_json_loads_makes_of_it(text: str, at:
 @example('"\\ud83d\\x"', [7])
 @example('"\\ud83d\n"', [7])
 @example("[1]]", [3])
-def test_whatever_the_text_three_parsers_agree_on_it(text: str, at: list[int]) -> None:
-    strict = outcome(lambda: loads(text))
-    assert (strict[1] if strict[0] == "value" else None) == oracle(text)
+def test_loads_and_finish_agree_with_json_loads_on_any_text(text: str, at: list[int]) -> None:
+    strict = result_of(lambda: loads(text))
+    assert (strict[1] if strict[0] == "value" else None) == json_loads(text)
     for read in (False, True):
         for pieces in ([text], list(text), cut(text, at)):
-            assert outcome(feed(pieces, read=read).finish) == strict
+            assert result_of(parser_of(pieces, read=read).finish) == strict
 
 
 @given(text=ANY_TEXT, at=CUTS)
-def test_no_answer_depends_on_the_cuts_or_on_who_asked_before(text: str, at: list[int]) -> None:
+def test_results_do_not_depend_on_the_cuts_or_on_earlier_reads(text: str, at: list[int]) -> None:
     for strings in (True, False):
-        whole = feed([text], strings=strings)
-        answers = repr((whole.value, whole.dead_at, whole.dead_reason))
+        whole = parser_of([text], strings=strings)
+        results = repr((whole.value, whole.dead_at, whole.dead_reason))
         for pieces in (list(text), cut(text, at)):
             for read in (False, True):
-                parser = feed(pieces, strings=strings, read=read)
-                assert repr((parser.value, parser.dead_at, parser.dead_reason)) == answers
+                parser = parser_of(pieces, strings=strings, read=read)
+                assert repr((parser.value, parser.dead_at, parser.dead_reason)) == results
 
 
 def test_finish_changes_nothing() -> None:
@@ -195,7 +216,7 @@ def test_finish_changes_nothing() -> None:
     assert parser.value == {"a": True}
 
 
-def test_a_piece_that_would_be_whole_alone_is_still_a_piece() -> None:
+def test_a_piece_that_is_valid_json_itself_is_part_of_the_text() -> None:
     parser = PartialJSON()
     parser.push('{"a": ')
     assert parser.value == {}
@@ -215,7 +236,7 @@ def test_a_piece_that_would_be_whole_alone_is_still_a_piece() -> None:
         ("nul l \n", "- None None"),
     ],
 )
-def test_more_may_be_pushed_after_a_text_was_whole(pieces: str, outcomes: str) -> None:
+def test_a_complete_text_can_be_continued(pieces: str, outcomes: str) -> None:
     parser = PartialJSON()
     for piece, expected in zip(pieces.split(" "), outcomes.split(" "), strict=True):
         parser.push(piece)
@@ -256,44 +277,53 @@ def test_more_may_be_pushed_after_a_text_was_whole(pieces: str, outcomes: str) -
         ('"a\tb"', "expected an escaped control character, found '\\t'", 2),
     ],
 )
-def test_a_refusal_says_what_was_expected_where(text: str, reason: str, position: int) -> None:
+def test_an_error_has_the_expected_token_and_the_position(
+    text: str, reason: str, position: int
+) -> None:
     for pieces in ([text], list(text)):
         with pytest.raises(InvalidJSONError) as caught:
-            feed(pieces).finish()
+            parser_of(pieces).finish()
         assert (caught.value.reason, caught.value.position) == (reason, position)
         assert str(caught.value) == f"{reason} (at character {position})"
         dead = reason.startswith("expected")
-        assert feed(pieces).dead_at == (position if dead else None)
-        assert feed(pieces).dead_reason == (reason if dead else None)
+        assert parser_of(pieces).dead_at == (position if dead else None)
+        assert parser_of(pieces).dead_reason == (reason if dead else None)
     with pytest.raises(InvalidJSONError, match="at character"):
         loads(text)
 
 
 @pytest.mark.parametrize("word", ["true", "false", "null"])
-def test_a_literal_is_the_whole_word_and_nothing_else(word: str) -> None:
+def test_a_literal_with_a_changed_character_is_invalid(word: str) -> None:
     others = [word[:at] + word[at + 1 :] for at in range(len(word))]
     others += [word[:at] + word[at].upper() + word[at + 1 :] for at in range(len(word))]
     others += [word + more for more in ("e", "true", "false", "null", "0", '""', "[]")]
     for other in others:
         for text in (f"[{other}]", other):
-            assert oracle(text) is None
+            assert json_loads(text) is None
             for pieces in ([text], list(text)):
-                assert outcome(feed(pieces).finish)[0] != "value"
+                assert result_of(parser_of(pieces).finish)[0] != "value"
 
 
 def test_the_error_is_a_value_error_that_pickles_and_copies() -> None:
     error = InvalidJSONError("expected a value, found 'x'", 7)
     assert isinstance(error, ValueError)
     assert error.args == ("expected a value, found 'x'", 7)
-    for twin in (pickled(error), copy.deepcopy(error)):
-        assert (twin.reason, twin.position, str(twin)) == (error.reason, 7, str(error))
+    for duplicate in (pickled(error), copy.deepcopy(error)):
+        assert (duplicate.reason, duplicate.position, str(duplicate)) == (
+            error.reason,
+            7,
+            str(error),
+        )
 
 
-# Where a text dies
+# The position at which a text becomes invalid
 
 
 def completions(text: str) -> Iterator[str]:
-    """The text with each ending that a cut could have left out; right ones among them."""
+    """Return the text with each possible ending.
+
+    If the text is the start of a JSON text, at least one of the results is valid JSON.
+    """
     closers, inside, escaped = "", False, False
     for character in text:
         if escaped:
@@ -306,19 +336,19 @@ def completions(text: str) -> Iterator[str]:
             closers = closers[1:]
         else:
             inside = character == '"'
-    rests = ["", "0", ":0", '"":0', "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l"]
+    endings = ["", "0", ":0", '"":0', "rue", "ue", "e", "alse", "lse", "se", "ull", "ll", "l"]
     for string in ('"', 'n"', '0"', '00"', '000"', '0000"'):
-        rests += [string, string + ":0"]
-    return (text + rest + closers for rest in rests)
+        endings += [string, string + ":0"]
+    return (text + ending + closers for ending in endings)
 
 
 def can_be_completed(text: str) -> bool:
-    return any(oracle(completed) is not None for completed in completions(text))
+    return any(json_loads(completed) is not None for completed in completions(text))
 
 
 @given(text=ANY_TEXT)
-def test_dead_at_is_the_first_character_that_rules_out_every_ending(text: str) -> None:
-    dead_at = feed([text]).dead_at
+def test_dead_at_is_the_first_character_after_which_no_ending_is_valid(text: str) -> None:
+    dead_at = parser_of([text]).dead_at
     if dead_at is None:
         assert can_be_completed(text)
     else:
@@ -327,30 +357,32 @@ def test_dead_at_is_the_first_character_that_rules_out_every_ending(text: str) -
 
 
 @pytest.mark.parametrize(
-    "begun",
+    "number",
     [
         *("", "-", "0", "7", "-0", "-7", "70", "0.", "7.", "0.0", "7.0", "7.07"),
         *("0e", "0E", "7e", "7E", "7.0e", "7.0E", "7e+", "7e-", "7e0", "7e+0", "7e-0", "7e07"),
     ],
 )
-def test_after_each_part_of_a_number_may_come_what_json_says_and_nothing_else(begun: str) -> None:
+def test_after_each_part_of_a_number_only_the_characters_of_the_json_grammar_are_valid(
+    number: str,
+) -> None:
     for character in map(chr, range(128)):
-        text = f"[{begun}{character}"
-        expected = oracle(f"{text}]")
-        for pieces in ([text], list(text), [f"[{begun}", character]):
-            assert (feed(pieces).dead_at is None) is can_be_completed(text)
-            kind, value = outcome(feed([*pieces, "]"]).finish)
+        text = f"[{number}{character}"
+        expected = json_loads(f"{text}]")
+        for pieces in ([text], list(text), [f"[{number}", character]):
+            assert (parser_of(pieces).dead_at is None) is can_be_completed(text)
+            kind, value = result_of(parser_of([*pieces, "]"]).finish)
             assert (value if kind == "value" else None) == expected
 
 
 @given(text=ANY_TEXT, more=ANY_TEXT)
 @example("[1x", "]")
-def test_a_dead_text_stays_as_it_was_before_it_died(text: str, more: str) -> None:
+def test_an_invalid_text_keeps_its_value_whatever_is_pushed(text: str, more: str) -> None:
     for strings in (True, False):
-        parser = feed([text], strings=strings)
+        parser = parser_of([text], strings=strings)
         if parser.dead_at is not None:
             dead = (repr(parser.value), parser.dead_at, parser.dead_reason)
-            before = feed([text[: parser.dead_at]], strings=strings)
+            before = parser_of([text[: parser.dead_at]], strings=strings)
             assert repr(parser.value) == repr(before.value)
             parser.push(more)
             assert (repr(parser.value), parser.dead_at, parser.dead_reason) == dead
@@ -360,7 +392,7 @@ def test_a_dead_text_stays_as_it_was_before_it_died(text: str, more: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "trailing_strings", "whole_strings"),
+    ("text", "with_partial_strings", "without_partial_strings"),
     [
         ("", None, None),
         ('"a', "a", None),
@@ -390,28 +422,30 @@ def test_a_dead_text_stays_as_it_was_before_it_died(text: str, more: str) -> Non
         ('{"a":1,"a":[', {"a": []}, {"a": []}),
     ],
 )
-def test_what_is_shown_of_an_unfinished_text(
-    text: str, trailing_strings: Any, whole_strings: Any
+def test_the_value_of_an_incomplete_text(
+    text: str, with_partial_strings: Any, without_partial_strings: Any
 ) -> None:
     for pieces in ([text], list(text)):
         for read in (False, True):
-            shown = feed(pieces, strings=True, read=read).value
-            assert repr(shown) == repr(trailing_strings)
-            assert repr(feed(pieces, strings=False, read=read).value) == repr(whole_strings)
+            value = parser_of(pieces, strings=True, read=read).value
+            assert repr(value) == repr(with_partial_strings)
+            assert repr(parser_of(pieces, strings=False, read=read).value) == repr(
+                without_partial_strings
+            )
 
 
 HEX = "0123456789abcdefABCDEF"
 
 
 @pytest.mark.parametrize("high", ["d800", "D9ff", "da3d", "dA3d", "dbFF", "DB00"])
-def test_half_a_pair_is_shown_as_soon_as_its_other_half_is_ruled_out(high: str) -> None:
-    for ruled_out in (
+def test_a_high_surrogate_is_in_the_value_once_no_low_surrogate_can_follow(high: str) -> None:
+    for next_characters in (
         *('"', "x", "\N{PARTY POPPER}", *(f"\\{character}" for character in '"\\/bfnrt')),
         *(f"\\u{digit}" for digit in HEX if digit not in "dD"),
         *(f"\\u{d}{digit}" for d in "dD" for digit in "0123456789abAB"),
     ):
-        parser = feed('["\\u' + high)
-        for character in ruled_out:
+        parser = parser_of('["\\u' + high)
+        for character in next_characters:
             assert parser.value == [""]
             parser.push(character)
         assert parser.value[0][0] == chr(int(high, 16))
@@ -419,9 +453,9 @@ def test_half_a_pair_is_shown_as_soon_as_its_other_half_is_ruled_out(high: str) 
 
 
 @pytest.mark.parametrize("third", "cdefCDEF")
-def test_a_pair_is_shown_when_its_last_digit_has_come_and_not_before(third: str) -> None:
+def test_a_surrogate_pair_is_in_the_value_after_its_last_digit(third: str) -> None:
     for d, digits in zip("dDdD", ("00", "aF", "9b", "fE"), strict=True):
-        parser = feed('["\\uD83d')
+        parser = parser_of('["\\uD83d')
         for character in f"\\u{d}{third}{digits}":
             assert parser.value == [""]
             parser.push(character)
@@ -434,14 +468,14 @@ def test_an_escape_has_four_hexadecimal_digits(place: int) -> None:
     for digit in HEX:
         digits = "0041"[:place] + digit + "0041"[place + 1 :]
         if not digits.lower().startswith("d"):
-            parser = feed('["\\u')
+            parser = parser_of('["\\u')
             for character in digits:
                 assert parser.value == [""]
                 parser.push(character)
             assert parser.value == [chr(int(digits, 16))]
 
 
-def test_an_older_value_comes_back_while_the_newer_number_is_none_yet() -> None:
+def test_a_repeated_key_has_its_older_value_while_the_new_number_is_incomplete() -> None:
     parser = PartialJSON()
     seen: list[str] = []
     for character in '{"a":1,"b":0,"a":2.5}':
@@ -456,14 +490,14 @@ def test_an_older_value_comes_back_while_the_newer_number_is_none_yet() -> None:
     ]
 
 
-def test_the_beginning_of_a_string_is_shown_unasked() -> None:
+def test_partial_strings_is_true_by_default() -> None:
     parser = PartialJSON()
     parser.push('{"a": "b')
     assert parser.value == {"a": "b"}
 
 
-def test_an_older_null_comes_back_too() -> None:
-    parser = feed('{"a":null,"a":1', read=True)
+def test_a_repeated_key_has_its_older_null_while_the_new_number_is_incomplete() -> None:
+    parser = parser_of('{"a":null,"a":1', read=True)
     assert parser.value == {"a": 1}
     parser.push(".")
     assert parser.value == {"a": None}
@@ -487,12 +521,12 @@ DEEPEST = sys.getrecursionlimit() * 20
 
 
 @pytest.mark.parametrize("document", ['[{"a":[', "[[[", '{"a":{"a":{"a":'])
-def test_nesting_is_dead_at_the_bracket_beyond_the_limit(document: str) -> None:
+def test_a_text_becomes_invalid_at_the_bracket_beyond_the_depth_limit(document: str) -> None:
     closers = "".join("]" if c == "[" else "}" for c in reversed(document) if c in "[{")
     whole = document + "0" + closers
     parser = PartialJSON(max_depth=3)
     parser.push(whole)
-    assert repr(parser.finish()) == repr(loads(whole, 3)) == oracle(whole)
+    assert repr(parser.finish()) == repr(loads(whole, 3)) == json_loads(whole)
 
     last = max(document.rfind("["), document.rfind("{"))
     parser = PartialJSON(max_depth=2)
@@ -504,17 +538,17 @@ def test_nesting_is_dead_at_the_bracket_beyond_the_limit(document: str) -> None:
     assert parser.dead_at == last
 
 
-def test_512_containers_inside_one_another_are_what_is_allowed_unasked() -> None:
+def test_the_default_depth_limit_is_512() -> None:
     for count, is_allowed in ((512, True), (513, False)):
         text = "[" * count + "]" * count
         parser = PartialJSON()
         parser.push(text)
         assert parser.dead_at == (None if is_allowed else 512)
         for parse in (parser.finish, lambda text=text: loads(text)):
-            assert (outcome(parse)[0] == "value") is is_allowed
+            assert (result_of(parse)[0] == "value") is is_allowed
 
 
-def test_brackets_that_do_not_nest_do_not_count() -> None:
+def test_brackets_in_strings_and_beside_each_other_do_not_add_depth() -> None:
     for text in ('["[[[[", "\\"{{{", {}]', "[[], [], {}, [1]]", '["\\\\", []]', '["]]]", []]'):
         assert loads(text, 2) == json.loads(text)
         with pytest.raises(InvalidJSONError):
@@ -522,12 +556,12 @@ def test_brackets_that_do_not_nest_do_not_count() -> None:
     for text in ('["", "a", [[0]]]', "[[], [], [], [[]]]", '{"a": {}, "b": {}, "c": {"d": {}}}'):
         with pytest.raises(TooDeepError):
             loads(text, 2)
-    for text in ('["[[[\\', '["[[[', "[]][[", "[[[}"):  # nonsense needs no measure
+    for text in ('["[[[\\', '["[[[', "[]][[", "[[[}"):  # invalid texts
         with pytest.raises(InvalidJSONError):
             loads(text, 2)
 
 
-def test_no_depth_ends_in_a_recursion_error() -> None:
+def test_deep_nesting_never_raises_a_recursion_error() -> None:
     text = '[{"a":' * DEEPEST + "1" + "}]" * DEEPEST
     with pytest.raises(InvalidJSONError) as caught:
         loads(text)
@@ -554,10 +588,10 @@ def test_a_caller_near_the_recursion_limit_gets_its_value(finite: bool) -> None:
 LONG_INTEGER = "1" * 5000
 
 
-def test_an_integer_that_python_refuses_is_invalid_and_harms_nothing_else() -> None:
+def test_an_integer_with_too_many_digits_is_invalid_and_other_values_are_kept() -> None:
     for text in (f'[0, {LONG_INTEGER}, {{"a": {LONG_INTEGER}}}, "x"]', f"[0, {LONG_INTEGER}]"):
         for pieces in ([text], cut(text, [500, 3000, 5010, 9000]), list(text)):
-            parser = feed(pieces, read=len(pieces) < 10)
+            parser = parser_of(pieces, read=len(pieces) < 10)
             with pytest.raises(InvalidJSONError, match="more digits than Python converts") as e:
                 parser.finish()
             assert e.value.position == 4
@@ -567,7 +601,7 @@ def test_an_integer_that_python_refuses_is_invalid_and_harms_nothing_else() -> N
             loads(text)
 
 
-def test_an_unfinished_integer_beyond_the_digits_is_not_shown_until_it_is_a_float() -> None:
+def test_an_incomplete_integer_with_too_many_digits_is_not_in_the_value() -> None:
     parser = PartialJSON()
     parser.push("[" + LONG_INTEGER)
     assert parser.value == []
@@ -577,7 +611,7 @@ def test_an_unfinished_integer_beyond_the_digits_is_not_shown_until_it_is_a_floa
     assert parser.finish() == [float(LONG_INTEGER + ".5")]
 
 
-def test_an_unfinished_number_is_shown_up_to_4300_characters() -> None:
+def test_an_incomplete_number_is_in_the_value_up_to_4300_characters() -> None:
     for number in ("7" * 4299, "0." + "7" * 4297):
         parser = PartialJSON()
         parser.push("[" + number)
@@ -591,21 +625,21 @@ def test_an_unfinished_number_is_shown_up_to_4300_characters() -> None:
     assert parser.value == {"a": 1}
 
 
-def test_a_number_alone_ends_with_the_text_and_may_be_refused_too() -> None:
+def test_a_text_of_one_number_is_checked_too() -> None:
     for pieces in ([LONG_INTEGER], [LONG_INTEGER[:9], LONG_INTEGER[9:]]):
-        parser = feed(pieces, read=True)
+        parser = parser_of(pieces, read=True)
         with pytest.raises(InvalidJSONError, match="more digits than Python converts") as caught:
             parser.finish()
         assert caught.value.position == 0
-    assert feed(["1" * 5000 + ".5"]).finish() == float("inf")
-    assert repr(feed(["-0"]).finish()) == "0"
+    assert parser_of(["1" * 5000 + ".5"]).finish() == float("inf")
+    assert repr(parser_of(["-0"]).finish()) == "0"
 
 
-def test_a_lower_limit_of_python_is_no_surprise_to_a_reader() -> None:
+def test_a_lower_digit_limit_of_python_is_respected() -> None:
     usual = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(640)
     try:
-        parser = feed("[" + "7" * 641, read=True)
+        parser = parser_of("[" + "7" * 641, read=True)
         assert parser.value == []
         parser.push(",1]")
         assert parser.value == [None, 1]
@@ -620,42 +654,44 @@ def test_a_lower_limit_of_python_is_no_surprise_to_a_reader() -> None:
 
 @given(text=ANY_TEXT, at=st.integers(0, 60))
 @BOTH_MODES
-def test_a_pickle_and_a_copy_go_on_alone(text: str, at: int, partial_strings: bool) -> None:
-    whole = feed([text], strings=partial_strings)
+def test_a_pickle_and_a_copy_continue_independently(
+    text: str, at: int, partial_strings: bool
+) -> None:
+    whole = parser_of([text], strings=partial_strings)
     for read in (False, True):
-        parser = feed(text[:at], strings=partial_strings, read=read)
+        parser = parser_of(text[:at], strings=partial_strings, read=read)
         before = repr(parser.value) if read else ""
-        for twin in (pickled(parser), copy.deepcopy(parser), copy.copy(parser)):
-            twin.push(text[at:])
-            assert repr((twin.value, twin.dead_at)) == repr((whole.value, whole.dead_at))
-            assert outcome(twin.finish) == outcome(whole.finish)
+        for duplicate in (pickled(parser), copy.deepcopy(parser), copy.copy(parser)):
+            duplicate.push(text[at:])
+            assert repr((duplicate.value, duplicate.dead_at)) == repr((whole.value, whole.dead_at))
+            assert result_of(duplicate.finish) == result_of(whole.finish)
             assert not read or repr(parser.value) == before
 
 
 @BOTH_MODES
-def test_a_pickle_and_a_copy_show_what_their_original_shows(partial_strings: bool) -> None:
-    parser = feed('{"a": "b", "c": "d', strings=partial_strings)
-    for twin in (pickled(parser), copy.deepcopy(parser), copy.copy(parser)):
-        assert twin.value == ({"a": "b", "c": "d"} if partial_strings else {"a": "b"})
+def test_a_pickle_and_a_copy_have_the_value_of_their_original(partial_strings: bool) -> None:
+    parser = parser_of('{"a": "b", "c": "d', strings=partial_strings)
+    for duplicate in (pickled(parser), copy.deepcopy(parser), copy.copy(parser)):
+        assert duplicate.value == ({"a": "b", "c": "d"} if partial_strings else {"a": "b"})
 
 
 def test_a_pickle_keeps_the_limit_and_does_not_recurse() -> None:
     parser = PartialJSON(max_depth=20_000)
     parser.push("[" * 20_000)
     assert parser.dead_at is None
-    for twin in (pickled(parser), copy.deepcopy(parser)):
-        assert twin.dead_at is None
-        twin.push("[")
-        assert twin.dead_at == 20_000
+    for duplicate in (pickled(parser), copy.deepcopy(parser)):
+        assert duplicate.dead_at is None
+        duplicate.push("[")
+        assert duplicate.dead_at == 20_000
 
 
-# Recorded rows
+# Test vectors
 
 
 def text_of(row: dict[str, Any]) -> str | None:
-    """The row's text; None where it is about bytes that are no UTF-8, which a str can't hold.
+    """Return the text of a vector, or None if its bytes are not UTF-8.
 
-    Bytes that end inside a character give the characters before it, as a decoder does.
+    If the bytes end inside a character, this character is omitted.
     """
     if "text" in row:
         return str(row["text"])
@@ -669,17 +705,17 @@ def text_of(row: dict[str, Any]) -> str | None:
 
 
 VECTORS = "vectors/partial_json.jsonl"
-JITERS_OWN_LIMITS = ("hex escape", "surrogate", "recursion limit", "out of range")
+LIMITS_OF_JITER = ("hex escape", "surrogate", "recursion limit", "out of range")
 
 
 def expected_repr(expectation: dict[str, Any]) -> str | None:
-    """The repr of a row's expected value; None where it expects an error."""
+    """Return the repr of the expected value of a vector, or None if it expects an error."""
     if "py_repr" in expectation:
         return str(expectation["py_repr"])
     return repr(expectation["value"]) if "value" in expectation else None
 
 
-def ways_to_cut(text: str, seed: int) -> Iterator[list[str]]:
+def cuts_of(text: str, seed: int) -> Iterator[list[str]]:
     yield [text]
     yield list(text)
     random = Random(seed)
@@ -688,72 +724,75 @@ def ways_to_cut(text: str, seed: int) -> Iterator[list[str]]:
 
 @pytest.mark.exhaustive
 @BOTH_MODES
-def test_the_recorded_rows_show_and_die_as_expected(partial_strings: bool) -> None:
+def test_the_recorded_rows_have_the_expected_value_and_dead_at(
+    partial_strings: bool,
+) -> None:
     name = "expect_partial_trailing_strings" if partial_strings else "expect_partial"
-    recorded = shared_data.load(VECTORS)
-    bytes_only = 0
-    for number, row in enumerate(recorded):
+    rows = shared_data.load(VECTORS)
+    skipped = 0
+    for number, row in enumerate(rows):
         text = text_of(row)
         if text is None:
-            bytes_only += 1
+            skipped += 1
             continue
         expected = expected_repr(row[name])
         error = row[name].get("error", "")
-        for way, pieces in enumerate(ways_to_cut(text, number)):
-            # Read after each piece, or at the end: in turn, and the other way with the other mode.
-            read = (number + way + partial_strings) % 2 == 0
-            parser = feed(pieces, strings=partial_strings, read=read)
+        for position, pieces in enumerate(cuts_of(text, number)):
+            # Half of the cases read `value` after each piece. With the other value of
+            # `partial_strings` it is the other half.
+            read = (number + position + partial_strings) % 2 == 0
+            parser = parser_of(pieces, strings=partial_strings, read=read)
             assert parser.dead_at == row["dead_at"], row["name"]
-            if row["dead_at"] is not None or any(limit in error for limit in JITERS_OWN_LIMITS):
-                continue  # jiter is no oracle here
+            if row["dead_at"] is not None or any(limit in error for limit in LIMITS_OF_JITER):
+                continue  # jiter is not the reference for these
             assert repr(parser.value) == str(expected), row["name"]
-    assert len(recorded) == 2602
-    shared_data.ran(VECTORS, len(recorded) - bytes_only)
+    assert len(rows) == 2602
+    shared_data.ran(VECTORS, len(rows) - skipped)
 
 
 @pytest.mark.exhaustive
-def test_the_recorded_rows_finish_as_json_loads_does() -> None:
-    recorded = shared_data.load(VECTORS)
-    bytes_only = 0
-    for number, row in enumerate(recorded):
+def test_the_recorded_rows_have_the_results_of_json_loads() -> None:
+    rows = shared_data.load(VECTORS)
+    skipped = 0
+    for number, row in enumerate(rows):
         text = text_of(row)
         if text is None:
-            bytes_only += 1
+            skipped += 1
             continue
         either = row.get("expect_complete_either", {"": row.get("expect_complete", {"error": ""})})
         allowed = {expected_repr(expectation) for expectation in either.values()}
-        nests = "nested_arrays" in row["name"]  # where CPython's json gave up, we need not
+        is_deep = "nested_arrays" in row["name"]  # too deep for `json`, but not for this parser
         parses: list[Callable[[], Any]] = [partial(loads, text)]
-        parses += (feed(pieces).finish for pieces in ways_to_cut(text, number))
+        parses += (parser_of(pieces).finish for pieces in cuts_of(text, number))
         for parse in parses:
-            kind, value = outcome(parse)
-            assert nests or (value if kind == "value" else None) in allowed, row["name"]
+            kind, value = result_of(parse)
+            assert is_deep or (value if kind == "value" else None) in allowed, row["name"]
             assert row["valid_complete"] is not False or kind != "value", row["name"]
-    shared_data.ran(VECTORS, len(recorded) - bytes_only)
+    shared_data.ran(VECTORS, len(rows) - skipped)
 
 
-def test_bytes_that_are_no_utf_8_reach_us_as_replacement_characters_and_mend_nothing() -> None:
+def test_vectors_with_invalid_utf_8_are_read_with_replacement_characters() -> None:
     rows = [row for row in shared_data.load(VECTORS) if text_of(row) is None]
     for number, row in enumerate(rows):
         text = base64.b64decode(row["text_b64"]).decode("utf-8", "replace")
-        kind, value = outcome(partial(loads, text))
-        assert (value if kind == "value" else None) == oracle(text), row["name"]
+        kind, value = result_of(partial(loads, text))
+        assert (value if kind == "value" else None) == json_loads(text), row["name"]
         assert row.get("suite") != "n" or kind != "value", row["name"]
-        for pieces in ways_to_cut(text, number):
-            parser = feed(pieces)
-            assert outcome(parser.finish) == (kind, value), row["name"]
+        for pieces in cuts_of(text, number):
+            parser = parser_of(pieces)
+            assert result_of(parser.finish) == (kind, value), row["name"]
             assert (parser.dead_at is None) or kind != "value", row["name"]
     shared_data.ran(VECTORS, len(rows))
 
 
-# Work, counted. The units: a call of a compiled pattern, a character handed to one (from where it
-# starts to the end of the text under the scan, whether it looks at all of them or not), and a
-# character converted to show an unfinished number. Time is not looked at.
+# Counted work. One unit is a call of a compiled pattern, a character between the start of a match
+# and the end of the scanned text, or a character of an incomplete number that is converted. Time is
+# not measured.
 
 
 @contextmanager
 def counted_work() -> Generator[list[int]]:
-    work = [0, 0]  # in these units; calls of a pattern alone
+    work = [0, 0]  # the units, and the calls of patterns alone
 
     class Counting:
         def __getitem__(self, pattern: str) -> Callable[[str, int], Any]:
@@ -778,7 +817,7 @@ def counted_work() -> Generator[list[int]]:
 
 
 def work_of(text: str, size: int, *, strings: bool = True) -> int:
-    """The work of a text in pieces of this size, the value read and `dead_at` asked after each."""
+    """Return the work of a text in pieces. `value` and `dead_at` are read after each of them."""
     parser = PartialJSON(strings)
     with counted_work() as work:
         for start in range(0, len(text), size):
@@ -805,7 +844,7 @@ GROWING: dict[str, Callable[[int], str]] = {
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("strings", [True, False])
 @pytest.mark.parametrize("kind", GROWING)
-def test_twice_the_text_is_at_most_twice_the_work(kind: str, strings: bool) -> None:
+def test_twice_the_text_takes_at_most_twice_the_work(kind: str, strings: bool) -> None:
     text = GROWING[kind]
     for size in (1, 12):
         one, two, four = (work_of(text(n), size, strings=strings) for n in (100, 200, 400))
@@ -814,7 +853,7 @@ def test_twice_the_text_is_at_most_twice_the_work(kind: str, strings: bool) -> N
 
 
 @pytest.mark.exhaustive
-def test_each_character_of_a_cut_token_is_handed_out_a_bounded_number_of_times() -> None:
+def test_each_character_of_a_cut_token_is_scanned_a_bounded_number_of_times() -> None:
     for text in (
         '{"text": "' + "a" * 4_000_000,
         '{"' + "k" * 4_000_000,
@@ -825,8 +864,8 @@ def test_each_character_of_a_cut_token_is_handed_out_a_bounded_number_of_times()
 
 
 def calls_of(text: str) -> int:
-    """How often a pattern is called for a text in one piece."""
-    parser = feed([text])
+    """Return the number of calls of patterns for a text in one piece."""
+    parser = parser_of([text])
     with counted_work() as work:
         assert parser.dead_at is None
     return work[1]
@@ -841,7 +880,7 @@ def calls_of(text: str) -> int:
         *('""', '"a"', '"\x7f \U0001f600"', "true", "false", "null"),
     ],
 )
-def test_a_token_that_is_whole_is_taken_by_one_call_of_a_pattern(token: str) -> None:
+def test_a_complete_token_takes_one_call_of_a_pattern(token: str) -> None:
     for end in (",", "]", " ", "\t", "\n", "\r"):
         assert calls_of(f"[{token}{end}") == 3
         assert calls_of(f"[0,{token}{end}") == 5
@@ -849,13 +888,13 @@ def test_a_token_that_is_whole_is_taken_by_one_call_of_a_pattern(token: str) -> 
 
 
 @pytest.mark.parametrize("key", ['""', '"a"', '" \x7f\U0001f600"'])
-def test_a_key_is_taken_together_with_what_stands_around_it(key: str) -> None:
+def test_a_key_and_the_characters_around_it_take_one_call_of_a_pattern(key: str) -> None:
     for space in ("", " ", "\t\n\r "):
         assert calls_of(f"{{{space}{key}{space}:") == 2
         assert calls_of(f'{{"":0{space},{space}{key}{space}:') == 4
 
 
-def test_what_is_never_read_is_never_scanned() -> None:
+def test_a_text_is_not_scanned_until_a_result_is_read() -> None:
     parser = PartialJSON()
     with counted_work() as work:
         for _ in range(100):
@@ -863,8 +902,8 @@ def test_what_is_never_read_is_never_scanned() -> None:
         assert work[0] == 0
 
 
-def test_a_whole_array_or_object_is_parsed_once_and_by_c() -> None:
-    parser = feed(['{"a": [1, ', '2], "b": "c"}'])
+def test_a_complete_array_or_object_is_parsed_once_and_by_the_c_scanner() -> None:
+    parser = parser_of(['{"a": [1, ', '2], "b": "c"}'])
     with counted_work() as work:
         value = parser.finish()
         assert parser.finish() is parser.value is value
@@ -873,14 +912,14 @@ def test_a_whole_array_or_object_is_parsed_once_and_by_c() -> None:
     assert value == {"a": [1, 2], "b": "c"}
 
 
-def test_brackets_beside_one_another_and_in_strings_leave_a_text_to_c() -> None:
+def test_brackets_in_strings_and_beside_each_other_do_not_prevent_the_c_scanner() -> None:
     for text in ("[[], [{}], {}, [[]]]", '["[[[[", "\\"{{{{", "", "\\\\", {"}}}}": [0]}, []]'):
         with counted_work() as work:
             assert loads(text, 3) == json.loads(text)
         assert work[0] == 0
 
 
-def test_an_object_is_read_also_near_the_recursion_limit_of_the_caller() -> None:
+def test_object_in_works_near_the_recursion_limit_of_the_caller() -> None:
     text = '{"a":' * 150 + "1" + "}" * 150
 
     def deep(calls: int) -> object:
@@ -895,7 +934,7 @@ def test_an_object_is_read_also_near_the_recursion_limit_of_the_caller() -> None
         object_in('{"a":' * 201, 200)
 
 
-# Many items of an array at once.
+# Arrays with many items in one piece.
 
 ITEMS: Final = st.sampled_from(
     [
@@ -915,7 +954,7 @@ BROKEN_ITEMS: Final = st.sampled_from(
     st.sampled_from(["[", '{"a":[', "[[", "", '{"b":1,"a":[[{},']),
     st.sampled_from([1, 3, 4, 5, 512]),
 )
-def test_many_items_at_once_are_what_they_are_one_by_one(
+def test_many_items_in_one_piece_have_the_same_result_as_single_characters(
     items: list[str], last: list[str], begin: str, depth: int
 ) -> None:
     text = begin + ",".join([*items, *last, *items[:2]]) + "]"
@@ -923,13 +962,13 @@ def test_many_items_at_once_are_what_they_are_one_by_one(
     whole.push(text)
     for character in text:
         in_characters.push(character)
-        in_characters.value  # noqa: B018  (it is worked off when something is asked)
+        in_characters.value  # noqa: B018  (reading `value` parses the piece)
     assert repr(whole.value) == repr(in_characters.value)
     assert (whole.dead_at, whole.dead_reason) == (in_characters.dead_at, in_characters.dead_reason)
-    assert ended(whole) == ended(in_characters)
+    assert result_of_finish(whole) == result_of_finish(in_characters)
 
 
-def ended(parser: PartialJSON) -> object:
+def result_of_finish(parser: PartialJSON) -> object:
     try:
         return repr(parser.finish())
     except InvalidJSONError as error:

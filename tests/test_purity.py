@@ -1,7 +1,8 @@
-"""The core is pure: watched from outside, in interpreters of their own.
+"""The core is pure: it performs no I/O and needs only attrs.
 
-Who may import whom is a matter of the source and checked by `make contracts`; here is what happens
-when the core runs: what importing it loads, what a replay asks of the system, what it needs around.
+Each test runs the core in a separate interpreter. The tests check the modules that an import loads,
+and the audit events while a recorded stream is read. `make contracts` checks the import statements
+in the source.
 """
 
 import json
@@ -21,7 +22,7 @@ from shared_data import REPOSITORY
 CORE = Path(sansio_stream.__file__).parent
 CAPTURE = REPOSITORY / "examples" / "thinking-and-tool-use.capture.jsonl"
 
-# Read off the machine as a program would; run below in three surroundings.
+# Reads a recorded stream with a machine. The tests run this source in several interpreters.
 REPLAY = """
 def replay(core, log):
     machine = core.StreamMachine()
@@ -37,7 +38,7 @@ def replay(core, log):
 
 @pytest.fixture
 def only_attrs(tmp_path: Path) -> Path:
-    """A folder with attrs in it and nothing else."""
+    """Return a folder that contains only attrs."""
     folder = tmp_path / "only_attrs"
     folder.mkdir()
     for file in (attr.__file__, attrs.__file__):
@@ -47,9 +48,13 @@ def only_attrs(tmp_path: Path) -> Path:
 
 
 def run_isolated(code: str, *folders: Path, stdin: bytes = b"") -> Any:
-    """The JSON value that `code` prints where there is the standard library, `folders`, no more."""
+    """Run code in a new interpreter that can import only the standard library and `folders`.
+
+    Returns:
+        The JSON value that the code prints.
+    """
     prologue = f"import json, sys\nsys.path += {[str(folder) for folder in folders]!r}\n"
-    # -I: neither the environment nor the working directory counts; -S: no site-packages.
+    # -I ignores the environment and the working directory. -S omits site-packages.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", prologue + code],
         input=stdin,
@@ -69,13 +74,16 @@ def expected_replay() -> Any:
 
 
 def test_importing_the_core_loads_no_io_no_clock_no_threads_and_no_http(only_attrs: Path) -> None:
-    """Beyond what attrs loads for itself; `threading` is of these, and left to the contracts."""
+    """Modules that attrs loads itself are not counted.
+
+    One of them is `threading`, which the import contracts exclude.
+    """
     modules = "print(json.dumps(sorted(sys.modules)))"
     before = run_isolated("import attrs, enum, re, typing\n" + modules, only_attrs)
     after = run_isolated("import sansio_stream\n" + modules, only_attrs, CORE.parent)
-    brought = set(after) - set(before)
-    assert "sansio_stream.machine" in brought
-    assert brought.isdisjoint(
+    loaded = set(after) - set(before)
+    assert "sansio_stream.machine" in loaded
+    assert loaded.isdisjoint(
         {
             *("asyncio", "selectors", "socket", "ssl", "subprocess", "tempfile"),
             *("concurrent.futures", "logging", "multiprocessing", "queue", "random"),
@@ -94,31 +102,30 @@ def test_the_core_runs_where_only_attrs_is_installed(only_attrs: Path) -> None:
     )
 
 
-def test_a_replay_asks_nothing_of_the_system(only_attrs: Path) -> None:
-    """No audit event at all: no file, socket or process, no import put off, no code made."""
+def test_reading_a_stream_raises_no_audit_event(only_attrs: Path) -> None:
+    """There is no audit event: no file, socket, process, late import or compiled code."""
     code = REPLAY + (
         "import sansio_stream as core\n"
         "log = sys.stdin.buffer.read()\n"
-        "asked = []\n"
-        "watching = True\n"
-        "sys.addaudithook(lambda name, args: asked.append(name) if watching else None)\n"
+        "events = []\n"
+        "recording = True\n"
+        "sys.addaudithook(lambda name, args: events.append(name) if recording else None)\n"
         "types, *_ = replay(core, log)\n"
-        "watching = False\n"
-        "print(json.dumps([len(types), asked]))"
+        "recording = False\n"
+        "print(json.dumps([len(types), events]))"
     )
-    events, asked = run_isolated(code, only_attrs, CORE.parent, stdin=CAPTURE.read_bytes())
-    assert events > 0
-    assert asked == []
+    count, events = run_isolated(code, only_attrs, CORE.parent, stdin=CAPTURE.read_bytes())
+    assert count > 0
+    assert events == []
 
 
-def test_the_audit_hook_does_see_a_program_that_asks(only_attrs: Path) -> None:
-    """The test above can fail."""
+def test_the_audit_hook_records_an_import_and_an_opened_file(only_attrs: Path) -> None:
     code = (
-        "asked = []\n"
-        "sys.addaudithook(lambda name, args: asked.append(name))\n"
+        "events = []\n"
+        "sys.addaudithook(lambda name, args: events.append(name))\n"
         "import colorsys\n"
         "open(colorsys.__file__).close()\n"
-        "print(json.dumps(asked))"
+        "print(json.dumps(events))"
     )
     assert {"import", "open"} <= set(run_isolated(code, only_attrs))
 
@@ -141,7 +148,7 @@ def test_an_sdk_can_vendor_the_folder_under_another_name(only_attrs: Path, tmp_p
 
 
 def test_importing_the_adapters_imports_no_http_library(only_attrs: Path) -> None:
-    """Nor could it, where only attrs is installed."""
+    """In this interpreter an HTTP library cannot be imported."""
     import sansio_stream_adapters
 
     adapters = Path(sansio_stream_adapters.__file__).parent

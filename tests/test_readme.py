@@ -1,10 +1,10 @@
-"""What the READMEs and the docs say runs. Each block is run as a reader would: copied, by itself.
+"""The code blocks of the READMEs and the docs work. Each block runs alone, as a reader copies it.
 
-    python    executed in a fresh namespace
-    console   each `$ sansio-stream ...` is run and must print the lines shown below it;
-              `make` and `pip install` must name a target and extras that exist
+    python    runs in a new namespace
+    console   each `$ sansio-stream ...` runs and must print the lines shown below it;
+              `make` and `pip install` must name an existing target and existing extras
 
-A block under `<!-- not run: reason -->` (a network, a key) is only compiled.
+A block after `<!-- not run: reason -->` is only compiled. Such a block needs a network or a key.
 """
 
 import os
@@ -20,8 +20,8 @@ import pytest
 from documentation import Block, Command, blocks, commands, shows
 from shared_data import REPOSITORY
 
-PLACES = ("README.md", "benchmarks/README.md", "examples/README.md", "docs/*.md")
-PAGES = [page for place in PLACES for page in sorted(REPOSITORY.glob(place))]
+PATTERNS = ("README.md", "benchmarks/README.md", "examples/README.md", "docs/*.md")
+PAGES = [page for place in PATTERNS for page in sorted(REPOSITORY.glob(place))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 CONSOLE = [block for block in BLOCKS if block.language == "console" and not block.not_run]
@@ -31,8 +31,8 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["pro
 
 
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of one's own with the examples in it, and `sansio-stream` on PATH."""
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new working directory with the examples, and `sansio-stream` on PATH."""
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
     bin_ = tmp_path / "bin"
     bin_.mkdir()
@@ -46,26 +46,26 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)
-def test_every_python_block_runs_as_it_stands(block: Block, reader: Path) -> None:
-    # As many lines above as on the page: a traceback then names the page's own line.
+def test_every_python_block_runs(block: Block, working_directory: Path) -> None:
+    # Empty lines before the code, so that a traceback has the line number of the page.
     code = compile("\n" * (block.line - 1) + block.code, block.path, "exec")
     if not block.not_run:
-        exec(code, {"__name__": "__main__"})  # noqa: S102 - the point of the test
+        exec(code, {"__name__": "__main__"})  # noqa: S102 - the test must run the code
 
 
 @pytest.mark.parametrize("block", CONSOLE, ids=str)
-def test_every_console_block_does_what_it_shows(block: Block, reader: Path) -> None:
+def test_every_console_block_prints_the_shown_lines(block: Block, working_directory: Path) -> None:
     status = 0
     for command in commands(block):
         program, *_ = command.line.split()
-        assert program in PROGRAMS, f"mark the block as not run, or teach the test `{program}`"
-        assert status == 0 or command.line == "echo $?", f"exit code {status} is not on the page"
+        assert program in PROGRAMS, f"mark the block as not run, or add `{program}` to PROGRAMS"
+        assert status == 0 or command.line == "echo $?", f"the page must show {status} by `echo $?`"
         status = PROGRAMS[program](command, status)
-    assert status == 0, f"exit code {status} is not on the page"
+    assert status == 0, f"the page must show {status} by `echo $?`"
 
 
 def _run(command: Command, previous: int) -> int:
-    """Run it in a shell that takes `previous` for the status of the command before."""
+    """Run a command in a shell in which `$?` is `previous`."""
     for library in ("click", "rich"):
         pytest.importorskip(library, reason=f"the command needs {library}")
     done = subprocess.run(
@@ -127,7 +127,7 @@ $ echo $?
 """
 
 
-def test_the_blocks_of_a_page_are_found_where_they_are(tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_are_found_with_their_line_numbers(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     indented, marked, console = blocks(page)
@@ -140,7 +140,7 @@ def test_the_blocks_of_a_page_are_found_where_they_are(tmp_path: Path) -> None:
     ]
 
 
-def test_output_shown_must_be_printed_in_order() -> None:
+def test_the_shown_output_must_be_printed_in_order() -> None:
     assert shows(("first", "...", "last"), "first  \nmiddle\nlast\n")
     assert not shows(("last", "first"), "first\nlast\n")
     assert not shows(("firs",), "first\n")

@@ -1,4 +1,4 @@
-"""The command records what a server answers, and shows what `replay` shows of the recording."""
+"""`sansio-stream record` records an answer and shows it like `replay`."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from documentation import blocks, commands, shows
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
-from sansio_stream_adapters.cli import _command, _record, _tape
+from sansio_stream_adapters.cli import _command, _record, _recording_file
 from servers import (
     PATIENCE,
     Do,
@@ -27,7 +27,6 @@ from servers import (
     TooSoonError,
     chunk,
     head,
-    nobody_listens,
     response,
     wait_until,
     wait_until_it_waits,
@@ -47,13 +46,13 @@ pytestmark = pytest.mark.filterwarnings("error")
 def adapter(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     for library in {LIBRARIES[name], "h11" if name == "trio" else LIBRARIES[name]}:
-        pytest.importorskip(library, reason=f"the adapter {name} stands on {library}")
+        pytest.importorskip(library, reason=f"the adapter {name} needs {library}")
     return name
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of one's own to be in, and no key, URL or width from outside."""
+    """A new working directory. The environment has no key and no URL, and a fixed width."""
     monkeypatch.chdir(tmp_path)
     for name in ("API_KEY", "AUTH_TOKEN", "BASE_URL"):
         monkeypatch.delenv(f"ANTHROPIC_{name}", raising=False)
@@ -67,7 +66,7 @@ def sansio_stream(*args: str, data: bytes | None = None) -> Result:
 
 
 def record(url: str, *args: str, data: bytes | None = None) -> Result:
-    """Record in `it`; what is not said otherwise is the adapter that is always there."""
+    """Record an answer in the file `it`. The default adapter is `sockets`."""
     adapter = () if "--adapter" in args else ("--adapter", "sockets")
     args = ("record", "--base-url", url, "-o", "it", *adapter, *args)
     return sansio_stream(*args, data=data)
@@ -81,41 +80,41 @@ def example(name: str) -> Capture:
     return recorded(str(EXAMPLES / f"{name}.capture.jsonl"))
 
 
-# What is recorded is what came, and what is shown is what is recorded.
+# The recording has the received bytes, and the command shows the recording.
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_adapter_records_byte_for_byte(adapter: str, name: str, example_server: str) -> None:
     result = record(example_server, "--adapter", adapter, "-m", name, "Hello?")
-    kept = recorded()
-    assert kept.body == example(name).body
-    assert kept.header.status == 200
-    assert kept.header.headers["request-id"]
-    assert kept.header.request == {
+    capture = recorded()
+    assert capture.body == example(name).body
+    assert capture.header.status == 200
+    assert capture.header.headers["request-id"]
+    assert capture.header.request == {
         "model": name,
         "max_tokens": 1024,
         "messages": [{"role": "user", "content": "Hello?"}],
         "stream": True,
     }
-    assert kept.end is not None
-    # A capture that ended by an error is served as a connection that is closed too early.
-    # Behind an error of the server nobody reads on.
-    ends = {"cut-stream": True, "overloaded": kept.end.error == "closed by the reader"}
-    assert (kept.end.error is not None) == ends.get(name, False)
-    again = sansio_stream("replay", "it")
-    assert (result.exit_code, result.stdout) == (again.exit_code, again.stdout)
-    assert result.stderr == again.stderr + (
+    assert capture.end is not None
+    # The server serves a capture that ended with an error by closing the connection too early.
+    # After an error event, the client does not read any further.
+    ends = {"cut-stream": True, "overloaded": capture.end.error == "closed by the reader"}
+    assert (capture.end.error is not None) == ends.get(name, False)
+    replayed = sansio_stream("replay", "it")
+    assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
+    assert result.stderr == replayed.stderr + (
         "sansio-stream: the answer is recorded; show it again with: sansio-stream replay it\n"
     )
 
 
 @pytest.mark.parametrize("view", ["--events", "--message", "--trace", "-v"])
 @pytest.mark.parametrize("name", ["proxy-dirty", "cut-stream", "thinking-and-tool-use"])
-def test_every_view_is_that_of_a_replay(name: str, view: str, example_server: str) -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+def test_every_view_equals_that_of_replay(name: str, view: str, example_server: str) -> None:
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     result = record(example_server, "-m", name, view, "Hello?")
-    again = sansio_stream("replay", view, "it")
-    assert (result.exit_code, result.stdout) == (again.exit_code, again.stdout)
+    replayed = sansio_stream("replay", view, "it")
+    assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
     assert result.stdout
 
 
@@ -135,17 +134,17 @@ FAULTS_WITH_A_STREAM: Final = {
 
 @pytest.mark.usefixtures("delays")
 @pytest.mark.parametrize("fault", FAULTS_WITH_A_STREAM)
-def test_a_stream_that_goes_wrong_is_recorded_and_its_status_says_so(
+def test_a_stream_with_a_fault_is_recorded_and_has_the_exit_status_of_replay(
     adapter: str, fault: str, example_server: str
 ) -> None:
-    asked = ("--adapter", adapter, "-m", "text", "--header", f"X-Fault:{fault}")
-    result = record(example_server, *asked, "Hello?")
-    status, said = FAULTS_WITH_A_STREAM[fault]
+    options = ("--adapter", adapter, "-m", "text", "--header", f"X-Fault:{fault}")
+    result = record(example_server, *options, "Hello?")
+    status, message = FAULTS_WITH_A_STREAM[fault]
     assert result.exit_code == status
-    assert said in result.stderr
+    assert message in result.stderr
     assert example("text").body.startswith(recorded().body) or "error" in fault
-    again = sansio_stream("replay", "it")
-    assert (result.exit_code, result.stdout) == (again.exit_code, again.stdout)
+    replayed = sansio_stream("replay", "it")
+    assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
 
 
 REFUSALS: Final = {
@@ -162,11 +161,11 @@ REFUSALS: Final = {
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
-def test_what_is_no_stream_is_said_and_not_recorded(
+def test_an_answer_that_is_not_a_stream_is_reported_and_not_recorded(
     adapter: str, fault: str, example_server: str
 ) -> None:
-    asked = ("--adapter", adapter, "-m", "text", "--header", f"x-fault: {fault}")
-    result = record(example_server, *asked, "--max-retries", "0", "Hello?")
+    options = ("--adapter", adapter, "-m", "text", "--header", f"x-fault: {fault}")
+    result = record(example_server, *options, "--max-retries", "0", "Hello?")
     assert result.exit_code == 1
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
@@ -176,7 +175,7 @@ def test_what_is_no_stream_is_said_and_not_recorded(
     assert not Path("it").exists()
 
 
-def test_a_server_that_is_not_there_is_status_1(adapter: str) -> None:
+def test_if_the_server_refuses_the_connection_the_exit_status_is_1(adapter: str) -> None:
     with nobody_listens() as url:
         result = record(url, "--adapter", adapter, "--max-retries", "0", "-m", "text", "Hello?")
     assert result.exit_code == 1
@@ -185,31 +184,31 @@ def test_a_server_that_is_not_there_is_status_1(adapter: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "option", "said"),
+    ("fault", "option", "message"),
     [("stall", "--timeout", "Timeout"), ("ping-stall", "--idle", "no content for")],
 )
 @with_seconds
-def test_silence_is_waited_for_as_long_as_is_asked(
-    adapter: str, example_server: str, *, fault: str, option: str, said: str, seconds: float
+def test_the_options_timeout_and_idle_limit_a_silence(
+    adapter: str, example_server: str, *, fault: str, option: str, message: str, seconds: float
 ) -> None:
-    asked = ("--adapter", adapter, "-m", "text", "--header", f"x-fault: {fault}", "--force")
-    result = record(example_server, *asked, option, str(seconds), "Hello?")
+    options = ("--adapter", adapter, "-m", "text", "--header", f"x-fault: {fault}", "--force")
+    result = record(example_server, *options, option, str(seconds), "Hello?")
     assert result.exit_code == 1
     if "TRUNCATED" not in result.stderr:
         raise TooSoonError
     end = recorded().end
     assert end is not None
     assert end.error is not None
-    if said not in end.error:
+    if message not in end.error:
         raise TooSoonError  # the gap between two pings was too long
 
 
 @with_seconds
-def test_all_of_it_takes_no_longer_than_is_asked(
+def test_the_option_total_limits_the_whole_stream(
     adapter: str, example_server: str, *, seconds: float
 ) -> None:
-    asked = ("--adapter", adapter, "-m", "text", "--header", "x-fault: ping-stall", "--force")
-    result = record(example_server, *asked, "--total", str(seconds), "Hello?")
+    options = ("--adapter", adapter, "-m", "text", "--header", "x-fault: ping-stall", "--force")
+    result = record(example_server, *options, "--total", str(seconds), "Hello?")
     assert result.exit_code == 1
     if "TRUNCATED" not in result.stderr:
         raise TooSoonError
@@ -227,30 +226,30 @@ def test_all_of_it_takes_no_longer_than_is_asked(
         *("cf-access-client-secret", "x-db-passwd", "x-credential"),
     ],
 )
-def test_a_header_that_may_be_a_credential_is_refused_and_not_shown(name: str) -> None:
+def test_a_header_that_may_be_a_credential_is_refused_and_not_printed(name: str) -> None:
     result = record("http://127.0.0.1:1", "-m", "m", "--header", f"{name}: pssst", "Hello?")
     assert result.exit_code == 2
-    said = " ".join(result.stderr.split())
-    assert f"{name.lower()} may be a credential, and other users can read command lines" in said
-    assert "Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send the header from Python" in said
-    assert "pssst" not in said
+    stderr = " ".join(result.stderr.split())
+    assert f"{name.lower()} may be a credential, and other users can read command lines" in stderr
+    assert "Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send the header from Python" in stderr
+    assert "pssst" not in stderr
 
 
-def test_what_comes_behind_the_message_is_recorded_and_remarked(
+def test_frames_after_the_message_are_recorded_and_noted_if_the_adapter_reads_them(
     adapter: str, raw_server: Callable[..., RawServer]
 ) -> None:
-    behind = [b"event: message_start\ndata: {\n\n", b"event: ping\ndata: {}\n\n"]
-    chunks = [chunk(data) for data in (body(*HELLO), *behind, b"")]
+    rest = [b"event: message_start\ndata: {\n\n", b"event: ping\ndata: {}\n\n"]
+    chunks = [chunk(data) for data in (body(*HELLO), *rest, b"")]
     server = raw_server([head() + b"".join(chunks), Do.CLOSE])
     result = record(server.url, "--adapter", adapter, "-m", "m", "Hello?")
     assert result.exit_code == 0
-    # Who has no pool to save the connection for reads nothing behind the message.
+    # An adapter without a pool cannot reuse the connection, so it does not read these frames.
     is_read = adapter in ("httpx", "aiohttp")
-    remark = "after the message: the data of message_start cannot be read"
-    assert (remark in result.stderr) == is_read
-    assert recorded().body == body(*HELLO) + (b"".join(behind) if is_read else b"")
-    again = sansio_stream("replay", "it")
-    assert (result.exit_code, result.stdout) == (again.exit_code, again.stdout)
+    note = "after the message: the data of message_start cannot be read"
+    assert (note in result.stderr) == is_read
+    assert recorded().body == body(*HELLO) + (b"".join(rest) if is_read else b"")
+    replayed = sansio_stream("replay", "it")
+    assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
 
 
 # The request.
@@ -258,12 +257,12 @@ def test_what_comes_behind_the_message_is_recorded_and_remarked(
 
 @pytest.fixture
 def server(raw_server: Callable[..., RawServer]) -> RawServer:
-    """Answers everything alike, and keeps what was asked."""
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+    """A server that gives every request the same answer and stores the requests."""
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     return raw_server([response(body(*HELLO)), Do.CLOSE])
 
 
-def test_options_and_prompt_become_the_request(server: RawServer) -> None:
+def test_the_options_and_the_prompt_become_the_request(server: RawServer) -> None:
     result = record(
         server.url,
         *("-m", "m", "--max-tokens", "7", "--system", "Be brief."),
@@ -287,16 +286,16 @@ def test_options_and_prompt_become_the_request(server: RawServer) -> None:
     assert recorded().header.request == request.json
 
 
-def test_options_win_over_the_request_that_is_given(server: RawServer) -> None:
-    # Names that mean something to a client's method are members of a body like others.
+def test_options_override_the_given_request(server: RawServer) -> None:
+    # In a request file, the names of parameters of a client's method are members like others.
     given = {"model": "given", "max_tokens": 5, "timeout": 1, "record_to": "x", "stream": False}
     conversation = [{"role": "user", "content": [{"type": "text", "text": "Hi!"}]}]
     given = {**given, "messages": conversation}
     Path("request.json").write_text(json.dumps(given), encoding="utf-8")
-    asked = ("--request", "request.json", "--force")
-    assert record(server.url, *asked).exit_code == 0
-    assert record(server.url, *asked, "-m", "m", "--param", "timeout=2").exit_code == 0
-    assert record(server.url, *asked, "Hello?").exit_code == 0
+    options = ("--request", "request.json", "--force")
+    assert record(server.url, *options).exit_code == 0
+    assert record(server.url, *options, "-m", "m", "--param", "timeout=2").exit_code == 0
+    assert record(server.url, *options, "Hello?").exit_code == 0
     assert (
         record(server.url, "--request", "-", "--force", data=json.dumps(given).encode()).exit_code
         == 0
@@ -321,7 +320,7 @@ SENT_AS: Final = {
 
 
 @pytest.mark.parametrize("variable", SENT_AS)
-def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
+def test_the_key_of_the_environment_is_only_in_the_request_header(
     variable: str, adapter: str, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "sk-secret")
@@ -336,12 +335,12 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
     header, value = SENT_AS[variable]
     assert request.headers[header] == value
     assert request.json["mcp_servers"] == servers
-    for said in (result.stdout, result.stderr, Path("it").read_text(encoding="utf-8")):
-        assert "secret" not in said
+    for text in (result.stdout, result.stderr, Path("it").read_text(encoding="utf-8")):
+        assert "secret" not in text
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["Hello?"], "the model is missing"),
         (["-m", "m", ""], "the prompt is empty"),
@@ -376,26 +375,30 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(
         ),
     ],
 )
-def test_wrong_usage_is_status_2_and_leaves_no_file(args: list[str], said: str) -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+def test_wrong_usage_has_the_exit_status_2_and_leaves_no_file(
+    args: list[str], message: str
+) -> None:
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     Path("object").write_text("{}", encoding="utf-8")
     Path("list").write_text("[]", encoding="utf-8")
     Path("deep").write_text("[" * 100_000, encoding="utf-8")
     Path("rubbish").write_text("rubbish", encoding="utf-8")
     result = record("http://127.0.0.1:1", *args)
     assert result.exit_code == 2
-    assert said in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
     assert not Path("it").exists()
 
 
-def test_a_prompt_that_is_not_utf8_is_status_2() -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+def test_a_prompt_that_is_not_utf8_has_the_exit_status_2() -> None:
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     result = record("http://127.0.0.1:1", "-m", "m", data=b"\xff")
     assert result.exit_code == 2
     assert "the prompt is not UTF-8" in result.stderr
 
 
-def test_nobody_at_a_terminal_is_left_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_does_not_wait_for_a_prompt_from_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     with pytest.raises(UsageError, match="the prompt is missing"):
         _record.prompted(None, None)
@@ -404,25 +407,25 @@ def test_nobody_at_a_terminal_is_left_waiting(monkeypatch: pytest.MonkeyPatch) -
 # The file.
 
 
-def test_an_older_file_is_replaced_only_if_asked_and_only_by_an_answer(
+def test_an_existing_file_is_only_replaced_with_force_and_only_by_an_answer(
     example_server: str,
 ) -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     older = b"something older, and longer than what replaces it: " * 1000
     Path("it").write_bytes(older)
-    asked = ("-m", "text", "--max-retries", "0", "Hello?")
-    result = record(example_server, *asked)
+    options = ("-m", "text", "--max-retries", "0", "Hello?")
+    result = record(example_server, *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert (
         result.stderr == "sansio-stream: it: the file already exists; use --force to replace it\n"
     )
-    assert record(example_server, *asked, "--force", "--header", "x-fault: 401").exit_code == 1
+    assert record(example_server, *options, "--force", "--header", "x-fault: 401").exit_code == 1
     assert Path("it").read_bytes() == older
-    assert record(example_server, *asked, "--force").exit_code == 0
+    assert record(example_server, *options, "--force").exit_code == 0
     assert recorded().body == example("text").body
 
 
-def test_without_a_name_a_recording_is_named_by_the_time(server: RawServer, folder: Path) -> None:
+def test_the_default_name_of_a_recording_is_the_time(server: RawServer, folder: Path) -> None:
     result = sansio_stream("record", "-m", "m", "--base-url", server.url, "Hello?")
     assert result.exit_code == 0
     (path,) = folder.iterdir()
@@ -430,12 +433,12 @@ def test_without_a_name_a_recording_is_named_by_the_time(server: RawServer, fold
     assert f"sansio-stream replay {path.name}\n" in result.stderr
 
 
-def test_the_name_can_be_copied_into_a_shell(server: RawServer) -> None:
+def test_the_printed_name_is_quoted_for_a_shell(server: RawServer) -> None:
     result = record(server.url, "-o", "it is.jsonl", "-m", "m", "Hello?")
     assert "sansio-stream replay 'it is.jsonl'\n" in result.stderr
 
 
-def test_a_file_that_cannot_be_made_is_status_2(server: RawServer) -> None:
+def test_if_the_file_cannot_be_created_the_exit_status_is_2(server: RawServer) -> None:
     for name, reason in (("no/where", "No such file or directory"), (".", "Is a directory")):
         result = record(server.url, "-m", "m", "-o", name, "--force", "Hello?")
         assert result.exit_code == 2
@@ -444,25 +447,25 @@ def test_a_file_that_cannot_be_made_is_status_2(server: RawServer) -> None:
 
 
 @pytest.mark.parametrize("free", [0, 200])
-def test_a_full_disk_ends_the_recording_and_not_the_answer_and_what_was_written_stays_readable(
+def test_after_a_full_disk_the_answer_goes_on_and_the_recording_is_readable(
     server: RawServer, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
-    room = [free]
+    free_bytes = [free]
 
     class Disk(io.FileIO):
-        """Has room for some bytes; in the last call there is room for a part."""
+        """A file on a disk with `free` bytes. The last successful write may be partial."""
 
         def write(self, data: Any, /) -> int:
-            if not room[0]:
+            if not free_bytes[0]:
                 raise OSError(28, "No space left on device")
-            written = super().write(bytes(data)[: room[0]])
-            room[0] -= written
+            written = super().write(bytes(data)[: free_bytes[0]])
+            free_bytes[0] -= written
             return written
 
-    class Tape(_tape.Tape, Disk):
+    class RecordingFile(_recording_file.RecordingFile, Disk):
         pass
 
-    monkeypatch.setattr(_record, "Tape", Tape)
+    monkeypatch.setattr(_record, "RecordingFile", RecordingFile)
     result = record(server.url, "-m", "m", "Hello?")
     assert result.exit_code == 2
     assert "Hello, wörld" in result.stdout
@@ -477,7 +480,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_answer_and_what_was_written_
 # The adapters.
 
 
-def test_without_being_told_it_takes_the_first_that_is_installed(
+def test_the_default_adapter_is_the_first_that_is_installed(
     server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("httpx", "httpx2", "aiohttp", "trio"):
@@ -496,7 +499,9 @@ def test_without_being_told_it_takes_the_first_that_is_installed(
     assert "httpx is not installed: pip install 'sansio-stream[httpx]'" in result.stderr
 
 
-def test_what_else_is_missing_is_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "sansio_stream_adapters.sockets", None)
     with pytest.raises(ModuleNotFoundError, match="sockets"):
         _record.client_of("sockets", {})
@@ -509,7 +514,7 @@ COMMAND: Final = [sys.executable, "-m", "sansio_stream_adapters.cli"]
 
 @contextmanager
 def command(*args: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the real command; what is left of it is ended."""
+    """Run the command as a process. Kill the process at the end."""
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
     process = subprocess.Popen(
         [*COMMAND, *args],
@@ -525,36 +530,36 @@ def command(*args: str) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
-def holds(begun: bytes, name: str = "it") -> bool:
-    """Whether a recording has what has come, with its last line whole."""
+def is_recorded(data: bytes, name: str = "it") -> bool:
+    """Return whether a recording has this body and ends with a complete line."""
     path = Path(name)
-    data = path.read_bytes() if path.exists() else b""
-    return data.endswith(b"\n") and parse_capture(data).body == begun
+    written = path.read_bytes() if path.exists() else b""
+    return written.endswith(b"\n") and parse_capture(written).body == data
 
 
-def test_an_interruption_keeps_what_has_come(
+def test_an_interruption_keeps_the_received_bytes(
     adapter: str, raw_server: Callable[..., RawServer]
 ) -> None:
-    begun = body(*HELLO[:5])
-    server = raw_server([head(), chunk(begun), Do.WAIT])
-    asked = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
-    with command("record", *asked) as process:
+    sent = body(*HELLO[:5])
+    server = raw_server([head(), chunk(sent), Do.WAIT])
+    options = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
+    with command("record", *options) as process:
         assert process.stdout is not None
-        shown = b""
-        while "\N{PARTY POPPER}".encode() not in shown:
-            shown += os.read(process.stdout.fileno(), 4096)
+        stdout = b""
+        while "\N{PARTY POPPER}".encode() not in stdout:
+            stdout += os.read(process.stdout.fileno(), 4096)
         wait_until_it_waits(process.pid)
         process.send_signal(signal.SIGINT)
-        rest, said = process.communicate(timeout=PATIENCE)
+        rest, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     server.wait_until_closed()
-    kept = recorded()
-    assert kept.body == begun
-    assert kept.end is not None
-    assert kept.end.error == "closed by the reader"
-    again = sansio_stream("replay", "it")
-    assert (shown + rest).decode() == again.stdout
-    assert said.decode().splitlines() == [
+    capture = recorded()
+    assert capture.body == sent
+    assert capture.end is not None
+    assert capture.end.error == "closed by the reader"
+    replayed = sansio_stream("replay", "it")
+    assert (stdout + rest).decode() == replayed.stdout
+    assert stderr.decode().splitlines() == [
         "sansio-stream: interrupted",
         "sansio-stream: the answer is recorded; show it again with: sansio-stream replay it",
     ]
@@ -564,19 +569,19 @@ def test_an_interruption_before_the_answer_leaves_no_file(
     adapter: str, raw_server: Callable[..., RawServer]
 ) -> None:
     server = raw_server([Do.WAIT])
-    asked = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
-    with command("record", *asked) as process:
-        wait_until(lambda: server.requests, "the request has come")
+    options = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
+    with command("record", *options) as process:
+        wait_until(lambda: server.requests, "the request has arrived")
         wait_until_it_waits(process.pid)
         process.send_signal(signal.SIGINT)
-        shown, said = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, shown) == (130, b"")
-    assert said == b"sansio-stream: interrupted before an answer arrived\n"
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, stdout) == (130, b"")
+    assert stderr == b"sansio-stream: interrupted before an answer arrived\n"
     assert not Path("it").exists()
 
 
-def test_an_interruption_in_a_group_of_trios_is_one() -> None:
-    trio = pytest.importorskip("trio", reason="trio makes the groups")
+def test_an_interruption_in_an_exception_group_of_trio_is_raised_alone() -> None:
+    trio = pytest.importorskip("trio", reason="trio raises the groups")
 
     async def connecting() -> None:
         async with trio.open_nursery():
@@ -594,31 +599,31 @@ def test_an_interruption_in_a_group_of_trios_is_one() -> None:
     assert caught.value.subgroup(ZeroDivisionError) is not None
 
 
-def test_a_killed_recording_is_readable_up_to_the_cut(
+def test_the_recording_of_a_killed_process_is_readable(
     adapter: str, raw_server: Callable[..., RawServer]
 ) -> None:
-    begun = body(*HELLO[:5])
-    server = raw_server([head(), chunk(begun), Do.WAIT])
-    asked = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
-    with command("record", *asked) as process:
-        wait_until(lambda: holds(begun), "what has come is recorded")
+    sent = body(*HELLO[:5])
+    server = raw_server([head(), chunk(sent), Do.WAIT])
+    options = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
+    with command("record", *options) as process:
+        wait_until(lambda: is_recorded(sent), "the received bytes are recorded")
         process.kill()
         process.communicate()
     assert process.returncode == -signal.SIGKILL
-    kept = recorded()
-    assert kept.body == begun
-    assert kept.end is None
-    assert kept.header.request is not None
-    again = sansio_stream("replay", "it")
-    assert again.exit_code == 1
-    assert "TRUNCATED" in again.stderr
-    assert "the recording file is cut off here" in again.stderr
-    assert "the message began and was cut" in again.stdout
+    capture = recorded()
+    assert capture.body == sent
+    assert capture.end is None
+    assert capture.header.request is not None
+    replayed = sansio_stream("replay", "it")
+    assert replayed.exit_code == 1
+    assert "TRUNCATED" in replayed.stderr
+    assert "the recording file is cut off here" in replayed.stderr
+    assert "the message began and was cut" in replayed.stdout
 
 
-def test_an_output_that_is_full_ends_it_and_the_recording_says_why(server: RawServer) -> None:
+def test_if_the_output_cannot_be_written_the_recording_has_an_end(server: RawServer) -> None:
     if not Path("/dev/full").exists():
-        pytest.skip("/dev/full is not there")
+        pytest.skip("this system has no /dev/full")
     line = f"exec {sys.executable} -m sansio_stream_adapters.cli record -m m -o it "
     line += f"--adapter sockets --base-url {server.url} Hello? >/dev/full"
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
@@ -639,10 +644,10 @@ def test_an_output_that_is_full_ends_it_and_the_recording_says_why(server: RawSe
 PAGE: Final = REPOSITORY / "docs" / "recording.md"
 
 
-def test_the_page_shows_what_the_command_does(
+def test_the_page_shows_the_output_of_its_commands(
     example_server: str, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", example_server)
     bin_ = folder / "bin"
     bin_.mkdir()
@@ -655,14 +660,14 @@ def test_the_page_shows_what_the_command_does(
         "PATH": os.pathsep.join([str(bin_), os.environ["PATH"]]),
         "PYTHONPATH": path,
     }
-    asked = [
+    steps = [
         command
         for block in blocks(PAGE)
         if block.not_run == "it needs a server"
         for command in commands(block)
     ]
-    assert len(asked) > 2
-    for step in asked:
+    assert len(steps) > 2
+    for step in steps:
         done = subprocess.run(
             ["sh", "-c", step.line], capture_output=True, text=True, check=False, env=environment
         )

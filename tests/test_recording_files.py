@@ -1,4 +1,4 @@
-"""A recording is its owner's alone: no other file is written to or replaced in its place."""
+"""Only its owner can read a recording, and no other file is changed or replaced by accident."""
 
 import os
 import stat
@@ -16,7 +16,7 @@ from sansio_stream_adapters.cli import _command
 from servers import RawServer, response
 from wire import HELLO, body
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes, links and FIFOs are of POSIX")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes, links and FIFOs need POSIX")
 
 ANSWER = body(*HELLO)
 OLDER = b"something older"
@@ -25,7 +25,7 @@ Record: TypeAlias = Callable[..., str]
 
 
 def by_a_stream(path: Path, *, force: bool = False) -> str:
-    """Record by `record_to`; told to replace a file, who calls opens it. The value is an error."""
+    """Record with `record_to`, and return the error. With `force`, the caller opens the file."""
     try:
         if force:
             with path.open("wb") as file:
@@ -39,10 +39,10 @@ def by_a_stream(path: Path, *, force: bool = False) -> str:
 
 @pytest.fixture(params=["stream", "command"])
 def record(request: pytest.FixtureRequest, raw_server: Callable[..., RawServer]) -> Record:
-    """Record an answer at a path; the value says what was wrong with it."""
+    """Return a function that records an answer at a path and returns the error."""
     if request.param == "stream":
         return by_a_stream
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     server = raw_server([response(ANSWER)])
 
     def by_the_command(path: Path, *, force: bool = False) -> str:
@@ -59,7 +59,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_recording_can_be_read_by_its_owner_alone(record: Record, tmp_path: Path) -> None:
+def test_only_its_owner_can_read_a_recording(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "it"
     before = os.umask(0)
     try:
@@ -70,7 +70,7 @@ def test_a_recording_can_be_read_by_its_owner_alone(record: Record, tmp_path: Pa
     assert parse_capture(path.read_bytes()).body == ANSWER
 
 
-def test_a_file_that_is_not_empty_is_replaced_only_if_told(record: Record, tmp_path: Path) -> None:
+def test_an_existing_file_is_only_replaced_with_force(record: Record, tmp_path: Path) -> None:
     path = tmp_path / "it"
     path.write_bytes(OLDER)
     path.chmod(0o644)
@@ -80,10 +80,10 @@ def test_a_file_that_is_not_empty_is_replaced_only_if_told(record: Record, tmp_p
     assert parse_capture(path.read_bytes()).body == ANSWER
 
 
-def test_an_older_file_that_the_command_replaces_is_its_owners_alone_too(
+def test_only_its_owner_can_read_a_file_that_the_command_has_replaced(
     raw_server: Callable[..., RawServer], tmp_path: Path
 ) -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     path = tmp_path / "it"
     path.write_bytes(OLDER)
     path.chmod(0o644)
@@ -93,20 +93,20 @@ def test_an_older_file_that_the_command_replaces_is_its_owners_alone_too(
     assert mode_of(path) == 0o600
 
 
-@pytest.mark.parametrize("is_there", [False, True])
-def test_no_symbolic_link_is_followed(record: Record, tmp_path: Path, is_there: bool) -> None:
+@pytest.mark.parametrize("has_target", [False, True])
+def test_no_symbolic_link_is_followed(record: Record, tmp_path: Path, has_target: bool) -> None:
     path, target = tmp_path / "it", tmp_path / "target"
-    if is_there:
+    if has_target:
         target.write_bytes(OLDER)
     path.symlink_to(target)
     assert record(path) != ""
     assert path.is_symlink()
-    assert target.exists() is is_there
-    assert not is_there or target.read_bytes() == OLDER
+    assert target.exists() is has_target
+    assert not has_target or target.read_bytes() == OLDER
 
 
 @pytest.mark.parametrize("has_reader", [False, True])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(
+def test_a_fifo_is_refused_without_waiting_for_its_reader(
     record: Record, tmp_path: Path, has_reader: bool
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -121,23 +121,24 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(
             os.close(reader)
 
 
-def test_told_to_replace_it_the_command_follows_no_link_and_waits_for_no_fifo(
-    tmp_path: Path,
-) -> None:
-    pytest.importorskip("h11", reason="the adapter for sockets stands on h11")
+def test_with_force_the_command_refuses_a_symbolic_link_and_a_fifo(tmp_path: Path) -> None:
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     (tmp_path / "target").write_bytes(OLDER)
     (tmp_path / "link").symlink_to(tmp_path / "target")
     os.mkfifo(tmp_path / "fifo")
-    asked = ["record", "--adapter", "sockets", "--base-url", "http://127.0.0.1:1", "-m", "m"]
-    for name, said in (("link", "a symbolic link is not followed"), ("fifo", "not a regular file")):
+    command = ["record", "--adapter", "sockets", "--base-url", "http://127.0.0.1:1", "-m", "m"]
+    for name, message in (
+        ("link", "a symbolic link is not followed"),
+        ("fifo", "not a regular file"),
+    ):
         options = ["-o", str(tmp_path / name), "--force", "Hello?"]
-        result = CliRunner().invoke(_command.command, [*asked, *options])
+        result = CliRunner().invoke(_command.command, [*command, *options])
         assert result.exit_code == 2
-        assert said in result.stderr
+        assert message in result.stderr
     assert (tmp_path / "target").read_bytes() == OLDER
 
 
-def test_what_was_put_there_meanwhile_is_not_written_to(tmp_path: Path) -> None:
+def test_a_file_that_appears_after_the_check_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "it"
     recorder = Recorder(path)
     path.write_bytes(OLDER)

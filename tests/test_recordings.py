@@ -1,4 +1,4 @@
-"""A recording holds no credential, and never touches the stream, whatever becomes of it."""
+"""Recordings that a client writes: no credentials, and no effect of their errors on the stream."""
 
 import io
 import logging
@@ -18,17 +18,17 @@ from wire import HELLO, body
 RawServers = Callable[..., RawServer]
 
 WHOLE: Final = [head() + chunk(body(*HELLO)) + chunk(b""), Do.CLOSE]
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+TEXT_OF_HELLO: Final = "Hello, wörld \N{PARTY POPPER}"
 
-# As under `python -W error`. pytest itself is told so in pyproject.toml.
+# Warnings are errors, as with `python -W error`. pyproject.toml does this for pytest itself.
 pytestmark = [
     pytest.mark.filterwarnings("error"),
     pytest.mark.usefixtures("certificates_are_read_once"),
 ]
 
 
-class Failing(io.BytesIO):
-    """A file that fails in its own way, from some write on."""
+class FailingFile(io.BytesIO):
+    """A file whose `write` raises an exception after some successful calls."""
 
     def __init__(self, failure: Exception, writes: int) -> None:
         super().__init__()
@@ -42,21 +42,21 @@ class Failing(io.BytesIO):
         return super().write(data)
 
 
-class TheirError(Exception):
-    """What only the file's own library knows."""
+class FileLibraryError(Exception):
+    """An exception of the library that provides the file."""
 
 
 FAILURES: Final = {
     "full": OSError(28, "No space left on device"),
     "closed": ValueError("I/O operation on closed file"),
-    "theirs": TheirError("the bucket is gone"),
+    "library": FileLibraryError("the bucket is gone"),
 }
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2], ids=["header", "chunk", "end"])
 @pytest.mark.parametrize("failure", FAILURES)
 @driven
-async def test_a_recording_that_fails_does_not_touch_the_stream(
+async def test_a_failing_recording_does_not_affect_the_stream(
     adapter: Adapter,
     failure: str,
     writes: int,
@@ -64,13 +64,13 @@ async def test_a_recording_that_fails_does_not_touch_the_stream(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = raw_server(WHOLE)
-    file = Failing(FAILURES[failure], writes)
+    file = FailingFile(FAILURES[failure], writes)
     async with (
         adapter.client(server.url, max_retries=2) as client,
         client.messages.stream(**ask(), record_to=file) as stream,
     ):
         message = await stream.get_final_message()
-    assert text_of(message) == SAID
+    assert text_of(message) == TEXT_OF_HELLO
     assert stream.verdict is Verdict.COMPLETE
     assert len(server.requests) == 1
     (record,) = caplog.records
@@ -79,30 +79,30 @@ async def test_a_recording_that_fails_does_not_touch_the_stream(
     assert len(file.getvalue().splitlines()) == writes
 
 
-def test_a_recording_that_fails_warns_where_warnings_are_warnings() -> None:
-    file = Failing(FAILURES["theirs"], 1)
+def test_a_failing_recording_warns_if_warnings_are_not_errors() -> None:
+    file = FailingFile(FAILURES["library"], 1)
     with pytest.warns(RuntimeWarning, match="the recording stops here: the bucket is gone"):
         assert MessageStream([body(*HELLO)], record_to=file).get_final_message().complete
 
 
-def test_whoever_shows_warnings_does_not_touch_the_stream_either(
+def test_an_exception_while_showing_the_warning_does_not_affect_the_stream(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise TheirError
+        raise FileLibraryError
 
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         monkeypatch.setattr(warnings, "showwarning", fail)
-        stream = MessageStream([body(*HELLO)], record_to=Failing(FAILURES["full"], 0))
+        stream = MessageStream([body(*HELLO)], record_to=FailingFile(FAILURES["full"], 0))
         assert stream.get_final_message().complete
     assert len(caplog.records) == 1
 
 
-def test_an_exception_that_cannot_be_shown_does_not_touch_the_stream() -> None:
+def test_an_exception_whose_repr_raises_does_not_affect_the_recording() -> None:
     class UnshownError(OSError):
         def __repr__(self) -> str:
-            raise TheirError
+            raise FileLibraryError
 
     def chunks() -> Any:
         yield body(*HELLO[:4])
@@ -116,10 +116,10 @@ def test_an_exception_that_cannot_be_shown_does_not_touch_the_stream() -> None:
 
 
 @driven
-async def test_a_recording_holds_no_credential(
+async def test_a_recording_contains_no_credential(
     adapter: Adapter, raw_server: RawServers, tmp_path: Path
 ) -> None:
-    # The end, too, says nothing of the request: libraries show it in their exceptions.
+    # The exceptions of some libraries show the request. The recorded error must not show it.
     server = raw_server([head() + chunk(body(*HELLO[:4])), Do.RESET])
     path = tmp_path / "it"
     mcp = {

@@ -1,4 +1,8 @@
-"""The machine beside its reference model: equal in all that is to be seen, after every step."""
+"""A machine and the reference model have the same values after every step.
+
+The first tests read whole bodies. The last one is a state machine of hypothesis, which calls the
+methods of a machine in any order.
+"""
 
 import base64
 import copy
@@ -51,13 +55,13 @@ pytestmark = pytest.mark.exhaustive
 
 Payloads: TypeAlias = st.SearchStrategy[Payload]
 
-# What is to be seen.
+# The compared values.
 
 INDEXES: Final = range(6)
 KNOWN: Final = {*MESSAGE, "type"}
 
 
-def shown_by_model(now: Payload) -> Payload:
+def values_of_model(now: Payload) -> Payload:
     blocks = sorted(now["blocks"], key=lambda block: int(block["index"]))
     message = message_of(now)
     return {
@@ -91,7 +95,7 @@ def unfolded_in(message: Message | None) -> list[Any]:
     return [[delta.to_dict() for delta in block.unfolded] for block in content]
 
 
-LOOKS: Final[dict[str, Callable[[StreamMachine], Any]]] = {
+READERS: Final[dict[str, Callable[[StreamMachine], Any]]] = {
     "message": lambda machine: machine.snapshot and machine.snapshot.to_dict(),
     "extra": lambda machine: machine.snapshot.extra if machine.snapshot else {},
     "complete": lambda machine: machine.snapshot is not None and machine.snapshot.complete,
@@ -109,45 +113,65 @@ LOOKS: Final[dict[str, Callable[[StreamMachine], Any]]] = {
 }
 
 
-def shown_by_machine(machine: StreamMachine) -> Payload:
-    return {name: look(machine) for name, look in LOOKS.items()}
+def values_of_machine(machine: StreamMachine) -> Payload:
+    return {name: read_value(machine) for name, read_value in READERS.items()}
 
 
 def is_event_of(payload: Payload, event: MessageStreamEvent) -> bool:
-    """Whether an event has that payload; data that is no JSON object has none."""
+    """Whether an event has this payload. An event with invalid data has an empty payload."""
     return event.to_dict() == payload or (not payload and getattr(event, "raw", None) is not None)
 
 
 @functools.lru_cache(maxsize=256)
-def moments(body: bytes, *, ended: bool, strict: bool) -> list[tuple[Any, Payload, str | None]]:
-    """What the model shows, at first, after each event, and when no more come; and its error."""
+def model_steps(body: bytes, *, ended: bool, strict: bool) -> list[tuple[Any, Payload, str | None]]:
+    """Return the event, the values and the error of the model for each step.
+
+    The steps are the start, each event, and the time after the last event.
+    """
     return [
-        (now["event"], copy.deepcopy(shown_by_model(now)), now["error"])
+        (now["event"], copy.deepcopy(values_of_model(now)), now["error"])
         for now in read(body, ended=ended, strict=strict)
     ]
 
 
-# Bodies. `bodies` is rich in wrong orders and damaged bytes; the odd ones here have every block,
-# delta and member that is known, and now and then a value of another type.
+# Bodies. Those of `bodies` have many events in wrong orders and many damaged bytes. Those of
+# `odd_bodies` have all known blocks, deltas and members, and some values of a wrong type.
 
-HUGE: Final = 1.25e300  # written as a number that no float holds
-FILLED: Final = {"type": "text", "text": "in"}
+HUGE: Final = 1.25e300  # in the body 1E400 replaces it, which is too large for a float
+BLOCK_OF_START: Final = {"type": "text", "text": "in"}
 ANYTHING: Final = st.sampled_from(
-    [None, 0, 5, False, True, HUGE, "", "x", {}, {"model": "m"}, [], [FILLED], [5], {"a": HUGE}]
+    [
+        None,
+        0,
+        5,
+        False,
+        True,
+        HUGE,
+        "",
+        "x",
+        {},
+        {"model": "m"},
+        [],
+        [BLOCK_OF_START],
+        [5],
+        {"a": HUGE},
+    ]
 )
-HALVES: Final = ("\ud83d", "\ude00", "o\ud83d", "\ude00k", "\ud83d\ud83d")
+SURROGATES: Final = ("\ud83d", "\ude00", "o\ud83d", "\ude00k", "\ud83d\ud83d")
 OF_TYPE: Final[dict[Any, st.SearchStrategy[Any]]] = {
-    str: st.sampled_from(["", "x", '{"a": ', "1}", '{"b": 2}', '{"c": 1E400}', "\ufffd", *HALVES]),
+    str: st.sampled_from(
+        ["", "x", '{"a": ', "1}", '{"b": 2}', '{"c": 1E400}', "\ufffd", *SURROGATES]
+    ),
     int: st.integers(0, 3),
     bool: st.booleans(),
     dict: st.sampled_from([{}, {"model": "m"}, {"a": HUGE}, {"type": "page_location"}]),
     list: st.sampled_from([[], [5]]),
-    OBJECTS: st.sampled_from([[], [{"type": "page_location"}], [FILLED]]),
+    OBJECTS: st.sampled_from([[], [{"type": "page_location"}], [BLOCK_OF_START]]),
 }
 
 
 def members(types: Payload, *more: str) -> Payloads:
-    """Make some of the known members, now and then one of another type, or another one."""
+    """Draw some of the known members, and sometimes other members or values of any type."""
     return st.builds(
         lambda fitting, others: fitting | others,
         st.fixed_dictionaries({}, optional={name: OF_TYPE[types[name]] for name in types}),
@@ -163,7 +187,7 @@ def payload(kind: str, **parts: st.SearchStrategy[Any]) -> Payloads:
     return typed(kind, st.fixed_dictionaries(parts))
 
 
-def some(types: Payload, *but: str) -> Payload:
+def members_except(types: Payload, *but: str) -> Payload:
     return {name: types[name] for name in types if name not in but}
 
 
@@ -182,7 +206,7 @@ DELTA_OF: Final = {
 }
 BLOCK: Final = st.one_of([*BLOCK_OF.values()])
 DELTA: Final = st.one_of([*DELTA_OF.values()])
-GROWTH: Final = {
+DELTAS_OF_BLOCK: Final = {
     "text": DELTA_OF["text_delta"] | DELTA_OF["citations_delta"],
     "thinking": DELTA_OF["thinking_delta"] | DELTA_OF["signature_delta"],
     "tool_use": DELTA_OF["input_json_delta"],
@@ -194,7 +218,7 @@ MESSAGE_START: Final = payload(
     "message_start",
     message=st.builds(
         lambda others, message: others | message,
-        members(some(MESSAGE, "id", "content", "usage"), "type"),
+        members(members_except(MESSAGE, "id", "content", "usage"), "type"),
         st.fixed_dictionaries(
             {"id": st.just("msg_1"), "content": st.lists(BLOCK, max_size=2) | ANYTHING},
             optional={"usage": members(USAGE, "photons") | ANYTHING},
@@ -229,14 +253,20 @@ LEGAL_END: Final = st.builds(
 
 @st.composite
 def odd_bodies(draw: st.DrawFn) -> bytes:
-    """A message whose blocks grow side by side, as far as it comes, with odd frames in between, and
-    some that are damaged.
+    """Draw the body of a message whose blocks grow in parallel.
+
+    Some bodies lack their last events. Some have odd payloads, damaged frames or odd lines between
+    the events.
     """
-    kinds = draw(st.lists(st.sampled_from([*GROWTH]), min_size=1, max_size=3))
+    kinds = draw(st.lists(st.sampled_from([*DELTAS_OF_BLOCK]), min_size=1, max_size=3))
     indexes = range(len(kinds))
     blocks = [block_start(index, draw(BLOCK_OF[kinds[index]])) for index in indexes]
     deltas = [
-        {"type": "content_block_delta", "index": index, "delta": draw(GROWTH[kinds[index]])}
+        {
+            "type": "content_block_delta",
+            "index": index,
+            "delta": draw(DELTAS_OF_BLOCK[kinds[index]]),
+        }
         for index in draw(st.lists(st.sampled_from(indexes), min_size=1, max_size=8))
     ]
     ends = [*map(block_stop, indexes), draw(LEGAL_END | LEGAL_END | MESSAGE_DELTA), MESSAGE_STOP]
@@ -245,11 +275,11 @@ def odd_bodies(draw: st.DrawFn) -> bytes:
     for odd in draw(st.lists(ODD_PAYLOAD, max_size=2)):
         payloads.insert(draw(st.integers(0, len(payloads))), odd)
     for place in draw(st.lists(st.sampled_from(range(len(payloads))), max_size=2)):
-        payloads[place] = draw(misspelt(payloads[place]))
+        payloads[place] = draw(changed_payloads(payloads[place]))
     unnamed = draw(st.sampled_from([False, False, True]))
-    frames = [framed(payload, "" if unnamed else None) for payload in payloads]
+    frames = [frame_of(payload, "" if unnamed else None) for payload in payloads]
     for place in draw(st.lists(st.sampled_from(range(len(payloads))), max_size=2)):
-        frames[place] = draw(damaged(payloads[place]))
+        frames[place] = draw(damaged_frames(payloads[place]))
     for line in draw(st.lists(st.sampled_from(ODD_LINES), max_size=2)):
         frames.insert(draw(st.integers(0, len(frames))), line)
     body = b"".join(frames).replace(b"1.25e+300", b"1E400")
@@ -258,8 +288,8 @@ def odd_bodies(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def misspelt(draw: st.DrawFn, payload: Payload) -> Payload:
-    """A payload with a member that is missing, has another name, or another value."""
+def changed_payloads(draw: st.DrawFn, payload: Payload) -> Payload:
+    """Draw a changed payload: a member is missing, or has another name or another value."""
     payload = copy.deepcopy(payload)
     within = [value for value in payload.values() if isinstance(value, dict)]
     place = draw(st.sampled_from([payload, *within]))
@@ -275,7 +305,8 @@ def misspelt(draw: st.DrawFn, payload: Payload) -> Payload:
     return payload
 
 
-WAYS_TO_DAMAGE: Final = (  # "{head}" is the beginning of the data, "{rest}" all but a character
+# {head} is the start of the data. {rest} is what follows after one dropped character.
+DAMAGED_DATA: Final = (
     *("{data}", "{head}", "{head}{rest}", "{head}\ndata: {rest}", "OK {data}", "null\n{data}"),
     *("{data}\ndata: {data}", "{data}\n\ndata: {head}", "[{data}]", "{quoted}", "data: {data}"),
     *("{data}\nevent: content_block_delta\ndata: {data}", "{data}\nid: 7\nretry: 2x"),
@@ -286,7 +317,10 @@ ODD_LINES: Final = (
     *(b"data: [DONE]\n\n", b'data: "[done]"\n\n', b"data: data: [DONE]\n\n"),
     *(b"event: ping\ndata: {\n\n", b"event: ping\ndata: alive\n\n", b"ping\n\n"),
     *(b"retry: 2x\n", b"retry:\n\n", b"retry: 250\n", b"id: \xff\n\n"),
-    *(frame(message_start(content=[FILLED])), frame(delta(0, "sparkle_delta", partial_json="x"))),
+    *(
+        frame(message_start(content=[BLOCK_OF_START])),
+        frame(delta(0, "sparkle_delta", partial_json="x")),
+    ),
     *(b"event: message_start\ndata: {}\n\n", frame(PING, "content_block_start")),
     *(frame({"type": "weather_report"}, "content_block_delta"), b": {\n"),
     *(b'{"error": \n', b"oops\n", b"event: content_block_delta\ndata: {", b"data: null\n\n"),
@@ -294,13 +328,13 @@ ODD_LINES: Final = (
 
 
 @st.composite
-def damaged(draw: st.DrawFn, payload: Payload) -> bytes:
-    """The frame of a payload with another name, other data, another field, or other bytes."""
+def damaged_frames(draw: st.DrawFn, payload: Payload) -> bytes:
+    """Draw a frame with another event name, other data, another field name or other bytes."""
     name = draw(st.sampled_from([str(payload.get("type")), *NAMES]))
     data = json.dumps(payload)
     cut = draw(st.integers(1, len(data)))
     pieces = {"head": data[:cut], "rest": data[cut + 1 :], "quoted": json.dumps(data)}
-    data = draw(st.sampled_from(WAYS_TO_DAMAGE)).format(data=data, **pieces)
+    data = draw(st.sampled_from(DAMAGED_DATA)).format(data=data, **pieces)
     written = (f"event: {name}\n" * bool(name) + f"data: {data}\n\n").encode()
     at = draw(st.integers(0, len(written)))
     field, others = draw(st.sampled_from([(b"data: ", ())] * 3 + [(b"data: ", DATA_FIELDS)]))
@@ -320,26 +354,26 @@ def damaged(draw: st.DrawFn, payload: Payload) -> bytes:
 DATA_FIELDS: Final = (b"dat: ", b"data", b"", b"DATA: ", b"d\xffta: ", b": ", b"event: ")
 
 
-def framed(payload: Payload, name: str | None = None) -> bytes:
+def frame_of(payload: Payload, name: str | None = None) -> bytes:
     kind = payload.get("type")
     return frame(payload, (kind if isinstance(kind, str) else "") if name is None else name)
 
 
-def says_what_both_understand(body: bytes) -> bool:
-    """Leave out a null of a delta, for a member that may be missing: the model writes it."""
+def can_be_compared(body: bytes) -> bool:
+    """Whether a body has no null for `encrypted_content`, which only the model would keep."""
     return b'"encrypted_content": null' not in body
 
 
-BODIES: Final = (odd_bodies() | odd_bodies() | bodies()).filter(says_what_both_understand)
+BODIES: Final = (odd_bodies() | odd_bodies() | bodies()).filter(can_be_compared)
 FAULTY_BODIES: Final = (
     faults()
-    .filter(lambda stream: not stream.fault.name.startswith("deep"))  # the model knows no depth
+    .filter(lambda stream: not stream.fault.name.startswith("deep"))  # the model has no depth limit
     .map(lambda stream: stream.data)
-    .filter(says_what_both_understand)
+    .filter(can_be_compared)
 )
 
 
-def test_the_bodies_end_in_every_way() -> None:
+def test_the_bodies_have_several_verdicts_and_every_loss() -> None:
     counts: Counter[Verdict] = Counter()
     losses: set[str] = set()
 
@@ -350,7 +384,9 @@ def test_the_bodies_end_in_every_way() -> None:
 
     ends = (Verdict.COMPLETE, Verdict.DAMAGED, Verdict.TRUNCATED, Verdict.UNTERMINATED)
     of_losses = {code for code in ViolationCode if code.may_lose_content}
-    for number in range(6):  # old versions of hypothesis make longer bodies: fewer of them end well
+    for number in range(
+        6
+    ):  # old versions of hypothesis make longer bodies, of which fewer are complete
         counted = settings(max_examples=200, database=None)(given(odd_bodies())(count))
         seed(number)(counted)()
         if min(counts[verdict] for verdict in ends) >= 3 and losses == of_losses:
@@ -363,26 +399,26 @@ def test_the_bodies_end_in_every_way() -> None:
 
 
 def check(body: bytes, *, strict: bool = False) -> None:
-    """Compare after each event, when no more come, and at the end."""
+    """Compare after each event, after the last event, and at the end of the body."""
     machine = StreamMachine(strict=strict)
     taken, error = 0, None
     for ended in (False, True):
-        expected = moments(body, ended=ended, strict=strict)
+        expected = model_steps(body, ended=ended, strict=strict)
         try:
             for event in machine.receive_eof() if ended else machine.receive_data(body):
                 taken += 1
                 assert is_event_of(expected[taken][0], event)
-                assert shown_by_machine(machine) == expected[taken][1]
+                assert values_of_machine(machine) == expected[taken][1]
         except ProtocolError as caught:
             error = caught.code
         assert taken == len(expected) - 2
-        assert (shown_by_machine(machine), error) == expected[-1][1:]
+        assert (values_of_machine(machine), error) == expected[-1][1:]
         if error:
             break
 
 
 def check_the_end(body: bytes, *, strict: bool = False) -> None:
-    """Compare at the end only: for bodies that are large."""
+    """Compare only at the end of the body. This is for large bodies."""
     machine = StreamMachine(strict=strict)
     machine.receive_data(body)
     error = None
@@ -392,21 +428,21 @@ def check_the_end(body: bytes, *, strict: bool = False) -> None:
     except ProtocolError as caught:
         error = caught.code
     *_, now = read(body, ended=True, strict=strict)
-    assert (shown_by_machine(machine), error) == (shown_by_model(now), now["error"])
+    assert (values_of_machine(machine), error) == (values_of_model(now), now["error"])
 
 
 @given(BODIES, st.booleans())
-def test_the_machine_shows_what_the_model_shows_after_each_event(body: bytes, strict: bool) -> None:
+def test_machine_and_model_agree_after_each_event(body: bytes, strict: bool) -> None:
     check(body, strict=strict)
 
 
 @given(FAULTY_BODIES, st.booleans())
-def test_the_machine_shows_what_the_model_shows_of_every_fault(body: bytes, strict: bool) -> None:
+def test_machine_and_model_agree_on_every_fault(body: bytes, strict: bool) -> None:
     check(body, strict=strict)
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_the_machine_shows_what_the_model_shows_on_every_vector(strict: bool) -> None:
+def test_machine_and_model_agree_on_every_vector(strict: bool) -> None:
     rows = load("vectors/messages.jsonl")
     for row in rows:
         check(b"".join(map(base64.b64decode, row["chunks_b64"])), strict=strict)
@@ -414,7 +450,7 @@ def test_the_machine_shows_what_the_model_shows_on_every_vector(strict: bool) ->
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_the_machine_shows_what_the_model_shows_on_every_recording(strict: bool) -> None:
+def test_machine_and_model_agree_on_every_recording(strict: bool) -> None:
     for capture in captures(".sse"):
         check_the_end(capture.body, strict=strict)
         ran("captures/*.sse")
@@ -424,18 +460,18 @@ def test_the_machine_shows_what_the_model_shows_on_every_recording(strict: bool)
         ran("captures/*.jsonl")
 
 
-# Step by step, in any order of steps.
+# Calls in any order.
 
 
-def facts_of(value: Message | MessageStreamEvent) -> tuple[Any, ...]:
-    """All that a value says, of a snapshot also what is not on the wire."""
-    message = getattr(value, "message", value)  # some events have one
+def contents_of(value: Message | MessageStreamEvent) -> tuple[Any, ...]:
+    """Return the JSON of a value, and for a message also the inputs and unfolded deltas."""
+    message = getattr(value, "message", value)  # some events have a message
     if not isinstance(message, Message):
         return (value.to_dict(),)
     return value.to_dict(), inputs_in(message), unfolded_in(message)
 
 
-OUTCOMES: Final[dict[Verdict, type[APIError] | None]] = {
+ERRORS_OF_FINAL_MESSAGE: Final[dict[Verdict, type[APIError] | None]] = {
     Verdict.PENDING: IncompleteMessageError,
     Verdict.COMPLETE: None,
     Verdict.UNTERMINATED: None,
@@ -446,7 +482,7 @@ OUTCOMES: Final[dict[Verdict, type[APIError] | None]] = {
     Verdict.BROKEN: ProtocolError,
     Verdict.NOT_AN_EVENT_STREAM: NotAnEventStreamError,
 }
-WAYS_TO_COPY: Final[list[Callable[[StreamMachine], StreamMachine]]] = [
+COPIERS: Final[list[Callable[[StreamMachine], StreamMachine]]] = [
     copy.deepcopy,
     lambda machine: pickle.loads(pickle.dumps(machine)),
 ]
@@ -455,8 +491,20 @@ KINDS: Final = st.sampled_from([bytes, bytearray, memoryview])
 
 
 @attrs.define(eq=False)
-class Side:
-    """A machine, what it was given, and what the model says that it shows."""
+class ComparedMachine:
+    """A machine, and the model's values for the bytes that the machine has received.
+
+    Attributes:
+        machine: The machine.
+        body: The body that the machine reads.
+        strict: Whether the machine is strict.
+        received: The part of the body that the machine has received.
+        ended: Whether the machine knows the end of the body.
+        taken: The number of events taken.
+        values: The values that the model expects now.
+        events: The iterator to continue, or None for a new one.
+        error: The error that the machine has raised.
+    """
 
     machine: StreamMachine
     body: bytes
@@ -464,20 +512,20 @@ class Side:
     received: bytes = b""
     ended: bool = False
     taken: int = 0
-    shown: Payload = attrs.Factory(lambda: moments(b"", ended=False, strict=False)[0][1])
+    values: Payload = attrs.Factory(lambda: model_steps(b"", ended=False, strict=False)[0][1])
     events: Iterator[MessageStreamEvent] | None = None
     error: ProtocolError | None = None
 
     @property
     def expected(self) -> list[tuple[Any, Payload, str | None]]:
-        return moments(self.received, ended=self.ended, strict=self.strict)
+        return model_steps(self.received, ended=self.ended, strict=self.strict)
 
     @property
     def rest(self) -> bytes:
         return self.body[len(self.received) :]
 
     def receive(self, size: int, kind: type = bytes, *, keep_the_iterator: bool = False) -> None:
-        """Give bytes, and spoil the buffer that they were in."""
+        """Give the machine bytes. Afterwards overwrite the buffer that contained them."""
         data = self.rest[:size]
         self.received += data
         buffer = bytearray(data)
@@ -485,7 +533,7 @@ class Side:
         events = self.machine.receive_data(chunks[kind])
         self.events = self.events if keep_the_iterator else events
         if self.taken == len(self.expected) - 2:
-            self.events = None  # what has nothing to give may stay empty
+            self.events = None  # an iterator without an event may stay empty
         buffer[:] = b"x" * len(buffer)
 
     def end(self, exception: Exception | None) -> None:
@@ -496,7 +544,7 @@ class Side:
             self.events = self.machine.connection_lost(exception)
 
     def take(self) -> MessageStreamEvent | None:
-        """Ask for one event, of whatever iterator there is or of a new one."""
+        """Take one event from the current iterator, or from a new one."""
         if self.events is None:
             machine = self.machine
             self.events = machine.receive_eof() if self.ended else machine.receive_data(b"")
@@ -507,28 +555,31 @@ class Side:
         if event is None:
             self.events = None
             assert self.taken == len(self.expected) - 2
-            self.shown = self.expected[-1][1]
+            self.values = self.expected[-1][1]
             assert (self.error and self.error.code) == self.expected[-1][2]
         else:
             self.taken += 1
             assert self.taken < len(self.expected) - 1
-            payload, self.shown, _ = self.expected[self.taken]
+            payload, self.values, _ = self.expected[self.taken]
             assert is_event_of(payload, event)
         return event
 
-    def look(self, *names: str) -> None:
+    def compare(self, *names: str) -> None:
         for name in names:
-            assert LOOKS[name](self.machine) == self.shown[name], name
+            assert READERS[name](self.machine) == self.values[name], name
         assert self.machine.events_taken == self.taken
         assert self.machine.bytes_received == len(self.received)
 
     def finish(self) -> None:
-        """Ask for the final message, which takes what was received, and look at it or its error."""
-        _, self.shown, code = self.expected[-1]
+        """Call `final_message`, and check the message or the error.
+
+        The call applies all received events.
+        """
+        _, self.values, code = self.expected[-1]
         self.taken = len(self.expected) - 2
         self.events = None
-        verdict, message = self.shown["verdict"], self.shown["message"]
-        error = OUTCOMES[verdict]
+        verdict, message = self.values["verdict"], self.values["message"]
+        error = ERRORS_OF_FINAL_MESSAGE[verdict]
         if verdict is Verdict.UNTERMINATED and self.strict:
             error = IncompleteMessageError
         if error is None:
@@ -541,7 +592,7 @@ class Side:
             partial = raised.value.partial_message
             assert (partial and partial.to_dict()) == message
             assert raised.value.verdict is verdict
-            assert raised.value.content_emitted == bool(self.shown["unfolded"])
+            assert raised.value.content_emitted == bool(self.values["unfolded"])
         if code is not None and self.error is None:
             with pytest.raises(ProtocolError) as failure:
                 self.machine.receive_eof()
@@ -549,128 +600,129 @@ class Side:
             self.error = failure.value
 
 
-class MachineBesideModel(RuleBasedStateMachine):
-    """Steps of a user who does everything in any order, on streams side by side."""
+class MachineAndModel(RuleBasedStateMachine):
+    """Steps in any order, on several machines in turn."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sides: list[Side] = []
-        self.held: list[tuple[Any, Any]] = []  # what was handed out, as it was then
+        self.machines: list[ComparedMachine] = []
+        # Each returned event and snapshot, with a copy of its contents at that time.
+        self.returned: list[tuple[Any, Any]] = []
 
     @property
-    def side(self) -> Side:
-        return self.sides[-1]
+    def current(self) -> ComparedMachine:
+        return self.machines[-1]
 
     def is_open(self) -> bool:
-        return self.side.error is None
+        return self.current.error is None
 
-    def is_unfed(self) -> bool:
-        return self.is_open() and not self.side.ended and bool(self.side.rest)
+    def can_receive(self) -> bool:
+        return self.is_open() and not self.current.ended and bool(self.current.rest)
 
     def has_received(self) -> bool:
-        return self.is_open() and bool(self.side.received)
+        return self.is_open() and bool(self.current.received)
 
-    def is_fed(self) -> bool:
-        return self.is_open() and not self.side.rest
+    def has_received_all(self) -> bool:
+        return self.is_open() and not self.current.rest
 
     def has_taken(self) -> bool:
-        return bool(self.side.taken) or self.is_over()
+        return bool(self.current.taken) or self.is_over()
 
     def is_over(self) -> bool:
-        return not self.is_open() or self.side.ended
+        return not self.is_open() or self.current.ended
 
     @initialize(body=BODIES, strict=st.sampled_from([False, False, True]))
     def begin(self, body: bytes, strict: bool) -> None:
-        self.sides.append(Side(StreamMachine(strict=strict), body, strict))
+        self.machines.append(ComparedMachine(StreamMachine(strict=strict), body, strict))
 
     @precondition(is_over)
     @rule(body=BODIES)
     def begin_another(self, body: bytes) -> None:
         self.begin(body, strict=False)
 
-    @precondition(is_unfed)
+    @precondition(can_receive)
     @rule(size=st.integers(0, 20), kind=KINDS, keep=st.booleans())
-    def feed_a_little(self, size: int, kind: type, keep: bool) -> None:
-        self.side.receive(size, kind, keep_the_iterator=keep)
+    def receive_a_few_bytes(self, size: int, kind: type, keep: bool) -> None:
+        self.current.receive(size, kind, keep_the_iterator=keep)
 
-    @precondition(is_unfed)
+    @precondition(can_receive)
     @rule(kind=KINDS, keep=st.booleans())
-    def feed_to_the_next_line_end(self, kind: type, keep: bool) -> None:
-        line_end = re.search(rb"[\r\n]", self.side.rest)
-        self.side.receive(line_end.end() if line_end else 1, kind, keep_the_iterator=keep)
+    def receive_to_the_next_line_end(self, kind: type, keep: bool) -> None:
+        line_end = re.search(rb"[\r\n]", self.current.rest)
+        self.current.receive(line_end.end() if line_end else 1, kind, keep_the_iterator=keep)
 
-    @precondition(is_unfed)
+    @precondition(can_receive)
     @rule(size=st.integers(100, 1500), kind=KINDS, keep=st.booleans())
-    def feed_a_lot(self, size: int, kind: type, keep: bool) -> None:
-        self.side.receive(size, kind, keep_the_iterator=keep)
+    def receive_many_bytes(self, size: int, kind: type, keep: bool) -> None:
+        self.current.receive(size, kind, keep_the_iterator=keep)
 
     @precondition(has_received)
-    @rule(look=st.booleans(), fresh=st.booleans())
-    def take_one(self, look: bool, fresh: bool) -> None:
+    @rule(compare=st.booleans(), fresh=st.booleans())
+    def take_one(self, compare: bool, fresh: bool) -> None:
         if fresh:
-            self.side.events = None
-        event = self.side.take()
+            self.current.events = None
+        event = self.current.take()
         if event is not None:
-            self.held.append((event, copy.deepcopy(facts_of(event))))
-        if look:
-            self.look_at_all_and_hold_it()
+            self.returned.append((event, copy.deepcopy(contents_of(event))))
+        if compare:
+            self.compare_all_values()
 
     @precondition(has_received)
-    @rule(count=st.integers(2, 8), look=st.booleans())
-    def take_some(self, count: int, look: bool) -> None:
+    @rule(count=st.integers(2, 8), compare=st.booleans())
+    def take_some(self, count: int, compare: bool) -> None:
         for _ in range(count):
             if self.is_open():
-                self.take_one(look=look, fresh=False)
+                self.take_one(compare=compare, fresh=False)
 
     @precondition(has_taken)
-    @rule(names=st.sets(st.sampled_from([*LOOKS]), min_size=1))
-    def look(self, names: set[str]) -> None:
-        self.side.look(*names)
+    @rule(names=st.sets(st.sampled_from([*READERS]), min_size=1))
+    def compare(self, names: set[str]) -> None:
+        self.current.compare(*names)
 
     @precondition(has_taken)
     @rule()
-    def look_at_all_and_hold_it(self) -> None:
-        self.side.look(*LOOKS)
-        message = self.side.machine.snapshot
+    def compare_all_values(self) -> None:
+        self.current.compare(*READERS)
+        message = self.current.machine.snapshot
         if message is not None:
-            self.held.append((message, copy.deepcopy(facts_of(message))))
+            self.returned.append((message, copy.deepcopy(contents_of(message))))
 
     @precondition(has_taken)
-    @rule(duplicate=st.sampled_from(WAYS_TO_COPY), go_on_with_it=st.booleans())
+    @rule(duplicate=st.sampled_from(COPIERS), continue_with_it=st.booleans())
     def copy_the_machine(
-        self, duplicate: Callable[[StreamMachine], StreamMachine], go_on_with_it: bool
+        self, duplicate: Callable[[StreamMachine], StreamMachine], continue_with_it: bool
     ) -> None:
-        twin = attrs.evolve(self.side, machine=duplicate(self.side.machine), events=None)
-        self.sides.insert(len(self.sides) - (not go_on_with_it), twin)
+        twin = attrs.evolve(self.current, machine=duplicate(self.current.machine), events=None)
+        self.machines.insert(len(self.machines) - (not continue_with_it), twin)
 
-    @precondition(lambda self: len(self.sides) > 1)
+    @precondition(lambda self: len(self.machines) > 1)
     @rule()
-    def go_on_with_another(self) -> None:
-        self.sides.insert(0, self.sides.pop())
+    def continue_with_another(self) -> None:
+        self.machines.insert(0, self.machines.pop())
 
-    # Bodies are cut anywhere, so this is anywhere in a stream.
-    @precondition(is_fed)
+    # Many bodies are cut, so the end may come anywhere in a stream.
+    @precondition(has_received_all)
     @rule(exception=st.sampled_from([None, OSError("gone")]))
     def end(self, exception: Exception | None) -> None:
-        self.side.end(exception)
+        self.current.end(exception)
 
     @precondition(has_taken)
     @rule()
-    def ask_for_the_final_message(self) -> None:
-        self.side.finish()
+    def call_final_message(self) -> None:
+        self.current.finish()
 
-    @precondition(lambda self: self.side.ended and self.side.error is None)
+    @precondition(lambda self: self.current.ended and self.current.error is None)
     @rule(data=st.sampled_from([b"", b"x"]))
-    def feed_after_the_end(self, data: bytes) -> None:
+    def receive_after_the_end(self, data: bytes) -> None:
         with pytest.raises(RuntimeError, match="after the end"):
-            self.side.machine.receive_data(data)
+            self.current.machine.receive_data(data)
         with pytest.raises(RuntimeError, match="after the end"):
-            self.side.machine.receive_event({})
+            self.current.machine.receive_event({})
 
-    @precondition(lambda self: self.side.error is not None)
+    @precondition(lambda self: self.current.error is not None)
     @rule()
-    def go_on_after_the_failure(self) -> None:
-        machine = self.side.machine
+    def continue_after_the_error(self) -> None:
+        machine = self.current.machine
         calls: list[Callable[[], Any]] = [
             lambda: machine.receive_data(b"x"),
             lambda: machine.receive_event({}),
@@ -679,25 +731,25 @@ class MachineBesideModel(RuleBasedStateMachine):
         for call in calls:
             with pytest.raises(ProtocolError) as again:
                 call()
-            assert again.value is not self.side.error
-            assert vars(again.value) == vars(self.side.error)
+            assert again.value is not self.current.error
+            assert vars(again.value) == vars(self.current.error)
         assert list(machine.connection_lost(OSError())) == []
 
     def teardown(self) -> None:
-        for side in self.sides:
-            if side.error is None and not side.ended:
-                side.receive(len(side.rest))
-                side.end(None)
-            while side.error is None and side.take() is not None:
-                side.look(*LOOKS)
-            side.look(*LOOKS)
-            side.finish()
-        for value, then in self.held:
-            assert facts_of(value) == then
+        for each in self.machines:
+            if each.error is None and not each.ended:
+                each.receive(len(each.rest))
+                each.end(None)
+            while each.error is None and each.take() is not None:
+                each.compare(*READERS)
+            each.compare(*READERS)
+            each.finish()
+        for value, contents in self.returned:
+            assert contents_of(value) == contents
 
 
-# Most of a run is over before the stream is: twice the examples of other tests.
-MachineBesideModel.TestCase.settings = settings(
+# Most runs end before their stream does. So this test has twice the examples of other tests.
+MachineAndModel.TestCase.settings = settings(
     max_examples=2 * settings().max_examples, stateful_step_count=50
 )
-TestTheMachineBesideTheModel = MachineBesideModel.TestCase
+TestMachineAndModel = MachineAndModel.TestCase

@@ -1,4 +1,4 @@
-"""A report says what became of a stream; an observer never raises and reads as the machine does."""
+"""A report describes a stream. An observer never raises, and reads like the machine."""
 
 import contextlib
 import gc
@@ -52,8 +52,8 @@ from wire import (
 STREAM: Final = {"content-type": "text/event-stream", "Request-Id": "req_1"}
 
 
-def observed(*chunks: tuple[bytes, float | None], end: float | None = None, **how: Any) -> Report:
-    """The report of a stream that came in these chunks and ended."""
+def report_for(*chunks: tuple[bytes, float | None], end: float | None = None, **how: Any) -> Report:
+    """Return the report of a stream with these chunks and times, after its end."""
     observer = Observer(200, STREAM, **how)
     for data, at in chunks:
         observer.chunk(data, at)
@@ -61,10 +61,10 @@ def observed(*chunks: tuple[bytes, float | None], end: float | None = None, **ho
     return observer.report
 
 
-# What is in it.
+# The columns.
 
 
-def test_a_whole_stream_is_one_row() -> None:
+def test_the_report_of_a_complete_stream_has_all_values() -> None:
     steps = [
         message_start(
             "msg_1", model="claude-test-1", usage={"input_tokens": 9, "output_tokens": 1}
@@ -80,7 +80,7 @@ def test_a_whole_stream_is_one_row() -> None:
         MESSAGE_STOP,
     ]
     times = [0.5, 0.5, 0.6, 1.0, 1.0, 1.5, 6.0, 6.0, 6.5, 6.5]
-    report = observed(*((frame(step), at) for step, at in zip(steps, times, strict=True)), end=7)
+    report = report_for(*((frame(step), at) for step, at in zip(steps, times, strict=True)), end=7)
     assert report.verdict is Verdict.COMPLETE
     assert (report.ended, report.http_status, report.request_id) == ("eof", 200, "req_1")
     assert (report.message_id, report.model) == ("msg_1", "claude-test-1")
@@ -102,11 +102,11 @@ def test_a_whole_stream_is_one_row() -> None:
     assert (report.error_type, report.violation_count, report.first_loss_code) == (None, 0, None)
 
 
-def test_of_losses_and_violations_the_first_is_told_with_its_place() -> None:
+def test_a_report_has_the_offsets_of_the_first_violation_and_the_first_loss() -> None:
     steps = [message_start(), block_start(0), text(7, "lost"), text(0, "x"), text(7, "lost")]
     rest = [block_stop(0), message_delta(), MESSAGE_STOP]
     data = b"data: {}\n\n" + body(*steps, *rest)
-    report = observed((data, None))
+    report = report_for((data, None))
     assert report.verdict is Verdict.DAMAGED
     assert report.first_violation_code == "missing_event_name"
     assert report.first_violation_offset == 0
@@ -116,21 +116,21 @@ def test_of_losses_and_violations_the_first_is_told_with_its_place() -> None:
     assert report.violation_count == sum(report.violations.values())
 
 
-def test_calls_whose_input_was_cut_are_broken() -> None:
+def test_a_tool_call_with_a_cut_input_counts_as_broken() -> None:
     data = body(message_start(), tool_start(0), json_piece(0, '{"a'))
-    assert observed((data, None)).tool_calls_broken == 1
+    assert report_for((data, None)).tool_calls_broken == 1
     data += body(block_stop(0), message_delta("tool_use"), MESSAGE_STOP)
-    assert observed((data, None)).tool_calls_broken == 1
+    assert report_for((data, None)).tool_calls_broken == 1
 
 
-def test_an_error_of_the_server_is_told_by_its_type_on_one_line() -> None:
+def test_an_error_of_the_server_is_reported_on_one_line() -> None:
     sent = {"type": "error", "error": {"type": "overloaded_error", "message": "a\nb\u202e"}}
-    report = observed((body(message_start(), sent), None))
+    report = report_for((body(message_start(), sent), None))
     assert (report.verdict, report.ended) == (Verdict.ERRORED, "eof")
     assert (report.error_type, report.error_message) == ("overloaded_error", r"a\nb\u202e")
 
 
-def test_a_stream_that_breaks_the_protocol_is_counted_to_its_end() -> None:
+def test_bytes_and_chunks_after_a_protocol_error_are_counted() -> None:
     observer = Observer(limits=Limits(event_bytes=500))
     observer.chunk(body(*HELLO[:3]))
     observer.chunk(b"data: " + b"x" * 1_000)
@@ -143,7 +143,7 @@ def test_a_stream_that_breaks_the_protocol_is_counted_to_its_end() -> None:
     assert "500 bytes" in str(report.error_message)
 
 
-def test_the_end_tells_a_lost_connection_and_a_reader_that_left_from_the_end_of_the_body() -> None:
+def test_the_column_ended_distinguishes_end_of_body_lost_connection_and_reader() -> None:
     for ended, error in (("eof", None), ("error", "ConnectionResetError"), ("reader", None)):
         observer = Observer()
         observer.chunk(body(*HELLO[:4]), at=1.0)
@@ -154,65 +154,65 @@ def test_the_end_tells_a_lost_connection_and_a_reader_that_left_from_the_end_of_
             observer.end(ConnectionResetError("reset\n") if error else None, at=2.0)
         report = observer.report
         assert (report.ended, report.end, report.error_type) == (ended, 2.0, error)
-        # Of what would have come nobody knows anything.
+        # If the reader stops early, the rest of the stream is unknown.
         assert report.verdict is (Verdict.PENDING if ended == "reader" else Verdict.TRUNCATED)
         assert report.error_message == (r"reset\n" if error else None)
 
 
-def test_a_last_frame_without_its_blank_line_came_when_the_body_ended() -> None:
+def test_the_time_of_a_last_frame_without_its_blank_line_is_that_of_the_end() -> None:
     data = body(message_start(), block_start(0), text(0, "a"))
     last = frame(text(0, "b"))
-    report = observed((data, 1.0), (last[:-2], 2.0), end=3.5)
+    report = report_for((data, 1.0), (last[:-2], 2.0), end=3.5)
     assert (report.last_content, report.gap_max, report.events) == (3.5, 2.5, 4)
     assert report.chunks == 2
 
 
-def test_an_exception_that_cannot_be_shown_is_told_by_its_class() -> None:
-    class UnspeakableError(Exception):
+def test_an_exception_whose_str_raises_is_reported_by_its_class() -> None:
+    class UnprintableError(Exception):
         def __str__(self) -> str:
             raise ValueError
 
         __repr__ = __str__
 
     observer = Observer()
-    observer.end(UnspeakableError())
-    assert (observer.report.error_type, observer.report.error_message) == ("UnspeakableError", "")
+    observer.end(UnprintableError())
+    assert (observer.report.error_type, observer.report.error_message) == ("UnprintableError", "")
 
 
-def test_of_very_many_stalls_a_hundred_are_listed_and_all_are_counted() -> None:
+def test_at_most_a_hundred_stalls_are_listed_and_all_are_counted() -> None:
     chunks = [(body(message_start(), block_start(0)), 0.0)]
     chunks += [(frame(text(0, "x")), 3.0 * at) for at in range(150)]
-    report = observed(*chunks)
+    report = report_for(*chunks)
     assert (report.stall_count, len(report.stalls)) == (149, 100)
     assert report.stalls[99].at == 300.0
 
 
 @pytest.mark.parametrize(
-    ("at", "known"),
+    ("at", "expected"),
     [(1, 1.0), (2.5, 2.5), (True, None), ("1", None), (float("nan"), None), (10**400, None)],
 )
-def test_a_time_that_is_no_finite_number_is_none(at: Any, known: float | None) -> None:
+def test_a_time_that_is_not_a_finite_number_is_none(at: Any, expected: float | None) -> None:
     observer = Observer()
     observer.chunk(body(*HELLO), at)
-    assert observer.report.first_content == known
+    assert observer.report.first_content == expected
     assert observer.machine.verdict is Verdict.COMPLETE
 
 
-def test_an_exception_is_told_and_not_kept() -> None:
+def test_an_observer_does_not_keep_the_exception() -> None:
     class LostError(ConnectionError):
-        """One that can be referred to weakly."""
+        """An exception that supports weak references."""
 
     observer = Observer()
     error = LostError("reset")
-    told = weakref.ref(error)
+    reference = weakref.ref(error)
     observer.end(error)
     del error
     gc.collect()
-    assert told() is None
+    assert reference() is None
     assert observer.report.error_message == "reset"
 
 
-# What is no stream.
+# Responses that are not streams.
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_an_exception_is_told_and_not_kept() -> None:
         ),
     ],
 )
-def test_what_is_no_stream_is_known_by_its_head_and_told_by_its_body(
+def test_the_report_of_a_response_that_is_not_a_stream_has_the_error_of_the_body(
     status: int, headers: dict[str, str], sent: bytes, verdict: Verdict, kind: str
 ) -> None:
     observer = Observer(status, headers)
@@ -251,19 +251,19 @@ def test_what_is_no_stream_is_known_by_its_head_and_told_by_its_body(
     assert report.first_byte == (1.0 if sent else None)
 
 
-def test_of_a_page_that_is_no_stream_little_is_held() -> None:
+def test_an_observer_keeps_at_most_64_kib_of_a_response_that_is_not_a_stream() -> None:
     observer = Observer(500)
     for _ in range(100):
         observer.chunk(b"x" * 10_000)
     observer.end(ConnectionError("lost"))
     assert observer.report.bytes == 1_000_000
-    assert len(observer._head) == 65_536  # nobody else knows what is held
+    assert len(observer._head) == 65_536  # no public attribute shows it
     assert observer.report.error_type == "InternalServerError"
 
 
-# It never raises.
+# An observer never raises.
 
-ANYTHING: Final = st.one_of(
+ANY_DATA: Final = st.one_of(
     st.binary(max_size=40),
     st.sampled_from([frame(step) for step in HELLO]),
     st.none(),
@@ -275,12 +275,12 @@ TIMES: Final = st.one_of(
     st.none(), st.floats(), st.integers(-(10**400), 10**400), st.booleans(), st.text(max_size=2)
 )
 CALLS: Final = st.lists(
-    st.tuples(st.sampled_from(["chunk", "chunk", "chunk", "end", "closed"]), ANYTHING, TIMES)
+    st.tuples(st.sampled_from(["chunk", "chunk", "chunk", "end", "closed"]), ANY_DATA, TIMES)
 )
 
 
 @given(CALLS, st.sampled_from([200, 200, 500, 304]), st.booleans(), st.floats())
-def test_an_observer_never_raises_and_its_report_is_always_to_be_had(
+def test_an_observer_never_raises_and_its_report_is_always_available(
     calls: list[tuple[str, Any, Any]], status: int, strict: bool, stall: float
 ) -> None:
     observer = Observer(status, strict=strict, stall=stall, limits=Limits(event_bytes=50))
@@ -294,7 +294,7 @@ def test_an_observer_never_raises_and_its_report_is_always_to_be_had(
         assert json.loads(json.dumps(observer.report.to_dict(), allow_nan=False)) is not None
 
 
-def test_behind_the_end_nothing_counts() -> None:
+def test_calls_after_the_end_change_nothing() -> None:
     observer = Observer()
     observer.closed(at=1)
     observer.end(ValueError("late"), at=2)
@@ -302,31 +302,31 @@ def test_behind_the_end_nothing_counts() -> None:
     assert observer.report == Report(ended="reader", http_status=200, end=1.0)
 
 
-def test_a_rate_that_no_float_holds_is_left_out() -> None:
+def test_a_rate_that_is_too_large_for_a_float_is_left_out() -> None:
     huge = {**message_delta(), "usage": {"output_tokens": 10**400}}
     steps = [*HELLO[:4], *HELLO[3:-2], huge, MESSAGE_STOP]
-    report = observed(*((frame(step), float(at)) for at, step in enumerate(steps)))
+    report = report_for(*((frame(step), float(at)) for at, step in enumerate(steps)))
     assert report.usage["output_tokens"] == 10**400
     assert report.output_tokens_per_second is None
 
 
-# It reads as the machine does.
+# An observer reads like the machine.
 
 
 @given(st.data())
-def test_times_and_counts_are_those_of_a_machine_that_is_asked_after_each_chunk(
+def test_times_and_counts_agree_with_a_machine_that_reads_the_same_chunks(
     data: st.DataObject,
 ) -> None:
-    stream = data.draw(faults() | scripts().map(whole))
+    stream = data.draw(faults() | scripts().map(encoded))
     chunks = stream.chunks if isinstance(stream, FaultyStream) else stream
-    # Not a list that is drawn: there may be tens of thousands of chunks.
+    # hypothesis does not draw the list, because there may be tens of thousands of chunks.
     times = sorted(Random(data.draw(st.integers(0, 10**6))).choices(range(41), k=len(chunks)))
     observer = Observer(stall=2)
     machine = StreamMachine()
     contents: list[float] = []
     for chunk, quarter in zip(chunks, times, strict=True):
         observer.chunk(chunk, quarter / 4)
-        with contextlib.suppress(ProtocolError):  # the next one raises it again
+        with contextlib.suppress(ProtocolError):  # the next chunk raises it again
             for event in machine.receive_data(chunk):
                 contents += [quarter / 4] * (is_known(event) and has_content(event.to_dict()))
     report = observer.report
@@ -337,29 +337,30 @@ def test_times_and_counts_are_those_of_a_machine_that_is_asked_after_each_chunk(
     if not gaps:
         assert (report.gap_p50, report.gap_p95, report.gap_max) == (None, None, None)
         return
-    for shown, share in ((report.gap_p50, 0.5), (report.gap_p95, 0.95), (report.gap_max, 1)):
-        # By its definition: so many are not above it, and it is one of them.
-        assert shown in gaps
-        assert sum(gap <= shown for gap in gaps) >= share * len(gaps)
-        assert sum(gap < shown for gap in gaps) < share * len(gaps)
+    for quantile, share in ((report.gap_p50, 0.5), (report.gap_p95, 0.95), (report.gap_max, 1)):
+        # The definition of a quantile: it is one of the gaps, at least this share of the gaps is
+        # not above it, and less than this share is below it.
+        assert quantile in gaps
+        assert sum(gap <= quantile for gap in gaps) >= share * len(gaps)
+        assert sum(gap < quantile for gap in gaps) < share * len(gaps)
     assert report.stall_count == sum(gap > 2 for gap in gaps)
     assert [stall.seconds for stall in report.stalls] == [
         later - earlier for earlier, later in pairwise(contents) if later - earlier > 2
     ][:100]
 
 
-def whole(script: Any) -> list[bytes]:
+def encoded(script: Any) -> list[bytes]:
     return [encode_event(event) for event in script]
 
 
 def is_known(event: MessageStreamEvent) -> bool:
-    """Whether an event, and the delta in it, are of a known type and whole."""
-    is_whole = not isinstance(event, UnknownEvent)
-    return is_whole and not isinstance(getattr(event, "delta", None), UnknownDelta)
+    """Return whether an event and its delta have known types and all their members."""
+    is_known_event = not isinstance(event, UnknownEvent)
+    return is_known_event and not isinstance(getattr(event, "delta", None), UnknownDelta)
 
 
 def has_content(payload: dict[str, Any]) -> bool:
-    """Whether an event brings content, as the page says it: by the members on the wire."""
+    """Return whether a payload has content, as docs/reports.md defines it."""
     known: dict[str, dict[str, type]] = {
         "text_delta": {"text": str},
         "input_json_delta": {"partial_json": str},
@@ -377,7 +378,7 @@ def has_content(payload: dict[str, Any]) -> bool:
     return False
 
 
-def test_every_recording_is_reported_as_it_is_read() -> None:
+def test_the_report_of_every_recording_agrees_with_the_machine() -> None:
     count = 0
     for recorded in captures():
         observer = Observer()
@@ -400,7 +401,7 @@ def test_every_recording_is_reported_as_it_is_read() -> None:
     ran("captures/*.sse", count)
 
 
-# Captures, and tables.
+# Captures and tables.
 
 
 def captured(*chunks: tuple[bytes, float], end: tuple[float, str | None] | None) -> bytes:
@@ -427,7 +428,7 @@ def test_a_plain_body_has_a_report_without_times() -> None:
 
 def test_a_row_is_json_with_a_member_for_each_column() -> None:
     steps = [message_start(), block_start(0), text(0, "a"), text(0, "b"), delta(0, "new_delta")]
-    report = observed(*((frame(step), 3.0 * at) for at, step in enumerate(steps)))
+    report = report_for(*((frame(step), 3.0 * at) for at, step in enumerate(steps)))
     row = report.to_dict()
     assert list(row) == [each.name for each in REPORT_COLUMNS]
     assert json.loads(json.dumps(row, allow_nan=False)) == row
@@ -449,11 +450,11 @@ def test_a_row_is_json_with_a_member_for_each_column() -> None:
         assert not each.unit or each.type not in ("string", "bool")
 
 
-def test_a_report_is_a_value() -> None:
-    report = observed((body(*HELLO), 1.0))
-    again = pickle.loads(pickle.dumps(report))
-    assert again == report
-    assert hash(again) == hash(report)
+def test_a_report_is_immutable_hashable_and_can_be_pickled() -> None:
+    report = report_for((body(*HELLO), 1.0))
+    copied = pickle.loads(pickle.dumps(report))
+    assert copied == report
+    assert hash(copied) == hash(report)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         report.bytes = 3  # type: ignore[misc]
 
@@ -461,5 +462,5 @@ def test_a_report_is_a_value() -> None:
 def test_a_clock_that_goes_back_gives_no_negative_gap() -> None:
     steps = body(message_start(), block_start(0))
     chunks = [(steps, 1.0), (frame(text(0, "a")), 5.0), (frame(text(0, "b")), 4.0)]
-    report = observed(*chunks)
+    report = report_for(*chunks)
     assert (report.gap_max, report.stall_count) == (0.0, 0)

@@ -1,4 +1,4 @@
-"""Requests, responses and retries, without a connection: what is sent, what an answer means."""
+"""Requests, responses and retries, without a connection."""
 
 import copy
 import json
@@ -63,23 +63,24 @@ KEY = "sk-ant-api03-secret"
 
 
 def sent(params: dict[str, Any], **options: Any) -> Any:
-    """The JSON that a request has for its body, `stream` aside."""
+    """Return the JSON body of a request, without `stream`."""
     body = json.loads(build_request(params, **options).body)
     assert body.pop("stream") is True
     return body
 
 
 def snapshot_of(*payloads: dict[str, Any]) -> Message:
-    """The message of a stream that is cut after these events."""
+    """Return the message of a stream that is cut after these events."""
     machine, _ = run([message_start(), *payloads])
     assert machine.snapshot is not None
     return machine.snapshot
 
 
 def message_with(*blocks: ContentBlock, **members: Any) -> Message:
-    """A message with this content."""
-    whole = message_from_dict({"role": "assistant", "stop_reason": "end_turn", **members})
-    return message_from_dict({**whole.to_dict(), "content": [block.to_dict() for block in blocks]})
+    """Return a message with this content."""
+    message = message_from_dict({"role": "assistant", "stop_reason": "end_turn", **members})
+    content = [block.to_dict() for block in blocks]
+    return message_from_dict({**message.to_dict(), "content": content})
 
 
 TEXT = TextBlock("Hello.")
@@ -94,7 +95,7 @@ UNFOLDED = snapshot_of(block_start(0), text(0, "Hi."), delta(0, "hologram_delta"
 # NOT_GIVEN.
 
 
-def test_not_given_is_one_object_wherever_it_goes() -> None:
+def test_copies_and_pickles_of_not_given_are_the_same_object() -> None:
     assert pickle.loads(pickle.dumps(NOT_GIVEN)) is NOT_GIVEN
     assert copy.deepcopy(NOT_GIVEN) is copy.copy(NOT_GIVEN) is NOT_GIVEN
     assert isinstance(NOT_GIVEN, NotGiven)
@@ -102,7 +103,7 @@ def test_not_given_is_one_object_wherever_it_goes() -> None:
     assert repr(NOT_GIVEN) == "NOT_GIVEN"
 
 
-def test_what_is_not_given_is_left_out_and_none_is_null() -> None:
+def test_not_given_is_left_out_and_none_becomes_null() -> None:
     inside = {"a": NOT_GIVEN, "b": None, "c": [{"d": NOT_GIVEN}]}
     params = {"system": NOT_GIVEN, "top_k": None, "metadata": inside}
     assert sent(params) == {"top_k": None, "metadata": {"b": None, "c": [{}]}}
@@ -110,7 +111,7 @@ def test_what_is_not_given_is_left_out_and_none_is_null() -> None:
     assert inside["a"] is NOT_GIVEN
 
 
-def test_what_is_not_given_is_no_item_of_a_list() -> None:
+def test_not_given_is_refused_as_an_item_of_a_list() -> None:
     with pytest.raises(TypeError, match=r"^tools\.1: NotGiven cannot be written as JSON"):
         build_request({"tools": [{}, NOT_GIVEN]})
 
@@ -118,7 +119,7 @@ def test_what_is_not_given_is_no_item_of_a_list() -> None:
 # Headers.
 
 
-def test_headers_are_found_whatever_their_case() -> None:
+def test_the_names_of_headers_are_case_insensitive() -> None:
     headers = Headers({"Content-Type": "text/event-stream", "request-id": "req_1"})
     assert headers["content-type"] == headers["CONTENT-TYPE"] == "text/event-stream"
     assert headers.get("Request-ID") == "req_1"
@@ -128,7 +129,7 @@ def test_headers_are_found_whatever_their_case() -> None:
     assert len(headers) == 2
 
 
-def test_headers_that_come_twice_are_joined() -> None:
+def test_the_values_of_a_repeated_header_are_joined() -> None:
     headers = Headers([("Vary", "a"), ("X", "1"), ("vary", "b"), ("VARY", "c")])
     assert dict(headers) == {"vary": "a, b, c", "x": "1"}
 
@@ -152,7 +153,7 @@ def test_headers_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     "name", ["X-API-Key", "Authorization", "Cookie", "Set-Cookie", "Proxy-Authorization", "api-key"]
 )
-def test_no_repr_shows_a_credential(name: str) -> None:
+def test_a_repr_does_not_show_a_credential(name: str) -> None:
     shown = repr(Headers({name: KEY, "server": "x"}))
     assert KEY not in shown
     assert name.lower() in shown
@@ -162,30 +163,30 @@ def test_no_repr_shows_a_credential(name: str) -> None:
     assert request.headers[name.lower()] == KEY
 
 
-def test_a_gateways_key_is_not_shown_whatever_its_header_is_called() -> None:
+def test_a_repr_does_not_show_the_value_of_an_unknown_header() -> None:
     request = build_request({}, headers={"x-gateway-secret": KEY, "user-agent": "mine"})
     assert KEY not in repr(request)
     assert "'user-agent': 'mine'" in repr(request)
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Connection", "te"])
-def test_how_the_body_is_framed_is_not_the_callers_to_say(name: str) -> None:
+def test_a_header_about_the_framing_of_the_body_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"only the HTTP client may set the header '{name}'"):
         build_request({}, headers={name: "5"})
     build_request({}, headers={name: None})
 
 
-def test_a_query_is_made_of_strings() -> None:
+def test_a_query_must_consist_of_strings() -> None:
     for query in ({"a": 1}, [(1, "a")]):
         wrong: Any = query
         with pytest.raises(TypeError, match=r"query must .*: 'a' has|query must .*: 1 has .* int"):
             build_request({}, query=wrong)
 
 
-# Where a request goes.
+# The URL of a request.
 
 
-def test_a_request_says_what_the_api_needs() -> None:
+def test_a_request_has_everything_that_the_api_needs() -> None:
     request = build_request({"model": "claude-test-1", "messages": []}, api_key=KEY)
     assert request == Request(
         "POST",
@@ -250,7 +251,7 @@ def test_a_base_url_may_have_a_port_and_a_path(base_url: str, url: str, target: 
         "https://[::1",
     ],
 )
-def test_a_base_url_that_is_none_is_refused_and_not_quoted(base_url: str) -> None:
+def test_an_invalid_base_url_is_refused_and_not_quoted(base_url: str) -> None:
     with pytest.raises(ValueError, match=r"^base_url must be ") as caught:
         build_request({}, base_url=base_url)
     assert KEY not in str(caught.value)
@@ -260,7 +261,7 @@ PAIRS = st.lists(st.tuples(st.text(min_size=1), st.text(min_size=1)))
 
 
 @given(PAIRS)
-def test_a_query_is_read_as_it_was_given(pairs: list[tuple[str, str]]) -> None:
+def test_a_parsed_query_equals_the_given_pairs(pairs: list[tuple[str, str]]) -> None:
     request = build_request({}, query=pairs)
     assert request.url.isascii()
     assert parse_qsl(urlsplit(request.url).query, strict_parsing=bool(pairs)) == pairs
@@ -277,7 +278,7 @@ def test_a_query_is_percent_encoded() -> None:
 # The headers of a request.
 
 
-def test_a_token_is_a_bearer() -> None:
+def test_an_auth_token_is_sent_as_a_bearer_token() -> None:
     headers = build_request({}, auth_token=KEY, api_version="2026-10-21").headers
     assert headers["authorization"] == f"Bearer {KEY}"
     assert headers["anthropic-version"] == "2026-10-21"
@@ -285,11 +286,11 @@ def test_a_token_is_a_bearer() -> None:
 
 
 @pytest.mark.parametrize("betas", [["a-1", "b-2"], ("a-1", "b-2"), iter(["a-1", "b-2"]), "a-1,b-2"])
-def test_betas_are_one_list_with_commas(betas: Any) -> None:
+def test_betas_are_sent_as_one_list_with_commas(betas: Any) -> None:
     assert build_request({}, betas=betas).headers["anthropic-beta"] == "a-1,b-2"
 
 
-def test_given_headers_win_whatever_their_case_and_none_removes() -> None:
+def test_a_given_header_replaces_a_default_and_none_removes_it() -> None:
     headers = {"X-Api-Key": None, "CONTENT-TYPE": "application/vnd", "X-Mine": "1", "x-mine": "2"}
     made = build_request({}, api_key=KEY, betas=["a"], headers=headers).headers
     assert made == {
@@ -308,7 +309,7 @@ NAME_CHARACTERS = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ
 
 
 @given(st.text(st.sampled_from(NAME_CHARACTERS) | st.characters(codec="latin-1"), max_size=4))
-def test_a_header_has_a_name_that_http_can_hold_or_is_refused(name: str) -> None:
+def test_a_header_name_that_is_invalid_in_http_is_refused(name: str) -> None:
     if name and set(name) <= set(NAME_CHARACTERS):
         assert build_request({}, headers={name: "x"}).headers[name.lower()] == "x"
     else:
@@ -316,19 +317,19 @@ def test_a_header_has_a_name_that_http_can_hold_or_is_refused(name: str) -> None
             build_request({}, headers={name: "x"})
 
 
-def test_a_name_that_is_ascii_only_in_lower_case_is_refused() -> None:
+def test_a_header_name_that_becomes_ascii_in_lower_case_is_refused() -> None:
     assert "\N{KELVIN SIGN}".lower() == "k"
     with pytest.raises(ValueError, match="valid header name"):
         build_request({}, headers={"\N{KELVIN SIGN}": "x"})
 
 
 @given(st.text(st.characters(max_codepoint=0x17F), max_size=4))
-def test_a_header_has_a_value_that_http_can_hold_or_is_refused(value: str) -> None:
+def test_a_header_value_that_is_invalid_in_http_is_refused(value: str) -> None:
     controls = {*map(chr, range(32)), *map(chr, range(0x7F, 0x80))} - {"\t"}
-    holds = (
+    is_valid = (
         value == value.strip(" \t") and not controls & set(value) and max(value, default="") < "Ā"
     )
-    if holds:
+    if is_valid:
         assert build_request({}, headers={"x": value}).headers["x"] == value
     else:
         with pytest.raises(ValueError, match="of the header 'x'"):
@@ -345,7 +346,7 @@ def test_a_header_has_a_value_that_http_can_hold_or_is_refused(value: str) -> No
         {"headers": [("anything", KEY)]},
     ],
 )
-def test_a_credential_that_is_refused_is_not_quoted(options: dict[str, Any], end: str) -> None:
+def test_a_refused_credential_is_not_quoted(options: dict[str, Any], end: str) -> None:
     broken = json.loads(json.dumps(options).replace(KEY, KEY + json.dumps(end)[1:-1]))
     with pytest.raises(ValueError, match="cannot be sent") as caught:
         build_request({}, **broken)
@@ -357,7 +358,7 @@ def test_a_credential_that_is_refused_is_not_quoted(options: dict[str, Any], end
 
 
 @given(st.dictionaries(st.text(max_size=5), vocabulary.JSON, max_size=4))
-def test_any_json_is_sent_as_it_is(params: dict[str, Any]) -> None:
+def test_any_json_is_sent_unchanged(params: dict[str, Any]) -> None:
     before = copy.deepcopy(params)
     params.pop("stream", None)
     before.pop("stream", None)
@@ -365,7 +366,7 @@ def test_any_json_is_sent_as_it_is(params: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, None, NOT_GIVEN, 1])
-def test_a_stream_is_always_asked_for(stream: Any) -> None:
+def test_the_body_always_requests_a_stream(stream: Any) -> None:
     assert sent({"stream": stream}) == {}
 
 
@@ -381,7 +382,7 @@ def test_messages_are_the_last_member_of_the_body() -> None:
     assert build_request({**params, "tools": ()}).body == body
 
 
-def test_tuples_and_other_mappings_count_as_lists_and_objects() -> None:
+def test_tuples_are_sent_as_lists_and_mappings_as_objects() -> None:
     tool = types.MappingProxyType({"name": "lookup"})
     assert sent({"tools": (tool, {"a": ()})}) == {"tools": [{"name": "lookup"}, {"a": []}]}
 
@@ -391,7 +392,7 @@ def test_tuples_and_other_mappings_count_as_lists_and_objects() -> None:
     [float("nan"), float("inf"), -float("inf"), 10**5000],
     ids=["nan", "inf", "-inf", "huge"],
 )
-def test_a_number_that_json_cannot_hold_is_refused_with_its_path(value: Any) -> None:
+def test_a_number_that_json_cannot_express_is_refused_with_its_path(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^messages\.1\.content\.0\.n: "):
         build_request({"messages": [{}, {"content": [{"n": value}]}]})
 
@@ -399,7 +400,7 @@ def test_a_number_that_json_cannot_hold_is_refused_with_its_path(value: Any) -> 
 @pytest.mark.parametrize(
     "value", [b"x", {1}, object(), datetime.now(UTC), iter(()), TextDelta("x")]
 )
-def test_what_is_no_json_is_refused_with_its_path(value: Any) -> None:
+def test_a_value_that_json_cannot_express_is_refused_with_its_path(value: Any) -> None:
     with pytest.raises(
         TypeError, match=rf"^system\.0\.x: {type(value).__name__} cannot be written as JSON$"
     ):
@@ -407,12 +408,12 @@ def test_what_is_no_json_is_refused_with_its_path(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [1, None, b"x", ("a",)])
-def test_a_name_that_is_no_string_is_refused_with_its_path(name: Any) -> None:
+def test_a_member_name_that_is_not_a_string_is_refused_with_its_path(name: Any) -> None:
     with pytest.raises(TypeError, match=r"^metadata\..*: the name of a member must be a str, not "):
         build_request({"metadata": {"a": 1, name: 2}})
 
 
-def test_what_is_inside_itself_or_too_deep_is_refused() -> None:
+def test_parameters_that_contain_themselves_or_are_too_deep_are_refused() -> None:
     loop: list[Any] = []
     loop.append(loop)
     deep: Any = "x"
@@ -426,7 +427,7 @@ def test_what_is_inside_itself_or_too_deep_is_refused() -> None:
 # Our messages and blocks in a request.
 
 
-def test_a_message_stands_for_a_turn_and_a_block_for_an_object() -> None:
+def test_a_message_is_sent_as_a_turn_and_a_block_as_an_object() -> None:
     message = message_with(THINKING, TEXT, CALL, TextBlock(""), id="msg_1", model="m", usage={})
     answer = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [TEXT, TextBlock("")]}
     turns = [{"role": "user", "content": "Hi."}, message, {"role": "user", "content": (answer,)}]
@@ -441,7 +442,7 @@ def test_a_message_stands_for_a_turn_and_a_block_for_an_object() -> None:
     }
 
 
-def test_the_content_of_a_message_is_trimmed_wherever_it_stands() -> None:
+def test_the_content_of_a_message_is_trimmed_in_a_turn_of_the_caller() -> None:
     content = (TEXT, TextBlock(""), THINKING, REDACTED)
     turn = {"role": "assistant", "content": content}
     assert sent({"messages": [turn]}) == {
@@ -450,14 +451,14 @@ def test_the_content_of_a_message_is_trimmed_wherever_it_stands() -> None:
     assert turn["content"] is content
 
 
-def test_blocks_of_the_caller_go_as_they_are() -> None:
+def test_blocks_that_are_dicts_are_sent_unchanged() -> None:
     content = [{"type": "text", "text": ""}, {"type": "thinking", "thinking": "", "signature": ""}]
     assert sent({"messages": [{"content": content}]}) == {"messages": [{"content": content}]}
     mixed = [THINKING, *content]
     assert sent({"x": mixed}) == {"x": [THINKING.to_dict(), *content]}
 
 
-def test_a_block_that_stands_alone_and_a_citation_are_written() -> None:
+def test_a_block_outside_a_list_and_a_citation_are_sent() -> None:
     citation = CharLocationCitation("tea", 0, None, 0, 3)
     params = {"a": TextBlock(""), "b": {"citations": (citation,)}}
     assert sent(params) == {
@@ -499,13 +500,13 @@ def test_a_broken_block_of_a_message_is_refused_with_its_path() -> None:
         to_param(cut)
 
 
-def test_what_a_block_made_by_hand_holds_is_json_too() -> None:
+def test_a_block_with_a_value_that_json_cannot_express_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^messages\.0\.content\.0\.input\.q: "):
         build_request({"messages": [{"content": [ToolUseBlock("a", "b", {"q": float("nan")})]}]})
 
 
 @given(messages())
-def test_every_whole_message_can_be_sent_back(message: Message) -> None:
+def test_every_complete_message_can_be_sent_back(message: Message) -> None:
     param = to_param(message, "drop")
     if not param["content"]:
         for turn in (param, message):
@@ -523,7 +524,9 @@ def test_every_whole_message_can_be_sent_back(message: Message) -> None:
 
 
 @given(messages())
-def test_a_message_is_its_role_and_content_without_what_is_refused(message: Message) -> None:
+def test_a_message_param_has_the_role_and_the_content_that_the_api_accepts(
+    message: Message,
+) -> None:
     message = copy_with(message, stop_reason="pause_turn")
     before = message.to_dict()
     param = to_param(message)
@@ -541,18 +544,18 @@ def test_a_message_is_its_role_and_content_without_what_is_refused(message: Mess
 
 
 @given(st.sampled_from(vocabulary.BLOCKS))
-def test_a_block_alone_is_written_verbatim(payload: dict[str, Any]) -> None:
+def test_a_single_block_is_written_verbatim(payload: dict[str, Any]) -> None:
     block = block_from_dict({**payload, "cache_control": {"type": "ephemeral"}})
     assert to_param(block) == to_param(block, "drop") == to_param(block, "wrap") == block.to_dict()
     assert to_param(TextBlock("")) == {"type": "text", "text": ""}
 
 
-def test_a_message_without_a_role_is_the_assistants() -> None:
+def test_the_default_role_of_a_message_is_assistant() -> None:
     assert to_param(message_from_dict({})) == {"role": "assistant", "content": []}
     assert to_param(message_with(TEXT, role="user"))["role"] == "user"
 
 
-def test_thinking_goes_back_with_its_signature_unless_the_message_ends_in_it() -> None:
+def test_thinking_is_sent_with_its_signature_except_at_the_end_of_a_message() -> None:
     message = message_with(THINKING, REDACTED, TEXT, THINKING, TextBlock(""), REDACTED)
     assert to_param(message)["content"] == [
         {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
@@ -562,7 +565,7 @@ def test_thinking_goes_back_with_its_signature_unless_the_message_ends_in_it() -
     assert to_param(message_with(THINKING))["content"] == []
 
 
-def test_thinking_that_is_left_out_is_not_refused() -> None:
+def test_thinking_at_the_end_is_left_out_even_if_it_is_broken() -> None:
     cut = snapshot_of(
         block_start(0, {"type": "thinking", "thinking": "", "signature": ""}),
         delta(0, "hologram_delta", z=1),
@@ -581,8 +584,8 @@ CUT_IN_A_CALL = (
 
 def test_a_broken_call_is_dropped_with_the_thinking_before_it() -> None:
     assert to_param(snapshot_of(*CUT_IN_A_CALL), "drop")["content"] == []
-    say_so = (block_start(2), text(2, "So."))
-    kept = to_param(snapshot_of(*CUT_IN_A_CALL, *say_so), "drop")["content"]
+    text_block = (block_start(2), text(2, "So."))
+    kept = to_param(snapshot_of(*CUT_IN_A_CALL, *text_block), "drop")["content"]
     assert [block["type"] for block in kept] == ["thinking", "text"]
     assert to_param(INVALID, "drop") is None
     assert to_param(UNFOLDED, "drop") is None
@@ -599,7 +602,7 @@ def test_a_broken_call_is_wrapped_with_its_raw_text() -> None:
 @pytest.mark.parametrize(
     ("sent_input", "raw"), [([1, "ö"], '[1,"ö"]'), ("text", '"text"'), (None, ""), ({}, "{}")]
 )
-def test_a_broken_input_that_came_at_the_start_is_wrapped_as_json(
+def test_a_broken_input_in_the_start_of_a_block_is_wrapped_as_json(
     sent_input: Any, raw: str
 ) -> None:
     stop = [] if sent_input == {} else [block_stop(0)]
@@ -617,7 +620,7 @@ def test_unfolded_deltas_are_refused_even_if_there_is_an_input_to_wrap() -> None
     assert to_param(cut, "drop")["content"] == []
 
 
-def test_an_empty_text_with_unfolded_deltas_is_not_taken_for_nothing() -> None:
+def test_an_empty_text_with_unfolded_deltas_is_not_left_out() -> None:
     with pytest.raises(ValueError, match=r"^content\.0: the block 'text'"):
         to_param(snapshot_of(block_start(0), delta(0, "hologram_delta", z=1)))
 
@@ -625,13 +628,13 @@ def test_an_empty_text_with_unfolded_deltas_is_not_taken_for_nothing() -> None:
 HOLOGRAM = {"type": "hologram", "frames": []}
 
 
-def test_a_block_that_nobody_knows_is_sent_back_as_it_came() -> None:
+def test_an_unknown_block_is_sent_back_unchanged() -> None:
     for payload in (HOLOGRAM, {**HOLOGRAM, "input": 5}, {**HOLOGRAM, "input": None}):
         assert to_param(block_from_dict(payload)) == payload
         assert to_param(snapshot_of(block_start(0, payload)))["content"] == [payload]
 
 
-def test_of_a_block_that_nobody_knows_a_whole_input_is_no_unfolded_delta() -> None:
+def test_the_complete_input_of_an_unknown_block_is_sent_back() -> None:
     pieces = (block_start(0, HOLOGRAM), json_piece(0, '{"a":'), json_piece(0, "1}"))
     (whole,) = snapshot_of(*pieces, block_stop(0)).content
     assert isinstance(whole, UnknownBlock)
@@ -653,13 +656,13 @@ KNOWN_DELTAS = [each for each in vocabulary.DELTAS if each["type"] in KNOWN_TYPE
 
 
 @pytest.mark.parametrize("cls", KNOWN_BLOCKS, ids=lambda cls: cls.__name__)
-def test_no_key_of_a_delta_or_of_ours_is_ever_sent(cls: Any) -> None:
+def test_a_block_is_sent_without_members_that_the_api_does_not_know(cls: Any) -> None:
     deltas = [{"type": "content_block_delta", "index": 0, "delta": each} for each in KNOWN_DELTAS]
     (block,) = snapshot_of(block_start(0, {"type": cls.type}), *deltas).content
     assert set(to_param(block, "wrap")) <= schema_of(cls).wires
 
 
-def test_a_wrong_call_says_so() -> None:
+def test_to_param_refuses_wrong_arguments() -> None:
     wrong: Any = to_param
     with pytest.raises(TypeError, match="dict is neither a message nor a block"):
         wrong({"role": "user"})
@@ -687,7 +690,7 @@ JSON_HEAD = {"Content-Type": "application/json"}
         "text/event-stream, application/json",
     ],
 )
-def test_a_success_that_may_be_a_stream_goes_on(content_type: str | None) -> None:
+def test_a_success_that_may_be_a_stream_is_not_an_error(content_type: str | None) -> None:
     headers = {} if content_type is None else {"content-TYPE": content_type}
     for status in (200, 201, 299):
         assert check_response(status, headers) is None
@@ -723,7 +726,7 @@ def test_a_success_that_cannot_be_a_stream_is_an_error_with_its_first_bytes(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"type":"message","error":null}', b"\xff"])
-def test_a_body_that_is_no_error_is_no_stream_either(body: bytes) -> None:
+def test_a_json_response_without_an_error_is_reported_as_not_an_event_stream(body: bytes) -> None:
     error = check_response(200, JSON_HEAD, body)
     assert isinstance(error, NotAnEventStreamError)
     assert error.raw == body.decode("utf-8", "replace")
@@ -748,7 +751,7 @@ def test_a_body_that_is_no_error_is_no_stream_either(body: bytes) -> None:
         ),
     ],
 )
-def test_an_error_in_a_success_has_its_equivalent_status(
+def test_an_error_in_a_success_has_the_equivalent_status(
     payload: dict[str, Any], cls: type[Any], kind: str | None, message: str
 ) -> None:
     error = check_response(200, JSON_HEAD, json.dumps(payload).encode())
@@ -761,7 +764,7 @@ def test_an_error_in_a_success_has_its_equivalent_status(
 
 
 @pytest.mark.parametrize("status", [100, 300, 304, 400, 404, 429, 500, 529, 599, 999])
-def test_a_failure_needs_its_body(status: int) -> None:
+def test_the_error_of_a_failed_request_needs_the_body(status: int) -> None:
     needed = check_response(status, {"content-type": "text/event-stream"})
     assert needed is BODY_NEEDED
     assert isinstance(needed, BodyNeeded)
@@ -771,7 +774,7 @@ def test_a_failure_needs_its_body(status: int) -> None:
     assert error.message == f"HTTP {status}: no body"
 
 
-def test_a_redirect_says_where_it_points_and_needs_no_body() -> None:
+def test_the_error_of_a_redirect_has_its_location_and_needs_no_body() -> None:
     headers = {"Location": "https://elsewhere/v1/messages"}
     for status in (301, 302, 303, 307, 308):
         error = check_response(status, headers)
@@ -806,7 +809,7 @@ def test_a_redirect_says_where_it_points_and_needs_no_body() -> None:
         (b"[" * 5000, "[" * 5000, "HTTP 502: " + "[" * 1013 + "…"),
     ],
 )
-def test_a_body_of_any_kind_gives_an_error_that_can_be_read(
+def test_a_body_of_any_kind_gives_an_error_with_a_readable_message(
     body: bytes, kept: Any, message: str | None
 ) -> None:
     error = check_response(502, [("Server", "a"), ("server", "b")], body)
@@ -817,7 +820,7 @@ def test_a_body_of_any_kind_gives_an_error_that_can_be_read(
     assert (error.type, error.request_id) == (None, None)
 
 
-def test_a_refusal_that_is_an_event_stream_has_the_error_in_it() -> None:
+def test_an_error_response_that_is_an_event_stream_has_the_error_of_its_event() -> None:
     body = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
     error = check_response(500, {"content-type": "text/event-stream"}, body)
     assert isinstance(error, APIStatusError)
@@ -832,7 +835,7 @@ def test_a_refusal_that_is_an_event_stream_has_the_error_in_it() -> None:
         pytest.param(b"", id="empty"),
     ],
 )
-def test_a_refusal_that_is_an_event_stream_without_an_error_is_told_by_its_status(
+def test_an_error_response_whose_stream_has_no_error_event_has_the_error_of_its_status(
     body: bytes,
 ) -> None:
     error = check_response(500, {"content-type": "text/event-stream"}, body)
@@ -840,7 +843,7 @@ def test_a_refusal_that_is_an_event_stream_without_an_error_is_told_by_its_statu
     assert error.type is None
 
 
-def test_the_header_names_the_request_before_the_body_does() -> None:
+def test_the_request_id_of_the_header_takes_precedence_over_that_of_the_body() -> None:
     body = b'{"type":"error","error":{"type":"api_error"},"request_id":"req_body"}'
     in_body = check_response(500, {}, body)
     in_head = check_response(500, {"Request-Id": "req_head"}, body)
@@ -856,7 +859,9 @@ def test_the_header_names_the_request_before_the_body_does() -> None:
     | vocabulary.JSON.map(lambda value: json.dumps(value).encode())
     | vocabulary.OBJECTS.map(lambda value: json.dumps({"error": value}).encode()),
 )
-def test_no_body_is_an_exception(status: int, content_type: str, body: bytes) -> None:
+def test_check_response_does_not_raise_for_any_body(
+    status: int, content_type: str, body: bytes
+) -> None:
     answer = check_response(status, {"content-type": content_type}, body)
     if answer is None:
         assert 200 <= status < 300
@@ -882,17 +887,17 @@ def test_every_recorded_failure_has_its_class_its_type_and_its_message() -> None
         assert error.type == row["error_type"]
         assert error.headers == {name.lower(): value for name, value in row["headers"].items()}
         try:
-            said = json.loads(body)
+            payload = json.loads(body)
         except ValueError:
-            said = {}
-        said = said if isinstance(said, dict) else {}
-        assert error.body == (said or body)
-        message = said.get("error", said).get("message")
+            payload = {}
+        payload = payload if isinstance(payload, dict) else {}
+        assert error.body == (payload or body)
+        message = payload.get("error", payload).get("message")
         assert error.message == (message or f"HTTP {row['status']}: {body or 'no body'}")
-        assert error.request_id == (error.headers.get("request-id") or said.get("request_id"))
-        asked = error.headers.get("x-should-retry")
+        assert error.request_id == (error.headers.get("request-id") or payload.get("request_id"))
+        should_retry = error.headers.get("x-should-retry")
         retried = row["status"] in (408, 409, 429) or row["status"] >= 500
-        expected = retried if asked is None else asked == "true"
+        expected = retried if should_retry is None else should_retry == "true"
         expected = expected and (retry_after(error) or 0) <= 60
         assert (retry_delay(0, error, 0.5) is not None) is expected
     shared_data.ran("captures/http_errors.jsonl", len(rows))
@@ -902,7 +907,7 @@ def test_every_recorded_failure_has_its_class_its_type_and_its_message() -> None
 
 
 def failure(status: int, **headers: str) -> APIStatusError:
-    """An error with these headers."""
+    """Return an error with these headers."""
     return status_error(
         "no",
         status_code=status,
@@ -912,26 +917,26 @@ def failure(status: int, **headers: str) -> APIStatusError:
 
 
 @pytest.mark.parametrize(
-    ("status", "is_tried_again"),
+    ("status", "is_retried"),
     [
         *((status, True) for status in (408, 409, 429, 500, 502, 503, 504, 529, 599)),
         *((status, False) for status in (101, 301, 400, 401, 403, 404, 413, 422, 499)),
     ],
 )
-def test_some_statuses_are_tried_again_unless_the_server_says_otherwise(
-    status: int, is_tried_again: bool
+def test_a_retry_depends_on_the_status_and_on_the_header_x_should_retry(
+    status: int, is_retried: bool
 ) -> None:
-    assert (retry_delay(0, failure(status), 0) is not None) is is_tried_again
-    assert (retry_delay(0, failure(status, X_Should_Retry="yes"), 0) is not None) is is_tried_again
+    assert (retry_delay(0, failure(status), 0) is not None) is is_retried
+    assert (retry_delay(0, failure(status, X_Should_Retry="yes"), 0) is not None) is is_retried
     assert retry_delay(0, failure(status, X_Should_Retry="true"), 0) is not None
     assert retry_delay(0, failure(status, x_should_retry="false"), 0) is None
 
 
-def test_a_connection_is_tried_again_and_a_stream_is_not() -> None:
+def test_a_failed_connection_is_retried_and_a_started_stream_is_not() -> None:
     message = message_with(TEXT)
-    for again in (APIConnectionError("refused"), APITimeoutError("too slow")):
-        assert retry_delay(0, again, 0) == 0.5
-    for never in (
+    for retried in (APIConnectionError("refused"), APITimeoutError("too slow")):
+        assert retry_delay(0, retried, 0) == 0.5
+    for not_retried in (
         IncompleteMessageError("cut"),
         APITimeoutError("stalled", partial_message=message),
         APIConnectionError("reset", content_emitted=True),
@@ -941,11 +946,11 @@ def test_a_connection_is_tried_again_and_a_stream_is_not() -> None:
         NotAnEventStreamError("html"),
         APIError("whatever"),
     ):
-        assert retry_delay(0, never, 0) is None
+        assert retry_delay(0, not_retried, 0) is None
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1, exclude_max=True))
-def test_delays_double_up_to_eight_seconds_less_a_quarter_by_chance(
+def test_delays_double_up_to_eight_seconds_minus_a_random_quarter(
     attempt: int, rand: float
 ) -> None:
     delay = retry_delay(attempt, APIConnectionError("refused"), rand)
@@ -1003,14 +1008,14 @@ def test_delays_double_up_to_eight_seconds_less_a_quarter_by_chance(
         ),
     ],
 )
-def test_the_server_says_when_if_it_is_at_most_a_minute(
+def test_the_delay_is_that_of_the_server_if_it_is_at_most_a_minute(
     headers: dict[str, str], delay: float | None
 ) -> None:
     assert retry_delay(0, failure(429, **headers), 0) == delay
 
 
 @pytest.mark.parametrize(
-    ("headers", "asked"),
+    ("headers", "seconds"),
     [
         ({"retry_after": "120"}, 120),
         ({"retry_after_ms": "120500"}, 120.5),
@@ -1020,24 +1025,24 @@ def test_the_server_says_when_if_it_is_at_most_a_minute(
         ({}, None),
     ],
 )
-def test_how_long_a_server_asks_to_wait_can_be_told(
-    headers: dict[str, str], asked: float | None
+def test_retry_after_returns_the_seconds_of_the_headers(
+    headers: dict[str, str], seconds: float | None
 ) -> None:
-    assert retry_after(failure(429, **headers)) == asked
-    assert retry_after(failure(400, **headers)) == asked
+    assert retry_after(failure(429, **headers)) == seconds
+    assert retry_after(failure(400, **headers)) == seconds
 
 
-def test_nobody_else_asks_to_wait() -> None:
+def test_retry_after_is_none_for_a_connection_error() -> None:
     assert retry_after(APIConnectionError("refused")) is None
 
 
-@pytest.mark.parametrize("longest", [0, 1, 119.9, 120, 1e9])
-def test_a_wait_is_as_long_as_is_asked_or_there_is_none(longest: float) -> None:
-    again = failure(429, retry_after="120")
-    delay = retry_delay(0, again, 0, max_retry_after=longest)
-    assert delay == (120 if longest >= 120 else None)
-    assert retry_delay(0, failure(429), 0, max_retry_after=longest) == 0.5
-    assert retry_delay(0, failure(400, retry_after="1"), 0, max_retry_after=longest) is None
+@pytest.mark.parametrize("maximum", [0, 1, 119.9, 120, 1e9])
+def test_a_delay_above_max_retry_after_means_no_retry(maximum: float) -> None:
+    retried = failure(429, retry_after="120")
+    delay = retry_delay(0, retried, 0, max_retry_after=maximum)
+    assert delay == (120 if maximum >= 120 else None)
+    assert retry_delay(0, failure(429), 0, max_retry_after=maximum) == 0.5
+    assert retry_delay(0, failure(400, retry_after="1"), 0, max_retry_after=maximum) is None
 
 
 DATES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 58)).map(  # noqa: DTZ001
@@ -1049,7 +1054,7 @@ LEAP_DAYS = st.sampled_from([4, 1900, 2000, 2023, 2024, 2100, 2400]).map(
 
 
 @given(DATES | LEAP_DAYS, st.integers(1, 60))
-def test_every_date_is_counted_as_the_calendar_does(date: datetime, seconds: int) -> None:
+def test_the_difference_of_two_dates_agrees_with_the_calendar(date: datetime, seconds: int) -> None:
     later = date + timedelta(seconds=seconds)
     headers = {
         "date": format_datetime(date, usegmt=True),
@@ -1059,19 +1064,19 @@ def test_every_date_is_counted_as_the_calendar_does(date: datetime, seconds: int
 
 
 @given(DATES, DATES)
-def test_dates_that_are_far_apart_ask_for_more_than_anybody_waits(
+def test_the_delay_between_any_two_dates_is_used_if_it_is_at_most_a_minute(
     date: datetime, later: datetime
 ) -> None:
-    asked = (later - date).total_seconds()
+    seconds = (later - date).total_seconds()
     headers = {
         "date": format_datetime(date, usegmt=True),
         "retry_after": format_datetime(later, usegmt=True),
     }
     delay = retry_delay(0, failure(503, **headers), 0)
-    assert delay == (0.5 if asked <= 0 else asked if asked <= 60 else None)
+    assert delay == (0.5 if seconds <= 0 else seconds if seconds <= 60 else None)
 
 
-def test_a_delay_of_a_response_is_that_of_its_headers() -> None:
+def test_the_delay_of_a_response_is_that_of_its_headers() -> None:
     body = b'{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}'
     error = check_response(429, [("Retry-After", "9")], body)
     assert isinstance(error, RateLimitError)
@@ -1081,7 +1086,7 @@ def test_a_delay_of_a_response_is_that_of_its_headers() -> None:
     assert retry_delay(0, bad, 0.9) is None
 
 
-def test_a_redirect_is_named_without_its_query() -> None:
+def test_the_error_of_a_redirect_has_its_location_without_the_query() -> None:
     failure = check_response(307, {"location": "https://other.example/v1?key=SECRET"})
     assert isinstance(failure, APIError)
     assert "https://other.example/v1, which was not followed" in str(failure)
@@ -1089,40 +1094,41 @@ def test_a_redirect_is_named_without_its_query() -> None:
 
 
 @pytest.mark.parametrize("name", ["api_key", "auth_token"])
-def test_a_key_in_bytes_is_refused_by_its_name_and_not_shown(name: str) -> None:
+def test_a_key_of_type_bytes_is_refused_and_not_shown(name: str) -> None:
     keys: dict[str, Any] = {name: b"secret"}
     with pytest.raises(TypeError, match=f"^{name} must be a str or None, not bytes$"):
         build_request({}, **keys)
 
 
-def test_a_header_in_bytes_is_refused_by_its_name_and_not_shown() -> None:
+def test_a_header_of_type_bytes_is_refused_and_not_shown() -> None:
     headers: Any = {"x-own": b"secret"}
     with pytest.raises(TypeError, match=r"^the value of 'x-own' must be a str, not bytes$"):
         build_request({}, headers=headers)
 
 
-def test_a_base_url_of_many_slashes_costs_what_its_length_costs() -> None:
+def test_the_cost_of_a_base_url_with_many_slashes_is_linear() -> None:
     def cost(path: str) -> float:
         since = time.process_time()
         url = build_request({}, base_url=f"https://h/{path}x/").url
         assert url == f"https://h/{path}x/v1/messages"
         return time.process_time() - since
 
-    # In a pattern each slash was a new start: some thousand times the cost of letters.
+    # An earlier regular expression started again at each slash. Slashes then cost about a thousand
+    # times as much as letters.
     assert cost(20_000 * "/") < 100 * max(cost(20_000 * "a"), 1e-4)
 
 
-def test_a_host_that_is_named_v1_is_no_path() -> None:
+def test_a_host_that_is_named_v1_is_not_a_path() -> None:
     assert build_request({}, base_url="https://v1").url == "https://v1/v1/messages"
 
 
-def test_a_refusal_that_nobody_has_decoded_names_its_encoding() -> None:
+def test_the_error_of_a_compressed_body_names_its_encoding() -> None:
     error = check_response(500, {"content-encoding": "br"}, b"\x8b\xff\x80")
     assert isinstance(error, InternalServerError)
     assert error.message == "HTTP 500: a body with the content-encoding 'br', which was not decoded"
 
 
-def test_a_refusal_whose_events_break_the_protocol_is_told_by_its_status() -> None:
+def test_an_error_response_whose_events_break_the_protocol_has_the_error_of_its_status() -> None:
     body = b"event: message_start\ndata: {\n\n"
     error = check_response(529, {"content-type": "text/event-stream"}, body)
     assert isinstance(error, OverloadedError)

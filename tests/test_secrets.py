@@ -1,4 +1,4 @@
-"""What is raised shows no key: neither it, nor what it comes from, nor frames of ours."""
+"""Test that no exception shows a key: not in its text, its causes or the frames of this library."""
 
 import logging
 import pickle
@@ -13,63 +13,63 @@ import pytest
 
 from matrix import Adapter, ask, driven, raised_by
 from sansio_stream_adapters import APIError, Timeout
-from servers import PATIENCE, TLS, Do, RawServer, chunk, head, nobody_listens, response
+from servers import PATIENCE, TLS, Do, RawServer, chunk, head, refusing_url, response
 from wire import HELLO, body
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
-SECRET: Final = "sk-pssst"  # noqa: S105  (one that is none)
+SECRET: Final = "sk-pssst"  # noqa: S105  (not a real key)
 SETTINGS: Final[dict[str, Any]] = {
     "api_key": SECRET,
     "auth_token": SECRET,
     "default_headers": {"x-gateway": SECRET},
 }
 CALL: Final[dict[str, Any]] = ask(extra_query={"key": SECRET})
-"""Some gateways want their key there."""
+"""A call with the key in the query. Some gateways expect it there."""
 
 HALF: Final = body(*HELLO[:4])
 JSON: Final = {"content-type": "application/json"}
 REFUSAL: Final = b'{"type":"error","error":{"type":"authentication_error","message":"no"}}'
 
 ANSWERS: Final[dict[str, list[Any]]] = {
-    "refused with 401": [response(REFUSAL, 401, JSON)],
-    "refused with 500, again and again": [response(REFUSAL, 500, JSON)],
-    "no answer": [Do.CLOSE],
-    "no HTTP": [b"nonsense\r\n\r\n", Do.CLOSE],
-    "a head that is none": [b"HTTP/1.1 200 OK\r\nbroken\x00: y\r\n\r\n", Do.CLOSE],
-    "a body that is cut": [head() + chunk(HALF), Do.CLOSE],
-    "a body that breaks HTTP": [head() + chunk(HALF) + b"zz\r\n", Do.CLOSE],
-    "a body with an encoding of its own": [response(b"x", headers={"content-encoding": "br"})],
-    "a body that is no gzip": [
+    "a status 401": [response(REFUSAL, 401, JSON)],
+    "a status 500 for each attempt": [response(REFUSAL, 500, JSON)],
+    "a close without an answer": [Do.CLOSE],
+    "another protocol": [b"nonsense\r\n\r\n", Do.CLOSE],
+    "an invalid head": [b"HTTP/1.1 200 OK\r\nbroken\x00: y\r\n\r\n", Do.CLOSE],
+    "a truncated body": [head() + chunk(HALF), Do.CLOSE],
+    "a body that violates HTTP": [head() + chunk(HALF) + b"zz\r\n", Do.CLOSE],
+    "an unknown encoding": [response(b"x", headers={"content-encoding": "br"})],
+    "a body that is not gzip": [
         response(b"x", headers={"content-type": "text/event-stream", "content-encoding": "gzip"})
     ],
     "a redirect": [response(b"", 302, {"location": "http://127.0.0.1:1/"})],
 }
 
 TIMEOUTS: Final[dict[str, list[Any]]] = {
-    "the head does not come": [Do.WAIT],
-    "the body does not end": [head() + chunk(HALF), Do.WAIT],
+    "no head": [Do.WAIT],
+    "no end of the body": [head() + chunk(HALF), Do.WAIT],
 }
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """The exception, and all that it comes from."""
-    seen: set[int] = set()
-    following: list[BaseException | None] = [error]
-    while following:
-        each = following.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
+    """Yield the exception and all its causes, contexts and members of groups."""
+    visited: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        each = pending.pop()
+        if each is not None and id(each) not in visited:
+            visited.add(id(each))
             yield each
-            following += [each.__cause__, each.__context__]
+            pending += [each.__cause__, each.__context__]
             if isinstance(each, BaseExceptionGroup):
-                following += each.exceptions
+                pending += each.exceptions
 
 
 def frames_of(trace: TracebackType | None) -> Iterator[Any]:
-    """The frames of a traceback that are of our packages."""
+    """Yield the frames of a traceback that belong to our packages."""
     while trace is not None:
         name = trace.tb_frame.f_globals.get("__name__", "")
         if name.startswith("sansio_stream"):
@@ -92,8 +92,8 @@ def assert_no_secret(error: APIError) -> None:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 @driven
-async def test_what_is_raised_shows_no_key(
-    adapter: Adapter, raw_server: RawServers, delays: list[float], answer: str
+async def test_an_error_after_a_bad_answer_shows_no_key(
+    adapter: Adapter, raw_server: StartServer, delays: list[float], answer: str
 ) -> None:
     server = raw_server(ANSWERS[answer])
     async with adapter.client(server.url, max_retries=1, **SETTINGS) as client:
@@ -103,8 +103,8 @@ async def test_what_is_raised_shows_no_key(
 
 @pytest.mark.parametrize("silence", TIMEOUTS)
 @driven
-async def test_what_a_timeout_raises_shows_no_key(
-    adapter: Adapter, raw_server: RawServers, silence: str
+async def test_a_timeout_error_shows_no_key(
+    adapter: Adapter, raw_server: StartServer, silence: str
 ) -> None:
     server = raw_server(TIMEOUTS[silence])
     async with adapter.client(server.url, timeout=Timeout(read=0.05), **SETTINGS) as client:
@@ -114,40 +114,40 @@ async def test_what_a_timeout_raises_shows_no_key(
 
 
 @driven
-async def test_what_is_raised_without_a_connection_shows_no_key(adapter: Adapter) -> None:
-    with nobody_listens() as url:
+async def test_the_error_of_a_refused_connection_shows_no_key(adapter: Adapter) -> None:
+    with refusing_url() as url:
         async with adapter.client(url, **SETTINGS) as client:
             assert_no_secret(await raised_by(client, CALL))
 
 
-def test_a_url_that_aiohttp_cannot_use_is_not_shown() -> None:
-    aiohttp = pytest.importorskip("aiohttp", reason="the exception is its own")
+def test_the_error_of_an_invalid_url_does_not_show_it() -> None:
+    aiohttp = pytest.importorskip("aiohttp", reason="this test needs an exception of aiohttp")
     from sansio_stream_adapters.aiohttp import map_error
 
-    error = map_error(aiohttp.InvalidURL(f"http://[{SECRET}", "no address"))
+    error = map_error(aiohttp.InvalidURL(f"http://[{SECRET}", "not an address"))
     assert error is not None
     assert str(error) == "InvalidURL: the URL cannot be used"
-    assert "no address" in str(error.__cause__)
+    assert "not an address" in str(error.__cause__)
     assert_no_secret(error)
 
 
 @driven
-async def test_what_is_raised_without_a_proxy_shows_no_password(
+async def test_the_error_of_an_unreachable_proxy_shows_no_password(
     adapter: Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not adapter.pools:
-        pytest.skip("it has no proxies, says docs/clients.md")
+        pytest.skip("docs/clients.md says that this adapter does not use proxies")
     for name in ("NO_PROXY", "no_proxy", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    with nobody_listens() as url:
+    with refusing_url() as url:
         monkeypatch.setenv("HTTP_PROXY", url.replace("//", f"//user:{SECRET}@"))
         async with adapter.client("http://somewhere.invalid", **SETTINGS) as client:
             assert_no_secret(await raised_by(client, CALL))
 
 
 @driven
-async def test_what_is_raised_without_trust_shows_no_key(
-    adapter: Adapter, raw_server: RawServers, tls: TLS
+async def test_the_error_of_an_untrusted_certificate_shows_no_key(
+    adapter: Adapter, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([response(HALF)], tls=tls)
     async with adapter.client(server.url, **SETTINGS) as client:
@@ -155,8 +155,8 @@ async def test_what_is_raised_without_trust_shows_no_key(
 
 
 @contextmanager
-def nobody_reads() -> Iterator[str]:
-    """A base URL where connections are taken, and nothing of a request."""
+def unread_url() -> Iterator[str]:
+    """Yield a base URL that accepts connections and never reads a request."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind(("127.0.0.1", 0))
@@ -165,9 +165,9 @@ def nobody_reads() -> Iterator[str]:
 
 
 @driven
-async def test_what_is_raised_while_a_request_is_sent_shows_no_key(adapter: Adapter) -> None:
+async def test_the_error_of_a_failed_send_shows_no_key(adapter: Adapter) -> None:
     waits = Timeout(connect=PATIENCE, read=PATIENCE, write=0.1, pool=PATIENCE)
-    with nobody_reads() as url:
+    with unread_url() as url:
         async with adapter.client(url, timeout=waits, **SETTINGS) as client:
             with pytest.raises(APIError, match="send: the peer accepted no bytes") as caught:
                 async with client.messages.stream(**CALL, system=SECRET * 2_000_000):
@@ -176,7 +176,7 @@ async def test_what_is_raised_while_a_request_is_sent_shows_no_key(adapter: Adap
 
 
 @driven
-async def test_what_cannot_be_sent_is_raised_without_the_key(adapter: Adapter) -> None:
+async def test_the_error_of_an_invalid_argument_shows_no_key(adapter: Adapter) -> None:
     async with adapter.client("http://127.0.0.1:1", **SETTINGS) as client:
         with pytest.raises(ValueError, match="top_p") as caught:
             client.messages.stream(**ask(top_p=float("nan")))
@@ -186,12 +186,12 @@ async def test_what_cannot_be_sent_is_raised_without_the_key(adapter: Adapter) -
                 assert SECRET not in repr(value), f"{frame.f_code.co_qualname}: {name}"
 
 
-# What libraries log.
+# The logs of libraries.
 
 
 @driven
-async def test_httpx_logs_urls_with_their_query_until_it_is_told_not_to(
-    adapter: Adapter, raw_server: RawServers, caplog: pytest.LogCaptureFixture
+async def test_httpx_logs_the_query_of_urls_unless_its_log_level_is_raised(
+    adapter: Adapter, raw_server: StartServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = raw_server([response(body(*HELLO))])
     library = adapter.libraries[0]

@@ -1,4 +1,4 @@
-"""What is served are the captured bytes; each fault does what its sentence says and no more."""
+"""`sansio-stream serve` serves the captured bytes. Each fault does exactly what its text says."""
 
 import asyncio
 import http.client
@@ -27,7 +27,7 @@ from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
 from sansio_stream.testing import Answer, End
 from sansio_stream.testing.catalogue import connection
 from sansio_stream.testing.catalogue.connection import PING, failure
-from sansio_stream_adapters.cli._serve import SERVED, App, Player, Recording, Request
+from sansio_stream_adapters.cli._serve import SERVED, AnswerSender, App, Recording, Request
 from servers import (
     EXAMPLES,
     PATIENCE,
@@ -54,8 +54,15 @@ TEXT: Final = Recording.read(EXAMPLES / "text.capture.jsonl").capture.body
 
 
 @attrs.frozen
-class Seen:
-    """A response as it was seen, and how it ended; `pieces` are the chunks of its body."""
+class Fetched:
+    """A received response.
+
+    Attributes:
+        status: the status, None without a head.
+        headers: the headers, with names in lower case.
+        pieces: the chunks of the body.
+        ended: how the response ended: "whole", "closed", "reset", or "open" if it did not end.
+    """
 
     status: int | None
     headers: dict[str, str]
@@ -75,7 +82,7 @@ def connected(url: str, timeout: float = PATIENCE) -> Iterator[http.client.HTTPC
         yield connection
 
 
-def see(
+def fetch(
     url: str,
     parameters: Any = None,
     headers: dict[str, str] | None = None,
@@ -83,9 +90,13 @@ def see(
     path: str = "/v1/messages",
     method: str = "POST",
     timeout: float = PATIENCE,
-    at_most: float = math.inf,
-) -> Seen:
-    """Ask, and read until the end, until nothing comes within `timeout`, or `at_most` bytes."""
+    max_bytes: float = math.inf,
+) -> Fetched:
+    """Send a request and read its response.
+
+    The function stops reading at the end, after `timeout` seconds without data, or after more than
+    `max_bytes` bytes.
+    """
     if parameters is None:
         parameters = {"model": "text", "stream": True}
     sent = parameters if isinstance(parameters, bytes) else json.dumps(parameters).encode()
@@ -94,21 +105,21 @@ def see(
         try:
             answer = connection.getresponse()
         except TimeoutError:
-            return Seen(None, {}, [], "open")
+            return Fetched(None, {}, [], "open")
         except http.client.RemoteDisconnected:
-            return Seen(None, {}, [], "closed")
+            return Fetched(None, {}, [], "closed")
         pieces: list[bytes] = []
         with answer:
-            ended = read(answer, pieces, at_most)
+            ended = read(answer, pieces, max_bytes)
         names = {name.lower(): value for name, value in answer.getheaders()}
-        return Seen(answer.status, names, pieces, ended)
+        return Fetched(answer.status, names, pieces, ended)
 
 
-def read(answer: http.client.HTTPResponse, pieces: list[bytes], at_most: float) -> str:
+def read(answer: http.client.HTTPResponse, pieces: list[bytes], max_bytes: float) -> str:
     try:
         while piece := answer.read1(65536):
             pieces.append(piece)
-            if sum(map(len, pieces)) > at_most:
+            if sum(map(len, pieces)) > max_bytes:
                 return "open"
     except TimeoutError:
         return "open"
@@ -119,18 +130,18 @@ def read(answer: http.client.HTTPResponse, pieces: list[bytes], at_most: float) 
     return "whole"
 
 
-# What is served.
+# The served bytes.
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_an_example_is_served_byte_for_byte(path: Path, example_server: str) -> None:
     recorded = parse_capture(path.read_bytes())
-    seen = see(example_server, {"model": path.name.partition(".")[0], "stream": True})
-    assert seen.body == recorded.body
-    assert seen.status == recorded.header.status
-    assert recorded.header.headers.items() <= seen.headers.items()
+    fetched = fetch(example_server, {"model": path.name.partition(".")[0], "stream": True})
+    assert fetched.body == recorded.body
+    assert fetched.status == recorded.header.status
+    assert recorded.header.headers.items() <= fetched.headers.items()
     assert recorded.end is not None
-    assert seen.ended == ("whole" if recorded.end.error is None else "closed")
+    assert fetched.ended == ("whole" if recorded.end.error is None else "closed")
 
 
 def test_a_connection_is_used_again(example_server: str) -> None:
@@ -144,24 +155,24 @@ def test_a_connection_is_used_again(example_server: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/messages?beta=true", "/proxy/anthropic/v1/messages"])
-def test_a_prefix_and_a_query_do_not_matter(path: str, example_server: str) -> None:
-    assert see(example_server, path=path).body == TEXT
+def test_a_prefix_and_a_query_do_not_change_the_answer(path: str, example_server: str) -> None:
+    assert fetch(example_server, path=path).body == TEXT
 
 
-# Which file answers; what is refused. Without a server.
+# The choice of the file, and refused requests. These tests need no server.
 
 
-def recording(name: str, asked: str | None = None, answered: str | None = None) -> Recording:
-    """A file whose request and whose answer name a model, or neither."""
-    request = None if asked is None else {"model": asked}
+def recording(name: str, requested: str | None = None, answered: str | None = None) -> Recording:
+    """Return a recording with the model of the request and the model of the answer, if given."""
+    request = None if requested is None else {"model": requested}
     data = b"" if answered is None else body(message_start(model=answered))
     writer = CaptureWriter(CaptureHeader(status=200, request=request))
-    return recorded_in(name, writer.chunk(data, 0) + writer.end(1))
+    return recording_of(name, writer.chunk(data, 0) + writer.end(1))
 
 
-def recorded_in(name: str, data: bytes) -> Recording:
+def recording_of(name: str, data: bytes) -> Recording:
     class File:
-        """A path without a file."""
+        """A path that does not need a file."""
 
         def __init__(self) -> None:
             self.name = name
@@ -173,7 +184,7 @@ def recorded_in(name: str, data: bytes) -> Recording:
     return Recording.read(path)
 
 
-def asking(model: object = "any", **others: Any) -> Request:
+def request_for(model: object = "any", **others: Any) -> Request:
     request = Request(
         method="POST",
         path="/v1/messages",
@@ -190,54 +201,54 @@ def logging_app(*recordings: Recording, **options: Any) -> Iterator[tuple[App, l
     yield App(recordings, log=lines.append, **options), lines
 
 
-def chosen(app: tuple[App, list[str]], *models: object) -> list[str]:
+def chosen_files(app: tuple[App, list[str]], *models: object) -> list[str]:
     for model in models:
-        app[0].answer(asking(model))
+        app[0].answer(request_for(model))
     return [line.rpartition(" -> ")[2] for line in app[1]]
 
 
-def test_the_stem_of_a_file_is_asked_for_as_a_model() -> None:
+def test_the_stem_of_a_file_can_be_requested_as_a_model() -> None:
     files = [recording("a.x.jsonl", "b"), recording("b.jsonl", "a")]
     with logging_app(*files) as app:
-        assert chosen(app, "a", "b", "b") == ["a.x.jsonl", "b.jsonl", "b.jsonl"]
+        assert chosen_files(app, "a", "b", "b") == ["a.x.jsonl", "b.jsonl", "b.jsonl"]
 
 
-def test_a_recorded_model_is_that_of_the_request_or_of_the_answer() -> None:
+def test_the_model_of_a_recording_is_that_of_its_request_or_else_of_its_answer() -> None:
     files = [recording("1.sse", "alias", "model-1"), recording("2.sse", None, "model-2")]
     with logging_app(*files) as app:
-        assert chosen(app, "alias", "model-2", "model-1") == ["1.sse", "2.sse", "1.sse"]
+        assert chosen_files(app, "alias", "model-2", "model-1") == ["1.sse", "2.sse", "1.sse"]
 
 
-def test_files_that_fit_take_turns_for_each_model() -> None:
+def test_the_files_of_a_model_are_served_in_turn() -> None:
     files = [recording("1", "m"), recording("2", "n"), recording("3", "m")]
     with logging_app(*files) as app:
         models = ["m", "other", "m", None, "m", 7, "n", "another"]
-        assert chosen(app, *models) == ["1", "1", "3", "2", "1", "3", "2", "1"]
+        assert chosen_files(app, *models) == ["1", "1", "3", "2", "1", "3", "2", "1"]
 
 
-def test_a_body_that_breaks_the_protocol_is_served_all_the_same() -> None:
-    broken = recorded_in("broken.sse", b"event: message_start\ndata: {\n\n")
+def test_a_body_that_breaks_the_protocol_is_served_unchanged() -> None:
+    broken = recording_of("broken.sse", b"event: message_start\ndata: {\n\n")
     with logging_app(broken) as (app, _):
-        assert app.answer(asking()).body == b"event: message_start\ndata: {\n\n"
+        assert app.answer(request_for()).body == b"event: message_start\ndata: {\n\n"
 
 
-def test_a_recording_that_was_cut_itself_is_served_as_a_connection_that_broke() -> None:
+def test_a_cut_recording_is_served_as_a_broken_connection() -> None:
     writer = CaptureWriter(CaptureHeader(status=200))
-    with logging_app(recorded_in("cut", writer.chunk(b"data", 0))) as (app, _):
-        assert app.answer(asking()).end is End.CLOSED
+    with logging_app(recording_of("cut", writer.chunk(b"data", 0))) as (app, _):
+        assert app.answer(request_for()).end is End.CLOSED
 
 
-def test_status_and_headers_are_those_of_the_capture() -> None:
+def test_the_status_and_the_headers_are_those_of_the_capture() -> None:
     writer = CaptureWriter(CaptureHeader(status=529, headers={"Content-Type": "a/b"}))
-    with logging_app(recorded_in("529", writer.end(1))) as (app, _):
-        answer = app.answer(asking())
+    with logging_app(recording_of("529", writer.end(1))) as (app, _):
+        answer = app.answer(request_for())
     assert answer.status == 529
     assert answer.headers["content-type"] == "a/b"
 
 
-def test_there_is_always_a_request_id() -> None:
+def test_every_answer_has_a_request_id() -> None:
     with logging_app(recording("1")) as (app, _):
-        answers = [app.answer(asking()), app.answer(asking(method="GET"))]
+        answers = [app.answer(request_for()), app.answer(request_for(method="GET"))]
     assert [each.headers["request-id"] for each in answers] == ["req_served_1", "req_served_2"]
     assert json.loads(answers[1].body)["request_id"] == "req_served_2"
 
@@ -245,12 +256,12 @@ def test_there_is_always_a_request_id() -> None:
 REFUSED: Final[dict[str, tuple[dict[str, Any], int, str]]] = {
     "another path": ({"path": "/v1/messages/count_tokens"}, 404, "the only path is /v1/messages"),
     "another method": ({"method": "GET"}, 405, "only the method POST"),
-    "no JSON": ({"body": b"{"}, 400, "not JSON"),
+    "not JSON": ({"body": b"{"}, 400, "not JSON"),
     "deep JSON": ({"body": b"[" * 100_000}, 400, "not JSON"),
-    "no object": ({"body": b"[]"}, 400, "only streams"),
+    "not an object": ({"body": b"[]"}, 400, "only streams"),
     "no stream": ({"body": b'{"model": "a"}'}, 400, "only streams"),
-    "half a stream": ({"body": b'{"stream": 1}'}, 400, "only streams"),
-    "no such fault": (
+    "stream is 1": ({"body": b'{"stream": 1}'}, 400, "only streams"),
+    "an unknown fault": (
         {"headers": {"x-fault": "none"}},
         400,
         "unknown fault 'none'. The faults are cut, ",
@@ -259,62 +270,69 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], int, str]]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_no_request_for_a_stream_is_refused_in_the_shape_of_the_api(what: str) -> None:
-    request, status, said = REFUSED[what]
+def test_a_request_that_is_not_for_a_stream_is_refused_with_an_error_like_the_apis(
+    what: str,
+) -> None:
+    request, status, message = REFUSED[what]
     with logging_app(recording("1")) as (app, lines):
-        answer = app.answer(asking(**request))
+        answer = app.answer(request_for(**request))
     assert answer.status == status
     assert answer.headers["content-type"] == "application/json"
     error = json.loads(answer.body)["error"]
     assert error["type"] == ("not_found_error" if status == 404 else "invalid_request_error")
-    assert said in error["message"]
+    assert message in error["message"]
     assert lines[0].endswith(f" -> {status}")
 
 
-def test_a_refusal_comes_over_the_wire(example_server: str) -> None:
-    seen = see(example_server, b"", method="GET")
-    assert (seen.status, seen.headers["allow"], seen.ended) == (405, "POST", "whole")
+def test_a_refusal_is_sent_over_the_connection(example_server: str) -> None:
+    fetched = fetch(example_server, b"", method="GET")
+    assert (fetched.status, fetched.headers["allow"], fetched.ended) == (405, "POST", "whole")
 
 
-def test_the_log_says_what_was_asked_for_and_what_came() -> None:
+def test_the_log_has_the_request_and_the_answer() -> None:
     with logging_app(recording("1.sse", "m"), fault="cut") as (app, lines):
-        app.answer(asking("m", target="/v1/messages?beta=true"))
-        app.answer(asking("m", headers={"x-fault": "529"}))
+        app.answer(request_for("m", target="/v1/messages?beta=true"))
+        app.answer(request_for("m", headers={"x-fault": "529"}))
     assert lines == [
         "POST /v1/messages?beta=true model=m -> 1.sse, cut",
         "POST /v1/messages model=m -> 1.sse, 529",
     ]
 
 
-# Timing. No test measures time: the player tells how long it would wait.
+# Timing. No test measures time, because the player records its waits instead of waiting.
 
 
 @attrs.frozen
-class Patient(Player):
-    """Waits for nothing, and notes it; the client goes away instead of the wait number `leaves`."""
+class RecordingPlayer(Player):
+    """A player that records its waits instead of waiting.
+
+    Attributes:
+        waits: the recorded waits.
+        gone_after: the number of waits after which the client is gone.
+    """
 
     waits: list[float | None]
-    leaves: float = math.inf
+    gone_after: float = math.inf
 
     async def is_gone_within(self, seconds: float | None) -> bool:
         self.waits.append(seconds)
-        return len(self.waits) > self.leaves
+        return len(self.waits) > self.gone_after
 
 
 def played(
-    answer: Answer, speed: float = 1, leaves: float = math.inf
+    answer: Answer, speed: float = 1, gone_after: float = math.inf
 ) -> tuple[list[float | None], list[bytes]]:
-    """How long the player waited, and which bodies it sent."""
+    """Return the waits of the player and the bodies that it sent."""
     sent: list[bytes] = []
 
     async def send(message: Any) -> None:
         sent.append(message.get("body", b"head"))
 
     async def receive() -> Any:
-        raise AssertionError("nobody asks")
+        raise AssertionError("the player must not call receive")
 
     waits: list[float | None] = []
-    player = Patient(receive, send, None, speed, waits, leaves)
+    player = RecordingPlayer(receive, send, None, speed, waits, gone_after)
     asyncio.run(player.play(answer))
     return waits, sent
 
@@ -325,26 +343,26 @@ TIMED: Final = Answer(
 
 
 @pytest.mark.parametrize("speed", [0.5, 1, 4])
-def test_chunks_come_when_they_came(speed: float) -> None:
+def test_chunks_are_sent_at_their_recorded_times(speed: float) -> None:
     waits, sent = played(TIMED, speed)
     assert waits == [pytest.approx(at / speed, abs=10) for at in (100, 200)]
     assert sent == [b"head", b"a", b"b", b"c", b""]
 
 
-def test_at_full_speed_nothing_is_waited_for() -> None:
+def test_at_full_speed_there_are_no_waits() -> None:
     assert played(TIMED, math.inf) == ([], [b"head", b"a", b"b", b"c", b""])
 
 
 def test_nothing_is_sent_to_a_client_that_has_gone() -> None:
-    assert played(TIMED, leaves=1)[1] == [b"head", b"a"]
-    assert played(attrs.evolve(TIMED, head_after=1), leaves=0)[1] == []
+    assert played(TIMED, gone_after=1)[1] == [b"head", b"a"]
+    assert played(attrs.evolve(TIMED, head_after=1), gone_after=0)[1] == []
     pings = attrs.evolve(TIMED, chunks=(), end=End.PINGS)
-    assert played(pings, leaves=2) == ([0.1] * 3, [b"head", PING, PING])
+    assert played(pings, gone_after=2) == ([0.1] * 3, [b"head", PING, PING])
 
 
-def test_nothing_is_sent_on_a_connection_that_is_lost() -> None:
+def test_nothing_is_sent_on_a_lost_connection() -> None:
     class Lost:
-        """A transport whose client is gone once something was sent."""
+        """A transport whose client is gone after the first body."""
 
         def is_closing(self) -> bool:
             return len(sent) > 1
@@ -355,100 +373,100 @@ def test_nothing_is_sent_on_a_connection_that_is_lost() -> None:
         sent.append(message)
 
     async def receive() -> Any:
-        raise AssertionError("nobody asks")
+        raise AssertionError("the player must not call receive")
 
     transport: Any = Lost()
-    asyncio.run(Player(receive, send, transport, math.inf).play(TIMED))
+    asyncio.run(AnswerSender(receive, send, transport, math.inf).send_answer(TIMED))
     assert len(sent) == 2
 
 
-def test_the_end_has_its_time_too() -> None:
+def test_the_end_has_its_recorded_time() -> None:
     with logging_app(recording("1", "m", "m")) as (app, _):
-        assert app.answer(asking()).chunks[-1] == Chunk(1.0, b"")
+        assert app.answer(request_for()).chunks[-1] == Chunk(1.0, b"")
 
 
-# Faults. What each does to the example `text`, as far as one can see it.
+# Faults. The tests check the effect of each fault on the example `text`.
 
 
 FRAMES: Final = [frame + b"\n\n" for frame in TEXT.split(b"\n\n")[:-1]]
 HALF: Final = b"".join(FRAMES[: len(FRAMES) // 2])
 
 
-def is_half(seen: Seen) -> bool:
-    return seen.body == HALF
+def is_half(fetched: Fetched) -> bool:
+    return fetched.body == HALF
 
 
-def is_whole(seen: Seen) -> bool:
-    return seen.body == TEXT
+def is_whole(fetched: Fetched) -> bool:
+    return fetched.body == TEXT
 
 
-def is_half_of_the_bytes(seen: Seen) -> bool:
-    return seen.body == TEXT[: len(TEXT) // 2]
+def is_half_of_the_bytes(fetched: Fetched) -> bool:
+    return fetched.body == TEXT[: len(TEXT) // 2]
 
 
-def is_empty(seen: Seen) -> bool:
-    return seen.body == b""
+def is_empty(fetched: Fetched) -> bool:
+    return fetched.body == b""
 
 
-def has_error(kind: str) -> Callable[[Seen], bool]:
-    def check(seen: Seen) -> bool:
-        parsed = json.loads(seen.body)
+def has_error(kind: str) -> Callable[[Fetched], bool]:
+    def check(fetched: Fetched) -> bool:
+        parsed = json.loads(fetched.body)
         return (
             parsed["type"] == "error"
             and parsed["error"]["type"] == kind
-            and parsed["request_id"] == seen.headers["request-id"]
-            and seen.headers["content-type"] == "application/json"
+            and parsed["request_id"] == fetched.headers["request-id"]
+            and fetched.headers["content-type"] == "application/json"
         )
 
     return check
 
 
-def is_html(seen: Seen) -> bool:
-    return b"<h1>" in seen.body and seen.headers["content-type"].startswith("text/html")
+def is_html(fetched: Fetched) -> bool:
+    return b"<h1>" in fetched.body and fetched.headers["content-type"].startswith("text/html")
 
 
-def before_pings(seen: Seen) -> Seen:
-    stream = seen.body
+def without_pings(fetched: Fetched) -> Fetched:
+    stream = fetched.body
     while stream.endswith(PING):
         stream = stream.removesuffix(PING)
-    assert stream != seen.body
-    return attrs.evolve(seen, pieces=[stream])
+    assert stream != fetched.body
+    return attrs.evolve(fetched, pieces=[stream])
 
 
-def ends_in_an_error(seen: Seen) -> bool:
-    stream, found, error = seen.body.rpartition(b"event: error\n")
+def ends_in_an_error(fetched: Fetched) -> bool:
+    stream, found, error = fetched.body.rpartition(b"event: error\n")
     return bool(found) and b"overloaded_error" in error and stream == HALF
 
 
-# The status, how it ends, and what else can be seen.
-EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
+# For each fault: the status, the end, and a check of the response.
+EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Fetched], bool]]]] = {
     "cut": (200, "closed", is_half),
     "cut-in-frame": (
         200,
         "closed",
-        lambda seen: (
-            HALF < seen.body < HALF + FRAMES[len(FRAMES) // 2] and TEXT.startswith(seen.body)
+        lambda fetched: (
+            HALF < fetched.body < HALF + FRAMES[len(FRAMES) // 2] and TEXT.startswith(fetched.body)
         ),
     ),
     "reset": (200, "reset", is_half),
     "truncated": (200, "closed", is_whole),
     "stall": (200, "open", is_half),
-    "ping-stall": (200, "open", lambda seen: is_half(before_pings(seen))),
+    "ping-stall": (200, "open", lambda fetched: is_half(without_pings(fetched))),
     "stays-open": (200, "open", is_whole),
-    "stays-open-pings": (200, "open", lambda seen: is_whole(before_pings(seen))),
+    "stays-open-pings": (200, "open", lambda fetched: is_whole(without_pings(fetched))),
     "no-head": (None, "closed", is_empty),
     "slow-head": (None, "open", is_empty),
-    "drip": (200, "whole", lambda seen: seen.pieces == in_bytes(TEXT)),
+    "drip": (200, "whole", lambda fetched: fetched.pieces == in_bytes(TEXT)),
     "gzip": (
         200,
         "whole",
-        lambda seen: (
-            zlib.decompress(seen.body, wbits=31) == TEXT
-            and seen.headers["content-encoding"] == "gzip"
+        lambda fetched: (
+            zlib.decompress(fetched.body, wbits=31) == TEXT
+            and fetched.headers["content-encoding"] == "gzip"
         ),
     ),
     "html-200": (200, "whole", is_html),
-    "json-200": (200, "whole", lambda seen: json.loads(seen.body)["type"] == "message"),
+    "json-200": (200, "whole", lambda fetched: json.loads(fetched.body)["type"] == "message"),
     "400": (400, "whole", has_error("invalid_request_error")),
     "401": (401, "whole", has_error("authentication_error")),
     "402": (402, "whole", has_error("billing_error")),
@@ -459,145 +477,147 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Seen], bool]]]] = {
     "429": (
         429,
         "whole",
-        lambda seen: has_error("rate_limit_error")(seen) and seen.headers["retry-after"] == "1",
+        lambda fetched: (
+            has_error("rate_limit_error")(fetched) and fetched.headers["retry-after"] == "1"
+        ),
     ),
-    "429-once": (429, "whole", lambda seen: seen.headers["retry-after-ms"] == "20"),
+    "429-once": (429, "whole", lambda fetched: fetched.headers["retry-after-ms"] == "20"),
     "500": (500, "whole", has_error("api_error")),
     "500-empty": (500, "whole", is_empty),
     "503-html": (503, "whole", is_html),
     "504": (504, "whole", has_error("timeout_error")),
     "529": (529, "whole", has_error("overloaded_error")),
-    "529-once": (529, "whole", lambda seen: seen.headers["retry-after-ms"] == "20"),
+    "529-once": (529, "whole", lambda fetched: fetched.headers["retry-after-ms"] == "20"),
     "redirect": (307, "whole", is_empty),
-    # Some of those that change the bytes.
-    "error-first": (200, "whole", lambda seen: seen.body.startswith(b"event: error\n")),
+    # Some of the faults that change the bytes.
+    "error-first": (200, "whole", lambda fetched: fetched.body.startswith(b"event: error\n")),
     "error-in-mid-stream": (200, "whole", ends_in_an_error),
     "missing-message-stop": (
         200,
         "whole",
-        lambda seen: seen.body == b"".join(FRAMES[:-1]) and b"message_stop" in FRAMES[-1],
+        lambda fetched: fetched.body == b"".join(FRAMES[:-1]) and b"message_stop" in FRAMES[-1],
     ),
     "empty-body": (200, "whole", is_empty),
     "connection-reset": (200, "reset", is_half_of_the_bytes),
     "cut-anywhere": (200, "whole", is_half_of_the_bytes),
-    "done-marker": (200, "whole", lambda seen: b"[DONE]" in seen.body),
-    "missing-event-names": (200, "whole", lambda seen: b"event:" not in seen.body),
+    "done-marker": (200, "whole", lambda fetched: b"[DONE]" in fetched.body),
+    "missing-event-names": (200, "whole", lambda fetched: b"event:" not in fetched.body),
     "nothing": (200, "whole", is_whole),
 }
 
 
-AROUND: Final = [name for name, fault in SERVED.items() if fault.changes == "connection"]
-INSIDE: Final = [name for name, fault in SERVED.items() if fault.changes == "bytes"]
+CONNECTION_FAULTS: Final = [name for name, fault in SERVED.items() if fault.changes == "connection"]
+BYTE_FAULTS: Final = [name for name, fault in SERVED.items() if fault.changes == "bytes"]
 
 
-def test_every_fault_of_the_connection_has_its_expectation() -> None:
-    assert list(EXPECTED)[: len(AROUND)] == AROUND
+def test_every_fault_of_the_connection_has_an_expected_effect() -> None:
+    assert list(EXPECTED)[: len(CONNECTION_FAULTS)] == CONNECTION_FAULTS
     assert set(EXPECTED) <= set(SERVED)
 
 
 @pytest.fixture(scope="module")
 def faulty_server() -> Iterator[str]:
-    """A server of one's own, because some faults count the requests."""
+    """A separate server, because some faults count the requests."""
     with http_server(app_of_examples()) as url:
         yield url
 
 
-# What comes before the silence, and how much shows that pings do not end.
+# The bytes before a silence, and the number of bytes before endless pings.
 BEFORE_SILENCE: Final = {"stall": HALF, "stays-open": TEXT, "slow-head": b""}
 UP_TO_PINGS: Final = {"ping-stall": len(HALF), "stays-open-pings": len(TEXT)}
 
 
 @pytest.mark.parametrize("fault", EXPECTED)
 @with_seconds
-def test_a_fault_does_what_it_says(
+def test_a_fault_has_the_expected_effect(
     fault: str, faulty_server: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A head that comes late must come later than it is waited for.
+    # The late head must arrive after the timeout of the client.
     monkeypatch.setattr(connection, "SECONDS_BEFORE_A_HEAD", PATIENCE)
-    status, ended, is_so = EXPECTED[fault]
+    status, ended, is_as_expected = EXPECTED[fault]
     before = BEFORE_SILENCE.get(fault)
-    seen = see(
+    fetched = fetch(
         faulty_server,
         headers={"x-fault": fault, "accept-encoding": "gzip"},
         timeout=PATIENCE if before is None else seconds,
-        at_most=UP_TO_PINGS.get(fault, math.inf),
+        max_bytes=UP_TO_PINGS.get(fault, math.inf),
     )
-    if before is not None and len(seen.body) < len(before):
+    if before is not None and len(fetched.body) < len(before):
         raise TooSoonError
-    assert (seen.status, seen.ended) == (status, ended)
-    assert is_so(seen)
+    assert (fetched.status, fetched.ended) == (status, ended)
+    assert is_as_expected(fetched)
 
 
 @pytest.mark.parametrize("fault", ["429-once", "529-once"])
-def test_who_asks_again_is_served(fault: str) -> None:
+def test_a_repeated_request_is_served(fault: str) -> None:
     with logging_app(recording("1")) as (app, _):
-        statuses = [app.answer(asking(headers={"x-fault": fault})).status for _ in range(4)]
+        statuses = [app.answer(request_for(headers={"x-fault": fault})).status for _ in range(4)]
     assert statuses == [int(fault[:3]), 200, int(fault[:3]), 200]
 
 
 def test_a_redirect_leads_to_the_answer(example_server: str) -> None:
     headers = {"x-fault": "redirect"}
-    seen = see(example_server, headers=headers, path="/v1/messages?beta=true")
-    location = seen.headers["location"]
+    fetched = fetch(example_server, headers=headers, path="/v1/messages?beta=true")
+    location = fetched.headers["location"]
     assert location.endswith("/v1/messages?beta=true")
-    assert is_whole(see(example_server, headers=headers, path=location))
+    assert is_whole(fetch(example_server, headers=headers, path=location))
 
 
-def test_what_is_not_accepted_is_not_compressed(example_server: str) -> None:
-    seen = see(example_server, headers={"x-fault": "gzip"})
-    assert is_whole(seen)
-    assert "content-encoding" not in seen.headers
+def test_a_body_is_not_compressed_without_accept_encoding(example_server: str) -> None:
+    fetched = fetch(example_server, headers={"x-fault": "gzip"})
+    assert is_whole(fetched)
+    assert "content-encoding" not in fetched.headers
 
 
-def test_the_fault_of_a_request_comes_before_that_of_the_server() -> None:
+def test_the_fault_of_a_request_replaces_that_of_the_server() -> None:
     with http_server(app_of_examples(fault="529")) as url:
-        assert see(url).status == 529
-        assert see(url, headers={"x-fault": "401"}).status == 401
+        assert fetch(url).status == 529
+        assert fetch(url, headers={"x-fault": "401"}).status == 401
 
 
 ADDING: Final = {"gzip", "html-200", "json-200"}
 
 
-@pytest.mark.parametrize("fault", AROUND)
+@pytest.mark.parametrize("fault", CONNECTION_FAULTS)
 @pytest.mark.parametrize("data", [b"", b"rubbish", body(MESSAGE_STOP), body(*HELLO)])
-def test_no_fault_of_the_connection_needs_a_body_of_a_kind(fault: str, data: bytes) -> None:
-    with logging_app(recorded_in("1.sse", data)) as (app, _):
-        answer = app.answer(asking(headers={"x-fault": fault}))
+def test_a_fault_of_the_connection_works_for_any_body(fault: str, data: bytes) -> None:
+    with logging_app(recording_of("1.sse", data)) as (app, _):
+        answer = app.answer(request_for(headers={"x-fault": fault}))
     assert answer.status in {EXPECTED[fault][0], 200, None}
     assert answer.status != 200 or fault in ADDING or data.startswith(answer.body)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"rubbish", "1.sse: the fault needs a stream that is a complete message"),
         (body(OVERLOADED), "1.sse: the fault needs a stream that is a complete message"),
         (body(*HELLO), "1.sse: the fault broken_tool_input needs a stream with tool_use"),
     ],
 )
-def test_a_recording_that_cannot_have_a_fault_is_not_served_without_it(
-    data: bytes, said: str
+def test_if_a_fault_cannot_be_applied_to_a_recording_the_request_is_refused(
+    data: bytes, message: str
 ) -> None:
-    with logging_app(recorded_in("1.sse", data)) as (app, log):
-        answer = app.answer(asking(headers={"x-fault": "broken-tool-input"}))
+    with logging_app(recording_of("1.sse", data)) as (app, log):
+        answer = app.answer(request_for(headers={"x-fault": "broken-tool-input"}))
     assert answer.status == 400
-    assert json.loads(answer.body)["error"] == {"type": "invalid_request_error", "message": said}
-    assert log[-1].endswith(f", broken-tool-input -> 400: {said.removeprefix('1.sse: ')}")
+    assert json.loads(answer.body)["error"] == {"type": "invalid_request_error", "message": message}
+    assert log[-1].endswith(f", broken-tool-input -> 400: {message.removeprefix('1.sse: ')}")
 
 
 def test_half_a_stream_keeps_its_times() -> None:
     writer = CaptureWriter(CaptureHeader(status=200))
     data = body(*HELLO)
     lines = [writer.chunk(data[at : at + 50], at) for at in range(0, len(data), 50)]
-    with logging_app(recorded_in("1", b"".join([*lines, writer.end(10**6)]))) as (app, _):
-        answer = app.answer(asking(headers={"x-fault": "cut-in-frame"}))
+    with logging_app(recording_of("1", b"".join([*lines, writer.end(10**6)]))) as (app, _):
+        answer = app.answer(request_for(headers={"x-fault": "cut-in-frame"}))
     for number, piece in enumerate(answer.chunks):
         assert piece.at == number * 50
         assert len(piece.data) == 50 or piece is answer.chunks[-1]
     assert answer.body == data[: len(answer.body)]
 
 
-def test_names_of_headers_are_those_of_http() -> None:
+def test_a_failure_has_headers_with_hyphens() -> None:
     blank = Answer(status=None, headers={"request-id": "r"}, chunks=())
     assert failure(blank, 429, "a", "b", retry_after_ms="1").headers["retry-after-ms"] == "1"
 
@@ -605,10 +625,10 @@ def test_names_of_headers_are_those_of_http() -> None:
 # The page.
 
 
-def test_the_page_has_every_fault_of_the_connection_with_its_sentence() -> None:
+def test_the_page_describes_every_fault_of_the_connection() -> None:
     page = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", page, re.MULTILINE)
-    assert rows == [(name, SERVED[name].description) for name in AROUND]
+    assert rows == [(name, SERVED[name].description) for name in CONNECTION_FAULTS]
 
 
 # The command.
@@ -618,7 +638,7 @@ COMMAND: Final = [sys.executable, "-m", "sansio_stream_adapters.cli", "serve"]
 
 @contextmanager
 def command(*args: str, python: list[str] | None = None) -> Iterator["subprocess.Popen[str]"]:
-    """Run `sansio-stream serve`; what is left of it is ended."""
+    """Run `sansio-stream serve`. Kill the process at the end."""
     for module in ("click", "rich"):
         pytest.importorskip(module, reason="the command needs it")
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
@@ -654,19 +674,19 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
             "  text.capture.jsonl  for model text, claude-sonnet-5\n",
             "  overloaded.capture.jsonl  for model overloaded, claude-sonnet-5\n",
         ]
-        assert is_whole(see(url, {"model": "text\n\x1b[1m", "stream": True}))
-        assert see(url, headers={"x-fault": "529"}).status == 529
+        assert is_whole(fetch(url, {"model": "text\n\x1b[1m", "stream": True}))
+        assert fetch(url, headers={"x-fault": "529"}).status == 529
         process.send_signal(signal.SIGINT)
-        shown, said = process.communicate(timeout=PATIENCE)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert said.strip() == ""
-    assert shown.splitlines() == [
+    assert stderr.strip() == ""
+    assert stdout.splitlines() == [
         "POST /v1/messages model=text ␛[1m -> text.capture.jsonl",
         "POST /v1/messages model=text -> text.capture.jsonl, 529",
     ]
 
 
-def test_an_interruption_waits_for_no_answer() -> None:
+def test_an_interruption_does_not_wait_for_open_answers() -> None:
     path = str(EXAMPLES / "text.capture.jsonl")
     with (
         command("--port", "0", "--speed", "max", "--fault", "stall", path) as process,
@@ -676,27 +696,27 @@ def test_an_interruption_waits_for_no_answer() -> None:
         with connection.getresponse() as answer:
             assert answer.read1(10) == TEXT[:10]
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=PATIENCE)
+            _, stderr = process.communicate(timeout=PATIENCE)
             assert read(answer, [], math.inf) in {"closed", "reset"}
     assert process.returncode == 130
-    assert said.strip() == ""
+    assert stderr.strip() == ""
 
 
-def test_clients_that_leave_early_do_not_end_the_server() -> None:
+def test_a_client_that_disconnects_early_does_not_stop_the_server() -> None:
     pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
     path = str(EXAMPLES / "text.capture.jsonl")
     with command("--port", "0", "--speed", "max", path) as process:
         url = url_in(process)
         for _ in range(40):
-            with connected(url) as leaving:
-                leaving.request("POST", "/v1/messages", b'{"stream": true}')
-                assert leaving.sock.recv(1) == b"H"
-        assert is_whole(see(url))
+            with connected(url) as connection:
+                connection.request("POST", "/v1/messages", b'{"stream": true}')
+                assert connection.sock.recv(1) == b"H"
+        assert is_whole(fetch(url))
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
 
 
-def test_what_cannot_be_served_is_status_2(tmp_path: Path) -> None:
+def test_if_the_server_cannot_start_the_exit_status_is_2(tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
     damaged = tmp_path / "damaged"
     damaged.write_bytes(b'{"sansio_stream_capture": 1}\nrubbish\n{"at": 1, "end": "eof"}\n')
@@ -712,19 +732,19 @@ def test_what_cannot_be_served_is_status_2(tmp_path: Path) -> None:
             ([], "Missing argument"),
         ):
             with command(*args) as process:
-                shown, said = process.communicate()
-            assert (process.returncode, shown) == (2, "")
-            assert reason in said
+                stdout, stderr = process.communicate()
+            assert (process.returncode, stdout) == (2, "")
+            assert reason in stderr
 
 
-def test_without_uvicorn_the_command_says_how_to_get_it() -> None:
+def test_without_uvicorn_the_command_says_how_to_install_it() -> None:
     path = str(EXAMPLES / "text.capture.jsonl")
     hide = "import sys; sys.modules['uvicorn'] = None"
     code = f"{hide}; from sansio_stream_adapters.cli import main; main()"
     with command("serve", path, python=[sys.executable, "-c", code]) as process:
-        _, said = process.communicate()
+        _, stderr = process.communicate()
     assert process.returncode == 2
-    assert said == "sansio-stream: uvicorn is not installed: pip install 'sansio-stream[cli]'\n"
+    assert stderr == "sansio-stream: uvicorn is not installed: pip install 'sansio-stream[cli]'\n"
     with command("replay", path, python=[sys.executable, "-c", code]) as process:
         process.communicate()
     assert process.returncode == 0
@@ -732,13 +752,13 @@ def test_without_uvicorn_the_command_says_how_to_get_it() -> None:
 
 def test_the_help_names_every_fault() -> None:
     with command("--help") as process:
-        shown, _ = process.communicate()
-    assert re.findall(r"^    ([a-z0-9-]+)  +\S.*\.$", shown, re.MULTILINE) == AROUND
-    _, _, inside = shown.partition("Faults of the bytes")
-    assert re.findall(r"[a-z0-9-]+(?=,|$)", inside.partition("message:")[2]) == INSIDE
+        stdout, _ = process.communicate()
+    assert re.findall(r"^    ([a-z0-9-]+)  +\S.*\.$", stdout, re.MULTILINE) == CONNECTION_FAULTS
+    _, _, inside = stdout.partition("Faults of the bytes")
+    assert re.findall(r"[a-z0-9-]+(?=,|$)", inside.partition("message:")[2]) == BYTE_FAULTS
 
 
-# The other servers, which the tests of the adapters stand on.
+# The other servers, which the tests of the adapters use.
 
 
 def test_http2_is_served(http2_example_server: str, tls: Any) -> None:
@@ -753,7 +773,7 @@ def test_http2_is_served(http2_example_server: str, tls: Any) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-def test_a_script_is_followed_and_what_came_is_kept(
+def test_a_raw_server_follows_its_script_and_stores_the_requests(
     raw_server: Callable[..., RawServer], secure: bool, request: pytest.FixtureRequest
 ) -> None:
     tls = request.getfixturevalue("tls") if secure else None
@@ -780,7 +800,7 @@ def test_a_script_is_followed_and_what_came_is_kept(
     assert server.closed_by_client == 0
 
 
-def test_a_reset_is_a_reset(raw_server: Callable[..., RawServer]) -> None:
+def test_a_raw_server_can_reset_the_connection(raw_server: Callable[..., RawServer]) -> None:
     has_read = threading.Event()
     server = raw_server([head() + chunk(b"abc"), has_read, Do.RESET])
     with connected(server.url) as connection:
@@ -791,15 +811,19 @@ def test_a_reset_is_a_reset(raw_server: Callable[..., RawServer]) -> None:
             assert read(answer, [], math.inf) == "reset"
 
 
-def test_a_client_that_goes_is_noticed(raw_server: Callable[..., RawServer]) -> None:
+def test_a_raw_server_counts_connections_closed_by_the_client(
+    raw_server: Callable[..., RawServer],
+) -> None:
     server = raw_server([head() + chunk(b"abc"), Do.WAIT])
-    assert see(server.url, at_most=2).ended == "open"
+    assert fetch(server.url, max_bytes=2).ended == "open"
     server.wait_until_closed()
     assert server.closed_by_client == 1
 
 
-def test_a_client_that_lets_a_server_wait_fails_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_close_its_connection_fails_the_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(servers, "PATIENCE", 0.01)
     server = RawServer([head(), Do.WAIT])
     with pytest.raises(TimeoutError), server:
-        see(server.url)
+        fetch(server.url)

@@ -1,4 +1,4 @@
-"""A server for trying clients holds and does no more for a stranger than it must."""
+"""`sansio-stream serve` limits the memory, the connections and the hosts of its requests."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-pytest.importorskip("uvicorn", reason="uvicorn serves what is read here")
+pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
 from sansio_stream.testing.catalogue.connection import PING
@@ -28,24 +28,24 @@ from servers import (
     wait_until,
     with_seconds,
 )
-from test_serve import HALF, asking, command, logging_app, recording, see, url_in
+from test_serve import HALF, command, fetch, logging_app, recording, request_for, url_in
 from wire import HELLO, body
 
-MOST: Final = 32 * 2**20
-QUESTION: Final = b'{"model": "text", "stream": true}'
+MAX_BYTES: Final = 32 * 2**20
+REQUEST: Final = b'{"model": "text", "stream": true}'
 
 
 # Bodies.
 
 
-def test_a_body_of_32_mib_is_taken_and_one_more_byte_is_not(example_server: str) -> None:
-    assert see(example_server, QUESTION.ljust(MOST)).status == 200
-    refused = see(example_server, QUESTION.ljust(MOST + 1))
+def test_a_request_may_have_32_mib_and_no_more(example_server: str) -> None:
+    assert fetch(example_server, REQUEST.ljust(MAX_BYTES)).status == 200
+    refused = fetch(example_server, REQUEST.ljust(MAX_BYTES + 1))
     assert refused.status == 413
     assert json.loads(refused.body)["error"]["type"] == "request_too_large"
 
 
-def test_of_a_body_that_does_not_end_no_more_is_held_than_32_mib() -> None:
+def test_the_server_stops_reading_an_endless_request_after_32_mib() -> None:
     received: list[int] = []
     sent: list[Any] = []
 
@@ -57,19 +57,19 @@ def test_of_a_body_that_does_not_end_no_more_is_held_than_32_mib() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": []}
-    app, log = logged()
+    app, log = app_with_log()
     asyncio.run(app({**scope, "raw_path": b"/v1/messages", "query_string": b""}, receive, send))
-    assert sum(received) == MOST + 2**20
+    assert sum(received) == MAX_BYTES + 2**20
     assert sent[0]["status"] == 413
     assert log == ["POST /v1/messages -> 413"]
 
 
-def logged(**options: Any) -> tuple[_serve.App, list[str]]:
+def app_with_log(**options: Any) -> tuple[_serve.App, list[str]]:
     with logging_app(recording("1"), speed=math.inf, **options) as (app, lines):
         return app, lines
 
 
-# Who asks.
+# Hosts.
 
 LOCAL: Final = ("localhost", "LocalHost.", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]")
 FOREIGN: Final = (
@@ -82,34 +82,34 @@ FOREIGN: Final = (
 
 
 @pytest.mark.parametrize("port", ["", ":8080"])
-def test_on_the_loopback_only_requests_for_the_loopback_are_answered(port: str) -> None:
-    app, _ = logged(is_local=True)
+def test_a_local_server_only_answers_requests_for_a_local_host(port: str) -> None:
+    app, _ = app_with_log(is_local=True)
     for host in LOCAL:
-        assert app.answer(asking(headers={"host": host + port})).status == 200
+        assert app.answer(request_for(headers={"host": host + port})).status == 200
     for headers in ({}, {"host": "[::1"}, *({"host": host + port} for host in FOREIGN)):
-        answer = app.answer(asking(headers=headers))
+        answer = app.answer(request_for(headers=headers))
         assert answer.status == 403
         assert json.loads(answer.body)["error"]["type"] == "permission_error"
 
 
-def test_elsewhere_any_name_is_answered() -> None:
-    app, _ = logged()
+def test_another_server_answers_requests_for_any_host() -> None:
+    app, _ = app_with_log()
     for host in (*LOCAL, *FOREIGN):
-        assert app.answer(asking(headers={"host": host})).status == 200
+        assert app.answer(request_for(headers={"host": host})).status == 200
 
 
-def test_what_is_the_loopback_is_known_without_a_name_server() -> None:
+def test_loopback_hosts_are_recognised_by_their_names() -> None:
     for host in LOCAL:
         assert is_loopback(host)
-    for host in (*FOREIGN, "0.0.0.0", "::", "[::]"):  # noqa: S104  (it is not listened on)
+    for host in (*FOREIGN, "0.0.0.0", "::", "[::]"):  # noqa: S104  (no socket listens on it)
         assert not is_loopback(host)
 
 
-def test_the_command_that_listens_on_the_loopback_answers_no_other_name() -> None:
+def test_the_command_on_the_loopback_interface_refuses_other_hosts() -> None:
     with command("--port", "0", "--speed", "max", str(EXAMPLES / "text.capture.jsonl")) as process:
         url = url_in(process)
-        assert see(url).status == 200
-        assert see(url, headers={"host": "evil.example"}).status == 403
+        assert fetch(url).status == 200
+        assert fetch(url, headers={"host": "evil.example"}).status == 403
 
 
 # Connections.
@@ -117,7 +117,7 @@ def test_the_command_that_listens_on_the_loopback_answers_no_other_name() -> Non
 
 @pytest.fixture
 def connect() -> Iterator[Any]:
-    """Connect to a URL; what is left open is closed."""
+    """Return a function that connects to a URL. Close all connections at the end."""
     with ExitStack() as stack:
 
         def connect(url: str) -> socket.socket:
@@ -128,8 +128,8 @@ def connect() -> Iterator[Any]:
         yield connect
 
 
-def ends(sock: socket.socket) -> bool:
-    """Wait until the server has ended a connection on which nothing more comes."""
+def is_closed(sock: socket.socket) -> bool:
+    """Wait for the next byte. Return whether the server has closed the connection instead."""
     with suppress(ConnectionError):
         return not sock.recv(1)
     return True
@@ -138,8 +138,8 @@ def ends(sock: socket.socket) -> bool:
 HEAD: Final = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n"
 
 
-def answered(sock: socket.socket) -> bool:
-    """Ask for something small, and read the whole answer."""
+def gets_an_answer(sock: socket.socket) -> bool:
+    """Send a small request and read its answer. Return False if the server closes first."""
     sock.sendall(HEAD % 2 + b"{}")
     received = b""
     while re.search(rb'"request_id": "[^"]*"}$', received) is None:
@@ -150,59 +150,59 @@ def answered(sock: socket.socket) -> bool:
     return True
 
 
-@pytest.mark.parametrize("begun", [b"", b"P", HEAD[:-2]])
-def test_a_head_that_does_not_end_ends_the_connection(
-    connect: Any, monkeypatch: pytest.MonkeyPatch, begun: bytes
+@pytest.mark.parametrize("start", [b"", b"P", HEAD[:-2]])
+def test_a_connection_with_an_unfinished_head_is_closed(
+    connect: Any, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
     monkeypatch.setattr(_uvicorn, "HEAD_SECONDS", 0.05)
     with http_server(app_of_examples()) as url:
         sock = connect(url)
-        sock.sendall(begun)
-        assert ends(sock)
+        sock.sendall(start)
+        assert is_closed(sock)
 
 
-def test_the_second_head_of_a_connection_has_its_time_too(
+def test_the_second_head_of_a_connection_has_the_same_time_limit(
     connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_uvicorn, "HEAD_SECONDS", PATIENCE)
     with http_server(app_of_examples()) as url:
         sock = connect(url)
-        assert answered(sock)
+        assert gets_an_answer(sock)
         monkeypatch.setattr(_uvicorn, "HEAD_SECONDS", 0.05)
         sock.sendall(b"P")
-        assert ends(sock)
+        assert is_closed(sock)
 
 
 @with_seconds
-def test_the_time_of_a_head_is_not_that_of_an_answer(
+def test_the_time_limit_of_a_head_does_not_end_an_answer(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_uvicorn, "HEAD_SECONDS", seconds)
     monkeypatch.setattr(_serve, "SECONDS_BETWEEN_PINGS", seconds)
     with http_server(app_of_examples()) as url:
-        seen = see(url, headers={"x-fault": "ping-stall"}, at_most=len(HALF) + 2 * len(PING))
-    if seen.status is None:
+        fetched = fetch(url, headers={"x-fault": "ping-stall"}, max_bytes=len(HALF) + 2 * len(PING))
+    if fetched.status is None:
         raise TooSoonError
-    assert seen.ended == "open"
+    assert fetched.ended == "open"
 
 
-def test_what_comes_beside_the_most_connections_is_closed_until_one_has_gone(
+def test_a_connection_beyond_the_maximum_is_closed_until_another_one_ends(
     connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_uvicorn, "MOST_CONNECTIONS", 2)
     with http_server(app_of_examples()) as url:
-        held = [connect(url) for _ in range(2)]
-        assert all(map(answered, held))
-        assert ends(connect(url))
-        assert all(map(answered, held))
-        held[0].close()
+        connections = [connect(url) for _ in range(2)]
+        assert all(map(gets_an_answer, connections))
+        assert is_closed(connect(url))
+        assert all(map(gets_an_answer, connections))
+        connections[0].close()
 
         def is_served() -> bool:
             with suppress(ConnectionError):
-                return answered(connect(url))
+                return gets_an_answer(connect(url))
             return False
 
-        wait_until(is_served, "there is room for another one")
+        wait_until(is_served, "another connection is served")
 
 
 # Captures that cannot be sent.
@@ -223,25 +223,25 @@ UNSENDABLE: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("said", UNSENDABLE)
-def test_a_capture_whose_head_cannot_be_sent_is_refused_by_name_when_it_is_read(
-    said: str, tmp_path: Path
+@pytest.mark.parametrize("message", UNSENDABLE)
+def test_a_capture_with_a_head_that_cannot_be_sent_is_refused_when_it_is_read(
+    message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "it.capture.jsonl"
-    writer = CaptureWriter(CaptureHeader(**{"status": 200, **UNSENDABLE[said]}))
+    writer = CaptureWriter(CaptureHeader(**{"status": 200, **UNSENDABLE[message]}))
     path.write_bytes(writer.begin() + writer.chunk(body(*HELLO), 0) + writer.end(1))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         Recording.read(path)
 
 
-def test_the_command_names_the_file_whose_head_cannot_be_sent(tmp_path: Path) -> None:
+def test_the_command_names_the_file_with_a_head_that_cannot_be_sent(tmp_path: Path) -> None:
     path = tmp_path / "it.capture.jsonl"
     writer = CaptureWriter(CaptureHeader(status=99999))
     path.write_bytes(writer.begin() + writer.end(1))
     with command("--port", "0", str(path)) as process:
-        shown, said = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, shown) == (2, "")
-    assert f"{path}: the status 99999 cannot be served" in said
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, stdout) == (2, "")
+    assert f"{path}: the status 99999 cannot be served" in stderr
 
 
 @pytest.mark.parametrize("status", [200, 299, 301, 400, 429, 529, 599])
@@ -251,5 +251,5 @@ def test_every_status_with_a_body_is_served(status: int, tmp_path: Path) -> None
     writer = CaptureWriter(CaptureHeader(status=status, headers=headers))
     path.write_bytes(writer.begin() + writer.chunk(b"body", 0) + writer.end(1))
     with http_server(_serve.App([Recording.read(path)], speed=math.inf)) as url:
-        seen = see(url)
-    assert (seen.status, seen.body) == (status, b"body")
+        fetched = fetch(url)
+    assert (fetched.status, fetched.body) == (status, b"body")

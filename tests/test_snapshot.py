@@ -1,4 +1,7 @@
-"""The fold, through the machine: what each delta and each message_delta does to the message."""
+"""The fold: how each delta and each message_delta changes the message.
+
+The tests read streams with a machine and compare its snapshots.
+"""
 
 import json
 import pickle
@@ -40,14 +43,14 @@ from wire import (
 
 
 def block_of(start: dict[str, Any], *deltas: tuple[str, dict[str, Any]]) -> Any:
-    """The block that came of a start and its deltas, stopped; and the codes of the violations."""
+    """Return the stopped block of a start and its deltas, and the codes of the violations."""
     changes = [delta(0, kind, **members) for kind, members in deltas]
     machine, _ = run([message_start(), block_start(0, start), *changes, block_stop(0)])
     return machine.block(0), [violation.code for violation in machine.violations]
 
 
-def final(*payloads: dict[str, Any], start: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The message after these payloads, as JSON."""
+def message_after(*payloads: dict[str, Any], start: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the JSON of the message after these payloads."""
     machine, _ = run([start or message_start(), *payloads])
     assert machine.snapshot is not None
     return machine.snapshot.to_dict()
@@ -56,7 +59,7 @@ def final(*payloads: dict[str, Any], start: dict[str, Any] | None = None) -> dic
 # Deltas of a block.
 
 
-def test_text_is_added_to_what_the_start_block_held() -> None:
+def test_text_deltas_are_added_to_the_text_of_the_start() -> None:
     block, codes = block_of(
         {"type": "text", "text": "Once"},
         ("text_delta", {"text": " upon"}),
@@ -66,12 +69,12 @@ def test_text_is_added_to_what_the_start_block_held() -> None:
 
 
 @pytest.mark.parametrize("absent", [{}, {"text": None}, {"text": 5}])
-def test_text_grows_from_nothing_where_the_start_block_had_none(absent: dict[str, Any]) -> None:
+def test_text_begins_empty_if_the_start_has_none(absent: dict[str, Any]) -> None:
     block, _ = block_of({"type": "text", **absent}, ("text_delta", {"text": "x"}))
     assert block.to_dict() == {"type": "text", "text": "x"}
 
 
-def test_citations_are_collected_from_none_and_from_an_empty_list() -> None:
+def test_citations_are_added_to_none_or_to_a_list() -> None:
     cited = {"type": "char_location", "cited_text": "c"}
     for before, expected in ((None, [cited]), ([], [cited]), ([cited], [cited, cited])):
         block, _ = block_of(
@@ -88,7 +91,7 @@ def test_citations_are_collected_from_none_and_from_an_empty_list() -> None:
     assert block.to_dict()["citations"] == [cited, other]
 
 
-def test_a_signature_replaces_and_a_second_one_is_reported() -> None:
+def test_a_new_signature_replaces_the_old_one_and_is_reported() -> None:
     start = {"type": "thinking", "thinking": "", "signature": ""}
     thought = ("thinking_delta", {"thinking": "hm"})
     block, codes = block_of(start, thought, ("signature_delta", {"signature": "A"}))
@@ -102,8 +105,8 @@ def test_a_signature_replaces_and_a_second_one_is_reported() -> None:
 
 
 def test_a_signature_may_come_in_the_start_block_or_on_a_thinking_delta() -> None:
-    given_ = {"type": "thinking", "thinking": "", "signature": "A"}
-    block, codes = block_of(given_, ("thinking_delta", {"thinking": "hm"}))
+    start = {"type": "thinking", "thinking": "", "signature": "A"}
+    block, codes = block_of(start, ("thinking_delta", {"thinking": "hm"}))
     assert (block, codes) == (ThinkingBlock("hm", "A"), [])
     block, codes = block_of(
         {"type": "thinking", "thinking": ""},
@@ -111,7 +114,7 @@ def test_a_signature_may_come_in_the_start_block_or_on_a_thinking_delta() -> Non
     )
     assert (block, codes) == (ThinkingBlock("hm", "B"), [])
     block, codes = block_of(
-        given_,
+        start,
         ("thinking_delta", {"thinking": "hm", "signature": "A"}),
         ("thinking_delta", {"thinking": "m", "signature": None}),
         ("signature_delta", {"signature": "A"}),
@@ -119,7 +122,7 @@ def test_a_signature_may_come_in_the_start_block_or_on_a_thinking_delta() -> Non
     assert (block, codes) == (ThinkingBlock("hmm", "A"), [])
 
 
-def test_an_empty_signature_says_nothing() -> None:
+def test_an_empty_signature_changes_nothing() -> None:
     start = {"type": "thinking", "thinking": "", "signature": "SIG"}
     for change in (
         ("thinking_delta", {"thinking": "a", "signature": ""}),
@@ -129,7 +132,7 @@ def test_an_empty_signature_says_nothing() -> None:
         assert (block.signature, codes) == ("SIG", [])
 
 
-def test_a_compaction_is_replaced_and_null_means_that_it_failed() -> None:
+def test_a_compaction_delta_replaces_the_summary_even_by_null() -> None:
     start = {"type": "compaction", "content": None}
     block, _ = block_of(start, ("compaction_delta", {"content": "sum", "encrypted_content": "e"}))
     assert block == CompactionBlock("sum", "e")
@@ -149,7 +152,7 @@ def test_a_compaction_is_replaced_and_null_means_that_it_failed() -> None:
     assert block.signature == "s"
 
 
-def test_a_delta_that_no_rule_folds_stays_on_its_block() -> None:
+def test_a_delta_without_a_fold_rule_is_kept_as_unfolded() -> None:
     sparkle = ("sparkle_delta", {"sparkle": "*"})
     block, codes = block_of({"type": "text", "text": "a"}, sparkle, ("text_delta", {"text": "b"}))
     assert (block.text, codes) == ("ab", [])
@@ -160,14 +163,14 @@ def test_a_delta_that_no_rule_folds_stays_on_its_block() -> None:
     assert block != TextBlock("ab")
 
 
-def test_a_delta_without_its_payload_stays_on_its_block_too() -> None:
+def test_a_delta_without_its_value_is_kept_as_unfolded() -> None:
     block, codes = block_of({"type": "text", "text": "a"}, ("text_delta", {"txet": "b"}))
     assert block.text == "a"
     assert [each.wire_type for each in block.unfolded] == ["text_delta"]
     assert codes == [ViolationCode.MALFORMED_DELTA]
 
 
-def test_an_unknown_block_keeps_every_delta_without_complaint() -> None:
+def test_an_unknown_block_keeps_every_delta_without_a_violation() -> None:
     start = {"type": "hologram", "frames": [], "text": ""}
     kinds = ("text_delta", "frame_delta", "signature_delta")
     block, codes = block_of(
@@ -183,7 +186,7 @@ def test_an_unknown_block_keeps_every_delta_without_complaint() -> None:
     assert (block.input, block.input_json, block.input_state) == (None, "", "incomplete")
 
 
-def test_an_unknown_block_that_gets_input_has_an_input() -> None:
+def test_an_unknown_block_with_input_deltas_has_an_input() -> None:
     start = {"type": "future_tool_use", "id": "x", "input": {}}
     block, _ = block_of(
         start,
@@ -195,7 +198,7 @@ def test_an_unknown_block_that_gets_input_has_an_input() -> None:
     assert len(block.unfolded) == 2
 
 
-def test_an_unknown_block_with_an_input_of_its_own_is_as_it_was_sent() -> None:
+def test_an_unknown_block_with_an_input_in_its_start_is_not_changed() -> None:
     start = {"type": "warp_tool_use", "input": {"a": 1}}
     machine, _ = run([message_start(), block_start(0, start)])
     running: Any = machine.block(0)
@@ -208,7 +211,7 @@ def test_an_unknown_block_with_an_input_of_its_own_is_as_it_was_sent() -> None:
     assert block.input is None
 
 
-def test_a_block_is_one_object_until_its_next_delta() -> None:
+def test_block_returns_the_same_object_until_the_next_delta() -> None:
     for start, piece in ((block_start(0), text(0, "x")), (tool_start(0), json_piece(0, "{"))):
         machine, _ = run([message_start(), start, piece])
         assert machine.snapshot is not None
@@ -220,7 +223,7 @@ def test_a_block_is_one_object_until_its_next_delta() -> None:
     assert (before, machine.block(0)) == (TextBlock("x"), TextBlock("xy"))
 
 
-def test_every_rule_of_the_fold_names_members_that_are_there() -> None:
+def test_every_fold_rule_names_existing_members() -> None:
     for kind, rules in FOLDS.items():
         for rule in rules:
             item = {"citations": "citation", "input": "partial_json"}.get(rule.member, rule.member)
@@ -264,7 +267,7 @@ def call(*pieces: str, stop: bool = True, **start: Any) -> ToolUseBlock:
         ([""], {"input": [1]}, None, "invalid"),
     ],
 )
-def test_an_input_is_what_was_sent_or_nothing(
+def test_an_input_is_the_parsed_text_or_the_input_of_the_start_or_none(
     pieces: list[str], start: dict[str, Any], value: dict[str, Any] | None, state: str
 ) -> None:
     block = call(*pieces, **start)
@@ -274,7 +277,7 @@ def test_an_input_is_what_was_sent_or_nothing(
     assert (block.input_error is not None) == (state == "invalid")
 
 
-def test_an_invalid_input_says_where_and_why_and_harms_no_other_block() -> None:
+def test_an_invalid_input_has_a_position_and_a_reason_and_other_blocks_stay_valid() -> None:
     steps = [
         message_start(),
         tool_start(0),
@@ -298,7 +301,7 @@ def test_an_invalid_input_says_where_and_why_and_harms_no_other_block() -> None:
     assert second.input_error is None
 
 
-def test_an_input_nested_deeper_than_the_limit_is_invalid_and_harms_nothing_else() -> None:
+def test_an_input_nested_deeper_than_the_limit_is_invalid_and_not_fatal() -> None:
     deep = '{"a": ' * 300 + "1" + "}" * 300
     machine, outcome = run([message_start(), tool_start(0), json_piece(0, deep), block_stop(0)])
     assert outcome.error == ""
@@ -307,7 +310,7 @@ def test_an_input_nested_deeper_than_the_limit_is_invalid_and_harms_nothing_else
     assert block.input_state == "invalid"
 
 
-def test_the_input_of_a_running_or_cut_call_is_none_and_its_progress_can_be_shown() -> None:
+def test_the_input_of_an_open_call_is_none_and_its_partial_input_shows_the_progress() -> None:
     block = call('{"a": [1, "tw', stop=False)
     assert (block.input, block.input_state) == (None, "incomplete")
     assert block.partial_input == {"a": [1, "tw"]}
@@ -317,7 +320,7 @@ def test_the_input_of_a_running_or_cut_call_is_none_and_its_progress_can_be_show
     assert block.partial_input == {"given": 1}
 
 
-def test_in_the_start_event_the_block_is_as_it_was_sent() -> None:
+def test_the_block_of_a_start_event_has_the_input_of_the_start() -> None:
     _, outcome = run([message_start(), tool_start(0, input={"given": 1})])
     event = outcome.events[1]
     assert isinstance(event, ContentBlockStartEvent)
@@ -326,7 +329,7 @@ def test_in_the_start_event_the_block_is_as_it_was_sent() -> None:
     assert event.content_block.input_state == "incomplete"
 
 
-def test_strings_that_are_not_finished_are_shown_only_if_wanted() -> None:
+def test_partial_input_has_incomplete_strings_only_with_that_option() -> None:
     for wanted, expected in ((True, {"a": "b"}), (False, {})):
         machine = StreamMachine(partial_strings=wanted)
         steps = (message_start(), tool_start(0), json_piece(0, '{"a": "b'))
@@ -337,7 +340,7 @@ def test_strings_that_are_not_finished_are_shown_only_if_wanted() -> None:
 
 
 @given(st.lists(st.text(st.sampled_from('{}[]":,a1 \\'), max_size=4), max_size=8))
-def test_blocks_that_differ_in_raw_text_only_are_equal(pieces: list[str]) -> None:
+def test_blocks_that_differ_only_in_the_raw_text_of_the_input_are_equal(pieces: list[str]) -> None:
     block = call(*pieces)
     same = ToolUseBlock("toolu_0", "lookup", block.input)
     assert block == same
@@ -353,7 +356,7 @@ def test_blocks_that_differ_in_raw_text_only_are_equal(pieces: list[str]) -> Non
 # The message.
 
 
-def test_a_null_of_message_delta_takes_nothing_back_but_a_refusal() -> None:
+def test_a_null_in_message_delta_resets_only_stop_details() -> None:
     refusal = {"type": "refusal", "category": None}
     first = {
         "type": "message_delta",
@@ -374,7 +377,7 @@ def test_a_null_of_message_delta_takes_nothing_back_but_a_refusal() -> None:
         "context_management": None,
         "input_transformations": None,
     }
-    message = final(first, nothing)
+    message = message_after(first, nothing)
     assert message["stop_reason"] == "refusal"
     assert message["stop_sequence"] == "###"
     assert message["stop_details"] == refusal
@@ -383,15 +386,15 @@ def test_a_null_of_message_delta_takes_nothing_back_but_a_refusal() -> None:
     assert message["input_transformations"] == [1]
     assert message["usage"]["output_tokens"] == 5
     taken_back = {"type": "message_delta", "delta": {"stop_details": None}}
-    assert final(first, taken_back)["stop_details"] is None
+    assert message_after(first, taken_back)["stop_details"] is None
     machine, _ = run([message_start(), first, taken_back])
     assert machine.snapshot is not None
     assert machine.snapshot.stop_details is None
 
 
-def test_usage_is_replaced_never_added_and_zero_is_a_value() -> None:
+def test_usage_is_replaced_and_not_added_and_zero_replaces_too() -> None:
     usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_input_tokens": 7, "photons": 1}
-    message = final(
+    message = message_after(
         message_delta(usage={"output_tokens": 4, "cache_read_input_tokens": 0, "photons": 2}),
         message_delta(usage={"output_tokens": 6, "input_tokens": None, "quarks": 3}),
         start=message_start(usage=usage),
@@ -405,13 +408,13 @@ def test_usage_is_replaced_never_added_and_zero_is_a_value() -> None:
     }
 
 
-def test_what_has_another_type_takes_nothing_back() -> None:
+def test_a_member_of_the_wrong_type_keeps_the_earlier_value() -> None:
     odd = {
         "type": "message_delta",
         "delta": {"stop_reason": 5, "container": "c", "stop_details": "why"},
         "usage": {"output_tokens": "12", "input_tokens": 4},
     }
-    message = final(message_delta(container=None), odd)
+    message = message_after(message_delta(container=None), odd)
     assert message["stop_reason"] == "end_turn"
     assert message["usage"] == {"input_tokens": 4, "output_tokens": 9}
     assert "stop_details" not in message
@@ -419,29 +422,29 @@ def test_what_has_another_type_takes_nothing_back() -> None:
     assert [violation.code for violation in outcome.violations] == ["malformed_member"]
 
 
-def test_a_message_without_usage_and_a_message_delta_without_it_are_fine() -> None:
+def test_usage_may_be_missing_in_message_start_and_message_delta() -> None:
     start = message_start()
     del start["message"]["usage"]
     bare = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
-    assert "usage" not in final(start=start)
-    assert "usage" not in final(bare, start=start)
+    assert "usage" not in message_after(start=start)
+    assert "usage" not in message_after(bare, start=start)
     machine, _ = run([start, bare, MESSAGE_STOP])
     assert machine.final_message().usage.output_tokens is None
 
 
-def test_a_fallback_block_says_which_model_went_on() -> None:
+def test_a_fallback_block_changes_the_model_of_the_message() -> None:
     for to, model in (
         ({"model": "claude-b"}, "claude-b"),
         ({}, "claude-test-1"),
         (None, "claude-test-1"),
     ):
         seam = {"type": "fallback", "from": {"model": "claude-test-1"}, "to": to}
-        assert final(block_start(0, seam))["model"] == model
+        assert message_after(block_start(0, seam))["model"] == model
 
 
-def test_members_that_nobody_knows_stay_on_the_message_and_its_blocks() -> None:
+def test_unknown_members_stay_in_the_message_and_its_blocks() -> None:
     start = message_start(glow=7)
-    message = final(
+    message = message_after(
         block_start(0, {"type": "text", "text": "", "tint": "red"}),
         text(0, "a"),
         block_stop(0),
@@ -452,7 +455,7 @@ def test_members_that_nobody_knows_stay_on_the_message_and_its_blocks() -> None:
     assert message["content"] == [{"type": "text", "text": "a", "tint": "red"}]
 
 
-def test_a_snapshot_is_one_object_until_an_event_changes_the_message() -> None:
+def test_snapshot_returns_the_same_object_until_an_event_changes_the_message() -> None:
     machine = StreamMachine()
     list(machine.receive_data(body(message_start(), block_start(0), text(0, "x"))))
     before = machine.snapshot
@@ -471,7 +474,7 @@ def as_the_api_writes(payload: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
-def test_who_looks_after_every_event_sees_each_block_as_it_is_then(fast_path: bool) -> None:
+def test_a_snapshot_after_every_event_has_the_current_text_of_each_block(fast_path: bool) -> None:
     machine = StreamMachine(fast_path=fast_path)
     members = ("text", "thinking", "partial_json")
     starts = (
@@ -479,39 +482,39 @@ def test_who_looks_after_every_event_sees_each_block_as_it_is_then(fast_path: bo
         block_start(1, {"type": "thinking", "thinking": ""}),
         tool_start(2),
     )
-    shown: list[str] = []
+    expected: list[str] = []
 
-    def see(*payloads: dict[str, Any]) -> None:
+    def check_snapshots(*payloads: dict[str, Any]) -> None:
         for _ in machine.receive_data(b"".join(map(as_the_api_writes, payloads))):
             assert machine.snapshot is not None
             content = [block.to_dict() for block in machine.snapshot.content]
-            now = [block.get("text", block.get("thinking")) for block in content]
-            assert [text for text in now if text is not None] == shown[:2]
+            texts = [block.get("text", block.get("thinking")) for block in content]
+            assert [text for text in texts if text is not None] == expected[:2]
             calls = [b for b in machine.snapshot.content if isinstance(b, ToolUseBlock)]
-            assert [call.input_json for call in calls] == shown[2:]
+            assert [call.input_json for call in calls] == expected[2:]
 
-    see(message_start())
+    check_snapshots(message_start())
     for index, start in enumerate(starts):
-        shown.append("1" if index == 0 else "")
-        see(start)
+        expected.append("1" if index == 0 else "")
+        check_snapshots(start)
         for piece in ("{", "", "23", "}"):
             for changed in range(index + 1):
                 kind = f"{members[changed]}_delta".replace("partial_json", "input_json")
-                shown[changed] += piece
-                see(delta(changed, kind, **{members[changed]: piece}))
-            see(PING, message_delta(None), PING)
+                expected[changed] += piece
+                check_snapshots(delta(changed, kind, **{members[changed]: piece}))
+            check_snapshots(PING, message_delta(None), PING)
     for index in range(3):
-        see(block_stop(index))
-    assert shown == ["1" + 3 * "{23}", 2 * "{23}", "{23}"]
+        check_snapshots(block_stop(index))
+    assert expected == ["1" + 3 * "{23}", 2 * "{23}", "{23}"]
 
 
 @pytest.mark.parametrize("content", [None, "text", {"type": "text"}, [5]])
-def test_a_content_that_is_none_is_kept_until_a_block_comes(content: Any) -> None:
+def test_invalid_content_of_message_start_is_kept_until_a_block_starts(content: Any) -> None:
     start = message_start(content=content)
-    assert final(start=start)["content"] == content
-    assert final(message_delta(None), start=start)["content"] == content
-    begun = final(block_start(0), text(0, "hi"), start=start)
-    assert begun["content"] == [{"type": "text", "text": "hi"}]
+    assert message_after(start=start)["content"] == content
+    assert message_after(message_delta(None), start=start)["content"] == content
+    after_text = message_after(block_start(0), text(0, "hi"), start=start)
+    assert after_text["content"] == [{"type": "text", "text": "hi"}]
 
 
 def test_a_message_is_complete_only_after_message_stop() -> None:
@@ -522,13 +525,13 @@ def test_a_message_is_complete_only_after_message_stop() -> None:
 
 
 @given(st.permutations(range(6)))
-def test_content_is_ordered_by_index_whatever_the_order_of_arrival(order: list[int]) -> None:
+def test_content_is_ordered_by_index_and_not_by_arrival(order: list[int]) -> None:
     steps = [step for i in order for step in (block_start(i), text(i, str(i)), block_stop(i))]
-    message = final(*steps)
+    message = message_after(*steps)
     assert [block["text"] for block in message["content"]] == list("012345")
 
 
-def test_a_block_may_be_as_large_with_its_deltas_as_the_limit_says() -> None:
+def test_block_bytes_limits_a_block_with_its_deltas() -> None:
     deltas = [text(0, "x" * size) for size in (1, 20, 300)]
     size = len(body(block_start(0), *deltas))
     stream = body(message_start(), block_start(0), *deltas, block_start(1), *[text(1, "y")] * 3)
@@ -540,7 +543,7 @@ def test_a_block_may_be_as_large_with_its_deltas_as_the_limit_says() -> None:
     assert len(outcome.events) == 4
 
 
-def test_what_a_block_begins_with_counts_and_so_many_blocks_hold_no_more_than_the_body() -> None:
+def test_block_bytes_includes_the_start_of_a_block() -> None:
     start = block_start(0, {"type": "web_fetch_tool_result", "content": "x" * 500})
     size = len(body(start))
     stream = body(message_start(), start, block_stop(0))
@@ -553,7 +556,7 @@ def test_what_a_block_begins_with_counts_and_so_many_blocks_hold_no_more_than_th
     assert limits.total_bytes < limits.blocks * limits.block_bytes
 
 
-def test_a_delta_that_is_reported_and_counts_fills_its_block_like_any_other() -> None:
+def test_block_bytes_includes_a_folded_delta_with_a_violation() -> None:
     start = block_start(0, {"type": "thinking", "thinking": "", "signature": "A"})
     second = delta(0, "signature_delta", signature="B" * 50)
     size = len(body(start, second))
@@ -563,7 +566,7 @@ def test_a_delta_that_is_reported_and_counts_fills_its_block_like_any_other() ->
     assert isinstance(machine.error, LimitError)
 
 
-def test_the_changes_of_a_message_may_be_as_large_together_as_the_limit_says() -> None:
+def test_block_bytes_limits_all_message_deltas_together() -> None:
     changes = [message_delta(None, usage={"output_tokens": count}) for count in (1, 22, 333)]
     size = len(body(*changes))
     stream = body(message_start(), *changes)
@@ -573,7 +576,7 @@ def test_the_changes_of_a_message_may_be_as_large_together_as_the_limit_says() -
     assert (machine.error.limit, len(outcome.events)) == ("block_bytes", 3)
 
 
-def test_each_message_may_have_as_many_blocks_as_the_limit_says() -> None:
+def test_blocks_limits_the_number_of_blocks_of_a_message() -> None:
     steps = [step for i in range(10_000) for step in (block_start(i), block_stop(i))]
     machine, outcome = run([body(message_start(), *steps, block_start(9_999))], limits=Limits())
     assert len(outcome.events) == 20_001

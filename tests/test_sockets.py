@@ -1,6 +1,7 @@
-"""Blocking sockets: what is special to them.
+"""Test what only the adapter `sockets` does.
 
-What all adapters share is in `test_adapters`, what bare connections share in `test_connections`.
+`test_adapters` tests what all adapters have in common. `test_connections` tests what `sockets` and
+`trio` have in common.
 """
 
 import itertools
@@ -13,9 +14,9 @@ from unittest import mock
 
 import pytest
 
-pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 on bare sockets")
+pytest.importorskip("h11", reason="sockets needs h11")
 
-from connections import ASKED, BEGUN, STREAM, TEXT, FakeSocket
+from connections import BEGINNING, REQUEST, STREAM, TEXT, FakeSocket
 from sansio_stream.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -39,7 +40,7 @@ from servers import (
 )
 from wire import PING, body
 
-Start = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 
 def client_of(url: str, **settings: Any) -> Client:
@@ -48,7 +49,7 @@ def client_of(url: str, **settings: Any) -> Client:
 
 
 def text_from(url: str, **settings: Any) -> str:
-    with client_of(url, **settings) as client, client.messages.stream(**ASKED) as stream:
+    with client_of(url, **settings) as client, client.messages.stream(**REQUEST) as stream:
         return stream.get_final_text()
 
 
@@ -69,27 +70,27 @@ def test_a_server_without_tls_is_refused() -> None:
         answering.result()
 
 
-# Closing wakes who reads. Were it not so, the server would wait in vain for the connection's end;
-# only much later a timeout would end the read.
+# Closing wakes a blocked reader. Otherwise the reader would keep the connection open until a much
+# later timeout, and `wait_until_closed` would fail.
 
 
-def shown(stream: MessageStream) -> bool:
-    """Whether the beginning of the answer was taken, behind which nothing comes."""
+def beginning_was_read(stream: MessageStream) -> bool:
+    """Return whether the beginning of the response was read. The server sends nothing after it."""
     return stream.snapshot is not None
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_another_thread_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+def test_another_thread_can_close_a_stream(raw_server: StartServer, tls: TLS, secure: bool) -> None:
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
     client = client_of(server.url, ssl_context=tls.client)
-    with client.messages.stream(**ASKED) as stream:
+    with client.messages.stream(**REQUEST) as stream:
 
         def close() -> None:
             stream.close()
             server.wait_until_closed()
 
         with (
-            while_main_receives(close, has_come=partial(shown, stream)),
+            while_main_receives(close, has_come=partial(beginning_was_read, stream)),
             pytest.raises(IncompleteMessageError, match="closed before its end"),
         ):
             stream.until_done()
@@ -97,13 +98,15 @@ def test_another_thread_closes(raw_server: Start, tls: TLS, secure: bool) -> Non
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_signal_handler_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+def test_a_signal_handler_can_close_a_stream(
+    raw_server: StartServer, tls: TLS, secure: bool
+) -> None:
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
     client = client_of(server.url, ssl_context=tls.client)
-    with client.messages.stream(**ASKED) as stream:
+    with client.messages.stream(**REQUEST) as stream:
         with (
             signalling(stream.close) as send,
-            while_main_receives(send, has_come=partial(shown, stream)),
+            while_main_receives(send, has_come=partial(beginning_was_read, stream)),
             pytest.raises(IncompleteMessageError, match="closed before its end"),
         ):
             stream.until_done()
@@ -111,7 +114,7 @@ def test_a_signal_handler_closes(raw_server: Start, tls: TLS, secure: bool) -> N
     assert stream.current_message_snapshot.id == "msg_1"
 
 
-def test_an_interrupt_before_the_head_leaves_no_connection_open(raw_server: Start) -> None:
+def test_an_interrupt_before_the_head_leaves_no_connection_open(raw_server: StartServer) -> None:
     server = raw_server([Do.WAIT])
     with (
         signalling(interrupt) as send,
@@ -122,24 +125,24 @@ def test_an_interrupt_before_the_head_leaves_no_connection_open(raw_server: Star
     server.wait_until_closed()
 
 
-def test_an_interrupt_in_the_body_leaves_no_connection_open(raw_server: Start) -> None:
-    server = raw_server([BEGUN, Do.WAIT])
-    with client_of(server.url) as client, client.messages.stream(**ASKED) as stream:
+def test_an_interrupt_in_the_body_leaves_no_connection_open(raw_server: StartServer) -> None:
+    server = raw_server([BEGINNING, Do.WAIT])
+    with client_of(server.url) as client, client.messages.stream(**REQUEST) as stream:
         with (
             signalling(interrupt) as send,
-            while_main_receives(send, has_come=partial(shown, stream)),
+            while_main_receives(send, has_come=partial(beginning_was_read, stream)),
             pytest.raises(KeyboardInterrupt),
         ):
             stream.until_done()
         server.wait_until_closed()
 
 
-def test_an_interrupt_of_the_handshake_leaves_no_connection_open() -> None:
+def test_an_interrupt_in_the_handshake_leaves_no_connection_open() -> None:
     def accept_and_send(listener: socket.socket, send: Callable[[], None]) -> bytes:
         sock, _ = listener.accept()
         with sock:
             sock.settimeout(PATIENCE)
-            assert sock.recv(1)  # what has said hello waits for an answer
+            assert sock.recv(1)  # after its ClientHello the client waits for an answer
             send()
             while sock.recv(65536):
                 pass
@@ -152,7 +155,7 @@ def test_an_interrupt_of_the_handshake_leaves_no_connection_open() -> None:
         assert accepting.result() == b"closed"
 
 
-# Sockets of the caller's.
+# Sockets that the caller has connected.
 
 
 @pytest.fixture
@@ -172,7 +175,7 @@ Pair = tuple[socket.socket, socket.socket]
     [0.1, Timeout(read=0.1), Timeout(idle=0.1)],
     ids=["seconds", "read", "idle"],
 )
-def test_a_socket_of_the_caller_s_has_timeouts(pair: Pair, timeout: Any) -> None:
+def test_timeouts_apply_to_a_socket_of_the_caller(pair: Pair, timeout: Any) -> None:
     ours, theirs = pair
     with pytest.raises(APITimeoutError):
         from_socket(ours, timeout=timeout)
@@ -180,12 +183,12 @@ def test_a_socket_of_the_caller_s_has_timeouts(pair: Pair, timeout: Any) -> None
     assert theirs.recv(1) == b""
 
 
-def test_pings_do_not_hide_that_nothing_comes(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pings_do_not_reset_the_idle_timeout(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = itertools.count()
-    # From look to look a second passes.
+    # One second passes between two calls of the clock.
     replace_time(monkeypatch, _bridge, monotonic=lambda: next(seconds))
     ours, theirs = pair
-    theirs.sendall(BEGUN + chunk(body(PING)) * 20)
+    theirs.sendall(BEGINNING + chunk(body(PING)) * 20)
     with (
         from_socket(ours, idle=10) as stream,
         pytest.raises(APITimeoutError, match="no content"),
@@ -193,7 +196,7 @@ def test_pings_do_not_hide_that_nothing_comes(pair: Pair, monkeypatch: pytest.Mo
         stream.until_done()
 
 
-def test_each_timeout_is_for_what_it_says() -> None:
+def test_each_timeout_applies_to_its_step() -> None:
     sock = FakeSocket(response(STREAM))
     connecting = mock.patch("sansio_stream_adapters.sockets.connected", return_value=sock)
     with connecting as connected:

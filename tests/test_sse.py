@@ -1,4 +1,8 @@
-"""Framing: against the standard's rows, and the same for every way of cutting the bytes."""
+"""The decoder and the encoder of event streams, and the framer below them.
+
+The test vectors of the WHATWG standard give the expected events. Most other tests check that the
+results do not depend on how the body is cut.
+"""
 
 import base64
 import copy
@@ -39,7 +43,7 @@ from sansio_stream.sse import encode_frame
 
 @attrs.frozen(unsafe_hash=False)
 class Outcome:
-    """All that a decoder has to say of a stream."""
+    """All results of a decoder for one stream."""
 
     events: list[ServerSentEvent]
     last_event_id: str
@@ -50,7 +54,7 @@ class Outcome:
 
 
 def run(chunks: Iterable[bytes], limits: Limits | None = None) -> Outcome:
-    """Feed a stream to a new decoder and say what came of it."""
+    """Decode a stream with a new decoder and return the results."""
     decoder = SSEDecoder(limits)
     events: list[ServerSentEvent] = []
     error = None
@@ -77,7 +81,7 @@ def outcome_of(
 
 
 def events_of(*chunks: bytes, limits: Limits | None = None) -> list[ServerSentEvent]:
-    """The events of a stream, without its end."""
+    """Return the events of some chunks, before the end of the body."""
     decoder = SSEDecoder(limits)
     return [event for chunk in chunks for event in decoder.receive_data(chunk)]
 
@@ -87,7 +91,7 @@ def in_bytes(body: bytes) -> list[bytes]:
 
 
 def cut(body: bytes, at: list[int]) -> list[bytes]:
-    """The body cut at these positions (modulo its length), some of the chunks empty."""
+    """Cut the body at these positions, modulo its length. Some chunks may be empty."""
     edges = [0, *sorted(position % (len(body) + 1) for position in at), len(body)]
     return [body[start:end] for start, end in pairwise(edges)]
 
@@ -127,7 +131,7 @@ SMALL_LIMITS = st.builds(
 )
 
 
-# The rows
+# The test vectors
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,7 @@ SMALL_LIMITS = st.builds(
     [list, lambda chunks: [b"".join(chunks)], lambda chunks: in_bytes(b"".join(chunks))],
     ids=["as given", "whole", "in bytes"],
 )
-def test_every_row_gives_its_events_id_and_reconnection_time(
+def test_each_vector_has_its_events_id_and_reconnection_time(
     recut: Callable[[list[bytes]], list[bytes]],
 ) -> None:
     rows = shared_data.load("vectors/sse.jsonl")
@@ -149,13 +153,13 @@ def test_every_row_gives_its_events_id_and_reconnection_time(
 
 
 @given(st.data())
-def test_every_row_is_the_same_however_it_is_cut(data: st.DataObject) -> None:
+def test_each_vector_has_the_same_result_however_it_is_cut(data: st.DataObject) -> None:
     row = data.draw(st.sampled_from(shared_data.load("vectors/sse.jsonl")))
     body = b"".join(chunks_of(row))
     assert run(cut(body, data.draw(CUTS))) == run([body])
 
 
-def test_every_content_type_row_is_told() -> None:
+def test_each_content_type_vector_is_classified() -> None:
     rows = shared_data.load("vectors/content_type.jsonl")
     for row in rows:
         assert is_event_stream(row["content_type"]) is row["is_event_stream"], row["name"]
@@ -163,7 +167,7 @@ def test_every_content_type_row_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "is_one"),
+    ("content_type", "expected"),
     [
         ("text/event-stream, */*", True),
         ("text/event-stream,", True),
@@ -173,22 +177,24 @@ def test_every_content_type_row_is_told() -> None:
         ("event-stream", False),
     ],
 )
-def test_the_last_type_of_a_list_counts(content_type: str, is_one: bool) -> None:
-    assert is_event_stream(content_type) is is_one
+def test_in_a_comma_separated_list_the_last_type_wins(content_type: str, expected: bool) -> None:
+    assert is_event_stream(content_type) is expected
 
 
-# Cutting
+# Chunks and iterators
 
 
 @given(BODIES, CUTS)
-def test_cutting_never_matters(body: bytes, at: list[int]) -> None:
+def test_the_result_does_not_depend_on_how_the_body_is_cut(body: bytes, at: list[int]) -> None:
     whole = run([body])
     assert run(cut(body, at)) == whole
     assert run(in_bytes(body)) == whole
 
 
 @given(BODIES, CUTS, SMALL_LIMITS)
-def test_cutting_never_matters_to_limits_either(body: bytes, at: list[int], limits: Limits) -> None:
+def test_limits_apply_at_the_same_byte_however_the_body_is_cut(
+    body: bytes, at: list[int], limits: Limits
+) -> None:
     whole = run([body], limits)
     assert run(cut(body, at), limits) == whole
     assert run(in_bytes(body), limits) == whole
@@ -210,7 +216,7 @@ def test_cutting_never_matters_to_limits_either(body: bytes, at: list[int], limi
         (b"data: \xc3\xa9\xc3\xa9\xc3\xa9\n\n", 7),
     ],
 )
-def test_the_edges_of_a_limit_are_the_same_for_every_cut(body: bytes, event_bytes: int) -> None:
+def test_a_limit_is_exact_for_every_cut(body: bytes, event_bytes: int) -> None:
     limits = Limits(event_bytes=event_bytes)
     whole = run([body], limits)
     assert run(in_bytes(body), limits) == whole
@@ -219,37 +225,39 @@ def test_the_edges_of_a_limit_are_the_same_for_every_cut(body: bytes, event_byte
 
 
 @given(BODIES, CUTS, st.lists(st.integers(0, 3), max_size=20))
-def test_iterators_hold_nothing(body: bytes, at: list[int], takes: list[int]) -> None:
+def test_an_abandoned_iterator_does_not_drop_events(
+    body: bytes, at: list[int], takes: list[int]
+) -> None:
     decoder = SSEDecoder()
     events: list[ServerSentEvent] = []
-    appetite = iter(takes)
+    counts = iter(takes)
     for chunk in cut(body, at):
-        taken = decoder.receive_data(chunk)
-        events.extend(event for _, event in zip(range(next(appetite, 0)), taken, strict=False))
+        iterator = decoder.receive_data(chunk)
+        events.extend(event for _, event in zip(range(next(counts, 0)), iterator, strict=False))
     events.extend(decoder.receive_data(b""))
     events.extend(decoder.receive_eof())
     assert outcome_of(decoder, events) == run([body])
 
 
-def test_one_iterator_goes_on_where_another_was_dropped() -> None:
+def test_a_new_iterator_continues_after_an_abandoned_one() -> None:
     decoder = SSEDecoder()
     first = decoder.receive_data(b"data: 1\n\ndata: 2\n\ndata: 3\n\n")
     second = decoder.receive_data(b"data: 4\n\n")
-    taken = [next(first), next(second), next(first), *decoder.receive_data(b"")]
-    assert [event.data for event in taken] == ["1", "2", "3", "4"]
+    events = [next(first), next(second), next(first), *decoder.receive_data(b"")]
+    assert [event.data for event in events] == ["1", "2", "3", "4"]
     assert list(first) == list(second) == []
 
 
-def test_nothing_is_interpreted_before_it_is_asked_for() -> None:
+def test_bytes_are_decoded_only_when_an_event_is_taken() -> None:
     decoder = SSEDecoder()
-    taken = decoder.receive_data(b"id: 1\nretry: 5\nbogus\ndata: x\n\n")
+    iterator = decoder.receive_data(b"id: 1\nretry: 5\nbogus\ndata: x\n\n")
     assert outcome_of(decoder, []) == Outcome([], "", None, (), 0, None)
-    next(taken)
+    next(iterator)
     assert (decoder.last_event_id, decoder.reconnection_time) == ("1", 5)
     assert decoder.violation_count == len(decoder.violations) == 1
 
 
-def test_an_event_is_given_at_its_blank_line_without_waiting_for_the_rest_of_a_line_end() -> None:
+def test_an_event_is_returned_after_the_cr_of_its_blank_line() -> None:
     decoder = SSEDecoder()
     assert list(decoder.receive_data(b"data: x\r\n")) == []
     assert list(decoder.receive_data(b"\r")) == [ServerSentEvent(data="x")]
@@ -257,27 +265,27 @@ def test_an_event_is_given_at_its_blank_line_without_waiting_for_the_rest_of_a_l
     assert list(decoder.receive_data(b"data: y\n\n")) == [ServerSentEvent(data="y")]
 
 
-def test_a_line_end_that_is_cut_in_two_is_one_also_where_nobody_has_looked_yet() -> None:
+def test_a_crlf_in_two_chunks_is_one_line_end_even_if_no_event_was_taken() -> None:
     decoder = SSEDecoder()
     for chunk in in_bytes(b"data: x\r\ndata: y\r\n\r\n"):
         decoder.receive_data(chunk)
     assert list(decoder.receive_eof()) == [ServerSentEvent(data="x\ny")]
 
 
-def test_bytearrays_and_memoryviews_are_taken_and_may_change_afterwards() -> None:
+def test_bytearrays_and_memoryviews_are_accepted_and_may_change_afterwards() -> None:
     decoder = SSEDecoder()
     buffer = bytearray(b"data: one\n\ndata: t")
-    taken = decoder.receive_data(buffer)
+    iterator = decoder.receive_data(buffer)
     buffer[:] = b"!" * len(buffer)
-    assert [event.data for event in taken] == ["one"]
+    assert [event.data for event in iterator] == ["one"]
     buffer[:] = b"-wo\n\n--"
-    taken = decoder.receive_data(memoryview(buffer)[1:5])
+    iterator = decoder.receive_data(memoryview(buffer)[1:5])
     buffer[:] = b"!" * len(buffer)
-    assert [event.data for event in taken] == ["two"]
+    assert [event.data for event in iterator] == ["two"]
 
 
 @pytest.mark.parametrize("data", [5, "data: x", None, [100], iter(b"x")])
-def test_anything_but_bytes_is_a_type_error(data: Any) -> None:
+def test_an_argument_of_the_wrong_type_raises_a_type_error(data: Any) -> None:
     decoder = SSEDecoder()
     with pytest.raises(TypeError, match="bytes or bytearray or memoryview"):
         decoder.receive_data(data)
@@ -293,7 +301,7 @@ def test_an_event_without_its_blank_line_is_discarded_at_the_end() -> None:
     assert outcome.last_event_id == "1"
 
 
-def test_what_was_not_taken_is_given_at_the_end() -> None:
+def test_receive_eof_returns_the_events_that_were_not_taken() -> None:
     decoder = SSEDecoder()
     decoder.receive_data(b"data: x\n\n")
     assert list(decoder.receive_eof()) == [ServerSentEvent(data="x")]
@@ -328,7 +336,7 @@ def test_data_after_the_end_is_a_runtime_error_and_a_second_end_is_ignored() -> 
         (b"9" * 5000, None),
     ],
 )
-def test_retry_is_taken_if_it_consists_of_ascii_digits_and_else_reported(
+def test_a_retry_field_is_used_only_if_it_consists_of_ascii_digits(
     retry: bytes, expected: int | None
 ) -> None:
     decoder = SSEDecoder()
@@ -338,10 +346,10 @@ def test_retry_is_taken_if_it_consists_of_ascii_digits_and_else_reported(
     assert codes == ([] if expected is not None else ["invalid_retry"])
 
 
-def test_an_invalid_retry_leaves_the_valid_one_before_it() -> None:
+def test_an_invalid_retry_does_not_replace_the_valid_one_before_it() -> None:
     decoder = SSEDecoder()
-    taken = decoder.receive_data(b"retry: 1\nretry: x\ndata: a\n\ndata: b\n\n")
-    assert [event.retry for event in taken] == [1, None]
+    iterator = decoder.receive_data(b"retry: 1\nretry: x\ndata: a\n\ndata: b\n\n")
+    assert [event.retry for event in iterator] == [1, None]
     assert decoder.reconnection_time == 1
 
 
@@ -354,23 +362,23 @@ def test_an_invalid_retry_leaves_the_valid_one_before_it() -> None:
         (b"event: ping\n", "ping", True),
     ],
 )
-def test_a_stream_that_names_its_messages_can_be_told_from_one_that_names_nothing(
+def test_is_named_shows_whether_the_frame_has_an_event_name(
     head: bytes, event: str, is_named: bool
 ) -> None:
-    (taken,) = SSEDecoder().receive_data(head + b"data: x\n\n")
-    assert (taken.event, taken.is_named) == (event, is_named)
-    assert taken.name == (event if is_named else None)
-    assert taken == ServerSentEvent(event, "x")
-    (again,) = SSEDecoder().receive_data(encode_sse(taken))
+    (decoded,) = SSEDecoder().receive_data(head + b"data: x\n\n")
+    assert (decoded.event, decoded.is_named) == (event, is_named)
+    assert decoded.name == (event if is_named else None)
+    assert decoded == ServerSentEvent(event, "x")
+    (again,) = SSEDecoder().receive_data(encode_sse(decoded))
     assert (again.event, again.is_named) == (event, is_named)
 
 
-def test_an_id_with_nul_is_ignored_and_a_good_one_persists() -> None:
-    taken = events_of(b"id: a\ndata: 1\n\nid: b\0\ndata: 2\n\nid\ndata: 3\n\ndata: 4\n\n")
-    assert [event.id for event in taken] == ["a", "a", "", ""]
+def test_an_id_with_nul_is_ignored_and_a_valid_one_persists() -> None:
+    events = events_of(b"id: a\ndata: 1\n\nid: b\0\ndata: 2\n\nid\ndata: 3\n\ndata: 4\n\n")
+    assert [event.id for event in events] == ["a", "a", "", ""]
 
 
-def test_an_id_counts_without_data() -> None:
+def test_an_id_is_used_even_without_data() -> None:
     outcome = run([b"id: a\n\n"])
     assert outcome.events == []
     assert outcome.last_event_id == "a"
@@ -383,13 +391,13 @@ def test_only_cr_and_lf_end_a_line(separator: str) -> None:
         assert events_of(*chunks) == [ServerSentEvent(data=data)]
 
 
-def test_a_line_loses_its_end_and_nothing_else() -> None:
+def test_only_its_end_is_removed_from_a_line() -> None:
     for byte in set(range(256)) - {*b"\r\n"}:
         data = b"a" + bytes([byte])
         assert events_of(b"data: " + data + b"\r\n\n")[0].data == data.decode("utf-8", "replace")
 
 
-def test_an_event_of_which_nothing_is_said_is_a_message_without_text() -> None:
+def test_a_frame_with_only_an_empty_data_field_is_a_message_without_text() -> None:
     assert events_of(b"data\n\n") == [ServerSentEvent()] == [ServerSentEvent("message", "", "")]
 
 
@@ -401,14 +409,16 @@ def test_one_byte_order_mark_is_dropped_and_a_second_is_not() -> None:
     assert events_of(b"data: x\n\n" + mark + b"data: y\n\n") == [ServerSentEvent(data="x")]
 
 
-# What is wrong and tolerated
+# Violations
 
 
-def test_faults_are_reported_with_their_event() -> None:
+def test_violations_are_reported_with_their_event() -> None:
     decoder = SSEDecoder()
     body = b": hello\nbogus: 1\n\nevent: \xff\ndata: a\xc3\n\ndata: ok\n\n"
-    taken = decoder.receive_data(body)
-    assert next(taken) == ServerSentEvent("\N{REPLACEMENT CHARACTER}", "a\N{REPLACEMENT CHARACTER}")
+    iterator = decoder.receive_data(body)
+    assert next(iterator) == ServerSentEvent(
+        "\N{REPLACEMENT CHARACTER}", "a\N{REPLACEMENT CHARACTER}"
+    )
     assert [(v.code, v.event_number, v.byte_offset, v.excerpt) for v in decoder.violations] == [
         (ViolationCode.UNKNOWN_FIELD, 1, 8, "bogus: 1"),
         (ViolationCode.INVALID_UTF8, 1, 18, "\N{REPLACEMENT CHARACTER}"),
@@ -416,11 +426,11 @@ def test_faults_are_reported_with_their_event() -> None:
     ]
     for violation in decoder.violations:
         assert violation.message == f"{violation.code.meaning}; {violation.code.action}"
-    assert list(taken) == [ServerSentEvent(data="ok")]
+    assert list(iterator) == [ServerSentEvent(data="ok")]
     assert decoder.violation_count == 3
 
 
-def test_events_are_counted_from_one_and_faults_after_the_last_belong_to_it() -> None:
+def test_events_are_numbered_from_one_and_later_violations_have_the_last_number() -> None:
     decoder = SSEDecoder()
     list(decoder.receive_data(b"data: 1\n\nbogus\ndata: 2\n\nid: 1\n\ndata: 3\xff\n\nbogus\n"))
     assert [violation.event_number for violation in decoder.violations] == [2, 3]
@@ -428,7 +438,7 @@ def test_events_are_counted_from_one_and_faults_after_the_last_belong_to_it() ->
     assert [violation.event_number for violation in decoder.violations] == [2, 3, 3]
 
 
-def test_a_line_that_no_event_follows_is_reported_at_the_end() -> None:
+def test_an_invalid_line_that_no_event_follows_is_reported_at_the_end() -> None:
     decoder = SSEDecoder()
     assert list(decoder.receive_data(b"<html>\n")) == []
     assert decoder.violation_count == 0
@@ -445,7 +455,7 @@ def test_the_offset_of_a_frame_is_that_of_its_first_field() -> None:
         assert [violation.byte_offset for violation in decoder.violations] == [body.index(b"x")]
 
 
-def test_bad_utf8_in_an_id_without_data_is_reported_with_the_next_event() -> None:
+def test_invalid_utf8_in_an_id_without_data_is_reported_with_the_next_event() -> None:
     outcome = run([b"id: \xff\n\ndata: x\n\n"])
     assert outcome.last_event_id == "\N{REPLACEMENT CHARACTER}"
     assert [(v.code, v.byte_offset) for v in outcome.violations] == [
@@ -453,12 +463,12 @@ def test_bad_utf8_in_an_id_without_data_is_reported_with_the_next_event() -> Non
     ]
 
 
-def test_bad_utf8_in_an_id_with_data_has_the_place_of_its_frame() -> None:
+def test_invalid_utf8_in_an_id_with_data_has_the_offset_of_its_frame() -> None:
     outcome = run([b"data: 0\n\nid: \xff\ndata: x\n\n"])
     assert [violation.byte_offset for violation in outcome.violations] == [9]
 
 
-def test_the_excerpt_of_a_fault_is_bounded_and_shows_the_place() -> None:
+def test_an_excerpt_is_bounded_and_contains_the_invalid_byte() -> None:
     outcome = run([b"data: " + b"a" * 5000 + b"\xff" + b"b" * 5000 + b"\n\n"])
     (violation,) = outcome.violations
     assert len(violation.excerpt) == 1024
@@ -467,7 +477,7 @@ def test_the_excerpt_of_a_fault_is_bounded_and_shows_the_place() -> None:
     assert outcome.violations[0].excerpt == "x" * 1023 + "…"
 
 
-def test_violations_are_bounded_and_counted() -> None:
+def test_kept_violations_are_bounded_and_all_are_counted() -> None:
     limits = Limits(violations=3)
     outcome = run([b"bogus\n" * 10 + b"data: x\n\n" + b"bogus\ndata: y\n\n" * 5], limits)
     assert len(outcome.violations) == 3
@@ -475,9 +485,7 @@ def test_violations_are_bounded_and_counted() -> None:
     assert len(outcome.events) == 6
 
 
-def test_faults_of_a_frame_are_told_in_their_order_and_only_counted_where_nobody_keeps_them() -> (
-    None
-):
+def test_violations_of_a_frame_are_in_order_and_those_beyond_the_limit_are_only_counted() -> None:
     body = b"\nbogus\nretry: x\nbogus\nretry: y\ndata: z\n\n"
     for violations in range(6):
         outcome = run([body], Limits(violations=violations))
@@ -487,7 +495,9 @@ def test_faults_of_a_frame_are_told_in_their_order_and_only_counted_where_nobody
 
 
 @pytest.mark.parametrize(("violations", "kept"), [(0, 1), (1, 1), (3, 3), (10, 10), (11, 10)])
-def test_a_framer_keeps_no_more_flaws_than_are_wanted_but_one(violations: int, kept: int) -> None:
+def test_a_framer_keeps_at_most_as_many_flaws_as_the_limit_but_at_least_one(
+    violations: int, kept: int
+) -> None:
     framer = Framer(Limits(violations=violations))
     framer.buffer.feed(b"bogus\n" * 10)
     assert framer.next_frame() is framer.finish() is None
@@ -499,19 +509,19 @@ def test_a_framer_keeps_no_more_flaws_than_are_wanted_but_one(violations: int, k
 # Limits
 
 
-def limit_of(*chunks: bytes, limits: Limits) -> tuple[list[str], LimitError]:
-    """The data of the events before the limit, and the error."""
+def limit_error_of(*chunks: bytes, limits: Limits) -> tuple[list[str], LimitError]:
+    """Return the data of the events before the LimitError, and the error."""
     decoder = SSEDecoder(limits)
     seen: list[str] = []
 
-    def drain() -> None:
+    def decode() -> None:
         for chunk in chunks:
-            # Not a comprehension: an error must not lose what came before it.
+            # With a comprehension the error would discard the events before it.
             for event in decoder.receive_data(chunk):
                 seen.append(event.data)  # noqa: PERF401
 
     with pytest.raises(LimitError) as caught:
-        drain()
+        decode()
     return seen, caught.value
 
 
@@ -520,7 +530,7 @@ def limit_of(*chunks: bytes, limits: Limits) -> tuple[list[str], LimitError]:
     [
         (b"data: x\n\n", 9),
         (b"data: x\r\r", 9),
-        (b"data: x\r\n\r\n", 10),  # the LF after the last CR may be still to come
+        (b"data: x\r\n\r\n", 10),  # an LF may follow the last CR
         (b"event: e\ndata: x\n\n", 18),
         (b"data: x\n: a comment inside\n\n", 28),
     ],
@@ -534,7 +544,7 @@ def test_an_event_of_exactly_the_limit_fits_and_one_byte_more_does_not(
             limits = Limits(event_bytes=max(size, 10))
             assert events_of(*chunks, limits=limits)[-1].data == "x"
             if size > 10:
-                _, error = limit_of(*chunks, limits=Limits(event_bytes=size - 1))
+                _, error = limit_error_of(*chunks, limits=Limits(event_bytes=size - 1))
                 assert (error.limit, error.maximum, error.code) == (
                     "event_bytes",
                     size - 1,
@@ -543,8 +553,8 @@ def test_an_event_of_exactly_the_limit_fits_and_one_byte_more_does_not(
                 assert error.byte_offset == len(prefix)
 
 
-def test_nine_bytes_do_not_fit_into_eight() -> None:
-    seen, error = limit_of(b"data: 0\n\n", limits=Limits(event_bytes=8))
+def test_an_event_of_nine_bytes_exceeds_a_limit_of_eight() -> None:
+    seen, error = limit_error_of(b"data: 0\n\n", limits=Limits(event_bytes=8))
     assert seen == []
     assert str(error) == "an event is larger than 8 bytes"
     assert (error.event_number, error.byte_offset, error.raw) == (1, 0, "")
@@ -555,15 +565,15 @@ def test_comments_between_events_do_not_count() -> None:
     assert [event.data for event in events_of(body, limits=Limits(event_bytes=9))] == ["x"]
 
 
-def test_a_comment_that_never_ends_is_too_much() -> None:
-    _, error = limit_of(b": ", b"x" * 50, limits=Limits(event_bytes=20))
+def test_a_comment_without_a_line_end_exceeds_the_limit() -> None:
+    _, error = limit_error_of(b": ", b"x" * 50, limits=Limits(event_bytes=20))
     assert error.raw == ": " + "x" * 18
 
 
-def test_a_limit_error_comes_after_the_events_before_it_and_says_where() -> None:
+def test_a_limit_error_is_raised_after_the_events_before_it_and_has_its_offset() -> None:
     body = b"data: 1\n\nevent: e\ndata: " + b"2" * 50 + b"\n\ndata: 3\n\n"
     for chunks in ([body], in_bytes(body)):
-        seen, error = limit_of(*chunks, limits=Limits(event_bytes=30))
+        seen, error = limit_error_of(*chunks, limits=Limits(event_bytes=30))
         assert seen == ["1"]
         assert error.event_number == 2
         assert error.byte_offset == 9
@@ -571,54 +581,56 @@ def test_a_limit_error_comes_after_the_events_before_it_and_says_where() -> None
         assert error.position is None
 
 
-def test_the_piece_in_a_limit_error_is_bounded() -> None:
-    _, error = limit_of(b"data: " + b"x" * 9000, limits=Limits(event_bytes=5000))
+def test_the_excerpt_in_a_limit_error_is_bounded() -> None:
+    _, error = limit_error_of(b"data: " + b"x" * 9000, limits=Limits(event_bytes=5000))
     assert error.raw == "data: " + "x" * 1018
 
 
-def test_the_total_is_exact_and_events_within_it_are_given() -> None:
+def test_the_total_limit_is_exact_and_events_within_it_are_returned() -> None:
     body = b"data: 1\n\ndata: 2\n\n"
     assert len(events_of(body, limits=Limits(total_bytes=18))) == 2
     for chunks in ([body], in_bytes(body)):
-        seen, error = limit_of(*chunks, limits=Limits(total_bytes=17))
+        seen, error = limit_error_of(*chunks, limits=Limits(total_bytes=17))
         assert seen == ["1"]
         assert (error.limit, error.maximum, error.byte_offset) == ("total_bytes", 17, 17)
         assert str(error) == "the body is larger than 17 bytes"
-        seen, _ = limit_of(*chunks, b"data: 3\n\n", limits=Limits(total_bytes=18))
+        seen, _ = limit_error_of(*chunks, b"data: 3\n\n", limits=Limits(total_bytes=18))
         assert seen == ["1", "2"]
 
 
-def test_a_total_of_nothing_admits_only_nothing() -> None:
+def test_a_total_limit_of_zero_admits_only_an_empty_body() -> None:
     assert events_of(b"", limits=Limits(total_bytes=0)) == []
-    _, error = limit_of(b"x", limits=Limits(total_bytes=0))
+    _, error = limit_error_of(b"x", limits=Limits(total_bytes=0))
     assert (error.byte_offset, error.maximum) == (0, 0)
 
 
 @pytest.mark.parametrize("body", [b"\n", b"\r", b"x"])
-def test_an_event_of_no_bytes_is_not_even_a_line_end(body: bytes) -> None:
-    _, error = limit_of(body, limits=Limits(event_bytes=0))
+def test_an_event_limit_of_zero_admits_not_even_a_line_end(body: bytes) -> None:
+    _, error = limit_error_of(body, limits=Limits(event_bytes=0))
     assert (error.byte_offset, error.raw) == (0, "")
 
 
-@pytest.mark.parametrize("begun", [b"\xef", b"\xef\xbb", b"\xef\xbb\xbf"])
-def test_only_at_the_start_of_a_body_a_byte_order_mark_does_not_count(begun: bytes) -> None:
-    assert events_of(begun, limits=Limits(event_bytes=1)) == []
-    size = len(b"data: x\n" + begun)
-    assert events_of(b"data: x\n" + begun, limits=Limits(event_bytes=size)) == []
-    _, error = limit_of(b"data: x\n" + begun, limits=Limits(event_bytes=size - 1))
+@pytest.mark.parametrize("partial", [b"\xef", b"\xef\xbb", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_counts_towards_the_limit_except_at_the_start_of_the_body(
+    partial: bytes,
+) -> None:
+    assert events_of(partial, limits=Limits(event_bytes=1)) == []
+    size = len(b"data: x\n" + partial)
+    assert events_of(b"data: x\n" + partial, limits=Limits(event_bytes=size)) == []
+    _, error = limit_error_of(b"data: x\n" + partial, limits=Limits(event_bytes=size - 1))
     assert error.byte_offset == 0
 
 
-def test_data_beyond_a_total_that_nobody_has_looked_at_is_dropped() -> None:
+def test_data_beyond_the_total_limit_is_dropped_before_events_are_taken() -> None:
     decoder = SSEDecoder(Limits(total_bytes=9))
     decoder.receive_data(b"data: 1\n\nda")
-    taken = decoder.receive_data(b"ta: 2\n\n")
-    assert next(taken).data == "1"
+    iterator = decoder.receive_data(b"ta: 2\n\n")
+    assert next(iterator).data == "1"
     with pytest.raises(LimitError):
-        next(taken)
+        next(iterator)
 
 
-def test_lines_before_the_total_are_looked_at_however_the_body_is_cut() -> None:
+def test_lines_before_the_total_limit_are_checked_however_the_body_is_cut() -> None:
     for body in (b"data: 1\n\nbogus\ndata: 22", b"data: 1\r\n\nbogus\ndata: 2"):
         limits = Limits(total_bytes=len(body) - 1)
         for chunks in ([body], in_bytes(body), [body[:9], body[9:]]):
@@ -637,13 +649,13 @@ def test_lines_before_the_total_are_looked_at_however_the_body_is_cut() -> None:
             )
 
 
-def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> None:
+def test_every_later_call_raises_a_new_copy_of_the_limit_error() -> None:
     decoder = SSEDecoder(Limits(event_bytes=20))
     dropped = decoder.receive_data(b"data: 1\n\n")
-    taken = decoder.receive_data(b"data: " + b"2" * 50 + b"\n\ndata: 3\n\n")
-    assert next(taken).data == "1"
+    iterator = decoder.receive_data(b"data: " + b"2" * 50 + b"\n\ndata: 3\n\n")
+    assert next(iterator).data == "1"
     with pytest.raises(LimitError) as first:
-        next(taken)
+        next(iterator)
     errors = [first.value]
     calls: list[Callable[[], Any]] = [
         lambda: decoder.receive_data(b""),
@@ -653,7 +665,7 @@ def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> Non
     ]
     for call in calls * 2:
         if call is calls[-1] and len(errors) > len(calls):
-            assert next(dropped, None) is None  # a generator that has raised is finished
+            assert next(dropped, None) is None  # a generator ends when it raises
             continue
         with pytest.raises(LimitError) as again:
             call()
@@ -662,7 +674,7 @@ def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> Non
         errors.append(again.value)
 
 
-# A frame as nearly all are, taken at once
+# Frames in the usual layout, which the framer reads without splitting them into lines
 
 
 @pytest.mark.parametrize(
@@ -679,38 +691,40 @@ def test_a_limit_error_is_latched_and_raised_afresh_by_every_later_call() -> Non
         (b"data:: :\n\n", ServerSentEvent("message", ": :")),
     ],
 )
-def test_a_usual_frame_is_not_taken_line_by_line(
+def test_a_usual_frame_is_not_read_line_by_line(
     frame: bytes, event: ServerSentEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert line_by_line(frame).events == [event]
+    assert run_line_by_line(frame).events == [event]
     monkeypatch.delattr(Framer, "_take_line")
     assert events_of(3 * frame) == 3 * [event]
     assert events_of(*in_bytes(frame)) == [event]
 
 
-def line_by_line(body: bytes, limits: Limits | None = None) -> Outcome:
+def run_line_by_line(body: bytes, limits: Limits | None = None) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "usual_frame", lambda *_: None)
         return run([body], limits)
 
 
 @pytest.mark.parametrize("frame", [b"event: e\ndata: x\n\n", b"data: x\n\n"])
-def test_what_is_nearly_a_usual_frame_is_read_by_the_letter(frame: bytes) -> None:
+def test_a_usual_frame_with_one_changed_byte_is_read_exactly(frame: bytes) -> None:
     changed = [frame[:at] + frame[at + 1 :] for at in range(len(frame))]
     for byte in (b"\r", b"\n", b" ", b":", b"a"):
         changed += [frame[:at] + byte + frame[at:] for at in range(len(frame) + 1)]
         changed += [frame[:at] + byte + frame[at + 1 :] for at in range(len(frame))]
     for each in changed:
         for body in (each, b"\xef\xbb\xbf" + each, b"id: 1\n" + each, each + frame):
-            assert run([body]) == line_by_line(body)
+            assert run([body]) == run_line_by_line(body)
 
 
 @given(BODIES, SMALL_LIMITS | st.just(Limits()))
-def test_usual_frames_are_a_shortcut(body: bytes, limits: Limits) -> None:
-    assert run([body], limits) == line_by_line(body, limits)
+def test_reading_usual_frames_at_once_does_not_change_the_result(
+    body: bytes, limits: Limits
+) -> None:
+    assert run([body], limits) == run_line_by_line(body, limits)
 
 
-def test_a_framer_has_the_bytes_of_a_frame_that_came_together() -> None:
+def test_since_returns_the_bytes_of_a_frame_that_was_not_read_line_by_line() -> None:
     framer = Framer(Limits())
     for before in (b"", b": comment\n", b"\n"):
         framer.buffer.feed(before + b"data: x\n\nevent: e\ndata: y\n: c\n\n" + b"data: z")
@@ -731,11 +745,11 @@ def test_a_framer_has_the_bytes_of_a_frame_that_came_together() -> None:
     assert framer.buffer.since(frame.offset) == b""
 
 
-@pytest.mark.parametrize("taken", [0, 1, 2])
-def test_a_framer_that_has_dropped_everything_has_nothing_left(taken: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_discard_removes_all_data_and_flaws_from_a_framer(count: int) -> None:
     framer = Framer(Limits())
     framer.buffer.feed(b"data: x\n\njunk\rid: 1\rdata: y\r")
-    for _ in range(taken):
+    for _ in range(count):
         framer.next_frame()
     framer.buffer.feed(1_000 * b"data: z")
     received = framer.buffer.received
@@ -750,57 +764,62 @@ def test_a_framer_that_has_dropped_everything_has_nothing_left(taken: int) -> No
     assert (frame.data, frame.offset, frame.id, frame.flaws) == ("1", received, "", ())
 
 
-# Where nothing must be looked at, so that pieces of a line cost nothing
+# The drained state: the framer need not inspect the pieces of an incomplete frame
 
 
 def frames_of(
-    chunks: Iterable[bytes], limits: Limits, *, settles: bool, late: bool = False
+    chunks: Iterable[bytes], limits: Limits, *, marks_drained: bool, late: bool = False
 ) -> list[Any]:
-    """All that a framer says of a body; one that settles is asked only where it says so.
+    """Return all results of a framer for a body.
 
-    `late` takes a frame only when another chunk has come.
+    Args:
+        chunks: The body.
+        limits: The limits of the framer.
+        marks_drained: Calls `mark_drained` after each chunk. Then `feed` returns True only if there
+            may be a frame, and `next_frame` is called only if it does.
+        late: Takes at most one frame after each chunk, and does not call `mark_drained`.
     """
     framer = Framer(limits)
-    said: list[Any] = []
+    results: list[Any] = []
     try:
         for chunk in chunks:
             if framer.buffer.feed(chunk):
-                said += [framer.next_frame()] if late else iter(framer.next_frame, None)
-            if settles and not late:
+                results += [framer.next_frame()] if late else iter(framer.next_frame, None)
+            if marks_drained and not late:
                 framer.buffer.mark_drained()
         framer.buffer.close()
-        said += iter(framer.next_frame, None)
-        said += [framer.finish(), framer.buffer.received]
+        results += iter(framer.next_frame, None)
+        results += [framer.finish(), framer.buffer.received]
     except LimitError as error:
-        said.append(vars(error))
-    taken = [each for each in said if each is not None]
-    return [taken, framer.take_flaws(), framer.buffer.frames, framer.buffer.frame_offset]
+        results.append(vars(error))
+    frames = [each for each in results if each is not None]
+    return [frames, framer.take_flaws(), framer.buffer.frames, framer.buffer.frame_offset]
 
 
 @given(BODIES, st.lists(CUTS, min_size=1, max_size=3), SMALL_LIMITS | st.just(Limits()))
-def test_a_framer_that_settles_between_frames_says_the_same(
+def test_mark_drained_between_frames_does_not_change_the_result(
     body: bytes, cuts: list[list[int]], limits: Limits
 ) -> None:
     body = b"data: 0\n\n" + body
     limits = attrs.evolve(limits, event_bytes=10 + limits.event_bytes)
-    whole = frames_of([body], limits, settles=False)
+    whole = frames_of([body], limits, marks_drained=False)
     frame_by_frame = re.split(rb"(?<=\n\n)", body)
     for chunks in (in_bytes(body), frame_by_frame, *(cut(body, at) for at in cuts)):
         for late in (False, True):
-            assert frames_of(chunks, limits, settles=True, late=late) == whole
+            assert frames_of(chunks, limits, marks_drained=True, late=late) == whole
 
 
-def test_a_framer_is_drained_where_nothing_waits_and_a_frame_has_begun_or_come() -> None:
+def test_a_framer_is_drained_if_no_frame_waits_and_the_body_has_begun() -> None:
     framer = Framer(Limits(event_bytes=20))
     assert not framer.buffer.mark_drained()
-    for chunk, gives, left in (
+    for chunk, count, limit in (
         (b"data: x", 0, 20),
         (b"\n\n", 1, 20),
         (b"data: y", 0, 20),
         (b"\n", 0, 20),
         (b"\ndata: z", 1, 20),
         (b"\n\ndata: z\n\n", 2, 20),
-        # Where lines are read as they come, what has come of a frame counts in its limit.
+        # A line that is read before its frame is complete reduces the limit of the partial frame.
         (b"data: z\r", 0, 12),
         (b"data", 0, 12),
         (b"\r", 0, 7),
@@ -809,15 +828,15 @@ def test_a_framer_is_drained_where_nothing_waits_and_a_frame_has_begun_or_come()
         (b": c\n\n", 0, 20),
     ):
         framer.buffer.feed(chunk)
-        assert len(list(iter(framer.next_frame, None))) == gives
-        assert framer.buffer.mark_drained() is (left > 0)
-        assert framer.buffer.partial_limit == left
+        assert len(list(iter(framer.next_frame, None))) == count
+        assert framer.buffer.mark_drained() is (limit > 0)
+        assert framer.buffer.partial_limit == limit
     framer.buffer.close()
     assert not framer.buffer.mark_drained()
     assert framer.buffer.partial_limit == 0
 
 
-def test_a_framer_that_is_drained_knows_where_frames_begin() -> None:
+def test_a_drained_framer_has_the_offsets_of_later_frames() -> None:
     framer = Framer(Limits())
     assert Framer(Limits()).buffer.frame_offset is None
     for at, data in enumerate([b"x", b"y", b"z", b"x\n\ndata: y"]):
@@ -830,23 +849,23 @@ def test_a_framer_that_is_drained_knows_where_frames_begin() -> None:
 
 
 @pytest.mark.parametrize("frames", [b"data: x\n\n", b"data: x\n\ndata: y\n\n"])
-@pytest.mark.parametrize("begun", [b"", b"data: z"])
-def test_who_advances_behind_the_last_frame_need_not_ask_whether_something_waits(
-    frames: bytes, begun: bytes
+@pytest.mark.parametrize("partial", [b"", b"data: z"])
+def test_advancing_past_the_last_frame_sets_partial_limit_again_unless_data_is_pending(
+    frames: bytes, partial: bytes
 ) -> None:
     for is_pending in (False, True):
-        buffer = settled(Limits(event_bytes=60))
-        assert buffer.feed(frames + begun)
-        assert (buffer.text, buffer.partial, buffer.partial_limit) == (frames, begun, 0)
+        buffer = drained_buffer(Limits(event_bytes=60))
+        assert buffer.feed(frames + partial)
+        assert (buffer.text, buffer.partial, buffer.partial_limit) == (frames, partial, 0)
         if is_pending:
             buffer.mark_pending()
         buffer.advance(len(frames))
-        # What was received since somebody looked at the limits takes of what may be received.
+        # The consumed frames reduce the limit until the next call of `mark_drained`.
         assert buffer.partial_limit == (0 if is_pending else 60 - len(frames))
 
 
-def settled(limits: Limits, body: bytes = b"data: 0\n\n") -> FrameBuffer:
-    """A buffer whose first frame was read, and in which nothing waits."""
+def drained_buffer(limits: Limits, body: bytes = b"data: 0\n\n") -> FrameBuffer:
+    """Return a drained buffer whose first frame was read."""
     framer = Framer(limits)
     framer.buffer.feed(body)
     assert framer.next_frame() is not None
@@ -866,10 +885,10 @@ def settled(limits: Limits, body: bytes = b"data: 0\n\n") -> FrameBuffer:
         (b"data: y\n\n" + b"data: " + 45 * b"y", b"data: y\n\n", 51),
     ],
 )
-def test_nothing_must_be_looked_at_until_a_frame_is_whole_and_up_to_the_limit(
+def test_feed_returns_false_until_a_frame_is_complete(
     chunk: bytes, whole: bytes, limit: int
 ) -> None:
-    buffer = settled(Limits(event_bytes=60))
+    buffer = drained_buffer(Limits(event_bytes=60))
     assert buffer.feed(chunk) is (whole != b"")
     if whole:
         assert buffer.text == whole
@@ -877,8 +896,8 @@ def test_nothing_must_be_looked_at_until_a_frame_is_whole_and_up_to_the_limit(
     assert buffer.partial_limit == limit
 
 
-def test_a_buffer_is_drained_also_where_a_frame_has_begun_that_is_as_long_as_may_be() -> None:
-    buffer = settled(Limits(event_bytes=20), b"data: x\n\n" + b"data: 901234567890")
+def test_a_buffer_with_a_partial_frame_of_exactly_the_limit_is_drained() -> None:
+    buffer = drained_buffer(Limits(event_bytes=20), b"data: x\n\n" + b"data: 901234567890")
     assert not buffer.feed(b"12")
     buffer.mark_pending()
     assert buffer.mark_drained()
@@ -886,7 +905,7 @@ def test_a_buffer_is_drained_also_where_a_frame_has_begun_that_is_as_long_as_may
     assert not buffer.mark_drained()
 
 
-def test_a_framer_counts_what_nobody_has_looked_at() -> None:
+def test_position_includes_the_bytes_that_were_not_read() -> None:
     framer = Framer(Limits())
     for count in range(1, 5):
         framer.buffer.feed(b"data: x\n\n")
@@ -894,7 +913,7 @@ def test_a_framer_counts_what_nobody_has_looked_at() -> None:
         assert framer.buffer.offset == 0
 
 
-def test_a_framer_counts_what_it_refuses() -> None:
+def test_received_includes_the_bytes_beyond_the_total_limit() -> None:
     framer = Framer(Limits(total_bytes=10))
     for size, position in ((4, 4), (5, 9), (6, 10), (7, 10)):
         framer.buffer.feed(size * b"x")
@@ -902,10 +921,10 @@ def test_a_framer_counts_what_it_refuses() -> None:
     assert framer.buffer.received == 22
 
 
-def test_a_framer_is_between_frames_where_nothing_interpreted_waits_for_one() -> None:
+def test_at_frame_start_is_true_if_no_line_of_an_incomplete_frame_was_read() -> None:
     framer = Framer(Limits())
     assert framer.at_frame_start is True
-    for chunk, gives, is_between in (
+    for chunk, count, expected in (
         (b"data: x", 0, True),
         (b"\r", 0, False),
         (b"\r", 1, True),
@@ -914,16 +933,16 @@ def test_a_framer_is_between_frames_where_nothing_interpreted_waits_for_one() ->
         (b": comment\r\r", 0, True),
     ):
         framer.buffer.feed(chunk)
-        for _ in range(gives):
+        for _ in range(count):
             assert framer.next_frame() is not None
             assert framer.at_frame_start is True
         assert framer.next_frame() is None
-        assert framer.at_frame_start is is_between
+        assert framer.at_frame_start is expected
 
 
-def test_a_framer_whose_body_is_bounded_takes_no_more_unseen_than_the_body_may_be_longer() -> None:
+def test_partial_limit_is_never_more_than_the_rest_of_the_total_limit() -> None:
     framer = Framer(Limits(total_bytes=30, event_bytes=20))
-    for chunk, left in (
+    for chunk, limit in (
         (b"data: x\n\n", 20),
         (b"data: x\n\n", 12),
         (b"data: x", 12),
@@ -934,7 +953,7 @@ def test_a_framer_whose_body_is_bounded_takes_no_more_unseen_than_the_body_may_b
         while framer.next_frame():
             pass
         assert framer.buffer.mark_drained()
-        assert framer.buffer.partial_limit == left
+        assert framer.buffer.partial_limit == limit
     framer.buffer.feed(b"d")
     assert (framer.buffer.partial_limit, framer.buffer.partial, framer.buffer.received) == (
         0,
@@ -950,7 +969,7 @@ def test_a_framer_whose_body_is_bounded_takes_no_more_unseen_than_the_body_may_b
     "chunk",
     [b"data: " + 9 * b"y" + b"\ndata: zz", b"data: y\n\ndata: " + 20 * b"z", 30 * b"data\n"],
 )
-def test_what_is_too_long_is_found_where_a_framer_is_drained(chunk: bytes) -> None:
+def test_a_drained_framer_detects_a_frame_that_is_too_long(chunk: bytes) -> None:
     framer = Framer(Limits(event_bytes=20))
     framer.buffer.feed(b"data: x\n\n")
     assert framer.next_frame() is not None
@@ -961,11 +980,11 @@ def test_what_is_too_long_is_found_where_a_framer_is_drained(chunk: bytes) -> No
         deque(iter(framer.next_frame, None))
 
 
-# What is left at the end, for those who do not discard it
+# The incomplete frame at the end of the body
 
 
-def left_of(*chunks: bytes) -> Frame | None:
-    """What a framer has at the end, after all whole frames."""
+def incomplete_frame(*chunks: bytes) -> Frame | None:
+    """Return the incomplete frame at the end of the body."""
     framer = Framer(Limits())
     for chunk in chunks:
         framer.buffer.feed(chunk)
@@ -991,27 +1010,25 @@ def left_of(*chunks: bytes) -> Frame | None:
         (b"retr", "", ""),
     ],
 )
-def test_a_framer_hands_out_a_frame_without_its_blank_line(
-    body: bytes, name: str, data: str
-) -> None:
+def test_finish_returns_a_frame_without_its_blank_line(body: bytes, name: str, data: str) -> None:
     before = b": c\r\ndata: 0\n\n"
     for chunks in ([before + body], in_bytes(before + body)):
-        frame = left_of(*chunks)
+        frame = incomplete_frame(*chunks)
         assert frame is not None
         assert (frame.name, frame.data) == (name, data)
         assert (frame.offset, frame.size) == (len(before), len(body))
 
 
-def test_a_name_that_was_cut_behind_the_byte_order_mark_is_the_name_of_a_field_too() -> None:
-    for begun in (b"d", b"data", b"even", b"i", b"retry"):
-        for chunks in ([b"\xef\xbb\xbf" + begun], in_bytes(b"\xef\xbb\xbf" + begun)):
-            frame = left_of(*chunks)
+def test_a_cut_field_name_directly_after_the_byte_order_mark_is_recognised() -> None:
+    for partial in (b"d", b"data", b"even", b"i", b"retry"):
+        for chunks in ([b"\xef\xbb\xbf" + partial], in_bytes(b"\xef\xbb\xbf" + partial)):
+            frame = incomplete_frame(*chunks)
             assert frame is not None
             assert (frame.name, frame.data, frame.flaws) == ("", "", ())
 
 
 @pytest.mark.parametrize("frame", [b"data: x\n\n", b"data: x\r\r", b"data: x\r\n\r"])
-def test_the_size_of_a_frame_reaches_to_the_first_byte_that_ends_it(frame: bytes) -> None:
+def test_the_size_of_a_frame_ends_with_the_first_byte_that_completes_it(frame: bytes) -> None:
     for before in (b"", b"\xef\xbb\xbf", b": comment\n\n", b"data: 0\n\n"):
         for chunks in ([before + frame + b"\n"], in_bytes(before + frame + b"\n")):
             framer = Framer(Limits())
@@ -1022,17 +1039,17 @@ def test_the_size_of_a_frame_reaches_to_the_first_byte_that_ends_it(frame: bytes
 
 
 @pytest.mark.parametrize("character", ["\x7f", "\x80", "\u07ff", "\u0800", "\uffff", "\U00010000"])
-def test_a_character_that_the_end_has_cut_is_not_handed_out(character: str) -> None:
+def test_finish_drops_a_character_that_is_cut_at_the_end_of_the_body(character: str) -> None:
     encoded = character.encode()
     for length in range(1, len(encoded) + 1):
-        frame = left_of(b"data: x" + encoded[:length])
+        frame = incomplete_frame(b"data: x" + encoded[:length])
         assert frame is not None
         assert frame.data == ("x" + character if length == len(encoded) else "x")
         assert frame.flaws == ()
 
 
 @pytest.mark.parametrize(
-    ("data", "shown"),
+    ("data", "decoded"),
     [
         (b"\x80", "\ufffd"),
         (b"\xc3\xa9\xa9", "é\ufffd"),
@@ -1046,12 +1063,12 @@ def test_a_character_that_the_end_has_cut_is_not_handed_out(character: str) -> N
         (b"\xff\x80", "\ufffd\ufffd"),
     ],
 )
-def test_bytes_that_are_no_cut_character_are_handed_out_as_what_they_are(
-    data: bytes, shown: str
+def test_finish_replaces_invalid_bytes_that_are_not_a_cut_character(
+    data: bytes, decoded: str
 ) -> None:
-    frame = left_of(b"data: " + data)
+    frame = incomplete_frame(b"data: " + data)
     assert frame is not None
-    assert frame.data == shown
+    assert frame.data == decoded
     assert [flaw.code for flaw in frame.flaws] == [ViolationCode.INVALID_UTF8]
 
 
@@ -1059,13 +1076,13 @@ def test_bytes_that_are_no_cut_character_are_handed_out_as_what_they_are(
     "rest",
     [b"", b"\n", b": c\n", b": c", b"bogus", b"bogus: 1\n", b"data: 1\n\n", b"\n\xef\xbb\xbfdata"],
 )
-def test_a_framer_has_nothing_left_where_there_is_no_field(rest: bytes) -> None:
-    assert left_of(rest) is None
-    assert left_of(b"data: 0\n\n" + rest) is None
+def test_finish_returns_none_without_the_start_of_a_field(rest: bytes) -> None:
+    assert incomplete_frame(rest) is None
+    assert incomplete_frame(b"data: 0\n\n" + rest) is None
 
 
 @pytest.mark.parametrize(
-    ("body", "is_other"),
+    ("body", "expected"),
     [
         (b'{"type": "error"}\n', True),
         (b"<html>\n\n", True),
@@ -1074,14 +1091,14 @@ def test_a_framer_has_nothing_left_where_there_is_no_field(rest: bytes) -> None:
         (b"", False),
     ],
 )
-def test_a_framer_knows_a_body_that_is_no_event_stream(body: bytes, is_other: bool) -> None:
+def test_a_framer_detects_a_body_that_is_not_an_event_stream(body: bytes, expected: bool) -> None:
     framer = Framer(Limits())
     for chunk in in_bytes(body):
         framer.buffer.feed(chunk)
     while framer.next_frame():
         pass
     framer.finish()
-    assert framer.is_other_content is is_other
+    assert framer.is_other_content is expected
     assert framer.buffer.head == body
 
 
@@ -1107,7 +1124,7 @@ def test_a_decoder_can_be_pickled_and_copied_in_mid_stream(
         for _, event in zip(range(takes), decoder.receive_data(body[:at]), strict=False):
             events.append(event)
 
-    def go_on(other: SSEDecoder) -> Outcome:
+    def decode_rest(other: SSEDecoder) -> Outcome:
         rest = list(events)
         error = None
         try:
@@ -1117,7 +1134,7 @@ def test_a_decoder_can_be_pickled_and_copied_in_mid_stream(
             error = vars(caught)
         return outcome_of(other, rest, error)
 
-    outcomes = [go_on(other) for other in (pickled(decoder), copy.deepcopy(decoder), decoder)]
+    outcomes = [decode_rest(other) for other in (pickled(decoder), copy.deepcopy(decoder), decoder)]
     assert outcomes[0] == outcomes[1] == outcomes[2]
     if outcomes[0].error is None:
         assert outcomes[0] == run([body], limits)
@@ -1148,7 +1165,7 @@ def test_an_encoded_event_decodes_to_the_same(event: ServerSentEvent, at: list[i
     assert events_of(*cut(encode_sse(event), at)) == [event]
 
 
-def test_an_event_is_encoded_with_nothing_that_need_not_be_said() -> None:
+def test_an_event_is_encoded_without_fields_that_have_their_default() -> None:
     assert encode_sse(ServerSentEvent(data="a\n\nb")) == b"data: a\ndata: \ndata: b\n\n"
     assert encode_sse(ServerSentEvent("e", "x", "7", 5)) == (
         b"event: e\nid: 7\nretry: 5\ndata: x\n\n"
@@ -1173,7 +1190,9 @@ def test_an_event_is_encoded_with_nothing_that_need_not_be_said() -> None:
         ServerSentEvent(retry=-1),
     ],
 )
-def test_what_the_format_cannot_hold_is_refused(event: ServerSentEvent) -> None:
+def test_a_value_that_the_format_cannot_express_raises_a_value_error(
+    event: ServerSentEvent,
+) -> None:
     with pytest.raises(ValueError, match=r"must not|milliseconds|surrogates not allowed"):
         encode_sse(event)
 
@@ -1182,7 +1201,7 @@ def test_what_the_format_cannot_hold_is_refused(event: ServerSentEvent) -> None:
 
 
 def work(chunks: Iterable[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """How many functions are called and how many bytes are copied to decode a stream."""
+    """Decode a stream. Return the number of function calls and of copied bytes."""
     calls = copied = 0
 
     def count_call(frame: Any, event: str, argument: Any) -> None:
@@ -1199,7 +1218,7 @@ def work(chunks: Iterable[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int,
             return isinstance(thing, bytes)
 
     class CountingBytes(metaclass=Counting):
-        """What the module takes for `bytes`."""
+        """Replaces `bytes` in the modules and counts the bytes that it copies."""
 
     decoder = SSEDecoder()
     with monkeypatch.context() as patched:
@@ -1241,10 +1260,10 @@ def a_cut_in_every_line_end(size: int) -> Iterator[bytes]:
         yield from (b"data: x\r", b"\n\r", b"\n")
 
 
-def test_a_line_grows_in_place_also_where_it_begins_behind_another() -> None:
+def test_a_partial_line_grows_in_place_even_after_another_line() -> None:
     buffer = Framer(Limits()).buffer
     buffer.feed(b"data: x\ndata: y")
-    # What is counted below does not see a copy that `+=` makes, so we look where the bytes are.
+    # `work` does not count a copy that `+=` makes. So this test checks that the object is the same.
     (before,) = bytearrays_of(buffer)
     buffer.feed(b"y")
     (after,) = bytearrays_of(buffer)
@@ -1252,7 +1271,7 @@ def test_a_line_grows_in_place_also_where_it_begins_behind_another() -> None:
 
 
 def bytearrays_of(buffer: FrameBuffer) -> list[bytearray]:
-    """What grows in place in a buffer, and is not empty."""
+    """Return the bytearrays of a buffer that are not empty."""
     values = (getattr(buffer, name) for name in FrameBuffer.__slots__)
     return [value for value in values if isinstance(value, bytearray) and value]
 
@@ -1267,7 +1286,7 @@ def bytearrays_of(buffer: FrameBuffer) -> list[bytearray]:
         a_cut_in_every_line_end,
     ],
 )
-def test_twice_the_bytes_are_twice_the_work(
+def test_twice_the_bytes_take_twice_the_work(
     stream: Callable[[int], Iterator[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, copied = work(stream(100), monkeypatch)

@@ -1,4 +1,4 @@
-"""The two packages: how long a module and a class may be, and who writes which state."""
+"""Rules for the source code of the two packages: length limits, and one owner for each state."""
 
 import ast
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def name_of(module: Path) -> str:
 
 
 def too_long(source: str) -> Iterator[str]:
-    """What exceeds its limit, with its lines."""
+    """Yield each module or class that exceeds its limit, with its number of lines."""
     lines = len(source.splitlines())
     if lines > LINES_OF_A_MODULE:
         yield f"the module: {lines}"
@@ -42,7 +42,7 @@ def test_a_module_and_its_classes_are_not_too_long(module: Path) -> None:
     assert [*too_long(module.read_text(encoding="utf-8"))] == []
 
 
-def test_all_modules_of_both_packages_are_looked_at() -> None:
+def test_all_modules_of_both_packages_are_checked() -> None:
     names = {name_of(module) for module in MODULES}
     assert {
         "sansio_stream/__init__.py",
@@ -52,7 +52,7 @@ def test_all_modules_of_both_packages_are_looked_at() -> None:
     } <= names
 
 
-def test_what_is_one_line_too_long_is_found() -> None:
+def test_one_line_too_many_is_detected() -> None:
     body = "    x = 1\n"
     assert [*too_long("class A:\n" + body * 299)] == []
     assert [*too_long("class A:\n" + body * 300)] == ["class A: 301"]
@@ -61,21 +61,22 @@ def test_what_is_one_line_too_long_is_found() -> None:
     assert [*too_long("if True:\n" + body * 500)] == ["the module: 501"]
 
 
-# Each piece of state has one owner, and only its owner writes it.
+# Each piece of state belongs to one object, and only the methods of this object change it.
 
 
 def foreign_writes(source: str) -> Iterator[str]:
-    """The attributes that a module assigns or deletes of an object that is not its own.
+    """Yield the attributes of foreign objects that a module assigns or deletes.
 
-    Its own are `self`, `cls`, and what the same function has made: by a call of a class, of
-    `__new__`, or of one of `MAKERS`. Attributes with two underscores are Python's: the
-    cause of an exception, a class.
+    An object is foreign unless it is `self`, `cls`, or an object that the same function has made. A
+    function makes an object by a call of a class, of `__new__`, or of one of `MAKERS`. Attributes
+    that begin with two underscores are allowed, because Python defines them: `__cause__`,
+    `__class__`.
     """
     yield from writes_of(ast.parse(source), {"self", "cls"})
 
 
 def writes_of(scope: ast.AST, own: set[str]) -> Iterator[str]:
-    """The foreign writes of a module or a function, and of those inside of it."""
+    """Yield the foreign writes of a module or function and of the functions inside it."""
     inside = [*nodes_of(scope)]
     own = own | {name for node in inside for name in made_by(node)}
     for node in inside:
@@ -94,19 +95,19 @@ def writes_of(scope: ast.AST, own: set[str]) -> Iterator[str]:
 
 
 def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
-    """What stands in a scope; of a function inside of it only that it is there."""
+    """Yield the nodes of a scope, without the nodes inside its functions."""
     for node in ast.iter_child_nodes(scope):
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from nodes_of(node)
 
 
-# They return a new object, which nobody else has: a copy, and httpx's request.
+# These functions return a new object: a copy of an exception, and a request of httpx.
 MAKERS: Final = frozenset({"copy_for_raise", "build_request"})
 
 
 def made_by(node: ast.AST) -> Iterator[str]:
-    """The names that an assignment gives to an object which it makes."""
+    """Yield the names to which an assignment binds a new object."""
     if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
         made = node.value.func
         name = made.attr if isinstance(made, ast.Attribute) else getattr(made, "id", "")
@@ -115,24 +116,24 @@ def made_by(node: ast.AST) -> Iterator[str]:
             yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
-# The faults change the payloads of the stream that they are given: that is what it is for.
-OWNERS: Final = [module for module in MODULES if "catalogue" not in module.parts]
+# The modules in `catalogue` are left out: a fault changes the payloads of the stream on purpose.
+CHECKED_MODULES: Final = [module for module in MODULES if "catalogue" not in module.parts]
 
 
-@pytest.mark.parametrize("module", OWNERS, ids=name_of)
-def test_no_module_writes_an_attribute_of_an_object_of_another(module: Path) -> None:
+@pytest.mark.parametrize("module", CHECKED_MODULES, ids=name_of)
+def test_no_module_writes_an_attribute_of_a_foreign_object(module: Path) -> None:
     assert [*foreign_writes(module.read_text(encoding="utf-8"))] == []
 
 
-def test_a_foreign_write_is_found() -> None:
+def test_a_foreign_write_is_detected() -> None:
     for line in (
         "framer.pos = 1",
         "framer.pos += 1",
         "del framer.pos",
         "self.framer.pos = 1",
         "a, framer.pos = 1, 2",
-        "framer.held[0] = 1",
-        "del framer.held[:3]",
+        "framer.chunks[0] = 1",
+        "del framer.chunks[:3]",
         "block.values['x'] |= {}",
         "for framer.pos in (1, 2): pass",
         "frame = next_frame()\nframe.flaws = ()",

@@ -1,4 +1,4 @@
-"""A tee passes on what comes, and its observer knows the truth, however the reading ends."""
+"""A tee passes on every chunk. Its observer has a correct report, however the reading ends."""
 
 import asyncio
 import gc
@@ -17,7 +17,7 @@ CHUNKS = [frame(step) for step in HELLO]
 
 
 class Source:
-    """Chunks, then perhaps an exception; it knows whether it was closed."""
+    """A source of chunks, followed by an exception if one is given. It counts calls of `close`."""
 
     def __init__(self, chunks: list[bytes], exc: BaseException | None = None) -> None:
         self.chunks = iter(chunks)
@@ -37,7 +37,7 @@ class Source:
 
 
 class AsyncSource:
-    """The same for who awaits."""
+    """An asynchronous `Source`."""
 
     def __init__(self, chunks: list[bytes], exc: BaseException | None = None) -> None:
         self.chunks = iter(chunks)
@@ -61,7 +61,7 @@ Sources = type[Source] | type[AsyncSource]
 
 
 def read(source: Source | AsyncSource, observer: Observer) -> list[bytes]:
-    """Read to the end by the kind of tee that belongs to the source."""
+    """Read a source to its end through a tee."""
     if isinstance(source, Source):
         return list(tee(source, observer))
     return asyncio.run(everything(tee(source, observer)))
@@ -75,7 +75,7 @@ BOTH = pytest.mark.parametrize("kind", [Source, AsyncSource])
 
 
 @BOTH
-def test_every_chunk_goes_on_unchanged_and_the_end_is_told(kind: Sources) -> None:
+def test_every_chunk_is_passed_on_unchanged_and_the_end_is_reported(kind: Sources) -> None:
     source, observer = kind(CHUNKS), Observer()
     assert read(source, observer) == CHUNKS
     report = observer.report
@@ -86,7 +86,7 @@ def test_every_chunk_goes_on_unchanged_and_the_end_is_told(kind: Sources) -> Non
 
 
 @BOTH
-def test_what_the_source_raises_goes_on_and_is_told(kind: Sources) -> None:
+def test_an_exception_of_the_source_is_passed_on_and_reported(kind: Sources) -> None:
     source, observer = kind(CHUNKS[:4], ConnectionResetError("reset")), Observer()
     with pytest.raises(ConnectionResetError) as caught:
         read(source, observer)
@@ -97,7 +97,7 @@ def test_what_the_source_raises_goes_on_and_is_told(kind: Sources) -> None:
 
 
 @pytest.mark.parametrize("exc", [KeyboardInterrupt(), asyncio.CancelledError(), SystemExit()])
-def test_a_reader_that_is_interrupted_has_left(exc: BaseException) -> None:
+def test_an_interruption_is_reported_as_closed_by_the_reader(exc: BaseException) -> None:
     source, observer = Source(CHUNKS[:4], exc), Observer()
     with pytest.raises(type(exc)):
         read(source, observer)
@@ -105,7 +105,7 @@ def test_a_reader_that_is_interrupted_has_left(exc: BaseException) -> None:
     assert observer.report.verdict is Verdict.PENDING
 
 
-def test_a_task_that_is_cancelled_while_it_waits_has_left() -> None:
+def test_a_cancellation_is_reported_as_closed_by_the_reader() -> None:
     class Silent(AsyncSource):
         async def __anext__(self) -> bytes:
             for chunk in self.chunks:
@@ -127,7 +127,7 @@ def test_a_task_that_is_cancelled_while_it_waits_has_left() -> None:
     assert (observer.report.ended, source.closed) == ("reader", 1)
 
 
-def test_who_leaves_the_block_or_closes_has_left_and_closes_the_source() -> None:
+def test_the_end_of_the_with_block_closes_the_source() -> None:
     source, observer = Source(CHUNKS), Observer()
     with tee(source, observer) as chunks:
         assert next(chunks) == CHUNKS[0]
@@ -136,7 +136,7 @@ def test_who_leaves_the_block_or_closes_has_left_and_closes_the_source() -> None
     assert source.closed == 1
 
 
-def test_asynchronously_too() -> None:
+def test_the_end_of_the_async_with_block_closes_the_source() -> None:
     async def main() -> None:
         async with tee(source, observer) as chunks:
             assert await anext(chunks) == CHUNKS[0]
@@ -147,7 +147,7 @@ def test_asynchronously_too() -> None:
     assert (observer.report.ended, source.closed) == ("reader", 1)
 
 
-def test_after_the_end_closing_changes_nothing() -> None:
+def test_closing_after_the_end_changes_nothing() -> None:
     source, observer = Source(CHUNKS), Observer()
     with tee(source, observer) as chunks:
         list(chunks)
@@ -156,7 +156,7 @@ def test_after_the_end_closing_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("tee_of", "kind"), [(Tee, Source), (AsyncTee, AsyncSource)])
-def test_one_that_is_dropped_tells_that_its_reader_has_left(tee_of: Any, kind: Any) -> None:
+def test_the_deletion_of_a_tee_is_reported_as_closed_by_the_reader(tee_of: Any, kind: Any) -> None:
     observer = Observer()
     chunks = tee_of(kind(CHUNKS), observer)
     del chunks
@@ -166,14 +166,16 @@ def test_one_that_is_dropped_tells_that_its_reader_has_left(tee_of: Any, kind: A
         tee_of(3, observer)
 
 
-def test_a_list_of_chunks_needs_no_closing() -> None:
+def test_a_source_without_close_can_be_read() -> None:
     observer = Observer()
     assert list(tee(CHUNKS, observer)) == CHUNKS
     assert observer.report.verdict is Verdict.COMPLETE
 
 
 @given(faults(), st.sampled_from([Source, AsyncSource]))
-def test_of_any_stream_the_same_goes_on_that_came(stream: FaultyStream, kind: Any) -> None:
+def test_every_chunk_and_exception_of_any_stream_is_passed_on(
+    stream: FaultyStream, kind: Any
+) -> None:
     observer = Observer()
     source = kind(list(stream.chunks), stream.exception)
     if stream.exception is None:
@@ -185,7 +187,7 @@ def test_of_any_stream_the_same_goes_on_that_came(stream: FaultyStream, kind: An
     assert observer.report.bytes == len(b"".join(stream.chunks))
 
 
-def test_times_are_counted_from_when_the_request_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_relative_to_the_time_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("sansio_stream_adapters._tee.time.monotonic", lambda: now[0])
     observer = Observer()

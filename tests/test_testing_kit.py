@@ -1,4 +1,4 @@
-"""The testing kit: what it makes is what it says, and its checks find what they are for."""
+"""The testing kit makes the streams that it describes, and its checks find broken consumers."""
 
 import asyncio
 import copy
@@ -71,17 +71,17 @@ from shared_data import REPOSITORY
 from wire import HELLO, OVERLOADED, body, run
 
 SMALL = Limits(event_bytes=16_384, block_bytes=16_384, total_bytes=32_768, blocks=20)
-"""For the faults that exceed a limit: large enough for every script."""
+"""Limits for the faults that exceed a limit. Every generated script is within these limits."""
 
 EXAMPLES = max(5, settings().max_examples // 4)
-"""How many streams are tried for each fault: there are more than a hundred faults."""
+"""The number of streams for each fault. It is small, because there are more than 100 faults."""
 
 
-# What is made.
+# Strategies.
 
 
 @given(st.data())
-def test_a_script_is_legal_in_every_style_and_however_it_is_cut(data: st.DataObject) -> None:
+def test_a_script_is_legal_in_every_style_and_for_every_cut(data: st.DataObject) -> None:
     script = data.draw(scripts())
     body = data.draw(wire(script))
     chunks = data.draw(cuts(body))
@@ -95,27 +95,27 @@ def test_a_script_is_legal_in_every_style_and_however_it_is_cut(data: st.DataObj
 
 
 @given(st.data())
-def test_in_a_given_style_a_script_is_written_as_that_style_writes(data: st.DataObject) -> None:
+def test_a_script_is_written_in_the_given_style(data: st.DataObject) -> None:
     script, style = data.draw(scripts(pings=False)), data.draw(styles(line_end="\r"))
     body = data.draw(wire(script, style))
     assert style.line_end == "\r"
     assert b"\n" not in body
     _, outcome = run([body])
     assert {violation.code for violation in outcome.violations} == style.codes
-    # Without pings it is the body that the style makes, byte by byte.
+    # Without pings, both bodies have the same bytes.
     if b'"ping"' not in body:
         assert body == style.body(event.to_dict() for event in script)
 
 
 def types_of(script: Script) -> set[str]:
-    """The types of all events, blocks and deltas."""
+    """Return the types of all events, blocks and deltas."""
     payloads = [event.to_dict() for event in script]
     inner = [payload.get("content_block") or payload.get("delta") or {} for payload in payloads]
     return {each["type"] for each in [*payloads, *inner] if "type" in each}
 
 
 @given(scripts(blocks=["text", "hologram"], unknown=False, pings=False, max_blocks=2))
-def test_scripts_are_restricted_to_what_was_asked_for(script: Script) -> None:
+def test_scripts_only_have_the_requested_types(script: Script) -> None:
     assert types_of(script) <= {
         *("message_start", "content_block_start", "content_block_delta", "content_block_stop"),
         *("message_delta", "message_stop", "text", "text_delta", "citations_delta"),
@@ -124,7 +124,7 @@ def test_scripts_are_restricted_to_what_was_asked_for(script: Script) -> None:
 
 
 @given(scripts(blocks=[], having=["thinking", "tool_use", "text"]))
-def test_scripts_have_what_they_were_asked_to_have(script: Script) -> None:
+def test_scripts_have_all_required_types(script: Script) -> None:
     assert types_of(script) >= {
         "thinking_delta",
         "signature_delta",
@@ -133,32 +133,32 @@ def test_scripts_have_what_they_were_asked_to_have(script: Script) -> None:
     }
 
 
-def test_every_type_of_block_event_and_delta_is_made_at_some_time() -> None:
+def test_every_type_of_block_event_and_delta_is_generated() -> None:
     seen: set[str] = set()
 
     @settings(max_examples=400, database=None, derandomize=True)
     @given(scripts(), events())
-    def look(script: Script, event: MessageStreamEvent) -> None:
+    def check(script: Script, event: MessageStreamEvent) -> None:
         seen.update(types_of((*script, event)))
 
-    look()
+    check()
     assert seen >= set(BLOCK_TYPES)
     assert seen >= {"ping", "error", "weather_report", "hologram_delta", "compaction_delta"}
 
 
-def test_every_block_that_the_library_knows_is_made() -> None:
+def test_every_block_that_the_library_knows_can_be_generated() -> None:
     known = {block.type for block in get_args(ContentBlock)} - {"unknown"}
     assert set(BLOCK_TYPES) == known | {"hologram"}
 
 
 @given(events())
-def test_single_events_are_what_their_payloads_stand_for(event: MessageStreamEvent) -> None:
+def test_a_generated_event_equals_the_event_of_its_payload(event: MessageStreamEvent) -> None:
     assert event_from_dict(event.to_dict()) == event
     assert isinstance(event, ErrorEvent | UnknownEvent) or event.type in event.to_dict()["type"]
 
 
 @given(messages(max_blocks=3))
-def test_messages_are_whole_and_without_contradictions(message: Message) -> None:
+def test_generated_messages_are_complete_and_without_contradictions(message: Message) -> None:
     assert message.complete
     assert len(message.content) <= 3
     calls = any(isinstance(block, ToolUseBlock) for block in message.content)
@@ -166,7 +166,7 @@ def test_messages_are_whole_and_without_contradictions(message: Message) -> None
 
 
 @given(st.binary(max_size=200), st.data())
-def test_chunks_are_the_whole_body_for_every_way_of_cutting(
+def test_the_joined_chunks_are_the_body_for_every_way_of_cutting(
     body: bytes, data: st.DataObject
 ) -> None:
     assert b"".join(data.draw(cuts(body))) == body
@@ -190,7 +190,7 @@ def test_chunks_are_the_whole_body_for_every_way_of_cutting(
         ("inside every character", ["a: 12\r\ndata:\r\n"]),
     ],
 )
-def test_a_way_of_cutting_cuts_where_its_name_says(way: str, chunks: list[str]) -> None:
+def test_a_way_of_cutting_cuts_at_the_positions_in_its_name(way: str, chunks: list[str]) -> None:
     data = b"a: 12\r\ndata:\r\n"
     assert chunks_at(data, places_to_cut(data, way)) == [chunk.encode() for chunk in chunks]
 
@@ -207,13 +207,13 @@ def test_a_way_of_cutting_cuts_where_its_name_says(way: str, chunks: list[str]) 
         ("before every last brace", "{}} \n", [b"{}", b"} \n"]),
     ],
 )
-def test_a_way_of_cutting_cuts_inside_of_what_its_name_says(
+def test_a_way_of_cutting_cuts_inside_the_tokens_in_its_name(
     way: str, data: str, chunks: list[bytes]
 ) -> None:
     assert chunks_at(data.encode(), places_to_cut(data.encode(), way)) == chunks
 
 
-def test_a_place_that_is_named_twice_gives_an_empty_chunk() -> None:
+def test_a_repeated_position_gives_an_empty_chunk() -> None:
     assert chunks_at(b"ab", [1, 1]) == [b"a", b"", b"b"]
 
 
@@ -230,7 +230,7 @@ def test_the_plain_style_is_that_of_the_api() -> None:
 
 
 def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
-    """A machine that has read a faulty stream, and all codes it has to say."""
+    """Return a machine that has read a stream, and the codes of its violations and its error."""
     machine = StreamMachine(limits=stream.limits)
     codes: set[str] = set()
     try:
@@ -245,19 +245,19 @@ def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
     return machine, codes | {str(violation.code) for violation in machine.violations}
 
 
-INSIDE: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
-AROUND: Final = [fault for fault in FAULTS.values() if fault.changes == "connection"]
+BYTE_FAULTS: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
+CONNECTION_FAULTS: Final = [fault for fault in FAULTS.values() if fault.changes == "connection"]
 
 
-@pytest.mark.parametrize("name", [fault.name for fault in INSIDE])
-def test_what_must_come_of_a_fault_comes_of_it(name: str) -> None:
+@pytest.mark.parametrize("name", [fault.name for fault in BYTE_FAULTS])
+def test_a_fault_has_the_documented_effects(name: str) -> None:
     @settings(max_examples=EXAMPLES)
     @given(faults(name, limits=SMALL, max_blocks=2))
-    def look(stream: FaultyStream) -> None:
+    def check(stream: FaultyStream) -> None:
         machine, codes = machine_after(stream)
         assert stream.verdict in (None, machine.verdict)
         assert stream.codes <= codes <= stream.codes | stream.may
-        # What the damage says more exactly, the fault allows.
+        # The codes that one stream must have are among those of its fault.
         assert stream.codes <= stream.fault.codes | stream.fault.may
         message = machine.snapshot
         for block in message.content if message else ():
@@ -265,14 +265,14 @@ def test_what_must_come_of_a_fault_comes_of_it(name: str) -> None:
                 assert block.id not in stream.broken
                 assert block.input == stream.inputs.get(str(block.id), block.input)
 
-    look()
+    check()
 
 
 @pytest.mark.parametrize("name", ["halved_character", "halved_character_in_an_input"])
-def test_a_character_that_was_cut_in_two_is_one_again(name: str) -> None:
+def test_the_surrogates_of_a_halved_character_are_joined(name: str) -> None:
     @settings(max_examples=EXAMPLES)
     @given(faults(name, max_blocks=1))
-    def look(stream: FaultyStream) -> None:
+    def check(stream: FaultyStream) -> None:
         assert rb"\ud83d" in stream.data
         machine, _ = machine_after(stream)
         message = machine.final_message()
@@ -281,11 +281,11 @@ def test_a_character_that_was_cut_in_two_is_one_again(name: str) -> None:
         assert "\U0001f600" in text + inputs
         assert "\ud83d" not in text
 
-    look()
+    check()
 
 
-@pytest.mark.parametrize("fault", INSIDE, ids=lambda fault: fault.name)
-def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
+@pytest.mark.parametrize("fault", BYTE_FAULTS, ids=lambda fault: fault.name)
+def test_the_attributes_of_a_fault_are_valid(fault: catalogue.Fault) -> None:
     known = {*map(str, ViolationCode), "spliced_message", *names_of_limits()}
     assert fault.codes | fault.may <= known
     assert fault.description.endswith((".", "!"))
@@ -296,19 +296,19 @@ def test_the_facts_of_a_fault_are_facts(fault: catalogue.Fault) -> None:
     assert (fault.limit in fault.codes) == bool(fault.limit)
 
 
-@pytest.mark.parametrize("fault", AROUND, ids=lambda fault: fault.name)
-def test_a_fault_of_the_connection_changes_no_bytes(fault: catalogue.Fault) -> None:
+@pytest.mark.parametrize("fault", CONNECTION_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_the_connection_cannot_be_applied_to_bytes(fault: catalogue.Fault) -> None:
     assert fault.description.endswith(".")
     assert not any((fault.verdicts, fault.codes, fault.may, fault.needs, fault.limit))
     stream = LegalStream.of(PLAIN.body(HELLO))
     with pytest.raises(ValueError, match=f"{fault.name} changes the connection"):
-        fault.damaged(stream)
+        fault.apply_to_stream(stream)
     with pytest.raises(ValueError, match=f"{fault.name}: a fault of the connection"):
         check_faults(lambda chunks: bool(list(chunks)), completed=bool, names=[fault.name])
 
 
 def answer_of(name: str) -> Answer:
-    """What a server sends that has recorded an example."""
+    """Return the answer of a server that serves an example."""
     capture = parse_capture((REPOSITORY / "examples" / f"{name}.capture.jsonl").read_bytes())
     headers = {"content-type": "text/event-stream", "request-id": "req_1"}
     return Answer(status=200, headers=headers, chunks=capture.chunks)
@@ -317,32 +317,35 @@ def answer_of(name: str) -> Answer:
 FIRST: Final = Asked(target="/v1/messages", accepts_gzip=True, number=1)
 ELSEWHERE: Final = Asked(target="/elsewhere/v1/messages", accepts_gzip=False, number=2)
 ONCE: Final = ("gzip", "429_once", "529_once", "redirect")
-"""What `ELSEWHERE` does not get: it accepts no gzip, is the second, and has been redirected."""
+"""The faults that `ELSEWHERE` does not get.
+
+This request does not accept gzip, is the second one, and has already been redirected.
+"""
 
 
-@pytest.mark.parametrize("fault", AROUND, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", CONNECTION_FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_of_the_connection_changes_an_answer(fault: catalogue.Fault) -> None:
     answer = answer_of("text")
-    changed = fault.changed(answer, FIRST)
+    changed = fault.apply_to_answer(answer, FIRST)
     assert changed != answer
     if changed.status == 200 and fault.name not in ("gzip", "html_200", "json_200"):
         assert changed.body in answer.body
         assert answer.body.startswith(changed.body)
-    again = fault.changed(answer, ELSEWHERE)
+    again = fault.apply_to_answer(answer, ELSEWHERE)
     assert (again == answer) is (fault.name in ONCE)
     empty = Answer(status=200, headers={"request-id": "req_1"}, chunks=())
-    assert fault.changed(empty, FIRST).headers["request-id"] == "req_1"
+    assert fault.apply_to_answer(empty, FIRST).headers["request-id"] == "req_1"
 
 
 @pytest.mark.parametrize(
-    "fault", [each for each in INSIDE if not each.limit], ids=lambda fault: fault.name
+    "fault", [each for each in BYTE_FAULTS if not each.limit], ids=lambda fault: fault.name
 )
-def test_a_fault_of_the_bytes_changes_an_answer_that_can_have_it(fault: catalogue.Fault) -> None:
+def test_a_fault_of_the_bytes_changes_an_answer(fault: catalogue.Fault) -> None:
     bodies: list[bytes] = []
     for name in ("text", "parallel-tools", "thinking-and-tool-use"):
         answer = answer_of(name)
         try:
-            changed = fault.changed(answer, FIRST)
+            changed = fault.apply_to_answer(answer, FIRST)
         except ValueError as error:
             assert (
                 str(error) == f"the fault {fault.name} needs a stream with {', '.join(fault.needs)}"
@@ -354,7 +357,7 @@ def test_a_fault_of_the_bytes_changes_an_answer_that_can_have_it(fault: catalogu
     assert bodies
 
 
-def test_another_body_comes_in_chunks_of_the_same_sizes_and_times() -> None:
+def test_another_body_has_chunks_with_the_same_sizes_and_times() -> None:
     chunks = (Chunk(0.0, b"abc"), Chunk(1.0, b"de"), Chunk(2.0, b""))
     answer = Answer(status=200, headers={}, chunks=chunks)
     assert answer.with_body(b"ABCDEFG").chunks == (
@@ -382,7 +385,7 @@ def test_a_recorded_stream_keeps_its_frames(recorded: bytes) -> None:
     assert stream.frames()[0] == PLAIN.frame({"type": "pong"})
 
 
-def test_a_recorded_stream_with_other_line_ends_is_written_anew() -> None:
+def test_a_recorded_stream_with_other_line_ends_is_written_in_the_plain_style() -> None:
     stream = LegalStream.of(Style(line_end="\r\n").body(HELLO))
     assert stream.payloads == list(HELLO)
     assert stream.body() == PLAIN.body(stream.payloads)
@@ -397,41 +400,41 @@ def test_a_recorded_stream_with_other_line_ends_is_written_anew() -> None:
     ],
     ids=["cut", "error", "broken"],
 )
-def test_a_recorded_stream_is_a_whole_message(recorded: bytes) -> None:
+def test_a_recorded_stream_must_be_a_complete_message(recorded: bytes) -> None:
     with pytest.raises(ValueError, match="needs a stream that is a complete message"):
         LegalStream.of(recorded)
 
 
 def names_of_limits() -> set[str]:
-    """The names of all limits."""
+    """Return the names of all limits."""
     return {field.name for field in attrs.fields(Limits)}
 
 
-def test_faults_that_exceed_a_limit_need_one() -> None:
+def test_faults_that_exceed_a_limit_are_only_generated_with_limits() -> None:
     seen: set[str] = set()
 
     @settings(max_examples=100, database=None, derandomize=True)
     @given(faults(max_blocks=0, cut=False))
-    def look(stream: FaultyStream) -> None:
+    def check(stream: FaultyStream) -> None:
         assert stream.chunks == (stream.data,)
         assert stream.limits == Limits()
         seen.add(stream.fault.name)
 
-    look()
+    check()
     assert seen
     assert not any(FAULTS[name].limit for name in seen)
 
 
-def test_a_faulty_stream_shows_itself_as_a_person_reads_it() -> None:
-    shown: list[str] = []
+def test_the_repr_of_a_faulty_stream_is_readable() -> None:
+    reprs: list[str] = []
 
     @settings(max_examples=1, database=None)
     @given(faults("done_marker", style=PLAIN, cut=False, max_blocks=0, unknown=False, pings=False))
-    def look(stream: FaultyStream) -> None:
-        shown.append(repr(stream))
+    def check(stream: FaultyStream) -> None:
+        reprs.append(repr(stream))
 
-    look()
-    head, chunk = shown[0].splitlines()
+    check()
+    head, chunk = reprs[0].splitlines()
     assert head == "<done_marker: COMPLETE, done_marker"
     assert chunk.endswith("data: [DONE]\\n\\n'>")
 
@@ -439,7 +442,7 @@ def test_a_faulty_stream_shows_itself_as_a_person_reads_it() -> None:
 # Fake sources.
 
 
-def test_a_source_delivers_pauses_raises_and_then_ends() -> None:
+def test_a_source_runs_its_steps_in_order_and_ends_after_an_exception() -> None:
     paused: list[int] = []
     source = ByteSource([b"ab", lambda: paused.append(1), b"c", OSError("gone"), b"never"])
     assert next(source) == b"ab"
@@ -453,7 +456,7 @@ def test_a_source_delivers_pauses_raises_and_then_ends() -> None:
 
 
 @pytest.mark.parametrize("step", [ConnectionResetError, ConnectionResetError("gone")])
-def test_after_whatever_raises_a_source_delivers_nothing_more(step: Step) -> None:
+def test_a_source_delivers_nothing_after_an_exception(step: Step) -> None:
     def fail() -> None:
         raise ConnectionResetError("gone")
 
@@ -465,14 +468,14 @@ def test_after_whatever_raises_a_source_delivers_nothing_more(step: Step) -> Non
         assert list(source) == []
 
 
-def test_a_source_that_was_closed_delivers_nothing_more() -> None:
+def test_a_closed_source_delivers_nothing() -> None:
     with ByteSource([b"a", b"b"]) as source:
         assert next(source) == b"a"
     assert source.closed
     assert list(source) == []
 
 
-def test_an_asynchronous_source_does_the_same() -> None:
+def test_an_asynchronous_source_behaves_like_a_synchronous_one() -> None:
     async def read() -> None:
         paused: list[int] = []
 
@@ -500,7 +503,7 @@ def test_an_asynchronous_source_does_the_same() -> None:
 
 
 def message_of(chunks: Iterable[bytes]) -> Message:
-    """A good consumer: returns a whole message, or raises."""
+    """Return a complete message, or raise. This is a correct consumer."""
     machine = StreamMachine(limits=SMALL)
     for chunk in chunks:
         for _ in machine.receive_data(chunk):
@@ -511,7 +514,7 @@ def message_of(chunks: Iterable[bytes]) -> Message:
 
 
 def inputs_of(message: Message) -> dict[str, Any]:
-    """The tool calls that may be run."""
+    """Return the inputs of the tool calls that may be run, by id."""
     return {
         str(block.id): block.input
         for block in message.content
@@ -519,7 +522,7 @@ def inputs_of(message: Message) -> dict[str, Any]:
     }
 
 
-def test_a_good_consumer_passes_all_checks() -> None:
+def test_a_correct_consumer_passes_all_checks() -> None:
     from sansio_stream import APIError
 
     check_chunking(message_of, body(*HELLO))
@@ -534,56 +537,58 @@ def test_a_good_consumer_passes_all_checks() -> None:
     )
 
 
-def faulted(consume: Callable[[Iterable[bytes]], Any], *names: str, **more: Any) -> dict[str, str]:
-    """What is found for each fault: its name, and the complaint."""
-    how: dict[str, Any] = {"raises": ProtocolError, "completed": bool, "max_blocks": 0}
+def complaints_of(
+    consume: Callable[[Iterable[bytes]], Any], *names: str, **others: Any
+) -> dict[str, str]:
+    """Return the complaints about a consumer by the name of the fault."""
+    options: dict[str, Any] = {"raises": ProtocolError, "completed": bool, "max_blocks": 0}
     try:
-        check_faults(consume, names=names, **{"examples": 10, **how, **more})
+        check_faults(consume, names=names, **{"examples": 10, **options, **others})
     except CheckError as error:
         return {finding.fault: finding.complaint for finding in error.findings}
     return {}
 
 
 def end_of(chunks: Iterable[bytes]) -> bool:
-    """Whether the end of a message was seen, anywhere."""
+    """Return whether the body contains message_stop. This is a broken consumer."""
     return b"message_stop" in b"".join(chunks)
 
 
-def test_a_truncated_stream_that_is_taken_for_whole_is_found() -> None:
-    def began(chunks: Iterable[bytes]) -> bool:
+def test_a_consumer_that_accepts_a_truncated_stream_is_found() -> None:
+    def has_start(chunks: Iterable[bytes]) -> bool:
         return b"message_start" in b"".join(chunks)
 
-    found = faulted(began, "missing_last_events", "empty_body")
+    found = complaints_of(has_start, "missing_last_events", "empty_body")
     assert found == {
         "missing_last_events": "the message is reported as complete, but the verdict is TRUNCATED"
     }
 
 
-def test_a_message_that_lost_something_and_is_taken_for_whole_is_found() -> None:
-    found = faulted(end_of, "truncated_delta", "misspelt_data_field")
+def test_a_consumer_that_accepts_a_damaged_message_is_found() -> None:
+    found = complaints_of(end_of, "truncated_delta", "misspelt_data_field")
     damaged = "the message is reported as complete, but the verdict is DAMAGED"
     assert found == {"truncated_delta": damaged, "misspelt_data_field": damaged}
 
 
-def test_an_error_that_is_taken_for_an_answer_is_found() -> None:
-    assert "ERRORED" in faulted(end_of, "events_after_an_error")["events_after_an_error"]
+def test_a_consumer_that_accepts_an_error_event_is_found() -> None:
+    assert "ERRORED" in complaints_of(end_of, "events_after_an_error")["events_after_an_error"]
 
 
-def test_an_exception_that_was_not_announced_is_found() -> None:
+def test_a_consumer_with_an_undocumented_exception_is_found() -> None:
     def fragile(chunks: Iterable[bytes]) -> bool:
         for line in b"".join(chunks).splitlines():
             if b"[DONE]" in line:
                 raise KeyError("type")
         return True
 
-    assert faulted(fragile, "done_marker") == {
+    assert complaints_of(fragile, "done_marker") == {
         "done_marker": "the consumer raises KeyError('type'), which is not in `raises`"
     }
-    assert faulted(fragile, "done_marker", raises=KeyError) == {}
+    assert complaints_of(fragile, "done_marker", raises=KeyError) == {}
 
 
-def test_the_exception_of_the_source_may_escape() -> None:
-    assert faulted(end_of, "connection_reset") == {}
+def test_a_consumer_may_raise_the_exception_of_the_source() -> None:
+    assert complaints_of(end_of, "connection_reset") == {}
 
     def renamed(chunks: Iterable[bytes]) -> bool:
         try:
@@ -591,7 +596,7 @@ def test_the_exception_of_the_source_may_escape() -> None:
         except ConnectionError as error:
             raise LookupError("lost") from error
 
-    assert faulted(renamed, "connection_reset") == {
+    assert complaints_of(renamed, "connection_reset") == {
         "connection_reset": "the consumer raises LookupError('lost'), which is not in `raises`"
     }
 
@@ -600,34 +605,34 @@ def test_a_consumer_that_depends_on_the_cuts_is_found() -> None:
     def by_chunk(chunks: Iterable[bytes]) -> int:
         return sum(b"message_stop" in chunk for chunk in chunks)
 
-    # Said once, under no fault's name, and not again with every fault.
-    found = faulted(by_chunk, "done_marker")
+    # Reported once, without the name of a fault.
+    found = complaints_of(by_chunk, "done_marker")
     assert set(found) == {""}
     assert found[""].startswith("in one piece it returns 1,\n  in 3 pieces it returns 0")
     with pytest.raises(CheckError) as caught:
         check_chunking(by_chunk, b"a message_stop b")
     (finding,) = caught.value.findings
-    # The smallest: one cut, inside the word.
+    # The smallest example: one cut inside the word.
     assert len(finding.chunks) == 2
     assert b"".join(finding.chunks) == b"a message_stop b"
     assert str(caught.value).startswith("in one piece it returns 1,\n  in 2 pieces it returns 0")
 
 
-def test_a_consumer_that_depends_on_the_cuts_of_broken_streams_only_is_found() -> None:
-    def counting_if_it_failed(chunks: Iterable[bytes]) -> tuple[bool, int]:
+def test_a_consumer_that_only_depends_on_the_cuts_of_broken_streams_is_found() -> None:
+    def count_pieces_of_errors(chunks: Iterable[bytes]) -> tuple[bool, int]:
         pieces = list(chunks)
         failed = b'"type": "error"' in b"".join(pieces)
         return not failed, len(pieces) * failed
 
-    found = faulted(
-        counting_if_it_failed, "error_in_mid_stream", completed=lambda outcome: outcome[0]
+    found = complaints_of(
+        count_pieces_of_errors, "error_in_mid_stream", completed=lambda outcome: outcome[0]
     )
     assert set(found) == {"error_in_mid_stream"}
     sentence = "in one piece it returns (False, 1), in these pieces it returns (False, "
     assert found["error_in_mid_stream"].startswith(sentence)
 
 
-def test_an_exception_for_some_cuts_only_is_found() -> None:
+def test_a_consumer_that_only_raises_for_some_cuts_is_found() -> None:
     def decode_each(chunks: Iterable[bytes]) -> str:
         return "".join(chunk.decode() for chunk in chunks)
 
@@ -644,15 +649,15 @@ def test_a_consumer_that_refuses_legal_streams_is_found() -> None:
         return True
 
     refused = "a legal stream is refused: the consumer raises LookupError('ping')"
-    assert faulted(strict, "nothing") == {"nothing": refused}
-    # Its own exception is no excuse: the stream is legal.
-    assert faulted(strict, "nothing", raises=LookupError)
-    found = faulted(lambda chunks: bool(list(chunks)) and False, "nothing")
+    assert complaints_of(strict, "nothing") == {"nothing": refused}
+    # A legal stream must not raise, not even an exception in `raises`.
+    assert complaints_of(strict, "nothing", raises=LookupError)
+    found = complaints_of(lambda chunks: bool(list(chunks)) and False, "nothing")
     assert found == {"nothing": "a legal stream is not reported as complete"}
 
 
 def calls_of(chunks: Iterable[bytes]) -> dict[str, Any]:
-    """The inputs of the tool calls, whole or not, as somebody would take them who asks nothing."""
+    """Return the inputs of all tool calls, also incomplete ones. This is a broken consumer."""
     machine = StreamMachine()
     for _ in machine.receive_data(b"".join(chunks)):
         pass
@@ -662,8 +667,8 @@ def calls_of(chunks: Iterable[bytes]) -> dict[str, Any]:
     return {str(block.id): block.input or block.partial_input for block in calls}
 
 
-def test_a_tool_call_with_a_broken_input_is_found() -> None:
-    found = faulted(
+def test_a_consumer_that_runs_a_tool_call_with_a_broken_input_is_found() -> None:
+    found = complaints_of(
         calls_of,
         *("truncated_tool_input", "merged_tool_inputs", "interleaved_blocks"),
         completed=lambda _: True,
@@ -673,8 +678,8 @@ def test_a_tool_call_with_a_broken_input_is_found() -> None:
     assert found["truncated_tool_input"].startswith("the call toolu_0 would run with {")
 
 
-def test_a_tool_call_with_another_input_is_found() -> None:
-    found = faulted(
+def test_a_consumer_that_runs_a_tool_call_with_another_input_is_found() -> None:
+    found = complaints_of(
         calls_of,
         "halved_character_in_an_input",
         completed=lambda _: True,
@@ -709,41 +714,41 @@ def test_long_streams_are_not_shown_in_full() -> None:
         check_chunking(many, b"a" * 60)
 
 
-def test_the_same_streams_are_tried_at_each_call() -> None:
-    def seen() -> list[bytes]:
+def test_each_call_of_check_faults_uses_the_same_streams() -> None:
+    def streams() -> list[bytes]:
         bodies: list[bytes] = []
 
         def consume(chunks: Iterable[bytes]) -> bool:
             bodies.append(b"".join(chunks))
             return end_of([bodies[-1]])
 
-        assert faulted(consume, "cut_anywhere", "lost_delta", examples=5) == {}
+        assert complaints_of(consume, "cut_anywhere", "lost_delta", examples=5) == {}
         return bodies
 
-    assert seen() == seen()
+    assert streams() == streams()
 
 
 def test_a_consumer_whose_results_cannot_be_compared_is_found() -> None:
     class Anything:
-        """Equal to itself only."""
+        """An object that is only equal to itself."""
 
-    assert set(faulted(lambda _: Anything(), "nothing", completed=lambda _: True)) == {""}
+    assert set(complaints_of(lambda _: Anything(), "nothing", completed=lambda _: True)) == {""}
     with pytest.raises(CheckError, match="two readings of the same bytes are not equal"):
         check_chunking(lambda _: Anything(), b"")
 
 
-def test_what_cannot_be_made_is_refused() -> None:
+def test_faults_that_cannot_be_generated_are_refused() -> None:
     with pytest.raises(ValueError, match="endless_line: pass `limits`"):
         check_faults(end_of, completed=bool, names=["endless_line"], limits=Limits(blocks=3))
     with pytest.raises(ValueError, match="for frames with `event:` lines"):
         find(faults("done_marker", style=Style(event_names=False)), lambda _: True)
 
 
-def test_faults_that_exceed_a_limit_are_checked_where_the_limits_are_known() -> None:
+def test_faults_that_exceed_a_limit_are_checked_if_limits_are_given() -> None:
     name = "endless_pings"
-    found = faulted(end_of, name, limits=SMALL)
+    found = complaints_of(end_of, name, limits=SMALL)
     assert found == {name: "the message is reported as complete, but the verdict is BROKEN"}
-    assert faulted(message_of, name, limits=SMALL, raises=LimitError) == {}
+    assert complaints_of(message_of, name, limits=SMALL, raises=LimitError) == {}
 
 
 # The package.
@@ -756,11 +761,11 @@ def test_the_package_exports_what_its_modules_export() -> None:
     }
     for name in sansio_stream.testing.__all__:
         assert getattr(sansio_stream.testing, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'sharks'"):
-        _ = sansio_stream.testing.sharks
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        _ = sansio_stream.testing.missing
 
 
-def test_hypothesis_is_imported_when_a_strategy_is_used_and_not_before() -> None:
+def test_hypothesis_is_not_imported_before_a_strategy_is_used() -> None:
     program = (
         "import sys, sansio_stream.testing as kit\n"
         "kit.FAULTS, kit.ByteSource, kit.PLAIN, kit.chunks_at\n"
@@ -781,17 +786,17 @@ def test_hypothesis_is_imported_when_a_strategy_is_used_and_not_before() -> None
         ("lost_blank_line", set(), Verdict.BROKEN),
     ],
 )
-def test_a_fault_that_can_end_in_two_ways_ends_in_each(
+def test_a_fault_with_two_verdicts_has_each_of_them(
     name: str, options: set[str], verdict: Verdict
 ) -> None:
     payloads = [copy.deepcopy(payload) for payload in HELLO if payload["type"] != "ping"]
     if "ping" in options:
-        payloads.insert(4, {"type": "ping"})  # behind the last delta
+        payloads.insert(4, {"type": "ping"})  # after the last delta
 
     def choose(among: Sequence[Any]) -> Any:
         wanted = [option for option in among if isinstance(option, str) and option in options]
         return wanted[0] if wanted else among[-1]
 
-    damage = FAULTS[name].damaged(LegalStream(payloads, PLAIN, Limits(), choose))
+    damage = FAULTS[name].apply_to_stream(LegalStream(payloads, PLAIN, Limits(), choose))
     assert damage.verdict is verdict
     assert run([damage.data])[1].verdict is verdict

@@ -1,4 +1,7 @@
-"""Legality, through the machine: each cell of the table, and the rules of the index."""
+"""The table of transitions, checked with a machine, and the rules for indexes and ends.
+
+One test checks every cell of the table. Others state the same rules without the table.
+"""
 
 from typing import Any, Final
 
@@ -27,7 +30,7 @@ CELLS: Final = [
     for state, decision in zip(STATES, row, strict=True)
 ]
 
-# A stream that leads into each state with text block 0 open where there can be one.
+# For each state, a stream that leads to it. Text block 0 is open, if the state allows it.
 LEADING_TO: Final[dict[State, tuple[dict[str, Any], ...]]] = {
     State.WAITING: (),
     State.OPEN: (message_start(), block_start(0)),
@@ -41,10 +44,12 @@ LEADING_TO: Final[dict[State, tuple[dict[str, Any], ...]]] = {
     ),
     State.FAILED: (message_start(), block_start(0), OVERLOADED),
 }
-GIVEN: Final = [{"type": "text", "text": "given"}]
-OF_STEP: Final[dict[Step, dict[str, Any]]] = {
+CONTENT_OF_START: Final = [{"type": "text", "text": "given"}]
+PAYLOADS: Final[dict[Step, dict[str, Any]]] = {
     Step.MESSAGE_START: message_start("msg_2"),
-    Step.MESSAGE_START_WHOLE: message_start("msg_2", content=GIVEN, stop_reason="end_turn"),
+    Step.MESSAGE_START_WHOLE: message_start(
+        "msg_2", content=CONTENT_OF_START, stop_reason="end_turn"
+    ),
     Step.MESSAGE_START_AGAIN: message_start(),
     Step.BLOCK_START: block_start(1),
     Step.BLOCK_DELTA: text(0, "more"),
@@ -62,37 +67,37 @@ def test_the_table_has_a_row_for_each_step_and_a_column_for_each_state() -> None
     assert tuple(TRANSITIONS) == tuple(Step)
     assert tuple(State) == STATES
     assert {len(row) for row in TRANSITIONS.values()} == {len(STATES)}
-    assert tuple(OF_STEP) == tuple(Step)
+    assert tuple(PAYLOADS) == tuple(Step)
 
 
 @pytest.mark.parametrize(
     ("step", "state", "decision"),
     [pytest.param(*cell, id=f"{cell[0].name} in {cell[1].name}") for cell in CELLS],
 )
-def test_a_cell_of_the_table_is_what_happens(
+def test_the_machine_follows_each_cell_of_the_table(
     step: Step, state: State, decision: Decision | None
 ) -> None:
     before, _ = run([*LEADING_TO[state]])
     assert state in (before.state, State.FAILED)
-    machine, outcome = run([*LEADING_TO[state], OF_STEP[step]])
-    event_was_taken = machine.events_taken == len(LEADING_TO[state]) + 1
+    machine, outcome = run([*LEADING_TO[state], PAYLOADS[step]])
+    event_was_applied = machine.events_taken == len(LEADING_TO[state]) + 1
     codes = [violation.code for violation in outcome.violations]
-    if decision is None:  # an id cannot come again before it has come
+    if decision is None:  # in this state no id can be repeated
         assert (step, state) == (Step.MESSAGE_START_AGAIN, State.WAITING)
     elif decision.action is Action.ABORT:
         assert outcome.verdict is Verdict.BROKEN
         assert outcome.state is State.FAILED
         assert "spliced_message" in outcome.error
-        assert not event_was_taken
+        assert not event_was_applied
     elif decision.action is Action.IGNORE:
         assert codes == [flaw.code for flaw in decision.flaws]
         assert outcome.state is state
-        assert not event_was_taken
+        assert not event_was_applied
         assert outcome.snapshot == before.snapshot
     else:
         assert {flaw.code for flaw in decision.flaws} <= set(codes)
         assert outcome.state is (decision.state or state)
-        assert event_was_taken
+        assert event_was_applied
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_a_cell_of_the_table_is_what_happens(
 def test_strict_makes_each_violation_fatal(
     step: Step, state: State, decision: Decision | None
 ) -> None:
-    stream = [*LEADING_TO[state], OF_STEP[step]]
+    stream = [*LEADING_TO[state], PAYLOADS[step]]
     _, tolerant = run(stream)
     machine, outcome = run(stream, strict=True)
     assert not any(violation.code.is_fatal_if_strict for violation in outcome.violations)
@@ -118,77 +123,77 @@ def test_strict_makes_each_violation_fatal(
         assert outcome == tolerant
 
 
-# The same without a look at the table: what it has to say is said once more, in rules.
+# The same rules, stated without the table.
 
 STARTS: Final = (Step.MESSAGE_START, Step.MESSAGE_START_WHOLE, Step.MESSAGE_START_AGAIN)
 CONTENT: Final = (Step.BLOCK_START, Step.BLOCK_DELTA, Step.BLOCK_STOP)
 ENDS: Final = (Step.MESSAGE_DELTA, Step.MESSAGE_DELTA_STOP, Step.MESSAGE_STOP)
 
 
-def happens(state: State, step: Step) -> tuple[bool, list[str], State]:
-    """Whether an event is taken in a state, what it violates, and the state that follows."""
-    machine, outcome = run([*LEADING_TO[state], OF_STEP[step]])
-    is_taken = machine.events_taken > len(LEADING_TO[state])
+def result_of(state: State, step: Step) -> tuple[bool, list[str], State]:
+    """Return whether an event is applied in a state, its violations, and the next state."""
+    machine, outcome = run([*LEADING_TO[state], PAYLOADS[step]])
+    is_applied = machine.events_taken > len(LEADING_TO[state])
     codes = [violation.code.value for violation in outcome.violations]
-    # What the end violates is no matter of the event.
-    return is_taken, [code for code in codes if code != "missing_message_stop"], machine.state
+    # The end of the body adds `missing_message_stop`, which does not belong to the event.
+    return is_applied, [code for code in codes if code != "missing_message_stop"], machine.state
 
 
 @pytest.mark.parametrize("state", State)
-def test_pings_and_unknown_events_are_taken_anywhere_and_move_nothing(state: State) -> None:
-    assert happens(state, Step.PING) == (True, [], state)
-    assert happens(state, Step.UNKNOWN) == (True, [], state)
+def test_pings_and_unknown_events_are_accepted_in_each_state_and_keep_it(state: State) -> None:
+    assert result_of(state, Step.PING) == (True, [], state)
+    assert result_of(state, Step.UNKNOWN) == (True, [], state)
 
 
-def test_nothing_of_a_message_is_taken_before_it_begins() -> None:
+def test_events_of_a_message_are_ignored_before_its_start() -> None:
     for step in (*CONTENT, *ENDS):
-        kept_out = (False, ["before_message_start"], State.WAITING)
-        assert happens(State.WAITING, step) == kept_out
-    assert happens(State.WAITING, Step.MESSAGE_START) == (True, [], State.OPEN)
-    assert happens(State.WAITING, Step.MESSAGE_START_WHOLE) == (True, [], State.CLOSING)
+        ignored = (False, ["before_message_start"], State.WAITING)
+        assert result_of(State.WAITING, step) == ignored
+    assert result_of(State.WAITING, Step.MESSAGE_START) == (True, [], State.OPEN)
+    assert result_of(State.WAITING, Step.MESSAGE_START_WHOLE) == (True, [], State.CLOSING)
 
 
-def test_content_leaves_a_message_open_and_a_stop_reason_closes_it() -> None:
+def test_content_keeps_a_message_open_and_a_stop_reason_closes_it() -> None:
     for step in (Step.BLOCK_DELTA, Step.BLOCK_STOP, Step.MESSAGE_DELTA):
-        assert happens(State.OPEN, step) == (True, [], State.OPEN)
-    assert happens(State.OPEN, Step.BLOCK_START) == (True, ["overlapping_blocks"], State.OPEN)
-    assert happens(State.OPEN, Step.MESSAGE_DELTA_STOP) == (True, [], State.CLOSING)
+        assert result_of(State.OPEN, step) == (True, [], State.OPEN)
+    assert result_of(State.OPEN, Step.BLOCK_START) == (True, ["overlapping_blocks"], State.OPEN)
+    assert result_of(State.OPEN, Step.MESSAGE_DELTA_STOP) == (True, [], State.CLOSING)
 
 
-def test_content_after_a_stop_reason_counts_and_is_reported() -> None:
+def test_content_after_a_stop_reason_is_applied_and_reported() -> None:
     for step in CONTENT:
-        is_taken, codes, state = happens(State.CLOSING, step)
-        assert (is_taken, codes[0], state) == (True, "after_stop_reason", State.CLOSING)
+        is_applied, codes, state = result_of(State.CLOSING, step)
+        assert (is_applied, codes[0], state) == (True, "after_stop_reason", State.CLOSING)
     for step in (Step.MESSAGE_DELTA, Step.MESSAGE_DELTA_STOP):
-        assert happens(State.CLOSING, step) == (True, [], State.CLOSING)
+        assert result_of(State.CLOSING, step) == (True, [], State.CLOSING)
 
 
-def test_message_stop_ends_a_message_whether_a_stop_reason_came_or_not() -> None:
+def test_message_stop_ends_a_message_with_or_without_a_stop_reason() -> None:
     for state in (State.OPEN, State.CLOSING):
-        is_taken, _, after = happens(state, Step.MESSAGE_STOP)
-        assert (is_taken, after) == (True, State.DONE)
+        is_applied, _, after = result_of(state, Step.MESSAGE_STOP)
+        assert (is_applied, after) == (True, State.DONE)
 
 
 @pytest.mark.parametrize("state", [State.OPEN, State.CLOSING])
-def test_a_message_inside_a_message_breaks_the_stream_unless_it_is_the_same(state: State) -> None:
+def test_a_message_inside_a_message_is_fatal_unless_it_has_the_same_id(state: State) -> None:
     for step in (Step.MESSAGE_START, Step.MESSAGE_START_WHOLE):
-        assert happens(state, step) == (False, [], State.FAILED)
-    again = happens(state, Step.MESSAGE_START_AGAIN)
+        assert result_of(state, step) == (False, [], State.FAILED)
+    again = result_of(state, Step.MESSAGE_START_AGAIN)
     assert again == (False, ["duplicate_message_start"], state)
 
 
-def test_after_message_stop_nothing_more_of_any_message_is_taken() -> None:
+def test_events_of_any_message_are_ignored_after_message_stop() -> None:
     for step in (*CONTENT, *ENDS, Step.ERROR):
-        assert happens(State.DONE, step) == (False, ["after_message_stop"], State.DONE)
+        assert result_of(State.DONE, step) == (False, ["after_message_stop"], State.DONE)
     for step in STARTS:
-        assert happens(State.DONE, step) == (False, ["second_message"], State.DONE)
+        assert result_of(State.DONE, step) == (False, ["second_message"], State.DONE)
 
 
-def test_an_error_ends_what_is_not_over_and_nothing_is_taken_after_it() -> None:
+def test_an_error_ends_the_stream_and_later_events_are_ignored() -> None:
     for state in (State.WAITING, State.OPEN, State.CLOSING):
-        assert happens(state, Step.ERROR) == (True, [], State.FAILED)
+        assert result_of(state, Step.ERROR) == (True, [], State.FAILED)
     for step in (*STARTS, *CONTENT, *ENDS, Step.ERROR):
-        assert happens(State.FAILED, step) == (False, ["after_error"], State.FAILED)
+        assert result_of(State.FAILED, step) == (False, ["after_error"], State.FAILED)
 
 
 def codes_of(*payloads: dict[str, Any]) -> list[ViolationCode]:
@@ -196,7 +201,7 @@ def codes_of(*payloads: dict[str, Any]) -> list[ViolationCode]:
     return [violation.code for violation in outcome.violations]
 
 
-def test_indexes_from_zero_upwards_one_block_at_a_time_are_clean() -> None:
+def test_indexes_from_zero_with_one_block_at_a_time_have_no_violations() -> None:
     blocks = [step for i in range(5) for step in (block_start(i), text(i, "x"), block_stop(i))]
     assert codes_of(message_start(), *blocks, message_delta(), MESSAGE_STOP) == []
 
@@ -218,7 +223,7 @@ def test_a_gap_between_indexes_is_reported_and_content_is_ordered_by_index() -> 
     assert machine.block(5) is outcome.snapshot.content[1]
 
 
-def test_a_reused_index_is_a_new_block_and_deltas_go_to_the_newest() -> None:
+def test_a_reused_index_starts_a_new_block_that_receives_the_later_deltas() -> None:
     stream = [
         message_start(),
         tool_start(0),
@@ -266,7 +271,7 @@ def test_interleaved_blocks_get_their_own_deltas() -> None:
         (json_piece(1, "{}"), ViolationCode.UNFIT_DELTA),
     ],
 )
-def test_what_has_no_block_of_its_own_is_kept_out_and_reported(
+def test_an_event_without_an_open_fitting_block_is_ignored_and_reported(
     payload: dict[str, Any], code: ViolationCode
 ) -> None:
     stream = [message_start(), block_start(0), block_stop(0), block_start(1)]
@@ -279,15 +284,15 @@ def test_what_has_no_block_of_its_own_is_kept_out_and_reported(
     assert violation.event_number == 5
 
 
-def test_blocks_that_came_with_message_start_own_their_indexes_and_are_stopped() -> None:
-    start = message_start(content=GIVEN)
+def test_blocks_of_message_start_have_indexes_and_are_stopped() -> None:
+    start = message_start(content=CONTENT_OF_START)
     assert codes_of(start, text(0, "more")) == ["stopped_block"]
     assert codes_of(start, block_stop(0)) == ["stopped_block"]
     assert codes_of(start, block_start(0)) == ["index_reused"]
     assert codes_of(start, block_start(1), text(1, "x"), block_stop(1)) == []
 
 
-def test_a_message_that_came_whole_needs_no_blocks_and_no_message_delta() -> None:
+def test_a_message_start_with_a_whole_message_needs_no_blocks_and_no_message_delta() -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"a": 1}}
     start = message_start(content=[call], stop_reason="tool_use")
     machine, outcome = run([start])
@@ -308,18 +313,18 @@ def test_a_stop_reason_without_content_does_not_close_the_message() -> None:
 
 def test_a_stop_reason_that_contradicts_the_blocks_is_reported() -> None:
     call = (tool_start(0), json_piece(0, "{}"), block_stop(0))
-    words = (block_start(0), text(0, "x"), block_stop(0))
+    text_block = (block_start(0), text(0, "x"), block_stop(0))
     for blocks, reason, expected in (
         (call, "tool_use", []),
         (call, "max_tokens", []),
         (call, "end_turn", ["contradictory_stop_reason"]),
-        (words, "tool_use", ["contradictory_stop_reason"]),
-        (words, "end_turn", []),
+        (text_block, "tool_use", ["contradictory_stop_reason"]),
+        (text_block, "end_turn", []),
     ):
         assert codes_of(message_start(), *blocks, message_delta(reason), MESSAGE_STOP) == expected
 
 
-def test_a_block_that_was_never_stopped_is_reported_when_the_message_stops() -> None:
+def test_a_block_without_a_stop_is_reported_at_message_stop() -> None:
     for reason, codes in (("end_turn", ["unclosed_block"]), ("max_tokens", [])):
         stream = (message_start(), block_start(0), message_delta(reason), MESSAGE_STOP)
         assert codes_of(*stream) == codes
@@ -330,32 +335,32 @@ def test_a_block_that_was_never_stopped_is_reported_when_the_message_stops() -> 
         assert codes_of(*several, *stops, message_delta(), MESSAGE_STOP) == codes
 
 
-def test_a_stop_reason_may_be_missing_only_if_none_ever_came() -> None:
+def test_a_missing_stop_reason_is_reported_unless_message_start_has_one() -> None:
     assert codes_of(message_start(), MESSAGE_STOP) == ["missing_stop_reason"]
     assert codes_of(message_start(stop_reason="end_turn"), MESSAGE_STOP) == []
 
 
-def test_messages_without_an_id_are_never_taken_for_the_same() -> None:
+def test_messages_without_an_id_are_never_the_same_message() -> None:
     _, outcome = run([message_start(None), block_start(0), message_start(None)])  # type: ignore[arg-type]
     assert outcome.verdict is Verdict.BROKEN
     assert "spliced_message" in outcome.error
 
 
-def test_a_second_message_inside_the_first_is_named_and_described() -> None:
+def test_the_error_of_a_second_message_inside_the_first_has_a_code_and_a_text() -> None:
     machine, _ = run([message_start(), message_start("msg_2")])
     assert isinstance(machine.error, ProtocolError)
     assert machine.error.code == "spliced_message"
     assert str(machine.error) == "a second message begins inside the first"
 
 
-def test_the_first_message_is_a_message_even_if_its_id_is_empty() -> None:
+def test_an_empty_id_is_a_valid_id() -> None:
     _, outcome = run([message_start(""), block_start(0)])
     assert (outcome.state, outcome.violations) == (State.OPEN, ())
     _, outcome = run([message_start(""), message_start("")])
     assert [violation.code for violation in outcome.violations] == ["duplicate_message_start"]
 
 
-def test_unknown_events_are_legal_everywhere_and_change_nothing() -> None:
+def test_unknown_events_have_no_violations_and_change_nothing() -> None:
     for leading in LEADING_TO.values():
         _, before = run([*leading])
         _, outcome = run([*leading, {"type": "vertex_event", "usage": {"output_tokens": 7}}])

@@ -1,6 +1,7 @@
-"""trio: what is special to it.
+"""Test what only the adapter `trio` does.
 
-What all adapters share is in `test_adapters`, what bare connections share in `test_connections`.
+`test_adapters` tests what all adapters have in common. `test_connections` tests what `sockets` and
+`trio` have in common.
 """
 
 import ssl
@@ -10,13 +11,13 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("trio", reason="trio runs what is tested here")
-pytest.importorskip("h11", reason="h11 speaks HTTP/1.1 on trio's streams")
+pytest.importorskip("trio", reason="these tests need trio")
+pytest.importorskip("h11", reason="the adapter needs h11")
 
 import trio
 import trio.testing
 
-from connections import ASKED, BARE, BEGUN, failure_of
+from connections import BARE, BEGINNING, REQUEST, failure_of
 from sansio_stream.errors import (
     APITimeoutError,
     IncompleteMessageError,
@@ -31,7 +32,7 @@ from servers import (
     wait_until,
 )
 
-Start = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 
 def client_of(url: str, **settings: Any) -> AsyncClient:
@@ -39,19 +40,19 @@ def client_of(url: str, **settings: Any) -> AsyncClient:
     return AsyncClient(base_url=url, **settings)
 
 
-def in_trio(main: Callable[[], Awaitable[None]]) -> None:
-    """Run it, by a clock that jumps where all wait for it."""
+def run_with_mock_clock(main: Callable[[], Awaitable[None]]) -> None:
+    """Run `main` with a clock that jumps to the next deadline when all tasks wait."""
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 # Timeouts.
 
 
-def test_a_timeout_of_the_caller_s_stays_the_caller_s(raw_server: Start) -> None:
-    server = raw_server([BEGUN, Do.WAIT])
+def test_a_timeout_of_the_caller_raises_its_own_exception(raw_server: StartServer) -> None:
+    server = raw_server([BEGINNING, Do.WAIT])
 
     async def main() -> None:
-        async with client_of(server.url).messages.stream(**ASKED) as stream:
+        async with client_of(server.url).messages.stream(**REQUEST) as stream:
             with trio.fail_after(0.1):
                 await stream.until_done()
 
@@ -63,26 +64,26 @@ def test_a_timeout_of_the_caller_s_stays_the_caller_s(raw_server: Start) -> None
 # Cancelling and closing.
 
 
-async def until_waits(stream: AsyncMessageStream) -> None:
-    """Return when a message has begun, and whoever reads it waits for more."""
+async def until_reader_waits(stream: AsyncMessageStream) -> None:
+    """Return when the stream has begun and its reader waits for more bytes."""
     with trio.fail_after(PATIENCE):
-        while stream.snapshot is None:  # noqa: ASYNC110  (nobody tells)
+        while stream.snapshot is None:  # noqa: ASYNC110  (there is no event to wait for)
             await trio.sleep(0.001)
         await trio.testing.wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_cancelled_stream_is_readable_and_its_connection_closed(
-    raw_server: Start, tls: TLS, secure: bool
+def test_a_cancelled_stream_keeps_its_snapshot_and_closes_its_connection(
+    raw_server: StartServer, tls: TLS, secure: bool
 ) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
 
     async def main() -> None:
         client = client_of(server.url, ssl_context=tls.client)
-        async with client.messages.stream(**ASKED) as stream:
+        async with client.messages.stream(**REQUEST) as stream:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stream.until_done)
-                await until_waits(stream)
+                await until_reader_waits(stream)
                 nursery.cancel_scope.cancel()
             assert nursery.cancel_scope.cancelled_caught
             assert stream.current_message_snapshot.id == "msg_1"
@@ -91,13 +92,15 @@ def test_a_cancelled_stream_is_readable_and_its_connection_closed(
     trio.run(main)
 
 
-def test_a_cancelled_request_leaves_no_connection_open(raw_server: Start) -> None:
+def test_a_cancelled_request_leaves_no_connection_open(raw_server: StartServer) -> None:
     server = raw_server([Do.WAIT])
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(client_of(server.url).messages.create, **ASKED, stream=True))
-            await trio.to_thread.run_sync(wait_until, lambda: server.requests, "it is asked")
+            nursery.start_soon(
+                partial(client_of(server.url).messages.create, **REQUEST, stream=True)
+            )
+            await trio.to_thread.run_sync(wait_until, lambda: server.requests, "the request")
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert nursery.cancel_scope.cancelled_caught
@@ -107,12 +110,14 @@ def test_a_cancelled_request_leaves_no_connection_open(raw_server: Start) -> Non
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_closing_works_while_cancelled(raw_server: Start, tls: TLS, secure: bool) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+def test_a_stream_can_be_closed_in_a_cancelled_scope(
+    raw_server: StartServer, tls: TLS, secure: bool
+) -> None:
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
 
     async def main() -> None:
         client = client_of(server.url, ssl_context=tls.client)
-        stream = await client.messages.create(**ASKED, stream=True)
+        stream = await client.messages.create(**REQUEST, stream=True)
         with trio.CancelScope() as scope:
             scope.cancel()
             await stream.close()
@@ -122,20 +127,20 @@ def test_closing_works_while_cancelled(raw_server: Start, tls: TLS, secure: bool
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_another_task_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
-    server = raw_server([BEGUN, Do.WAIT], tls=tls if secure else None)
+def test_another_task_can_close_a_stream(raw_server: StartServer, tls: TLS, secure: bool) -> None:
+    server = raw_server([BEGINNING, Do.WAIT], tls=tls if secure else None)
 
     async def main() -> None:
         client = client_of(server.url, ssl_context=tls.client)
-        async with client.messages.stream(**ASKED) as stream, trio.open_nursery() as nursery:
+        async with client.messages.stream(**REQUEST) as stream, trio.open_nursery() as nursery:
 
             async def read() -> None:
-                # Were it not woken, a timeout would end the read after a while, and say so.
+                # Without the close, a later timeout would end the read with another message.
                 with pytest.raises(IncompleteMessageError, match="closed before its end"):
                     await stream.until_done()
 
             nursery.start_soon(read)
-            await until_waits(stream)
+            await until_reader_waits(stream)
             await stream.close()
         assert stream.current_message_snapshot.id == "msg_1"
 
@@ -145,19 +150,19 @@ def test_another_task_closes(raw_server: Start, tls: TLS, secure: bool) -> None:
 
 def test_closing_does_not_wait_for_a_peer_that_does_not_read(tls: TLS) -> None:
     async def main() -> None:
-        ours, theirs = trio.testing.lockstep_stream_pair()  # whoever sends waits for who receives
+        ours, theirs = trio.testing.lockstep_stream_pair()  # a send waits until it is received
         ours_by_tls = trio.SSLStream(ours, tls.client, server_hostname="localhost")
         theirs_by_tls = trio.SSLStream(theirs, tls.server, server_side=True)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(theirs_by_tls.send_all, BEGUN)
+            nursery.start_soon(theirs_by_tls.send_all, BEGINNING)
             stream = await from_stream(ours_by_tls)
         with trio.fail_after(1):
             await stream.close()
 
-    in_trio(main)
+    run_with_mock_clock(main)
 
 
-# Streams of the caller's.
+# Streams that the caller has opened.
 
 
 @pytest.mark.parametrize(
@@ -165,8 +170,10 @@ def test_closing_does_not_wait_for_a_peer_that_does_not_read(tls: TLS) -> None:
     [(3, 3), (Timeout(read=4), 4), (Timeout(idle=5), 5), (Timeout(), 600)],
     ids=["seconds", "read", "idle", "default"],
 )
-@pytest.mark.parametrize("begun", [b"", BEGUN], ids=["head", "body"])
-def test_a_stream_of_the_caller_s_has_timeouts(begun: bytes, timeout: Any, seconds: float) -> None:
+@pytest.mark.parametrize("begun", [b"", BEGINNING], ids=["head", "body"])
+def test_timeouts_apply_to_a_stream_of_the_caller(
+    begun: bytes, timeout: Any, seconds: float
+) -> None:
     async def main() -> None:
         ours, theirs = trio.testing.memory_stream_pair()
         if begun:
@@ -177,20 +184,20 @@ def test_a_stream_of_the_caller_s_has_timeouts(begun: bytes, timeout: Any, secon
         assert trio.current_time() - since == pytest.approx(seconds)
         assert await theirs.receive_some(1) == b""
 
-    in_trio(main)
+    run_with_mock_clock(main)
 
 
-# Whatever is raised inside.
+# Every exception is mapped.
 
 
-BY_TLS = trio.BrokenResourceError()
-BY_TLS.__cause__ = ssl.SSLEOFError(8, "it was cut")
+TLS_FAILURE = trio.BrokenResourceError()
+TLS_FAILURE.__cause__ = ssl.SSLEOFError(8, "ended early")
 
 FOREIGN = [
-    pytest.param(exc, said, id=said)
-    for exc, said in [
-        (trio.BrokenResourceError("it is broken"), "BrokenResourceError: it is broken"),
-        (BY_TLS, "SSLEOFError"),
+    pytest.param(exc, message, id=message)
+    for exc, message in [
+        (trio.BrokenResourceError("broken"), "BrokenResourceError: broken"),
+        (TLS_FAILURE, "SSLEOFError"),
         (trio.ClosedResourceError(), "ClosedResourceError"),
         (trio.TooSlowError(), "the operation timed out"),
         (ExceptionGroup("both", [OSError("one"), trio.BrokenResourceError()]), "ExceptionGroup"),
@@ -200,18 +207,18 @@ FOREIGN = [
 (TRIO,) = (each for each in BARE if each.adapter.name == "trio")
 
 
-@pytest.mark.parametrize(("exc", "said"), FOREIGN)
+@pytest.mark.parametrize(("exc", "message"), FOREIGN)
 @pytest.mark.parametrize("where", ["connecting", "sending", "head", "body"])
-def test_no_exception_of_trio_escapes(where: str, exc: Exception, said: str) -> None:
+def test_every_exception_of_trio_is_mapped(where: str, exc: Exception, message: str) -> None:
     failure = trio.run(failure_of, TRIO, where, exc)
-    assert said in str(failure)
+    assert message in str(failure)
     assert failure.__cause__ is not None
     assert isinstance(failure, APITimeoutError) is isinstance(exc, trio.TooSlowError)
 
 
-def test_a_mistake_in_a_group_comes_out_as_one_of_our_exceptions() -> None:
-    group = ExceptionGroup("mixed", [OSError(), TypeError("of ours")])
-    assert map_error(TypeError("of ours")) is None
+def test_a_group_with_an_unexpected_exception_is_mapped() -> None:
+    group = ExceptionGroup("mixed", [OSError(), TypeError("a bug of ours")])
+    assert map_error(TypeError("a bug of ours")) is None
     assert map_error(group) is None
     failure = trio.run(failure_of, TRIO, "head", group)
     assert "ExceptionGroup" in str(failure)

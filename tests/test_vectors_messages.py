@@ -1,4 +1,7 @@
-"""The message vectors: what the official SDKs make of 186 streams, and where and why we differ."""
+"""The message vectors: the results of the official SDKs for 186 streams.
+
+The tables in this module list the streams for which this library has other results.
+"""
 
 import base64
 from typing import Any, Final
@@ -22,10 +25,10 @@ from wire import Outcome, at_random, in_bytes, run
 
 ROWS: Final = {row["name"]: row for row in load("vectors/messages.jsonl")}
 
-# The rows whose expectation records a choice of the SDKs where we choose otherwise: the verdict,
-# the violations, and the text or input of each block. Rows that are marked `sdk_specific` and are
-# not in this table come out as the SDKs have it.
-OURS: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
+# The rows in which the SDKs and this library differ by choice. The values are the verdict, the
+# violations, and the text or input of each block. For the other rows with the mark `sdk_specific`,
+# this library has the results of the SDKs.
+DIFFERENT_BY_CHOICE: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
     "basic/data-only-no-event-lines": (Verdict.COMPLETE, {"missing_event_name"}, ["Good day."]),
     "basic/payload-without-type": (Verdict.COMPLETE, {"missing_type"}, ["hi"]),
     "unknown/event-not-json": (Verdict.COMPLETE, {"undecodable_payload"}, ["a"]),
@@ -54,9 +57,9 @@ OURS: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
     "order/events-after-stop": (Verdict.COMPLETE, {"after_message_stop"}, ["a"]),
 }
 
-# The rows in which a delta comes that its block does not take. The SDKs drop it without a word.
-# What it says is lost, so the message is not complete.
-LOSING: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
+# The rows with a delta that does not fit its block. The SDKs drop it silently. This library reports
+# that its content is lost, so the message is not complete.
+WITH_LOSSES: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
     "mismatch/thinking-on-text": (Verdict.DAMAGED, {"unfit_delta"}, ["hi"]),
     "mismatch/text-on-tool": (
         Verdict.DAMAGED,
@@ -72,12 +75,12 @@ LOSING: Final[dict[str, tuple[Verdict, set[str], list[str | None]]]] = {
     "mismatch/text-on-redacted": (Verdict.DAMAGED, {"unfit_delta"}, [None]),
 }
 
-# Members of a message_delta that have no name: the SDKs leave them out of the message.
-KEPT: Final[dict[str, dict[str, Any]]] = {
+# The unknown members of a message_delta that this library adds to the message. The SDKs drop them.
+KEPT_MEMBERS: Final[dict[str, dict[str, Any]]] = {
     "unknown/extra-fields": {"y": 2},
     "unknown/delta-key-in-message-delta": {"glow": 9},
 }
-SKIPPING: Final = {
+CODES_OF_IGNORED_EVENTS: Final = {
     ViolationCode.BEFORE_MESSAGE_START,
     ViolationCode.DUPLICATE_MESSAGE_START,
     ViolationCode.SECOND_MESSAGE,
@@ -94,14 +97,15 @@ def chunks_of(row: dict[str, Any]) -> list[bytes]:
     return [base64.b64decode(chunk) for chunk in row["chunks_b64"]]
 
 
-def run_all_ways(row: dict[str, Any]) -> Outcome:
-    # jiter's trailing-strings mode goes with the header, the other mode without it.
+def run_however_cut(row: dict[str, Any]) -> Outcome:
+    # The SDKs use the trailing-strings mode of jiter if the request has the header for fine-grained
+    # tool streaming, and else the other mode.
     strings = row.get("fine_grained_tool_streaming", False)
     chunks = chunks_of(row)
     whole = b"".join(chunks)
-    _, as_given = run(chunks, look=True, partial_strings=strings)
-    for otherwise in ([whole], in_bytes(whole), at_random(whole, seed=len(whole))):
-        assert run(otherwise, look=True, partial_strings=strings)[1] == as_given
+    _, as_given = run(chunks, observe=True, partial_strings=strings)
+    for recut in ([whole], in_bytes(whole), at_random(whole, seed=len(whole))):
+        assert run(recut, observe=True, partial_strings=strings)[1] == as_given
     return as_given
 
 
@@ -112,33 +116,33 @@ def types_of(outcome: Outcome) -> list[str]:
     ]
 
 
-def content_as_the_sdk_has_it(outcome: Outcome, expected: list[Any]) -> list[Any]:
-    """Our blocks as JSON; an input that is not complete is None, and `partial_input` compared."""
+def content_in_the_form_of_the_sdk(outcome: Outcome, expected: list[Any]) -> list[Any]:
+    """Return the blocks as JSON, with `partial_input` for each input that is not complete."""
     assert outcome.snapshot is not None
     content: list[Any] = []
-    for block, wanted in zip(outcome.snapshot.content, expected, strict=True):
-        shown = block.to_dict()
+    for block, expected_block in zip(outcome.snapshot.content, expected, strict=True):
+        payload = block.to_dict()
         if isinstance(block, ToolUseBlock | ServerToolUseBlock | MCPToolUseBlock):
             assert (block.input is None) == (block.input_state != "complete")
             if block.input_state != "complete":
-                shown["input"] = block.partial_input
-        content.append(without_added_nulls(shown, wanted))
+                payload["input"] = block.partial_input
+        content.append(without_added_nulls(payload, expected_block))
     return content
 
 
-def without_added_nulls(ours: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Leave out nulls that the vector does not have: what it calls `sdk_added_nulls_removed`."""
-    return {key: value for key, value in ours.items() if value is not None or key in wanted}
+def without_added_nulls(message: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]:
+    """Remove the nulls that the vector does not have. It calls them `sdk_added_nulls_removed`."""
+    return {key: value for key, value in message.items() if value is not None or key in expected}
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_stream_gives_the_message_and_the_events_of_its_vector(name: str) -> None:
+def test_every_stream_has_the_message_and_the_events_of_its_vector(name: str) -> None:
     row = ROWS[name]
     expect = row["expect"]
-    outcome = run_all_ways(row)
+    outcome = run_however_cut(row)
     ran("vectors/messages.jsonl")
-    if name in OURS or name in LOSING:
-        verdict, codes, content = (OURS | LOSING)[name]
+    if name in DIFFERENT_BY_CHOICE or name in WITH_LOSSES:
+        verdict, codes, content = (DIFFERENT_BY_CHOICE | WITH_LOSSES)[name]
         blocks = outcome.snapshot.to_dict()["content"] if outcome.snapshot else []
         assert [block.get("text", block.get("input")) for block in blocks] == content
         assert outcome.verdict is verdict
@@ -146,23 +150,23 @@ def test_every_stream_gives_the_message_and_the_events_of_its_vector(name: str) 
         return
     complete = row.get("complete_at_eof_lenient", expect["complete"])
     assert (outcome.verdict is Verdict.COMPLETE) == complete
-    wanted_types = row.get("event_types_at_eof_lenient", expect["event_types"])
+    expected_types = row.get("event_types_at_eof_lenient", expect["event_types"])
     if any(violation.code is ViolationCode.CUT_FRAME for violation in outcome.violations):
-        wanted_types = expect["event_types"]  # the last line's JSON is cut, too
-    kept_out = sum(violation.code in SKIPPING for violation in outcome.violations)
-    if kept_out or row.get("sdk_specific"):
-        assert len(types_of(outcome)) == len(wanted_types) - kept_out
+        expected_types = expect["event_types"]  # the JSON of the last line is cut, too
+    ignored = sum(violation.code in CODES_OF_IGNORED_EVENTS for violation in outcome.violations)
+    if ignored or row.get("sdk_specific"):
+        assert len(types_of(outcome)) == len(expected_types) - ignored
     else:
-        assert types_of(outcome) == wanted_types
-    wanted = expect["final_message"] or expect["partial_message"]
+        assert types_of(outcome) == expected_types
+    expected = expect["final_message"] or expect["partial_message"]
     lenient = "event_types_at_eof_lenient" in row
-    if wanted is None or lenient:
-        assert (outcome.snapshot is None) == (wanted is None)
+    if expected is None or lenient:
+        assert (outcome.snapshot is None) == (expected is None)
     else:
         assert outcome.snapshot is not None
-        ours = outcome.snapshot.to_dict()
-        ours["content"] = content_as_the_sdk_has_it(outcome, wanted["content"])
-        assert without_added_nulls(ours, wanted) == {**wanted, **KEPT.get(name, {})}
+        message = outcome.snapshot.to_dict()
+        message["content"] = content_in_the_form_of_the_sdk(outcome, expected["content"])
+        assert without_added_nulls(message, expected) == {**expected, **KEPT_MEMBERS.get(name, {})}
     if expect["error"] is not None:
         error = outcome.events[-1]
         assert isinstance(error, ErrorEvent)
@@ -173,11 +177,11 @@ def test_every_stream_gives_the_message_and_the_events_of_its_vector(name: str) 
 def test_each_difference_from_the_sdks_is_explained_in_the_docs() -> None:
     page = (REPOSITORY / "docs" / "from-the-official-sdk.md").read_text(encoding="utf-8")
     specific = {name for name, row in ROWS.items() if row.get("sdk_specific")}
-    assert set(OURS) <= specific
+    assert set(DIFFERENT_BY_CHOICE) <= specific
     assert [name for name in sorted(specific) if f"`{name}`" not in page] == []
 
 
-def test_a_message_that_is_complete_says_so_in_its_stop_event_and_no_other_does() -> None:
+def test_the_message_of_message_stop_is_complete_only_if_the_verdict_is() -> None:
     for row in ROWS.values():
         _, outcome = run(chunks_of(row))
         for event in outcome.events:
@@ -188,6 +192,6 @@ def test_a_message_that_is_complete_says_so_in_its_stop_event_and_no_other_does(
 
 
 @given(st.sampled_from(sorted(ROWS)), st.integers(0, 2**32))
-def test_no_cut_changes_what_comes_of_a_vector(name: str, seed: int) -> None:
+def test_each_vector_has_the_same_result_however_it_is_cut(name: str, seed: int) -> None:
     whole = b"".join(chunks_of(ROWS[name]))
-    assert run(at_random(whole, seed), look=True)[1] == run([whole], look=True)[1]
+    assert run(at_random(whole, seed), observe=True)[1] == run([whole], observe=True)[1]

@@ -1,5 +1,7 @@
-"""Every wait has a bound, nothing is sent again once an answer has begun, and a request and a head
-are the same to every adapter.
+"""Test properties of all adapters besides the scenarios of `test_adapters`.
+
+Every wait has a bound. A request is not sent again after its response has begun. All adapters send
+the same request and read the same head.
 """
 
 import asyncio
@@ -46,17 +48,17 @@ from servers import (
 )
 from wire import HELLO, body
 
-RawServers = Callable[..., RawServer]
+StartServer = Callable[..., RawServer]
 
 WHOLE: Final = body(*HELLO)
 HALF: Final = body(*HELLO[:4])
-"""Up to the text "Hel"."""
-SAID: Final = "Hello, wörld \N{PARTY POPPER}"
+"""The frames up to the text "Hel"."""
+TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 STREAM: Final = {"content-type": "text/event-stream"}
 LARGE: Final = "x" * 12_000_000
-"""More than all buffers between two ends of a connection hold."""
+"""More bytes than all buffers of a connection can store."""
 HEAD_BYTES: Final = 102_400
-"""How long a head may be, says docs/clients.md."""
+"""The maximum size of a head. docs/clients.md states it."""
 
 pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
 
@@ -66,8 +68,8 @@ secure = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 # Sending.
 
 
-class Deaf:
-    """A server that accepts one connection and reads nothing of it."""
+class SilentServer:
+    """A server that accepts one connection and reads no bytes until `may_read` is set."""
 
     def __init__(self, listener: socket.socket, tls: TLS | None) -> None:
         self._listener = listener
@@ -78,7 +80,7 @@ class Deaf:
         self.is_done = threading.Event()
 
     def run(self) -> None:
-        with suppress(OSError):  # the client gives up
+        with suppress(OSError):  # the client has closed the connection
             sock, _ = self._listener.accept()
             sock.settimeout(PATIENCE)
             with sock if self._tls is None else self._tls.server.wrap_socket(sock, True) as sock:
@@ -90,10 +92,10 @@ class Deaf:
 
 
 @contextmanager
-def deaf(tls: TLS | None) -> Iterator[Deaf]:
-    """Run a server that reads nothing, until `may_read` is set; then until the client has gone."""
+def silent_server(tls: TLS | None) -> Iterator[SilentServer]:
+    """Run a server that reads no bytes until `may_read` is set, and then reads to the end."""
     with listening() as listener:
-        server = Deaf(listener, tls)
+        server = SilentServer(listener, tls)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:
@@ -101,42 +103,45 @@ def deaf(tls: TLS | None) -> Iterator[Deaf]:
         finally:
             server.may_read.set()
             with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes who still accepts
+                listener.shutdown(socket.SHUT_RDWR)  # ends a pending `accept`
             thread.join()
 
 
 @contextmanager
-def told_of_sending() -> Iterator[threading.Event]:
-    """Set an event when the main thread sends more than a head."""
+def event_of_sending() -> Iterator[threading.Event]:
+    """Yield an event that is set when the main thread begins to send more than a head."""
     sends = threading.Event()
 
-    def telling(send: Callable[..., Any]) -> Callable[..., Any]:
-        def tell_and_send(sock: socket.socket, data: bytes, *flags: int) -> Any:
+    def announced(send: Callable[..., Any]) -> Callable[..., Any]:
+        def announce_and_send(sock: socket.socket, data: bytes, *flags: int) -> Any:
             if len(data) > 10_000 and threading.current_thread() is threading.main_thread():
                 sends.set()
             return send(sock, data, *flags)
 
-        return tell_and_send
+        return announce_and_send
 
     with ExitStack() as stack:
         for kind in (socket.socket, ssl.SSLSocket):
             for name in ("send", "sendall"):
-                told = telling(getattr(kind, name))
-                stack.enter_context(mock.patch.object(kind, name, told))
+                replaced = announced(getattr(kind, name))
+                stack.enter_context(mock.patch.object(kind, name, replaced))
         yield sends
 
 
-async def interrupted_while_it_sends(
-    adapter: Adapter, server: Deaf, action: Callable[[], Any]
+async def interrupt_while_sending(
+    adapter: Adapter, server: SilentServer, action: Callable[[], Any]
 ) -> None:
-    """Interrupt what sends to a server that reads nothing; the interruption comes out of it.
+    """Interrupt an action while it sends to a server that does not read.
 
-    A task may be cancelled at any time. Ctrl-C comes while it sends: before, it may hit the
-    standard library where that has made a socket which nobody holds.
+    Check that the action raises the interruption.
+
+    A task can be cancelled at any time. Ctrl-C must not be pressed before the action sends. The
+    standard library may have made a socket then that is not yet stored anywhere. After an interrupt
+    it would never be closed.
     """
     if adapter.loop == "asyncio":
         task = asyncio.create_task(action())
-        await adapter.until(server.has_accepted.is_set, "there is a connection")
+        await adapter.until(server.has_accepted.is_set, "the server has accepted")
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -146,12 +151,12 @@ async def interrupted_while_it_sends(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(action)
-            await adapter.until(server.has_accepted.is_set, "there is a connection")
+            await adapter.until(server.has_accepted.is_set, "the server has accepted")
             await trio.sleep(0.1)
             nursery.cancel_scope.cancel()
         assert nursery.cancel_scope.cancelled_caught
     else:
-        with told_of_sending() as sends, signalling(interrupt) as press:
+        with event_of_sending() as sends, signalling(interrupt) as press:
             pressing = threading.Thread(target=lambda: sends.wait(PATIENCE) and press())
             pressing.start()
             try:
@@ -163,10 +168,10 @@ async def interrupted_while_it_sends(
 
 @secure
 @driven
-async def test_a_peer_that_takes_nothing_of_a_request_is_a_timeout_and_no_connection_is_left(
+async def test_a_peer_that_does_not_read_causes_a_timeout_and_the_connection_is_closed(
     adapter: Adapter, tls: TLS, secure: bool
 ) -> None:
-    with deaf(tls if secure else None) as server:
+    with silent_server(tls if secure else None) as server:
         waits = Timeout(connect=PATIENCE, read=None, write=0.2, pool=PATIENCE)
         async with adapter.client(server.url, tls=tls.client, timeout=waits) as client:
             with pytest.raises(APITimeoutError):
@@ -177,28 +182,28 @@ async def test_a_peer_that_takes_nothing_of_a_request_is_a_timeout_and_no_connec
 
 @secure
 @driven
-async def test_an_interruption_while_a_request_is_sent_leaves_no_connection(
+async def test_an_interruption_while_a_request_is_sent_closes_the_connection(
     adapter: Adapter, tls: TLS, secure: bool
 ) -> None:
-    with deaf(tls if secure else None) as server:
+    with silent_server(tls if secure else None) as server:
         async with adapter.client(server.url, tls=tls.client, timeout=10 * PATIENCE) as client:
-            asks = partial(client.messages.create, **ask(system=LARGE), stream=True)
-            await interrupted_while_it_sends(adapter, server, asks)
+            request = partial(client.messages.create, **ask(system=LARGE), stream=True)
+            await interrupt_while_sending(adapter, server, request)
             server.may_read.set()
             await adapter.until(server.is_done.is_set, "the connection is closed")
 
 
 @secure
 @driven
-async def test_a_large_request_arrives_whole_with_its_length_and_without_a_warning(
-    adapter: Adapter, raw_server: RawServers, tls: TLS, secure: bool
+async def test_a_large_request_is_sent_whole_with_its_length(
+    adapter: Adapter, raw_server: StartServer, tls: TLS, secure: bool
 ) -> None:
     server = raw_server([response(WHOLE)], tls=tls if secure else None)
     async with (
         adapter.client(server.url, tls=tls.client) as client,
         client.messages.stream(**ask(system=LARGE)) as stream,
     ):
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     (request,) = server.requests
     assert request.json["system"] == LARGE
     assert int(request.headers["content-length"]) == len(request.body)
@@ -207,16 +212,16 @@ async def test_a_large_request_arrives_whole_with_its_length_and_without_a_warni
 
 @contextmanager
 def refusing(until: threading.Event) -> Iterator[str]:
-    """Refuse a request when ten bytes of it have come, and hang up after an event."""
+    """Refuse one request after ten bytes of it. Close the connection when `until` is set."""
 
     def refuse(listener: socket.socket) -> None:
-        with suppress(OSError):  # nobody comes
+        with suppress(OSError):  # no client connects
             sock, _ = listener.accept()
             with sock:
                 sock.recv(10)
                 sock.sendall(response(b"{}", 413))
                 until.wait(PATIENCE)
-            # What was not received is answered by a reset.
+            # Closing with unread data resets the connection.
 
     with listening() as listener:
         thread = threading.Thread(target=refuse, args=[listener])
@@ -226,31 +231,33 @@ def refusing(until: threading.Event) -> Iterator[str]:
         finally:
             until.set()
             with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes who still accepts
+                listener.shutdown(socket.SHUT_RDWR)  # ends a pending `accept`
             thread.join()
 
 
 @driven
-async def test_a_refusal_that_comes_before_the_whole_request_is_read_is_heard(
+async def test_a_refusal_that_arrives_while_the_request_is_sent_is_raised(
     adapter: Adapter,
 ) -> None:
-    hangs_up = threading.Event()
-    if adapter.libraries[0] != "aiohttp":  # which hears it while it sends
-        hangs_up.set()
-    if adapter.loop == "asyncio" and hangs_up.is_set():
-        pytest.skip("anyio reads nothing while it sends; asyncio drops it when a write fails")
-    with refusing(hangs_up) as url:
+    may_close = threading.Event()
+    if adapter.libraries[0] != "aiohttp":  # aiohttp reads a response while it sends
+        may_close.set()
+    if adapter.loop == "asyncio" and may_close.is_set():
+        pytest.skip(
+            "anyio does not read while it sends, and asyncio drops the response if a write fails"
+        )
+    with refusing(may_close) as url:
         async with adapter.client(url) as client:
             with pytest.raises(ContentTooLargeError):
                 await client.messages.create(**ask(system=LARGE), stream=True)
 
 
 @driven
-async def test_httpx_is_given_a_request_in_pieces_each_of_which_has_the_timeout(
+async def test_httpx_gets_a_request_in_pieces_so_the_write_timeout_applies_to_each(
     adapter: Adapter,
 ) -> None:
     if not adapter.libraries[0].startswith("httpx"):
-        pytest.skip("of aiohttp see test_aiohttp, of the others test_http11")
+        pytest.skip("test_aiohttp and test_http11 test the other adapters")
     pieces: list[bytes] = []
 
     def answer(request: Any) -> Any:
@@ -274,13 +281,11 @@ async def test_httpx_is_given_a_request_in_pieces_each_of_which_has_the_timeout(
 
 
 @driven
-async def test_the_body_of_a_refusal_must_come_within_idle(
-    adapter: Adapter, raw_server: RawServers
-) -> None:
-    lengthy = head(500, {"content-type": "text/plain", "content-length": "99999999"})
-    dripping = itertools.chain([lengthy], itertools.cycle([b"Oh. ", Sleep(0.01)]))
-    server = raw_server(dripping)
-    # To read takes ten seconds, by this clock.
+async def test_idle_bounds_the_body_of_a_refusal(adapter: Adapter, raw_server: StartServer) -> None:
+    long_head = head(500, {"content-type": "text/plain", "content-length": "99999999"})
+    endless = itertools.chain([long_head], itertools.cycle([b"Oh. ", Sleep(0.01)]))
+    server = raw_server(endless)
+    # By this clock, each read takes ten seconds.
     clock = SimpleNamespace(monotonic=itertools.count(0, 10).__next__)
     async with adapter.client(server.url, timeout=Timeout(idle=55)) as client:
         with (
@@ -293,14 +298,14 @@ async def test_the_body_of_a_refusal_must_come_within_idle(
 
 @secure
 @driven
-async def test_behind_message_stop_nothing_is_waited_for_where_no_pool_wants_the_connection(
+async def test_a_connection_that_cannot_be_reused_is_closed_right_after_message_stop(
     adapter: Adapter,
-    raw_server: RawServers,
+    raw_server: StartServer,
     tls: TLS,
     secure: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sansio_stream_adapters._bridge.LINGER_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr("sansio_stream_adapters._bridge.DRAIN_SECONDS", 10 * PATIENCE)
     closing = {**STREAM, "transfer-encoding": "chunked", "connection": "close"}
     if adapter.pools:
         server = raw_server(
@@ -310,39 +315,39 @@ async def test_behind_message_stop_nothing_is_waited_for_where_no_pool_wants_the
         server = raw_server([head() + chunk(WHOLE), Do.WAIT], tls=tls if secure else None)
     async with adapter.client(server.url, tls=tls.client) as client:
         async with client.messages.stream(**ask()) as stream:
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
         await adapter.until_closed(server)
 
 
-# Nothing is sent again once an answer has begun.
+# A request is not sent again after its response has begun.
 
-BEGUN: Final[dict[str, Iterable[Any]]] = {
-    "a bad chunk size behind the head": [head() + b"zz\r\n", Do.WAIT],
-    "a bad chunk size behind a chunk": [head() + chunk(HALF) + b"zz\r\n", Do.WAIT],
+BROKEN_RESPONSES: Final[dict[str, Iterable[Any]]] = {
+    "a bad chunk size after the head": [head() + b"zz\r\n", Do.WAIT],
+    "a bad chunk size after a chunk": [head() + chunk(HALF) + b"zz\r\n", Do.WAIT],
     "a chunk that is longer than its size": [head() + b"2\r\n:ab\r\n", Do.WAIT],
-    "the end behind the head": [head(), Do.CLOSE],
-    "a reset behind the head": [head(), Sleep(0.02), Do.RESET],
-    "no HTTP": [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", Do.WAIT],
-    "a status that is no number": [b"HTTP/1.1 OK\r\n\r\n", Do.WAIT],
+    "a close after the head": [head(), Do.CLOSE],
+    "a reset after the head": [head(), Sleep(0.02), Do.RESET],
+    "another protocol": [b"SSH-2.0-OpenSSH_9.6\r\n\r\n", Do.WAIT],
+    "a status that is not a number": [b"HTTP/1.1 OK\r\n\r\n", Do.WAIT],
     "a header without a name": [b"HTTP/1.1 200 OK\r\n: 1\r\n\r\n", Do.WAIT],
     "two lengths": [b"HTTP/1.1 200 OK\r\ncontent-length: 1, 2\r\n\r\n", Do.WAIT],
     "a head that is too long": [head(headers={"x-long": "x" * 3 * HEAD_BYTES}), Do.WAIT],
-    "a body that is not compressed as it says": [
+    "a body that is not compressed, but declared as gzip": [
         response(WHOLE, headers={**STREAM, "content-encoding": "gzip"})
     ],
 }
 
 
-@pytest.mark.parametrize("how", BEGUN)
+@pytest.mark.parametrize("how", BROKEN_RESPONSES)
 @driven
-async def test_a_request_is_sent_once_however_its_answer_breaks(
+async def test_a_request_is_not_repeated_after_a_broken_response(
     adapter: Adapter,
-    raw_server: RawServers,
+    raw_server: StartServer,
     delays: list[float],
     monkeypatch: pytest.MonkeyPatch,
     how: str,
 ) -> None:
-    server = raw_server(BEGUN[how])
+    server = raw_server(BROKEN_RESPONSES[how])
     if adapter.libraries[0] == "aiohttp":
         monkeypatch.setattr(adapter.module, "LOOK_SECONDS", 0.05)
     async with adapter.client(server.url, max_retries=2) as client:
@@ -355,12 +360,12 @@ async def test_a_request_is_sent_once_however_its_answer_breaks(
 
 @pytest.mark.parametrize("fault", ["cut", "reset", "error-in-mid-stream", "missing-message-stop"])
 @driven
-async def test_over_http2_a_request_is_sent_once_as_well(
+async def test_a_request_is_not_repeated_after_a_broken_response_over_http2(
     adapter: Adapter, http2_example_server: str, tls: TLS, delays: list[float], fault: str
 ) -> None:
     if not adapter.libraries[0].startswith("httpx"):
         pytest.skip("only httpx speaks HTTP/2")
-    pytest.importorskip("h2", reason="httpx speaks HTTP/2 by h2")
+    pytest.importorskip("h2", reason="httpx needs h2 for HTTP/2")
     kind = adapter.library.AsyncClient if adapter.loop else adapter.library.Client
     http = kind(verify=tls.client, http2=True)
     client = adapter.make(
@@ -376,8 +381,8 @@ async def test_over_http2_a_request_is_sent_once_as_well(
 
 
 @driven
-async def test_what_came_before_a_bad_chunk_size_is_there_even_if_all_came_at_once(
-    adapter: Adapter, raw_server: RawServers
+async def test_content_before_a_bad_chunk_size_is_kept_even_if_both_arrive_at_once(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     server = raw_server([head() + chunk(HALF) + b"zz\r\n", Do.WAIT])
     async with (
@@ -390,27 +395,27 @@ async def test_what_came_before_a_bad_chunk_size_is_there_even_if_all_came_at_on
     assert text_of(stream.snapshot) == "Hel"
 
 
-BEHIND: Final = {
+TRAILING: Final = {
     "garbage": b"\x00garbage\r\n\r\n",
     "text": b"data: more\n\n",
     "another response": response(b"{}", 529, {}),
 }
 
 
-@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("trailing", TRAILING)
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @driven
-async def test_a_whole_answer_is_accepted_whatever_comes_with_it_behind_its_end(
-    adapter: Adapter, raw_server: RawServers, delays: list[float], framing: str, behind: str
+async def test_a_whole_response_is_accepted_whatever_bytes_follow_it(
+    adapter: Adapter, raw_server: StartServer, delays: list[float], framing: str, trailing: str
 ) -> None:
     answer = response(WHOLE) if framing == "length" else head() + chunk(WHOLE) + chunk(b"")
     continued = b"HTTP/1.1 100 Continue\r\n\r\n"
-    server = raw_server([continued + answer + BEHIND[behind]])
+    server = raw_server([continued + answer + TRAILING[trailing]])
     async with (
         adapter.client(server.url, max_retries=2) as client,
         client.messages.stream(**ask()) as stream,
     ):
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     assert len(server.requests) == 1
     assert delays == []
 
@@ -419,33 +424,33 @@ async def test_a_whole_answer_is_accepted_whatever_comes_with_it_behind_its_end(
 
 
 def head_of(size: int) -> bytes:
-    """A head of a stream in chunks, of so many bytes."""
+    """Return the head of a stream in chunked encoding. It has `size` bytes."""
     headers = {**STREAM, "transfer-encoding": "chunked", "x-long": ""}
     return head(headers={**headers, "x-long": "x" * (size - len(head(headers=headers)))})
 
 
 @pytest.mark.parametrize("cut", [1_000, 65_536, 10**9])
 @driven
-async def test_a_long_head_is_read_or_refused_however_it_is_cut(
-    adapter: Adapter, raw_server: RawServers, cut: int
+async def test_a_head_longer_than_the_limit_is_refused_however_it_is_cut(
+    adapter: Adapter, raw_server: StartServer, cut: int
 ) -> None:
     def script(size: int) -> list[Any]:
         data = head_of(size) + chunk(WHOLE) + chunk(b"")
         pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
         return [step for piece in pieces for step in (piece, Sleep(0.0001))]
 
-    # httpx refuses for certain only what is longer by another read of 64 KiB.
+    # httpx reads 64 KiB at a time. It may accept a head that exceeds the limit by less than that.
     too_long = HEAD_BYTES + (70_000 if adapter.pools else 1)
     server = raw_server(script(HEAD_BYTES - 10), script(too_long))
     async with adapter.client(server.url) as client:
         async with client.messages.stream(**ask()) as stream:
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
         with pytest.raises(APIConnectionError):
             await client.messages.create(**ask(), stream=True)
 
 
 @driven
-async def test_a_header_goes_out_in_utf_8(adapter: Adapter, raw_server: RawServers) -> None:
+async def test_a_header_is_sent_in_utf_8(adapter: Adapter, raw_server: StartServer) -> None:
     server = raw_server([response(WHOLE)])
     async with (
         adapter.client(server.url, default_headers={"x-all": "Zoë"}) as client,
@@ -458,8 +463,8 @@ async def test_a_header_goes_out_in_utf_8(adapter: Adapter, raw_server: RawServe
 
 
 @driven
-async def test_a_header_of_a_response_is_read_as_utf_8_or_else_as_latin_1(
-    adapter: Adapter, raw_server: RawServers
+async def test_a_response_header_is_decoded_as_utf_8_or_else_as_latin_1(
+    adapter: Adapter, raw_server: StartServer
 ) -> None:
     headers = b"x-one: Zo\xc3\xab\r\nx-two: Zo\xeb\r\ncontent-length: 2\r\n"
     server = raw_server([b"HTTP/1.1 400 No\r\n" + headers + b"\r\n{}"])
@@ -474,7 +479,7 @@ async def test_a_header_of_a_response_is_read_as_utf_8_or_else_as_latin_1(
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment that names no proxies."""
+    """An environment without proxy variables."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -482,17 +487,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @driven
-async def test_a_proxy_of_the_environment_is_used_but_for_hosts_that_it_excepts(
-    adapter: Adapter, raw_server: RawServers, environment: pytest.MonkeyPatch
+async def test_a_proxy_of_the_environment_is_used_except_for_hosts_in_no_proxy(
+    adapter: Adapter, raw_server: StartServer, environment: pytest.MonkeyPatch
 ) -> None:
     if not adapter.pools:
-        pytest.skip("it has no proxies, says docs/clients.md")
+        pytest.skip("docs/clients.md says that this adapter does not use proxies")
     proxy, server = raw_server([response(WHOLE)]), raw_server([response(WHOLE)])
     environment.setenv("HTTP_PROXY", proxy.url.replace("://", "://user:secret@"))
     environment.setenv("NO_PROXY", "example.org,127.0.0.1")
     for url in ("http://example.com", server.url):
         async with adapter.client(url) as client, client.messages.stream(**ask()) as stream:
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
     (request,) = proxy.requests
     assert request.line == "POST http://example.com/v1/messages HTTP/1.1"
     assert request.headers["proxy-authorization"] == "Basic dXNlcjpzZWNyZXQ="
@@ -501,13 +506,13 @@ async def test_a_proxy_of_the_environment_is_used_but_for_hosts_that_it_excepts(
 
 
 @driven
-async def test_a_proxy_that_does_not_connect_is_no_answer_and_is_not_shown_the_key(
-    adapter: Adapter, raw_server: RawServers, environment: pytest.MonkeyPatch
+async def test_a_proxy_that_refuses_connect_is_an_error_and_does_not_get_the_key(
+    adapter: Adapter, raw_server: StartServer, environment: pytest.MonkeyPatch
 ) -> None:
     if not adapter.pools:
-        pytest.skip("it has no proxies, says docs/clients.md")
+        pytest.skip("docs/clients.md says that this adapter does not use proxies")
     proxy = raw_server([response(b"", 403, {})])
-    environment.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))  # many write it so
+    environment.setenv("HTTPS_PROXY", proxy.url.removeprefix("http://"))  # a common spelling
     async with adapter.client("https://example.com") as client:
         with pytest.raises(APIConnectionError):
             await client.messages.create(**ask(), stream=True)
@@ -518,7 +523,7 @@ async def test_a_proxy_that_does_not_connect_is_no_answer_and_is_not_shown_the_k
 
 @contextmanager
 def tunnel() -> Iterator[str]:
-    """Connect one client to whom it asks for, as a proxy does for TLS; the value is its URL."""
+    """Run an HTTP proxy that tunnels one connection. Yield its URL."""
 
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -527,7 +532,7 @@ def tunnel() -> Iterator[str]:
             target.shutdown(socket.SHUT_WR)
 
     def connect(listener: socket.socket) -> None:
-        with suppress(OSError):  # nobody comes
+        with suppress(OSError):  # no client connects
             near, _ = listener.accept()
             near.settimeout(PATIENCE)
             received = read_request(near, 1)
@@ -548,16 +553,16 @@ def tunnel() -> Iterator[str]:
             yield f"http://127.0.0.1:{port_of(listener)}"
         finally:
             with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes who still accepts
+                listener.shutdown(socket.SHUT_RDWR)  # ends a pending `accept`
             thread.join()
 
 
 @driven
-async def test_a_stream_by_tls_through_a_proxy_is_like_any_other(
-    adapter: Adapter, raw_server: RawServers, environment: pytest.MonkeyPatch, tls: TLS
+async def test_a_stream_over_tls_can_be_read_through_a_proxy(
+    adapter: Adapter, raw_server: StartServer, environment: pytest.MonkeyPatch, tls: TLS
 ) -> None:
     if not adapter.pools:
-        pytest.skip("it has no proxies, says docs/clients.md")
+        pytest.skip("docs/clients.md says that this adapter does not use proxies")
     server = raw_server([head() + chunk(WHOLE) + chunk(b"") + b"garbage\r\n\r\n"], tls=tls)
     with tunnel() as url:
         environment.setenv("HTTPS_PROXY", url)
@@ -565,14 +570,14 @@ async def test_a_stream_by_tls_through_a_proxy_is_like_any_other(
             adapter.client(server.url, tls=tls.client) as client,
             client.messages.stream(**ask()) as stream,
         ):
-            assert await stream.get_final_text() == SAID
+            assert await stream.get_final_text() == TEXT
     assert server.requests[0].line == "POST /v1/messages HTTP/1.1"
 
 
 @driven
-async def test_no_credential_of_netrc_goes_along(
+async def test_credentials_of_netrc_are_not_sent(
     adapter: Adapter,
-    raw_server: RawServers,
+    raw_server: StartServer,
     environment: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -581,37 +586,38 @@ async def test_no_credential_of_netrc_goes_along(
     environment.setenv("NETRC", str(netrc))
     server = raw_server([response(WHOLE)])
     async with adapter.client(server.url) as client, client.messages.stream(**ask()) as stream:
-        assert await stream.get_final_text() == SAID
+        assert await stream.get_final_text() == TEXT
     assert "authorization" not in server.requests[0].headers
 
 
-# Nothing warns: not as soon as there is no loop that could still close something.
+# No connection is still open when the loop has ended. A loop that has ended cannot close it, and
+# Python would warn.
 
 
-@pytest.mark.parametrize("comes", [HALF, b""], ids=["half", "head"])
+@pytest.mark.parametrize("received", [HALF, b""], ids=["half", "head"])
 @driven
-async def test_leaving_a_stream_under_tls_leaves_nothing_open(
-    adapter: Adapter, raw_server: RawServers, tls: TLS, comes: bytes
+async def test_leaving_a_stream_over_tls_leaves_nothing_open(
+    adapter: Adapter, raw_server: StartServer, tls: TLS, received: bytes
 ) -> None:
-    server = raw_server([head() + (chunk(comes) if comes else b""), Do.WAIT], tls=tls)
+    server = raw_server([head() + (chunk(received) if received else b""), Do.WAIT], tls=tls)
     async with (
         adapter.client(server.url, tls=tls.client) as client,
         client.messages.stream(**ask()) as stream,
     ):
-        if comes:
+        if received:
             async for _ in stream:
                 break
 
 
 @driven
-async def test_an_interrupted_request_under_tls_leaves_nothing_open(
-    adapter: Adapter, raw_server: RawServers, tls: TLS
+async def test_an_interrupted_request_over_tls_leaves_nothing_open(
+    adapter: Adapter, raw_server: StartServer, tls: TLS
 ) -> None:
     server = raw_server([Do.WAIT], tls=tls)
     async with adapter.client(server.url, tls=tls.client) as client:
 
-        async def asks(is_about_to_wait: Callable[[], object]) -> None:
+        async def request(is_about_to_wait: Callable[[], object]) -> None:
             is_about_to_wait()
             await client.messages.create(**ask(), stream=True)
 
-        await adapter.interrupted(asks, once=lambda: server.requests)
+        await adapter.interrupted(request, once=lambda: server.requests)

@@ -1,4 +1,4 @@
-"""Tracing: what looks at each call and line while something runs, and coverage's look after it."""
+"""A context manager that sets a trace function and afterwards restores the previous one."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +11,11 @@ __all__ = ["traced"]
 
 @contextmanager
 def traced(trace: Callable[[FrameType, str, Any], Any] | None) -> Iterator[None]:
-    """Have `sys.settrace` call this while the block runs; None has it call nothing."""
-    before = sys.gettrace()  # coverage's, when it is measured
+    """Set `trace` as the trace function of this thread while the block runs.
+
+    None disables tracing. Afterwards the previous trace function is set again.
+    """
+    before = sys.gettrace()  # coverage has one
     sys.settrace(trace)
     try:
         yield

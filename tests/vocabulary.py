@@ -1,4 +1,4 @@
-"""Payloads of every class, as the API sends them, and strategies that damage them."""
+"""An example payload for every class, as the API sends it, and strategies that change payloads."""
 
 import copy
 from collections.abc import Callable
@@ -226,7 +226,7 @@ PAYLOADS: list[tuple[Callable[[dict[str, Any]], Any], dict[str, Any]]] = [
     *((block_from_dict, payload) for payload in BLOCKS),
     (message_from_dict, MESSAGE),
 ]
-"""Every payload with the function that reads it."""
+"""Every payload with the function that decodes it."""
 
 UNIONS: dict[str, tuple[Any, ...]] = {
     "MessageStreamEvent": get_args(MessageStreamEvent),
@@ -238,7 +238,7 @@ UNIONS: dict[str, tuple[Any, ...]] = {
 
 
 def objects_by_class() -> dict[type[Any], Any]:
-    """One object of each class, read from its payload."""
+    """Return one object of each class, decoded from its payload."""
     events = [event_from_dict(payload) for payload in EVENTS]
     deltas = [event.delta for event in events if event.type == "content_block_delta"]
     message = message_from_dict(MESSAGE)
@@ -289,19 +289,19 @@ OBJECTS = st.dictionaries(NAMES | st.text(max_size=3), JSON, max_size=6)
 TYPED_OBJECTS = st.builds(lambda members, tag: {**members, "type": tag}, OBJECTS, TYPES)
 
 
-def places(value: Any) -> list[dict[str, Any]]:
-    """All objects inside a JSON value, itself included."""
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """Return all JSON objects inside a value, including the value itself."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     here = [value] if isinstance(value, dict) else []
-    return here + [place for each in inner for place in places(each)]
+    return here + [place for each in inner for place in objects_in(each)]
 
 
 @st.composite
 def mutated(draw: st.DrawFn, payload: dict[str, Any]) -> dict[str, Any]:
-    """A payload in which up to four members are dropped, null, of another type, or new."""
+    """Draw a payload in which one to four members are dropped, set to null, replaced or added."""
     payload = copy.deepcopy(payload)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.sampled_from(places(payload)))
+        place = draw(st.sampled_from(objects_in(payload)))
         name = draw(st.sampled_from(sorted(place)) if place else NAMES)
         match draw(st.sampled_from(["drop", "null", "other", "add"])):
             case "drop":

@@ -1,4 +1,4 @@
-"""Helpers to write streams in tests: payloads, frames, ways of cutting, one run of a machine."""
+"""Helpers for tests: make payloads and frames, cut a body into chunks, run a machine."""
 
 import copy
 import json
@@ -27,19 +27,24 @@ from sansio_stream import (
 
 
 def frame(payload: Any, name: str | None = None) -> bytes:
-    """One frame in the API's own style; `name` where it is not the payload's type."""
+    """Return the frame of a payload as the API writes it.
+
+    Args:
+        payload: The data.
+        name: The event name; None for the payload's type. If it is empty, there is no event field.
+    """
     name = payload["type"] if name is None else name
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(payload)}\n\n".encode()
 
 
 def body(*payloads: Any) -> bytes:
-    """The frames of several payloads."""
+    """Return the frames of several payloads."""
     return b"".join(map(frame, payloads))
 
 
 def message_start(message_id: str = "msg_1", **members: Any) -> dict[str, Any]:
-    """A message_start as the API sends it."""
+    """Return a message_start as the API sends it; `members` replace or add members."""
     message: dict[str, Any] = {
         "id": message_id,
         "type": "message",
@@ -54,19 +59,18 @@ def message_start(message_id: str = "msg_1", **members: Any) -> dict[str, Any]:
 
 
 def block_start(index: int, block: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A content_block_start; a text block unless another is given."""
+    """Return a content_block_start. Without `block` it starts an empty text block."""
     block = {"type": "text", "text": ""} if block is None else block
     return {"type": "content_block_start", "index": index, "content_block": block}
 
 
 def tool_start(index: int, **members: Any) -> dict[str, Any]:
-    """The start of a tool call."""
+    """Return the content_block_start of a tool_use block."""
     block = {"type": "tool_use", "id": f"toolu_{index}", "name": "lookup", "input": {}}
     return block_start(index, {**block, **members})
 
 
 def delta(index: int, kind: str, **members: Any) -> dict[str, Any]:
-    """A content_block_delta."""
     return {
         "type": "content_block_delta",
         "index": index,
@@ -75,22 +79,21 @@ def delta(index: int, kind: str, **members: Any) -> dict[str, Any]:
 
 
 def text(index: int, piece: str) -> dict[str, Any]:
-    """A text delta."""
+    """Return a content_block_delta with a text_delta."""
     return delta(index, "text_delta", text=piece)
 
 
 def json_piece(index: int, piece: str) -> dict[str, Any]:
-    """A piece of a tool input."""
+    """Return a content_block_delta with a piece of a tool input."""
     return delta(index, "input_json_delta", partial_json=piece)
 
 
 def block_stop(index: int) -> dict[str, Any]:
-    """A content_block_stop."""
     return {"type": "content_block_stop", "index": index}
 
 
 def message_delta(stop_reason: str | None = "end_turn", **members: Any) -> dict[str, Any]:
-    """A message_delta as the API sends it."""
+    """Return a message_delta as the API sends it."""
     changes = {"stop_reason": stop_reason, "stop_sequence": None}
     return {"type": "message_delta", "delta": changes, "usage": {"output_tokens": 9}, **members}
 
@@ -109,16 +112,16 @@ HELLO = (
     message_delta(),
     MESSAGE_STOP,
 )
-"""A whole small answer."""
+"""The payloads of a complete short answer."""
 
 
 def in_bytes(data: bytes) -> list[bytes]:
-    """Cut into single bytes."""
+    """Cut a body into single bytes."""
     return [data[at : at + 1] for at in range(len(data))]
 
 
 def at_random(data: bytes, seed: int = 0) -> list[bytes]:
-    """Cut at random places, empty chunks included."""
+    """Cut a body at random places. Some chunks may be empty."""
     chance = random.Random(seed)
     cuts = sorted(chance.choices(range(len(data) + 1), k=chance.randint(0, 40)))
     edges = [0, *cuts, len(data)]
@@ -126,8 +129,8 @@ def at_random(data: bytes, seed: int = 0) -> list[bytes]:
 
 
 @attrs.frozen(unsafe_hash=False)
-class Moment:
-    """What a machine has to say after one event, and of the block that the event was about."""
+class Observation:
+    """The values of a machine after one event, and the block to which the event belongs."""
 
     snapshot: Message | None
     violations: int
@@ -139,12 +142,12 @@ class Moment:
     input: tuple[object, ...]
 
     @classmethod
-    def of(cls, machine: StreamMachine, event: MessageStreamEvent) -> "Moment":
-        """Look at a machine that has just given an event."""
+    def of(cls, machine: StreamMachine, event: MessageStreamEvent) -> "Observation":
+        """Read the values of a machine that has just returned this event."""
         block = machine.block(getattr(event, "index", -1))
         facts: tuple[object, ...] = ()
         if isinstance(block, ToolUseBlock | ServerToolUseBlock | MCPToolUseBlock | UnknownBlock):
-            partial = copy.deepcopy(block.partial_input)  # it is live
+            partial = copy.deepcopy(block.partial_input)  # it changes with later deltas
             facts = (block.input, block.input_json, block.input_state, block.input_error, partial)
         return cls(
             machine.snapshot,
@@ -160,10 +163,10 @@ class Moment:
 
 @attrs.frozen(unsafe_hash=False)
 class Outcome:
-    """All that a machine has to say of a stream; equal for equal streams, however they were cut."""
+    """All results of a machine for one stream. They do not depend on how the stream was cut."""
 
     events: tuple[MessageStreamEvent, ...]
-    moments: tuple[Moment, ...]
+    observations: tuple[Observation, ...]
     violations: tuple[Violation, ...]
     violation_count: int
     verdict: Verdict
@@ -180,42 +183,53 @@ def run(
     limits: Limits | None = None,
     partial_strings: bool = True,
     fast_path: bool = True,
-    look: bool = False,
-    late: bool = False,
+    observe: bool = False,
+    consume_late: bool = False,
 ) -> tuple[StreamMachine, Outcome]:
-    """Feed a stream to a new machine, and say what came of it.
+    """Give a stream to a new machine.
 
-    `look` looks at everything after each event; `late` takes the events when all was received.
+    Args:
+        chunks: The stream. Bytes are data, a dict is a payload for `receive_event`.
+        strict: An option of the machine.
+        limits: An option of the machine.
+        partial_strings: An option of the machine.
+        fast_path: An option of the machine.
+        observe: Makes an `Observation` after each event.
+        consume_late: Leaves all iterators of the chunks unread, so that `receive_eof` returns all
+            events.
+
+    Returns:
+        The machine and its results. A `ProtocolError` is not raised but is in the results.
     """
     machine = StreamMachine(
         strict=strict, limits=limits, partial_strings=partial_strings, fast_path=fast_path
     )
     events: list[MessageStreamEvent] = []
-    moments: list[Moment] = []
+    observations: list[Observation] = []
 
-    def drain(taken: Iterator[MessageStreamEvent]) -> None:
-        for event in taken:
+    def consume(iterator: Iterator[MessageStreamEvent]) -> None:
+        for event in iterator:
             events.append(event)
-            if look:
-                moments.append(Moment.of(machine, event))
+            if observe:
+                observations.append(Observation.of(machine, event))
 
     error, partial_message = "", None
     try:
         for chunk in chunks:
-            taken = (
+            iterator = (
                 machine.receive_data(chunk)
                 if isinstance(chunk, bytes)
                 else machine.receive_event(chunk)
             )
-            if not late:
-                drain(taken)
-        drain(machine.receive_eof())
+            if not consume_late:
+                consume(iterator)
+        consume(machine.receive_eof())
     except ProtocolError as caught:
         fields = {name: value for name, value in vars(caught).items() if name != "partial_message"}
         error, partial_message = f"{type(caught).__name__} {fields}", caught.partial_message
     return machine, Outcome(
         tuple(events),
-        tuple(moments),
+        tuple(observations),
         machine.violations,
         machine.violation_count,
         machine.verdict,

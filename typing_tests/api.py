@@ -1,4 +1,4 @@
-"""What the checkers see of the public names."""
+"""The types of the public names, as type checkers see them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, assert_type
@@ -94,7 +94,7 @@ def the_machine(
 
 
 def wrong_calls(machine: StreamMachine) -> None:
-    # Each line is an error: an ignore that is not needed would be one too.
+    # Each line is a type error. The checkers also report an ignore that is not needed.
     machine.receive_data("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     machine.receive_data(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     machine.receive_event([])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -282,7 +282,7 @@ def violations(violation: Violation) -> None:
     assert_type(violation.event_number, int)
     assert_type(violation.byte_offset, int | None)
     assert_type(violation.excerpt, str)
-    assert_type(violation.code.partition("_"), tuple[str, str, str])  # it is a str
+    assert_type(violation.code.partition("_"), tuple[str, str, str])  # a ViolationCode is a str
 
 
 def takes_a_runtime_error(error: RuntimeError) -> None:

@@ -1,4 +1,4 @@
-"""What users of the clients see: the types of what they get, and of what they may give."""
+"""The types of the arguments and results of the clients, as type checkers see them."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypedDict, assert_type

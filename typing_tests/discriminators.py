@@ -1,4 +1,4 @@
-"""The `type` of an event, a delta, a block or a citation tells the checkers its class."""
+"""A type checker infers the class of an event, a delta, a block or a citation from its `type`."""
 
 from collections.abc import Callable
 from typing import Any, assert_type
@@ -27,7 +27,7 @@ from sansio_stream import (
 
 
 def show_answer(machine: StreamMachine, chunk: bytes, show: Callable[[str], object]) -> int:
-    """The loop that everybody writes first."""
+    """The loop of a typical program."""
     total_tokens = 0
     for event in machine.receive_data(chunk):
         if event.type == "content_block_start":
@@ -76,7 +76,7 @@ def deltas(event: MessageStreamEvent) -> None:
             assert_type(event.delta, UnknownDelta)
 
 
-def at_once(event: MessageStreamEvent) -> None:
+def in_one_condition(event: MessageStreamEvent) -> None:
     if event.type == "content_block_delta" and event.delta.type == "text_delta":
         assert_type(event.delta.text, str)
 

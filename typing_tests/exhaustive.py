@@ -1,4 +1,4 @@
-"""Every union can be matched to its end: a class that is new in one of them is an error here."""
+"""A `match` can cover every union completely. A new class in a union is a type error here."""
 
 from typing import assert_never
 
@@ -61,7 +61,7 @@ def events(event: MessageStreamEvent) -> str:
         case ContentBlockStartEvent(index=index, content_block=block):
             return f"{index} {block.type}"
         case ContentBlockDeltaEvent(index=index, delta=delta):
-            # An outer match on the event, an inner one on what is in it.
+            # The outer match is on the event, the inner one on its delta.
             match delta:
                 case TextDelta(text=text):
                     return text

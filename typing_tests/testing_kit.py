@@ -1,4 +1,4 @@
-"""What type checkers see of the testing kit."""
+"""The types of the testing kit, as type checkers see them."""
 
 from collections.abc import Iterable, Iterator
 from typing import assert_type
@@ -49,12 +49,12 @@ def write(message: Message) -> None:
 
 
 check_chunking(read, b"")
-# `completed` takes what the consumer returns.
+# `completed` takes the result of the consumer.
 check_faults(read, completed=lambda message: message is not None and message.complete)
 check_chunking(read, "text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 assert_type(next(ByteSource([b"", OSError(), lambda: None])), bytes)
 
 
-async def look(source: AsyncByteSource) -> None:
+async def read_next(source: AsyncByteSource) -> None:
     assert_type(await anext(source), bytes)

@@ -21,7 +21,7 @@ from ._concurrency import alarm, at_most, in_time, quietly, sleep, timer
 from ._dropped import handing_over, hold, in_a_thread, let_go_of
 from ._reply import AsyncReply, Reply
 from ._stream_core import (
-    PIECE_BYTES,
+    RESPONSE_PIECE_BYTES,
     Head,
     ReadSignal,
     Response,
@@ -60,11 +60,11 @@ __all__ = [
 Event = TypeVar("Event")
 
 # Only a ping and the end of the body may follow message_stop. If the end does not come within
-# LINGER_BYTES and LINGER_SECONDS, the connection is closed and not reused.
-LINGER_BYTES: Final = 65_536
-LINGER_SECONDS: Final = 1.0
+# DRAIN_BYTES and DRAIN_SECONDS, the connection is closed and not reused.
+DRAIN_BYTES: Final = 65_536
+DRAIN_SECONDS: Final = 1.0
 
-# An AsyncStream counts its work in bytes. After PIECE_BYTES of work it lets other tasks run.
+# An AsyncStream lets other tasks run after RESPONSE_PIECE_BYTES of work, counted in bytes.
 READ_COST: Final = 256
 """The work of a read, in bytes, besides its chunk. A small read takes about 60 µs (CPython)."""
 
@@ -234,7 +234,7 @@ class Stream(StreamView, Generic[Event]):
         if not self._release_once.acquire(blocking=False):
             return
         try:
-            self._linger()
+            self._drain()
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -248,15 +248,15 @@ class Stream(StreamView, Generic[Event]):
                 self._owner = None
                 let_go_of(self._chunks)
 
-    def _linger(self) -> None:
+    def _drain(self) -> None:
         """Read the rest of the body after `message_stop`, within small bounds."""
-        if self._abort is None or not self._is_pooled or not self._core.lingers:
+        if self._abort is None or not self._is_pooled or not self._core.is_drainable:
             return
-        limit = self._core.machine.bytes_received + LINGER_BYTES
-        until = time.monotonic() + LINGER_SECONDS
+        limit = self._core.machine.bytes_received + DRAIN_BYTES
+        until = time.monotonic() + DRAIN_SECONDS
         # The read timeout of the library may be much longer, so only the alarm ends a blocked read.
-        with alarm(LINGER_SECONDS, self._abort):
-            while self._core.lingers_below(limit) and time.monotonic() < until:
+        with alarm(DRAIN_SECONDS, self._abort):
+            while self._core.is_drainable_below(limit) and time.monotonic() < until:
                 self._read()
         self._core.take_trailing()
 
@@ -264,7 +264,7 @@ class Stream(StreamView, Generic[Event]):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._core.lingers:
+        if self._core.is_drainable:
             self._release()  # the message is complete, so the connection may be reused
         else:
             self.close()
@@ -318,10 +318,10 @@ class MessageStream(Stream[MessageStreamEvent], MessageStreamView):
 class AsyncStream(StreamView, Generic[Event]):
     """The async version of `Stream`, for an async iterable of bytes, in asyncio or trio.
 
-    `close` is awaited in the event loop that reads. `wakes` is whether `close` ends a read of
-    another task. If not, `close` is called after that read has ended. A cancelled read closes the
-    connection before it raises the cancellation, and the snapshot stays readable. A dropped stream
-    is closed by the event loop in which it was made.
+    `close` is awaited in the event loop that reads. `close_ends_read` is whether `close` ends a
+    read of another task. If not, `close` is called after that read has ended. A cancelled read
+    closes the connection before it raises the cancellation, and the snapshot stays readable. A
+    dropped stream is closed by the event loop in which it was made.
     """
 
     _is_released = True  # for `__del__`, if `__init__` raises
@@ -338,13 +338,13 @@ class AsyncStream(StreamView, Generic[Event]):
         is_raw: bool = False,
         map_error: MapError | None = None,
         owner: object = None,
-        wakes: bool = True,
+        close_ends_read: bool = True,
         **options: Unpack[StreamOptions],
     ) -> None:
         head: Head = {"status": status, "headers": headers, "response": response}
         self._core = StreamCore(head, map_error, is_raw=is_raw, **options)
         self._chunks = aiter(chunks)
-        self._wakes = wakes
+        self._close_ends_read = close_ends_read
         self._close = close
         self._is_pooled = is_pooled
         self._owner = owner
@@ -361,7 +361,7 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def __anext__(self) -> Event:
-        if self._is_reading and not self._core.lingers:
+        if self._is_reading and not self._core.is_drainable:
             raise RuntimeError(ANOTHER_READER)
         try:
             while (event := self._core.take()) is ReadSignal.NEED_DATA:
@@ -401,7 +401,7 @@ class AsyncStream(StreamView, Generic[Event]):
         failure: Exception | None = None
         chunk: bytes | None = None
         try:
-            if self._unyielded >= PIECE_BYTES:
+            if self._unyielded >= RESPONSE_PIECE_BYTES:
                 self._unyielded = 0
                 await sleep(0)
                 since = time.monotonic()  # the time of other tasks does not count
@@ -432,12 +432,12 @@ class AsyncStream(StreamView, Generic[Event]):
 
     async def _release(self) -> None:
         """Release the connection as `Stream` does, even if this call is cancelled."""
-        is_to_linger = self._is_pooled and self._core.lingers and not self._is_closing
-        if self._is_released or (self._is_reading and (is_to_linger or not self._wakes)):
+        should_drain = self._is_pooled and self._core.is_drainable and not self._is_closing
+        if self._is_released or (self._is_reading and (should_drain or not self._close_ends_read)):
             return  # another task is reading; it releases the connection when its read ends
         try:
-            if is_to_linger:
-                await at_most(LINGER_SECONDS, self._linger)
+            if should_drain:
+                await at_most(DRAIN_SECONDS, self._drain)
         finally:
             self._core.closed()
             close, self._close = self._close, None
@@ -456,9 +456,9 @@ class AsyncStream(StreamView, Generic[Event]):
             self._owner = None
             let_go_of(self._chunks)
 
-    async def _linger(self) -> None:
-        limit = self._core.machine.bytes_received + LINGER_BYTES
-        while self._core.lingers_below(limit):
+    async def _drain(self) -> None:
+        limit = self._core.machine.bytes_received + DRAIN_BYTES
+        while self._core.is_drainable_below(limit):
             await self._read()
         self._core.take_trailing()
 
@@ -466,7 +466,7 @@ class AsyncStream(StreamView, Generic[Event]):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._core.lingers:
+        if self._core.is_drainable:
             await self._release()
         else:
             await self.close()

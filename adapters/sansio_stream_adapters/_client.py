@@ -104,12 +104,12 @@ class BaseClient(Settings):
             try:
                 with opening.as_current():
                     stream = kind(**self._sent(call, deadline), **options)
-                opening.wakes(stream.close)
+                opening.set_cancel(stream.close)
                 return stream.open()
             except Exception as exc:  # noqa: BLE001  (`delay_after` raises it unless it retries)
                 failure = exc
             finally:
-                opening.wakes(None)  # `opening` must not keep a dropped stream alive
+                opening.set_cancel(None)  # `opening` must not keep a dropped stream alive
             # Outside the `except` block, so that a raised exception has no context but its cause.
             try:
                 delay = 0.0 if opening.is_closed else attempts.delay_after(failure)

@@ -4,7 +4,7 @@ The module does no I/O and depends on no HTTP library.
 
 HTTP libraries decode each chunk as a whole, through all of its encodings. A kilobyte can then
 become a gigabyte before any code can count it. This module decodes a single encoding, and returns
-at most `PIECE_BYTES` at once.
+at most `RESPONSE_PIECE_BYTES` at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sansio_stream.errors import excerpt
 
 __all__ = [
     "OFFERED",
-    "PIECE_BYTES",
+    "RESPONSE_PIECE_BYTES",
     "STEP_COST",
     "Decoder",
     "DecodingError",
@@ -29,7 +29,7 @@ OFFERED: Final = "gzip, deflate"
 It omits br and zstd, because only some of their libraries can limit the size of a piece.
 """
 
-PIECE_BYTES: Final = 65_536
+RESPONSE_PIECE_BYTES: Final = 65_536
 """The size in bytes of the largest piece that a decoder returns.
 
 A recording splits larger chunks at this size. An async stream counts its work in bytes, and lets
@@ -102,7 +102,7 @@ class Decoder:
         self._at = 0
 
     def piece(self) -> bytes:
-        """Return the next decoded bytes, at most `PIECE_BYTES`. The result may be b"".
+        """Return the next decoded bytes, at most `RESPONSE_PIECE_BYTES`. The result may be b"".
 
         A call decodes at most `GIVEN_BYTES` of input or one gzip member, so no call takes long.
         Bytes before a fault are returned first, however the input was split.
@@ -122,7 +122,7 @@ class Decoder:
             inflate = self._inflate = self._begin(given)
         before = inflate.copy()
         try:
-            piece: bytes = inflate.decompress(given, PIECE_BYTES)
+            piece: bytes = inflate.decompress(given, RESPONSE_PIECE_BYTES)
         except zlib.error as exc:
             self._failure = DecodingError(f"the body is not {self._format}: {excerpt(str(exc))}")
             piece = output_before_fault(before, given)
@@ -131,7 +131,7 @@ class Decoder:
             return piece
         self._at += len(given) - len(inflate.unused_data or inflate.unconsumed_tail)
         # After a full piece zlib may hold more output, even if it has taken all of its input.
-        self._is_full = len(piece) == PIECE_BYTES and not inflate.eof
+        self._is_full = len(piece) == RESPONSE_PIECE_BYTES and not inflate.eof
         if inflate.eof:
             self._inflate = None
         return piece

@@ -35,7 +35,7 @@ The exception becomes the cause of the APIError, unless the APIError has a cause
 sets another cause if the exception would show too much, such as the key.
 """
 
-LEFT: Final = "the stream was closed before its end"
+CLOSED_EARLY: Final = "the stream was closed before its end"
 """The message for code that waits for a stream which other code has closed."""
 
 
@@ -109,7 +109,7 @@ class StreamErrors:
 
     def closed_early(self) -> APIError:
         """Return the error of a stream that was closed before its end."""
-        return self._in_context(IncompleteMessageError(LEFT))
+        return self._in_context(IncompleteMessageError(CLOSED_EARLY))
 
     def _mapped(self, exc: Exception) -> APIError:
         known = None if self._map_error is None else self._map_error(exc)

@@ -26,7 +26,7 @@ from sansio_stream.request import Request
 from ._decoding import OFFERED
 from ._errors import map_system_error, sentence
 from ._reply import headers_in_text
-from ._timeout import Deadline, Timeout
+from ._timeout import REQUEST_PIECE_BYTES, Deadline, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -39,7 +39,7 @@ __all__ = [
     "ALREADY_SENT",
     "DEFAULT_TIMEOUT",
     "HEAD_BYTES",
-    "PIECE_BYTES",
+    "RECEIVE_BYTES",
     "BlockingBody",
     "Exchange",
     "Origin",
@@ -53,8 +53,8 @@ __all__ = [
 
 Found = TypeVar("Found")
 
-PIECE_BYTES: Final = 65_536
-"""How many bytes are sent or received at once. Each piece of a long request has its own timeout."""
+RECEIVE_BYTES: Final = 65_536
+"""The largest number of bytes that are received at once."""
 
 HEAD_BYTES: Final = 102_400
 """The maximum length of a head, and of the framing around a chunk, in bytes.
@@ -167,8 +167,8 @@ class Exchange:
         The caller must not keep it in a variable: a tool that reports a traceback with its
         variables would show the API key.
         """
-        self._sent += PIECE_BYTES
-        return self._to_send[self._sent - PIECE_BYTES : self._sent]
+        self._sent += REQUEST_PIECE_BYTES
+        return self._to_send[self._sent - REQUEST_PIECE_BYTES : self._sent]
 
     def received(self, data: bytes | bytearray) -> None:
         """Add received bytes. b"" means that the connection has ended."""

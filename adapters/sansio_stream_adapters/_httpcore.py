@@ -79,7 +79,7 @@ class Watch:
         """
         if not self._is_alone:
             return timeout
-        self._opening.wakes(partial(shut_down, stream))
+        self._opening.set_cancel(partial(shut_down, stream))
         return self.left(timeout)
 
 

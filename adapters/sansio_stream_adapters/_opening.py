@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sansio_stream.errors import IncompleteMessageError
 
 from ._concurrency import running_trio
-from ._errors import LEFT
+from ._errors import CLOSED_EARLY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -29,14 +29,14 @@ Result = TypeVar("Result")
 class Opening:
     """A synchronous call from its start until its stream is open.
 
-    An adapter passes to `wakes` the function that ends its wait for a head. Another thread or a
-    signal handler may call `close` at any time.
+    An adapter passes to `set_cancel` the function that ends its wait for a head. Another thread or
+    a signal handler may call `close` at any time.
     """
 
     def __init__(self) -> None:
         self.is_closed = False
         """Whether `close` was called. After that the call must not wait any more."""
-        self._wake: Callable[[], object] | None = None
+        self._cancel: Callable[[], object] | None = None
         # A signal handler may use nothing but a lock to wake a thread.
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -48,20 +48,20 @@ class Opening:
         self.is_closed = True
         with contextlib.suppress(RuntimeError):  # another thread closed it at the same time
             self._gate.release()
-        wake = self._wake
-        if wake is not None:
-            wake()
+        cancel = self._cancel
+        if cancel is not None:
+            cancel()
 
-    def wakes(self, wake: Callable[[], object] | None) -> None:
+    def set_cancel(self, cancel: Callable[[], object] | None) -> None:
         """Set the function that ends the wait that follows. None means that nothing waits.
 
         The function is called at once if the call is closed already. Otherwise it may be called
         from any thread, and even after the wait has ended.
         """
-        # `close` and `wakes` each set their own attribute before they read that of the other.
-        self._wake = wake
-        if self.is_closed and wake is not None:
-            wake()
+        # `close` and `set_cancel` each set their own attribute before they read that of the other.
+        self._cancel = cancel
+        if self.is_closed and cancel is not None:
+            cancel()
 
     def wait(self, seconds: float) -> None:
         """Sleep for `seconds`, or until the call is closed."""
@@ -71,7 +71,7 @@ class Opening:
     def raise_if_closed(self) -> None:
         """Raise IncompleteMessageError if the call is closed."""
         if self.is_closed:
-            raise IncompleteMessageError(LEFT)
+            raise IncompleteMessageError(CLOSED_EARLY)
 
     @contextlib.contextmanager
     def as_current(self) -> Generator[None]:
@@ -116,7 +116,7 @@ class AsyncOpening:
             IncompleteMessageError: The call was closed before the action ended.
         """
         if self.is_closed:
-            raise IncompleteMessageError(LEFT)
+            raise IncompleteMessageError(CLOSED_EARLY)
         trio = running_trio()
         try:
             if trio is not None:
@@ -134,4 +134,4 @@ class AsyncOpening:
                 raise
         finally:
             self._cancel = None
-        raise IncompleteMessageError(LEFT)
+        raise IncompleteMessageError(CLOSED_EARLY)

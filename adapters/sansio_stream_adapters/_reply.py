@@ -35,7 +35,7 @@ class AsyncReply(Head):
     is_raw: NotRequired[bool]
     map_error: MapError | None
     owner: NotRequired[object]
-    wakes: NotRequired[bool]
+    close_ends_read: NotRequired[bool]
 
 
 def headers_in_text(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ from sansio_stream.events import (
     PingEvent,
     UnknownEvent,
 )
-from sansio_stream.losses import brings_content
+from sansio_stream.losses import shows_progress
 from sansio_stream.machine import StreamMachine
 from sansio_stream.request import (
     BODY_NEEDED,
@@ -39,7 +39,7 @@ from sansio_stream.request import (
 from sansio_stream.request.responses import REFUSAL_BYTES
 from sansio_stream.transitions import State
 
-from ._decoding import PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
+from ._decoding import RESPONSE_PIECE_BYTES, STEP_COST, Decoder, DecodingError, UnknownEncodingError
 from ._errors import MapError, StreamErrors
 from ._recording import Recorder
 from ._texts import TextPieces
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ._recording import RecordTo
 
 __all__ = [
-    "PIECE_BYTES",
+    "RESPONSE_PIECE_BYTES",
     "CoreOptions",
     "Head",
     "ReadSignal",
@@ -218,8 +218,8 @@ class StreamCore:
                 return STEP_COST
             cost = STEP_COST  # a step without output is work, too
         start = self._given
-        if start % PIECE_BYTES == 0:
-            self._record(self._chunk[start : start + PIECE_BYTES])
+        if start % RESPONSE_PIECE_BYTES == 0:
+            self._record(self._chunk[start : start + RESPONSE_PIECE_BYTES])
         piece = self._chunk[start : start + STEP_BYTES]
         self._given += len(piece)
         if self._given == len(self._chunk):
@@ -229,7 +229,7 @@ class StreamCore:
         return cost + len(piece)
 
     def _record(self, chunk: bytes) -> None:
-        """Record at most `PIECE_BYTES`, unless they belong to a refusal."""
+        """Record at most `RESPONSE_PIECE_BYTES`, unless they belong to a refusal."""
         if self._recorder is not None and chunk and not self.is_refusing:
             self._recorder.chunk(chunk)
 
@@ -337,7 +337,7 @@ class StreamCore:
             self._failure = self._failure or error.with_traceback(None)
         if isinstance(event, ContentBlockDeltaEvent):
             # Most events are deltas. The other checks would cost as much as the rest of the loop.
-            if self._idle is not None and brings_content(event):
+            if self._idle is not None and shows_progress(event):
                 self._waited = 0.0
             return event
         if event is None or isinstance(event, ErrorEvent) or self._failure is not None:
@@ -387,7 +387,7 @@ class StreamCore:
         return self.machine.state is State.DONE
 
     @property
-    def lingers(self) -> bool:
+    def is_drainable(self) -> bool:
         """Whether the connection can be reused after the rest of the body is read.
 
         This needs message_stop, a body that has not ended, and no `connection: close` header.
@@ -396,9 +396,9 @@ class StreamCore:
             return False
         return "close" not in self.headers.get("connection", "").lower()
 
-    def lingers_below(self, limit: int) -> bool:
-        """Whether `lingers` is true, and fewer bytes than `limit` were received."""
-        return self.lingers and self.machine.bytes_received < limit
+    def is_drainable_below(self, limit: int) -> bool:
+        """Whether `is_drainable` is true, and fewer bytes than `limit` were received."""
+        return self.is_drainable and self.machine.bytes_received < limit
 
     @property
     def request_id(self) -> str | None:

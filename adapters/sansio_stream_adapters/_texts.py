@@ -17,7 +17,7 @@ from sansio_stream.events import (
     TextDelta,
 )
 from sansio_stream.message import TextBlock
-from sansio_stream.surrogates import is_high_half, joined_halves
+from sansio_stream.surrogates import is_high_surrogate, joined_halves
 
 if TYPE_CHECKING:
     from sansio_stream.events import MessageStreamEvent
@@ -55,7 +55,7 @@ class TextPieces:
         if text.isascii() and not self._halves:
             return text
         text = joined_halves(self._halves.pop(index, "") + text)
-        if is_high_half(text[-1:]):
+        if is_high_surrogate(text[-1:]):
             self._halves[index] = text[-1]
             return text[:-1]
         return text

@@ -10,6 +10,9 @@ from attrs import evolve, field, frozen
 __all__ = ["Deadline", "Phase", "Timeout", "left_of", "overdue"]
 
 
+REQUEST_PIECE_BYTES: Final = 65_536
+"""The size of the pieces in which a request is sent. Each piece has its own `write` timeout."""
+
 LONGEST: Final = 1e8
 """The longest timeout in seconds, about three years. System calls reject much larger numbers."""
 

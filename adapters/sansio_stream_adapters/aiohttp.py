@@ -37,7 +37,7 @@ from ._dropped import handing_over
 from ._errors import map_system_error, sentence
 from ._reply import headers_in_text
 from ._settings import ClientSettings, with_timeout
-from ._timeout import Timeout, overdue
+from ._timeout import REQUEST_PIECE_BYTES, Timeout, overdue
 
 if TYPE_CHECKING:
     from sansio_stream.request import Request
@@ -46,9 +46,6 @@ __all__ = ["AsyncClient", "from_response"]
 
 LOOK_SECONDS: Final = 2.0
 """The interval in seconds at which a waiting read checks whether its connection still exists."""
-
-PIECE_BYTES: Final = 65_536
-"""The size of the pieces in which a request is sent. Each piece has its own write timeout."""
 
 HEAD_LINE_BYTES: Final = 102_400
 """The longest line of a response head in bytes. Other adapters limit the whole head to this size.
@@ -317,11 +314,11 @@ class RequestBody(aiohttp.Payload):
         HeadFirst.put_before(writer.protocol, writer.transport)
         self.has_begun = True
         try:
-            for at in range(0, len(self._data), PIECE_BYTES):
+            for at in range(0, len(self._data), REQUEST_PIECE_BYTES):
                 # Let the loop read first: a failing write drops received bytes that are not read.
                 await asyncio.sleep(0)
                 async with asyncio.timeout(self._seconds):
-                    await writer.write(self._data[at : at + PIECE_BYTES])
+                    await writer.write(self._data[at : at + REQUEST_PIECE_BYTES])
                     await writer.drain()
         except ConnectionError:
             return

@@ -22,13 +22,13 @@ from sansio_stream.request import check_response
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
 from ._client import AsyncBaseClient, BaseClient
 from ._concurrency import at_most
-from ._decoding import OFFERED
+from ._decoding import OFFERED, RESPONSE_PIECE_BYTES
 from ._dropped import handing_over
 from ._errors import map_system_error, sentence
 from ._httpcore import Watch, shut_down
 from ._reply import headers_in_text
 from ._settings import ClientSettings, with_timeout
-from ._timeout import overdue
+from ._timeout import REQUEST_PIECE_BYTES, overdue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +43,6 @@ LIBRARIES = ("httpx", "httpx2")
 
 PHASES: Final[dict[str, Phase]] = {"connect": "connect", "pool": "pool", "write": "send"}
 """The phase of a timeout, by the name of its exception class."""
-
-PIECE_BYTES: Final = 65_536
-"""The size of the pieces in which a request is sent. Each piece has its own write timeout."""
 
 
 def from_response(response: Any, **options: Unpack[StreamOptions]) -> MessageStream:
@@ -250,10 +247,10 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
         self._at = 0
 
     def __next__(self) -> bytes:
-        piece = self._body[self._at : self._at + PIECE_BYTES]
+        piece = self._body[self._at : self._at + REQUEST_PIECE_BYTES]
         if not piece:
             raise StopIteration
-        self._at += PIECE_BYTES
+        self._at += REQUEST_PIECE_BYTES
         return piece
 
     async def __anext__(self) -> bytes:
@@ -266,7 +263,7 @@ def reply_of(response: Any) -> Reply:
     """Return the arguments of a `MessageStream`."""
     is_raw = not is_read(response)
     return {
-        "chunks": response.iter_raw() if is_raw else response.iter_bytes(PIECE_BYTES),
+        "chunks": response.iter_raw() if is_raw else response.iter_bytes(RESPONSE_PIECE_BYTES),
         "status": response.status_code,
         "headers": headers_in_text(response.headers.raw),
         "response": response,
@@ -289,7 +286,7 @@ def async_reply_of(response: Any) -> AsyncReply:
             await raw.end()
 
     return {
-        "chunks": response.aiter_bytes(PIECE_BYTES) if raw is None else raw,
+        "chunks": response.aiter_bytes(RESPONSE_PIECE_BYTES) if raw is None else raw,
         "status": response.status_code,
         "headers": headers_in_text(response.headers.raw),
         "response": response,
@@ -298,7 +295,7 @@ def async_reply_of(response: Any) -> AsyncReply:
         "is_raw": raw is not None,
         "map_error": map_error,
         "owner": response,
-        "wakes": connection_of(response) is not None,
+        "close_ends_read": connection_of(response) is not None,
     }
 
 

@@ -16,7 +16,7 @@ from ._bridge import MessageStream, Reply, StreamOptions
 from ._client import BaseClient
 from ._http11 import (
     DEFAULT_TIMEOUT,
-    PIECE_BYTES,
+    RECEIVE_BYTES,
     BlockingBody,
     Exchange,
     Origin,
@@ -116,7 +116,7 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
     with within("connect", timeout):
         sock = socket.create_connection((origin.host, origin.port), timeout)
     try:
-        opening.wakes(partial(shut_down, sock))
+        opening.set_cancel(partial(shut_down, sock))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if origin.is_secure:
             sock = context.wrap_socket(
@@ -125,7 +125,7 @@ def connected(origin: Origin, context: ssl.SSLContext, timeout: float | None) ->
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,  # a cut is an error, even for a body without a length
             )
-            opening.wakes(partial(shut_down, sock))
+            opening.set_cancel(partial(shut_down, sock))
             if timeout is not None:
                 left = timeout - (time.monotonic() - since)
                 sock.settimeout(max(left, 0.001))  # 0 would make the socket non-blocking
@@ -188,4 +188,4 @@ async def receive(
     with within(phase, read, deadline):
         if deadline is not None:
             sock.settimeout(left_of(read, deadline))
-        return sock.recv(PIECE_BYTES)
+        return sock.recv(RECEIVE_BYTES)

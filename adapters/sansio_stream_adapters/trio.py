@@ -26,7 +26,7 @@ from ._concurrency import in_time
 from ._errors import sentence
 from ._http11 import (
     DEFAULT_TIMEOUT,
-    PIECE_BYTES,
+    RECEIVE_BYTES,
     Exchange,
     Origin,
     ResponseReader,
@@ -149,7 +149,7 @@ async def reply_of(stream: trio.abc.Stream, exchange: Exchange, read: float | No
         "is_raw": True,
         "map_error": map_error,
         "owner": stream,
-        "wakes": True,
+        "close_ends_read": True,
     }
 
 
@@ -159,7 +159,7 @@ async def receive(stream: trio.abc.Stream, read: float | None, phase: Phase) -> 
     The cancel scope of the timeout is closed on return, so none is open between two reads.
     """
     with within(phase, read):
-        return await stream.receive_some(PIECE_BYTES)
+        return await stream.receive_some(RECEIVE_BYTES)
 
 
 async def connected(

@@ -53,6 +53,7 @@ from .violations import *
 from .violations import (
     Flaw as Flaw,
     LocatedFlaw as LocatedFlaw,
+    UnreadViolation as UnreadViolation,
     ViolationLog as ViolationLog,
     check_type as check_type,
 )

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import APIError, APIStatusError, Verdict
 from ..events import ErrorEvent
+from ..frame_buffer import BOM
 from ..machine import StreamMachine
 from ..outcome import status_error_of
 from .headers import Headers
@@ -19,8 +20,6 @@ __all__ = ["FirstFrame"]
 
 FIRST_FRAME_BYTES: Final = 65_536
 """The number of bytes that are checked. An error is short, so a longer frame is not one."""
-
-BOM: Final = b"\xef\xbb\xbf"
 
 
 class FirstFrame:

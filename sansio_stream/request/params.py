@@ -142,7 +142,7 @@ def to_param(
             param = message_param(message_or_block, policies)
         elif not isinstance(message_or_block, Block):
             raise TypeError(f"{type(message_or_block).__name__} is neither a message nor a block")
-        elif broken_input == "drop" and flaw_of(message_or_block):
+        elif broken_input == "drop" and unsendable_reason(message_or_block):
             return None
         else:
             param = block_param(message_or_block, policies)
@@ -184,7 +184,7 @@ def content_params(
     kept = [(place, item) for place, item in enumerate(items) if not is_empty(item)]
     drops = policies.get("broken_input") == "drop"
     if drops:
-        kept = [(place, item) for place, item in kept if not is_flawed(item)]
+        kept = [(place, item) for place, item in kept if not is_unsendable(item)]
     unanswered = unanswered_calls(kept, stop_reason)
     if drops and len(kept) - len(unanswered) < len(items):
         kept = [(place, item) for place, item in kept if place not in unanswered]
@@ -276,32 +276,32 @@ def block_param(block: Block, policies: ParamPolicies) -> dict[str, Any]:
     Raises:
         RefusedError: if the block is broken and the policies do not say how to send it.
     """
-    flaw = flaw_of(block)
-    if not flaw:
+    reason = unsendable_reason(block)
+    if not reason:
         return block.to_dict()
     is_wrapped = policies.get("broken_input") == "wrap"
     if is_wrapped and isinstance(block, InputBlock) and not lost_deltas(block):
         return {**block.to_dict(), "input": {"INVALID_JSON": raw_input(block)}}
-    raise refusal(block, flaw, "broken_input")
+    raise refusal(block, reason, "broken_input")
 
 
-def refusal(block: Block, flaw: str, policy: str) -> RefusedError:
+def refusal(block: Block, reason: str, policy: str) -> RefusedError:
     """Return the error for a block that is not sent. `policy` names what can decide otherwise."""
     written = block.to_dict()
     name = " ".join(str(written[key]) for key in ("type", "id") if written.get(key) is not None)
     return RefusedError(
         ValueError,
-        f"the block '{printable(name, NAME_CHARACTERS)}' cannot be sent: {flaw}"
+        f"the block '{printable(name, NAME_CHARACTERS)}' cannot be sent: {reason}"
         f" (see `{policy}` of `to_param` for alternatives)",
     )
 
 
-def is_flawed(item: object) -> bool:
+def is_unsendable(item: object) -> bool:
     """Whether `item` is a block that cannot be sent as it is."""
-    return isinstance(item, Block) and flaw_of(item) != ""
+    return isinstance(item, Block) and unsendable_reason(item) != ""
 
 
-def flaw_of(block: Block) -> str:
+def unsendable_reason(block: Block) -> str:
     """Return the reason why a block cannot be sent as it is, or "" if it can."""
     lost = lost_deltas(block)
     if lost:

@@ -12,7 +12,7 @@ import attrs
 from ..codec import copy_with, evolve
 from ..message import Message, ToolUseBlock
 from ..usage import Usage
-from .params import call_id, flaw_of
+from .params import call_id, unsendable_reason
 
 __all__ = ["ToolCall", "merge_turns", "tool_calls"]
 
@@ -45,7 +45,7 @@ def tool_calls(message: Message) -> tuple[ToolCall, ...]:
         for block in message.content
         if isinstance(block, ToolUseBlock)
         if block.id and block.name and block.input is not None
-        if times[block.id] == 1 and not flaw_of(block)
+        if times[block.id] == 1 and not unsendable_reason(block)
     )
 
 

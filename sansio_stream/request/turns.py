@@ -11,7 +11,7 @@ from .body import is_list, json_of
 from .characters import with_encodable
 from .foreign import json_of_foreign
 from .headers import is_mapping
-from .params import Placed, flaw_of, lost_deltas, sent_items, unanswered_calls
+from .params import Placed, lost_deltas, sent_items, unanswered_calls, unsendable_reason
 from .paths import Path, RefusedError
 from .problems import ProblemCode, Problems, listed
 
@@ -186,9 +186,9 @@ def blocks_of_items(items: list[Placed], path: Path, problems: Problems) -> list
         if isinstance(item, Block):
             lost = lost_deltas(item)
             if lost:
-                problems.add(here, ProblemCode.UNFOLDED_DELTA, flaw_of(item))
-            elif flaw_of(item):
-                problems.add((*here, "input"), ProblemCode.BROKEN_INPUT, flaw_of(item))
+                problems.add(here, ProblemCode.UNFOLDED_DELTA, unsendable_reason(item))
+            elif unsendable_reason(item):
+                problems.add((*here, "input"), ProblemCode.BROKEN_INPUT, unsendable_reason(item))
             item = item.to_dict()  # noqa: PLW2901
         try:
             written = json_of(item, {"broken_input": "wrap", "duplicate_ids": "keep"})

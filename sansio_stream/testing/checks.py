@@ -212,7 +212,7 @@ def check_faults(
         ValueError: if `names` has a fault that changes the connection, or one that exceeds a limit
             which `limits` does not change.
     """
-    around = [name for name in names if FAULTS[name].changes != "bytes"]
+    around = [name for name in names if FAULTS[name].kind != "bytes"]
     if around:
         raise ValueError(f"{', '.join(around)}: a fault of the connection is not in the bytes")
     impossible = [name for name in names if not is_possible(FAULTS[name], limits)]

@@ -81,7 +81,7 @@ def is_possible(fault: Fault, limits: Limits | None) -> bool:
 
     The fault must change the bytes. If it exceeds a limit, that limit must be in `limits`.
     """
-    if fault.changes != "bytes":
+    if fault.kind != "bytes":
         return False
     if not fault.limit:
         return True
@@ -126,7 +126,7 @@ def faults(
         return draw(st.sampled_from(options))
 
     payloads = copy.deepcopy([event.to_dict() for event in script])
-    damage = fault.damaged(LegalStream(payloads, style, kept, choose))
+    damage = fault.apply_to_stream(LegalStream(payloads, style, kept, choose))
     chunks = draw(cuts(damage.data)) if cut else [damage.data]
     return FaultyStream(
         fault,

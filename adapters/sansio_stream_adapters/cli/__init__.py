@@ -2,19 +2,19 @@
 
 No other part of the project uses a terminal. The modules of this package, in reading order:
 
-    _text     makes text safe to print: no control characters, no lone surrogates
-    _cut      cuts the body of a capture into other chunks
-    _replay   feeds a body to a machine and returns the result of each frame
-    _json     lays out a growing JSON text while it arrives
-    _show     the live view
-    _trace    the view with one line per frame, for debugging
-    _summary  the table at the end of the live view
-    _views    selects a view, and computes the exit status
-    _tape     the file that a recording is written to
-    _record   sends a request, shows the answer and records it
-    _serve    an ASGI application that answers with captures
-    _uvicorn  the HTTP server that runs this application
-    _command  options and exit statuses
+    _text            makes text safe to print: no control characters, no lone surrogates
+    _cut             cuts the body of a capture into other chunks
+    _replay          feeds a body to a machine and returns the result of each frame
+    _json            lays out a growing JSON text while it arrives
+    _show            the live view
+    _trace           the view with one line per frame, for debugging
+    _summary         the table at the end of the live view
+    _views           selects a view, and computes the exit status
+    _recording_file  the file that a recording is written to
+    _record          sends a request, shows the answer and records it
+    _serve           an ASGI application that answers with captures
+    _uvicorn         the HTTP server that runs this application
+    _command         options and exit statuses
 """
 
 import sys

@@ -268,10 +268,10 @@ Faults of the bytes. They need a recording of a complete message:
     around="\n".join(
         f"  {name:18}{fault.description}"
         for name, fault in SERVED.items()
-        if fault.changes == "connection"
+        if fault.kind == "connection"
     ),
     inside=textwrap.fill(
-        ", ".join(name for name, fault in SERVED.items() if fault.changes == "bytes"),
+        ", ".join(name for name, fault in SERVED.items() if fault.kind == "bytes"),
         width=76,
         initial_indent="  ",
         subsequent_indent="  ",
@@ -359,7 +359,7 @@ def replay_file(name: str, options: Options, console: Console) -> int:
     )
     view = view_of(options.view, replay, console, verbose=options.verbose)
     view.begin()
-    for moment in replay.moments():
-        view.see(moment)
+    for result in replay.results():
+        view.add(result)
     view.end()
     return judge(name, replay)

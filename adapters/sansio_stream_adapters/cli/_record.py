@@ -26,8 +26,8 @@ from sansio_stream.request.headers import CREDENTIALS
 
 from .._client import AsyncBaseClient, BaseClient
 from .._timeout import Timeout
+from ._recording_file import RecordingFile
 from ._replay import Reading
-from ._tape import Tape
 from ._text import one_line
 from ._views import (
     BAD,
@@ -276,7 +276,7 @@ def record(
     )
     path = output or Path(time.strftime("answer-%Y%m%d-%H%M%S.capture.jsonl"))
     try:
-        tape = Tape(path, replace=force)
+        file = RecordingFile(path, replace=force)
     except FileExistsError:
         complain(f"{path}: the file already exists; use --force to replace it")
         ctx.exit(UNUSABLE)
@@ -287,22 +287,22 @@ def record(
         **{name: body[name] for name in ("model", "max_tokens", "messages")},
         "extra_body": body,
         "betas": betas,
-        "record_to": tape,
+        "record_to": file,
     }
     console = console_of_stdout()
     failure: APIError | KeyboardInterrupt | None = None
-    with tape:
-        screen = Screen(tape, partial(view_of, wanted, console=console, verbose=verbose))
+    with file:
+        viewer = RecordingViewer(file, partial(view_of, wanted, console=console, verbose=verbose))
         try:
-            read = stream_reader(adapter, client, call, screen.look)
+            read = stream_reader(adapter, client, call, viewer.update)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         try:
             read()
         except (APIError, KeyboardInterrupt) as error:
             failure = error
-        screen.look()
-    ctx.exit(outcome(tape, screen.view, client.base_url, failure))
+        viewer.update()
+    ctx.exit(outcome(file, viewer.view, client.base_url, failure))
 
 
 # The request.
@@ -382,18 +382,18 @@ def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyCli
 # The answer.
 
 
-class Screen:
-    """Shows the lines of a tape in a view. `view` is None until the first line was written."""
+class RecordingViewer:
+    """Shows the lines of a recording file. `view` is None until the first was written."""
 
-    def __init__(self, tape: Tape, view_of: Callable[[Reading], View]) -> None:
+    def __init__(self, file: RecordingFile, view_of: Callable[[Reading], View]) -> None:
         self.view: View | None = None
-        self._tape = tape
+        self._file = file
         self._view_of = view_of
         self._body = bytearray()
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Show the lines that were written since the last call."""
-        for lines in self._tape.unseen():
+        for lines in self._file.take_lines():
             self._show(lines)
 
     def _show(self, lines: bytes) -> None:
@@ -404,41 +404,41 @@ class Screen:
             view.begin()
         for chunk in capture.chunks:
             self._body += chunk.data
-            for moment in view.reading.feed(chunk):
-                view.see(moment)
+            for result in view.reading.feed(chunk):
+                view.add(result)
         if capture.end is not None:
-            for moment in view.reading.finish(capture.end):
-                view.see(moment)
+            for result in view.reading.finish(capture.end):
+                view.add(result)
             view.end()
 
 
 def stream_reader(
-    name: str, client: AnyClient, call: dict[str, Any], look: Callable[[], None]
+    name: str, client: AnyClient, call: dict[str, Any], show: Callable[[], None]
 ) -> Callable[[], None]:
-    """Return a function that reads a stream to its end and calls `look` after each event.
+    """Return a function that reads a stream to its end and calls `show` after each event.
 
     The function closes the client. It raises APIError if the stream fails.
     Raises ValueError if the arguments in `call` give a request that cannot be sent.
     """
     if isinstance(client, BaseClient):
-        return partial(read_sync, client, client.messages.stream(**call), look)
-    return partial(RUNNERS[name], partial(read_async, client, client.messages.stream(**call), look))
+        return partial(read_sync, client, client.messages.stream(**call), show)
+    return partial(RUNNERS[name], partial(read_async, client, client.messages.stream(**call), show))
 
 
-def read_sync(client: BaseClient, manager: MessageStreamManager, look: Callable[[], None]) -> None:
-    """Read a stream to its end with a synchronous client. Call `look` after each event."""
+def read_sync(client: BaseClient, manager: MessageStreamManager, show: Callable[[], None]) -> None:
+    """Read a stream to its end with a synchronous client. Call `show` after each event."""
     with client, manager as stream:
         for _ in stream:
-            look()
+            show()
 
 
 async def read_async(
-    client: AsyncBaseClient, manager: AsyncMessageStreamManager, look: Callable[[], None]
+    client: AsyncBaseClient, manager: AsyncMessageStreamManager, show: Callable[[], None]
 ) -> None:
-    """Read a stream to its end with an asynchronous client. Call `look` after each event."""
+    """Read a stream to its end with an asynchronous client. Call `show` after each event."""
     async with client, manager as stream:
         async for _ in stream:
-            look()
+            show()
 
 
 def run_asyncio(function: CoroutineFunction) -> None:
@@ -464,7 +464,10 @@ RUNNERS: Final = {"aiohttp": run_asyncio, "trio": run_trio}
 
 
 def outcome(
-    tape: Tape, view: View | None, base_url: str, failure: APIError | KeyboardInterrupt | None
+    file: RecordingFile,
+    view: View | None,
+    base_url: str,
+    failure: APIError | KeyboardInterrupt | None,
 ) -> int:
     """Print the outcome on stderr, and return the exit status."""
     status = BAD
@@ -472,14 +475,14 @@ def outcome(
         status = INTERRUPTED
         complain("interrupted" if view else "interrupted before an answer arrived")
     elif view is not None:
-        status = judge(str(tape.path), view.reading)
+        status = judge(str(file.path), view.reading)
     elif failure is not None:
         complain(f"{base_url}: {one_line(reason_without_answer(failure), 1000)}")
-    if tape.failure is not None:
-        complain(f"{tape.path}: the recording is incomplete: {tape.failure.strerror}")
+    if file.failure is not None:
+        complain(f"{file.path}: the recording is incomplete: {file.failure.strerror}")
         return UNUSABLE
     if view is not None:
-        path = shlex.quote(str(tape.path))
+        path = shlex.quote(str(file.path))
         complain(f"the answer is recorded; show it again with: sansio-stream replay {path}")
     return status
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.capture import Capture, CaptureEnd, CaptureHeader, Chunk
 
-__all__ = ["Moment", "Pace", "Reading", "Replay"]
+__all__ = ["FrameResult", "Pace", "Reading", "Replay"]
 
 LONGEST_PAUSE: Final = 60.0
 """The longest pause in seconds. A file may contain a pause of years, and the command would then
@@ -77,7 +77,7 @@ class Pace:
 
 
 @attrs.frozen
-class Moment:
+class FrameResult:
     """The result of one frame.
 
     Attributes:
@@ -140,7 +140,7 @@ class Reading:
 
     # Feeding. The caller must exhaust the returned iterator before the next call.
 
-    def feed(self, chunk: Chunk) -> Iterator[Moment]:
+    def feed(self, chunk: Chunk) -> Iterator[FrameResult]:
         """Return the result of each frame that the chunk completes; after a fatal error, nothing.
 
         While the caller looks at a result, `machine` is in the state after this frame.
@@ -151,7 +151,7 @@ class Reading:
         self._at = chunk.at
         return self._take(self.machine.receive_data(chunk.data))
 
-    def finish(self, end: CaptureEnd | None) -> Iterator[Moment]:
+    def finish(self, end: CaptureEnd | None) -> Iterator[FrameResult]:
         """Process the end of the body, and return the results of the remaining frames.
 
         Args:
@@ -167,7 +167,7 @@ class Reading:
             else self.machine.connection_lost(LostConnection(lost))
         )
 
-    def _take(self, events: Iterator[MessageStreamEvent]) -> Iterator[Moment]:
+    def _take(self, events: Iterator[MessageStreamEvent]) -> Iterator[FrameResult]:
         machine = self.machine
         while True:
             before = machine.state
@@ -186,7 +186,7 @@ class Reading:
                 return
             stray = own.number <= self._last_number
             self._last_number = own.number
-            yield Moment(
+            yield FrameResult(
                 None if stray else own.number,
                 own.offset,
                 self.chunks_fed,
@@ -218,12 +218,12 @@ class Reading:
 
     def _without_event(
         self, number: int, violations: tuple[Violation, ...], state: State
-    ) -> Moment:
+    ) -> FrameResult:
         # The frame with this number already gave a result. So these violations are in lines that
         # follow it and belong to no frame.
         stray = number <= self._last_number
         self._last_number = max(self._last_number, number)
-        return Moment(
+        return FrameResult(
             None if stray else number,
             violations[-1].byte_offset,
             self.chunks_fed,
@@ -300,7 +300,7 @@ class Replay(Reading):
         self._chunks = chunks
         self._pace = pace
 
-    def moments(self) -> Iterator[Moment]:
+    def results(self) -> Iterator[FrameResult]:
         """Return the result of each frame, as `feed` does."""
         for chunk in self._chunks:
             self._wait(chunk)

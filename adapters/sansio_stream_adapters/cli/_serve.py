@@ -46,7 +46,7 @@ SERVED: Final[dict[str, Fault]] = {
     fault.name.replace("_", "-"): fault
     for kind in ("connection", "bytes")
     for fault in FAULTS.values()
-    if fault.changes == kind and not fault.limit
+    if fault.kind == kind and not fault.limit
 }
 """The faults that a request or `--fault` can select, by their name with hyphens.
 
@@ -213,8 +213,8 @@ class App:
         request = await read_request(scope, receive)
         if request is not None:
             transport = scope.get("state", {}).get("transport")
-            player = Player(receive, send, transport, self._speed)
-            await player.play(self.answer(request))
+            sender = AnswerSender(receive, send, transport, self._speed)
+            await sender.send_answer(self.answer(request))
 
     # From a request to its answer.
 
@@ -242,7 +242,7 @@ class App:
             number=self._faults_asked[fault],
         )
         try:
-            answer = SERVED[fault].changed(answer, asked)
+            answer = SERVED[fault].apply_to_answer(answer, asked)
         except ValueError as error:
             self._log(f"{line} -> 400: {error}")
             return failure(blank, 400, "invalid_request_error", f"{recording.name}: {error}")
@@ -333,7 +333,7 @@ async def read_request(scope: Message, receive: Receive) -> Request | None:
 
 
 @attrs.frozen
-class Player:
+class AnswerSender:
     """Sends one answer to one client.
 
     Attributes:
@@ -348,7 +348,7 @@ class Player:
     transport: asyncio.Transport | None
     speed: float
 
-    async def play(self, answer: Answer) -> None:
+    async def send_answer(self, answer: Answer) -> None:
         """Send the answer. Returns when it is finished, or when the client disconnects."""
         start = asyncio.get_running_loop().time()
         if answer.head_after and await self.is_gone_within(answer.head_after):

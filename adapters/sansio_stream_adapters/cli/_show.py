@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sansio_stream.events import ContentBlockDelta
     from sansio_stream.message import Citation, ContentBlock
 
-    from ._replay import Moment
+    from ._replay import FrameResult
 
 __all__ = ["Show"]
 
@@ -236,12 +236,12 @@ class Show:
         self._layouts: dict[int, Layout] = {}
         self._citations: dict[int, list[Citation]] = {}
 
-    def see(self, moment: Moment) -> None:
-        """Show the newest moment."""
-        if moment.event is not None:
-            self._event(moment.event)
+    def add(self, result: FrameResult) -> None:
+        """Show the newest result."""
+        if result.event is not None:
+            self._event(result.event)
         if self._verbose:
-            for violation in moment.violations:
+            for violation in result.violations:
                 self._aside(f"! {violation.code}: {violation.message}", TROUBLE)
         self._writer.flush()
 

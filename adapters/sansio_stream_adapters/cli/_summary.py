@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.message import Message
 
-    from ._replay import Moment, Reading
+    from ._replay import FrameResult, Reading
 
 __all__ = ["Summary"]
 
@@ -37,20 +37,20 @@ STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yel
 
 
 class Summary:
-    """Collects the data for the table. Pass every moment to `see`, then call `table`."""
+    """Collects the data for the table. Pass every result to `add`, then call `table`."""
 
     def __init__(self) -> None:
         self._codes: Counter[str] = Counter()
         self._first: float | None = None
         self._last: float | None = None
 
-    def see(self, moment: Moment) -> None:
-        """Count the violations of a moment, and note the time of its content."""
-        self._codes.update(violation.code.value for violation in moment.violations)
-        if isinstance(moment.event, ContentBlockDeltaEvent):
-            self._last = moment.at
+    def add(self, result: FrameResult) -> None:
+        """Count the violations of a result, and note the time of its content."""
+        self._codes.update(violation.code.value for violation in result.violations)
+        if isinstance(result.event, ContentBlockDeltaEvent):
+            self._last = result.at
             if self._first is None:
-                self._first = moment.at
+                self._first = result.at
 
     def table(self, reading: Reading) -> Table:
         """Return the table of a finished reading."""

@@ -25,6 +25,7 @@ from sansio_stream.events import (
     PingEvent,
     UnknownEvent,
 )
+from sansio_stream.frame_buffer import BOM
 
 from ._text import (
     CHARACTERS_IN_A_CELL,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from sansio_stream.errors import ProtocolError, Violation
     from sansio_stream.machine import StreamMachine
 
-    from ._replay import Moment
+    from ._replay import FrameResult
 
 __all__ = ["Trace"]
 
@@ -52,7 +53,6 @@ MARGIN: Final = 6
 WIDTH_OF_A_PIPE: Final = 120
 
 BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n)(?>\r\n?|\n)")
-BOM: Final = b"\xef\xbb\xbf"
 
 
 @attrs.frozen
@@ -97,20 +97,20 @@ class Trace:
         """Print the column headings."""
         self._print(Text(HEADINGS + "payload", style="bold"))
 
-    def see(self, moment: Moment) -> None:
+    def add(self, result: FrameResult) -> None:
         """Print the line of a frame, then its violations and its error."""
-        lines = self._lines_at(moment.offset)
-        changed = moment.after is not moment.before
-        state = f"{moment.before.name} -> {moment.after.name}" if changed else moment.before.name
-        event = moment.event
+        lines = self._lines_at(result.offset)
+        changed = result.after is not result.before
+        state = f"{result.before.name} -> {result.after.name}" if changed else result.before.name
+        event = result.event
         name = f"({one_line(name_in(lines), 19)})"
         if event is not None:
             name = one_line(name_of(event), 21)
         columns = COLUMNS.format(
-            "-" if moment.number is None else moment.number,
-            "" if moment.offset is None else moment.offset,
-            moment.chunk,
-            "" if moment.at is None else f"{moment.at:.3f}",
+            "-" if result.number is None else result.number,
+            "" if result.offset is None else result.offset,
+            result.chunk,
+            "" if result.at is None else f"{result.at:.3f}",
             state.lower(),
             name,
             index_of(event),
@@ -118,10 +118,10 @@ class Trace:
         payload = data_in(lines) if event is None else payload_of(event)
         available = max(self._width - len(columns), 8)
         self._print(Text.assemble(columns, (one_line(payload, available), "dim")))
-        for violation in moment.violations:
-            self._violation(violation, moment.offset, lines)
-        if moment.error is not None:
-            self._error(moment.error, lines)
+        for violation in result.violations:
+            self._violation(violation, result.offset, lines)
+        if result.error is not None:
+            self._error(result.error, lines)
 
     def end(self, machine: StreamMachine) -> None:
         """Print the verdict, after the number of violations that the machine has not kept."""

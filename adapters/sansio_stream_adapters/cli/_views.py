@@ -1,7 +1,7 @@
 """The four views of a stream: the result of each frame in, text out. Also the exit status.
 
 This module reads no files and no network. The code that reads a stream passes the result of each
-frame, a `Moment`, to a view.
+frame, a `FrameResult`, to a view.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ._text import to_json, unbroken
 from ._trace import Trace
 
 if TYPE_CHECKING:
-    from ._replay import Moment, Reading
+    from ._replay import FrameResult, Reading
 
 __all__ = [
     "BAD",
@@ -51,13 +51,13 @@ class View:
         self._console = console
 
     def begin(self) -> None:
-        """Print the part that precedes the first moment."""
+        """Print the part that precedes the first result."""
 
-    def see(self, moment: Moment) -> None:
-        """Print the newest moment."""
+    def add(self, result: FrameResult) -> None:
+        """Print the newest result."""
 
     def end(self) -> None:
-        """Print the part that follows the last moment."""
+        """Print the part that follows the last result."""
 
 
 class Live(View):
@@ -74,10 +74,10 @@ class Live(View):
         if status is not None and not 200 <= status < 300:
             self._console.print(Text(f"  HTTP {status}", style="bold red"))
 
-    def see(self, moment: Moment) -> None:
+    def add(self, result: FrameResult) -> None:
         """Print the new part of the answer."""
-        self._show.see(moment)
-        self._summary.see(moment)
+        self._show.add(result)
+        self._summary.add(result)
 
     def end(self) -> None:
         """Print the table."""
@@ -89,10 +89,10 @@ class Live(View):
 class Events(View):
     """Prints the events, one JSON object per line."""
 
-    def see(self, moment: Moment) -> None:
-        """Print the event if the moment has one."""
-        if moment.event is not None:
-            click.echo(to_json(moment.event.to_dict()))
+    def add(self, result: FrameResult) -> None:
+        """Print the event if the result has one."""
+        if result.event is not None:
+            click.echo(to_json(result.event.to_dict()))
 
 
 class Result(View):
@@ -115,9 +115,9 @@ class Traced(View):
         """Print the column headings."""
         self._trace.begin()
 
-    def see(self, moment: Moment) -> None:
+    def add(self, result: FrameResult) -> None:
         """Print the line of the frame."""
-        self._trace.see(moment)
+        self._trace.add(result)
 
     def end(self) -> None:
         """Print the verdict."""

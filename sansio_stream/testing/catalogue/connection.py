@@ -162,7 +162,7 @@ OVERLOAD: Final = (529, "overloaded_error", "Overloaded")
 
 def of_connection(name: str, description: str, change: Change) -> Fault:
     """Return a fault that changes the connection."""
-    return Fault(name=name, description=description, change=change)
+    return Fault(name=name, description=description, answer_function=change)
 
 
 FAULTS: Final = (

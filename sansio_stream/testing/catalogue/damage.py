@@ -281,8 +281,9 @@ class Fault:
     Attributes:
         name: the name. It is an identifier, except that it may begin with a digit.
         description: what happens, in a sentence.
-        damage: the function that damages a stream; None for a fault of the connection.
-        change: the function that changes the answer of a server; None for a fault of the bytes.
+        stream_function: the function that damages a stream; None for a fault of the connection.
+        answer_function: the function that changes the answer of a server; None for a fault of the
+            bytes.
         problem: a public report of the fault, as owner/repository#number; "" if it needs none.
         verdicts: the possible verdicts of a machine. If there are several, `Damage.verdict` is the
             one for that damaged body.
@@ -295,8 +296,10 @@ class Fault:
 
     name: str
     description: str
-    damage: Callable[[LegalStream], Damage | bytes] | None = attrs.field(default=None, repr=False)
-    change: Change | None = attrs.field(default=None, repr=False)
+    stream_function: Callable[[LegalStream], Damage | bytes] | None = attrs.field(
+        default=None, repr=False
+    )
+    answer_function: Change | None = attrs.field(default=None, repr=False)
     problem: str = ""
     verdicts: tuple[Verdict, ...] = ()
     codes: frozenset[str] = frozenset()
@@ -305,22 +308,22 @@ class Fault:
     limit: str = ""
 
     @property
-    def changes(self) -> Literal["bytes", "connection"]:
-        """What the fault changes: the bytes of a stream, or the connection."""
-        return "connection" if self.damage is None else "bytes"
+    def kind(self) -> Literal["bytes", "connection"]:
+        """The kind of the fault: it changes the bytes of a stream, or the connection."""
+        return "connection" if self.stream_function is None else "bytes"
 
-    def damaged(self, stream: LegalStream) -> Damage:
+    def apply_to_stream(self, stream: LegalStream) -> Damage:
         """Damage a stream and return the result. The payloads of the stream change.
 
         Raises:
             ValueError: if this is a fault of the connection.
         """
-        if self.damage is None:
+        if self.stream_function is None:
             raise ValueError(f"the fault {self.name} changes the connection, not the bytes")
-        damage = self.damage(stream)
+        damage = self.stream_function(stream)
         return Damage(damage) if isinstance(damage, bytes) else damage
 
-    def changed(self, answer: Answer, asked: Asked) -> Answer:
+    def apply_to_answer(self, answer: Answer, asked: Asked) -> Answer:
         """Return the answer of a server with this fault.
 
         If a fault of the bytes could be at several places, it is at the middle one. The frames
@@ -330,11 +333,11 @@ class Fault:
             ValueError: if this is a fault of the bytes, and the stream is not a complete message
                 or lacks a block of a type in `needs`.
         """
-        if self.change is not None:
-            return self.change(answer, asked)
+        if self.answer_function is not None:
+            return self.answer_function(answer, asked)
         stream = LegalStream.of(answer.body)
         try:
-            damage = self.damaged(stream)
+            damage = self.apply_to_stream(stream)
         except (LookupError, StopIteration, ValueError) as error:
             lacks = ", ".join(self.needs) or "other events"
             raise ValueError(f"the fault {self.name} needs a stream with {lacks}") from error
@@ -355,11 +358,11 @@ def fault(
     The name and the docstring of the function become the name and description of the fault.
     """
 
-    def made_of(damage: Callable[[LegalStream], Damage | bytes]) -> Fault:
+    def made_of(function: Callable[[LegalStream], Damage | bytes]) -> Fault:
         return Fault(
-            name=damage.__name__,
-            description=" ".join((damage.__doc__ or "").split()),
-            damage=damage,
+            name=function.__name__,
+            description=" ".join((function.__doc__ or "").split()),
+            stream_function=function,
             problem=problem,
             verdicts=verdicts,
             codes=frozenset(codes),

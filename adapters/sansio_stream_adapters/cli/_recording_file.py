@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["Tape"]
+__all__ = ["RecordingFile"]
 
 
-class Tape(io.FileIO):
-    """The file of a recording. It keeps each written line until `unseen` has returned it.
+class RecordingFile(io.FileIO):
+    """The file of a recording. It keeps each written line until `take_lines` has returned it.
 
     An existing file is not truncated before the first line is written. A new file is deleted on
     closing if nothing was written to it. After a failed write, nothing more is written: the file
@@ -41,13 +41,13 @@ class Tape(io.FileIO):
         self.failure: OSError | None = None
         self._is_new = not path.exists()
         self._is_blank = True
-        self._unseen: deque[bytes] = deque()
+        self._new_lines: deque[bytes] = deque()
         super().__init__(path, "a" if replace else "x", opener=open_private)
 
     def write(self, lines: ReadableBuffer, /) -> int:
         """Write complete lines. Returns their length even if they cannot be written."""
         taken = bytes(lines)
-        self._unseen.append(taken)
+        self._new_lines.append(taken)
         # A failed write may have left half a line. More data after it would damage the file.
         if self.failure is None:
             try:
@@ -64,10 +64,10 @@ class Tape(io.FileIO):
         while data:
             data = data[super().write(data) :]
 
-    def unseen(self) -> Iterator[bytes]:
-        """Return the lines that were written since the last call."""
-        while self._unseen:
-            yield self._unseen.popleft()
+    def take_lines(self) -> Iterator[bytes]:
+        """Return the lines that were written since the last call, and forget them."""
+        while self._new_lines:
+            yield self._new_lines.popleft()
 
     def close(self) -> None:
         """Close the file. Delete it if it is new and nothing was written to it."""
