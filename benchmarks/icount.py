@@ -144,13 +144,18 @@ def keep(figures: dict[str, int]) -> None:
     KEPT.write_text(text, encoding="utf-8")
 
 
+def floor_case(name: str) -> str:
+    """Return the name of the floor with which a case is compared: the one of the same stream."""
+    stream = name.partition(",")[0].partition(":")[0]
+    return f"{stream}: floor"
+
+
 def compare(figures: dict[str, int], before: dict[str, int], tolerance: float) -> bool:
     """Print the figures; return whether one is worse, as far as that can be said."""
     is_same_build = abs(figures[FLOOR] / before.get(FLOOR, 1) - 1) < SAME_BUILD
     worse = False
     for name, count in figures.items():
-        floor_name = f"{name.partition(',')[0].partition(':')[0]}: floor"
-        line = f"{name:<40} {count:>9,}  {count / figures[floor_name]:5.2f} × floor"
+        line = f"{name:<40} {count:>9,}  {count / figures[floor_case(name)]:5.2f} × floor"
         if name in before:
             change = count / before[name] - 1
             is_worse = is_same_build and change > tolerance

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from curves import CURVES
 from goals import GOALS, shown
-from icount import kept
+from icount import floor_case, kept
 from plot import svg
 
 RESULTS: Final = Path(__file__).with_name("results")
@@ -78,7 +78,7 @@ def instructions() -> str:
                 [
                     name,
                     *(
-                        f"{each[name]:,} ({each[name] / each['floor']:.2f} ×)"
+                        f"{each[name]:,} ({each[name] / each[floor_case(name)]:.2f} ×)"
                         for each in versions.values()
                     ),
                 ]

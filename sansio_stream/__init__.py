@@ -8,7 +8,9 @@ The modules, in the order of their imports, which is also a good order to read t
 
     partial_json  the value of a growing JSON text
     surrogates    the two escaped halves of a character -> the character
+    frozen        objects of frozen classes, made fast; members made when they are read
     codec         translation: one attrs class <-> one JSON object
+    growing       a text that grows, and its value at any earlier moment
     tool_input    the input of a tool call while it grows
     citations     vocabulary: the citations of a text block
     deltas        vocabulary: the deltas of a content block

@@ -33,6 +33,9 @@ FIXTURES: Final[dict[str, Fixture]] = {
         (fixtures.mixed, 700),
         (fixtures.mixed_backwards, 700),
         (fixtures.mixed_by_dumps, 700),
+        (fixtures.mixed_with_crlf, 700),
+        (fixtures.mixed_without_names, 700),
+        (fixtures.mixed_with_late_blanks, 700),
         (fixtures.text_only, 300),
         (fixtures.plain_text, 300),
         (fixtures.delicate_text, 300),
@@ -45,6 +48,11 @@ FIXTURES: Final[dict[str, Fixture]] = {
     )
 } | {"short_answer": fixtures.short_answer()}
 NAMES: Final = pytest.mark.parametrize("name", FIXTURES)
+CODES: Final = {
+    "mixed_without_names": {ViolationCode.MISSING_EVENT_NAME},
+    "violations": {ViolationCode.UNKNOWN_INDEX},
+}
+"""The codes of the violations of each fixture that has any."""
 
 
 def payloads(name: str) -> list[dict[str, Any]]:
@@ -78,7 +86,7 @@ def test_a_fixture_gives_the_message_that_it_was_made_from(name: str, size: int 
     for contender in (contenders.OURS, contenders.PLAIN, contenders.LOOKING, contenders.READING):
         machine = contender.read(fixture.chunks(size))
         assert contender.is_right(machine, fixture)
-        assert machine.violations == () or name == "violations"
+        assert {violation.code for violation in machine.violations} == CODES.get(name, set())
 
 
 @NAMES
@@ -131,6 +139,26 @@ def test_mixed_by_dumps_has_the_style_of_json_dumps() -> None:
     for payload in FIXTURES["mixed_by_dumps"].payloads:
         assert payload == json.dumps(json.loads(payload))
     assert any("\\u" in payload for payload in FIXTURES["mixed_by_dumps"].payloads)
+
+
+def test_mixed_with_crlf_differs_from_mixed_in_its_line_ends_only() -> None:
+    for frame, other in zip(
+        FIXTURES["mixed"].frames, FIXTURES["mixed_with_crlf"].frames, strict=True
+    ):
+        assert other == frame.replace(b"\n", b"\r\n")
+
+
+def test_each_frame_of_mixed_without_names_has_a_violation() -> None:
+    fixture = FIXTURES["mixed_without_names"]
+    for frame, other in zip(FIXTURES["mixed"].frames, fixture.frames, strict=True):
+        assert other == frame[frame.index(b"data: ") :]
+    assert contenders.pipeline(fixture.frames).violation_count == len(fixture.frames)
+
+
+def test_mixed_with_late_blanks_has_its_padding_after_the_last_brace() -> None:
+    late = FIXTURES["mixed_with_late_blanks"].payloads
+    assert not any(payload.rstrip(" ").endswith(" }") for payload in late)
+    assert {len(payload) - len(payload.rstrip(" ")) for payload in late} == set(range(16))
 
 
 @pytest.mark.parametrize("name", ["text_only", "plain_text", "delicate_text"])
@@ -371,16 +399,16 @@ def test_the_label_of_a_tick_is_short(number: float, as_text: str) -> None:
 
 # Instructions.
 
-COUNTED: Final = {"floor": 1_000, "mixed": 2_000}
+COUNTED: Final = {"mixed: floor": 1_000, "mixed, 64 B": 2_000}
 
 
 @pytest.mark.parametrize(
     ("figures", "is_worse", "printed"),
     [
-        ({"floor": 1_000, "mixed": 2_050}, False, "+2.5%"),
-        ({"floor": 1_000, "mixed": 2_070}, True, "TOO MUCH"),
-        ({"floor": 1_000, "mixed": 1_500}, False, "-25.0%"),
-        ({"floor": 1_100, "mixed": 2_500}, False, "another build"),
+        ({"mixed: floor": 1_000, "mixed, 64 B": 2_050}, False, "+2.5%"),
+        ({"mixed: floor": 1_000, "mixed, 64 B": 2_070}, True, "TOO MUCH"),
+        ({"mixed: floor": 1_000, "mixed, 64 B": 1_500}, False, "-25.0%"),
+        ({"mixed: floor": 1_100, "mixed, 64 B": 2_500}, False, "another build"),
     ],
 )
 def test_more_instructions_are_a_failure_only_on_the_same_build_of_python(

@@ -416,7 +416,7 @@ TIMED = capture((1.0, body(*HELLO[:3])), (1.5, body(*HELLO[3:])), (1.5, b"\n"), 
 def test_chunks_are_replayed_at_their_recorded_times(speed: float, waits: list[float]) -> None:
     clock = FakeClock()
     recorded = parse_capture(TIMED)
-    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(speed)).moments():
+    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(speed)).results():
         pass
     assert clock.waits == waits
 
@@ -479,7 +479,7 @@ def test_the_recorded_timing_is_the_default_only_for_the_view_of_a_terminal(
 def test_a_body_without_times_never_waits() -> None:
     clock = FakeClock()
     recorded = parse_capture(body(*HELLO))
-    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(1)).moments():
+    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(1)).results():
         pass
     assert clock.waits == []
 
@@ -1233,14 +1233,14 @@ def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
 
 
 @given(CUT_STREAMS, st.booleans())
-def test_every_frame_and_every_violation_is_in_one_moment(data: bytes, strict: bool) -> None:
+def test_every_frame_and_every_violation_is_in_one_result(data: bytes, strict: bool) -> None:
     recorded = parse_capture(data)
     played = Replay(recorded, recorded.chunks, strict=strict)
     results = list(played.results())
     numbers = [result.number for result in results if result.number is not None]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert sum(moment.event is not None for moment in moments) == played.machine.events_taken
-    violations = [violation for moment in moments for violation in moment.violations]
+    assert sum(result.event is not None for result in results) == played.machine.events_taken
+    violations = [violation for result in results for violation in result.violations]
     assert violations == list(played.machine.violations)
 
 

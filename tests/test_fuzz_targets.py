@@ -164,9 +164,10 @@ def grow_without_new_snapshot(
     self: GrowingBlock, delta: Any, size: int, grow: Any = GrowingBlock.grow
 ) -> None:
     """Add a delta, but keep the snapshot of the block that was made before."""
-    block = self.latest
+    block = self._latest
     grow(self, delta, size)
-    self.latest = block
+    self._latest = block
+    self._count = len(self._run)
 
 
 def keep_every_event(
@@ -317,7 +318,7 @@ BROKEN = {
         "strict reading tolerates",
     ),
     "an input with a lost piece is complete": Breakage(
-        *("stream_machine", GrowingBlock, "lose_input", do_nothing),
+        *("stream_machine", GrowingBlock, "record_input_loss", do_nothing),
         seed(CUT_CALL),
         "although a piece was lost",
     ),

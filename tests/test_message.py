@@ -27,7 +27,7 @@ from sansio_stream import (
     message_from_dict,
 )
 from sansio_stream.codec import decode, evolve, schema_of
-from sansio_stream.tool_input import GrowingText, InputError, ToolInput
+from sansio_stream.tool_input import GrowingInput, InputError, ToolInput
 
 # The unions
 
@@ -150,7 +150,7 @@ def test_the_input_of_a_block_from_a_dict_is_that_of_the_dict(
 
 
 def test_the_text_of_a_streamed_input_is_not_compared_shown_or_encoded() -> None:
-    text = GrowingText(partial_strings=True, max_depth=200)
+    text = GrowingInput(partial_strings=True, max_depth=200)
     text.append('{"a": ')
     block = ToolUseBlock("toolu_1", "lookup", None, tool_input=ToolInput.running(text, {}))
     plain = ToolUseBlock("toolu_1", "lookup", None)

@@ -176,7 +176,7 @@ def test_an_answer_that_is_not_a_stream_is_reported_and_not_recorded(
 
 
 def test_if_the_server_refuses_the_connection_the_exit_status_is_1(adapter: str) -> None:
-    with nobody_listens() as url:
+    with refusing_url() as url:
         result = record(url, "--adapter", adapter, "--max-retries", "0", "-m", "text", "Hello?")
     assert result.exit_code == 1
     assert result.stderr.startswith(f"sansio-stream: {url}: ")

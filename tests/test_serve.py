@@ -299,12 +299,12 @@ def test_the_log_has_the_request_and_the_answer() -> None:
     ]
 
 
-# Timing. No test measures time, because the player records its waits instead of waiting.
+# Timing. No test measures time, because the sender records its waits instead of waiting.
 
 
 @attrs.frozen
-class RecordingPlayer(Player):
-    """A player that records its waits instead of waiting.
+class RecordingSender(AnswerSender):
+    """A sender that records its waits instead of waiting.
 
     Attributes:
         waits: the recorded waits.
@@ -322,18 +322,18 @@ class RecordingPlayer(Player):
 def played(
     answer: Answer, speed: float = 1, gone_after: float = math.inf
 ) -> tuple[list[float | None], list[bytes]]:
-    """Return the waits of the player and the bodies that it sent."""
+    """Return the waits of the sender and the bodies that it sent."""
     sent: list[bytes] = []
 
     async def send(message: Any) -> None:
         sent.append(message.get("body", b"head"))
 
     async def receive() -> Any:
-        raise AssertionError("the player must not call receive")
+        raise AssertionError("the sender must not call receive")
 
     waits: list[float | None] = []
-    player = RecordingPlayer(receive, send, None, speed, waits, gone_after)
-    asyncio.run(player.play(answer))
+    sender = RecordingSender(receive, send, None, speed, waits, gone_after)
+    asyncio.run(sender.send_answer(answer))
     return waits, sent
 
 
@@ -373,7 +373,7 @@ def test_nothing_is_sent_on_a_lost_connection() -> None:
         sent.append(message)
 
     async def receive() -> Any:
-        raise AssertionError("the player must not call receive")
+        raise AssertionError("the sender must not call receive")
 
     transport: Any = Lost()
     asyncio.run(AnswerSender(receive, send, transport, math.inf).send_answer(TIMED))
@@ -506,8 +506,8 @@ EXPECTED: Final[dict[str, tuple[int | None, str, Callable[[Fetched], bool]]]] = 
 }
 
 
-CONNECTION_FAULTS: Final = [name for name, fault in SERVED.items() if fault.changes == "connection"]
-BYTE_FAULTS: Final = [name for name, fault in SERVED.items() if fault.changes == "bytes"]
+CONNECTION_FAULTS: Final = [name for name, fault in SERVED.items() if fault.kind == "connection"]
+BYTE_FAULTS: Final = [name for name, fault in SERVED.items() if fault.kind == "bytes"]
 
 
 def test_every_fault_of_the_connection_has_an_expected_effect() -> None:

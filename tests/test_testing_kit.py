@@ -245,8 +245,8 @@ def machine_after(stream: FaultyStream) -> tuple[StreamMachine, set[str]]:
     return machine, codes | {str(violation.code) for violation in machine.violations}
 
 
-BYTE_FAULTS: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
-CONNECTION_FAULTS: Final = [fault for fault in FAULTS.values() if fault.changes == "connection"]
+BYTE_FAULTS: Final = [fault for fault in FAULTS.values() if fault.kind == "bytes"]
+CONNECTION_FAULTS: Final = [fault for fault in FAULTS.values() if fault.kind == "connection"]
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in BYTE_FAULTS])

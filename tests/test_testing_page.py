@@ -15,7 +15,7 @@ from test_docs import name_of, names_in, rows_of, section
 PAGE: Final = REPOSITORY / "docs" / "testing.md"
 NAIVE: Final = "## A naive reader"
 
-BYTE_FAULTS: Final = [fault for fault in FAULTS.values() if fault.changes == "bytes"]
+BYTE_FAULTS: Final = [fault for fault in FAULTS.values() if fault.kind == "bytes"]
 WITHOUT_LIMITS: Final = [fault.name for fault in BYTE_FAULTS if not fault.limit]
 """The faults that are checked if no limits are given."""
 

@@ -11,11 +11,11 @@ from hypothesis import given, strategies as st
 
 import vocabulary
 from sansio_stream.partial_json import PartialJSON
-from sansio_stream.tool_input import GrowingText, InputError, ToolInput
+from sansio_stream.tool_input import GrowingInput, InputError, ToolInput
 
 
-def growing_text(*fragments: str, strings: bool = True, max_depth: int = 200) -> GrowingText:
-    text = GrowingText(partial_strings=strings, max_depth=max_depth)
+def growing_input(*fragments: str, strings: bool = True, max_depth: int = 200) -> GrowingInput:
+    text = GrowingInput(partial_strings=strings, max_depth=max_depth)
     for fragment in fragments:
         text.append(fragment)
     return text
@@ -29,7 +29,7 @@ def pickled(thing: Any) -> Any:
 
 
 def test_a_complete_text_has_its_object_as_value() -> None:
-    state = ToolInput.stopped(growing_text("", '{"a"', ": [1, 2]}"), {})
+    state = ToolInput.stopped(growing_input("", '{"a"', ": [1, 2]}"), {})
     assert state.value == {"a": [1, 2]}
     assert (state.state, state.error, state.text) == ("complete", None, '{"a": [1, 2]}')
     assert state.partial_value is state.value
@@ -40,25 +40,25 @@ def test_a_complete_text_has_its_object_as_value() -> None:
 def test_without_text_the_input_is_that_of_the_start(
     start: dict[str, Any], fragments: tuple[str, ...]
 ) -> None:
-    state = ToolInput.stopped(growing_text(*fragments), start)
+    state = ToolInput.stopped(growing_input(*fragments), start)
     assert state.value == start
     assert (state.state, state.error, state.text) == ("complete", None, "")
 
 
 def test_the_text_replaces_the_input_of_the_start() -> None:
-    state = ToolInput.stopped(growing_text('{"a": 1}'), {"prefilled": 1})
+    state = ToolInput.stopped(growing_input('{"a": 1}'), {"prefilled": 1})
     assert state.value == {"a": 1}
 
 
 def test_without_text_and_without_a_start_the_input_is_incomplete() -> None:
-    state = ToolInput.stopped(growing_text(""), None)
+    state = ToolInput.stopped(growing_input(""), None)
     assert state.value is None
     assert (state.state, state.error) == ("incomplete", None)
 
 
 @pytest.mark.parametrize("start", [[], "x", 5, False])
 def test_an_input_in_the_start_that_is_not_an_object_is_invalid(start: Any) -> None:
-    state = ToolInput.stopped(growing_text(), start)
+    state = ToolInput.stopped(growing_input(), start)
     assert state.value is None
     assert (state.state, state.error) == ("invalid", InputError(0, "not a JSON object"))
 
@@ -79,7 +79,7 @@ def test_an_input_in_the_start_that_is_not_an_object_is_invalid(start: Any) -> N
 def test_text_that_is_not_one_object_is_invalid_and_the_error_has_the_position(
     text: str, position: int
 ) -> None:
-    state = ToolInput.stopped(growing_text(*text), {"prefilled": 1})
+    state = ToolInput.stopped(growing_input(*text), {"prefilled": 1})
     assert state.value is None
     assert state.state == "invalid"
     assert state.error is not None
@@ -89,14 +89,14 @@ def test_text_that_is_not_one_object_is_invalid_and_the_error_has_the_position(
 
 
 def test_text_that_is_nested_too_deep_is_invalid() -> None:
-    state = ToolInput.stopped(growing_text('{"a": [[]]}', max_depth=2), None)
+    state = ToolInput.stopped(growing_input('{"a": [[]]}', max_depth=2), None)
     assert state.value is None
     assert state.error is not None
     assert state.error.position == 7
 
 
 def test_the_input_of_an_open_block_is_incomplete_even_if_its_text_is_complete() -> None:
-    running = ToolInput.running(growing_text('{"a": 1}'), {})
+    running = ToolInput.running(growing_input('{"a": 1}'), {})
     assert (running.state, running.error) == ("incomplete", None)
     assert running.partial_value == {"a": 1}
 
@@ -111,7 +111,7 @@ def test_an_older_snapshot_keeps_its_text_and_its_partial_value(
     text = json.dumps(document)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
     edges = [0, *cuts, len(text)]
-    whole = growing_text(strings=strings)
+    whole = growing_input(strings=strings)
     snapshots: list[tuple[str, ToolInput]] = []
     for start, end in pairwise(edges):
         whole.append(text[start:end])
@@ -135,40 +135,41 @@ def expected_partial_value(text: str, *, strings: bool) -> Any:
 
 
 def test_with_text_the_partial_value_is_not_that_of_the_start() -> None:
-    assert ToolInput.running(growing_text(), {"prefilled": 1}).partial_value == {"prefilled": 1}
-    assert ToolInput.running(growing_text(" "), {"prefilled": 1}).partial_value is None
+    assert ToolInput.running(growing_input(), {"prefilled": 1}).partial_value == {"prefilled": 1}
+    assert ToolInput.running(growing_input(" "), {"prefilled": 1}).partial_value is None
 
 
 # Memory, pickles, copies
 
 
 def test_a_finished_text_is_kept_as_one_string() -> None:
-    fragments = growing_text('{"a"', ": 1", "}")
-    whole = fragments.joined()
-    assert len(whole) == 1
-    assert whole.text(1) == '{"a": 1}'
-    assert whole.partial_value(1) == {"a": 1}
-    assert len(fragments) == 3
+    growing = growing_input('{"a"', ": 1", "}")
+    whole = growing.joined()
+    assert whole.pieces == ['{"a": 1}']
+    assert whole.length == 8
+    assert whole.text(8) == '{"a": 1}'
+    assert whole.partial_value(8) == {"a": 1}
+    assert growing.pieces == ['{"a"', ": 1", "}"]
 
 
 @pytest.mark.parametrize("duplicate", [pickled, copy.deepcopy])
 def test_a_copy_of_an_incomplete_text_grows_independently(duplicate: Any) -> None:
-    text = growing_text('{"a": "x', strings=False, max_depth=3)
-    assert text.partial_value(1) == {}
+    text = growing_input('{"a": "x', strings=False, max_depth=3)
+    assert text.partial_value(text.length) == {}
     other = duplicate(text)
     text.append("!")
     other.append('y", "b": [[[')
     assert other.max_depth == 3
-    assert other.text(2) == '{"a": "xy", "b": [[['
+    assert other.whole() == '{"a": "xy", "b": [[['
     # The parser stops at the fourth level, because its maximum depth is 3.
     parser = PartialJSON(partial_strings=False, max_depth=3)
-    parser.push(other.text(2))
-    assert other.partial_value(2) == parser.value
-    assert text.text(2) == '{"a": "x!'
+    parser.push(other.whole())
+    assert other.partial_value(other.length) == parser.value
+    assert text.whole() == '{"a": "x!'
 
 
 def test_a_snapshot_is_immutable_and_can_be_pickled() -> None:
-    snapshot = ToolInput.stopped(growing_text("[]"), None)
+    snapshot = ToolInput.stopped(growing_input("[]"), None)
     other = pickled(snapshot)
     assert (other.text, other.start, other.state, other.error) == (
         snapshot.text,
