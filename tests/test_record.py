@@ -27,6 +27,7 @@ from servers import (
     TooSoonError,
     chunk,
     head,
+    refusing_url,
     response,
     wait_until,
     wait_until_it_waits,
