@@ -1,4 +1,4 @@
-"""Models of pydantic, and applications of FastAPI, may have members that are messages."""
+"""Models of pydantic and applications of FastAPI can have members that are messages."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def test_a_message_a_dict_and_json_are_validated() -> None:
     assert Answer.model_validate_json(json.dumps({"message": WHOLE})).message == MESSAGE
 
 
-def test_what_is_no_message_is_refused() -> None:
+def test_a_value_that_is_not_a_message_is_refused() -> None:
     wrong: Any
     for wrong in ("Hello.", 5, None, [], {}, {"content": "Hello."}, {**WHOLE, "type": "error"}):
         with pytest.raises(ValidationError):

@@ -1,4 +1,4 @@
-"""Objects of the official SDK and pydantic models are sent as what they stand for."""
+"""Objects of the official SDK and pydantic models are sent as JSON."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ def test_a_pydantic_model_is_written_by_its_aliases() -> None:
     assert sent({"tools": [Tool.model_validate(tool)]})["tools"] == [tool]
 
 
-def test_what_the_sdk_returns_can_be_sent_back() -> None:
+def test_a_message_of_the_sdk_can_be_sent_back() -> None:
     theirs = Message.model_validate(
         {
             "id": "msg_1",

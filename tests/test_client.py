@@ -94,7 +94,7 @@ class FakeServer:
 class SyncClient(BaseClient):
     """A synchronous client without a network."""
 
-    has_http_client = True  # so that nobody asks for a key
+    has_http_client = True  # without it, each call would need a key
 
     def __init__(self, server: FakeServer, **settings: Any) -> None:
         super().__init__(**settings)
@@ -343,7 +343,7 @@ def asks_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("asks_for_keys")
-def test_a_missing_key_is_said_at_the_call(caller: Caller) -> None:
+def test_a_call_without_a_key_raises_value_error(caller: Caller) -> None:
     server = FakeServer(GOOD)
     for settings in ({}, {"api_key": ""}, {"base_url": "https://api.anthropic.com/v1/"}):
         client = caller.client(server, **settings)
@@ -365,7 +365,7 @@ def test_a_missing_key_is_said_at_the_call(caller: Caller) -> None:
         ({"base_url": "https://gateway.example"}, {}),
     ],
 )
-def test_no_key_is_missing_where_one_is_given_or_not_needed(
+def test_a_call_with_a_key_or_a_decision_about_it_is_sent(
     caller: Caller, settings: dict[str, Any], call: dict[str, Any]
 ) -> None:
     server = FakeServer(GOOD)
@@ -374,13 +374,13 @@ def test_no_key_is_missing_where_one_is_given_or_not_needed(
 
 
 @pytest.mark.usefixtures("asks_for_keys")
-def test_a_key_of_the_environment_is_a_key(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_the_environment_is_used(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "t")
     caller.ask(GOOD)
 
 
 @pytest.mark.parametrize("module", ["httpx", "aiohttp"])
-def test_a_client_of_the_callers_may_add_the_key(module: str) -> None:
+def test_a_given_http_client_may_add_the_key(module: str) -> None:
     adapter = pytest.importorskip(f"sansio_stream_adapters.{module}")
     theirs = SimpleNamespace(timeout=None)
     client = adapter.AsyncClient(http_client=theirs)
@@ -389,7 +389,7 @@ def test_a_client_of_the_callers_may_add_the_key(module: str) -> None:
         adapter.AsyncClient().messages.stream(**ASK)
 
 
-# Names that are misspelt.
+# Misspelt options, and policies.
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_a_client_of_the_callers_may_add_the_key(module: str) -> None:
         ("surrogate", "surrogates"),
     ],
 )
-def test_a_misspelt_option_is_not_sent(caller: Caller, name: str, option: str) -> None:
+def test_a_misspelt_option_raises_with_a_suggestion(caller: Caller, name: str, option: str) -> None:
     client = caller.client(FakeServer(GOOD))
     with pytest.raises(TypeError, match=rf"argument '{name}': did you mean '{option}'\?"):
         client.messages.stream(**ASK, **{name: 1})
@@ -416,12 +416,12 @@ def test_a_misspelt_option_is_not_sent(caller: Caller, name: str, option: str) -
 
 
 @pytest.mark.parametrize("name", ["title", "strict_tools", "extra", "temperature", "xtrict", "t"])
-def test_a_name_that_is_not_like_an_option_is_sent(caller: Caller, name: str) -> None:
+def test_a_name_that_resembles_no_option_is_sent(caller: Caller, name: str) -> None:
     server, _ = caller.ask(GOOD, **{name: 1})
     assert json.loads(server.requests[0].body)[name] == 1
 
 
-def test_the_options_of_a_call_are_no_members_of_the_body(caller: Caller) -> None:
+def test_options_of_a_call_are_not_sent(caller: Caller) -> None:
     options = {
         "partial_strings": False,
         "broken_input": "wrap",
@@ -433,7 +433,7 @@ def test_the_options_of_a_call_are_no_members_of_the_body(caller: Caller) -> Non
     assert stream.verdict is Verdict.COMPLETE
 
 
-def test_partial_strings_reach_the_machine(caller: Caller) -> None:
+def test_partial_strings_is_passed_to_the_machine(caller: Caller) -> None:
     cut = (200, SSE, body(*HELLO[:1], tool_start(0), json_piece(0, '{"a":"b')))
     for partial_strings, value in ((True, {"a": "b"}), (False, {})):
         manager = caller.client(FakeServer(cut)).messages.stream(
@@ -446,7 +446,7 @@ def test_partial_strings_reach_the_machine(caller: Caller) -> None:
         assert message.content[0].partial_input == value  # type: ignore[union-attr]
 
 
-def test_the_policies_stand_on_a_call(caller: Caller) -> None:
+def test_a_call_accepts_the_policies_of_to_param(caller: Caller) -> None:
     client = caller.client(FakeServer(GOOD))
     call = {"type": "tool_use", "id": "t", "name": "n", "input": 5}
     cut = message_from_dict({"content": [call, {"type": "text", "text": "\ud800"}]})
@@ -462,7 +462,7 @@ def test_the_policies_stand_on_a_call(caller: Caller) -> None:
     assert turn["content"] == [{"type": "text", "text": "\ufffd"}]
 
 
-def test_no_query_of_ours_is_added_for_betas(caller: Caller) -> None:
+def test_betas_add_no_query(caller: Caller) -> None:
     server = FakeServer(GOOD)
     caller.read(caller.client(server).beta.messages.stream(**ASK, betas=["a"]))
     assert server.requests[0].target == "/v1/messages"

@@ -1,4 +1,4 @@
-"""`check_messages`: what a history has that the API refuses, before it is sent."""
+"""`check_messages` finds the problems for which the API would refuse a history."""
 
 import json
 from typing import Any, Final
@@ -467,7 +467,7 @@ def test_a_history_is_not_modified() -> None:
     assert json.dumps(history) == before
 
 
-# What servers differ in.
+# Problems that are not certain.
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ def test_a_history_is_not_modified() -> None:
         ([HI, assistant()], {"messages.1": "empty_turn"}),
     ],
 )
-def test_what_servers_differ_in_is_not_certain(
+def test_a_problem_on_which_servers_differ_is_not_certain(
     history: list[Any], expected: dict[str, str]
 ) -> None:
     problems = check_messages(history)
@@ -512,10 +512,10 @@ def test_what_servers_differ_in_is_not_certain(
     assert unsure == expected
 
 
-# Versions of the API, and tools.
+# The version of the API, and tools.
 
 
-def test_a_version_of_the_api_brings_its_rules() -> None:
+def test_the_rules_of_the_api_version_are_checked() -> None:
     history = [user(CITED, DOCUMENT), assistant(DOCUMENT, CITED), HI]
     for version in ("2026-10-21", "2027-01-01"):
         assert certain(check_messages(history, api_version=version)) == {
@@ -523,10 +523,11 @@ def test_a_version_of_the_api_brings_its_rules() -> None:
             "messages.1.content.0": "document_of_assistant",
         }
     assert check_messages(history) == ()
+    assert check_messages(history, api_version="bedrock-2023-05-31") == ()
     assert check_messages([user(text("Hi.", citations=[]))], api_version="2026-10-21") == ()
 
 
-def test_tools_are_checked_where_they_are_given() -> None:
+def test_the_names_of_given_tools_are_checked() -> None:
     reference = {"type": "tool_reference", "tool_name": "brew"}
     found_tools = {"type": "tool_search_tool_search_result", "tool_references": [reference]}
     history = [
@@ -548,11 +549,11 @@ def test_tools_are_checked_where_they_are_given() -> None:
     ]
 
 
-# Objects of any kind.
+# Objects of other libraries, and values that are no turns.
 
 
 class Model:
-    """A pydantic model, as far as it matters here."""
+    """A stand-in for a pydantic model."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -561,14 +562,14 @@ class Model:
         return self.value
 
 
-def test_models_are_judged_by_what_they_stand_for() -> None:
+def test_models_are_checked_by_their_json() -> None:
     history = [Model(HI), Model(assistant(call())), user(Model(text("Here.")), Model(result()))]
     assert certain(check_messages(history)) == {"messages.2.content.1": "late_result"}
     assert check_messages([HI], tools=[Model({"name": "a"})]) == ()
     assert certain(check_messages([Model(5)])) == {"messages.0": "not_json"}
 
 
-def test_what_is_too_deep_is_a_problem() -> None:
+def test_a_value_that_is_nested_too_deeply_is_a_problem() -> None:
     deep: Any = "x"
     for _ in range(20_000):
         deep = [deep]
@@ -580,7 +581,7 @@ def test_what_is_too_deep_is_a_problem() -> None:
     }
 
 
-def test_a_history_that_is_none_raises() -> None:
+def test_messages_that_cannot_be_iterated_raise_type_error() -> None:
     wrong: Any = None
     with pytest.raises(TypeError):
         check_messages(wrong)
@@ -589,7 +590,7 @@ def test_a_history_that_is_none_raises() -> None:
 # Problems.
 
 
-def test_a_problem_says_what_is_wrong() -> None:
+def test_a_problem_has_a_path_a_code_and_a_sentence() -> None:
     (problem,) = check_messages([HI, HELLO, user(result("toolu_9"))])
     assert problem == Problem(
         "messages.2.content.0",
@@ -601,7 +602,7 @@ def test_a_problem_says_what_is_wrong() -> None:
         problem.path = ""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_every_code_is_its_name_and_has_a_meaning() -> None:
+def test_every_code_equals_its_name_and_has_a_meaning() -> None:
     for code in ProblemCode:
         assert code == code.value == code.name.lower() == str(code)
         assert code.meaning
@@ -609,14 +610,14 @@ def test_every_code_is_its_name_and_has_a_meaning() -> None:
         assert not code.meaning.endswith(".")
 
 
-def test_the_page_has_every_code() -> None:
+def test_the_page_lists_every_code() -> None:
     rows = rows_of(section(PAGE, "## Checking a history before it is sent"))
     assert rows == [
         [f"`{code}`", code.meaning, "yes" if code.is_certain else "no"] for code in ProblemCode
     ]
 
 
-def test_problems_come_in_the_order_of_their_places() -> None:
+def test_problems_are_in_the_order_of_their_places() -> None:
     history = [*[user(text(""))] * 11, {"role": "user", "content": [text("a"), *[text("")] * 11]}]
     paths = [problem.path for problem in check_messages(history)]
     assert paths == [
@@ -625,20 +626,20 @@ def test_problems_come_in_the_order_of_their_places() -> None:
     ]
 
 
-def test_a_long_history_is_checked_in_time_that_grows_with_it() -> None:
+def test_a_history_of_8000_turns_has_no_certain_problem() -> None:
     history = [HI, assistant(call()), user(result()), HELLO] * 2_000
     unsure = [problem for problem in check_messages(history) if problem.certain]
     assert unsure == []
 
 
-# Whatever the machine folds.
+# Messages of the strategies.
 
 
 @given(whole_messages(), st.sampled_from(["raise", "drop"]))
-def test_what_is_built_of_a_whole_message_and_its_results_has_no_certain_problem(
+def test_a_request_with_a_complete_message_and_its_results_has_no_certain_problem(
     message: Message, broken_input: Any
 ) -> None:
-    """Or else `to_param` refuses it, with a reason."""
+    """Unless `to_param` refuses the message with a reason."""
     calls = [block for block in message.content if isinstance(block, ToolUseBlock)]
     answer = user(*(result(str(block.id)) for block in calls)) if calls else HI
     history = [HI, *pause_before(message), message]
@@ -656,7 +657,7 @@ def test_what_is_built_of_a_whole_message_and_its_results_has_no_certain_problem
 
 
 def pause_before(message: Message) -> list[Json]:
-    """The paused turn that has the calls whose results the message begins with."""
+    """Return a paused turn with the calls whose results are in the message without a call."""
     called: set[Any] = set()
     missing: dict[str, None] = {}
     for block in message.content:

@@ -1,4 +1,4 @@
-"""What `to_param` and `build_request` do with what the API refuses: the policies, one by one."""
+"""The policies of `to_param` and `build_request` for messages that the API refuses."""
 
 import enum
 import json
@@ -50,7 +50,7 @@ def message(*content: dict[str, Any], stop_reason: str | None = "end_turn") -> M
 def content_of(
     *content: dict[str, Any], stop_reason: str | None = "end_turn", **policies: Any
 ) -> Any:
-    """The content that is sent, which is the same wherever the message is written."""
+    """Return the content that is sent. It is the same for `to_param` and `build_request`."""
     param = to_param(message(*content, stop_reason=stop_reason), **policies)
     if param["content"]:
         params = {"messages": [message(*content, stop_reason=stop_reason)]}
@@ -58,12 +58,12 @@ def content_of(
     return param["content"]
 
 
-# Calls of the server's tools that have no result.
+# Server tool calls without a result.
 
 
 @pytest.mark.parametrize("call", [SEARCH, MCP])
 @pytest.mark.parametrize("stop_reason", ["end_turn", "max_tokens", "refusal", "tool_use", None])
-def test_a_call_of_a_servers_tool_without_its_result_is_refused_or_dropped(
+def test_a_server_tool_call_without_its_result_is_refused_or_dropped(
     call: dict[str, Any], stop_reason: str | None
 ) -> None:
     cut = message(THINKING, text("Let me see."), call, stop_reason=stop_reason)
@@ -78,11 +78,11 @@ def test_a_call_of_a_servers_tool_without_its_result_is_refused_or_dropped(
     assert kept == [THINKING, text("Let me see.")]
 
 
-def test_a_call_of_a_servers_tool_is_dropped_with_the_thinking_before_it() -> None:
+def test_thinking_before_a_dropped_server_tool_call_is_dropped() -> None:
     assert content_of(THINKING, SEARCH, stop_reason=None, broken_input="drop") == []
 
 
-def test_a_stream_that_is_cut_inside_a_result_can_be_sent_without_its_call() -> None:
+def test_a_message_that_was_cut_inside_a_result_is_sent_without_the_call() -> None:
     start = {**SEARCH, "input": {}}
     cut, _ = run(
         [message_start(), block_start(0, start), json_piece(0, '{"query":"tea"}'), block_stop(0)]
@@ -93,18 +93,18 @@ def test_a_stream_that_is_cut_inside_a_result_can_be_sent_without_its_call() -> 
         to_param(cut.snapshot)
 
 
-def test_a_server_that_pauses_waits_for_its_own_call() -> None:
+def test_a_server_tool_call_without_its_result_is_kept_after_pause_turn() -> None:
     assert content_of(SEARCH, stop_reason="pause_turn") == [SEARCH]
     assert content_of(SEARCH, stop_reason="pause_turn", broken_input="drop") == [SEARCH]
 
 
-def test_a_server_that_waits_for_a_clients_tool_runs_its_own_tool_afterwards() -> None:
+def test_a_server_tool_call_without_its_result_is_kept_beside_a_tool_use() -> None:
     assert content_of(SEARCH, CALL, stop_reason="tool_use") == [SEARCH, CALL]
     with pytest.raises(ValueError, match="its result is missing"):
         content_of(SEARCH, CALL, stop_reason="max_tokens")
 
 
-def test_code_that_waits_for_a_tool_is_kept_with_its_call() -> None:
+def test_a_code_execution_that_has_called_a_tool_is_kept() -> None:
     code = {**SEARCH, "name": "code_execution"}
     waits = {**CALL, "caller": {"type": "code_execution_20260120", "tool_id": "srvtoolu_1"}}
     for stop_reason in ("tool_use", "max_tokens", None):
@@ -129,7 +129,7 @@ def snapshot_of_cut_call(*content: dict[str, Any]) -> Message:
     return machine.snapshot
 
 
-def test_a_call_with_its_result_is_kept() -> None:
+def test_a_server_tool_call_with_its_result_is_kept() -> None:
     assert content_of(SEARCH, FOUND, text("Tea.")) == [SEARCH, FOUND, text("Tea.")]
     unknown = {"type": "telepathy_tool_result", "tool_use_id": "srvtoolu_1", "content": "…"}
     assert content_of(SEARCH, unknown) == [SEARCH, unknown]
@@ -139,7 +139,7 @@ def test_a_result_whose_call_is_in_an_earlier_message_is_kept() -> None:
     assert content_of(FOUND, text("Tea."), broken_input="drop") == [FOUND, text("Tea.")]
 
 
-def test_a_result_goes_with_the_call_that_is_left_out() -> None:
+def test_the_result_of_a_dropped_call_is_dropped() -> None:
     broken = block_start(0, {**SEARCH, "input": {}})
     machine, _ = run(
         [
@@ -158,8 +158,8 @@ def test_a_result_goes_with_the_call_that_is_left_out() -> None:
     assert to_param(machine.snapshot, "drop")["content"] == [text("Tea.")]
 
 
-def test_no_call_is_refused_in_a_list_for_its_missing_result() -> None:
-    """A list of blocks has no stop reason, and people send the content of a paused turn so."""
+def test_a_list_of_blocks_may_have_a_server_tool_call_without_its_result() -> None:
+    """A list of blocks has no stop reason. It may be the content of a paused turn."""
     turn = {"role": "assistant", "content": message(SEARCH).content}
     body = json.loads(build_request({"messages": [turn]}).body)
     assert body["messages"] == [{"role": "assistant", "content": [SEARCH]}]
@@ -168,7 +168,7 @@ def test_no_call_is_refused_in_a_list_for_its_missing_result() -> None:
 # White space.
 
 
-def test_white_space_is_left_out_where_it_is_all_there_is() -> None:
+def test_content_of_white_space_alone_is_left_out() -> None:
     for words in (" ", "\n\n", "\u2003\t"):
         assert content_of(text(words)) == []
         assert content_of(text(words), text(""), text("\n")) == []
@@ -176,7 +176,7 @@ def test_white_space_is_left_out_where_it_is_all_there_is() -> None:
     assert to_param(TextBlock(" ")) == {"type": "text", "text": " "}
 
 
-def test_white_space_beside_other_content_belongs_to_the_answer() -> None:
+def test_white_space_beside_other_content_is_kept() -> None:
     cited = {**text("Tea."), "citations": [{"type": "hearsay"}]}
     assert content_of(cited, text("\n"), cited) == [cited, text("\n"), cited]
     assert content_of(text("\n\n"), CALL, stop_reason="tool_use") == [text("\n\n"), CALL]
@@ -184,7 +184,7 @@ def test_white_space_beside_other_content_belongs_to_the_answer() -> None:
 
 
 @pytest.mark.parametrize("turn", [message(text(" ")), message(THINKING), message()])
-def test_a_turn_that_is_empty_is_refused_by_its_path(turn: Message) -> None:
+def test_an_empty_turn_is_refused_with_its_path(turn: Message) -> None:
     question = {"role": "user", "content": "Hello"}
     for empty in (turn, to_param(turn), {"role": "user", "content": ""}):
         with pytest.raises(ValueError, match=r"^messages\.1: the turn has no content"):
@@ -196,7 +196,7 @@ def test_a_turn_that_is_empty_is_refused_by_its_path(turn: Message) -> None:
         build_request({"messages": [listed]})
 
 
-# Ids that come twice.
+# Duplicate ids.
 
 
 def test_two_calls_with_one_id_are_refused() -> None:
@@ -211,7 +211,7 @@ def test_two_calls_with_one_id_are_refused() -> None:
     assert kept == [CALL, again]
 
 
-def test_a_call_without_an_id_has_no_id_that_comes_twice() -> None:
+def test_calls_without_an_id_are_no_duplicates() -> None:
     bare: dict[str, Any] = {"type": "tool_use", "id": None, "name": "lookup", "input": {}}
     assert content_of(bare, bare, stop_reason="tool_use") == [bare, bare]
 
@@ -233,7 +233,7 @@ def test_a_lone_surrogate_is_refused_with_the_path_of_its_member() -> None:
         build_request({"messages": [message(text("\ud83d"))]})
 
 
-def test_a_lone_surrogate_is_replaced_where_the_caller_says_so() -> None:
+def test_replace_sends_u_fffd_for_a_lone_surrogate() -> None:
     replace: Any = {"surrogates": "replace"}
     assert content_of(text("Hi \ud83d!"), **replace) == [text("Hi \ufffd!")]
     call = {**CALL, "input": {"\ud83d": ["\udc00", "é", 1, None]}}
@@ -250,12 +250,12 @@ def test_two_halves_of_one_character_become_one_character() -> None:
     assert body == '{"system":"\U0001f600","stream":true}'.encode()
 
 
-def test_what_holds_no_surrogate_is_not_copied() -> None:
+def test_values_without_surrogates_are_not_copied() -> None:
     block = ToolUseBlock("a", "b", {"q": ["é", {"x": "y"}]})
     assert to_param(block)["input"] is block.input
 
 
-def test_an_input_that_is_too_deep_for_python_is_refused() -> None:
+def test_an_input_that_is_nested_too_deeply_is_refused() -> None:
     deep: Any = "\ud800"
     for _ in range(20_000):
         deep = [deep]
@@ -267,7 +267,7 @@ def test_an_input_that_is_too_deep_for_python_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["broken_input", "duplicate_ids", "surrogates"])
-def test_a_policy_that_there_is_not_is_refused(name: str) -> None:
+def test_an_unknown_value_of_a_policy_is_refused(name: str) -> None:
     wrong: Any = {name: "repair"}
     with pytest.raises(ValueError, match=rf"^{name} must be one of \('raise', .*not 'repair'"):
         to_param(message(text("a")), **wrong)
@@ -275,7 +275,7 @@ def test_a_policy_that_there_is_not_is_refused(name: str) -> None:
         build_request({}, **wrong)
 
 
-def test_the_policies_for_broken_input_stand_on_requests_too() -> None:
+def test_build_request_accepts_the_policies_for_broken_input() -> None:
     cut = snapshot_of_cut_call(text("So."), CALL)
     with pytest.raises(ValueError, match=r"^messages\.0\.content\.1: .*its input is incomplete"):
         build_request({"messages": [cut]})
@@ -285,11 +285,11 @@ def test_the_policies_for_broken_input_stand_on_requests_too() -> None:
         assert turn == to_param(cut, policy)
 
 
-# The quick way through a plain history, and the careful one, write the same.
+# The two ways to write a body.
 
 
 @pytest.mark.parametrize("name", [1, None, True, 1.5])
-def test_a_name_that_json_would_coerce_is_refused_in_a_plain_history(name: Any) -> None:
+def test_a_member_name_that_json_would_convert_is_refused(name: Any) -> None:
     for params in (
         {"a": [{"b": ({name: 1},)}]},
         {"messages": [{"role": "user", "content": {name: 1}}]},
@@ -298,8 +298,10 @@ def test_a_name_that_json_would_coerce_is_refused_in_a_plain_history(name: Any) 
             build_request(params)
 
 
-def test_a_plain_history_is_written_by_json_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is 3 MB, and 20,000 turns must not stop an event loop for a second."""
+def test_a_plain_history_is_written_without_a_pass_in_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """20,000 turns would otherwise block an event loop for a second."""
     monkeypatch.setattr(request_body, "json_of", None)
     question = {"role": "user", "content": [text("ä"), {"type": "image", "source": {"n": 1.5}}]}
     turns = [question, message(text("b")), {"role": "user", "content": "c"}] * 10
@@ -307,7 +309,7 @@ def test_a_plain_history_is_written_by_json_alone(monkeypatch: pytest.MonkeyPatc
     assert len(json.loads(build_request(params).body)["messages"]) == 30
 
 
-def test_a_message_does_not_change_how_the_rest_is_written() -> None:
+def test_both_ways_to_write_a_body_give_the_same_bytes() -> None:
     turns = [
         {"role": "user", "content": [text("ä")]},
         message(text("b"), CALL, stop_reason="tool_use"),
@@ -317,7 +319,7 @@ def test_a_message_does_not_change_how_the_rest_is_written() -> None:
     assert careful.replace(b'"metadata":{},', b"") == quick
 
 
-def test_scalars_of_other_classes_are_written_as_what_they_are() -> None:
+def test_members_of_enumerations_are_written_as_their_values() -> None:
     class Word(enum.StrEnum):
         HIGH = "high"
 
@@ -333,7 +335,7 @@ def test_scalars_of_other_classes_are_written_as_what_they_are() -> None:
 # Objects of other libraries.
 
 
-def test_a_path_and_other_objects_are_refused_by_their_path() -> None:
+def test_an_object_without_a_json_form_is_refused_with_its_path() -> None:
     source = {"type": "base64", "data": Path("a.pdf")}
     turn = {"role": "user", "content": [{"type": "document", "source": source}]}
     kind = type(source["data"]).__name__
@@ -343,7 +345,7 @@ def test_a_path_and_other_objects_are_refused_by_their_path() -> None:
 
 
 class Model:
-    """A pydantic model, as far as it matters here."""
+    """A stand-in for a pydantic model."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -356,7 +358,7 @@ class Model:
 
 
 class SDKModel(Model):
-    """An object of the official SDK, as far as it matters here."""
+    """A stand-in for an object of the official SDK."""
 
     __module__ = "anthropic.types.text_block"
 
@@ -365,7 +367,7 @@ class SDKModel(Model):
         return self.value
 
 
-def test_models_and_objects_of_the_sdk_are_written_as_their_json() -> None:
+def test_models_and_objects_of_the_sdk_are_written_as_json() -> None:
     tool = {"name": "lookup", "input_schema": {"type": "object"}}
     whole = {"type": "message", "role": "assistant", "id": "msg_1", "usage": {}, "content": [CALL]}
     params = {
@@ -381,7 +383,7 @@ def test_models_and_objects_of_the_sdk_are_written_as_their_json() -> None:
     }
 
 
-def test_a_model_that_cannot_be_written_is_refused_by_its_path() -> None:
+def test_a_model_that_cannot_be_written_is_refused_with_its_path() -> None:
     with pytest.raises(ValueError, match=r"^tools\.0: Model: no serializer"):
         build_request({"tools": [Model(ValueError("no serializer"))]})
     with pytest.raises(TypeError, match=r"^tools\.0\.x: object cannot be written as JSON"):
@@ -390,10 +392,10 @@ def test_a_model_that_cannot_be_written_is_refused_by_its_path() -> None:
         build_request({"tools": [Model]})
 
 
-# Words of headers and queries.
+# Headers and queries.
 
 
-def test_what_is_no_str_names_itself() -> None:
+def test_the_error_about_a_value_of_a_wrong_type_names_the_header() -> None:
     wrong: Any
     for wrong, words in (
         ({"headers": {5: "x"}}, "the name of a header must be a str, not int: 5"),

@@ -1,4 +1,4 @@
-"""What a message tells pydantic. `peers/test_pydantic.py` asks pydantic itself."""
+"""The schemas that `Message` returns to pydantic. `peers/test_pydantic.py` uses pydantic itself."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ WHOLE: dict[str, Any] = {"content": [{"type": "text", "text": "Hi."}], "stop_rea
 
 
 def reader() -> Callable[[Any], Message]:
-    """The function by which pydantic reads a JSON value."""
+    """Return the function by which pydantic reads a JSON value."""
     schema = Message.__get_pydantic_core_schema__(Message, None)
     function: Callable[[Any], Message] = schema["json_schema"]["function"]["function"]
     return function
@@ -31,12 +31,12 @@ def test_the_schema_of_a_message_reads_and_writes_json() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "Hi.", [], {}, {"content": "Hi."}])
-def test_what_is_no_message_is_not_read(wrong: Any) -> None:
+def test_a_value_that_is_not_a_message_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="must be an object with a list `content`"):
         reader()(wrong)
 
 
-def test_what_has_another_type_is_not_read() -> None:
+def test_an_object_of_another_type_is_refused() -> None:
     with pytest.raises(ValueError, match="the type of a message must be 'message'"):
         reader()({**WHOLE, "type": "error"})
 
@@ -58,7 +58,7 @@ def test_the_json_schema_of_a_message_has_its_members() -> None:
 # The text of a message.
 
 
-def test_the_text_of_a_message_is_that_of_its_text_blocks() -> None:
+def test_the_text_of_a_message_joins_its_text_blocks() -> None:
     call = {"type": "tool_use", "id": "a", "name": "b", "input": {}}
     texts = [{"type": "text", "text": word} for word in ("Hel", "", "lo.")]
     message = message_from_dict({"content": [texts[0], call, *texts[1:]]})

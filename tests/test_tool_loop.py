@@ -1,4 +1,4 @@
-"""What a loop of tool calls needs: the calls that may be run, and one message of several turns."""
+"""`tool_calls` and `merge_turns`: the calls that may be run, and one message of several turns."""
 
 import json
 from typing import Any, Final
@@ -38,7 +38,7 @@ def message(*content: Any, **members: Any) -> Message:
 # Calls.
 
 
-def test_the_calls_of_the_callers_tools_are_returned_in_their_order() -> None:
+def test_tool_calls_are_returned_in_their_order() -> None:
     answer = message(text("So."), call(), SEARCH, call("toolu_2", name="brew", input={}))
     assert tool_calls(answer) == (
         ToolCall("toolu_1", "lookup", {"q": "tea"}),
@@ -62,7 +62,7 @@ def test_the_calls_of_the_callers_tools_are_returned_in_their_order() -> None:
         {**SEARCH, "id": "toolu_2"},
     ],
 )
-def test_a_call_that_may_not_be_run_is_left_out(broken: dict[str, Any]) -> None:
+def test_a_call_that_must_not_be_run_is_left_out(broken: dict[str, Any]) -> None:
     whole = call("toolu_9", input={})
     calls = tool_calls(message(broken, whole, call("toolu_0")))
     ids = [each.id for each in calls]
@@ -70,7 +70,7 @@ def test_a_call_that_may_not_be_run_is_left_out(broken: dict[str, Any]) -> None:
     assert len(ids) == (1 if broken["id"] == "toolu_0" else 2)
 
 
-def test_of_a_stream_that_was_cut_only_whole_calls_are_returned() -> None:
+def test_only_the_complete_calls_of_a_cut_stream_are_returned() -> None:
     whole = (tool_start(0), json_piece(0, '{"q":1}'), block_stop(0))
     unfolded = (tool_start(1), json_piece(1, "{}"), delta(1, "hologram_delta"), block_stop(1))
     machine, _ = run([message_start(), *whole, *unfolded, tool_start(2), json_piece(2, "{}")])
@@ -82,7 +82,7 @@ def test_of_a_stream_that_was_cut_only_whole_calls_are_returned() -> None:
 
 
 @given(messages())
-def test_every_call_of_a_whole_message_may_be_run(whole: Message) -> None:
+def test_every_call_of_a_complete_message_may_be_run(whole: Message) -> None:
     blocks = [block for block in whole.content if block.type == "tool_use"]
     assert [each.id for each in tool_calls(whole)] == [block.id for block in blocks]
     assert [each.input for each in tool_calls(whole)] == [block.input for block in blocks]
@@ -130,7 +130,7 @@ def test_turns_are_merged_into_one_message() -> None:
     assert body["messages"][0]["content"] == [text("So."), SEARCH, FOUND, text("Tea.")]
 
 
-def test_one_turn_is_itself_and_none_are_refused() -> None:
+def test_a_single_turn_is_returned_unchanged() -> None:
     alone = message(text("Tea."))
     assert merge_turns([alone]) is alone
     assert merge_turns(iter([alone])) is alone
@@ -138,7 +138,7 @@ def test_one_turn_is_itself_and_none_are_refused() -> None:
         merge_turns([])
 
 
-def test_turns_are_complete_only_together() -> None:
+def test_a_merged_message_is_complete_only_if_all_turns_are() -> None:
     cut = message(text("Tea."), stop_reason=None)
     assert not cut.complete
     assert not merge_turns([cut, message(text("Tea."))]).complete

@@ -103,13 +103,13 @@ def plain_body(members: dict[str, Any], policies: ParamPolicies) -> bytes | None
         body = dumped(members, default)
     except (NotPlainError, RecursionError, RefusedError, TypeError, ValueError):
         return None
-    return body if has_only_names(converted) else None
+    return body if has_only_str_names(converted) else None
 
 
 SCALARS: Final[frozenset[type]] = frozenset({str, int, float, bool, type(None)})
 
 
-def has_only_names(values: list[Any]) -> bool:
+def has_only_str_names(values: list[Any]) -> bool:
     """Whether all names of members are strings, in JSON values that do not contain themselves.
 
     `json` would write the names 1, None and True as "1", "null" and "true". The values are looked

@@ -1,7 +1,7 @@
 """Histories: all messages of a request in, what the API would refuse out. Nothing is repaired.
 
-The rules are those that the API is known to enforce: by its documentation, and by the errors that
-people have met. A history without a problem may still be refused for another reason.
+The rules are those of the API's documentation, and of the errors that people have reported. A
+history without a problem may still be refused for another reason.
 
 Cost: one pass over the messages, and a few over their blocks.
 """
@@ -47,7 +47,7 @@ TOOL_ID: Final = "[a-zA-Z0-9_-]+"
 
 NEW_RULES: Final = "2026-10-21"
 """The first version of the API that refuses documents of the assistant and citations of the user.
-Versions are dates, so they can be compared as texts.
+Versions end in a date, as "bedrock-2023-05-31" does, so their ends can be compared as texts.
 """
 
 
@@ -81,7 +81,7 @@ def check_messages(
         check_texts(turn, problems)
         for each in turn.blocks:
             check_block(each, turn.role, problems)
-            if api_version >= NEW_RULES:
+            if api_version[-len(NEW_RULES) :] >= NEW_RULES:
                 check_new_rules(each, turn.role, problems)
     check_ids(turns, problems)
     check_results(turns, problems)

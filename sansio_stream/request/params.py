@@ -169,12 +169,12 @@ def message_param(message: Message, policies: ParamPolicies) -> dict[str, Any]:
     return {"role": message.role or "assistant", "content": [param for _, param in content]}
 
 
-ANY_REASON: Final = "pause_turn"
-"""The stop reason of a list of blocks, whose message is unknown: the one that refuses no call."""
+ASSUMED_REASON: Final = "pause_turn"
+"""The stop reason that is assumed for a list of blocks, which has none. It refuses no call."""
 
 
 def content_params(
-    items: Sequence[Any], policies: ParamPolicies, stop_reason: str | None = ANY_REASON
+    items: Sequence[Any], policies: ParamPolicies, stop_reason: str | None = ASSUMED_REASON
 ) -> list[Placed]:
     """Return the items of a list that are sent. Blocks of this library are written as parameters.
 

@@ -68,11 +68,11 @@ class ProblemCode(enum.StrEnum):
         "result_without_call",
         "a tool_result has no tool_use in the assistant turn before",
     )
-    LATE_RESULT = "late_result", "a tool_result is behind other content of its turn"
+    LATE_RESULT = "late_result", "a tool_result comes after other content of its turn"
     SECOND_RESULT = "second_result", "a tool_use has two results"
     CONTENT_BESIDE_RESULTS = (
         "content_beside_results",
-        "a program of the server waits for results, and its turn has other content, too",
+        "a program of the server waits for results, and their turn has other content, too",
     )
     DUPLICATE_ID = "duplicate_id", "two tool calls have the same id"
     EMPTY_ID = "empty_id", "a tool call or a result has no id"
