@@ -158,6 +158,11 @@ def test_the_result_of_a_dropped_call_is_dropped() -> None:
     assert to_param(machine.snapshot, "drop")["content"] == [text("Tea.")]
 
 
+def test_a_dropped_call_without_an_id_drops_nothing_else() -> None:
+    broken = {**CALL, "id": "", "input": 5}
+    assert content_of(text("Tea."), broken, broken_input="drop") == [text("Tea.")]
+
+
 def test_a_list_of_blocks_may_have_a_server_tool_call_without_its_result() -> None:
     """A list of blocks has no stop reason. It may be the content of a paused turn."""
     turn = {"role": "assistant", "content": message(SEARCH).content}

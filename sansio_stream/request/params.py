@@ -190,7 +190,7 @@ def content_params(
         kept = [(place, item) for place, item in kept if place not in unanswered]
         # A result without a call may belong to the message before this one. Only if its call was
         # left out here, it is certain that the API would not find it.
-        left_out = {call_id(item) for item in items} - {call_id(item) for _, item in kept}
+        left_out = {call_id(item) for item in items} - {call_id(item) for _, item in kept} - {""}
         kept = [(place, item) for place, item in kept if answered_id(item) not in left_out]
         unanswered.clear()
     kept = trimmed(kept)
