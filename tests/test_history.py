@@ -7,6 +7,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
+import vocabulary
 from sansio_stream import (
     Message,
     Problem,
@@ -585,6 +586,37 @@ def test_messages_that_cannot_be_iterated_raise_type_error() -> None:
     wrong: Any = None
     with pytest.raises(TypeError):
         check_messages(wrong)
+
+
+KINDS: Final = st.sampled_from(
+    [
+        *("text", "tool_use", "tool_result", "server_tool_use", "web_search_tool_result"),
+        *("thinking", "document", "text_delta", "hologram", "", None, 5),
+    ]
+)
+MEMBERS: Final = st.sampled_from(
+    ["id", "tool_use_id", "input", "content", "text", "caller", "name", "_x", "index", "citations"]
+)
+VALUES: Final = vocabulary.JSON | st.sampled_from(["a", "b", {"tool_id": "a"}, b"x", "\ud800"])
+BLOCKS: Final = VALUES | st.builds(
+    lambda kind, members: {"type": kind, **members}, KINDS, st.dictionaries(MEMBERS, VALUES)
+)
+TURNS: Final = VALUES | st.builds(
+    lambda role, content, more: {"role": role, "content": content, **more},
+    st.sampled_from(["user", "assistant", "system", "", None, 5]),
+    st.lists(BLOCKS, max_size=4) | VALUES,
+    st.dictionaries(st.sampled_from(["id", "usage", 1, None, ("a",), 1.5]), VALUES, max_size=1),
+)
+
+
+@given(st.lists(TURNS, max_size=4), st.lists(VALUES, max_size=2), st.booleans())
+def test_no_value_in_a_history_raises(turns: list[Any], tools: list[Any], is_new: bool) -> None:
+    version = "2026-10-21" if is_new else "2023-06-01"
+    problems = check_messages(turns, tools=tools, api_version=version)
+    assert len({(problem.path, problem.code) for problem in problems}) == len(problems)
+    for problem in problems:
+        assert problem.path.partition(".")[0] in ("messages", "tools")
+        assert problem.sentence.isprintable()
 
 
 # Problems.

@@ -142,9 +142,9 @@ class Problems:
         return tuple(self._found[key] for key in sorted(self._found, key=place_of))
 
 
-def place_of(key: tuple[Path, ProblemCode]) -> list[tuple[bool, str | int]]:
-    """Return a sort key: numbers in their order, before names at the same place."""
-    return [(isinstance(step, str), step) for step in key[0]]
+def place_of(key: tuple[Path, ProblemCode]) -> list[tuple[bool, int, str]]:
+    """Return a sort key: indexes in their order, before the names of members."""
+    return [(False, step, "") if isinstance(step, int) else (True, 0, str(step)) for step in key[0]]
 
 
 def listed(names: Iterable[str]) -> str:
