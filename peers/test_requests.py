@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
-from anthropic.types import Message, TextBlock
+from anthropic.types import Message, MessageParam, TextBlock, TextBlockParam, ToolParam
 from pydantic import BaseModel, Field
 
 from sansio_stream import build_request
+from sansio_stream_adapters import sockets
 
 TEXT = {"type": "text", "text": "Hello."}
 CALL = {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"q": "tea"}}
@@ -45,3 +46,19 @@ def test_a_message_of_the_sdk_can_be_sent_back() -> None:
     # A member that the server has not sent is not sent back: the API rejects some nulls.
     made = TextBlock.model_validate(TEXT)
     assert sent({"system": [made]})["system"] == [TEXT]
+
+
+def legal_calls(
+    client: sockets.Client,
+    *,
+    answer: Message,
+    messages: list[MessageParam],
+    tool: ToolParam,
+    system: list[TextBlockParam],
+    model: BaseModel,
+) -> None:
+    """Only the type checkers read this function. They find no error in it."""
+    stream = client.messages.stream
+    stream(model="m", max_tokens=1, messages=messages, tools=[tool, model], system=system)
+    stream(model="m", max_tokens=1, messages=[*messages, answer, model])
+    stream(model="m", max_tokens=1, messages=[{"role": "assistant", "content": answer.content}])
