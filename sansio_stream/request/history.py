@@ -14,7 +14,7 @@ from ..codec import is_array, is_object
 from ..deltas import ContentBlockDelta
 from ..message import ContentBlock
 from .body import json_of
-from .paths import RefusedError
+from .paths import Path, RefusedError
 from .problems import Problem, ProblemCode, Problems, listed
 from .turns import PlacedBlock, Turn, refuse, str_of, turns_of
 
@@ -96,17 +96,15 @@ def check_messages(
 
 def check_texts(turn: Turn, problems: Problems) -> None:
     """Check that the content is more than white space."""
-    texts = [each for each in turn.blocks if each.type == "text"]
-    blank = [each for each in texts if not str_of(each.block, "text").strip()]
+    blank: list[tuple[Path, str]] = []
+    for each in turn.blocks:
+        text = each.block.get("text") if each.type == "text" else None
+        if isinstance(text, str) and not text.strip():
+            blank.append((each.path, text))
     is_all = len(blank) == len(turn.blocks)
-    for each in blank:
-        if not str_of(each.block, "text"):
-            problems.add(each.path, ProblemCode.EMPTY_TEXT)
-        else:
-            problems.add(
-                each.path,
-                ProblemCode.BLANK_TEXT if is_all else ProblemCode.BLANK_TEXT_BESIDE_OTHERS,
-            )
+    code = ProblemCode.BLANK_TEXT if is_all else ProblemCode.BLANK_TEXT_BESIDE_OTHERS
+    for path, text in blank:
+        problems.add(path, code if text else ProblemCode.EMPTY_TEXT)
 
 
 def check_block(each: PlacedBlock, role: str, problems: Problems) -> None:

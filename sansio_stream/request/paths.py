@@ -39,7 +39,7 @@ class RefusedError(Exception):
         self._steps = [*reversed(steps)]  # the innermost one is the first
 
     def below(self, step: str | int) -> None:
-        """Put a step before the path: the place of the container of all that it names."""
+        """Put a step before the path: the index or the name of the value in its container."""
         self._steps.append(step)
 
     @property
