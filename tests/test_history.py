@@ -12,14 +12,18 @@ from sansio_stream import (
     Message,
     Problem,
     ProblemCode,
+    State,
+    StreamMachine,
     TextBlock,
     ToolUseBlock,
+    Verdict,
     build_request,
     check_messages,
     message_from_dict,
+    tool_calls,
 )
 from sansio_stream.testing import messages as whole_messages
-from shared_data import REPOSITORY
+from shared_data import REPOSITORY, captures, ran
 from test_docs import rows_of, section
 from wire import block_start, delta, json_piece, message_start, run, text as text_delta, tool_start
 
@@ -690,6 +694,29 @@ def test_a_request_with_a_complete_message_and_its_results_has_no_certain_proble
     assert certain(check_messages(json.loads(body)["messages"])) == {}
     if broken_input == "raise":
         assert certain(check_messages(history)) == {}
+
+
+def test_the_messages_of_the_recordings_can_be_sent_back_or_are_refused() -> None:
+    """A message whose blocks are all known to be accepted has no certain problem."""
+    for capture in captures(".sse"):
+        machine = StreamMachine()
+        for _ in machine.receive_data(capture.body):
+            if machine.state is State.DONE:
+                break
+        if machine.verdict is not Verdict.COMPLETE:
+            continue
+        message = machine.final_message()
+        history = [HI, *pause_before(message), message]
+        results = [result(each.id) for each in tool_calls(message)]
+        if message.stop_reason != "pause_turn":
+            history.append(user(*results) if results else HI)
+        try:
+            build_request({"messages": history})
+        except ValueError:
+            assert certain(check_messages(history)), capture
+        else:
+            assert certain(check_messages(history)) == {}, capture
+        ran("captures/*.sse")
 
 
 def pause_before(message: Message) -> list[Json]:
