@@ -156,7 +156,7 @@ def check_call(each: PlacedBlock, problems: Problems) -> None:
         problems.add((*each.path, "name"), ProblemCode.MISSING_MEMBER, "the call has no name")
     given = each.block.get("input")
     if not is_object(given):
-        kind = "missing" if given is None else f"no object but {type(given).__name__}"
+        kind = "missing" if given is None else f"not an object but {type(given).__name__}"
         problems.add((*each.path, "input"), ProblemCode.BROKEN_INPUT, f"the input is {kind}")
 
 

@@ -33,12 +33,12 @@ class ProblemCode(enum.StrEnum):
 
     # The form of a history.
     NO_MESSAGES = "no_messages", "there is no turn"
-    NOT_JSON = "not_json", "a value has no JSON form, or is no value of this place"
+    NOT_JSON = "not_json", "a value has no JSON form, or does not belong in its place"
     MISSING_MEMBER = "missing_member", "a turn or a block lacks a member that it must have"
     RESPONSE_MEMBER = "response_member", "a turn has a member that only a response has"
     DELTA_MEMBER = "delta_member", "a block has a member or a type that only a delta has"
     PRIVATE_MEMBER = "private_member", "a block has a member that a library keeps for itself"
-    LONE_SURROGATE = "lone_surrogate", "a text has half of a character"
+    LONE_SURROGATE = "lone_surrogate", "a text has half of a character (a lone surrogate)"
     UNKNOWN_ROLE = "unknown_role", "a role is neither user nor assistant", False
     UNKNOWN_BLOCK = "unknown_block", "a block has a type that this library does not know", False
     MISPLACED_BLOCK = "misplaced_block", "a block must not be in a turn of this role"
@@ -77,7 +77,7 @@ class ProblemCode(enum.StrEnum):
     DUPLICATE_ID = "duplicate_id", "two tool calls have the same id"
     EMPTY_ID = "empty_id", "a tool call or a result has no id"
     INVALID_ID = "invalid_id", "an id has characters that the API does not allow", False
-    BROKEN_INPUT = "broken_input", "the input of a tool call is broken, unfinished or no object"
+    BROKEN_INPUT = "broken_input", "the input of a tool call is broken, unfinished or not an object"
     UNFOLDED_DELTA = "unfolded_delta", "the effect of a delta of the block is unknown"
     # Calls of the server's tools.
     SERVER_CALL_WITHOUT_RESULT = (
