@@ -30,7 +30,9 @@ from sansio_stream import (
     UnknownBlock,
     ViolationCode,
 )
+from sansio_stream.fast_path import MAX_BLANKS
 from sansio_stream.frames import Frame
+from sansio_stream.reader import FEW_BYTES, WINDOW
 from sansio_stream.reading import Reading, measured, read_frame
 from sansio_stream.testing import FaultyStream, cuts, faults, scripts, wire
 from wire import (
@@ -187,14 +189,29 @@ SORTED: Final = with_data(
     b'{"delta":{"<member>":"<string>","type":"<type>"},"index":<index>,'
     b'"type":"content_block_delta"<padding>}'
 )
+CRLF: Final = API.replace(b"\n", b"\r\n")
+UNNAMED: Final = API.replace(b"event: content_block_delta\n", b"")
+BLANKS_LAST: Final = API.replace(b"<padding>}", b"} <padding>")
+LEARNED: Final = {
+    "json.dumps": DUMPS,
+    "sorted": SORTED,
+    "CRLF": CRLF,
+    "without event line": UNNAMED,
+    "blanks after the brace": BLANKS_LAST,
+    "CRLF, without event line": UNNAMED.replace(b"\n", b"\r\n"),
+    "CRLF after the event line": API.replace(b"\n", b"\r\n", 1),
+    "CRLF after the data line": API.replace(b"}\n\n", b"}\r\n\r\n"),
+}
+"""The layouts that the fast path learns from one delta."""
 LAYOUTS: Final = (
     API,
-    DUMPS,
-    SORTED,
-    API.replace(b"\n", b"\r\n"),
+    *LEARNED.values(),
+    BLANKS_LAST.replace(b"<padding>", b"<padding> <padding>").replace(b"\n", b"\r\n"),
+    UNNAMED.replace(b"<padding>}", b"<padding>}<padding>"),
+    API.replace(b"}\n\n", b"}\r\n\n"),
+    API.replace(b"}\n\n", b"}\n\r\n"),
     API.replace(b"\n", b"\r"),
     API.replace(b"\n", b"\r", 1),
-    API.replace(b"event: content_block_delta\n", b""),
     API.replace(b": c", b":c").replace(b": {", b":{"),
     b"id: 7\n" + API,
     b": a comment\n" + API,
@@ -278,6 +295,7 @@ STRINGS: Final = st.one_of(
     ),
     WORDS.map(lambda words: escaped(words.replace("\ud800", "/"))),
 )
+LONG: Final = [b"long " * (size // 5) for size in (FEW_BYTES, WINDOW, 2 * WINDOW)]
 INVALID_STRINGS: Final = st.sampled_from(
     [
         *(b"\xff", b"\xc3", b"caf\xc3\\u00e9", b"\xed\xa0\x80", b"\\x", b"\\u12", b"\\u12\xc3\xa9"),
@@ -310,7 +328,11 @@ def deltas_in_a_row(draw: st.DrawFn, index: int, kind: bytes) -> list[bytes]:
     strings = draw(st.lists(STRINGS, min_size=1, max_size=5))
     if not draw(st.integers(0, 5)):
         strings.insert(draw(st.integers(0, len(strings))), draw(INVALID_STRINGS))
-    padding = st.sampled_from([0, 0, 1, 7, 15])
+    if not draw(st.integers(0, 3)):
+        # A frame that is longer than what the reader tries as one frame, or splits at once.
+        at = draw(st.integers(0, len(strings) - 1))
+        strings[at] = draw(st.sampled_from(LONG)) + strings[at]
+    padding = st.sampled_from([0, 0, 1, 7, 15, MAX_BLANKS, MAX_BLANKS + 1])
     return [frame_in_layout(layout, index, kind, string, draw(padding)) for string in strings]
 
 
@@ -476,7 +498,7 @@ def test_both_paths_agree_on_faulty_streams(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"])
+@pytest.mark.parametrize("layout", [API, *LEARNED.values()], ids=["API", *LEARNED])
 def test_both_paths_agree_when_any_byte_of_a_delta_is_changed(layout: bytes) -> None:
     before = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
     raw = frame_in_layout(layout, 0, b"text_delta", rb"a\n\u00e9 b", 2)
@@ -517,22 +539,25 @@ def test_both_paths_agree_on_a_block_with_many_deltas(
     )
 
 
-def test_both_paths_agree_at_the_exact_limits() -> None:
-    for layout in (API, DUMPS, SORTED):
-        for strings in (["", "", ""], ["word", "a longer one", r"\u00e9"]):
-            deltas = [delta_in(layout, each) for each in strings]
-            begin: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
-            # block_bytes counts the start of the block, too. total_bytes does not count payloads
-            # that were given to receive_event.
-            began = measured(block_start(0), Limits()).size
-            ends = itertools.accumulate(map(len, deltas))
-            for size in sorted({end + more for end in ends for more in range(-2, 4)}):
-                for limits in (
-                    Limits(event_bytes=size),
-                    Limits(block_bytes=began + size),
-                    Limits(total_bytes=size),
-                ):
-                    assert_both_paths_agree([*begin, *deltas], limits=limits, read_every=NEVER)
+@pytest.mark.parametrize("layout", LAYOUTS[: len(LEARNED) + 5])
+@pytest.mark.parametrize("long", ["", *(long.decode() for long in LONG)], ids=len)
+def test_both_paths_agree_at_the_exact_limits(layout: bytes, long: str) -> None:
+    for strings in (["", "", long], ["word", "a longer one" + long, r"\u00e9"]):
+        deltas = [delta_in(layout, each) for each in strings]
+        begin: list[Received] = [{"type": "message_start", "message": {}}, block_start(0)]
+        # block_bytes counts the start of the block, too. total_bytes does not count payloads that
+        # were given to receive_event.
+        began = measured(block_start(0), Limits()).size
+        ends = itertools.accumulate(map(len, deltas))
+        # The line end of a blank line counts as one byte, and CRLF is two.
+        for size in sorted({end + more for end in ends for more in range(-5, 4)}):
+            for limits in (
+                Limits(event_bytes=size),
+                Limits(block_bytes=began + size),
+                Limits(total_bytes=size),
+            ):
+                for steps in (deltas, [b"".join(deltas)]):
+                    assert_both_paths_agree([*begin, *steps], limits=limits, read_every=NEVER)
 
 
 def test_both_paths_agree_on_the_end_of_a_body_after_payloads() -> None:
@@ -583,7 +608,7 @@ MCP_TOOL_CALL: Final = {
     "input": {},
 }
 FOR_EACH_LAYOUT: Final = pytest.mark.parametrize(
-    "layout", [API, DUMPS, SORTED], ids=["API", "json.dumps", "sorted"]
+    "layout", [API, *LEARNED.values()], ids=["API", *LEARNED]
 )
 
 
@@ -610,9 +635,23 @@ def test_a_delta_in_the_layout_of_the_api_does_not_reach_the_plain_path(
 
 
 @FOR_EACH_LAYOUT
-@pytest.mark.parametrize(
-    "cut", [lambda data: [data], in_bytes, at_random], ids=["no", "all", "some"]
-)
+@pytest.mark.parametrize("count", [1, 100])
+def test_only_the_first_delta_in_a_new_layout_reaches_the_plain_path(
+    on_plain_path: list[str], layout: bytes, count: int
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    on_plain_path.clear()
+    for number in range(0, 100, count):
+        words = [f"word {each}" for each in range(number, number + count)]
+        deltas = deltas_of(machine, b"".join(delta_in(layout, each) for each in words))
+        assert deltas == [TextDelta(each) for each in words]
+    assert len(on_plain_path) == (layout != API)
+
+
+# A chunk that ends between CR and LF ends a line or a frame, and the next one begins with LF. The
+# plain path reads such frames.
+@pytest.mark.parametrize("layout", [each for each in (API, *LEARNED.values()) if b"\r" not in each])
+@pytest.mark.parametrize("cut", [in_bytes, at_random])
 def test_however_cut_only_the_first_delta_in_a_new_layout_reaches_the_plain_path(
     on_plain_path: list[str], layout: bytes, cut: Callable[[bytes], list[bytes]]
 ) -> None:

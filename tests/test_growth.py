@@ -289,8 +289,8 @@ def test_twice_the_input_handles_at_most_twice_the_characters(
 
 SOME_TEXT: Final = 50_000 * "x"
 
-# After this many short deltas the large pieces before them are joined. That happens once, so it must
-# happen before the tests measure what further deltas cost.
+# After this many short deltas the large pieces before them are joined. That happens once, so it
+# must happen before the tests measure what further deltas cost.
 SHORT_DELTAS: Final = 2 * RUN_BYTES // len(frame(text(0, "word ")))
 
 
