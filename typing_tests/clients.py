@@ -78,6 +78,8 @@ def settings(session: their_aiohttp.ClientSession) -> None:
     httpx.Client(api_key="k", base_url="http://localhost", timeout=3, max_retries=0)
     aiohttp.AsyncClient(http_client=session, default_headers={"x": None})
     httpx.Client(api_kee="k")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    httpx.Client(timeout=their_httpx.Timeout(5))
+    sockets.Client(timeout="long")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     sockets.Client(max_retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

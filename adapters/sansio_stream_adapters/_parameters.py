@@ -40,6 +40,9 @@ class TimeoutLike(Protocol):
     pool: float | None
 
 
+AnyTimeout: TypeAlias = "Timeout | TimeoutLike | float | NotGiven | None"
+"""A timeout of a client or of a call. None means no timeout. `NOT_GIVEN` means the default."""
+
 # Not `dict`, which is invariant: a dict of strings is no dict of objects.
 Object: TypeAlias = Mapping[str, object] | Model
 """A JSON object."""
@@ -76,7 +79,7 @@ class CallOptions(ParamPolicies, total=False):
         partial_strings: see `StreamMachine`.
     """
 
-    timeout: Timeout | TimeoutLike | float | NotGiven | None
+    timeout: AnyTimeout
     max_retries: int | NotGiven
     max_retry_after: float | NotGiven
     extra_headers: Mapping[str, str | None] | None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.errors import APIError, Limits
 
+    from ._parameters import AnyTimeout
     from ._recording import RecordTo
 
 __all__ = ["ClientSettings"]
@@ -80,7 +81,7 @@ class ClientSettings(TypedDict, total=False):
     api_key: str | None
     auth_token: str | None
     base_url: str | None
-    timeout: Any
+    timeout: AnyTimeout
     max_retries: int
     max_retry_after: float
     default_headers: Mapping[str, str | None] | None
