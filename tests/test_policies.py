@@ -5,9 +5,12 @@ import json
 import types
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import pytest
+from hypothesis import given, strategies as st
 
+import vocabulary
 from sansio_stream import (
     NOT_GIVEN,
     Message,
@@ -19,6 +22,7 @@ from sansio_stream import (
     to_param,
 )
 from sansio_stream.request import body as request_body
+from sansio_stream.testing import messages
 from wire import block_start, block_stop, json_piece, message_delta, message_start, run
 
 CALL: Final = {"type": "tool_use", "id": "toolu_1", "name": "lookup", "input": {"q": "tea"}}
@@ -322,6 +326,39 @@ def test_both_ways_to_write_a_body_give_the_same_bytes() -> None:
     quick = build_request({"messages": turns}).body
     careful = build_request({"messages": turns, "metadata": types.MappingProxyType({})}).body
     assert careful.replace(b'"metadata":{},', b"") == quick
+
+
+def written(params: dict[str, Any], **policies: Any) -> bytes | str:
+    """Return the body, or the message of the error."""
+    try:
+        return build_request(params, **policies).body
+    except (TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+NAMES: Final = st.text(max_size=3) | st.sampled_from([1, None, True])
+VALUES: Final = vocabulary.JSON | st.sampled_from(
+    [(), ("a", {"b": ()}), float("nan"), b"x", "\ud800", "\ud83d\ude00", NOT_GIVEN, 10**5000]
+)
+TURNS: Final = st.lists(
+    messages() | st.dictionaries(st.sampled_from(["role", "content", "x"]), VALUES), max_size=3
+)
+
+
+@given(
+    st.dictionaries(NAMES, VALUES, max_size=3),
+    TURNS,
+    st.sampled_from(["raise", "drop"]),
+    st.sampled_from(["raise", "replace"]),
+)
+def test_both_ways_to_write_a_body_give_the_same_result(
+    params: dict[str, Any], turns: list[Any], broken_input: str, surrogates: str
+) -> None:
+    params = {**params, "messages": turns}
+    policies = {"broken_input": broken_input, "surrogates": surrogates}
+    quick = written(params, **policies)
+    with mock.patch.object(request_body, "plain_body", return_value=None):
+        assert written(params, **policies) == quick
 
 
 def test_members_of_enumerations_are_written_as_their_values() -> None:
