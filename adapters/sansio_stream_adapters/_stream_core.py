@@ -43,7 +43,7 @@ from ._decoding import RESPONSE_PIECE_BYTES, STEP_COST, Decoder, DecodingError, 
 from ._errors import MapError, StreamErrors
 from ._recording import Recorder
 from ._texts import TextPieces
-from ._timeout import Deadline
+from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,8 @@ class CoreOptions(TypedDict, total=False):
         strict: See `StreamMachine`.
         limits: See `StreamMachine`.
         partial_strings: See `StreamMachine`.
-        idle: The longest wait in seconds for an event that brings content. See `Timeout`.
+        idle: The longest wait in seconds for an event that brings content. See `Timeout`. A value
+            that `Timeout` does not allow raises ValueError.
         will_retry: Called if the first frame of a success is an error event. It returns whether the
             request will be sent again, which is possible because no event was returned yet. If so,
             `open` raises the error, and nothing is recorded. With this option `open` waits for the
@@ -155,6 +156,8 @@ class StreamCore:
         self.machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
         self.is_refusing = False
         self._errors = StreamErrors(self.status, self.headers, self.machine, map_error)
+        # A wrong number raises here, and not at some later read.
+        Timeout(idle=idle, total=None if isinstance(total, Deadline) else total)
         self._recorder = Recorder.of(record_to)
         self._idle = idle
         self.deadline = Deadline.of(total)
