@@ -1,8 +1,9 @@
 """The table of targets. Each row has a measured quantity, the way to measure it, and a target."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -21,7 +22,7 @@ from fixtures import (
     violations,
 )
 from measuring import Figure, Work, bytes_for, import_figure, interleave, ratio
-from sansio_stream import State, StreamMachine
+from sansio_stream import State, StreamMachine, build_request
 
 Measure: TypeAlias = Callable[[int], Figure]
 """Takes the number of rounds and returns the figure. Raises ImportError if a peer is missing."""
@@ -244,6 +245,34 @@ def _reported() -> Iterator[Goal]:
     yield Goal("memory of a character of text", 1.2, _memory_of_text, unit="B", is_aim=True)
 
 
+TURNS: Final = 20_000
+
+
+def _history(rounds: int, *, in_blocks: bool = False) -> Figure:
+    """A request with a long history ÷ `json.dumps` of its parameters."""
+    turns: list[dict[str, Any]] = []
+    for turn in range(TURNS):
+        text = f"Turn {turn}. {'word ' * 28}"
+        content = [{"type": "text", "text": text}] if in_blocks else text
+        turns.append({"role": ("user", "assistant")[turn % 2], "content": content})
+    params = {"model": "claude-test-1", "max_tokens": 1024, "messages": turns}
+    size = len(json.dumps({**params, "stream": True}, separators=(",", ":")))
+    works = {
+        "build_request": Work(
+            lambda: build_request(params), lambda request: len(request.body) == size
+        ),
+        "json.dumps": Work(lambda: json.dumps(params), lambda text: len(text) > size),
+    }
+    return ratio(interleave(works, rounds), "build_request", "json.dumps")
+
+
+def _requests() -> Iterator[Goal]:
+    what = f"`build_request` of {TURNS:,} turns of plain text"
+    yield Goal(f"{what} ÷ `json.dumps`", 2.0, _history)
+    in_blocks = partial(_history, in_blocks=True)
+    yield Goal(f"{what}, each in a block ÷ `json.dumps`", 2.0, in_blocks)
+
+
 def _import() -> Iterator[Goal]:
     yield Goal("`import sansio_stream` beyond attrs, json and re", 30, import_figure, unit="ms")
 
@@ -254,6 +283,7 @@ GOALS: Final[dict[str, tuple[Goal, ...]]] = {
     "input": (*_tool_input(),),
     "snapshot": (*_snapshot(),),
     "growth": (*_four_times(),),
+    "requests": (*_requests(),),
     "reported": (*_reported(),),
     "import": (*_import(),),
 }

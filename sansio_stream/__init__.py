@@ -15,6 +15,7 @@ The modules, in the order of their imports, which is also a good order to read t
     tool_input    the input of a tool call while it grows
     citations     vocabulary: the citations of a text block
     deltas        vocabulary: the deltas of a content block
+    schemas       what pydantic asks a class for
     usage         vocabulary: the tokens and everything else that is billed
     message       vocabulary: the message and its content blocks
     events        vocabulary: events
@@ -65,9 +66,12 @@ from .request.body import *
 from .request.building import *
 from .request.first_frame import *
 from .request.headers import *
+from .request.history import *
 from .request.params import *
+from .request.problems import *
 from .request.responses import *
 from .request.retries import *
+from .request.tool_loop import *
 from .sse import *
 from .tool_input import *
 from .transitions import *

@@ -24,10 +24,20 @@ from .citations import (
     UnknownCitation,
     WebSearchResultLocationCitation,
 )
-from .codec import OFF_WIRE, WireObject, is_object, on_wire_as, wire_object
+from .codec import (
+    OFF_WIRE,
+    WireObject,
+    copy_with,
+    decode,
+    is_array,
+    is_object,
+    on_wire_as,
+    wire_object,
+)
 from .deltas import ContentBlockDelta
 from .frozen import lazy_member
 from .growing import TextSoFar
+from .schemas import core_schema, json_schema
 from .tool_input import InputError, InputState, ToolInput, holds_infinity
 from .usage import Usage
 
@@ -381,6 +391,39 @@ class Message(WireObject):
     input_transformations: list[Any] | None = None
     safeguard_results: list[Any] | None = None
     complete: bool = attrs.field(default=False, kw_only=True, metadata=OFF_WIRE)
+
+    @property
+    def text(self) -> str:
+        """The texts of all text blocks, joined. Cost: each read joins them."""
+        return "".join(block.text for block in self.content if isinstance(block, TextBlock))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> dict[str, Any]:
+        """Return the schema by which pydantic validates and serialises members of this class.
+
+        Messages stay as they are. A JSON object with a `content` is read as `message_from_dict`
+        does. A message is written as `to_dict` does.
+        """
+        return core_schema(cls, message_of)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """Return the JSON schema for pydantic."""
+        return json_schema(cls)
+
+
+def message_of(value: Any) -> Message:
+    """Return the message that a JSON object stands for. It is complete if it has a stop reason.
+
+    Raises:
+        ValueError: if the value is not the JSON object of a message.
+    """
+    if not is_object(value) or not is_array(value.get("content")):
+        raise ValueError("a message must be an object with a list `content`")
+    if value.get("type", "message") != "message":
+        raise ValueError("the type of a message must be 'message'")
+    message = decode(Message, value)
+    return copy_with(message, complete=bool(message.stop_reason))
 
 
 # The members of a running block and of a snapshot that are made when they are read.

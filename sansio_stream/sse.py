@@ -49,6 +49,11 @@ class ServerSentEvent:
         repr=False,
     )
 
+    @property
+    def name(self) -> str | None:
+        """The value of the `event` field on the wire; None if there is none, or an empty one."""
+        return self.event if self.is_named else None
+
 
 class SSEDecoder:
     """A decoder for any event stream, which follows the WHATWG HTML standard exactly.

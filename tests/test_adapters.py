@@ -1562,7 +1562,7 @@ def assert_cause(error: APIConnectionError, exception: Exception) -> None:
 
 @driven
 async def test_a_request_maps_every_exception_of_its_libraries(adapter: Adapter) -> None:
-    client = adapter.make(max_retries=0)
+    client = adapter.make(api_key="k", max_retries=0)
     sends = type(getattr(client, "sync", client))
     for source in (*adapter.libraries, "ssl", "socket"):
         if source == "trio" and adapter.pools:
@@ -1592,7 +1592,7 @@ async def test_a_request_maps_every_exception_of_its_libraries(adapter: Adapter)
 async def test_an_unknown_exception_of_a_request_is_mapped_and_not_retried(
     adapter: Adapter,
 ) -> None:
-    client = adapter.make(max_retries=2)
+    client = adapter.make(api_key="k", max_retries=2)
     sends = type(getattr(client, "sync", client))
     with (
         mock.patch.object(sends, "send", side_effect=ZeroDivisionError) as send,

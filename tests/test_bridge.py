@@ -1304,3 +1304,11 @@ def test_chunks_that_are_not_bytes_are_a_type_error() -> None:
     chunks: Any = ["text"]
     with pytest.raises(TypeError, match="bytes"):
         next(MessageStream(chunks))
+
+
+@pytest.mark.parametrize("kind", [MessageStream, AsyncMessageStream])
+@pytest.mark.parametrize("option", ["idle", "total"])
+@pytest.mark.parametrize("wrong", [True, 0, -1, "5", float("nan")])
+def test_a_wrong_number_of_seconds_raises_at_once(kind: Any, option: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{option} must be None, or seconds above 0"):
+        kind([], **{option: wrong})

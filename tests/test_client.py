@@ -1,6 +1,7 @@
 """Test what all clients have in common: requests, retries, errors. No network is used."""
 
 import asyncio
+import importlib
 import inspect
 import json
 import os
@@ -43,7 +44,7 @@ from sansio_stream_adapters import (
 )
 from sansio_stream_adapters._opening import Opening
 from servers import replace_time
-from wire import HELLO, OVERLOADED, PING, body
+from wire import HELLO, OVERLOADED, PING, body, json_piece, tool_start
 
 HELLO_BODY: Final = body(*HELLO)
 SSE: Final = {"content-type": "text/event-stream", "request-id": "req_1"}
@@ -94,6 +95,8 @@ class FakeServer:
 class SyncClient(BaseClient):
     """A synchronous client without a network."""
 
+    has_http_client = True  # without it, each call would need a key
+
     def __init__(self, server: FakeServer, **settings: Any) -> None:
         super().__init__(**settings)
         self.server = server
@@ -118,6 +121,8 @@ class SyncClient(BaseClient):
 
 class AsyncClient(AsyncBaseClient):
     """An asynchronous client without a network."""
+
+    has_http_client = True
 
     def __init__(self, server: FakeServer, **settings: Any) -> None:
         super().__init__(**settings)
@@ -327,6 +332,142 @@ def test_options_of_the_stream_are_passed_to_it(caller: Caller) -> None:
         caller.ask((200, SSE, body(*HELLO[:2], *HELLO)), strict=True, limits=None)
     with pytest.raises(LimitError):
         caller.ask(GOOD, limits=Limits(event_bytes=20))
+
+
+# Keys.
+
+
+@pytest.fixture
+def asks_for_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (SyncClient, AsyncClient):
+        monkeypatch.setattr(kind, "has_http_client", False)
+
+
+@pytest.mark.usefixtures("asks_for_keys")
+def test_a_call_without_a_key_raises_value_error(caller: Caller) -> None:
+    server = FakeServer(GOOD)
+    for settings in ({}, {"api_key": ""}, {"base_url": "https://api.anthropic.com/v1/"}):
+        client = caller.client(server, **settings)
+        with pytest.raises(ValueError, match="there is no API key: pass api_key or auth_token"):
+            client.messages.stream(**ASK, extra_query={"a": "b"})
+    assert server.requests == []
+
+
+@pytest.mark.usefixtures("asks_for_keys")
+@pytest.mark.parametrize(
+    ("settings", "call"),
+    [
+        ({"api_key": "k"}, {}),
+        ({"auth_token": "t"}, {}),
+        ({"default_headers": {"Authorization": "Basic x"}}, {}),
+        ({}, {"extra_headers": {"X-Api-Key": "k"}}),
+        ({"default_headers": {"X-API-Key": None}}, {}),
+        ({}, {"extra_headers": {"authorization": None}}),
+        ({"base_url": "https://gateway.example"}, {}),
+    ],
+)
+def test_a_call_with_a_key_or_a_decision_about_it_is_sent(
+    caller: Caller, settings: dict[str, Any], call: dict[str, Any]
+) -> None:
+    server = FakeServer(GOOD)
+    caller.read(caller.client(server, **settings).messages.stream(**ASK, **call))
+    assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("asks_for_keys")
+def test_a_key_of_the_environment_is_used(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", "t")
+    caller.ask(GOOD)
+
+
+@pytest.mark.parametrize("module", ["httpx", "aiohttp"])
+def test_a_given_http_client_may_add_the_key(module: str) -> None:
+    pytest.importorskip(module)
+    adapter = importlib.import_module(f"sansio_stream_adapters.{module}")
+    theirs = SimpleNamespace(timeout=None)
+    client = adapter.AsyncClient(http_client=theirs)
+    assert client.messages.stream(**ASK) is not None
+    with pytest.raises(ValueError, match="there is no API key"):
+        adapter.AsyncClient().messages.stream(**ASK)
+
+
+# Misspelt options, and policies.
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("record_too", "record_to"),
+        ("stric", "strict"),
+        ("strictt", "strict"),
+        ("limit", "limits"),
+        ("beta", "betas"),
+        ("timeouts", "timeout"),
+        ("max_retires", "max_retries"),
+        ("extra_header", "extra_headers"),
+        ("partial_string", "partial_strings"),
+        ("surrogate", "surrogates"),
+    ],
+)
+def test_a_misspelt_option_raises_with_a_suggestion(caller: Caller, name: str, option: str) -> None:
+    client = caller.client(FakeServer(GOOD))
+    with pytest.raises(TypeError, match=rf"argument '{name}': did you mean '{option}'\?"):
+        client.messages.stream(**ASK, **{name: 1})
+    server, _ = caller.ask(GOOD, extra_body={name: 1})
+    assert json.loads(server.requests[0].body)[name] == 1
+
+
+@pytest.mark.parametrize("name", ["title", "strict_tools", "extra", "temperature", "xtrict", "t"])
+def test_a_name_that_resembles_no_option_is_sent(caller: Caller, name: str) -> None:
+    server, _ = caller.ask(GOOD, **{name: 1})
+    assert json.loads(server.requests[0].body)[name] == 1
+
+
+def test_options_of_a_call_are_not_sent(caller: Caller) -> None:
+    options = {
+        "partial_strings": False,
+        "broken_input": "wrap",
+        "duplicate_ids": "keep",
+        "surrogates": "replace",
+    }
+    server, stream = caller.ask(GOOD, **options)
+    assert json.loads(server.requests[0].body) == {**ASK, "stream": True}
+    assert stream.verdict is Verdict.COMPLETE
+
+
+def test_partial_strings_is_passed_to_the_machine(caller: Caller) -> None:
+    cut = (200, SSE, body(*HELLO[:1], tool_start(0), json_piece(0, '{"a":"b')))
+    for partial_strings, value in ((True, {"a": "b"}), (False, {})):
+        manager = caller.client(FakeServer(cut)).messages.stream(
+            **ASK, partial_strings=partial_strings
+        )
+        with pytest.raises(APIConnectionError) as caught:
+            caller.read(manager)
+        message = caught.value.partial_message
+        assert message is not None
+        assert message.content[0].partial_input == value  # type: ignore[union-attr]
+
+
+def test_a_call_accepts_the_policies_of_to_param(caller: Caller) -> None:
+    client = caller.client(FakeServer(GOOD))
+    call = {"type": "tool_use", "id": "t", "name": "n", "input": 5}
+    cut = message_from_dict({"content": [call, {"type": "text", "text": "\ud800"}]})
+    with pytest.raises(ValueError, match=r"^messages\.0\.content\.0: .*its input is invalid"):
+        client.messages.stream(**{**ASK, "messages": [cut]})
+    with pytest.raises(ValueError, match=r"^messages\.0\.content\.0\.text: the lone surrogate"):
+        client.messages.stream(**{**ASK, "messages": [cut]}, broken_input="drop")
+    server = FakeServer(GOOD)
+    asked = {**ASK, "messages": [cut]}
+    policies = {"broken_input": "drop", "surrogates": "replace"}
+    caller.read(caller.client(server).messages.stream(**asked, **policies))
+    (turn,) = json.loads(server.requests[0].body)["messages"]
+    assert turn["content"] == [{"type": "text", "text": "\ufffd"}]
+
+
+def test_betas_add_no_query(caller: Caller) -> None:
+    server = FakeServer(GOOD)
+    caller.read(caller.client(server).beta.messages.stream(**ASK, betas=["a"]))
+    assert server.requests[0].target == "/v1/messages"
 
 
 # Retries.

@@ -367,6 +367,7 @@ def test_is_named_shows_whether_the_frame_has_an_event_name(
 ) -> None:
     (decoded,) = SSEDecoder().receive_data(head + b"data: x\n\n")
     assert (decoded.event, decoded.is_named) == (event, is_named)
+    assert decoded.name == (event if is_named else None)
     assert decoded == ServerSentEvent(event, "x")
     (again,) = SSEDecoder().receive_data(encode_sse(decoded))
     assert (again.event, again.is_named) == (event, is_named)

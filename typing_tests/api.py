@@ -31,6 +31,8 @@ from sansio_stream import (
     NotGiven,
     OverloadedError,
     PingEvent,
+    Problem,
+    ProblemCode,
     ProtocolError,
     RawContentBlockDeltaEvent,
     RawMessageStreamEvent,
@@ -42,6 +44,7 @@ from sansio_stream import (
     TextBlock,
     TextDelta,
     ThinkingBlock,
+    ToolCall,
     ToolUseBlock,
     UnknownBlock,
     Usage,
@@ -50,16 +53,19 @@ from sansio_stream import (
     ViolationCode,
     block_from_dict,
     build_request,
+    check_messages,
     check_response,
     encode_event,
     encode_sse,
     equivalent_status,
     event_from_dict,
     is_event_stream,
+    merge_turns,
     message_from_dict,
     retry_delay,
     status_error,
     to_param,
+    tool_calls,
 )
 
 
@@ -182,6 +188,7 @@ def event_streams(chunk: bytes | bytearray | memoryview) -> None:
     assert_type(decoder.violations, tuple[Violation, ...])
     for event in decoder.receive_data(chunk):
         assert_type(event.event, str)
+        assert_type(event.name, str | None)
         assert_type(event.data, str)
         assert_type(event.id, str)
         assert_type(event.retry, int | None)
@@ -203,6 +210,27 @@ def parameters(message: Message, block: ContentBlock, system: str | NotGiven = N
     assert_type(to_param(block, "drop"), dict[str, Any] | None)
     if system is not NOT_GIVEN:
         assert_type(system, str)
+
+
+def histories(messages: list[dict[str, Any]], answer: Message) -> None:
+    problems = check_messages([*messages, answer], tools=[{"name": "a"}], api_version="2026-10-21")
+    assert_type(problems, tuple[Problem, ...])
+    for problem in problems:
+        assert_type(problem.path, str)
+        assert_type(problem.code, ProblemCode)
+        assert_type(problem.sentence, str)
+        assert_type(problem.certain, bool)
+    for call in tool_calls(answer):
+        assert_type(call, ToolCall)
+        assert_type(call.id, str)
+        assert_type(call.name, str)
+        assert_type(call.input, dict[str, Any])
+    assert_type(merge_turns([answer, answer]), Message)
+    assert_type(answer.text, str)
+    to_param(answer, duplicate_ids="keep", surrogates="replace")
+    to_param(answer, surrogates="drop")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    build_request({}, broken_input="drop", duplicate_ids="keep", surrogates="replace")
+    build_request({}, broken_input="keep")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def responses(status: int, headers: Headers, body: bytes) -> None:

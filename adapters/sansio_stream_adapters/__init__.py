@@ -17,6 +17,7 @@ The import of this package imports no HTTP library. Each adapter is a module of 
     _opening      calls whose stream is not open yet, and how to close them
     _bridge       the loops: MessageStream and AsyncMessageStream
     _attempts     whether and when a request is sent again
+    _parameters   the types of the parameters of a call, and a check of their names
     _settings     the settings of a client and of one call
     _client       the base of all clients: a call in, an open stream out
     _http11       HTTP/1.1 for adapters that only have a connection
@@ -33,6 +34,7 @@ from sansio_stream.request import NOT_GIVEN as NOT_GIVEN
 from ._bridge import *
 from ._client import *
 from ._errors import *
+from ._parameters import *
 from ._settings import *
 from ._stream_core import (
     Response as Response,

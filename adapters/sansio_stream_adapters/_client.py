@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, Unpack
 
 from attrs import frozen
 
@@ -29,11 +29,12 @@ from ._settings import Call, Settings
 from ._timeout import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from sansio_stream.message import Message
     from sansio_stream.request import Request
 
+    from ._parameters import CreateParameters, MessageParameters, Turn
     from ._timeout import Timeout
 
 __all__ = [
@@ -47,9 +48,9 @@ AnyStream = TypeVar("AnyStream", bound="Stream[MessageStreamEvent]")
 AnyAsyncStream = TypeVar("AnyAsyncStream", bound="AsyncStream[MessageStreamEvent]")
 
 
-def check_stream(stream: object) -> None:
-    """Raise TypeError unless `stream` is True."""
-    if stream is not True:
+def check_stream(params: Mapping[str, object]) -> None:
+    """Raise TypeError unless the parameter `stream` is True."""
+    if params.get("stream") is not True:
         raise TypeError(
             "this client only streams: use create(stream=True), or"
             " messages.stream(...).get_final_message() for the whole message"
@@ -136,7 +137,12 @@ class Messages:
         self._client = client
 
     def stream(
-        self, *, model: str, max_tokens: int, messages: Sequence[Any], **params: Any
+        self,
+        *,
+        model: str,
+        max_tokens: int,
+        messages: Sequence[Turn],
+        **params: Unpack[MessageParameters],
     ) -> MessageStreamManager:
         """Return a context manager that sends the request and returns a `MessageStream`.
 
@@ -144,14 +150,17 @@ class Messages:
             model: the member `model` of the body.
             max_tokens: the member `max_tokens` of the body.
             messages: the member `messages` of the body.
-            params: the other members of the body. The following names are options of this call,
-                not members: `timeout`, `max_retries`, `max_retry_after`, `extra_headers`,
-                `extra_query`, `extra_body`, `betas` (a list), `record_to`, and `strict` and
-                `limits` (see `StreamOptions`). A member that is NOT_GIVEN is left out. None is
+            params: the other members of the body, and the options of this call, which are not
+                members: see `CallOptions`. Type checkers know the parameters of
+                `MessageParameters`. At run time, a parameter of any other name is sent, too, unless
+                it seems to be a misspelt option. A member that is NOT_GIVEN is left out. None is
                 sent as null.
 
         Raises:
-            ValueError: if the request cannot be sent. The call itself raises it.
+            ValueError: if the request cannot be sent. The call itself raises it. Its message names
+                the path of the value, as `build_request` does.
+            TypeError: if a value has no JSON form, or if a name seems to be a misspelt option. The
+                call itself raises it.
             APIError: if the request fails after its retries. Entering the context raises it.
         """
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
@@ -162,15 +171,14 @@ class Messages:
         *,
         model: str,
         max_tokens: int,
-        messages: Sequence[Any],
-        stream: bool = False,
-        **params: Any,
+        messages: Sequence[Turn],
+        **params: Unpack[CreateParameters],
     ) -> Stream[MessageStreamEvent]:
         """Send the request and return a stream of its events only.
 
         Arguments and errors are those of `stream`. Raises TypeError unless `stream` is True.
         """
-        check_stream(stream)
+        check_stream(params)
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
         return self._client.open_stream(call, Stream[MessageStreamEvent])
 
@@ -294,7 +302,12 @@ class AsyncMessages:
         self._client = client
 
     def stream(
-        self, *, model: str, max_tokens: int, messages: Sequence[Any], **params: Any
+        self,
+        *,
+        model: str,
+        max_tokens: int,
+        messages: Sequence[Turn],
+        **params: Unpack[MessageParameters],
     ) -> AsyncMessageStreamManager:
         """Return an async context manager that sends the request.
 
@@ -310,15 +323,14 @@ class AsyncMessages:
         *,
         model: str,
         max_tokens: int,
-        messages: Sequence[Any],
-        stream: bool = False,
-        **params: Any,
+        messages: Sequence[Turn],
+        **params: Unpack[CreateParameters],
     ) -> AsyncStream[MessageStreamEvent]:
         """Send the request and return a stream of its events only.
 
         Arguments and errors are those of `stream`. Raises TypeError unless `stream` is True.
         """
-        check_stream(stream)
+        check_stream(params)
         call = self._client.prepare(model=model, max_tokens=max_tokens, messages=messages, **params)
         return await self._client.open_stream(call, AsyncStream[MessageStreamEvent])
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from attrs import evolve, frozen
 
-from sansio_stream.request import NOT_GIVEN, NotGiven, Request, build_request
+from sansio_stream.request import NOT_GIVEN, NotGiven, ParamPolicies, Request, build_request
 
 from ._attempts import Attempts, Retries
+from ._parameters import check_names
 from ._recording import Recorder
 from ._stream_core import CoreOptions, StreamOptions
 from ._timeout import Deadline, Timeout
@@ -21,9 +22,16 @@ if TYPE_CHECKING:
 
     from sansio_stream.errors import APIError, Limits
 
+    from ._parameters import AnyTimeout
     from ._recording import RecordTo
 
 __all__ = ["ClientSettings"]
+
+DEFAULT_URL: Final = "https://api.anthropic.com"
+
+POLICIES: Final = frozenset(ParamPolicies.__annotations__)
+
+KEY_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 
 
 @frozen
@@ -53,7 +61,9 @@ class ClientSettings(TypedDict, total=False):
         api_key: the header `x-api-key`.
         auth_token: the header `authorization: Bearer`. If neither `api_key` nor `auth_token` is
             given, the environment variables ANTHROPIC_API_KEY and ANTHROPIC_AUTH_TOKEN are used.
-            If they are not set, neither header is sent.
+            If they are not set, neither header is sent. If `base_url` is the default and
+            `http_client` is not given, each call then raises ValueError, unless `default_headers`
+            or `extra_headers` have one of the two headers. None as its value counts.
         base_url: the URL without `/v1/messages`. The default is ANTHROPIC_BASE_URL, or else
             https://api.anthropic.com.
         timeout: a `Timeout`, a number of seconds, None for no timeout, or an `httpx.Timeout`.
@@ -71,7 +81,7 @@ class ClientSettings(TypedDict, total=False):
     api_key: str | None
     auth_token: str | None
     base_url: str | None
-    timeout: Any
+    timeout: AnyTimeout
     max_retries: int
     max_retry_after: float
     default_headers: Mapping[str, str | None] | None
@@ -88,7 +98,12 @@ class Settings(ABC):
     """The settings of a client; see `ClientSettings`.
 
     A client opens no connection before its first request.
+
+    Attributes:
+        has_http_client: whether the HTTP client is the caller's own, which may add a key.
     """
+
+    has_http_client = False
 
     def __init__(
         self,
@@ -106,7 +121,7 @@ class Settings(ABC):
         if api_key is None and auth_token is None:
             api_key = environment("ANTHROPIC_API_KEY") or None
             auth_token = environment("ANTHROPIC_AUTH_TOKEN") or None
-        self.base_url = base_url or environment("ANTHROPIC_BASE_URL") or "https://api.anthropic.com"
+        self.base_url = base_url or environment("ANTHROPIC_BASE_URL") or DEFAULT_URL
         self.timeout = Timeout() if isinstance(timeout, NotGiven) else Timeout.of(timeout)
         self.retries = Retries(max_retries, max_retry_after)
         self._api_key = api_key
@@ -127,12 +142,15 @@ class Settings(ABC):
         record_to: RecordTo | NotGiven | None = None,
         strict: bool = False,
         limits: Limits | None = None,
+        partial_strings: bool = True,
         **params: Any,
     ) -> Call:
         """Separate the options of a call from the members of the body. Return the call.
 
         Raises ValueError or TypeError if the request cannot be sent.
         """
+        policies: Any = {name: params.pop(name) for name in POLICIES & params.keys()}
+        check_names(params)
         try:
             request = build_request(
                 {**params, **(extra_body or {})},
@@ -143,7 +161,9 @@ class Settings(ABC):
                 betas=betas or (),
                 headers={**self._headers, **(extra_headers or {})},
                 query=extra_query or {},
+                **policies,
             )
+            self._check_key(request, {*self._headers, *(extra_headers or {})})
         except (TypeError, ValueError) as error:
             # The traceback is dropped, because its frames have the API key as an argument. The
             # message of the error says what is wrong and where.
@@ -164,8 +184,33 @@ class Settings(ABC):
             timeouts.tightened,
             retries,
             recorder,
-            {"strict": strict, "limits": limits, "idle": timeouts.idle},
+            {
+                "strict": strict,
+                "limits": limits,
+                "partial_strings": partial_strings,
+                "idle": timeouts.idle,
+            },
         )
+
+    def _check_key(self, request: Request, more_headers: set[str]) -> None:
+        """Raise ValueError if the request goes to Anthropic's API without a key.
+
+        A header that is None is a decision of the caller. A client of the caller's own may add a
+        key, and so may a gateway. Any other request would only be refused by the server.
+
+        Args:
+            request: the request, with all its headers.
+            more_headers: the names of the headers that the caller has set or removed.
+        """
+        if self.has_http_client or request.url.partition("?")[0] != f"{DEFAULT_URL}/v1/messages":
+            return
+        if any(request.headers.get(name) for name in KEY_HEADERS):
+            return
+        if KEY_HEADERS.isdisjoint(name.lower() for name in more_headers):
+            raise ValueError(
+                "there is no API key: pass api_key or auth_token, or set the environment variable"
+                " ANTHROPIC_API_KEY (if no key is needed, pass default_headers={'x-api-key': None})"
+            )
 
     @staticmethod
     @abstractmethod

@@ -43,7 +43,7 @@ from ._decoding import RESPONSE_PIECE_BYTES, STEP_COST, Decoder, DecodingError, 
 from ._errors import MapError, StreamErrors
 from ._recording import Recorder
 from ._texts import TextPieces
-from ._timeout import Deadline
+from ._timeout import Deadline, Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,9 @@ class CoreOptions(TypedDict, total=False):
     Attributes:
         strict: See `StreamMachine`.
         limits: See `StreamMachine`.
-        idle: The longest wait in seconds for an event that brings content. See `Timeout`.
+        partial_strings: See `StreamMachine`.
+        idle: The longest wait in seconds for an event that brings content. See `Timeout`. A value
+            that `Timeout` does not allow raises ValueError.
         will_retry: Called if the first frame of a success is an error event. It returns whether the
             request will be sent again, which is possible because no event was returned yet. If so,
             `open` raises the error, and nothing is recorded. With this option `open` waits for the
@@ -87,6 +89,7 @@ class CoreOptions(TypedDict, total=False):
 
     strict: bool
     limits: Limits | None
+    partial_strings: bool
     idle: float | None
     will_retry: WillRetry | None
 
@@ -141,6 +144,7 @@ class StreamCore:
         record_to: RecordTo | Recorder | None = None,
         strict: bool = False,
         limits: Limits | None = None,
+        partial_strings: bool = True,
         idle: float | None = None,
         total: float | Deadline | None = None,
         will_retry: WillRetry | None = None,
@@ -149,9 +153,11 @@ class StreamCore:
         self.headers = Headers(head["headers"])
         response = head["response"]
         self.response = Response(self.status, self.headers) if response is None else response
-        self.machine = StreamMachine(strict=strict, limits=limits)
+        self.machine = StreamMachine(strict=strict, limits=limits, partial_strings=partial_strings)
         self.is_refusing = False
         self._errors = StreamErrors(self.status, self.headers, self.machine, map_error)
+        # A wrong number raises here, and not at some later read.
+        Timeout(idle=idle, total=None if isinstance(total, Deadline) else total)
         self._recorder = Recorder.of(record_to)
         self._idle = idle
         self.deadline = Deadline.of(total)

@@ -144,6 +144,7 @@ class AsyncClient(AsyncBaseClient):
         if self._theirs is not None:
             settings = with_timeout(settings, from_client_timeout(self._theirs))
         super().__init__(**settings)
+        self.has_http_client = http_client is not None
         self._session = http_client
         self._owns: weakref.finalize[..., AsyncClient] | None = None
 

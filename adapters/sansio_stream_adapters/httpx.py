@@ -114,6 +114,7 @@ class Client(BaseClient):
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
         super().__init__(**with_timeouts_of(http_client, settings))
+        self.has_http_client = bool(http_client)
         self._http = http_client or library().Client(cookies=no_cookies())
         self._owns = None if http_client else weakref.finalize(self, self._http.close)
 
@@ -146,6 +147,7 @@ class AsyncClient(AsyncBaseClient):
 
     def __init__(self, *, http_client: Any = None, **settings: Unpack[ClientSettings]) -> None:
         super().__init__(**with_timeouts_of(http_client, settings))
+        self.has_http_client = bool(http_client)
         self._http = http_client or library().AsyncClient(cookies=no_cookies())
         self._is_ours = not http_client
         self._owns: weakref.finalize[..., AsyncClient] | None = None

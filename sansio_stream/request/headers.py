@@ -93,7 +93,7 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"the value of {name!r} must be a str, not {type(value).__name__}")
 
 
-def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
+def headers_of(*pairs: tuple[Any, str | None]) -> dict[str, str]:
     """Return the headers of a request, with names in lower case.
 
     If a name occurs twice, the last value is used. A value of None removes the header.
@@ -101,10 +101,14 @@ def headers_of(*pairs: tuple[str, str | None]) -> dict[str, str]:
     Raises:
         ValueError: if HTTP does not allow a name or a value, or if the header belongs to the
             connection. The error never contains the value.
-        TypeError: if a value is not a str.
+        TypeError: if a name or a value is not a str. The error has the name.
     """
     headers: dict[str, str] = {}
     for name, value in pairs:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"the name of a header must be a str, not {type(name).__name__}: {name!r}"
+            )
         if not re.fullmatch(HEADER_NAME, name):
             raise ValueError(f"{name!r} is not a valid header name")
         headers.pop(name.lower(), None)
