@@ -114,10 +114,11 @@ class Recordings:
             return new_file(chosen, id)
         if callable(target):
             return chosen
-        if not self._unused:
+        try:
+            return self._unused.pop()
+        except IndexError:
             message = "the file has another stream; to record each stream, pass a folder"
-            raise FileExistsError(errno.EEXIST, message, str(target))
-        return self._unused.pop()
+            raise FileExistsError(errno.EEXIST, message, str(target)) from None
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:

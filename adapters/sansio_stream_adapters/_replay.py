@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
@@ -104,7 +104,7 @@ class ReplayTransport(Transport):
         if self._cut_into is not None:
             sizes_from(self._cut_into)
         self._fault = None if name is None else SERVED[name]
-        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request.
@@ -131,19 +131,13 @@ class ReplayTransport(Transport):
 
     def _answer(self, request: Any) -> Answer:
         """Return the answer to a request, with the fault and the cuts."""
-        self.requests.append(request)
-        number = len(self.requests)
-        recorded = answer_of(self._capture(request), f"req_replayed_{number}")
-        answer = recorded
-        if self._fault is not None:
-            asked = Asked(
-                target=request.url.raw_path.decode("latin-1"),
-                accepts_gzip="gzip" in request.headers.get("accept-encoding", ""),
-                number=number,
-            )
-            answer = self._fault.changed(recorded, asked)
-        if self._choose is None and answer.status == recorded.status:
-            del self._left[0]
+        with self._lock:
+            self.requests.append(request)
+            number = len(self.requests)
+            recorded = answer_of(self._capture(request), f"req_replayed_{number}")
+            answer = self._with_fault(recorded, request, number)
+            if self._choose is None and answer.status == recorded.status:
+                del self._left[0]
         return self._with_cuts(answer)
 
     def _capture(self, request: Any) -> Capture:
@@ -155,6 +149,16 @@ class ReplayTransport(Transport):
                 f"ReplayTransport was given {self._count}"
             )
         return self._left[0]
+
+    def _with_fault(self, answer: Answer, request: Any, number: int) -> Answer:
+        if self._fault is None:
+            return answer
+        asked = Asked(
+            target=request.url.raw_path.decode("latin-1"),
+            accepts_gzip="gzip" in request.headers.get("accept-encoding", ""),
+            number=number,
+        )
+        return self._fault.changed(answer, asked)
 
     def _with_cuts(self, answer: Answer) -> Answer:
         chunks, end = answer.chunks, answer.end

@@ -47,6 +47,8 @@ UNUSABLE: Final = frozenset(
 ERRORED is not among them, because the reader itself raises the error event that it reads.
 """
 
+STOP: Final = b"message_stop"
+
 
 @frozen
 class VerificationOptions:
@@ -88,7 +90,8 @@ class Verification:
         headers: the headers of the response.
         options: see `VerificationOptions`.
         map_error: see `MapError`.
-        recorder: writes the decoded body of a stream to a file, or None.
+        make_recorder: called if the response is a stream that can be read. Returns what writes its
+            decoded body to a file, or None.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class Verification:
         headers: Mapping[str, str] | Iterable[tuple[str, str]],
         options: VerificationOptions,
         map_error: MapError,
-        recorder: Recorder | None = None,
+        make_recorder: Callable[[], Recorder | None] = lambda: None,
     ) -> None:
         head = Headers(headers)
         self.error: APIError | None = None
@@ -112,6 +115,7 @@ class Verification:
         self._unusable = UNUSABLE | {Verdict.UNTERMINATED} if options.unterminated else UNUSABLE
         self._is_over = False
         self._refused_body = bytearray()
+        self._tail = b""
         self._recorder: Recorder | None = None
         self._decoder: Decoder | None = None
         is_stream = self.is_success and check_response(status, head) is None
@@ -123,9 +127,10 @@ class Verification:
                 self.error = self._errors.undecodable(str(exc))
             return
         self.is_withheld = self.is_success and not is_stream
-        if is_stream and recorder is not None:
-            self._recorder = recorder
-            recorder.begin(status, head)
+        if is_stream:
+            self._recorder = make_recorder()
+        if self._recorder is not None:
+            self._recorder.begin(status, head)
 
     def chunk(self, data: bytes | bytearray | memoryview, at: float | None = None) -> None:
         """Record bytes of the body, as they are on the wire. See `Observer.chunk`."""
@@ -153,8 +158,21 @@ class Verification:
             self._refused_body += data[: REFUSAL_BYTES - len(self._refused_body)]
             if len(self._refused_body) == REFUSAL_BYTES:
                 self._refuse()
+        elif self._stops_without_message(data):
+            self.end(None, at)
         else:
             self._judge(None)
+
+    def _stops_without_message(self, data: bytes) -> bool:
+        """Whether content came without a message_start, and now a message_stop.
+
+        The machine skips such a message_stop, but readers stop at it.
+        """
+        if self._machine.state is not State.WAITING or self._machine.first_loss is None:
+            return False
+        seen = self._tail + data
+        self._tail = seen[-len(STOP) :]
+        return STOP in seen
 
     def end(self, exc: Exception | None = None, at: float | None = None) -> None:
         """Record the end of the body. See `Observer.end`."""

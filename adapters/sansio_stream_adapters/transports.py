@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from sansio_stream.errors import Limits
 
+    from ._recording import Recorder
+
 __all__ = ["ReplayTransport", "VerifyOptions", "VerifyingTransport", "asks_for_stream", "verify"]
 
 Raises: TypeAlias = Literal["library", "own"]
@@ -196,10 +198,13 @@ class VerifyingTransport(Transport):
             # The inner transport has read the body, and so has decoded it.
             chunks = library.ByteStream(response.content)
             raw = [pair for pair in raw if pair[0].lower() != b"content-encoding"]
-        recorder = None
-        if self._recordings is not None and 200 <= status < 300:
+
+        def recorder() -> Recorder | None:
+            if self._recordings is None:
+                return None
             id = response.headers.get("request-id")
-            recorder = self._recordings.recorder(request, parameters_of(request), id, sent_at)
+            return self._recordings.recorder(request, parameters_of(request), id, sent_at)
+
         head = headers_in_text(raw)
         verification = Verification(status, head, self._options, map_error, recorder)
 
@@ -343,7 +348,7 @@ def verify(client: AnyClient, **options: Unpack[VerifyOptions]) -> AnyClient:
         TypeError: the object is no such client.
         OSError: see `VerifyingTransport`.
     """
-    inside: dict[str, Any] = vars(client)
+    inside: dict[str, Any] = getattr(client, "__dict__", {})
     if not {"_transport", "_mounts"} <= inside.keys():
         kind = type(client).__name__
         raise TypeError(
