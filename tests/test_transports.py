@@ -52,7 +52,7 @@ from servers import (
     http_server,
     response as response_of,
 )
-from transports import ASK, WAYS, Read, Way, stops_at
+from ways import ASK, WAYS, Read, Way, stops_at
 from wire import HELLO, MESSAGE_STOP, body, frame, text
 
 RawServers = Callable[..., RawServer]
@@ -135,14 +135,15 @@ class Given:
 
 def through(way: Way, inner: Any, *, options: Any = None, **how: Any) -> Read:
     """Read what an inner transport gives, through a verifying one."""
-    transport = VerifyingTransport(inner, **(options or {}))
+    given: dict[str, Any] = options or {}
+    transport = VerifyingTransport(inner, **given)
     return way.read(way.client(transport=transport), URL, **how)
 
 
 def reported(way: Way, inner: Any, **how: Any) -> tuple[Read, Report]:
     """The same, with the only report."""
     reports: list[Report] = []
-    options = {"on_end": reports.append, **how.pop("options", {})}
+    options: dict[str, Any] = {"on_end": reports.append, **how.pop("options", {})}
     read = through(way, inner, options=options, **how)
     (report,) = reports
     return read, report
@@ -225,7 +226,7 @@ def test_a_whole_stream_passes_chunk_by_chunk(way: Way) -> None:
     assert report.end is not None
 
 
-CUT: Final = {
+CUT: Final[dict[str, tuple[bytes, Verdict, type[APIError]]]] = {
     "in mid-message": (body(*HELLO[:4]), Verdict.TRUNCATED, IncompleteMessageError),
     "before anything": (b"", Verdict.EMPTY, IncompleteMessageError),
     "and only pings came": (body({"type": "ping"}) * 3, Verdict.EMPTY, IncompleteMessageError),
@@ -421,13 +422,13 @@ def test_what_the_body_raises_goes_on_and_is_reported(way: Way) -> None:
     ],
 )
 def test_or_comes_as_our_own(way: Way, name: str, kind: type[APIError]) -> None:
-    lost = way.error(name)("lost")
+    lost: Exception = way.error(name)("lost")
     read = through(way, Given(body(*HELLO[:4]), lost), options={"raises": "own"})
+    behind = through(way, Given(WHOLE, lost), options={"raises": "own"})
     assert isinstance(read.error, kind)
     assert read.error.__cause__ is lost
     assert read.error.verdict is Verdict.TRUNCATED
     assert text_of(read.error.partial_message) == "Hel"
-    behind = through(way, Given(WHOLE, lost), options={"raises": "own"})
     assert isinstance(behind.error, kind)
     assert (behind.data, behind.error.verdict) == (WHOLE, Verdict.COMPLETE)
 
@@ -760,10 +761,8 @@ NAME: Final = r"\d{8}T\d{6}Z-\d{6}(-[A-Za-z0-9_-]{1,64})?\.capture\.jsonl"
 
 
 def test_a_folder_gets_a_file_for_each_stream(way: Way, tmp_path: Path) -> None:
-    options = {"record_to": tmp_path}
-    transport = VerifyingTransport(
-        Given(WHOLE, headers={**EVENTS, "request-id": "req_1", "set-cookie": "secret"}), **options
-    )
+    headers = {**EVENTS, "request-id": "req_1", "set-cookie": "secret"}
+    transport = VerifyingTransport(Given(WHOLE, headers=headers), record_to=tmp_path)
     for _ in range(3):
         way.read(way.client(transport=transport), URL, headers={"x-api-key": "sk-secret"})
     paths = sorted(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import pytest
@@ -12,7 +12,7 @@ __all__ = ["ASK", "WAYS", "Read", "Way", "stops_at"]
 
 ASK: Final[dict[str, Any]] = {"model": "text", "max_tokens": 9, "messages": [], "stream": True}
 
-Enough: Any = Callable[[bytes], bool]
+Enough: TypeAlias = Callable[[bytes], object]
 """Whether a reader has read enough, by what it has read."""
 
 
@@ -28,12 +28,12 @@ def stops_at(text: bytes) -> Enough:
 
 @attrs.frozen
 class Read:
-    """What a reader got: a head, and the chunks until the end or until it raised."""
+    """What a reader got: a head, the chunks, and the exception that ended them, if one did."""
 
     status: int
     headers: Any
     chunks: list[bytes]
-    error: Exception | None
+    error: Any
 
     @property
     def data(self) -> bytes:
