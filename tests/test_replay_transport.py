@@ -1,12 +1,16 @@
 """A ReplayTransport answers as the server did, or with a fault, and nothing is sent."""
 
 import asyncio
+import inspect
 import json
+import re
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from documentation import Block, blocks
 from matrix import ask, message_of, text_of
 from sansio_stream import (
     Capture,
@@ -20,8 +24,9 @@ from sansio_stream import (
 )
 from sansio_stream_adapters import APIConnectionError, APITimeoutError
 from sansio_stream_adapters._answers import SERVED
-from sansio_stream_adapters.transports import ReplayTransport, verify
+from sansio_stream_adapters.transports import ReplayTransport, VerifyOptions, verify
 from servers import EXAMPLES
+from shared_data import REPOSITORY
 from test_transports import model_for
 from ways import ASK, WAYS, Read, Way
 from wire import HELLO, body
@@ -331,3 +336,26 @@ def test_our_client_raises_the_same_with_and_without_verifying(
     if isinstance(caught.value, APIConnectionError):
         assert caught.value.verdict is Verdict.TRUNCATED
         assert len(transport.requests) == 1
+
+
+# The page.
+
+PAGE: Final = REPOSITORY / "docs" / "with-the-official-sdk.md"
+OF_HTTPX: Final = [block for block in blocks(PAGE) if "import httpx\n" in block.code]
+
+
+@pytest.mark.parametrize("block", OF_HTTPX, ids=str)
+def test_what_the_page_shows_of_httpx_runs(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("httpx", reason="the page's clients are of it")
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.code, PAGE.name, "exec"), {})  # noqa: S102 - the point of the test
+
+
+def test_the_page_has_every_option() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    replay = inspect.signature(ReplayTransport).parameters.keys() - {"captures"}
+    assert len(rows) == len(set(rows))
+    assert set(rows) == {*VerifyOptions.__annotations__, *replay}

@@ -25,6 +25,7 @@ import pytest
 
 from matrix import text_of
 from sansio_stream import (
+    APIStatusError,
     IncompleteMessageError,
     Limits,
     NotAnEventStreamError,
@@ -344,6 +345,23 @@ def test_an_error_event_is_the_readers_to_raise(way: Way) -> None:
     read, report = reported(way, Given(data))
     assert (read.data, read.error) == (data, None)
     assert (report.verdict, report.error_type) == (Verdict.ERRORED, "overloaded_error")
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (ERROR, ""),
+        (ERROR, "message"),
+        (ERROR, "message_delta"),
+        ({"error": {"message": "no slot"}}, ""),
+    ],
+)
+def test_one_that_its_name_hides_is_raised(way: Way, error: dict[str, Any], name: str) -> None:
+    chunks = [*map(frame, HELLO[:4]), frame(error, name)]
+    read, report = reported(way, Given(*chunks, frame(MESSAGE_STOP)), options={"raises": "own"})
+    assert read.chunks == chunks[:-1]
+    assert isinstance(read.error, APIStatusError)
+    assert report.verdict is Verdict.ERRORED
 
 
 # What is no stream.

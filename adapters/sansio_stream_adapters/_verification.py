@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
-from sansio_stream.errors import Limits, Verdict
+from sansio_stream.errors import Limits, Verdict, ViolationCode
 from sansio_stream.observer import Observer
 from sansio_stream.report import Report
 from sansio_stream.request import Headers, check_response
@@ -46,6 +46,9 @@ UNUSABLE: Final = frozenset(
 
 ERRORED is not among them, because the reader itself raises the error event that it reads.
 """
+
+UNNAMED: Final = frozenset({ViolationCode.MISSING_EVENT_NAME, ViolationCode.EVENT_NAME_MISMATCH})
+"""The violations of frames that are not named as their payloads are."""
 
 STOP: Final = b"message_stop"
 
@@ -199,8 +202,18 @@ class Verification:
 
     def _judge(self, exc: Exception | None) -> None:
         """Set the error if the verdict of the machine demands one."""
-        if self.error is None and self.is_success and self._machine.verdict in self._unusable:
-            self.error = self._errors.failure_of_stream(exc) or self._errors.unterminated()
+        if self.error is None and self.is_success:
+            verdict = self._machine.verdict
+            if verdict in self._unusable or (verdict is Verdict.ERRORED and self._has_unnamed):
+                self.error = self._errors.failure_of_stream(exc) or self._errors.unterminated()
+
+    @property
+    def _has_unnamed(self) -> bool:
+        """Whether a frame has no name or another one. Not every reader sees such an error event.
+
+        The official SDK skips a frame without a name, so the answer would seem to be whole.
+        """
+        return any(violation.code in UNNAMED for violation in self._machine.violations)
 
     def _refuse(self) -> None:
         """Set the error of a success that is no stream."""
