@@ -4,6 +4,7 @@ The streams come from servers, or from a `ReplayTransport`, which has tests of i
 """
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import json
@@ -541,7 +542,7 @@ def test_an_encoding_that_is_not_known_raises_and_is_named(way: Way) -> None:
     assert isinstance(read.error, NotAnEventStreamError)
     assert "'br'" in str(read.error)
     assert read.chunks == []
-    assert report.ended == "reader"
+    assert (report.ended, report.error_type) == ("error", "UnknownEncodingError")
     refused = Given(b"x", status=500, headers={"content-encoding": "br"})
     assert through(way, refused).error is None
 
@@ -758,6 +759,48 @@ def test_a_thousand_streams_leak_nothing(way: Way) -> None:
     assert len(reports) == 1_000
     assert set(reports) == {"eof", "error", "reader"}
     assert [ref for ref in kept if ref() is not None] == []
+
+
+def test_nor_do_those_of_a_server(way: Way, served: tuple[str, list[str]]) -> None:
+    url, _ = served
+    faults = ("nothing", "gzip", "cut", "missing-last-events", "html-200", "529")
+    reports: list[str] = []
+    transport = VerifyingTransport(on_end=lambda report: reports.append(report.verdict.name))
+
+    async def read(client: Any, number: int) -> None:
+        headers = {"x-fault": faults[number % len(faults)], "accept-encoding": "gzip"}
+        asked = {"json": ASK, "headers": headers}
+        with contextlib.suppress(way.error("TransportError")):
+            if not way.is_async:
+                with client.stream("POST", f"{url}/v1/messages", **asked) as response:
+                    for _ in response.iter_raw():
+                        if number % 9 == 0:
+                            break
+                return
+            async with client.stream("POST", f"{url}/v1/messages", **asked) as response:
+                async for _ in response.aiter_raw():
+                    if number % 9 == 0:
+                        break
+
+    async def main() -> None:
+        client = way.client(transport=transport, timeout=PATIENCE)
+        for number in range(250):
+            await read(client, number)
+        await client.aclose() if way.is_async else client.close()
+
+    gc.collect()
+    before = open_files()
+    asyncio.run(main())
+    gc.collect()
+    assert len(reports) == 250
+    assert {"COMPLETE", "TRUNCATED", "ERRORED", "NOT_AN_EVENT_STREAM"} <= set(reports)
+    assert open_files() == before
+
+
+def open_files() -> int | None:
+    """How many files this process has open, where the system tells; sockets are files."""
+    files = Path("/proc/self/fd")
+    return len(list(files.iterdir())) if files.exists() else None
 
 
 def test_a_body_that_is_dropped_is_reported_too(way: Way) -> None:

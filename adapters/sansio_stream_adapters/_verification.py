@@ -121,12 +121,14 @@ class Verification:
         self._tail = b""
         self._recorder: Recorder | None = None
         self._decoder: Decoder | None = None
+        self._unreadable: UnknownEncodingError | None = None
         is_stream = self.is_success and check_response(status, head) is None
         try:
             self._decoder = Decoder.of(head.get("content-encoding", ""))
         except UnknownEncodingError as exc:
             # What cannot be read cannot be verified.
             if self.is_success:
+                self._unreadable = exc
                 self.error = self._errors.undecodable(str(exc))
             return
         self.is_withheld = self.is_success and not is_stream
@@ -192,9 +194,13 @@ class Verification:
 
     def closed(self, at: float | None = None) -> None:
         """Record that the reader stopped reading. See `Observer.closed`."""
-        if not self._is_over:
+        if self._is_over:
+            return
+        if self._unreadable is None:
             self._observer.closed(at)
-            self._conclude("closed by the reader")
+        else:
+            self._observer.end(self._unreadable, at)
+        self._conclude("closed by the reader")
 
     def own_error(self, exc: Exception) -> APIError:
         """Return our error for an exception of the body, which `end` was told."""
