@@ -163,17 +163,17 @@ class Verification:
             self._refused_body += data[: REFUSAL_BYTES - len(self._refused_body)]
             if len(self._refused_body) == REFUSAL_BYTES:
                 self._refuse()
-        elif self._stops_without_message(data):
-            self.end(None, at)
-        else:
+        elif self._machine.verdict is not Verdict.PENDING:
             self._judge(None)
+        elif self._machine.first_loss is not None and self._stops_without_message(data):
+            self.end(None, at)
 
     def _stops_without_message(self, data: bytes) -> bool:
-        """Whether content came without a message_start, and now a message_stop.
+        """Whether there is no message_start, and now a message_stop.
 
-        The machine skips such a message_stop, but readers stop at it.
+        The machine skips such a message_stop, but readers stop at it. Asked after a loss only.
         """
-        if self._machine.state is not State.WAITING or self._machine.first_loss is None:
+        if self._machine.state is not State.WAITING:
             return False
         seen = self._tail + data
         self._tail = seen[-len(STOP) :]
