@@ -14,6 +14,7 @@ import re
 import stat
 import time
 import tracemalloc
+import warnings
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
@@ -692,13 +693,41 @@ def test_under_trio_nothing_is_left_unfinished(library: str, raw_server: RawServ
     async def main() -> None:
         transport = VerifyingTransport(on_end=reports.append)
         async with way.client(transport=transport, timeout=PATIENCE) as client:
-            with trio.move_on_after(0.1):
+            with trio.CancelScope() as scope:
                 async with client.stream("POST", server.url + "/v1/messages", json=ASK) as response:
                     async for _ in response.aiter_raw():
-                        pass
+                        scope.cancel()
 
     trio.run(main)
     assert [each.ended for each in reports] == ["reader"]
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_who_leaves_early_leaves_no_more_generators_than_without_it(
+    library: str, raw_server: RawServers
+) -> None:
+    trio = pytest.importorskip("trio")
+    way = Way(library, is_async=True)
+    way.require()
+    server = raw_server([head() + chunk(body(*HELLO[:4])), Do.WAIT])
+
+    async def main(client: Any) -> None:
+        async with (
+            client,
+            client.stream("POST", server.url + "/v1/messages", json=ASK) as response,
+        ):
+            async for _ in response.aiter_raw():
+                break
+
+    def unfinished(client: Any) -> set[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trio.run(main, client)
+            gc.collect()
+        return {re.sub("0x[0-9a-f]+", "", str(each.message)) for each in caught}
+
+    plain = unfinished(way.client(timeout=PATIENCE))
+    assert unfinished(verify(way.client(timeout=PATIENCE))) <= plain
 
 
 # Leaks.

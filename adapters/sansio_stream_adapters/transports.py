@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from sansio_stream.codec import is_object
@@ -199,6 +199,8 @@ class VerifyingTransport(Transport):
             # The inner transport has read the body, and so has decoded it.
             chunks = library.ByteStream(response.content)
             raw = [pair for pair in raw if pair[0].lower() != b"content-encoding"]
+        if kind is AsyncVerifiedBody and library.__name__ == "httpx2":
+            chunks = EndingSource(chunks)
 
         def recorder() -> Recorder | None:
             if self._recordings is None:
@@ -328,6 +330,28 @@ class AsyncVerifiedBody(Verified, AsyncIterator[bytes]):
     async def aclose(self) -> None:
         """Close the other body. If it has not ended, its reader has left."""
         await self._tee.aclose()
+
+
+class EndingSource(AsyncIterator[bytes]):
+    """The chunks of a body. Closing it also ends the generator in which the body is read.
+
+    httpx2 itself does so, but it does not see a generator that is behind a verified body. trio
+    warns about a generator that is left unfinished.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._chunks: AsyncIterator[bytes] = aiter(body)
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Close the body."""
+        await self._body.aclose()
+        if isinstance(self._chunks, AsyncGenerator):
+            with contextlib.suppress(RuntimeError):  # another task is reading
+                await self._chunks.aclose()
 
 
 def verify(client: AnyClient, **options: Unpack[VerifyOptions]) -> AnyClient:
