@@ -1013,6 +1013,15 @@ def test_verify_takes_nothing_but_a_client() -> None:
             verify(other)  # type: ignore[type-var]
 
 
+def test_a_misspelt_option_is_refused_and_changes_nothing(way: Way) -> None:
+    client = way.client(timeout=PATIENCE)
+    transport = client._transport
+    with pytest.raises(TypeError, match="on_ned"):
+        verify(client, on_ned=print)  # type: ignore[call-arg]
+    assert client._transport is transport
+    way.close(client)
+
+
 def test_redirects_are_followed_as_the_client_says_and_their_end_is_verified(
     way: Way, raw_server: RawServers
 ) -> None:

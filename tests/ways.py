@@ -68,6 +68,13 @@ class Way:
             return asyncio.run(read_async(client, url, **options))
         return read_sync(client, url, **options)
 
+    def close(self, client: Any) -> None:
+        """Close a client that nobody reads from."""
+        if self.is_async:
+            asyncio.run(client.aclose())
+        else:
+            client.close()
+
     def error(self, name: str) -> Any:
         """An exception of the library."""
         return getattr(importlib.import_module(self.library), name)

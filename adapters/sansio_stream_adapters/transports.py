@@ -12,9 +12,10 @@ Both transports work with both libraries, synchronously and asynchronously. The 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from sansio_stream.codec import is_object
@@ -128,7 +129,12 @@ class VerifyingTransport(Transport):
     Args:
         inner: the transport that sends the requests. By default one of the library of the first
             request, with the library's default settings.
-        **options: see `VerifyOptions`.
+        record_to: see `VerifyOptions`, which describes all options.
+        on_end: see `VerifyOptions`.
+        raises: see `VerifyOptions`.
+        select: see `VerifyOptions`.
+        raise_unterminated: see `VerifyOptions`.
+        limits: see `VerifyOptions`.
 
     Raises:
         OSError: `record_to` cannot be written.
@@ -137,18 +143,26 @@ class VerifyingTransport(Transport):
         ValueError: `raises` is neither "library" nor "own".
     """
 
-    def __init__(self, inner: Any = None, **options: Unpack[VerifyOptions]) -> None:
+    def __init__(
+        self,
+        inner: Any = None,
+        *,
+        record_to: RecordStreamsTo | Recordings | None = None,
+        on_end: OnEnd | None = None,
+        raises: Raises = "library",
+        select: Callable[[Any], bool] = asks_for_stream,
+        raise_unterminated: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        if raises not in ("library", "own"):
+            raise ValueError(f"raises must be 'library' or 'own', not {raises!r}")
         self._inner = inner
         self._made: dict[str, Any] = {}
-        self._raises = options.get("raises", "library")
-        if self._raises not in ("library", "own"):
-            raise ValueError(f"raises must be 'library' or 'own', not {self._raises!r}")
-        self._recordings = Recordings.of(options.get("record_to"))
-        self._select = options.get("select", asks_for_stream)
+        self._raises = raises
+        self._recordings = Recordings.of(record_to)
+        self._select = select
         self._options = VerificationOptions(
-            on_end=options.get("on_end"),
-            unterminated=options.get("raise_unterminated", False),
-            limits=options.get("limits"),
+            on_end=on_end, unterminated=raise_unterminated, limits=limits
         )
 
     def handle_request(self, request: Any) -> Any:
@@ -349,7 +363,7 @@ class EndingSource(AsyncIterator[bytes]):
     async def aclose(self) -> None:
         """Close the body."""
         await self._body.aclose()
-        if isinstance(self._chunks, AsyncGenerator):
+        if inspect.isasyncgen(self._chunks):
             with contextlib.suppress(RuntimeError):  # another task is reading
                 await self._chunks.aclose()
 
@@ -367,7 +381,7 @@ def verify(client: AnyClient, **options: Unpack[VerifyOptions]) -> AnyClient:
         **options: see `VerifyOptions`.
 
     Raises:
-        TypeError: the object is no such client.
+        TypeError: the object is no such client, or an option is unknown.
         OSError: see `VerifyingTransport`.
     """
     inside: dict[str, Any] = getattr(client, "__dict__", {})
