@@ -355,15 +355,17 @@ class EndingSource(AsyncIterator[bytes]):
 
     def __init__(self, body: Any) -> None:
         self._body = body
-        self._chunks: AsyncIterator[bytes] = aiter(body)
+        self._chunks: Any = aiter(body)
+        self._is_generator = inspect.isasyncgen(self._chunks)
 
     async def __anext__(self) -> bytes:
-        return await anext(self._chunks)
+        chunk: bytes = await anext(self._chunks)
+        return chunk
 
     async def aclose(self) -> None:
         """Close the body."""
         await self._body.aclose()
-        if inspect.isasyncgen(self._chunks):
+        if self._is_generator:
             with contextlib.suppress(RuntimeError):  # another task is reading
                 await self._chunks.aclose()
 
