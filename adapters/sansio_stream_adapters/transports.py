@@ -80,9 +80,9 @@ class VerifyOptions(TypedDict, total=False):
     """The options of `VerifyingTransport` and `verify`.
 
     Attributes:
-        record_to: where the streams are recorded. A folder gets a file for each stream. A file
-            takes one stream. A function takes the request, and returns one of them, a binary file,
-            or None. A response that is not a stream is not recorded.
+        record_to: where the streams are recorded. An existing folder gets a file for each stream. A
+            file takes one stream. A function takes the request, and returns one of them, a binary
+            file, or None. A response that is not a stream is not recorded.
         on_end: is called once with the `Report` of each observed response, when its body has ended
             or its reader has left. Its exceptions are logged.
         raises: the exceptions for a stream without a usable end. "library" raises the library's
