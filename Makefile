@@ -14,7 +14,8 @@ CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz 
 # need them.
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
   deadlines decoding failure_messages fork hostile_files hostile_words lifetimes no_pool opening record \
-  recording_files recordings secrets serve serve_limits sockets trio waits
+  recording_files recordings replay_transport secrets serve serve_limits sockets transports trio \
+  waits
 
 # The time limit of `make fuzz` and `make deep`, in seconds.
 SECONDS := 600

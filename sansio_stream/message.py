@@ -24,16 +24,8 @@ from .citations import (
     UnknownCitation,
     WebSearchResultLocationCitation,
 )
-from .codec import (
-    OFF_WIRE,
-    WireObject,
-    copy_with,
-    decode,
-    is_array,
-    is_object,
-    on_wire_as,
-    wire_object,
-)
+from .codec import OFF_WIRE, WireObject, decode, is_array, is_object, on_wire_as, wire_object
+from .copies import copy_with
 from .deltas import ContentBlockDelta
 from .frozen import lazy_member
 from .growing import TextSoFar

@@ -34,8 +34,8 @@ from sansio_stream.payloads import message_from_dict
 from sansio_stream.report import facts_of
 from sansio_stream.transitions import State
 from sansio_stream_adapters import cli
+from sansio_stream_adapters._cut import recut, sizes_from
 from sansio_stream_adapters.cli import _command
-from sansio_stream_adapters.cli._cut import recut, sizes_from
 from sansio_stream_adapters.cli._json import Layout
 from sansio_stream_adapters.cli._replay import FrameResult, Pace, Replay
 from sansio_stream_adapters.cli._show import Show, Writer

@@ -1,16 +1,22 @@
 """Adapters: they bring the bytes of a stream from HTTP libraries to `sansio_stream`.
 
 The import of this package imports no HTTP library. Each adapter is a module of its own: `httpx`,
-`aiohttp`, `trio` and `sockets`. All modules, in the order in which to read them:
+`aiohttp`, `trio` and `sockets`. `transports` puts other clients under observation. All modules, in
+the order in which to read them:
 
     _timeout      the timeouts of each phase, and the deadline of a call
     _decoding     the content-encoding of a body
     _texts        the text of a stream, in pieces
     _recording    writes a body to a file while it arrives
     _tee          passes on the chunks of a body, and shows them to an observer
+    _cut          cuts the body of a capture into other chunks
+    _answers      turns a capture into the answer of a server
+    _transport    which of httpx and httpx2 a request belongs to
     _concurrency  waits with a deadline, in a thread, asyncio or trio
     _errors       the exceptions for streams that return no message
     _stream_core  everything of a stream except its loop
+    _recordings   which file each of many streams is written to
+    _verification follows a response that other code reads, and knows the error of a bad end
     _reply        the reply that an adapter passes to a stream
     _view         the properties of a stream
     _dropped      closes streams that were garbage-collected without being closed
@@ -23,6 +29,8 @@ The import of this package imports no HTTP library. Each adapter is a module of 
     _http11       HTTP/1.1 for adapters that only have a connection
     _httpcore     time limits and wake-ups for the connections of a synchronous httpx client
     httpx  aiohttp  trio  sockets
+    _replay       a transport that answers with captures
+    transports    a transport that verifies the streams of another client
 
 The exceptions are those of `sansio_stream.errors`, so one `except` clause serves both packages.
 """

@@ -82,7 +82,7 @@ class StreamErrors:
             ).with_traceback(None)
         except IncompleteMessageError as error:
             if source_error is not None and error.verdict is not Verdict.DAMAGED:
-                return self._in_context(self._mapped(source_error))
+                return self.of_source(source_error)
             if error.verdict is Verdict.PENDING:
                 return self.closed_early()
             if error.verdict is Verdict.EMPTY:
@@ -111,11 +111,16 @@ class StreamErrors:
         """Return the error of a stream that was closed before its end."""
         return self._in_context(IncompleteMessageError(CLOSED_EARLY))
 
-    def _mapped(self, exc: Exception) -> APIError:
+    def unterminated(self) -> APIError:
+        """Return the error of a stream without message_stop, for a reader that demands one."""
+        return self._in_context(IncompleteMessageError(self._machine.verdict.value))
+
+    def of_source(self, exc: Exception) -> APIError:
+        """Return the error for an exception that the source raised."""
         known = None if self._map_error is None else self._map_error(exc)
         error = known or map_system_error(exc) or APIConnectionError(sentence(exc))
         error.__cause__ = error.__cause__ or exc
-        return error
+        return self._in_context(error)
 
     def _in_context(self, error: APIError) -> APIError:
         message = self._machine.snapshot

@@ -22,7 +22,7 @@ from sansio_stream.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["RecordTo", "Recorder", "make_private", "open_private"]
+__all__ = ["RecordTo", "Recorder", "make_private", "open_private", "warn_of"]
 
 RecordTo: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 """Where a recording is written: a path or a binary file.
@@ -88,6 +88,14 @@ def check_binary(file: object) -> None:
         raise TypeError(f"record_to must be a path or a binary file, not {kind}")
 
 
+def warn_of(message: str, stacklevel: int) -> None:
+    """Warn of a recording that failed. If the filters turn warnings into errors, log it instead."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
+    except Exception:  # noqa: BLE001  (`-W error`, or a failing `showwarning`)
+        logging.getLogger(__name__).warning(message)
+
+
 class Recorder:
     """A recording in the format of `sansio_stream.capture`, without credentials.
 
@@ -120,9 +128,13 @@ class Recorder:
         """Return a recorder for a path or a file. Returns a recorder or None unchanged."""
         return target if target is None or isinstance(target, Recorder) else Recorder(target)
 
-    def sent(self) -> None:
-        """Start the clock, because the request is sent now. Discards buffered chunks."""
-        self._start = time.monotonic()
+    def sent(self, at: float | None = None) -> None:
+        """Start the clock, because the request is sent. Discards buffered chunks.
+
+        Args:
+            at: The `time.monotonic()` at which it was sent. Default: now.
+        """
+        self._start = time.monotonic() if at is None else at
         self._buffered = []
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -177,11 +189,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001  (a file that was passed in may raise anything)
             self._writer = None
             self._close_file()
-            message = f"the recording stops here: {printable(str(error))}"
-            try:
-                warnings.warn(message, RuntimeWarning, stacklevel=4)
-            except Exception:  # noqa: BLE001  (`-W error`, or a failing `showwarning`)
-                logging.getLogger(__name__).warning(message)
+            warn_of(f"the recording stops here: {printable(str(error))}", stacklevel=5)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Protocol, Self, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,10 +20,26 @@ if TYPE_CHECKING:
 __all__ = ["AsyncTee", "Tee", "tee"]
 
 
+class Follower(Protocol):
+    """What a tee notifies: an `Observer`, or an object with these methods of it."""
+
+    def chunk(self, data: bytes, at: float | None = None) -> None:
+        """Record bytes of the body."""
+        ...
+
+    def end(self, exc: Exception | None = None, at: float | None = None) -> None:
+        """Record the end of the body."""
+        ...
+
+    def closed(self, at: float | None = None) -> None:
+        """Record that the reader stopped reading."""
+        ...
+
+
 class Observed:
     """The common part of both tees: the observer, and the time since the request was sent."""
 
-    def __init__(self, observer: Observer, sent_at: float | None) -> None:
+    def __init__(self, observer: Follower, sent_at: float | None) -> None:
         self._observer = observer
         self._sent_at = time.monotonic() if sent_at is None else sent_at
 
@@ -33,7 +49,7 @@ class Observed:
     def _notify_chunk(self, chunk: bytes) -> None:
         self._observer.chunk(chunk, self._elapsed())
 
-    def _notify_end(self, exc: BaseException | None = None) -> None:
+    def _notify_end(self, exc: Exception | None = None) -> None:
         self._observer.end(exc, self._elapsed())
 
     def _notify_closed(self) -> None:
@@ -49,7 +65,7 @@ class Tee(Observed, Iterator[bytes]):
     """An iterator over the chunks of a body that notifies an observer of each. See `tee`."""
 
     def __init__(
-        self, chunks: Iterable[bytes], observer: Observer, sent_at: float | None = None
+        self, chunks: Iterable[bytes], observer: Follower, sent_at: float | None = None
     ) -> None:
         super().__init__(observer, sent_at)
         self._chunks = iter(chunks)
@@ -99,7 +115,7 @@ class AsyncTee(Observed, AsyncIterator[bytes]):
     """An asynchronous iterator over the chunks of a body. See `tee`."""
 
     def __init__(
-        self, chunks: AsyncIterable[bytes], observer: Observer, sent_at: float | None = None
+        self, chunks: AsyncIterable[bytes], observer: Follower, sent_at: float | None = None
     ) -> None:
         super().__init__(observer, sent_at)
         self._chunks = aiter(chunks)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..codec import copy_with, evolve
+from ..copies import copy_with, evolve
 from ..message import Message, ToolUseBlock
 from ..usage import Usage
 from .params import call_id, unsendable_reason

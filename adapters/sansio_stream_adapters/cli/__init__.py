@@ -3,7 +3,6 @@
 No other part of the project uses a terminal. The modules of this package, in reading order:
 
     _text            makes text safe to print: no control characters, no lone surrogates
-    _cut             cuts the body of a capture into other chunks
     _replay          feeds a body to a machine and returns the result of each frame
     _json            lays out a growing JSON text while it arrives
     _show            the live view

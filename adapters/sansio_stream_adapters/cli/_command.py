@@ -24,7 +24,7 @@ from rich.text import Text
 
 from sansio_stream.capture import Capture, parse_capture
 
-from ._cut import recut, sizes_from
+from .._cut import recut, sizes_from
 from ._record import record
 from ._replay import Pace, Replay
 from ._serve import SERVED, App, Recording, is_loopback

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
-from sansio_stream.capture import Capture, CaptureHeader, Chunk, parse_capture
+from sansio_stream.capture import Capture, CaptureHeader, parse_capture
 from sansio_stream.errors import ProtocolError
 from sansio_stream.machine import StreamMachine
-from sansio_stream.testing import FAULTS, Answer, Asked, End, Fault
+from sansio_stream.testing import Answer, Asked, End
 from sansio_stream.testing.catalogue.connection import PING, failure
+
+from .._answers import SECONDS_BETWEEN_PINGS, SERVED, answer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,23 +44,11 @@ PATH: Final = "/v1/messages"
 MOST_BYTES: Final = 32 * 2**20
 """The maximum size of a request's body. The API has the same limit."""
 
-SERVED: Final[dict[str, Fault]] = {
-    fault.name.replace("_", "-"): fault
-    for kind in ("connection", "bytes")
-    for fault in FAULTS.values()
-    if fault.kind == kind and not fault.limit
-}
-"""The faults that a request or `--fault` can select, by their name with hyphens.
-
-The faults that exceed a limit are left out, because the server does not know the reader's limits.
-"""
-
 # The header values that HTTP allows, and the status codes of responses that have a body.
 SENDABLE: Final = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\U0010ffff]*(?<![ \t])")
 STATUSES_WITH_A_BODY: Final = frozenset(range(200, 600)) - {204, 205, 304}
 
 HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
-SECONDS_BETWEEN_PINGS: Final = 0.1
 
 # On some systems, a reset discards the data that the client has received but not yet read.
 SECONDS_BEFORE_A_RESET: Final = 0.1
@@ -95,23 +85,7 @@ class Recording:
 
     def answer(self, request_id: str) -> Answer:
         """Return the recorded answer. `request_id` is used if the recording contains none."""
-        header, end = self.capture.header, self.capture.end
-        head = {
-            "content-type": "text/event-stream; charset=utf-8",
-            "cache-control": "no-cache",
-            "request-id": request_id,
-        }
-        chunks = self.capture.chunks
-        if end is not None:
-            chunks = (*chunks, Chunk(end.at, b""))  # the pause before the end is replayed too
-        return Answer(
-            status=header.status or 200,
-            headers={**head, **header.headers},
-            chunks=chunks,
-            # If the recording has no end, the rest of the answer is unknown. A closed connection
-            # is the only end that does not pretend that the answer is complete.
-            end=End.CLOSED if end is None or end.error is not None else End.WHOLE,
-        )
+        return answer_of(self.capture, request_id)
 
 
 def demand_sendable(header: CaptureHeader) -> None:
