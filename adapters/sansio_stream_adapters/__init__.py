@@ -8,6 +8,7 @@ The import of this package imports no HTTP library. Each adapter is a module of 
     _texts        the text of a stream, in pieces
     _recording    writes a body to a file while it arrives
     _tee          passes on the chunks of a body, and shows them to an observer
+    _codings      all content-encodings of a body, for an observer
     _concurrency  waits with a deadline, in a thread, asyncio or trio
     _errors       the exceptions for streams that return no message
     _stream_core  everything of a stream except its loop
@@ -32,6 +33,7 @@ from sansio_stream.request import NOT_GIVEN as NOT_GIVEN
 
 from ._bridge import *
 from ._client import *
+from ._codings import *
 from ._errors import *
 from ._settings import *
 from ._stream_core import (
