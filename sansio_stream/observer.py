@@ -6,38 +6,25 @@ exception would break the code that it only observes.
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from .errors import APIError, APIStatusError, NotAnEventStreamError, Verdict, printable
-from .events import ContentBlockDeltaEvent, ContentBlockStartEvent, ErrorEvent, TextDelta
-from .losses import PROGRESS, carries_content
+from .errors import APIStatusError, NotAnEventStreamError, Verdict, printable
+from .events import ErrorEvent
 from .machine import StreamMachine
-from .message import TextBlock
-from .report import Report, Stall, facts_of
+from .report import Report, facts_of
 from .request.headers import Headers
 from .request.responses import REFUSAL_BYTES, check_response
+from .timing import Timing, known, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .capture import Capture
     from .errors import Limits
-    from .events import MessageStreamEvent
     from .report import Ended
 
 __all__ = ["BodyDecoder", "Observer", "report_of"]
-
-MOST_STALLS: Final = 100
-"""The number of stalls that are listed. All stalls are counted."""
-
-Place: TypeAlias = "tuple[int, int | None]"
-"""The number of an event, and the offset of its frame in the body (None if it had no frame)."""
-
-UNKNOWN: Final = math.nan
-"""A time that is not known. Every comparison with it is false."""
 
 
 class BodyDecoder(Protocol):
@@ -111,13 +98,12 @@ class Observer:
         self._headers = Headers(headers)
         self._is_stream = check_response(status, self._headers) is None
         self._machine = StreamMachine(strict=strict, limits=limits)
-        self._timing = Timing(stall)
+        self._timing = Timing(self._machine, stall)
         self._ended: Ended = "pending"
         self._end_at: float | None = None
         self._chunks = 0
-        # Whether the machine gets each chunk as it is.
+        # Whether the machine gets the bytes: they are those of a stream, and it is not broken.
         self._is_read = self._is_stream
-        self._is_broken = False
         self._head = bytearray()
         # The number of bytes that the machine did not get.
         self._other_bytes = 0
@@ -138,7 +124,6 @@ class Observer:
             self._is_opaque = self._is_stream
         if self._is_opaque:
             self._decoder = NoDecoder()
-        self._is_read = self._is_stream and self._decoder is None
 
     @property
     def machine(self) -> StreamMachine:
@@ -163,20 +148,17 @@ class Observer:
         if type(at) is not float:
             at = seconds_of(at)
         if not self._chunks:
-            self._timing.first_byte = known(at)
+            self._timing.began(at)
         self._chunks += 1
-        if self._is_read:
-            self._take(self._machine.receive_data(data), at)
-        elif self._decoder is None:
-            self._take_decoded(data, at)
-        else:
+        if self._decoder is not None:
             self._decode(self._decoder, data, at)
+        elif self._is_read:
+            self._is_read = self._timing.take(self._machine.receive_data(data), at)
+        else:
+            self._keep(data)
 
-    def _take_decoded(self, data: bytes, at: float) -> None:
-        """Take bytes after content-decoding, whatever the response is."""
-        if self._is_stream and not self._is_broken:
-            self._take(self._machine.receive_data(data), at)
-            return
+    def _keep(self, data: bytes) -> None:
+        """Count bytes that the machine does not get. Keep the first ones if it gets none."""
         self._other_bytes += len(data)
         if not self._is_stream:
             self._head += data[: REFUSAL_BYTES - len(self._head)]
@@ -186,21 +168,28 @@ class Observer:
         try:
             decoder.receive(data)
             while decoder.has_more:
-                if piece := decoder.piece():
-                    self._take_decoded(piece, at)
-                if self._is_broken or len(self._head) == REFUSAL_BYTES:
-                    # The report has all that it needs. The rest may be a bomb.
-                    self._decoder = NoDecoder()
+                piece = decoder.piece()
+                if self._is_read:
+                    self._is_read = self._timing.take(self._machine.receive_data(piece), at)
+                else:
+                    self._keep(piece)
+                if not self._needs_bytes:
+                    self._decoder = NoDecoder()  # the rest may be a bomb
                     return
         except Exception as exc:  # noqa: BLE001  (a foreign decoder, and an observer must not raise)
             self._lose(exc, at)
+
+    @property
+    def _needs_bytes(self) -> bool:
+        """Whether more bytes of the body could change the report, besides its counts."""
+        return self._is_read if self._is_stream else len(self._head) < REFUSAL_BYTES
 
     def _lose(self, exc: Exception, at: float) -> None:
         """Record that the body cannot be decoded from here on."""
         self._decoder = NoDecoder()
         self._failure = error_facts(exc)
         if self._is_stream:
-            self._take(self._machine.connection_lost(exc), at)
+            self._timing.take(self._machine.connection_lost(exc), at)
 
     def end(self, exc: BaseException | None = None, at: float | None = None) -> None:
         """Record the end of the body: normally, or by the exception that broke the connection.
@@ -220,7 +209,7 @@ class Observer:
         if exc is not None and (self._is_opaque or not self._failure):
             self._failure = error_facts(exc)
         if self._is_stream and not self._is_opaque:
-            self._take(self._machine.connection_lost(exc), time)
+            self._timing.take(self._machine.connection_lost(exc), time)
 
     def closed(self, at: float | None = None) -> None:
         """Record that the reader stopped reading, so the rest of the body is unknown.
@@ -231,47 +220,6 @@ class Observer:
         if self._ended == "pending":
             self._ended = "reader"
             self._end_at = known(seconds_of(at))
-
-    def _take(self, events: Iterator[MessageStreamEvent], at: float) -> None:
-        """Take events that came at the same time, and record the times of content.
-
-        One loop takes the events of a chunk, and nearly all chunks end in the first branch below
-        it. With one call for each event, observing took 2.7 times as long as the machine alone.
-        """
-        timing = self._timing
-        gap = at - timing.last_content
-        count = 0
-        place: Place | None = None
-        try:
-            for event in events:
-                if type(event) is ContentBlockDeltaEvent:
-                    delta = event.delta
-                    if type(delta) is TextDelta:
-                        if not delta.text:
-                            continue
-                        if timing.first_text is None:
-                            timing.first_text = at
-                    elif not PROGRESS[type(delta)](delta):
-                        continue
-                elif type(event) is ContentBlockStartEvent and carries_content(event):
-                    if timing.first_text is None and type(event.content_block) is TextBlock:
-                        timing.first_text = at
-                else:
-                    continue
-                count += 1
-                if place is None and gap > timing.stall:
-                    place = self._machine.event_number, self._machine.byte_offset
-        except APIError:
-            # The machine keeps a fatal error, and the report reads it from there.
-            self._is_broken = True
-            self._is_read = False
-        if timing.first_event is None and self._machine.events_taken:
-            timing.first_event = known(at)
-        if count == 1 and 0.0 < gap < timing.stall:
-            timing.gaps.append(gap)
-            timing.last_content = at
-        elif count:
-            timing.content(at, count, place)
 
     @property
     def report(self) -> Report:
@@ -355,129 +303,6 @@ def end_of(decoder: BodyDecoder) -> Exception | None:
         return decoder.end()
     except Exception as exc:  # noqa: BLE001  (a foreign decoder, and an observer must not raise)
         return exc
-
-
-class Timing:
-    """Collects the times of content: times of chunks in, gaps and stalls out.
-
-    `Observer` writes the public attributes itself where a call would cost too much.
-
-    Args:
-        stall: a longer gap is a stall, in seconds.
-
-    Attributes:
-        stall: the same.
-        first_byte: the time of the first byte, or None.
-        first_event: the time of the first event, or None.
-        first_text: the time of the first text, or None.
-        last_content: the time of the last content, or `UNKNOWN` before it.
-        gaps: the gaps between content events, except those of length 0.
-    """
-
-    __slots__ = (
-        "_first_content",
-        "_stall_count",
-        "_stalls",
-        "_zero_gaps",
-        "first_byte",
-        "first_event",
-        "first_text",
-        "gaps",
-        "last_content",
-        "stall",
-    )
-
-    def __init__(self, stall: float) -> None:
-        self.stall = stall
-        self.first_byte: float | None = None
-        self.first_event: float | None = None
-        self.first_text: float | None = None
-        self.last_content = UNKNOWN
-        self.gaps = array("d")
-        self._first_content: float | None = None
-        self._zero_gaps = 0
-        self._stalls: list[Stall] = []
-        self._stall_count = 0
-
-    def content(self, at: float, count: int, place: Place | None) -> None:
-        """Record that one chunk completed `count` events with content.
-
-        Args:
-            at: the time of the chunk.
-            count: the number of events, at least 1.
-            place: the number of the first event and the offset of its frame if the gap before it is
-                a stall, else None.
-        """
-        if known(at) is None:
-            self.first_text = self.first_text and known(self.first_text)
-            return
-        gap = at - self.last_content
-        self.last_content = at
-        self._zero_gaps += count - 1
-        if self._first_content is None:
-            self._first_content = at
-        elif gap <= 0.0:  # Some clocks go back. Such a gap counts as 0.
-            self._zero_gaps += 1
-        elif gap < math.inf:  # The difference of two finite times may be too large for a float.
-            self.gaps.append(gap)
-            if place is not None:
-                self._stall_count += 1
-                if len(self._stalls) < MOST_STALLS:
-                    self._stalls.append(Stall(at, gap, *place))
-
-    def facts(self, output_tokens: int | None) -> Iterator[tuple[str, Any]]:
-        """Yield the columns of a report that describe times.
-
-        Args:
-            output_tokens: the number of output tokens, or None if it is not final.
-        """
-        yield "first_byte", self.first_byte
-        yield "first_event", self.first_event
-        yield "first_content", self._first_content
-        yield "first_text", self.first_text
-        yield "last_content", known(self.last_content)
-        gaps = sorted(self.gaps)
-        if gaps or self._zero_gaps:
-            yield "gap_p50", self._percentile(gaps, 50)
-            yield "gap_p95", self._percentile(gaps, 95)
-            yield "gap_max", self._percentile(gaps, 100)
-        yield "stall_count", self._stall_count
-        yield "stalls", tuple(self._stalls)
-        first, last = self._first_content, self.last_content
-        if output_tokens is not None and first is not None and last > first:
-            yield "output_tokens_per_second", rate(output_tokens, last - first)
-
-    def _percentile(self, gaps: list[float], percent: int) -> float:
-        """Return a percentile by nearest rank.
-
-        It is the smallest gap such that at least `percent` % of all gaps are not longer. The gaps
-        of length 0 are counted, but are not in the list.
-        """
-        rank = math.ceil(percent * (len(gaps) + self._zero_gaps) / 100)
-        return gaps[rank - 1 - self._zero_gaps] if rank > self._zero_gaps else 0.0
-
-
-def rate(tokens: int, seconds: float) -> float | None:
-    """Return tokens per second, or None if the result is too large for a float."""
-    try:
-        return tokens / seconds
-    except OverflowError:
-        return None
-
-
-def seconds_of(at: object) -> float:
-    """Return `at` as a float, or `UNKNOWN` if it is not a number or too large for a float."""
-    if isinstance(at, int | float) and not isinstance(at, bool):
-        try:
-            return float(at)
-        except OverflowError:
-            return UNKNOWN
-    return UNKNOWN
-
-
-def known(at: float) -> float | None:
-    """Return a time, or None if it is not finite."""
-    return at if math.isfinite(at) else None
 
 
 def error_facts(error: BaseException) -> dict[str, Any]:
