@@ -104,6 +104,8 @@ class Observer:
         self._chunks = 0
         # Whether the machine gets the bytes: they are those of a stream, and it is not broken.
         self._is_read = self._is_stream
+        # Whether it gets the next chunk as it is. False before the first chunk and after the end.
+        self._is_direct = False
         self._head = bytearray()
         # The number of bytes that the machine did not get.
         self._other_bytes = 0
@@ -139,23 +141,42 @@ class Observer:
             at: the time at which they came, in seconds since the request was sent. None if it is
                 not known.
         """
-        if type(data) is not bytes:
-            data = bytes(data) if isinstance(data, bytearray | memoryview) else b""
-        if not data:
-            return
-        if self._ended != "pending":
-            return
         if type(at) is not float:
             at = seconds_of(at)
+        if self._is_direct and type(data) is bytes and data:
+            self._chunks += 1
+            if not self._timing.take(self._machine.receive_data(data), at):
+                self._break()
+        else:
+            self._take_other(data, at)
+
+    def _take_other(self, data: object, at: float) -> None:
+        """Take the first chunk, and any chunk that does not go to the machine as it is."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            return
+        data = bytes(data)
+        if not data or self._ended != "pending":
+            return
         if not self._chunks:
             self._timing.began(at)
         self._chunks += 1
         if self._decoder is not None:
             self._decode(self._decoder, data, at)
         elif self._is_read:
-            self._is_read = self._timing.take(self._machine.receive_data(data), at)
+            self._is_direct = True
+            self._read(data, at)
         else:
             self._keep(data)
+
+    def _read(self, data: bytes, at: float) -> None:
+        """Pass bytes after content-decoding to the machine."""
+        if not self._timing.take(self._machine.receive_data(data), at):
+            self._break()
+
+    def _break(self) -> None:
+        """Record that the machine takes no more bytes, because of a fatal error."""
+        self._is_read = False
+        self._is_direct = False
 
     def _keep(self, data: bytes) -> None:
         """Count bytes that the machine does not get. Keep the first ones if it gets none."""
@@ -170,7 +191,7 @@ class Observer:
             while decoder.has_more:
                 piece = decoder.piece()
                 if self._is_read:
-                    self._is_read = self._timing.take(self._machine.receive_data(piece), at)
+                    self._read(piece, at)
                 else:
                     self._keep(piece)
                 if not self._needs_bytes:
@@ -201,6 +222,7 @@ class Observer:
         if self._ended != "pending":
             return
         self._ended = "eof" if exc is None else "error"
+        self._is_direct = False
         time = seconds_of(at)
         self._end_at = known(time)
         if exc is None:
@@ -219,6 +241,7 @@ class Observer:
         """
         if self._ended == "pending":
             self._ended = "reader"
+            self._is_direct = False
             self._end_at = known(seconds_of(at))
 
     @property

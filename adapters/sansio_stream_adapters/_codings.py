@@ -182,7 +182,10 @@ class BrotliDecoder(LibraryDecoder):
             raise DecodingError("the body goes on after the end of its br data")
         piece: bytes = decompressor.process(data, output_buffer_limit=PIECE_BYTES)
         self._is_inside = not decompressor.is_finished()
-        self._has_output = self._is_inside and not decompressor.can_accept_more_data()
+        # It may accept more data and still hold output, so it is asked until it returns none.
+        self._has_output = self._is_inside and (
+            bool(piece) or not decompressor.can_accept_more_data()
+        )
         return piece
 
 
