@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["BodyDecoder", "Observer", "report_of"]
 
 
+PENDING_CHUNKS: Final = 16
+PENDING_BYTES: Final = 4_096
+"""The most chunks that are stored before they are read, and the size of a chunk that is not."""
+
+
 class BodyDecoder(Protocol):
     """A decoder of one `content-encoding`, which an `Observer` can use. It returns bounded pieces.
 
@@ -104,8 +109,12 @@ class Observer:
         self._chunks = 0
         # Whether the machine gets the bytes: they are those of a stream, and it is not broken.
         self._is_read = self._is_stream
-        # Whether it gets the next chunk as it is. False before the first chunk and after the end.
+        # Whether the next chunk is only stored. Chunks are read several at once, because a gateway
+        # does much between two of them: each time, the code and the data of the machine must come
+        # back into the caches of the processor. Nobody can see that the machine is late.
         self._is_direct = False
+        self._pending: list[tuple[bytes, float]] = []
+        self._is_shown = False
         self._head = bytearray()
         # The number of bytes that the machine did not get.
         self._other_bytes = 0
@@ -129,7 +138,13 @@ class Observer:
 
     @property
     def machine(self) -> StreamMachine:
-        """The machine that reads the observed bytes. Read its attributes, but pass it no data."""
+        """The machine that reads the observed bytes. Read its attributes, but pass it no data.
+
+        Once it was asked for, the observer reads each chunk at once, which costs more.
+        """
+        self._is_shown = True
+        self._is_direct = False
+        self._flush()
         return self._machine
 
     def chunk(self, data: bytes | bytearray | memoryview, at: float | None = None) -> None:
@@ -144,9 +159,9 @@ class Observer:
         if type(at) is not float:
             at = seconds_of(at)
         if self._is_direct and type(data) is bytes and data:
-            self._chunks += 1
-            if not self._timing.take(self._machine.receive_data(data), at):
-                self._break()
+            self._pending.append((data, at))
+            if len(self._pending) >= PENDING_CHUNKS or len(data) > PENDING_BYTES:
+                self._flush()
         else:
             self._take_other(data, at)
 
@@ -157,21 +172,38 @@ class Observer:
         data = bytes(data)
         if not data or self._ended != "pending":
             return
+        self._flush()
         if not self._chunks:
             self._timing.began(at)
         self._chunks += 1
         if self._decoder is not None:
             self._decode(self._decoder, data, at)
         elif self._is_read:
-            self._is_direct = True
+            self._is_direct = not self._is_shown
             self._read(data, at)
         else:
             self._keep(data)
 
+    def _flush(self) -> None:
+        """Read the chunks that were only stored."""
+        if not self._pending:
+            return
+        self._chunks += len(self._pending)
+        pending = iter(self._pending)
+        self._pending = []
+        if not self._timing.take(self._machine.receive_data, pending):
+            self._break()
+            for data, _ in pending:
+                self._keep(data)
+
     def _read(self, data: bytes, at: float) -> None:
         """Pass bytes after content-decoding to the machine."""
-        if not self._timing.take(self._machine.receive_data(data), at):
+        if not self._timing.take(self._machine.receive_data, iter(((data, at),))):
             self._break()
+
+    def _lose_rest(self, exc: BaseException | None, at: float) -> None:
+        """Pass the end of the body to the machine."""
+        self._timing.take(self._machine.connection_lost, iter(((exc, at),)))
 
     def _break(self) -> None:
         """Record that the machine takes no more bytes, because of a fatal error."""
@@ -210,7 +242,7 @@ class Observer:
         self._decoder = NoDecoder()
         self._failure = error_facts(exc)
         if self._is_stream:
-            self._timing.take(self._machine.connection_lost(exc), at)
+            self._lose_rest(exc, at)
 
     def end(self, exc: BaseException | None = None, at: float | None = None) -> None:
         """Record the end of the body: normally, or by the exception that broke the connection.
@@ -221,6 +253,7 @@ class Observer:
         """
         if self._ended != "pending":
             return
+        self._flush()
         self._ended = "eof" if exc is None else "error"
         self._is_direct = False
         time = seconds_of(at)
@@ -231,7 +264,7 @@ class Observer:
         if exc is not None and (self._is_opaque or not self._failure):
             self._failure = error_facts(exc)
         if self._is_stream and not self._is_opaque:
-            self._timing.take(self._machine.connection_lost(exc), time)
+            self._lose_rest(exc, time)
 
     def closed(self, at: float | None = None) -> None:
         """Record that the reader stopped reading, so the rest of the body is unknown.
@@ -240,6 +273,7 @@ class Observer:
             at: the time at which it stopped, in seconds since the request was sent, or None.
         """
         if self._ended == "pending":
+            self._flush()
             self._ended = "reader"
             self._is_direct = False
             self._end_at = known(seconds_of(at))
@@ -250,6 +284,7 @@ class Observer:
 
         Cost: joins the blocks that grew since the last report, and sorts the gaps.
         """
+        self._flush()
         facts: dict[str, Any] = {
             "ended": self._ended,
             "http_status": self._status,

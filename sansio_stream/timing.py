@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from .errors import APIError
 from .events import ContentBlockDeltaEvent, ContentBlockStartEvent, TextDelta
@@ -16,7 +16,7 @@ from .message import TextBlock
 from .report import Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .events import MessageStreamEvent
     from .machine import StreamMachine
@@ -31,6 +31,8 @@ UNKNOWN: Final = math.nan
 
 Place: TypeAlias = "tuple[int, int | None]"
 """The number of an event, and the offset of its frame in the body (None if it had no frame)."""
+
+Received = TypeVar("Received")
 
 
 class Timing:
@@ -77,48 +79,62 @@ class Timing:
         """Record the time of the first byte."""
         self.first_byte = known(at)
 
-    def take(self, events: Iterator[MessageStreamEvent], at: float) -> bool:
-        """Take events that came at the same time. Return whether the stream can go on.
-
-        False means that the machine raised a fatal error. The machine keeps it.
+    def take(
+        self,
+        receive: Callable[[Received], Iterator[MessageStreamEvent]],
+        received: Iterator[tuple[Received, float]],
+    ) -> bool:
+        """Pass what was received to the machine, and record the times of content.
 
         One loop takes all events of a chunk, and a chunk with one event ends in the first branch
         below the loop. A call for each event would cost more than half of what the machine does.
+
+        Args:
+            receive: the method of the machine that takes what was received.
+            received: what was received, each part with its time. If the machine raises a fatal
+                error, the parts after the faulty one are not consumed.
+
+        Returns:
+            Whether the machine takes more. If not, it keeps its fatal error.
         """
-        gap = at - self._last_content
-        ends_stall = gap > self._stall
-        count = 0
-        place: Place | None = None
-        can_go_on = True
-        try:
-            for event in events:
-                if type(event) is ContentBlockDeltaEvent:
-                    delta = event.delta
-                    if type(delta) is TextDelta:
-                        if not delta.text:
+        machine, stall = self._machine, self._stall
+        for part, at in received:
+            gap = at - self._last_content
+            ends_stall = gap > stall
+            count = 0
+            place: Place | None = None
+            can_go_on = True
+            try:
+                for event in receive(part):
+                    if type(event) is ContentBlockDeltaEvent:
+                        delta = event.delta
+                        if type(delta) is TextDelta:
+                            if not delta.text:
+                                continue
+                            if self._first_text is None:
+                                self._first_text = at
+                        elif not PROGRESS[type(delta)](delta):
                             continue
-                        if self._first_text is None:
+                    elif type(event) is ContentBlockStartEvent and carries_content(event):
+                        if self._first_text is None and type(event.content_block) is TextBlock:
                             self._first_text = at
-                    elif not PROGRESS[type(delta)](delta):
+                    else:
                         continue
-                elif type(event) is ContentBlockStartEvent and carries_content(event):
-                    if self._first_text is None and type(event.content_block) is TextBlock:
-                        self._first_text = at
-                else:
-                    continue
-                count += 1
-                if ends_stall and place is None:
-                    place = self._machine.event_number, self._machine.byte_offset
-        except APIError:
-            can_go_on = False
-        if self._first_event is None and self._machine.events_taken:
-            self._first_event = known(at)
-        if count == 1 and 0.0 < gap < self._stall:
-            self._gaps.append(gap)
-            self._last_content = at
-        elif count:
-            self._content(at, count, place)
-        return can_go_on
+                    count += 1
+                    if ends_stall and place is None:
+                        place = machine.event_number, machine.byte_offset
+            except APIError:
+                can_go_on = False
+            if self._first_event is None and machine.events_taken:
+                self._first_event = known(at)
+            if count == 1 and 0.0 < gap < stall:
+                self._gaps.append(gap)
+                self._last_content = at
+            elif count:
+                self._content(at, count, place)
+            if not can_go_on:
+                return False
+        return True
 
     def _content(self, at: float, count: int, place: Place | None) -> None:
         """Record the time of events with content.
