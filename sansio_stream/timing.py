@@ -97,13 +97,15 @@ class Timing:
         Returns:
             Whether the machine takes more. If not, it keeps its fatal error.
         """
-        machine, stall = self._machine, self._stall
+        machine, stall, add_gap = self._machine, self._stall, self._gaps.append
+        last = self._last_content
+        awaits_event, awaits_text = self._first_event is None, self._first_text is None
+        can_go_on = True
         for part, at in received:
-            gap = at - self._last_content
+            gap = at - last
             ends_stall = gap > stall
             count = 0
             place: Place | None = None
-            can_go_on = True
             try:
                 for event in receive(part):
                     if type(event) is ContentBlockDeltaEvent:
@@ -111,13 +113,15 @@ class Timing:
                         if type(delta) is TextDelta:
                             if not delta.text:
                                 continue
-                            if self._first_text is None:
+                            if awaits_text:
                                 self._first_text = at
+                                awaits_text = False
                         elif not PROGRESS[type(delta)](delta):
                             continue
                     elif type(event) is ContentBlockStartEvent and carries_content(event):
-                        if self._first_text is None and type(event.content_block) is TextBlock:
+                        if awaits_text and type(event.content_block) is TextBlock:
                             self._first_text = at
+                            awaits_text = False
                     else:
                         continue
                     count += 1
@@ -125,31 +129,34 @@ class Timing:
                         place = machine.event_number, machine.byte_offset
             except APIError:
                 can_go_on = False
-            if self._first_event is None and machine.events_taken:
+            if awaits_event and machine.events_taken:
                 self._first_event = known(at)
+                awaits_event = self._first_event is None
             if count == 1 and 0.0 < gap < stall:
-                self._gaps.append(gap)
-                self._last_content = at
+                add_gap(gap)
+                last = at
             elif count:
-                self._content(at, count, place)
+                last = self._content(at, last, count, place)
+                awaits_text = self._first_text is None
             if not can_go_on:
-                return False
-        return True
+                break
+        self._last_content = last
+        return can_go_on
 
-    def _content(self, at: float, count: int, place: Place | None) -> None:
-        """Record the time of events with content.
+    def _content(self, at: float, last: float, count: int, place: Place | None) -> float:
+        """Record the time of events with content. Return the time of the last content.
 
         Args:
             at: the time of the events.
+            last: the time of the content before them, or `UNKNOWN` if there was none.
             count: the number of the events, at least 1.
             place: the number of the first event and the offset of its frame if the gap before it is
                 a stall, else None.
         """
         if known(at) is None:
             self._first_text = self._first_text and known(self._first_text)
-            return
-        gap = at - self._last_content
-        self._last_content = at
+            return last
+        gap = at - last
         self._zero_gaps += count - 1
         if self._first_content is None:
             self._first_content = at
@@ -161,6 +168,7 @@ class Timing:
                 self._stall_count += 1
                 if len(self._stalls) < MOST_STALLS:
                     self._stalls.append(Stall(at, gap, *place))
+        return at
 
     def facts(self, output_tokens: int | None) -> Iterator[tuple[str, Any]]:
         """Yield the columns of a report that describe times.

@@ -348,6 +348,59 @@ def test_times_and_counts_are_those_of_a_machine_that_is_asked_after_each_chunk(
     ][:100]
 
 
+@given(st.data())
+def test_an_observer_that_reads_several_chunks_at_once_reports_as_one_that_reads_each(
+    data: st.DataObject,
+) -> None:
+    """One whose machine was asked for reads each chunk at once, and so does one that reports."""
+    stream = data.draw(faults() | scripts().map(whole))
+    chunks = stream.chunks if isinstance(stream, FaultyStream) else stream
+    random = Random(data.draw(st.integers(0, 10**6)))
+    limits = Limits(event_bytes=data.draw(st.sampled_from([400, 2**26])))
+    late, shown, asked = (Observer(stall=2, limits=limits) for _ in range(3))
+    machine = shown.machine
+    received = 0
+    for chunk in chunks:
+        at = random.choice([None, float("nan"), 0, 1.5, 4.0, 9])
+        for observer in (late, shown, asked):
+            observer.chunk(chunk, at)
+        received += len(chunk)
+        assert shown.report.bytes == received
+        if isinstance(machine.error, ProtocolError):
+            continue
+        assert machine.bytes_received == received
+        if random.random() < 0.1:
+            assert asked.report == shown.report
+    for observer in (late, shown, asked):
+        observer.end(at=10)
+    assert late.report == shown.report == asked.report
+
+
+def test_the_machine_is_never_seen_late() -> None:
+    observer = Observer()
+    for step in HELLO[:4]:
+        observer.chunk(frame(step))
+    machine = observer.machine
+    assert machine.events_taken == 4
+    observer.chunk(frame(HELLO[4]))
+    assert machine.events_taken == 5
+
+
+def test_few_chunks_are_stored_and_no_large_one() -> None:
+    observer = Observer()
+    observer.chunk(body(message_start(), block_start(0)))
+    stored = 0
+    for size in (*range(40), 5_000, 70_000, *range(40)):
+        observer.chunk(frame(text(0, "x" * size)))
+        pending = observer._pending  # nobody else knows what is stored
+        assert len(pending) < 16
+        assert all(len(chunk) <= 4_096 for chunk, _ in pending)
+        stored = max(stored, len(pending))
+    assert stored == 15
+    observer.closed()
+    assert (observer._pending, observer.report.events) == ([], 84)
+
+
 def whole(script: Any) -> list[bytes]:
     return [encode_event(event) for event in script]
 
