@@ -516,3 +516,24 @@ def test_a_clock_that_goes_back_gives_no_negative_gap() -> None:
     chunks = [(steps, 1.0), (frame(text(0, "a")), 5.0), (frame(text(0, "b")), 4.0)]
     report = observed(*chunks)
     assert (report.gap_max, report.stall_count) == (0.0, 0)
+
+
+def test_a_gap_that_no_float_holds_is_left_out() -> None:
+    steps = body(message_start(), block_start(0))
+    report = observed((steps, 0.0), (frame(text(0, "a")), -1e308), (frame(text(0, "b")), 1e308))
+    assert (report.first_content, report.last_content) == (-1e308, 1e308)
+    assert (report.gap_max, report.stall_count) == (None, 0)
+
+
+def test_a_block_that_begins_with_text_brings_the_first_text() -> None:
+    begins = block_start(0, {"type": "text", "text": "Hi"})
+    report = observed((frame(message_start()), 1.0), (frame(begins), 2.0), (frame(begins), 3.0))
+    assert (report.first_text, report.first_content, report.last_content) == (2.0, 2.0, 3.0)
+
+
+def test_a_text_without_a_time_is_not_the_first_one_that_is_timed() -> None:
+    chunks = [
+        (frame(step), at) for step, at in zip(HELLO, [1.0, 1.0, 2.0, None, 4.0], strict=False)
+    ]
+    report = observed(*chunks)
+    assert (report.first_text, report.first_content) == (4.0, 4.0)
