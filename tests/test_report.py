@@ -537,3 +537,9 @@ def test_a_text_without_a_time_is_not_the_first_one_that_is_timed() -> None:
     ]
     report = observed(*chunks)
     assert (report.first_text, report.first_content) == (4.0, 4.0)
+
+
+def test_of_two_events_in_a_chunk_the_second_has_no_gap() -> None:
+    first = body(message_start(), block_start(0), text(0, "a"))
+    report = observed((first, 1.0), (body(text(0, "b"), text(0, "c")), 2.0))
+    assert (report.gap_p50, report.gap_max, report.last_content) == (0.0, 1.0, 2.0)
