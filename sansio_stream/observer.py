@@ -72,9 +72,10 @@ class Observer:
     No method raises an exception, whatever its arguments are and in whatever order the methods are
     called. Calls after the end are ignored. An observer is not thread-safe.
 
-    Cost: that of the machine, plus a few instructions for each event that brings content. Memory:
-    that of the machine, plus 8 bytes for each chunk that had content and a time. With a decoder,
-    also its cost and one decoded piece.
+    Cost: that of the machine, plus a fifth or less. Up to 16 small chunks are stored and then read
+    at once, so the work of a call varies. Memory: that of the machine, up to 64 KiB of stored
+    chunks, and 8 bytes for each chunk that had content and a time. With a decoder, also its cost
+    and one decoded piece.
 
     Args:
         status: the HTTP status of the response.
@@ -159,8 +160,9 @@ class Observer:
         if type(at) is not float:
             at = seconds_of(at)
         if self._is_direct and type(data) is bytes and data:
-            self._pending.append((data, at))
-            if len(self._pending) >= PENDING_CHUNKS or len(data) > PENDING_BYTES:
+            pending = self._pending
+            pending.append((data, at))
+            if len(pending) == PENDING_CHUNKS or len(data) > PENDING_BYTES:
                 self._flush()
         else:
             self._take_other(data, at)
