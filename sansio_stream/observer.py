@@ -167,11 +167,10 @@ class Observer:
         else:
             self._take_other(data, at)
 
-    def _take_other(self, data: object, at: float) -> None:
+    def _take_other(self, data: bytes | bytearray | memoryview, at: float) -> None:
         """Take the first chunk, and any chunk that does not go to the machine as it is."""
-        if not isinstance(data, bytes | bytearray | memoryview):
-            return
-        data = bytes(data)
+        if type(data) is not bytes:
+            data = bytes(data) if isinstance(data, bytearray | memoryview) else b""
         if not data or self._ended != "pending":
             return
         self._flush()
@@ -192,11 +191,14 @@ class Observer:
             return
         self._chunks += len(self._pending)
         pending = iter(self._pending)
-        self._pending = []
-        if not self._timing.take(self._machine.receive_data, pending):
-            self._break()
-            for data, _ in pending:
-                self._keep(data)
+        try:
+            if not self._timing.take(self._machine.receive_data, pending):
+                self._break()
+                for data, _ in pending:
+                    self._keep(data)
+        finally:  # Ctrl-C may interrupt this. The rest is then read later.
+            self._pending = [*pending]
+            self._chunks -= len(self._pending)
 
     def _read(self, data: bytes, at: float) -> None:
         """Pass bytes after content-decoding to the machine."""
@@ -344,7 +346,10 @@ class Observer:
 class NoDecoder:
     """A decoder that drops all bytes, for a body of which nothing more is read."""
 
-    has_more: Final = False
+    @property
+    def has_more(self) -> bool:
+        """False, because no bytes are kept."""
+        return False
 
     def receive(self, data: bytes, /) -> None:
         """Drop the bytes."""

@@ -101,46 +101,48 @@ class Timing:
         last = self._last_content
         awaits_event, awaits_text = self._first_event is None, self._first_text is None
         can_go_on = True
-        for part, at in received:
-            gap = at - last
-            ends_stall = gap > stall
-            count = 0
-            place: Place | None = None
-            try:
-                for event in receive(part):
-                    if type(event) is ContentBlockDeltaEvent:
-                        delta = event.delta
-                        if type(delta) is TextDelta:
-                            if not delta.text:
+        try:
+            for part, at in received:
+                gap = at - last
+                ends_stall = gap > stall
+                count = 0
+                place: Place | None = None
+                try:
+                    for event in receive(part):
+                        if type(event) is ContentBlockDeltaEvent:
+                            delta = event.delta
+                            if type(delta) is TextDelta:
+                                if not delta.text:
+                                    continue
+                                if awaits_text:
+                                    self._first_text = at
+                                    awaits_text = False
+                            elif not PROGRESS[type(delta)](delta):
                                 continue
-                            if awaits_text:
+                        elif type(event) is ContentBlockStartEvent and carries_content(event):
+                            if awaits_text and type(event.content_block) is TextBlock:
                                 self._first_text = at
                                 awaits_text = False
-                        elif not PROGRESS[type(delta)](delta):
+                        else:
                             continue
-                    elif type(event) is ContentBlockStartEvent and carries_content(event):
-                        if awaits_text and type(event.content_block) is TextBlock:
-                            self._first_text = at
-                            awaits_text = False
-                    else:
-                        continue
-                    count += 1
-                    if ends_stall and place is None:
-                        place = machine.event_number, machine.byte_offset
-            except APIError:
-                can_go_on = False
-            if awaits_event and machine.events_taken:
-                self._first_event = known(at)
-                awaits_event = self._first_event is None
-            if count == 1 and 0.0 < gap < stall:
-                add_gap(gap)
-                last = at
-            elif count:
-                last = self._content(at, last, count, place)
-                awaits_text = self._first_text is None
-            if not can_go_on:
-                break
-        self._last_content = last
+                        count += 1
+                        if ends_stall and place is None:
+                            place = machine.event_number, machine.byte_offset
+                except APIError:
+                    can_go_on = False
+                if awaits_event and machine.events_taken:
+                    self._first_event = known(at)
+                    awaits_event = self._first_event is None
+                if count == 1 and 0.0 < gap < stall:
+                    add_gap(gap)
+                    last = at
+                elif count:
+                    last = self._content(at, last, count, place)
+                    awaits_text = self._first_text is None
+                if not can_go_on:
+                    break
+        finally:  # Ctrl-C may interrupt the loop
+            self._last_content = last
         return can_go_on
 
     def _content(self, at: float, last: float, count: int, place: Place | None) -> float:

@@ -386,6 +386,35 @@ def test_the_machine_is_never_seen_late() -> None:
     assert machine.events_taken == 5
 
 
+def test_ctrl_c_while_chunks_are_read_loses_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive_data = StreamMachine.receive_data
+    calls = 0
+
+    def interrupted(machine: StreamMachine, data: bytes) -> Any:
+        nonlocal calls
+        events = receive_data(machine, data)
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return events
+
+    chunks = [(frame(step), float(at)) for at, step in enumerate(HELLO)]
+    expected = observed(*chunks, end=20)
+    monkeypatch.setattr(StreamMachine, "receive_data", interrupted)
+    observer = Observer(200, STREAM)
+    for data, at in chunks[:6]:
+        observer.chunk(data, at)
+    with pytest.raises(KeyboardInterrupt):
+        _ = observer.report
+    for data, at in chunks[6:]:
+        observer.chunk(data, at)
+    observer.end(at=20)
+    report = observer.report
+    assert report.verdict is Verdict.COMPLETE
+    assert (report.bytes, report.chunks) == (expected.bytes, expected.chunks)
+    assert report.events == expected.events
+
+
 def test_few_chunks_are_stored_and_no_large_one() -> None:
     observer = Observer()
     observer.chunk(body(message_start(), block_start(0)))
