@@ -5,8 +5,6 @@ It runs behind uvicorn, in front of `serve`, with many clients at once.
 
 import asyncio
 import gzip
-import json
-import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ import attrs
 import pytest
 
 from documentation import blocks
-from sansio_stream import ProtocolError, StreamMachine
+from sansio_stream import ProtocolError, Report, StreamMachine
 from sansio_stream.testing import FAULTS
 from sansio_stream_adapters.cli._serve import App, Recording
 from servers import EXAMPLES, PATIENCE, http_server, listening, port_of, wait_until
@@ -65,24 +63,15 @@ class Upstream:
 
 
 class Gateway:
-    """The route of the page, and the reports that it has logged, by the id of the request."""
+    """The route of the page, and the reports that it has kept, by the id of the request."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.reports: dict[str, dict[str, Any]] = {}
+        self.reports: dict[str | None, Report] = {}
 
-
-class Keeper(logging.Handler):
-    """Keeps the reports from the log."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        super().__init__()
-        self.gateway = gateway
-
-    def emit(self, record: logging.LogRecord) -> None:
-        report = json.loads(record.getMessage())
-        assert report["request_id"] not in self.gateway.reports
-        self.gateway.reports[report["request_id"]] = report
+    def keep(self, report: Report) -> None:
+        assert report.request_id not in self.reports
+        self.reports[report.request_id] = report
 
 
 @contextmanager
@@ -96,12 +85,7 @@ def gateway_to(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     server = uvicorn.Server(config)
     sock = listening()
     gateway = Gateway(f"http://127.0.0.1:{port_of(sock)}")
-    keeper = Keeper(gateway)
-    log: logging.Logger = names["log"]
-    monkeypatch.setattr(log, "propagate", False)
-    monkeypatch.setattr(logging.getLogger("uvicorn.error"), "propagate", False)
-    log.setLevel(logging.INFO)
-    log.addHandler(keeper)
+    names["keep"] = gateway.keep
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:
@@ -113,7 +97,6 @@ def gateway_to(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
         left = [*server.server_state.connections]
         server.force_exit = True
         thread.join()
-        log.removeHandler(keeper)
     assert left == []
 
 
@@ -231,7 +214,7 @@ def test_two_hundred_streams_arrive_as_they_were_sent_and_each_report_is_true(
         kind = KINDS[number % len(KINDS)]
         report = gateway.reports[answer.request_id]
         sent = bytes(upstream.sent[answer.request_id])
-        told = (report["verdict"], report["ended"], report["http_status"])
+        told = (report.verdict.name, report.ended, report.http_status)
         assert told == (kind.verdict, kind.ended, answer.status), (kind.fault, report)
         assert answer.was_cut is (kind.ended == "error"), kind.fault
         if kind.leaves or kind.fault == "reset":
@@ -241,9 +224,9 @@ def test_two_hundred_streams_arrive_as_they_were_sent_and_each_report_is_true(
             assert answer.body == sent
         if not kind.leaves:
             decoded = gzip.decompress(answer.body) if answer.encoding else answer.body
-            assert report["bytes"] == len(decoded)
+            assert report.bytes == len(decoded)
         if answer.status == 200 and kind.fault != "html-200" and not kind.leaves:
-            assert report["verdict"] == verdict_of(answer)
+            assert report.verdict.name == verdict_of(answer)
         assert (answer.encoding == "gzip") is (kind.fault == "gzip")
         seen[kind.verdict] += 1
     assert seen.total() == STREAMS
