@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import APIError
 from .events import ContentBlockDeltaEvent, ContentBlockStartEvent, TextDelta
@@ -28,9 +28,6 @@ MOST_STALLS: Final = 100
 
 UNKNOWN: Final = math.nan
 """A time that is not known. Every comparison with it is false."""
-
-Place: TypeAlias = "tuple[int, int | None]"
-"""The number of an event, and the offset of its frame in the body (None if it had no frame)."""
 
 Received = TypeVar("Received")
 
@@ -86,8 +83,8 @@ class Timing:
     ) -> bool:
         """Pass what was received to the machine, and record the times of content.
 
-        One loop takes all events of a chunk, and a chunk with one event ends in the first branch
-        below the loop. A call for each event would cost more than half of what the machine does.
+        One loop takes all events, because a call for each would cost more than half of what the
+        machine does. Nearly all events end in one of the first two branches at its end.
 
         Args:
             receive: the method of the machine that takes what was received.
@@ -98,77 +95,70 @@ class Timing:
             Whether the machine takes more. If not, it keeps its fatal error.
         """
         machine, stall, add_gap = self._machine, self._stall, self._gaps.append
-        last = self._last_content
+        last, zero_gaps = self._last_content, self._zero_gaps
         awaits_event, awaits_text = self._first_event is None, self._first_text is None
         can_go_on = True
+        at = UNKNOWN
         try:
             for part, at in received:
-                gap = at - last
-                ends_stall = gap > stall
-                count = 0
-                place: Place | None = None
-                try:
-                    for event in receive(part):
-                        if type(event) is ContentBlockDeltaEvent:
-                            delta = event.delta
-                            if type(delta) is TextDelta:
-                                if not delta.text:
-                                    continue
-                                if awaits_text:
-                                    self._first_text = at
-                                    awaits_text = False
-                            elif not PROGRESS[type(delta)](delta):
+                for event in receive(part):
+                    if type(event) is ContentBlockDeltaEvent:
+                        delta = event.delta
+                        if type(delta) is TextDelta:
+                            if not delta.text:
                                 continue
-                        elif type(event) is ContentBlockStartEvent and carries_content(event):
-                            if awaits_text and type(event.content_block) is TextBlock:
-                                self._first_text = at
-                                awaits_text = False
-                        else:
+                            if awaits_text:
+                                self._first_text = known(at)
+                                awaits_text = self._first_text is None
+                        elif not PROGRESS[type(delta)](delta):
                             continue
-                        count += 1
-                        if ends_stall and place is None:
-                            place = machine.event_number, machine.byte_offset
-                except APIError:
-                    can_go_on = False
+                    elif type(event) is ContentBlockStartEvent and carries_content(event):
+                        if awaits_text and type(event.content_block) is TextBlock:
+                            self._first_text = known(at)
+                            awaits_text = self._first_text is None
+                    else:
+                        continue
+                    if at == last:
+                        zero_gaps += 1
+                    elif 0.0 < at - last < stall:
+                        add_gap(at - last)
+                        last = at
+                    else:
+                        last = self._unusual(at, last)
                 if awaits_event and machine.events_taken:
                     self._first_event = known(at)
                     awaits_event = self._first_event is None
-                if count == 1 and 0.0 < gap < stall:
-                    add_gap(gap)
-                    last = at
-                elif count:
-                    last = self._content(at, last, count, place)
-                    awaits_text = self._first_text is None
-                if not can_go_on:
-                    break
+        except APIError:
+            can_go_on = False
+            if awaits_event and machine.events_taken:
+                self._first_event = known(at)
         finally:  # Ctrl-C may interrupt the loop
-            self._last_content = last
+            self._last_content, self._zero_gaps = last, zero_gaps
         return can_go_on
 
-    def _content(self, at: float, last: float, count: int, place: Place | None) -> float:
-        """Record the time of events with content. Return the time of the last content.
+    def _unusual(self, at: float, last: float) -> float:
+        """Record the time of content that comes first, ends a stall, is not timed or goes back.
 
         Args:
-            at: the time of the events.
-            last: the time of the content before them, or `UNKNOWN` if there was none.
-            count: the number of the events, at least 1.
-            place: the number of the first event and the offset of its frame if the gap before it is
-                a stall, else None.
+            at: the time of the content.
+            last: the time of the content before it, or `UNKNOWN` if there was none.
+
+        Returns:
+            The time of the last content.
         """
-        if known(at) is None:
-            self._first_text = self._first_text and known(self._first_text)
-            return last
         gap = at - last
-        self._zero_gaps += count - 1
+        if known(at) is None:
+            return last
         if self._first_content is None:
             self._first_content = at
-        elif gap <= 0.0:  # Some clocks go back. Such a gap counts as 0.
-            self._zero_gaps += 1
+        elif gap <= 0.0:
+            self._gaps.append(0.0)  # Some clocks go back. Such a gap counts as 0.
         elif gap < math.inf:  # The difference of two finite times may be too large for a float.
             self._gaps.append(gap)
-            if place is not None:
+            if gap > self._stall:
                 self._stall_count += 1
                 if len(self._stalls) < MOST_STALLS:
+                    place = self._machine.event_number, self._machine.byte_offset
                     self._stalls.append(Stall(at, gap, *place))
         return at
 

@@ -112,10 +112,10 @@ def test_few_chunks_are_stored_and_no_large_one() -> None:
     for size in (*range(40), 5_000, 70_000, *range(40)):
         observer.chunk(frame(text(0, "x" * size)))
         pending = observer._pending  # nobody else knows what is stored
-        assert len(pending) < 16
+        assert len(pending) < 32
         assert all(len(chunk) <= 4_096 for chunk, _ in pending)
         stored = max(stored, len(pending))
-    assert stored == 15
+    assert stored == 31
     observer.closed()
     assert (observer._pending, observer.report.events) == ([], 84)
 
@@ -148,3 +148,9 @@ def test_of_two_events_in_a_chunk_the_second_has_no_gap() -> None:
     first = body(message_start(), block_start(0), text(0, "a"))
     report = report_for((first, 1.0), (body(text(0, "b"), text(0, "c")), 2.0))
     assert (report.gap_p50, report.gap_max, report.last_content) == (0.0, 1.0, 2.0)
+
+
+def test_a_gap_as_long_as_the_threshold_is_no_stall() -> None:
+    first = body(message_start(), block_start(0), text(0, "a"))
+    report = report_for((first, 1.0), (frame(text(0, "b")), 3.0))
+    assert (report.gap_max, report.stall_count) == (2.0, 0)
