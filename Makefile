@@ -13,7 +13,7 @@ CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz 
 # Tests that `make coverage` leaves out: they wait for servers, and the coverage of the core does not
 # need them.
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
-  deadlines decoding failure_messages fork hostile_files hostile_words lifetimes no_pool opening record \
+  deadlines decoding failure_messages fork gateway hostile_files hostile_words lifetimes no_pool opening record \
   recording_files recordings replay_transport secrets serve serve_limits sockets transports trio \
   waits
 

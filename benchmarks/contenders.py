@@ -15,7 +15,7 @@ import attrs
 
 from fixtures import Fixture
 from measuring import Figure, Work, interleave, ratio
-from sansio_stream import StreamMachine, ToolUseBlock
+from sansio_stream import Observer, StreamMachine, ToolUseBlock, Verdict
 
 Chunks: TypeAlias = Sequence[bytes]
 
@@ -89,6 +89,18 @@ def pipeline_with_partial_inputs(chunks: Chunks) -> StreamMachine:
     return machine
 
 
+def observing(chunks: Chunks) -> StreamMachine:
+    """Observe a stream that somebody else reads, with the time of each chunk, and ask for a row."""
+    observer = Observer()
+    at = 0.0
+    for chunk in chunks:
+        observer.chunk(chunk, at)
+        at += 0.01
+    observer.end(at=at)
+    assert observer.report.verdict is Verdict.COMPLETE
+    return observer.machine
+
+
 def has_folded(machine: StreamMachine, fixture: Fixture) -> bool:
     """Return whether the machine's message is the one that the stream was made from."""
     return has_message(machine.final_message(), fixture)
@@ -114,6 +126,7 @@ PLAIN: Final = Contender(
 )
 LOOKING: Final = Contender("sansio-stream, snapshot", pipeline_with_snapshots, has_folded)
 READING: Final = Contender("sansio-stream, read", pipeline_with_partial_inputs, has_folded)
+OBSERVING: Final = Contender("sansio-stream, observer", observing, has_folded)
 
 
 # The floor.

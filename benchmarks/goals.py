@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from contenders import LOOKING, OFFICIAL, OURS, READING, Contender, anthropic, by_floor
+from contenders import LOOKING, OBSERVING, OFFICIAL, OURS, READING, Contender, anthropic, by_floor
 from fixtures import (
     Fixture,
     huge_event,
@@ -98,6 +98,17 @@ def _by_not_reading(rounds: int) -> Figure:
     fixture = text_only(10_000)
     works = {each.name: each.on(fixture, None) for each in (LOOKING, OURS)}
     return ratio(interleave(works, rounds), LOOKING.name, OURS.name)
+
+
+def _by_machine(make: Callable[[int], Fixture], size: int | None) -> Measure:
+    """The cost of observing a stream ÷ that of the machine alone."""
+
+    def measure(rounds: int) -> Figure:
+        fixture = make(10_000)
+        works = {each.name: each.on(fixture, size) for each in (OBSERVING, OURS)}
+        return ratio(interleave(works, rounds), OBSERVING.name, OURS.name)
+
+    return measure
 
 
 def _growth(
@@ -225,6 +236,13 @@ def _snapshot() -> Iterator[Goal]:
     )
 
 
+def _observer() -> Iterator[Goal]:
+    for name, make in (("mixed", mixed), ("text only", text_only)):
+        for size, cut, limit in ((None, "one event a chunk", 1.25), (1_400, "1,400 B", 1.1)):
+            what = f"`Observer` ÷ the machine alone, {name}, {cut}"
+            yield Goal(what, limit, _by_machine(make, size))
+
+
 def _four_times() -> Iterator[Goal]:
     for name, measure in (
         ("deltas", _growth(text_only, 5_000)),
@@ -282,6 +300,7 @@ GOALS: Final[dict[str, tuple[Goal, ...]]] = {
     "official": (*_beside(),),
     "input": (*_tool_input(),),
     "snapshot": (*_snapshot(),),
+    "observer": (*_observer(),),
     "growth": (*_four_times(),),
     "requests": (*_requests(),),
     "reported": (*_reported(),),

@@ -16,7 +16,15 @@ from sansio_stream import Limits
 from sansio_stream.errors import EXCERPT_CHARACTERS
 from sansio_stream.request.first_frame import FIRST_FRAME_BYTES
 from sansio_stream.request.responses import REFUSAL_BYTES
-from sansio_stream_adapters import Timeout, _bridge, _decoding, _http11, _stream_core, aiohttp
+from sansio_stream_adapters import (
+    Timeout,
+    _bridge,
+    _codings,
+    _decoding,
+    _http11,
+    _stream_core,
+    aiohttp,
+)
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
 
@@ -217,6 +225,15 @@ def answers() -> list[Row]:
             (
                 "a body that was decoded before: by a hook, by a middleware or by `from_response`"
                 " of `.aiohttp`"
+            ),
+        ),
+        (
+            "the encodings of a body that `decoder_for` decodes for an observer",
+            f"{_codings.MOST_ENCODINGS}",
+            "servers apply one; each layer can make a thousand bytes of one",
+            (
+                f"the memory of the libraries: at most 16 MiB for br and"
+                f" {size(2**_codings.ZSTD_WINDOW_LOG)} for zstd"
             ),
         ),
         (

@@ -43,6 +43,7 @@ The modules, in the order of their imports, which is also a good order to read t
     request       parameters -> HTTP request, response -> an error if it is one, retries
     capture       chunks of a response body <-> lines of a file
     report        the outcome of a stream, as one row
+    timing        events and their times -> when the stream brought content
     observer      a response that other code reads -> its report
 """
 

@@ -122,7 +122,8 @@ class Report:
         "why the model stopped", "gen_ai.response.finish_reasons (a list of it)"
     )
     error_type: str | None = text(
-        "the type of the server's error, or the class of the exception that ended the stream",
+        "the type of the server's error, or the class of the exception that ended the stream"
+        " or its decoding",
         "error.type",
     )
     error_message: str | None = text(

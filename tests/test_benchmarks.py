@@ -83,7 +83,8 @@ def test_every_fixture_is_tested() -> None:
 @pytest.mark.parametrize("size", [None, 1, 64, 1_400, 16_384])
 def test_a_fixture_gives_the_message_that_it_was_made_from(name: str, size: int | None) -> None:
     fixture = FIXTURES[name]
-    for contender in (contenders.OURS, contenders.PLAIN, contenders.LOOKING, contenders.READING):
+    ours = (contenders.OURS, contenders.PLAIN, contenders.LOOKING, contenders.READING)
+    for contender in (*ours, contenders.OBSERVING):
         machine = contender.read(fixture.chunks(size))
         assert contender.is_right(machine, fixture)
         assert {violation.code for violation in machine.violations} == CODES.get(name, set())

@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,10 +19,13 @@ from wire import HELLO, frame
 CHUNKS = [frame(step) for step in HELLO]
 
 
+Raised = BaseException | type[BaseException] | None
+
+
 class Source:
     """A source of chunks, followed by an exception if one is given. It counts calls of `close`."""
 
-    def __init__(self, chunks: list[bytes], exc: BaseException | None = None) -> None:
+    def __init__(self, chunks: list[bytes], exc: Raised = None) -> None:
         self.chunks = iter(chunks)
         self.exc = exc
         self.closed = 0
@@ -39,7 +45,7 @@ class Source:
 class AsyncSource:
     """An asynchronous `Source`."""
 
-    def __init__(self, chunks: list[bytes], exc: BaseException | None = None) -> None:
+    def __init__(self, chunks: list[bytes], exc: Raised = None) -> None:
         self.chunks = iter(chunks)
         self.exc = exc
         self.closed = 0
@@ -194,3 +200,85 @@ def test_times_are_relative_to_the_time_of_the_request(monkeypatch: pytest.Monke
     for _ in tee(CHUNKS, observer, sent_at=98.0):
         now[0] += 1
     assert (observer.report.first_byte, observer.report.end) == (2.0, 2.0 + len(CHUNKS))
+
+
+# Nothing is left of a stream.
+
+ENDS = {
+    "its end": (CHUNKS, None, ("eof", Verdict.COMPLETE)),
+    "a failure": (CHUNKS[:4], ConnectionResetError, ("error", Verdict.TRUNCATED)),
+    "Ctrl-C": (CHUNKS[:4], KeyboardInterrupt, ("reader", Verdict.PENDING)),
+    "cancellation": (CHUNKS[:4], asyncio.CancelledError, ("reader", Verdict.PENDING)),
+    "leaving": (CHUNKS, None, ("reader", Verdict.PENDING)),
+    "dropping": (CHUNKS, None, ("reader", Verdict.PENDING)),
+}
+
+
+class Silent(AsyncSource):
+    """One that waits for ever where `exc` says that the task is cancelled."""
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await super().__anext__()
+        except asyncio.CancelledError:
+            await asyncio.get_running_loop().create_future()
+            raise
+
+
+@BOTH
+def test_of_a_thousand_streams_nothing_is_left_and_every_report_is_true(kind: Sources) -> None:
+    """Nothing waits for the garbage collector, so nothing refers to itself."""
+    alive: list[weakref.ref[Any]] = []
+    told: Counter[tuple[str, tuple[str, Verdict], int]] = Counter()
+
+    async def read_async(how: str, chunks: AsyncTee) -> None:
+        with suppress(ConnectionResetError, KeyboardInterrupt, asyncio.CancelledError):
+            async for _ in chunks:
+                if how == "leaving":
+                    await chunks.aclose()
+                if how in ("leaving", "dropping"):
+                    return
+
+    def read_sync(how: str, chunks: Tee) -> None:
+        with suppress(ConnectionResetError, KeyboardInterrupt, asyncio.CancelledError):
+            for _ in chunks:
+                if how == "leaving":
+                    chunks.close()
+                if how in ("leaving", "dropping"):
+                    return
+
+    async def read(how: str) -> None:
+        chunks, exc, _ = ENDS[how]
+        source = (Silent if kind is AsyncSource else Source)(chunks, exc)
+        observer = Observer()
+        alive.extend(map(weakref.ref, (source, observer, observer.machine)))
+        passed: Any = tee(source, observer)
+        alive.append(weakref.ref(passed))
+        try:
+            await (read_async(how, passed) if kind is AsyncSource else asyncio.sleep(0))
+            if kind is Source:
+                read_sync(how, passed)
+        finally:
+            del passed
+            report = observer.report
+            told[how, (report.ended, report.verdict), source.closed] += 1
+
+    async def main() -> None:
+        tasks = [(how, asyncio.create_task(read(how))) for how in ENDS for _ in range(200)]
+        for _ in range(3 * len(CHUNKS)):
+            await asyncio.sleep(0)
+        for how, task in tasks:
+            if how == "cancellation":
+                task.cancel()
+        await asyncio.wait([task for _, task in tasks])
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        left = [each() for each in alive if each() is not None]
+    finally:
+        gc.enable()
+    assert told == {(how, end, int(how != "dropping")): 200 for how, (_, _, end) in ENDS.items()}
+    assert left == []
+    assert len(alive) == 4 * 200 * len(ENDS)

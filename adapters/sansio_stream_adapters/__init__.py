@@ -12,6 +12,7 @@ the order in which to read them:
     _cut          cuts the body of a capture into other chunks
     _answers      turns a capture into the answer of a server
     _transport    which of httpx and httpx2 a request belongs to
+    _codings      all content-encodings of a body, for an observer
     _concurrency  waits with a deadline, in a thread, asyncio or trio
     _errors       the exceptions for streams that return no message
     _stream_core  everything of a stream except its loop
@@ -41,6 +42,7 @@ from sansio_stream.request import NOT_GIVEN as NOT_GIVEN
 
 from ._bridge import *
 from ._client import *
+from ._codings import *
 from ._errors import *
 from ._parameters import *
 from ._settings import *

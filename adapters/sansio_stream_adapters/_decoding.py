@@ -15,12 +15,14 @@ from typing import Any, Final
 from sansio_stream.errors import excerpt
 
 __all__ = [
+    "FORMATS",
     "OFFERED",
     "RESPONSE_PIECE_BYTES",
     "STEP_COST",
     "Decoder",
     "DecodingError",
     "UnknownEncodingError",
+    "names_in",
 ]
 
 OFFERED: Final = "gzip, deflate"
@@ -46,6 +48,7 @@ zlib copies its unused input after each piece and after each member of a gzip.
 """
 
 FORMATS: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+"""The encodings that zlib decodes, by their names in a header."""
 
 GZIP, ZLIB, RAW = 31, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
@@ -84,8 +87,7 @@ class Decoder:
         Raises:
             UnknownEncodingError: The encoding is neither gzip nor deflate, or there are several.
         """
-        names = [name.strip().lower() for name in encoding.split(",")]
-        layers = [name for name in names if name not in ("", "identity")]
+        layers = names_in(encoding)
         if not layers:
             return None
         if len(layers) > 1 or layers[0] not in FORMATS:
@@ -170,6 +172,12 @@ class Decoder:
             bits = ZLIB if given[0] & 0x0F == 8 else RAW
         self._has_begun = True
         return zlib.decompressobj(bits)
+
+
+def names_in(encoding: str) -> list[str]:
+    """Return the names in a `content-encoding`, in lower case and without identity."""
+    names = (name.strip().lower() for name in encoding.split(","))
+    return [name for name in names if name not in ("", "identity")]
 
 
 def output_before_fault(inflate: Any, given: bytes) -> bytes:

@@ -190,7 +190,8 @@ def tee(
     the observer costs, and one reading of the clock. No chunk is kept.
 
     Args:
-        chunks: The body as it arrives, after content-decoding.
+        chunks: The body as it arrives, after content-decoding. It may be before content-decoding if
+            the observer was made with `make_decoder`.
         observer: An observer made from the status and the headers of the response.
         sent_at: The `time.monotonic()` at which the request was sent. Default: now.
     """

@@ -18,13 +18,15 @@ from sansio_stream.request import Headers, check_response
 from sansio_stream.request.responses import REFUSAL_BYTES
 from sansio_stream.transitions import State
 
-from ._decoding import RESPONSE_PIECE_BYTES, Decoder, DecodingError, UnknownEncodingError
+from ._codings import decoder_for
+from ._decoding import RESPONSE_PIECE_BYTES, DecodingError, UnknownEncodingError
 from ._errors import MapError, StreamErrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sansio_stream.errors import APIError
+    from sansio_stream.observer import BodyDecoder
 
     from ._recording import Recorder
 
@@ -120,11 +122,11 @@ class Verification:
         self._refused_body = bytearray()
         self._tail = b""
         self._recorder: Recorder | None = None
-        self._decoder: Decoder | None = None
+        self._decoder: BodyDecoder | None = None
         self._unreadable: UnknownEncodingError | None = None
         is_stream = self.is_success and check_response(status, head) is None
         try:
-            self._decoder = Decoder.of(head.get("content-encoding", ""))
+            self._decoder = decoder_for(head.get("content-encoding", ""))
         except UnknownEncodingError as exc:
             # What cannot be read cannot be verified.
             if self.is_success:

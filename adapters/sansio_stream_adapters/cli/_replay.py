@@ -14,6 +14,7 @@ import attrs
 from sansio_stream.errors import APIError, APIStatusError, ProtocolError, Verdict, Violation
 from sansio_stream.events import MessageStreamEvent
 from sansio_stream.machine import StreamMachine
+from sansio_stream.observer import Observer
 from sansio_stream.transitions import State
 
 if TYPE_CHECKING:
@@ -134,9 +135,18 @@ class Reading:
         self.broken: ProtocolError | None = None
         self._end: CaptureEnd | None = None
         self._strict = strict
+        self._observer: Observer | None = None
         self._at: float | None = None
         self._violations_seen = 0
         self._last_number = 0
+
+    def observe(self) -> Observer:
+        """Return an observer of all chunks that are fed from now on, and of the end.
+
+        Like the machine, it reads the body as a stream, whatever the status and the headers say.
+        """
+        self._observer = Observer(strict=self._strict)
+        return self._observer
 
     # Feeding. The caller must exhaust the returned iterator before the next call.
 
@@ -149,6 +159,8 @@ class Reading:
             return iter(())
         self.chunks_fed += 1
         self._at = chunk.at
+        if self._observer is not None:
+            self._observer.chunk(chunk.data, chunk.at)
         return self._take(self.machine.receive_data(chunk.data))
 
     def finish(self, end: CaptureEnd | None) -> Iterator[FrameResult]:
@@ -158,14 +170,12 @@ class Reading:
             end: the recorded end, or None if the recording has none because it was cut.
         """
         self._end = end
+        error = None if self.lost is None else LostConnection(self.lost)
+        if self._observer is not None:
+            self._observer.end(error, None if end is None else end.at)
         if self.broken is not None:
             return iter(())
-        lost = self.lost
-        return self._take(
-            self.machine.receive_eof()
-            if lost is None
-            else self.machine.connection_lost(LostConnection(lost))
-        )
+        return self._take(self.machine.connection_lost(error))
 
     def _take(self, events: Iterator[MessageStreamEvent]) -> Iterator[FrameResult]:
         machine = self.machine

@@ -1,9 +1,8 @@
-"""The table at the end of the live view: the result of each frame in, a summary out."""
+"""The table at the end of the live view: the report of a stream in, a summary out."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from rich import box
@@ -11,9 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sansio_stream.errors import Verdict
-from sansio_stream.events import ContentBlockDeltaEvent
 from sansio_stream.message import InputBlock
-from sansio_stream.report import counters, is_call, type_of
+from sansio_stream.report import is_call, type_of
 
 from ._text import unbroken
 
@@ -21,57 +19,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sansio_stream.message import Message
+    from sansio_stream.report import Report
 
-    from ._replay import FrameResult, Reading
+    from ._replay import Reading
 
 __all__ = ["Summary"]
 
 TROUBLED: Final = "yellow"
 MOST_LINES: Final = 40
-MOST_TOKENS: Final = 10**15
-"""The most tokens for which a rate is computed. No answer has more.
-
-An integer with hundreds of digits cannot be divided by a float.
-"""
 STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yellow"}
 
 
 class Summary:
-    """Collects the data for the table. Pass every result to `add`, then call `table`."""
+    """Makes the table of a reading. Create it before the first chunk is fed."""
 
-    def __init__(self) -> None:
-        self._codes: Counter[str] = Counter()
-        self._first: float | None = None
-        self._last: float | None = None
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._observer = reading.observe()
 
-    def add(self, result: FrameResult) -> None:
-        """Count the violations of a result, and note the time of its content."""
-        self._codes.update(violation.code.value for violation in result.violations)
-        if isinstance(result.event, ContentBlockDeltaEvent):
-            self._last = result.at
-            if self._first is None:
-                self._first = result.at
-
-    def table(self, reading: Reading) -> Table:
-        """Return the table of a finished reading."""
+    def table(self) -> Table:
+        """Return the table of the finished reading."""
         table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
-        for name, text, style in self._rows(reading):
+        for name, text, style in self._rows():
             table.add_row(name, Text(text, style=style))
         return table
 
-    def _rows(self, reading: Reading) -> Iterator[tuple[str, str, str]]:
+    def _rows(self) -> Iterator[tuple[str, str, str]]:
         """Return the name, the text and the style of each row.
 
         The text has no line ends except those between the lines of `_facts`.
         """
-        for name, lines, style in self._facts(reading):
+        for name, lines, style in self._facts():
             yield name, "\n".join(map(unbroken, lines)), style
 
-    def _facts(self, reading: Reading) -> Iterator[tuple[str, list[str], str]]:
-        machine = reading.machine
-        verdict = machine.verdict
+    def _facts(self) -> Iterator[tuple[str, list[str], str]]:
+        reading, report = self._reading, self._observer.report
+        verdict = report.verdict
         style = STYLES.get(verdict, "bold red")
         yield "verdict", [f"{verdict.name}: {verdict.value}"], style
         failure = reading.failure
@@ -85,38 +70,35 @@ class Summary:
             request_id = header.headers.get("request-id", "")
             ok = 200 <= header.status < 300
             yield "HTTP", [f"{header.status}  {request_id}".strip()], "" if ok else "bold red"
-        if machine.snapshot is not None:
-            yield from self._message_facts(machine.snapshot)
-        yield "received", [received(reading)], ""
-        violations = ", ".join(f"{count} {code}" for code, count in self._codes.most_common())
-        more = machine.violation_count - self._codes.total()
+        message = reading.machine.snapshot
+        if message is not None:
+            yield from message_facts(report, message)
+        yield "received", [received(report)], ""
+        codes = sorted(report.violations.items(), key=lambda each: each[1], reverse=True)
+        violations = ", ".join(f"{count} {code}" for code, count in codes)
+        more = report.violation_count - sum(report.violations.values())
         if more:
             violations += f", {more} more"
         yield "violations", [violations or "none"], TROUBLED if violations else ""
 
-    def _message_facts(self, message: Message) -> Iterator[tuple[str, list[str], str]]:
-        yield "message", [message.id or "no id"], ""
-        yield "model", [message.model or "unknown"], ""
-        stop = message.stop_reason or "none"
-        if message.stop_sequence is not None:
-            stop += f" {message.stop_sequence!r}"
-        yield "stop reason", [stop], ""
-        kinds = Counter(type_of(block) for block in message.content)
-        shown = first_of(f"{count} {kind}" for kind, count in kinds.items())
-        yield "blocks", [", ".join(shown) or "none"], ""
-        usage = (f"{count:>7,}  {name}" for name, count in counters(message.usage))
-        yield "usage", first_of(usage) or ["unknown"], ""
-        yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
-        yield from self._timing(message)
 
-    def _timing(self, message: Message) -> Iterator[tuple[str, list[str], str]]:
-        if self._first is None or self._last is None:
-            return
-        timing = f"first token after {self._first:.2f} s"
-        # Until the message_delta, output_tokens only counts the tokens at the start.
-        tokens = None if message.stop_reason is None else message.usage.output_tokens
-        if tokens is not None and self._last > self._first and tokens <= MOST_TOKENS:
-            timing += f", then {tokens / (self._last - self._first):,.1f} output tokens per second"
+def message_facts(report: Report, message: Message) -> Iterator[tuple[str, list[str], str]]:
+    """Return the rows about a message. A report has neither its stop_sequence nor its inputs."""
+    yield "message", [report.message_id or "no id"], ""
+    yield "model", [report.model or "unknown"], ""
+    stop = report.stop_reason or "none"
+    if message.stop_sequence is not None:
+        stop += f" {message.stop_sequence!r}"
+    yield "stop reason", [stop], ""
+    shown = first_of(f"{count} {kind}" for kind, count in report.blocks.items())
+    yield "blocks", [", ".join(shown) or "none"], ""
+    usage = (f"{count:>7,}  {name}" for name, count in report.usage.items())
+    yield "usage", first_of(usage) or ["unknown"], ""
+    yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
+    if report.first_content is not None:
+        timing = f"first token after {report.first_content:.2f} s"
+        if report.output_tokens_per_second is not None:
+            timing += f", then {report.output_tokens_per_second:,.1f} output tokens per second"
         yield "timing", [timing], ""
 
 
@@ -142,11 +124,7 @@ def unusable_inputs(message: Message) -> Iterator[str]:
             yield f"{name} (content[{index}]) is {block.input_state}"
 
 
-def received(reading: Reading) -> str:
-    machine = reading.machine
-    parts = (
-        (machine.events_taken, "event"),
-        (machine.bytes_received, "byte"),
-        (reading.chunks_fed, "chunk"),
-    )
+def received(report: Report) -> str:
+    """Return how much was received, in words."""
+    parts = ((report.events, "event"), (report.bytes, "byte"), (report.chunks, "chunk"))
     return ", ".join(f"{count:,} {word}{'s' * (count != 1)}" for count, word in parts)

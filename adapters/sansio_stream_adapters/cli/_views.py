@@ -66,7 +66,7 @@ class Live(View):
     def __init__(self, reading: Reading, console: Console, *, verbose: bool = False) -> None:
         super().__init__(reading, console)
         self._show = Show(console, verbose=verbose)
-        self._summary = Summary()
+        self._summary = Summary(reading)
 
     def begin(self) -> None:
         """Print the HTTP status if it is not 2xx."""
@@ -77,13 +77,12 @@ class Live(View):
     def add(self, result: FrameResult) -> None:
         """Print the new part of the answer."""
         self._show.add(result)
-        self._summary.add(result)
 
     def end(self) -> None:
         """Print the table."""
         self._show.end()
         self._console.print()
-        self._console.print(self._summary.table(self.reading))
+        self._console.print(self._summary.table())
 
 
 class Events(View):

@@ -1,0 +1,156 @@
+"""An observer reads several chunks at once, and nobody can see it; times of every kind are told."""
+
+from random import Random
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, strategies as st
+
+from sansio_stream import (
+    Limits,
+    Observer,
+    ProtocolError,
+    Report,
+    StreamMachine,
+    Verdict,
+    encode_event,
+)
+from sansio_stream.testing import FaultyStream, faults, scripts
+from wire import HELLO, block_start, body, frame, message_start, text
+
+STREAM: Final = {"content-type": "text/event-stream"}
+
+
+def report_for(*chunks: tuple[bytes, float | None], end: float | None = None) -> Report:
+    """Return the report of a stream with these chunks and times, after its end."""
+    observer = Observer(200, STREAM)
+    for data, at in chunks:
+        observer.chunk(data, at)
+    observer.end(at=end)
+    return observer.report
+
+
+def encoded(script: Any) -> list[bytes]:
+    """Return the frames of a script."""
+    return [encode_event(event) for event in script]
+
+
+# Several chunks are read at once.
+
+
+@given(st.data())
+def test_an_observer_that_reads_several_chunks_at_once_reports_as_one_that_reads_each(
+    data: st.DataObject,
+) -> None:
+    """One whose machine was asked for reads each chunk at once, and so does one that reports."""
+    stream = data.draw(faults() | scripts().map(encoded))
+    chunks = stream.chunks if isinstance(stream, FaultyStream) else stream
+    random = Random(data.draw(st.integers(0, 10**6)))
+    limits = Limits(event_bytes=data.draw(st.sampled_from([400, 2**26])))
+    late, shown, asked = (Observer(stall=2, limits=limits) for _ in range(3))
+    machine = shown.machine
+    received = 0
+    for chunk in chunks:
+        at = random.choice([None, float("nan"), 0, 1.5, 4.0, 9])
+        for observer in (late, shown, asked):
+            observer.chunk(chunk, at)
+        received += len(chunk)
+        assert shown.report.bytes == received
+        if isinstance(machine.error, ProtocolError):
+            continue
+        assert machine.bytes_received == received
+        if random.random() < 0.1:
+            assert asked.report == shown.report
+    for observer in (late, shown, asked):
+        observer.end(at=10)
+    assert late.report == shown.report == asked.report
+
+
+def test_the_machine_is_never_seen_late() -> None:
+    observer = Observer()
+    for step in HELLO[:4]:
+        observer.chunk(frame(step))
+    machine = observer.machine
+    assert machine.events_taken == 4
+    observer.chunk(frame(HELLO[4]))
+    assert machine.events_taken == 5
+
+
+def test_ctrl_c_while_chunks_are_read_loses_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    receive_data = StreamMachine.receive_data
+    calls = 0
+
+    def interrupted(machine: StreamMachine, data: bytes) -> Any:
+        nonlocal calls
+        events = receive_data(machine, data)
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return events
+
+    chunks = [(frame(step), float(at)) for at, step in enumerate(HELLO)]
+    expected = report_for(*chunks, end=20)
+    monkeypatch.setattr(StreamMachine, "receive_data", interrupted)
+    observer = Observer(200, STREAM)
+    for data, at in chunks[:6]:
+        observer.chunk(data, at)
+    with pytest.raises(KeyboardInterrupt):
+        _ = observer.report
+    for data, at in chunks[6:]:
+        observer.chunk(data, at)
+    observer.end(at=20)
+    report = observer.report
+    assert report.verdict is Verdict.COMPLETE
+    assert (report.bytes, report.chunks) == (expected.bytes, expected.chunks)
+    assert report.events == expected.events
+
+
+def test_few_chunks_are_stored_and_no_large_one() -> None:
+    observer = Observer()
+    observer.chunk(body(message_start(), block_start(0)))
+    stored = 0
+    for size in (*range(40), 5_000, 70_000, *range(40)):
+        observer.chunk(frame(text(0, "x" * size)))
+        pending = observer._pending  # nobody else knows what is stored
+        assert len(pending) < 32
+        assert all(len(chunk) <= 4_096 for chunk, _ in pending)
+        stored = max(stored, len(pending))
+    assert stored == 31
+    observer.closed()
+    assert (observer._pending, observer.report.events) == ([], 84)
+
+
+# Times.
+
+
+def test_a_gap_that_no_float_holds_is_left_out() -> None:
+    steps = body(message_start(), block_start(0))
+    report = report_for((steps, 0.0), (frame(text(0, "a")), -1e308), (frame(text(0, "b")), 1e308))
+    assert (report.first_content, report.last_content) == (-1e308, 1e308)
+    assert (report.gap_max, report.stall_count) == (None, 0)
+
+
+def test_a_block_that_begins_with_text_brings_the_first_text() -> None:
+    begins = block_start(0, {"type": "text", "text": "Hi"})
+    report = report_for((frame(message_start()), 1.0), (frame(begins), 2.0), (frame(begins), 3.0))
+    assert (report.first_text, report.first_content, report.last_content) == (2.0, 2.0, 3.0)
+
+
+def test_a_text_without_a_time_is_not_the_first_one_that_is_timed() -> None:
+    chunks = [
+        (frame(step), at) for step, at in zip(HELLO, [1.0, 1.0, 2.0, None, 4.0], strict=False)
+    ]
+    report = report_for(*chunks)
+    assert (report.first_text, report.first_content) == (4.0, 4.0)
+
+
+def test_of_two_events_in_a_chunk_the_second_has_no_gap() -> None:
+    first = body(message_start(), block_start(0), text(0, "a"))
+    report = report_for((first, 1.0), (body(text(0, "b"), text(0, "c")), 2.0))
+    assert (report.gap_p50, report.gap_max, report.last_content) == (0.0, 1.0, 2.0)
+
+
+def test_a_gap_as_long_as_the_threshold_is_no_stall() -> None:
+    first = body(message_start(), block_start(0), text(0, "a"))
+    report = report_for((first, 1.0), (frame(text(0, "b")), 3.0))
+    assert (report.gap_max, report.stall_count) == (2.0, 0)
