@@ -55,7 +55,8 @@ from sansio_stream import (
     status_error,
     to_param,
 )
-from sansio_stream.codec import copy_with, schema_of
+from sansio_stream.codec import schema_of
+from sansio_stream.copies import copy_with
 from sansio_stream.testing import messages
 from wire import block_start, block_stop, delta, json_piece, message_start, run, text, tool_start
 

@@ -1097,7 +1097,7 @@ def model_for(fault: str) -> str | None:
         answer = answer_of(capture, "req_1")
         if answer.end is End.WHOLE:
             try:
-                SERVED[fault].changed(answer, asked)
+                SERVED[fault].apply_to_answer(answer, asked)
             except ValueError:
                 continue
             return model

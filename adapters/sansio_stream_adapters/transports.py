@@ -117,7 +117,7 @@ class VerifyingTransport(Transport):
     unchanged, and is only reported. A redirect, and a request that is not selected, pass untouched.
 
     A compressed body stays compressed for its reader. The transport decodes a copy of it, in pieces
-    of at most 64 KiB. It can decode a single gzip or deflate; a stream in another encoding raises.
+    of at most 64 KiB. A stream in an encoding that `decoder_for` does not know raises.
 
     The errors come from the body and never from `handle_request`, because clients send a request
     again if that raises. Exceptions of the inner transport pass unchanged.
