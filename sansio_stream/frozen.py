@@ -17,6 +17,16 @@ assign a `__class__`.
 """
 
 
+class WeaklyReferable:
+    """A base class for classes with a twin, if their objects may have weak references.
+
+    CPython does not change the class of an object if the class itself adds both members and the
+    place for weak references. `WireObject` is such a base class, too.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class Twins(dict[type[Any], Any]):
     """The twin of each class. A twin is made at its first lookup."""
 
@@ -37,7 +47,7 @@ def make_twin(cls: type[Any]) -> Any:
     assignments, and they would take 9,911.
     """
     members = {
-        "__slots__": [name for name in vars(cls)["__slots__"] if name != "__weakref__"],
+        "__slots__": vars(cls)["__slots__"],
         "__init__": object.__init__,
         "__setattr__": object.__setattr__,
         "__delattr__": object.__delattr__,

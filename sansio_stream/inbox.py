@@ -63,8 +63,13 @@ class Inbox:
         self._waiting.extend(EofStage)
 
     def mark_drained(self) -> bool:
-        """Set the buffer's `partial_limit` if nothing is left to read. Return whether it is set."""
-        return not self._waiting and self.buffer.mark_drained()
+        """Return whether nothing is left to read. Set `partial_limit` of the buffer if possible."""
+        return not self._waiting and (self.buffer.mark_drained() or self._has_no_bytes)
+
+    @property
+    def _has_no_bytes(self) -> bool:
+        """Whether all received bytes of the body are consumed."""
+        return self.buffer.received == self.buffer.offset
 
     def next(self) -> Frame | Payload | EofStage | None:
         """Return the next frame, payload or stage of the end; None if more must be received.
@@ -72,7 +77,9 @@ class Inbox:
         Raises:
             LimitError: a frame or the body exceeds its limit.
         """
-        while (frame := self.framer.next_frame()) is None and self._waiting:
+        skips_framer = self._waiting and self._has_no_bytes  # as for a stream of payloads
+        frame = None if skips_framer else self.framer.next_frame()
+        while frame is None and self._waiting:
             received = self._waiting.popleft()
             if not isinstance(received, bytes):
                 if isinstance(received, Payload):
@@ -81,6 +88,7 @@ class Inbox:
                 return received
             self.buffer.feed(received)
             self.buffer.mark_pending()  # later bytes must come after the rest of `_waiting`
+            frame = self.framer.next_frame()
         return frame
 
     def finish(self) -> Frame | None:

@@ -110,7 +110,8 @@ class StreamMachine:
             RuntimeError: the end of the stream was received before.
             TypeError: the payload is not a mapping, or a part of it is not JSON.
         """
-        check_type(payload, Mapping)
+        if type(payload) is not dict:
+            check_type(payload, Mapping)
         self._check_not_ended("receive_event")
         self._inbox.receive_payload(measured(payload, self._limits))
         return self._reader.events()

@@ -96,11 +96,11 @@ class PlainReader:
         Raises:
             ProtocolError: a fatal error. It is latched: later calls raise a copy.
         """
+        if self._outcome.fatal.error is not None:
+            self._outcome.fatal.raise_if_set()
         buffer = self._inbox.buffer
         if buffer.pos == len(buffer.text) and self._inbox.mark_drained():
             return None
-        if self._outcome.fatal.error is not None:
-            self._outcome.fatal.raise_if_set()
         event: MessageStreamEvent | None = None
         try:
             while event is None:

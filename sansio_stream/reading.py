@@ -289,23 +289,30 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
     level: list[Any] = [payload]
     while level and depth <= limits.depth and size <= limits.event_bytes:
         depth += 1
-        values: list[Any] = []
+        inner: list[Any] = []
         for container in level:
-            if is_array(container):
-                values.extend(container)
-                continue
-            for name, value in container.items():
-                check_type(name, str)
-                size += len(name)
-                values.append(value)
-        for value in values:
-            check_type(value, *JSON_TYPES)
-        size += sum(len(value) if isinstance(value, str) else 1 for value in values)
-        level = [value for value in values if isinstance(value, (dict, list))]
+            values = container
+            if not is_array(container):
+                for name in container:
+                    if type(name) is not str:
+                        check_type(name, str)
+                    size += len(name)
+                values = container.values()
+            for value in values:
+                kind = type(value)
+                if kind is str:
+                    size += len(value)
+                    continue
+                if kind not in JSON_TYPES:
+                    check_type(value, *JSON_TYPES)
+                size += len(value) if isinstance(value, str) else 1
+                if isinstance(value, (dict, list)):
+                    inner.append(value)
+        level = inner
     return Payload(payload, size, depth)
 
 
-JSON_TYPES: Final = (dict, list, str, int, float, type(None))
+JSON_TYPES: Final = (dict, list, str, int, float, bool, type(None))
 
 _shortener = reprlib.Repr()
 _shortener.maxdict = _shortener.maxlist = 20

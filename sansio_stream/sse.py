@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -16,6 +16,7 @@ from .errors import (
     copy_for_raise,
 )
 from .framer import Framer
+from .frozen import WeaklyReferable, make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ __all__ = ["SSEDecoder", "ServerSentEvent", "encode_sse", "is_event_stream"]
 
 
 @attrs.frozen
-class ServerSentEvent:
+class ServerSentEvent(WeaklyReferable):
     """One event of an event stream.
 
     Attributes:
@@ -53,6 +54,9 @@ class ServerSentEvent:
     def name(self) -> str | None:
         """The value of the `event` field on the wire; None if there is none, or an empty one."""
         return self.event if self.is_named else None
+
+
+EVENT_MEMBERS: Final = ("event", "data", "id", "retry", "is_named")
 
 
 class SSEDecoder:
@@ -85,7 +89,8 @@ class SSEDecoder:
         self._latch.raise_if_set()
         if self._ended:
             raise RuntimeError("receive_data was called after the end of the stream")
-        check_type(data, bytes, bytearray, memoryview)
+        if type(data) is not bytes:
+            check_type(data, bytes, bytearray, memoryview)
         self._framer.buffer.feed(bytes(data))
         return self._take()
 
@@ -128,8 +133,10 @@ class SSEDecoder:
         return self._log.count
 
     def _take(self) -> Iterator[ServerSentEvent]:
+        buffer = self._framer.buffer
         while True:
-            self._latch.raise_if_set()
+            if self._latch.error is not None:
+                self._latch.raise_if_set()
             try:
                 frame = self._framer.next_frame()
             except LimitError as error:
@@ -140,15 +147,16 @@ class SSEDecoder:
                 if self._ended:
                     self._framer.take_partial_lines()
                     self._note(*self._framer.take_flaws())
+                else:
+                    buffer.mark_drained()  # makes the next `feed` cheaper
                 return
-            self._note(frame.flaws, frame.uncounted)
-            yield ServerSentEvent(
-                frame.name or "message",
-                frame.data,
-                frame.id,
-                frame.retry,
-                is_named=frame.name != "",
-            )
+            if frame.flaws or frame.uncounted:
+                self._note(frame.flaws, frame.uncounted)
+            name = frame.name
+            values = (name or "message", frame.data, frame.id, frame.retry, name != "")
+            yield make(ServerSentEvent, EVENT_MEMBERS, values)
+            if buffer.partial_limit:  # nothing is left to read
+                return
 
     def _note(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> None:
         for flaw in flaws:
