@@ -28,8 +28,6 @@ FRAME_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 class FrameBuffer:
     """The received bytes of a body, and the position up to which they were consumed.
 
-    Other modules read the attributes and call the methods, but never assign the attributes.
-
     Attributes:
         base: the offset of the text in the body.
         text: whole frames, or whole lines. The bytes before `pos` are consumed.
@@ -77,8 +75,7 @@ class FrameBuffer:
         self._unread = 0
         self._excess = 0
         self._is_closed = False
-        # Whether the next chunk may continue a frame or a line end that was consumed in part.
-        self._by_lines = False
+        self._by_lines = False  # whether the next chunk may continue a consumed frame or line end
         self.partial_limit: int = 0
         # The value of `partial_limit` once the text is consumed.
         self._next_limit: int = 0
@@ -208,6 +205,11 @@ class FrameBuffer:
         return self.position + self._excess
 
     @property
+    def is_consumed(self) -> bool:
+        """Whether all received bytes are consumed."""
+        return self.pos == len(self.text) and not (self._partial or self._chunks or self._excess)
+
+    @property
     def start_of_frame(self) -> int:
         """The offset of the frame that is being consumed, or else of the next byte."""
         return self.offset if self.frame_start is None else self.frame_start
@@ -290,8 +292,6 @@ class FrameBuffer:
                 self._set_text(BOM)
                 self._set_text(b"")
         return bytes(self._partial)
-
-    # The setting of `partial_limit`.
 
     def mark_drained(self) -> bool:
         """Set `partial_limit` if nothing has to be read. Return whether it is set."""

@@ -64,12 +64,7 @@ class Inbox:
 
     def mark_drained(self) -> bool:
         """Return whether nothing is left to read. Set `partial_limit` of the buffer if possible."""
-        return not self._waiting and (self.buffer.mark_drained() or self._has_no_bytes)
-
-    @property
-    def _has_no_bytes(self) -> bool:
-        """Whether all received bytes of the body are consumed."""
-        return self.buffer.received == self.buffer.offset
+        return not self._waiting and (self.buffer.mark_drained() or self.buffer.is_consumed)
 
     def next(self) -> Frame | Payload | EofStage | None:
         """Return the next frame, payload or stage of the end; None if more must be received.
@@ -77,7 +72,7 @@ class Inbox:
         Raises:
             LimitError: a frame or the body exceeds its limit.
         """
-        skips_framer = self._waiting and self._has_no_bytes  # as for a stream of payloads
+        skips_framer = self._waiting and self.buffer.is_consumed  # as for a stream of payloads
         frame = None if skips_framer else self.framer.next_frame()
         while frame is None and self._waiting:
             received = self._waiting.popleft()

@@ -19,7 +19,7 @@ fast path. A run is a sequence of frames that match a `DeltaTemplate`. For each 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from .events import (
     ContentBlockDeltaEvent,
@@ -63,6 +63,12 @@ RUN_BYTES: Final = 65_536
 FEW_BYTES: Final = 512
 """The size up to which a text is tried as one frame before it is split. Splitting takes 814
 instructions for each frame.
+"""
+
+
+Run: TypeAlias = tuple[DeltaTemplate, list[str], int, int]
+"""A run: its template, the list to which the text of each delta is appended, the offset in the body
+up to which it goes, and the size up to which a text is tried as one frame.
 """
 
 
@@ -111,11 +117,8 @@ class EventReader:
         is_allowed = len(ping.frame) <= limits.event_bytes and limits.depth > 0
         self._ping: PingTemplate | None = ping if is_allowed else None
         self._learn_attempts = MAX_LEARN_ATTEMPTS
-        # The run of deltas that the template reads; None without a template, while an event is
-        # decoded, and unless a frame begins at the next byte. It has the template, the list to
-        # which the text of each delta is appended, the offset in the body up to which the run goes,
-        # and the size up to which a text is tried as one frame.
-        self._run: tuple[DeltaTemplate, list[str], int, int] | None = None
+        # The run of deltas that the template reads; None before it and after it.
+        self._run: Run | None = None
         # The offset at which the run began, plus the bytes of the pings since; and the number of
         # frames before it, plus the pings since.
         self._run_start = 0
@@ -137,6 +140,8 @@ class EventReader:
         buffer = self._buffer
         while True:
             run = self._run
+            if run is None and self._template is not None and buffer.pos < len(buffer.text):
+                run = self._begin_run(self._template)
             if run is not None:
                 template, pieces, limit, few = run
                 text = buffer.text
@@ -198,20 +203,23 @@ class EventReader:
         number = self._inbox.number + 1
         self._outcome.log.add_unread((code, data_of(frame), buffer.base + buffer.pos, number))
 
-    def _begin_run(self, template: DeltaTemplate) -> None:
-        """Begin a run of deltas that a template can read."""
+    def _begin_run(self, template: DeltaTemplate) -> Run | None:
+        """Begin a run of deltas that a template can read, if a frame begins at the next byte."""
+        if not self._inbox.framer.at_frame_start:
+            return None
         pieces, size = self._fold.begin_run(template.index, template.member)
         buffer = self._buffer
         self._run_start = buffer.base + buffer.pos
         self._frames_before_run = buffer.frames
         limit = self._run_start + min(size, RUN_BYTES)
         self._run = template, pieces, limit, self._few
+        return self._run
 
     def _restart_run(self, template: DeltaTemplate) -> bool:
         """Begin a new run at the limit of one. Return whether a window fits into the new one."""
         self._end_run(template)
-        self._begin_run(template)
-        return self._run is not None and self._run_start + self._window <= self._run[2]
+        run = self._begin_run(template)
+        return run is not None and self._run_start + self._window <= run[2]
 
     def _end_run(self, template: DeltaTemplate) -> None:
         """End the run of a template: add its size to that of its block."""
@@ -236,8 +244,6 @@ class EventReader:
         event = self._plain.next_event()
         if event is not None:
             self._update_template(event)
-        if self._template is not None and self._inbox.framer.at_frame_start:
-            self._begin_run(self._template)
         return event
 
     def _take_ping(self, ping: PingTemplate) -> PingEvent:

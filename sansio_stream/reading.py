@@ -293,26 +293,29 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
         for container in level:
             values = container
             if not is_array(container):
-                for name in container:
-                    if type(name) is not str:
+                try:
+                    size += len("".join(container))
+                except TypeError:
+                    for name in container:
                         check_type(name, str)
-                    size += len(name)
                 values = container.values()
             for value in values:
                 kind = type(value)
                 if kind is str:
                     size += len(value)
-                    continue
-                if kind not in JSON_TYPES:
+                elif kind in SCALARS:
+                    size += 1
+                else:
                     check_type(value, *JSON_TYPES)
-                size += len(value) if isinstance(value, str) else 1
-                if isinstance(value, (dict, list)):
-                    inner.append(value)
+                    size += len(value) if isinstance(value, str) else 1
+                    if isinstance(value, (dict, list)):
+                        inner.append(value)
         level = inner
     return Payload(payload, size, depth)
 
 
-JSON_TYPES: Final = (dict, list, str, int, float, bool, type(None))
+SCALARS: Final[tuple[type, ...]] = (int, float, bool, type(None))
+JSON_TYPES: Final = (dict, list, str, *SCALARS)
 
 _shortener = reprlib.Repr()
 _shortener.maxdict = _shortener.maxlist = 20

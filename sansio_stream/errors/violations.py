@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias, cast
 
 import attrs
 
@@ -382,26 +382,26 @@ class ViolationLog:
             had been reached before it.
     """
 
-    __slots__ = ("_kept", "_limit", "_unread", "count", "first_loss")
+    __slots__ = ("_kept", "_limit", "_read", "count", "first_loss")
 
     def __init__(self, limits: Limits) -> None:
         self._limit = limits.violations
-        self._kept: list[Violation] = []
-        self._unread: list[UnreadViolation] = []  # those after the kept ones
+        self._kept: list[Violation | UnreadViolation] = []
+        self._read = 0  # before this index, none is unread
         self.count = 0
         self.first_loss: Violation | None = None
 
     @property
     def kept(self) -> tuple[Violation, ...]:
         """The violations that were kept, in the order in which they occurred."""
-        self._read_all()
-        return tuple(self._kept)
-
-    def _read_all(self) -> None:
-        for code, data, offset, event_number in self._unread:
-            flaw = LocatedFlaw(code, excerpt(data.decode()), offset)
-            self._kept.append(flaw.violation(event_number))
-        self._unread.clear()
+        for place in range(self._read, len(self._kept)):
+            each = self._kept[place]
+            if isinstance(each, tuple):
+                code, data, offset, event_number = each
+                flaw = LocatedFlaw(code, excerpt(data.decode()), offset)
+                self._kept[place] = flaw.violation(event_number)
+        self._read = len(self._kept)
+        return tuple(cast("list[Violation]", self._kept))
 
     def keeps_one_more(self, *, loses_content: bool) -> bool:
         """Whether a further violation would be kept and not only counted.
@@ -409,8 +409,7 @@ class ViolationLog:
         Args:
             loses_content: whether that violation loses content. The first loss is always kept.
         """
-        kept = len(self._kept) + len(self._unread)
-        return kept < self._limit or (loses_content and self.first_loss is None)
+        return len(self._kept) < self._limit or (loses_content and self.first_loss is None)
 
     def count_more(self, count: int) -> None:
         """Count violations that are not kept."""
@@ -419,15 +418,14 @@ class ViolationLog:
     def add_unread(self, violation: UnreadViolation) -> None:
         """Count a violation that loses no content, and keep it if it is among the first ones."""
         self.count += 1
-        if len(self._kept) + len(self._unread) < self._limit:
-            self._unread.append(violation)
+        if len(self._kept) < self._limit:
+            self._kept.append(violation)
 
     def add(self, flaw: LocatedFlaw, event_number: int) -> None:
         """Count a violation, and keep it if it is among the first ones or is the first loss."""
         self.count += 1
         if not self.keeps_one_more(loses_content=flaw.loses_content):
             return
-        self._read_all()
         violation = flaw.violation(event_number)
         if len(self._kept) < self._limit:
             self._kept.append(violation)
