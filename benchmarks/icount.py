@@ -37,7 +37,7 @@ from fixtures import (
 KEPT: Final = Path(__file__).with_name("icount.toml")
 CALLGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 EVENTS: Final = 1_000
-SMALL_EVENTS: Final = 200
+FEW_EVENTS: Final = 500
 SIZES: Final = {None: "one event a chunk", 1_400: "1,400 B", 16_384: "16 KiB"}
 AGAIN: Final = 2
 FLOOR: Final = "mixed: floor"
@@ -56,9 +56,10 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
         counted[f"{kind}: floor"] = partial(floor, fixture.payloads), events
         for size, name in SIZES.items():
             counted[f"{kind}, {name}"] = partial(pipeline, fixture.chunks(size)), events
-    small = text_only(SMALL_EVENTS)
-    for size in (64, 1):
-        counted[f"text, {size} B"] = partial(pipeline, small.chunks(size)), len(small.payloads)
+    text = text_only(EVENTS)
+    counted["text, 64 B"] = partial(pipeline, text.chunks(64)), len(text.payloads)
+    text = text_only(FEW_EVENTS)
+    counted["text, 1 B"] = partial(pipeline, text.chunks(1)), len(text.payloads)
     for name, fixture in {
         "CRLF": mixed_with_crlf(EVENTS),
         "no event line": mixed_without_names(EVENTS),
@@ -67,8 +68,8 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
         "json.dumps": mixed_by_dumps(EVENTS),
     }.items():
         counted[f"mixed, {name}"] = partial(pipeline, fixture.chunks(None)), len(fixture.payloads)
-    plain = partial(pipeline, mixed(SMALL_EVENTS).chunks(None), fast_path=False)
-    counted["mixed, plain path"] = plain, len(mixed(SMALL_EVENTS).payloads)
+    plain = partial(pipeline, mixed(EVENTS).chunks(None), fast_path=False)
+    counted["mixed, plain path"] = plain, len(mixed(EVENTS).payloads)
     return counted
 
 

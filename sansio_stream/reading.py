@@ -296,8 +296,7 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
                 try:
                     size += len("".join(container))
                 except TypeError:
-                    for name in container:
-                        check_type(name, str)
+                    check_type(next(name for name in container if not isinstance(name, str)), str)
                 values = container.values()
             for value in values:
                 kind = type(value)
