@@ -44,7 +44,7 @@ scan_string: Final[Callable[[str, int], tuple[str, int]]] = vars(DECODER)["parse
 
 
 class Scanner(GrowingValue):
-    """Builds the value of a text from its pieces.
+    """The value of a text, built from the pieces of the text.
 
     It scans each character once, wherever the text is cut. It does not recurse, however deeply the
     text is nested.
@@ -170,10 +170,10 @@ class Scanner(GrowingValue):
         return is_next and len(self._outer) + LEVELS <= self._max_depth
 
     def _grow_string(self, text: str) -> None:
-        """Add characters to the unfinished string.
+        """Add a whole piece to the unfinished string, in which it neither ends nor is escaped.
 
-        Most pieces of an input are such characters. Adding them here takes 14,000 instructions less
-        than by `_step_string`, which searches for the end of the string.
+        Most pieces of an input are such pieces. Adding one here takes 14,000 instructions less than
+        by `_step_string`, which searches for the end of the string.
         """
         # CPython adds to a str in place while a local variable holds the only reference to it.
         token, self._token = self._token, ""
