@@ -137,8 +137,8 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: the values inside cannot be 
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-# Questions for the other modules. They are functions, not methods, because they are not part of the
-# public interface. Users of an object have its members, `extra` and `to_dict()`.
+# What other modules ask about an object. These are functions, not methods, because they are not
+# part of the public interface. Users of an object have its members, `extra` and `to_dict()`.
 
 
 inexact_part: Final = attrgetter("_rest")

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 AnyClass = TypeVar("AnyClass")
 
 CLASS_CHANGES_ARE_CHEAP: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether `make` uses the twins of `make_twin`. Without the GIL, CPython may stop all threads to
-assign a `__class__`.
+"""Whether objects are made by way of twins, see `make_twin`. Without the GIL, CPython may stop all
+threads to assign a `__class__`.
 """
 
 

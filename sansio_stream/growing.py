@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple, cast
 from .surrogates import has_split_pair, is_high_surrogate, joined_halves
 
 MANY_PIECES: Final = 256
-"""The number of pieces after which they are joined to save memory. A character takes 5.8 bytes in
-pieces of 12 characters, and 1.1 bytes in one string.
+"""More pieces than this are joined, to save memory. A character takes 5.8 bytes in pieces of 12
+characters, and 1.1 bytes in one string.
 """
 
 
@@ -64,7 +64,7 @@ class GrowingText:
         # The text in runs, each with its position. A run is a list of pieces, or a str if the
         # pieces were joined. The last run is `pieces`.
         self._runs: list[tuple[int, str | list[str]]] = [(0, self.pieces)]
-        # The run of pieces that was measured last, how many of them, and the position after them.
+        # The run that was measured last, how many of its pieces, and the position after these.
         self._measured = self.pieces, 0, 0
         # What was read last: the text without a first half of a surrogate pair at its end, this
         # half or "", and the place after both.

@@ -130,8 +130,8 @@ class InputBlock(Block):
 
         It equals the result of the partial modes of the JSON parser jiter. On the newest snapshot
         and on `StreamMachine.block()` the value grows in place. The caller must not change it, and
-        it is valid until the machine processes the next event. Never raises. Cost: all reads there
-        together take time linear in the text. On an earlier snapshot each read does.
+        it is valid until the machine processes the next event. Never raises. Cost: there, all reads
+        together take time linear in the text. On an earlier snapshot, each read does.
         """
         if self._tool_input is not None:
             return self._tool_input.partial_value

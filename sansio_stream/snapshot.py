@@ -133,7 +133,7 @@ class Fold:
         self.tool_ids: set[str] = set()
         # The first blocks, as far as they have stopped and a snapshot has needed them. Snapshots
         # share this list, so blocks are only added at its end. Another list replaces it if one of
-        # these blocks may change, or if a block comes before another.
+        # these blocks may change, or if a block is inserted before another.
         self._stopped: list[ContentBlock] = []
         # The last snapshot; None if something other than a run has changed the message since.
         self._latest: Message | None = None

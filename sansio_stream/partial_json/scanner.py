@@ -46,8 +46,8 @@ scan_string: Final[Callable[[str, int], tuple[str, int]]] = vars(DECODER)["parse
 class Scanner(GrowingValue):
     """The value of a text, built from the pieces of the text.
 
-    It scans each character once, wherever the text is cut. It does not recurse, however deeply the
-    text is nested.
+    The cost is linear in the text, wherever the text is cut. The scanner does not recurse, however
+    deeply the text is nested.
 
     Args:
         partial_strings: whether the value includes an unfinished string.
@@ -300,7 +300,7 @@ class Scanner(GrowingValue):
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has neither a quote nor a backslash, nor a character that is not printable.
+    """Whether a text has only printable characters, and neither a quote nor a backslash.
 
     A JSON string may have some characters that are not printable, but they are rare.
     """
