@@ -5,10 +5,10 @@
 `blocks` has the code for one block, and `members` the code for the other members of the message.
 
 Strategy: the snapshot does not change between two events. So it is built when it is read, and the
-same object is returned until the next change. Folding an event takes constant time if the snapshot
-is not read. Building a snapshot takes constant time, too, if only the last block is open: it
-copies neither the texts nor the blocks that have stopped. The other members of the message are
-computed again only after an event that is not a content_block_delta.
+same object is returned until the next change. Folding a content_block_delta takes constant time. A
+content_block_stop joins the texts of its block. Building a snapshot takes constant time, too, if
+only the last block is open: it copies neither the texts nor the blocks that have stopped. The other
+members of the message are computed again only after an event that is not a content_block_delta.
 """
 
 from __future__ import annotations
