@@ -170,7 +170,7 @@ class GrowingBlock:
         replacing: the classes of deltas that may replace a value.
         is_stopped: whether it has stopped.
         size: the size of its start and its deltas on the wire, in bytes. During a run it lacks the
-            deltas of the run.
+            deltas of the run, see `begin_run`.
         input_text: the JSON text of its input; None for a block without an input.
 
     Args:
@@ -222,9 +222,9 @@ class GrowingBlock:
         self._sent_input = start.to_dict().get("input") if isinstance(start, InputBlock) else None
         # The error of the input if a piece of it was lost. Such an input is never complete.
         self._lost_input: InputError | None = None
-        # The pieces of the text that grows by a run, or that has grown by the last one.
+        # The pieces of the text that grows in the present run, or that grew in the last one.
         self._run: list[str] = []
-        # The current block if it was made already, and the number of pieces that the run had then.
+        # The current block if it was made already, and the length of `_run` at that moment.
         # A block of a message_start is returned unchanged, unless its input has an infinite number:
         # JSON cannot express it, so the block could not be sent back.
         is_as_sent = is_stopped and not holds_infinity(self._sent_input)
@@ -279,7 +279,7 @@ class GrowingBlock:
         self._values[member] = value
 
     def grow(self, delta: ContentBlockDelta, size: int) -> None:
-        """Fold a delta for which `decide` returned APPLY.
+        """Fold a delta for which `transitions.decide` returned APPLY.
 
         Args:
             delta: the delta.
@@ -348,7 +348,7 @@ class GrowingBlock:
     def record_input_loss(self) -> None:
         """Record that a piece of the input was lost, so that the input is never complete.
 
-        A block that has stopped has the error at once, an open block when it stops.
+        A block that has stopped shows the error at once. An open block shows it when it stops.
         """
         if self.input_text is not None and self._lost_input is None:
             position = len(self.input_text.whole())

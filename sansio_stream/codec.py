@@ -137,8 +137,8 @@ class WireObject:  # noqa: PLW1641  (no `__hash__`: the values inside cannot be 
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-# Questions for the other modules. They are functions, not methods, because they are not part of the
-# public interface. Users of an object have its members, `extra` and `to_dict()`.
+# What other modules ask about an object. These are functions, not methods, because they are not
+# part of the public interface. Users of an object have its members, `extra` and `to_dict()`.
 
 
 inexact_part: Final = attrgetter("_rest")
@@ -234,14 +234,15 @@ class ClassSchema:
         members: the members on the wire, in the order of the arguments.
         by_wire: the members by their names on the wire.
         wires: the names on the wire that the class knows.
-        required: the names on the wire that an exact object has at least.
+        required: the names on the wire of the required members, after `type` if there is a tag.
         names: the names of all attributes.
-        places: the index in `names` of each attribute.
+        places: the index of each attribute in `names`.
         defaults: the value of each attribute, in the order of `names`, if the wire has no value.
         arguments: the attribute that each constructor argument sets.
         values: a function that returns the values of all attributes of an object.
         compared: a function that returns the values by which an object is compared.
-        usual: how an object is read that has the required members only; None if it may not.
+        usual: the short way to read an object with the required members only; None if the class
+            has none.
     """
 
     __slots__ = (
@@ -292,8 +293,9 @@ class UsualObject:
 
     Attributes:
         pick: a function that returns the type and the required members of a payload as a tuple.
-        kinds: their types.
-        translators: the indexes of the members to translate in that tuple, with their `translate`.
+        kinds: the types of the values in this tuple.
+        translators: the required members that must be translated: for each its index among the
+            required members and its `translate`.
         names: the names of the required members, then those of all other attributes.
         others: the values of these other attributes.
     """
@@ -315,7 +317,7 @@ class UsualObject:
 
     @classmethod
     def of(cls, schema: ClassSchema) -> "UsualObject | None":
-        """Return how to read such objects; None if they have no type or need a closer look."""
+        """Return the short way, or None. It needs a tag, and required members with a `kind`."""
         members = [member for member in schema.members if member.required]
         is_simple = members and all(member.kind is not None for member in members)
         return cls(schema, members) if schema.tag is not None and is_simple else None

@@ -1,4 +1,4 @@
-"""Objects of frozen classes: making them fast, and members whose value is made when it is read."""
+"""Frozen classes: a fast way to make objects, and members that are computed when they are read."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
 AnyClass = TypeVar("AnyClass")
 
 CLASS_CHANGES_ARE_CHEAP: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether objects are made by way of `twin_of`. Without the GIL, CPython may stop all threads to
-assign a `__class__`.
+"""Whether objects are made by way of twins, see `make_twin`. Without the GIL, CPython may stop all
+threads to assign a `__class__`.
 """
 
 
 class WeaklyReferable:
-    """A base class for classes with a twin, if their objects may have weak references.
+    """A base class that allows weak references to the objects of a class with a twin.
 
-    CPython does not change the class of an object if the class itself adds both members and the
-    place for weak references. `WireObject` is such a base class, too.
+    The `__class__` of a twin's object is changed, see `make_twin`. CPython refuses that if one
+    class adds both members and the place for weak references. So a base class adds the place.
+    `WireObject` is such a base class, too.
     """
 
     __slots__ = ("__weakref__",)
 
 
 class Twins(dict[type[Any], Any]):
-    """The twin of each class. A twin is made at its first lookup."""
+    """The twin of each class, see `make_twin`. A twin is made at its first lookup."""
 
     def __missing__(self, cls: type[Any]) -> Any:
         twin = self[cls] = make_twin(cls)
@@ -39,12 +40,12 @@ def make_twin(cls: type[Any]) -> Any:
     """Return a class with the same slots as a frozen class, whose objects can be written to.
 
     An object of the twin is filled by plain assignments. Then its `__class__` is set to the frozen
-    class. No other code may have the object before.
+    class. No other code may have the object before that.
 
     Strategy: the `__init__` that attrs generates for a frozen class calls `object.__setattr__` for
     each member. Making a delta and its event takes 5,784 instructions that way, and 3,166 by way of
-    twins (CPython 3.11). Without the `__delattr__` below CPython would not specialise the
-    assignments, and they would take 9,911.
+    twins (CPython 3.11). Without the `__delattr__` below, CPython would not specialise the
+    assignments, and making the two objects would take 9,911.
     """
     members = {
         "__slots__": vars(cls)["__slots__"],
@@ -86,7 +87,7 @@ def make(cls: type[AnyClass], names: Iterable[str], values: Iterable[Any]) -> An
 def lazy_member(
     cls: type[Any], name: str, read: Callable[[Any, Any], Any], doc: str
 ) -> Callable[[Any, Any], None]:
-    """Let the slot of a member hold a substitute, from which the value is made when it is read.
+    """Let the slot of a member hold a substitute. A read of the member computes the value.
 
     Type checkers and attrs see no difference: they use the annotation in the body of the class.
 

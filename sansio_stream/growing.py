@@ -4,13 +4,13 @@ A `GrowingText` belongs to one block. A snapshot has a `TextSoFar`: the growing 
 at that moment. The text itself is joined when somebody reads it. So a snapshot costs the same
 however long its text is, and thousands of snapshots share one copy of the text.
 
-Strategy: the pieces are the truth, and are only ever added to. The joined text is a cache. CPython
+Strategy: the pieces are stored, and pieces are only added. The joined text is a cache. CPython
 appends to a str in place if a local variable has the only reference to it. So a program that reads
 the text after each delta and drops it pays, in total, time linear in the length of the text. A
 program that keeps each text pays for its copies.
 
-Threads: one thread adds pieces. Other threads may read earlier moments meanwhile, because a piece
-never changes, and a run of pieces is replaced by their joined text in one step.
+Threads: one thread adds pieces. Other threads may meanwhile read the text of earlier moments. A
+piece never changes, and a list of pieces is replaced by their joined text in one step.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple, cast
 from .surrogates import has_split_pair, is_high_surrogate, joined_halves
 
 MANY_PIECES: Final = 256
-"""The number of pieces after which they are joined to save memory. A character takes 5.8 bytes in
-pieces of 12 characters, and 1.1 bytes in one string.
+"""More pieces than this are joined, to save memory. A character takes 5.8 bytes in pieces of 12
+characters, and 1.1 bytes in one string.
 """
 
 
@@ -30,8 +30,9 @@ class Place(NamedTuple):
 
     Attributes:
         position: the number of characters before it.
-        run: the list of pieces in which it is; None if it is not at the beginning of a piece.
-        number: the number of the pieces of the run before it.
+        run: the list of the newest pieces, if the text ended at this place when the place was
+            made; else None.
+        number: how many pieces of this list are before the place.
     """
 
     position: int
@@ -47,8 +48,8 @@ class GrowingText:
     """The text of a block, from its start to its end.
 
     Attributes:
-        pieces: the newest pieces. The owner of the text, and nobody else, may append a piece to
-            this list that neither begins nor ends with half of a surrogate pair.
+        pieces: the newest pieces. Only the owner of the text may append to this list. A piece
+            that begins or ends with half of a surrogate pair needs the method `append`.
         has_halves: whether a surrogate pair may be cut between two pieces.
 
     Args:
@@ -60,13 +61,13 @@ class GrowingText:
     def __init__(self, *pieces: str) -> None:
         self.pieces: list[str] = []
         self.has_halves = False
-        # All runs with their positions. A run is a str if its pieces were joined. The last one is
-        # `pieces`.
+        # The text in runs, each with its position. A run is a list of pieces, or a str if the
+        # pieces were joined. The last run is `pieces`.
         self._runs: list[tuple[int, str | list[str]]] = [(0, self.pieces)]
-        # The run of pieces that was measured last, how many of them, and the position after them.
+        # The run that was measured last, how many of its pieces, and the position after these.
         self._measured = self.pieces, 0, 0
-        # The text that was read last, without half of a surrogate pair at its end, this half, and
-        # the place after both.
+        # What was read last: the text without a first half of a surrogate pair at its end, this
+        # half or "", and the place after both.
         self._joined = NOTHING_READ
         for piece in pieces:
             self.append(piece)
@@ -80,7 +81,7 @@ class GrowingText:
 
     @property
     def has_grown(self) -> bool:
-        """Whether any piece was appended, even an empty one."""
+        """Whether a piece was appended since the block began, even an empty one."""
         return len(self.pieces) > self._begun or len(self._runs) > 1
 
     @property
@@ -139,7 +140,8 @@ class GrowingText:
     def read(self, place: Place, end: int) -> tuple[str, Place]:
         """Return the characters from a place up to a position, and the place there.
 
-        Halves of surrogate pairs are not joined. Cost: linear in the characters, plus a run.
+        Halves of surrogate pairs are not joined. Cost: at most linear in the text from the run of
+        the place to the end of the whole text.
         """
         position, pieces, number = place
         if pieces is self.pieces:

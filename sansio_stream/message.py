@@ -4,8 +4,9 @@ JSON objects in, typed values out, and back without loss. This module knows no e
 values never change.
 
 Every enumeration is open (`str`). Every member may be missing. A member that is absent or null
-reads as None, or as "" if it is a text that deltas extend. Values that are nested below the typed
-members, such as a result's `content`, `caller` and `container`, stay plain JSON values.
+reads as None if its type allows None, else as the empty value of its type, for example as "".
+Values that are nested below the typed members, such as a result's `content`, `caller` and
+`container`, stay plain JSON values.
 
 A new block type needs one class here, and its name in `__all__` and in `ContentBlock`. The classes
 of citations and `Usage` can be imported from here, too.
@@ -101,7 +102,7 @@ class InputBlock(Block):
 
     @property
     def input_json(self) -> str:
-        """The raw text of the input so far, or "". Cost: each read joins the fragments."""
+        """The raw text of the input so far, or "". Cost: at most linear in the text."""
         return "" if self._tool_input is None else self._tool_input.text
 
     @property
@@ -129,8 +130,8 @@ class InputBlock(Block):
 
         It equals the result of the partial modes of the JSON parser jiter. On the newest snapshot
         and on `StreamMachine.block()` the value grows in place. The caller must not change it, and
-        it is valid until the machine processes the next event. Never raises. Cost: all reads
-        together take time linear in the text.
+        it is valid until the machine processes the next event. Never raises. Cost: there, all reads
+        together take time linear in the text. On an earlier snapshot, each read does.
         """
         if self._tool_input is not None:
             return self._tool_input.partial_value
@@ -418,7 +419,7 @@ def message_of(value: Any) -> Message:
     return copy_with(message, complete=bool(message.stop_reason))
 
 
-# The members of a running block and of a snapshot that are made when they are read.
+# Some members of a running block and of a snapshot are computed when they are read.
 
 
 class ContentSoFar(NamedTuple):
@@ -436,12 +437,16 @@ class ContentSoFar(NamedTuple):
 
 
 def read_text(_block: Any, stored: Any) -> Any:
-    """Return a text, given what its block stores. The text is not stored, so it can grow."""
+    """Return a text, given what its block stores.
+
+    The result is not stored in the block. A second reference would make CPython copy the text when
+    it grows.
+    """
     return stored.text if type(stored) is TextSoFar else stored
 
 
 def read_content(message: Any, stored: Any) -> Any:
-    """Return the blocks of a message, given what it stores. Afterwards it stores the blocks."""
+    """Return the blocks of a message, given what it stores. The message then stores the blocks."""
     if type(stored) is not ContentSoFar:
         return stored
     content = (*stored.stopped[: stored.stopped_count], *stored.others)
@@ -457,6 +462,6 @@ set_content: Final = lazy_member(
 
 
 def tool_input_of(block: Any) -> ToolInput | None:
-    """Return the state of an `InputBlock`'s input; None if no machine has built the block."""
+    """Return the `ToolInput` of an `InputBlock`; None if no machine has built the block."""
     tool_input: ToolInput | None = block._tool_input  # noqa: SLF001  (this module's own)
     return tool_input

@@ -5,10 +5,10 @@
 `blocks` has the code for one block, and `members` the code for the other members of the message.
 
 Strategy: the snapshot does not change between two events. So it is built when it is read, and the
-same object is returned until the next change. Folding an event takes constant time if the snapshot
-is not read. Building a snapshot takes constant time, too, if only one block is open: it copies
-neither the texts nor the blocks that have stopped. The members of the message are copied only if a
-message_delta has changed one.
+same object is returned until the next change. Folding a content_block_delta takes constant time. A
+content_block_stop joins the texts of its block. Building a snapshot takes constant time, too, if
+only the last block is open: it copies neither the texts nor the blocks that have stopped. The other
+members of the message are computed again only after an event that is not a content_block_delta.
 """
 
 from __future__ import annotations
@@ -132,13 +132,14 @@ class Fold:
         self._open_inputs = OpenInputs()
         self.tool_ids: set[str] = set()
         # The first blocks, as far as they have stopped and a snapshot has needed them. Snapshots
-        # share this list, so blocks are only added to it. It is replaced if one of them changes.
+        # share this list, so blocks are only added at its end. Another list replaces it if one of
+        # these blocks may change, or if a block is inserted before another.
         self._stopped: list[ContentBlock] = []
-        # The last snapshot, until something other than a run changes the message.
+        # The last snapshot; None if something other than a run has changed the message since.
         self._latest: Message | None = None
-        # The block that grows by a run, or that has grown by the last one, and its value in
-        # `_latest`. The fast path calls no method here, so only this value tells whether the
-        # message has changed.
+        # The block that grows in the present run, or that grew in the last one, and its value in
+        # `_latest`. The fast path calls no method here during a run. So only a comparison with this
+        # value tells whether the message has changed.
         self._running: GrowingBlock | None = None
         self._running_block: ContentBlock | None = None
         self.has_lost = False

@@ -4,8 +4,8 @@ The display value is the value of the text so far. It is for people to see, not 
 on. This module knows nothing of blocks or events. It never guesses: a text that is not exactly one
 JSON object gives no input.
 
-Cost: appending a fragment takes constant time. Reading the display value after every fragment takes
-linear time in total.
+Cost: appending a piece takes constant time. Reading the display value after every piece takes, in
+total, time linear in the text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ InputState: TypeAlias = Literal["complete", "invalid", "incomplete"]
 * "complete": the block has stopped, and no piece of the input was lost. A strict parse of the text
   gave an object, or no text came and the start block had an object.
 * "invalid": the block has stopped, but the input is not one JSON object, or a piece of it was lost.
-* "incomplete": everything else. The block is running, or it was cut off.
+* "incomplete": everything else. The block is running, it was cut off, or no input was sent.
 """
 
 
@@ -63,8 +63,8 @@ class GrowingInput(GrowingText):
 
     def _begin_scan(self) -> None:
         self._parser: PartialJSON | None = None
-        # The place up to which the parser has the text, except a first half before this place. The
-        # parser gets the half together with the second one.
+        # The parser has the text before this place. Only if the first half of a surrogate pair
+        # ends there, the parser lacks this half, and gets it together with the second half.
         self._scanned = BEGINNING
         self._unscanned_half = ""
 
@@ -81,8 +81,9 @@ class GrowingInput(GrowingText):
     def partial_value(self, length: int) -> Any:
         """Return the display value of the text of the moment at which it had this length.
 
-        If that is the whole text so far, pieces that come later change the lists and dicts in the
-        value.
+        If that is the whole text so far, the lists and dicts in the value change when later pieces
+        are read. Cost: linear in the pieces that came since the last such value. For an earlier
+        moment: linear in the text.
         """
         if length < self.length:
             earlier = self._new_parser()
@@ -110,7 +111,10 @@ class GrowingInput(GrowingText):
 
 
 def without_half(text: str) -> str:
-    """Return a text without a first half at its end, because the second half may still come."""
+    """Return a text without a first half of a surrogate pair at its end.
+
+    The second half may still come.
+    """
     return text[:-1] if is_high_surrogate(text[-1:]) else text
 
 

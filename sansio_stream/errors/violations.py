@@ -365,8 +365,10 @@ class LocatedFlaw(NamedTuple):
 
 
 UnreadViolation: TypeAlias = tuple[ViolationCode, bytes, int, int]
-"""A violation whose excerpt is made when somebody reads it: its code, the data of its frame (valid
-UTF-8), the offset of the frame in the body, and its number.
+"""A violation that becomes a `Violation` only when somebody reads it. It loses no content.
+
+The items are its code, the data of its frame (valid UTF-8), the offset of the frame in the body,
+and the number of the frame.
 
 A stream whose frames have no name has a violation for each frame. Making the excerpt and the
 `Violation` would take longer than reading such a frame on the fast path.
@@ -378,8 +380,8 @@ class ViolationLog:
 
     Attributes:
         count: the number of violations so far.
-        first_loss: the first violation that lost content, or None. It is kept even if the limit
-            had been reached before it.
+        first_loss: the first violation that lost content, or None. It is here even if the limit was
+            reached before it.
     """
 
     __slots__ = ("_kept", "_limit", "_read", "count", "first_loss")
@@ -387,7 +389,7 @@ class ViolationLog:
     def __init__(self, limits: Limits) -> None:
         self._limit = limits.violations
         self._kept: list[Violation | UnreadViolation] = []
-        self._read = 0  # before this index, none is unread
+        self._read = 0  # all violations before this index are `Violation`s
         self.count = 0
         self.first_loss: Violation | None = None
 
@@ -416,13 +418,13 @@ class ViolationLog:
         self.count += count
 
     def add_unread(self, violation: UnreadViolation) -> None:
-        """Count a violation that loses no content, and keep it if it is among the first ones."""
+        """Count a violation that loses no content. Keep it if the limit allows it."""
         self.count += 1
         if len(self._kept) < self._limit:
             self._kept.append(violation)
 
     def add(self, flaw: LocatedFlaw, event_number: int) -> None:
-        """Count a violation, and keep it if it is among the first ones or is the first loss."""
+        """Count a violation. Keep it if the limit allows it, and keep the first loss anyway."""
         self.count += 1
         if not self.keeps_one_more(loses_content=flaw.loses_content):
             return

@@ -44,10 +44,10 @@ scan_string: Final[Callable[[str, int], tuple[str, int]]] = vars(DECODER)["parse
 
 
 class Scanner(GrowingValue):
-    """Builds the value of a text from its pieces.
+    """The value of a text, built from the pieces of the text.
 
-    It scans each character once, wherever the text is cut. It does not recurse, however deeply the
-    text is nested.
+    The cost is linear in the text, wherever the text is cut. The scanner does not recurse, however
+    deeply the text is nested.
 
     Args:
         partial_strings: whether the value includes an unfinished string.
@@ -170,10 +170,10 @@ class Scanner(GrowingValue):
         return is_next and len(self._outer) + LEVELS <= self._max_depth
 
     def _grow_string(self, text: str) -> None:
-        """Add characters to the unfinished string.
+        """Add a whole piece to the unfinished string, in which it neither ends nor is escaped.
 
-        Most pieces of an input are such characters. Adding them here takes 14,000 instructions less
-        than by `_step_string`, which searches for the end of the string.
+        Most pieces of an input are such pieces. Adding one here takes 14,000 instructions less than
+        by `_step_string`, which searches for the end of the string.
         """
         # CPython adds to a str in place while a local variable holds the only reference to it.
         token, self._token = self._token, ""
@@ -300,7 +300,7 @@ class Scanner(GrowingValue):
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has neither a quote nor a backslash, nor a character that is not printable.
+    """Whether a text has only printable characters, and neither a quote nor a backslash.
 
     A JSON string may have some characters that are not printable, but they are rare.
     """
