@@ -894,3 +894,31 @@ def test_both_paths_apply_the_depth_limit_to_a_ping() -> None:
         assert_both_paths_agree(
             [b'event: ping\ndata: {"type": "ping"}\n\n'], limits=Limits(depth=depth)
         )
+
+
+def test_an_iterator_goes_on_after_events_that_another_one_has_returned() -> None:
+    strings = [f"{number} " for number in range(12)]
+    stream = body(message_start(), block_start(0), *(text(0, each) for each in strings))
+    machine = StreamMachine()
+    first = machine.receive_data(stream)
+    taken = [next(first) for _ in range(5)]
+    second = machine.receive_data(b"")
+    taken += [next(second) for _ in range(3)]
+    taken += [next(first) for _ in range(2)]
+    taken += [*second, *first]
+    assert [event.delta for event in taken if isinstance(event, ContentBlockDeltaEvent)] == [
+        TextDelta(each) for each in strings
+    ]
+
+
+def test_violations_of_frames_without_a_name_are_kept_up_to_their_limit() -> None:
+    deltas = [delta_in(UNNAMED, "a word") for _ in range(9)]
+    begin = body(message_start(), block_start(0))
+    machine = StreamMachine(limits=Limits(violations=4))
+    for chunk in (begin, *deltas):
+        list(machine.receive_data(chunk))
+    assert machine.violation_count == 9
+    assert [violation.event_number for violation in machine.violations] == [3, 4, 5, 6]
+    plain = StreamMachine(limits=Limits(violations=4), fast_path=False)
+    list(plain.receive_data(b"".join([begin, *deltas])))
+    assert machine.violations == plain.violations

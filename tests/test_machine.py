@@ -4,6 +4,7 @@ Most tests generate a script of payloads and cut its body into chunks.
 """
 
 import copy
+import enum
 import gc
 import json
 import pickle
@@ -982,3 +983,54 @@ def test_a_usage_member_of_the_wrong_type_keeps_the_earlier_value(member: str) -
     assert machine.snapshot is not None
     assert machine.snapshot.usage.to_dict() == {**sent, "output_tokens": 1}
     assert [violation.code for violation in machine.violations] == ["malformed_member"]
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Name(enum.StrEnum):
+    PING = "ping"
+
+
+def test_values_of_subclasses_of_json_types_are_accepted_in_payloads() -> None:
+    machine = StreamMachine()
+    payload = {"type": Name.PING, "level": Level.HIGH, "more": [Level.HIGH]}
+    (event,) = machine.receive_event(payload)
+    assert event.to_dict() == payload
+
+
+def test_a_payload_with_a_key_that_is_not_a_string_raises_a_type_error() -> None:
+    for payload in ({5: "x"}, {"type": "ping", "x": [{"y": 1, 5: 2}]}):
+        with pytest.raises(TypeError, match="expected str, not int"):
+            StreamMachine().receive_event(payload)  # type: ignore[arg-type]
+
+
+def test_a_last_line_of_exactly_the_limit_without_a_line_end_is_too_long() -> None:
+    """The line end that a line needs counts as one byte."""
+    for size in (10, 11):
+        machine = StreamMachine(limits=Limits(event_bytes=20))
+        assert list(machine.receive_data(b"data: " + b"x" * (size + 3))) == []
+        if size == 10:
+            assert list(machine.receive_eof()) == []
+            assert machine.verdict is Verdict.EMPTY
+        else:
+            with pytest.raises(LimitError, match="larger than 20 bytes") as caught:
+                list(machine.receive_eof())
+            assert caught.value.event_number == 1
+
+
+def test_bytes_that_wait_after_a_payload_are_counted_even_if_the_payload_is_too_deep() -> None:
+    machine = StreamMachine(limits=Limits(depth=2))
+    machine.receive_event({"type": "ping", "x": [[[]]]})
+    machine.receive_data(b"data: x\n\n")
+    with pytest.raises(LimitError):
+        list(machine.receive_data(b"data"))
+    assert machine.bytes_received == 13
+
+
+def test_blanks_before_the_payload_change_nothing() -> None:
+    for blanks in ("", " ", " \t  "):
+        frame_bytes = f'event: ping\ndata: {blanks}{{"type": "ping"}}\n\n'.encode()
+        (event,) = StreamMachine(fast_path=False).receive_data(frame_bytes)
+        assert event == PingEvent()
