@@ -102,8 +102,8 @@ class StreamMachine:
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
         """Add one payload as a mapping, and return an iterator of the events that are whole now.
 
-        Use it for a source whose transport is not an event stream. Otherwise it does the same as
-        `receive_data`. The payload is not copied, so do not change it.
+        Use it for a source whose transport is not an event stream. It differs from `receive_data`
+        only in its argument. The payload is not copied, so do not change it.
 
         Raises:
             ProtocolError: as `receive_data` does.
@@ -161,9 +161,9 @@ class StreamMachine:
     def snapshot(self) -> Message | None:
         """The message as of the event taken last; None before message_start. Immutable.
 
-        Cost: none for events after which it is not read. Reading it joins the texts that have grown
-        since the last read. If you no longer hold the previous snapshot, a text grows in place;
-        otherwise it is copied.
+        Cost: none for events after which it is not read. Reading it copies no text. A text is
+        joined when you read it from its block. If you no longer hold the text that you read before,
+        it grows in place; otherwise it is copied.
         """
         return self._fold.snapshot()
 
