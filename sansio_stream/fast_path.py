@@ -110,7 +110,7 @@ deltas. Every event that is not a delta, a ping or an unknown event resets the c
 """
 
 MAX_BLANKS: Final = 32
-"""A frame with more padding is decoded. The API pads its frames with at most 15 blanks."""
+"""A frame with more blanks before or after its last brace is decoded. The API writes at most 15."""
 
 
 @functools.cache

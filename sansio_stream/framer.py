@@ -7,11 +7,11 @@ U+2028, U+0085 and vertical tabs inside JSON do not end a line.
 
 Strategy: there are three ways to read, and all give the same frames. One regular expression matches
 the usual frame whole: an event name and one line of data. Another one matches several lines, and
-the blank line after them. A line is read alone only if it is longer than `LINES_AT_ONCE`, near a
-limit, or may have a byte order mark.
+the blank line after them. In rare cases a line is read alone, for example near a limit or at a
+possible byte order mark.
 
 Cost: time linear in the bytes, however they are cut into chunks. Memory: the chunks that were not
-searched yet, and one frame of up to `Limits.event_bytes`.
+read yet, the last chunk that was read, and one frame of up to `Limits.event_bytes`.
 """
 
 from __future__ import annotations

@@ -91,9 +91,10 @@ class FlawBuffer:
     """The flaws that the next frame will have: the first ones are kept, the others only counted.
 
     The number of kept flaws is bounded for the whole body, because a body may consist of endless
-    lines that give no frame. Two kinds of flaws are always kept. The first flaw of the body is kept
-    even if `Limits.violations` is 0, because strict mode raises it and must not only count it. The
-    first flaw of a frame that loses content is kept because the verdict depends on it.
+    lines that give no frame. Three kinds of flaws are always kept. The first flaw of the body is
+    kept even if `Limits.violations` is 0, because strict mode raises it and must not only count it.
+    The first flaw of a frame that loses content is kept because the verdict depends on it. The
+    INVALID_UTF8 of a frame's data is kept because only its event shows whether content was lost.
 
     Attributes:
         capacity: how many more flaws are kept.

@@ -170,8 +170,8 @@ class StreamMachine:
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with this index on the wire, or None.
 
-        Cheaper than `snapshot`, and correct if the indexes have gaps. `snapshot.content[index]` is
-        then another block.
+        Cheaper than `snapshot`. It is also correct if the indexes have gaps; in that case
+        `snapshot.content[index]` is another block.
         """
         return self._fold.block(index)
 

@@ -74,8 +74,8 @@ class Observer:
     No method raises an exception, whatever its arguments are and in whatever order the methods are
     called. Calls after the end are ignored. An observer is not thread-safe.
 
-    Cost: that of the machine, plus a fifth or less. Up to 32 small chunks are stored and then read
-    at once, so the work of a call varies. Memory: that of the machine, up to 128 KiB of stored
+    Cost: that of the machine, plus a quarter or less. Up to 32 small chunks are stored and then
+    read at once, so the work of a call varies. Memory: that of the machine, up to 128 KiB of stored
     chunks, and 8 bytes for each chunk that had content and a time. With a decoder, also its cost
     and one decoded piece.
 

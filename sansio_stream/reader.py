@@ -234,7 +234,7 @@ class EventReader:
     def _next_event(self) -> MessageStreamEvent | None:
         """Return the next event, without the template for deltas; None if nothing is left.
 
-        A ping is recognised by its bytes. The plain path reads every other event.
+        A ping that matches its template is not decoded. The plain path reads all other events.
 
         Raises:
             ProtocolError: as `PlainReader.next_event` does.
