@@ -11,7 +11,7 @@ of the result before with another length.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import attrs
 
@@ -159,6 +159,8 @@ REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
 }
 """For each class of deltas that may replace values, its `Replace` rules."""
 
+MAY_REPLACE: Final = frozenset(REPLACING)
+
 
 class GrowingBlock:
     """A content block as of the last event.
@@ -194,11 +196,10 @@ class GrowingBlock:
         "index",
         "input_text",
         "is_stopped",
+        "replacing",
         "size",
         "start",
     )
-
-    replacing: ClassVar = REPLACING.keys()
 
     def __init__(
         self,
@@ -212,6 +213,7 @@ class GrowingBlock:
         self.index = index
         self.start = start
         self.accepted = ACCEPTED[type(start)]
+        self.replacing = MAY_REPLACE
         self.is_stopped = is_stopped
         self.size = size
         self._texts: dict[str, GrowingText] = {}

@@ -421,7 +421,7 @@ def decode(cls: type[AnyWireObject], payload: Mapping[str, Any]) -> AnyWireObjec
     """
     schema = schema_of(cls)
     usual = schema.usual
-    if usual is not None and len(payload) == len(usual.kinds) and type(payload) is dict:
+    if usual is not None and len(payload) == len(usual.kinds) and payload.__class__ is dict:
         try:
             tag, *values = picked = usual.pick(payload)
         except KeyError:

@@ -1,13 +1,14 @@
 """The fast path: reads a delta by comparing the bytes of its frame with a template.
 
-Nearly all frames of a stream are deltas of one block, and differ from each other in one string only
-and in padding:
+Nearly all frames of a stream are deltas. The deltas of one block differ from each other only in one
+string and in their padding:
 
     event: content_block_delta⏎
     data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}   }⏎⏎
     |----------------------------- prefix ---------------------------------------|string|S|padding|
 
-S is the suffix: the bytes between the string and the padding.
+S is the suffix. The padding is blanks, the last brace, more blanks in some layouts, and the end of
+the frame.
 
 Strategy: a `DeltaTemplate` has the prefix, the suffix and the end of the frame. Two functions make
 templates. When a block begins, `expected_template` makes the one for the layout that the API
@@ -24,9 +25,9 @@ string. There are two reasons:
   block exists, is open and accepts the delta. An event that could change one of these is decoded,
   and then the reader drops the template.
 
-The reader compares the size of each frame with the limits. It decodes every frame that does not
-match completely, even if the bytes already show a fault. So the machine gives the same results
-without the fast path, only slower.
+The reader uses a template only for bytes that cannot exceed a limit. It decodes every frame that
+does not match completely, even if the bytes already show a fault. So the machine gives the same
+results without the fast path, only slower.
 
 Pure: a template is immutable, and has no reference to the buffer or the message.
 """
@@ -87,8 +88,8 @@ PREFIX: Final = (
 # STRING matches the characters of a JSON string within one line. It accepts any escape; the JSON
 # scanner rejects invalid ones.
 STRING: Final = rb'[^"\\\x00-\x1f]*+(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*+)*+'
-# The rest of a frame from the beginning of its string on: the string, the suffix, the blanks after
-# the last brace and the end of the frame.
+# The rest of a frame from the beginning of its string on: the string, the suffix, blanks, the last
+# brace, blanks, and the end of the frame. The first blanks and the brace are not captured.
 learned_rest: Final = re.compile(
     rb'(%s)("[^\r\n]*[^ \r\n]) *+\}( *+)(\n\n|\r\n\r\n)' % STRING
 ).fullmatch
@@ -109,7 +110,7 @@ deltas. Every event that is not a delta, a ping or an unknown event resets the c
 """
 
 MAX_BLANKS: Final = 32
-"""A frame with more padding is decoded. The API pads its frames with at most 15 blanks."""
+"""A frame with more blanks before or after its last brace is decoded. The API writes at most 15."""
 
 
 @functools.cache
@@ -142,6 +143,7 @@ def unescaped(raw: bytes) -> str:
     return string
 
 
+# A twin makes objects that can be written to until they get their frozen class: see `frozen`.
 EventTwin: Final = frozen.twin_of(ContentBlockDeltaEvent)
 DELTA_TWINS: Final = {delta: frozen.twin_of(delta) for delta in TEXT_FIELDS}
 for _delta, _text in TEXT_FIELDS.items():
@@ -173,7 +175,7 @@ class DeltaTemplate:
 
     Attributes:
         index: the index of the block.
-        member: the name of the text of the block to which the string is added.
+        member: the name of the member of the block that grows by the string.
         end: the end of a frame.
         paddings: what may follow the suffix, without the end of the frame.
         last_paddings: what may follow the suffix, with the end of the frame.

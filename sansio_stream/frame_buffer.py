@@ -4,10 +4,11 @@ The buffer only searches for the ends of frames and lines. `framer` reads the fr
 
 Strategy: `feed` searches the new chunk for its last blank line. The bytes up to this blank line are
 the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
-the partial frame, a bytearray that grows in place. So each byte is searched once, and a chunk
-without a line end is only appended. A chunk with a CR is treated differently: the text ends at its
-last line end, whether that line is blank or not. The reason is that such a chunk can end inside a
-blank line in several ways.
+the partial frame, a bytearray that grows in place. So each byte is searched for a blank line only
+once, and a chunk without a line end is only appended. A chunk that comes before the text is
+consumed is stored, and searched later. A chunk with a CR is treated differently: the text ends at
+its last line end, whether that line is blank or not. The reason is that such a chunk can end inside
+a blank line in several ways.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class FrameBuffer:
         self._unread = 0
         self._excess = 0
         self._is_closed = False
-        self._by_lines = False  # whether the next chunk may continue a consumed frame or line end
+        self._by_lines = False  # whether a frame is consumed in part, or the text ends in a CR
         self.partial_limit: int = 0
         # The value of `partial_limit` once the text is consumed.
         self._next_limit: int = 0
@@ -216,7 +217,7 @@ class FrameBuffer:
 
     @property
     def head(self) -> bytes:
-        """The first bytes of a body without frames. Valid once all of the body is consumed."""
+        """The first bytes of a body without frames. Valid once the whole body was read."""
         return (bytes(self._head) + self.text + self._partial)[:EXCERPT_CHARACTERS]
 
     def since(self, offset: int) -> bytes:
@@ -295,7 +296,7 @@ class FrameBuffer:
 
     def mark_drained(self) -> bool:
         """Set `partial_limit` if nothing has to be read. Return whether it is set."""
-        # The first bytes of a body must be read: it may not be an event stream.
+        # Before the first frame, no chunk may take the shortcut of `feed`, which keeps no head.
         has_begun = self.frames > 0 or len(self._partial) > 0
         if self.pos == len(self.text) and not self._chunks and has_begun and not self._is_closed:
             limit = self._limits.event_bytes - (self.offset - self.start_of_frame)

@@ -6,11 +6,12 @@ cut between two chunks is never decoded in parts. Lines end at LF, CR and CRLF b
 U+2028, U+0085 and vertical tabs inside JSON do not end a line.
 
 Strategy: there are three ways to read, and all give the same frames. One regular expression matches
-the usual frame whole: an event name and one line of data. Another one matches all lines up to the
-next blank line. Lines are read one by one only near a limit or at a possible byte order mark.
+the usual frame whole: an event name and one line of data. Another one matches several lines, and
+the blank line after them. In rare cases a line is read alone, for example near a limit or at a
+possible byte order mark.
 
 Cost: time linear in the bytes, however they are cut into chunks. Memory: the chunks that were not
-searched yet, and one frame of up to `Limits.event_bytes`.
+read yet, the last chunk that was read, and one frame of up to `Limits.event_bytes`.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ usual_frame: Final = re.compile(rb"(?:event: ?(.*+)\n)?+data: ?(.*+)\n\n").match
 class Framer:
     """Cuts a body into frames: `buffer.feed` adds bytes, and `next_frame` returns frames.
 
-    `feed` only stores bytes. `next_frame` reads them, up to the end of the frame that it returns.
-    So `last_event_id` and the other properties do not yet reflect any later frame.
+    `feed` stores bytes and reads no field. `next_frame` reads them, up to the end of the frame that
+    it returns. So `last_event_id` and the other properties do not yet reflect any later frame.
 
     Attributes:
         buffer: the received bytes.
@@ -275,7 +276,7 @@ class Framer:
         texts: tuple[str, str] | None
         try:
             texts = name.decode(), data.decode()
-        except UnicodeDecodeError:  # it has a copy of the bytes, so nothing else is done here
+        except UnicodeDecodeError:  # the error has a copy of the bytes, and is freed here
             texts = None
         if texts is None:
             texts = flaws.decode(name, start), flaws.decode(data, start, is_kept=True)

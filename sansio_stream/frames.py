@@ -1,8 +1,8 @@
 """The result of a framing: frames, and the flaws of their bytes.
 
 A framing cuts the bytes of a body into frames. A flaw is a fault that it found, and that is not yet
-recorded as a violation. The machine uses a framing through the protocol `FrameSource` only.
-`framer.Framer` implements this protocol for event streams.
+recorded as a violation. The machine takes frames through the protocol `FrameSource`, which
+`framer.Framer` implements for event streams. Only the fast path reads the bytes of a frame itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Frame:
         data: the values of the `data` lines, joined by LF. U+FFFD replaces bytes that are not
             UTF-8.
         offset: the offset of its first field in the body, in bytes.
-        size: its length in bytes, including the blank line.
+        size: its length in bytes, including the blank line, whose line end counts as one byte.
         id: the last event id as of this frame, which may come from an earlier one.
         retry: the last valid `retry` field of the frame, in milliseconds, or None.
         flaws: the flaws of the frame, and those of lines before it that gave no frame.
@@ -91,9 +91,10 @@ class FlawBuffer:
     """The flaws that the next frame will have: the first ones are kept, the others only counted.
 
     The number of kept flaws is bounded for the whole body, because a body may consist of endless
-    lines that give no frame. Two kinds of flaws are always kept. The first flaw of the body is kept
-    even if `Limits.violations` is 0, because strict mode raises it and must not only count it. The
-    first flaw of a frame that loses content is kept because the verdict depends on it.
+    lines that give no frame. Three kinds of flaws are always kept. The first flaw of the body is
+    kept even if `Limits.violations` is 0, because strict mode raises it and must not only count it.
+    The first flaw of a frame that loses content is kept because the verdict depends on it. The
+    INVALID_UTF8 of a frame's data is kept because only its event shows whether content was lost.
 
     Attributes:
         capacity: how many more flaws are kept.

@@ -144,11 +144,12 @@ class GrowingText:
         the place to the end of the whole text.
         """
         position, pieces, number = place
-        if pieces is self.pieces:
-            new = pieces[number:]
+        newest = self.pieces
+        if pieces is newest:
+            new = newest[number:]
             text = "".join(new)
             if position + len(text) == end:
-                return text, Place(end, pieces, number + len(new))
+                return text, Place(end, newest, number + len(new))
         first = len(self._runs) - 1
         while self._runs[first][0] > position:
             first -= 1

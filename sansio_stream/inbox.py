@@ -72,7 +72,8 @@ class Inbox:
         Raises:
             LimitError: a frame or the body exceeds its limit.
         """
-        skips_framer = self._waiting and self.buffer.is_consumed  # as for a stream of payloads
+        # If there is nothing to frame, as in a stream of payloads, the call is saved.
+        skips_framer = self._waiting and self.buffer.is_consumed
         frame = None if skips_framer else self.framer.next_frame()
         while frame is None and self._waiting:
             received = self._waiting.popleft()

@@ -79,7 +79,7 @@ def adds_content(event: MessageStreamEvent) -> bool:
 def shows_progress(event: ContentBlockDeltaEvent) -> bool:
     """Whether a delta shows progress of the model: whether it is known and not empty."""
     delta = event.delta
-    return bool(PROGRESS[type(delta)](delta))
+    return bool(PROGRESS.get(type(delta), has_content)(delta))
 
 
 PROGRESS: Final[dict[type, Callable[[Any], object]]] = {
@@ -92,7 +92,8 @@ PROGRESS: Final[dict[type, Callable[[Any], object]]] = {
     CompactionDelta: lambda delta: delta.content or delta.encrypted_content,
     UnknownDelta: lambda _: False,
 }
-"""For each class of deltas, a function of the delta that is true if it shows progress.
+"""For each class of deltas, a function of the delta that is true if it shows progress. For other
+classes it is `has_content`.
 
 Functions, because a loop over the names of attributes takes three times as long, and
 `operator.attrgetter` twice as long.

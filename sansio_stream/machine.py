@@ -102,15 +102,15 @@ class StreamMachine:
     def receive_event(self, payload: Mapping[str, Any]) -> Iterator[MessageStreamEvent]:
         """Add one payload as a mapping, and return an iterator of the events that are whole now.
 
-        Use it for a source whose transport is not an event stream. Otherwise it does the same as
-        `receive_data`. The payload is not copied, so do not change it.
+        Use it for a source whose transport is not an event stream. It differs from `receive_data`
+        only in its argument. The payload is not copied, so do not change it.
 
         Raises:
             ProtocolError: as `receive_data` does.
             RuntimeError: the end of the stream was received before.
             TypeError: the payload is not a mapping, or a part of it is not JSON.
         """
-        if type(payload) is not dict:
+        if payload.__class__ is not dict:
             check_type(payload, Mapping)
         self._check_not_ended("receive_event")
         self._inbox.receive_payload(measured(payload, self._limits))
@@ -161,17 +161,17 @@ class StreamMachine:
     def snapshot(self) -> Message | None:
         """The message as of the event taken last; None before message_start. Immutable.
 
-        Cost: none for events after which it is not read. Reading it joins the texts that have grown
-        since the last read. If you no longer hold the previous snapshot, a text grows in place;
-        otherwise it is copied.
+        Cost: none for events after which it is not read. Reading it copies no text. A text is
+        joined when you read it from its block. If you no longer hold the text that you read before,
+        it grows in place; otherwise it is copied.
         """
         return self._fold.snapshot()
 
     def block(self, index: int) -> ContentBlock | None:
         """Return the newest block with this index on the wire, or None.
 
-        Cheaper than `snapshot`, and correct if the indexes have gaps. `snapshot.content[index]` is
-        then another block.
+        Cheaper than `snapshot`. It is also correct if the indexes have gaps; in that case
+        `snapshot.content[index]` is another block.
         """
         return self._fold.block(index)
 

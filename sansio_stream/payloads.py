@@ -191,7 +191,10 @@ def misplaced_members(event: MessageDeltaEvent) -> set[str]:
 
 
 def added_members(event: MessageDeltaEvent) -> dict[str, Any]:
-    """Return the members of a message_delta, and of its `delta`, that no class here knows."""
+    """Return the unknown members of a message_delta and of its `delta`, except nulls.
+
+    A member is unknown if neither the class of its object nor `Message` has it.
+    """
     if not inexact_part(event) and not inexact_part(event.delta):
         return {}
     known = schema_of(Message).wires

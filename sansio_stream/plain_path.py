@@ -132,7 +132,7 @@ class PlainReader:
         self._outcome.fatal.set(self._outcome.in_context(error, message, has_content=has_content))
 
     def _report_before(self, error: LimitError) -> None:
-        """Report the flaws that the framer has found before it has raised an error."""
+        """Report the flaws that the framer had found when it raised an error."""
         self._report(*self._inbox.framer.take_flaws())
         error.annotate(event_number=self._inbox.number + 1)
 
@@ -242,7 +242,7 @@ class PlainReader:
         try:
             reading = read_frame(frame, self._limits)
             if frame.sent and replacement_loses_content(frame, reading[0], self._limits):
-                # The framer decodes the data last, so the flaw of the data is the last of its code.
+                # The framer decodes the data last, so the last INVALID_UTF8 is that of the data.
                 codes = [flaw.code for flaw in flaws]
                 last = len(codes) - 1 - codes[::-1].index(ViolationCode.INVALID_UTF8)
                 lost = flaws[last]._replace(loses_content=True)

@@ -1,6 +1,6 @@
 """The reader: received bytes and payloads in, events out.
 
-Strategy: received bytes are only stored. A frame is decoded, checked by `transitions.decide` and
+Strategy: receiving decodes nothing. A frame is decoded, checked by `transitions.decide` and
 folded into the message only when `next()` is called for its event. No iterator has state of its
 own. This has five consequences:
 
@@ -13,8 +13,8 @@ own. This has five consequences:
 Decoding on receipt instead would need a queue of events, and a snapshot for each of them.
 
 `plain_path` reads one event by decoding its frame. This module has the loop, and the runs of the
-fast path. A run is a sequence of frames that match a `DeltaTemplate`. For each of them,
-`DeltaTemplate.read` and appending its text to a list replace all the steps of the plain path.
+fast path. A run is a sequence of frames that match a `DeltaTemplate`. For each of them, the reader
+calls `DeltaTemplate.read` and appends the text to a list, instead of all steps of the plain path.
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ NOTHING: Final[Iterator[Any]] = iter(())
 """An iterator that is always empty, for calls after which no event can be whole."""
 
 WINDOW: Final = 4096
-"""How many bytes of the text are split into frames at once. More would be wasted if the iterator is
-dropped, and the frames of a longer text would be copied while none of them is read.
+"""How many bytes of the text are split into frames at once. `split` copies all of them before the
+first frame is read. If the iterator is dropped, the other copies are wasted.
 """
 
 RUN_BYTES: Final = 65_536
-"""The size of a run, in bytes. Between two runs the pieces of a text are joined to save memory."""
+"""The maximum size of a run, in bytes. Between two runs the pieces of a text are joined, to save
+memory.
+"""
 
 FEW_BYTES: Final = 512
 """The size up to which a text is tried as one frame before it is split. Splitting takes 814
@@ -134,8 +136,8 @@ class EventReader:
     def events(self) -> Iterator[MessageStreamEvent]:
         """Return an iterator that reads one event at each `next()`.
 
-        It keeps no state in local variables between two events, because another iterator may read
-        the next one.
+        Another iterator may read the next event. So after each `yield` this one checks whether that
+        has happened before it relies on a local variable.
         """
         buffer = self._buffer
         while True:
@@ -216,7 +218,7 @@ class EventReader:
         return self._run
 
     def _restart_run(self, template: DeltaTemplate) -> bool:
-        """Begin a new run at the limit of one. Return whether a window fits into the new one."""
+        """Replace a run near its limit. Return whether a window fits into the new one."""
         self._end_run(template)
         run = self._begin_run(template)
         return run is not None and self._run_start + self._window <= run[2]
@@ -230,7 +232,9 @@ class EventReader:
         self._run = None
 
     def _next_event(self) -> MessageStreamEvent | None:
-        """Return the next event, a ping or what the plain path reads; None if nothing is left.
+        """Return the next event, without the template for deltas; None if nothing is left.
+
+        A ping that matches its template is not decoded. The plain path reads all other events.
 
         Raises:
             ProtocolError: as `PlainReader.next_event` does.
@@ -262,7 +266,7 @@ class EventReader:
         if isinstance(event, ContentBlockDeltaEvent | PingEvent):
             raw = b"" if offset is None else self._buffer.since(offset)
             if not raw.endswith(FRAME_ENDS):
-                return  # the text has only a part of the frame, and nothing can be learned
+                return  # no frame, only a part of it in the text, or other violations than `flaws`
             if isinstance(event, PingEvent):
                 self._ping = learned_ping(event, raw, flaws)
                 return

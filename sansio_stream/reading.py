@@ -238,7 +238,7 @@ def replacement_loses_content(
         return False
     # The data is decoded again, with the invalid bytes as lone surrogates. To count U+FFFD instead
     # would be wrong, because the peer may have sent it. The peer can send surrogates only as
-    # escapes of JSON. Both events have these surrogates, so they do not change the difference.
+    # escapes of JSON. `event` and `escaped` both have these, so they do not change the difference.
     data = frame.sent.decode("utf-8", "surrogateescape")
     escaped, _ = event_from_payload(frame.name, loads(data, limits.depth), limits.blocks)
     visible = count_escaped(visible_text(escaped)) - count_escaped(visible_text(event))
@@ -291,7 +291,7 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
         depth += 1
         inner: list[Any] = []
         for container in level:
-            values = container
+            values: Any = container
             if not is_array(container):
                 try:
                     size += len("".join(container))

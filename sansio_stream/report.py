@@ -52,8 +52,8 @@ class ReportColumn:
 
     Attributes:
         name: the name of the attribute of `Report` and of the member of `to_dict()`.
-        type: string, int, float, bool, `map<string, int>` or `list<struct>`. Maps, lists, bools
-            and counts are never null; all other values may be null.
+        type: string, int, float, bool, `map<string, int>` or `list<struct>`. Maps, lists, bools,
+            counts, `verdict` and `ended` are never null; all other values may be null.
         unit: the unit of a number. "" if the value is not a number.
         meaning: the meaning of the value, in one sentence.
         otel: the name of the same value in OpenTelemetry's conventions. "" if they have none.

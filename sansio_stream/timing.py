@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import APIError
 from .events import ContentBlockDeltaEvent, ContentBlockStartEvent, TextDelta
-from .losses import PROGRESS, adds_content
+from .losses import PROGRESS, adds_content, has_content
 from .message import TextBlock
 from .report import Stall
 
@@ -27,7 +27,7 @@ MOST_STALLS: Final = 100
 """The number of stalls that are listed. All stalls are counted."""
 
 UNKNOWN: Final = math.nan
-"""A time that is not known. Every comparison with it is false."""
+"""A time that is not known. `==`, `<` and `>` give False for it and any time."""
 
 Received = TypeVar("Received")
 
@@ -38,7 +38,7 @@ class Timing:
     All times are seconds since the request was sent. A time that is not finite is unknown.
 
     Args:
-        machine: the machine that the events come from. It tells their places.
+        machine: the machine that the events come from. It has the number and offset of each event.
         stall: a pause without content that is longer than this many seconds is a stall.
 
     Attributes:
@@ -84,7 +84,7 @@ class Timing:
         """Pass what was received to the machine, and record the times of content.
 
         One loop takes all events, because a call for each would cost more than half of what the
-        machine does. Nearly all events end in one of the first two branches at its end.
+        machine does. For nearly all content, the first or second branch of the last `if` applies.
 
         Args:
             receive: the method of the machine that takes what was received.
@@ -110,7 +110,7 @@ class Timing:
                             if awaits_text:
                                 self._first_text = known(at)
                                 awaits_text = self._first_text is None
-                        elif not PROGRESS[type(delta)](delta):
+                        elif not PROGRESS.get(type(delta), has_content)(delta):
                             continue
                     elif type(event) is ContentBlockStartEvent and adds_content(event):
                         if awaits_text and type(event.content_block) is TextBlock:
@@ -137,7 +137,7 @@ class Timing:
         return can_go_on
 
     def _unusual(self, at: float, last: float) -> float:
-        """Record the time of content that comes first, ends a stall, is not timed or goes back.
+        """Record an unusual time of content: the first, after a stall, unknown, or going back.
 
         Args:
             at: the time of the content.
@@ -188,7 +188,7 @@ class Timing:
         """Return a percentile by nearest rank.
 
         It is the smallest gap such that at least `percent` % of all gaps are not longer. The gaps
-        of length 0 are counted, but are not in the list.
+        that `_zero_gaps` counts have the length 0, and are not in the list.
         """
         rank = math.ceil(percent * (len(gaps) + self._zero_gaps) / 100)
         return gaps[rank - 1 - self._zero_gaps] if rank > self._zero_gaps else 0.0

@@ -55,7 +55,7 @@ __all__ = ["State"]
 class State(enum.Enum):
     """The state of a stream. Each value describes the state in words."""
 
-    # The hash of Enum is a function in Python. Each event looks up a state and a step.
+    # Faster than the hash of Enum, which is a function in Python.
     __hash__ = object.__hash__
 
     WAITING = "no message has begun"
@@ -68,7 +68,7 @@ class State(enum.Enum):
 class Step(enum.Enum):
     """The role of an event in the order of the stream: its type, refined by its members."""
 
-    __hash__ = object.__hash__  # as for `State`
+    __hash__ = object.__hash__  # as for `State`; each event looks up its step in `TRANSITIONS`
 
     MESSAGE_START = "message_start"
     MESSAGE_START_WHOLE = "message_start with content and a stop_reason"
@@ -186,8 +186,8 @@ STEPS: Final[dict[type[MessageStreamEvent], Step]] = {
 """The steps of the events whose step depends only on their type. `step_of` computes the others."""
 
 LOSES_CONTENT: Final = (ViolationCode.BEFORE_MESSAGE_START, ViolationCode.DUPLICATE_MESSAGE_START)
-"""The codes with which the table ignores an event before the end of the message. If such an event
-has content, the message loses it.
+"""The codes of the events that the table ignores before the message has ended. If such an event has
+content, the message loses it.
 """
 
 
@@ -327,7 +327,7 @@ def rule_of_block_start(event: ContentBlockStartEvent, message: MessageView) -> 
 
 
 def rule_of_block_delta(event: ContentBlockDeltaEvent, message: MessageView) -> Decision | None:
-    """Require an open block with this index that accepts the delta, and that no value is replaced.
+    """Require an open block with this index that accepts the delta, and no replaced value.
 
     A delta without such a block is ignored. Its content is lost, unless it only repeats the
     signature of the block. The delta is never folded into another block instead, for example the

@@ -18,6 +18,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
+import sansio_stream
 from sansio_stream import (
     Message,
     ProtocolError,
@@ -27,6 +28,7 @@ from sansio_stream import (
     ToolUseBlock,
     block_from_dict,
 )
+from sansio_stream.blocks import ACCEPTED, FOLDS, Append
 from sansio_stream.growing import MANY_PIECES
 from sansio_stream.reader import RUN_BYTES
 from sansio_stream.testing import FaultyStream, cuts, faults, scripts, wire
@@ -519,3 +521,12 @@ def test_each_of_many_kept_looks_takes_little_memory_however_long_the_text_is(ki
     read = newest_block if kind is TOOL_USE else snapshot
     taken = memory(partial(kept_after_each_delta, read, kind, MANY_DELTAS))
     assert taken <= 800 * MANY_DELTAS
+
+
+def test_every_text_to_which_a_delta_appends_is_made_when_it_is_read() -> None:
+    """Otherwise the member of an open block would be a `TextSoFar`."""
+    for block, accepted in ACCEPTED.items():
+        rules = [rule for delta in accepted for rule in FOLDS.get(delta, ())]
+        members = {rule.member for rule in rules if isinstance(rule, Append)} - {"input"}
+        for member in members if block is not sansio_stream.UnknownBlock else ():
+            assert isinstance(vars(block)[member], property), (block, member)

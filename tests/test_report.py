@@ -8,7 +8,7 @@ import weakref
 from collections import Counter
 from itertools import pairwise
 from random import Random
-from typing import Any, Final
+from typing import Any, ClassVar, Final, cast
 
 import attrs
 import pytest
@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 
 from sansio_stream import (
     REPORT_COLUMNS,
+    ContentBlockDeltaEvent,
     Limits,
     MessageStreamEvent,
     Observer,
@@ -30,6 +31,8 @@ from sansio_stream import (
     report_of,
 )
 from sansio_stream.capture import CaptureHeader, CaptureWriter
+from sansio_stream.codec import WireObject, wire_object
+from sansio_stream.losses import shows_progress
 from sansio_stream.testing import FaultyStream, faults, scripts
 from shared_data import captures, ran
 from wire import (
@@ -292,6 +295,25 @@ def test_an_observer_never_raises_and_its_report_is_always_available(
         else:
             observer.closed(at)
         assert json.loads(json.dumps(observer.report.to_dict(), allow_nan=False)) is not None
+
+
+def test_a_memoryview_that_was_released_is_ignored() -> None:
+    observer = Observer()
+    view = memoryview(body(*HELLO))
+    view.release()
+    observer.chunk(view, at=1)
+    assert (observer.report.bytes, observer.report.ended) == (0, "pending")
+
+
+def test_a_delta_of_a_new_class_shows_progress_if_it_has_content() -> None:
+    @wire_object
+    class NewDelta(WireObject):
+        type: ClassVar[str] = "new_delta"
+        token: str
+
+    for token in ("", "x"):
+        event: Any = ContentBlockDeltaEvent(0, cast("Any", NewDelta(token)))
+        assert shows_progress(event) is bool(token)
 
 
 def test_calls_after_the_end_change_nothing() -> None:
