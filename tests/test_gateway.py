@@ -23,7 +23,11 @@ from shared_data import REPOSITORY
 
 httpx = pytest.importorskip("httpx", reason="the gateway reads with httpx")
 pytest.importorskip("starlette", reason="the gateway is a route of Starlette")
-uvicorn = pytest.importorskip("uvicorn", reason="the gateway runs behind uvicorn")
+uvicorn = pytest.importorskip(
+    "uvicorn",
+    minversion="0.32.1",
+    reason="the gateway runs behind uvicorn, and older ones do not say that a client has left",
+)
 
 PAGE: Final = REPOSITORY / "docs" / "gateways.md"
 STREAMS: Final = 200
