@@ -68,9 +68,9 @@ instructions for each frame.
 """
 
 
-Run: TypeAlias = tuple[DeltaTemplate, list[str], int, int]
-"""A run: its template, the list to which the text of each delta is appended, the offset in the body
-up to which it goes, and the size up to which a text is tried as one frame.
+Run: TypeAlias = tuple[DeltaTemplate, list[str], int]
+"""A run: its template, the list to which the text of each delta is appended, and the offset in the
+body up to which it goes.
 """
 
 
@@ -145,11 +145,11 @@ class EventReader:
             if run is None and self._template is not None and buffer.pos < len(buffer.text):
                 run = self._begin_run(self._template)
             if run is not None:
-                template, pieces, limit, few = run
+                template, pieces, limit = run
                 text = buffer.text
                 pos = buffer.pos
                 size = len(text)
-                if not pos and size <= few and buffer.base + size <= limit:
+                if not pos and size <= self._few and buffer.base + size <= limit:
                     # The usual case: the chunk is one frame.
                     found = template.read(text, template.last_paddings)
                     if found is not None:
@@ -214,7 +214,7 @@ class EventReader:
         self._run_start = buffer.base + buffer.pos
         self._frames_before_run = buffer.frames
         limit = self._run_start + min(size, RUN_BYTES)
-        self._run = template, pieces, limit, self._few
+        self._run = template, pieces, limit
         return self._run
 
     def _restart_run(self, template: DeltaTemplate) -> bool:

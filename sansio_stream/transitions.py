@@ -55,9 +55,6 @@ __all__ = ["State"]
 class State(enum.Enum):
     """The state of a stream. Each value describes the state in words."""
 
-    # Faster than the hash of Enum, which is a function in Python.
-    __hash__ = object.__hash__
-
     WAITING = "no message has begun"
     OPEN = "in a message"
     CLOSING = "a stop_reason was taken"
@@ -68,7 +65,8 @@ class State(enum.Enum):
 class Step(enum.Enum):
     """The role of an event in the order of the stream: its type, refined by its members."""
 
-    __hash__ = object.__hash__  # as for `State`; each event looks up its step in `TRANSITIONS`
+    # Each event looks up its step in `TRANSITIONS`, and the hash of Enum is a function in Python.
+    __hash__ = object.__hash__
 
     MESSAGE_START = "message_start"
     MESSAGE_START_WHOLE = "message_start with content and a stop_reason"
