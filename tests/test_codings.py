@@ -2,7 +2,6 @@
 
 import gzip
 import importlib
-import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -15,6 +14,7 @@ from sansio_stream import Limits, Observer, Report, Verdict
 from sansio_stream.observer import BodyDecoder
 from sansio_stream_adapters import decoder_for, tee
 from sansio_stream_adapters._decoding import RESPONSE_PIECE_BYTES, UnknownEncodingError
+from tracing import peak_of
 from wire import HELLO, body, frame, text
 
 WHOLE: Final = body(*HELLO)
@@ -97,15 +97,6 @@ def report_of_encoded(
     if end:
         observer.end(at=2.0)
     return observer.report
-
-
-def peak_of(work: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 # What comes out.

@@ -1,9 +1,8 @@
 """Test content-decoding: a body is decompressed in bounded pieces, however it is cut."""
 
 import gzip
-import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise, repeat
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from sansio_stream_adapters._decoding import (
     UnknownEncodingError,
 )
 from sansio_stream_adapters._stream_core import ReadSignal, StreamCore
+from tracing import peak_of
 from wire import HELLO, body, text
 
 WHOLE: Final = body(*HELLO)
@@ -304,16 +304,6 @@ FILLERS: Final = {
 
 def bomb(filler: bytes) -> bytes:
     return compressed("gzip", [*repeat(filler, BOMB_BYTES // len(filler))])
-
-
-def peak_of(work: Callable[[], object]) -> int:
-    """Return the peak of the memory that the work allocates, in bytes."""
-    tracemalloc.start()
-    try:
-        work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def read(chunks: list[bytes], **settings: Any) -> None:

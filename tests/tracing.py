@@ -1,12 +1,13 @@
-"""A context manager that sets a trace function and afterwards restores the previous one."""
+"""A context manager that sets a trace function, and the peak of the memory that work allocates."""
 
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["traced"]
+__all__ = ["peak_of", "traced"]
 
 
 @contextmanager
@@ -21,3 +22,13 @@ def traced(trace: Callable[[FrameType, str, Any], Any] | None) -> Iterator[None]
         yield
     finally:
         sys.settrace(before)
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Return the peak of the memory that the work allocates, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
