@@ -670,8 +670,7 @@ def test_a_task_that_is_cancelled_leaves_a_true_report(way: Way, raw_server: Raw
                     reading.set()
 
         task = asyncio.create_task(read())
-        await reading.wait()
-        await asyncio.sleep(0.01)
+        await reading.wait()  # returns when the task waits for the next chunk
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
