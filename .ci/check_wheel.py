@@ -28,9 +28,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # The folder in the repository that contains each import package of the wheel.
-PACKAGES = {"sansio_stream": ".", "sansio_stream_adapters": "adapters"}
+PACKAGES = {
+    "sansio_stream": ".",
+    "sansio_stream_adapters": "adapters",
+    "sansio_stream_tools": "tools",
+}
 
-# Files and folders that the tests need. The two packages are missing on purpose: the tests must
+# Files and folders that the tests need. The packages are missing on purpose: the tests must
 # import them from the wheel.
 WITH_THE_TESTS = (
     *(".ci", "tests", "benchmarks", "docs", "examples", "fuzz", "mutants", "peers", "typing_tests"),
@@ -68,7 +72,7 @@ def build(to: Path) -> Path:
 
 
 def check_contents(wheel: Path) -> None:
-    """Check that the wheel contains all files of the two packages, its metadata and nothing else.
+    """Check that the wheel contains all files of the packages, its metadata and nothing else.
 
     Raises:
         SystemExit: If a file is missing or unexpected.
@@ -84,7 +88,7 @@ def check_contents(wheel: Path) -> None:
     if found != expected or not {f"{package}/py.typed" for package in PACKAGES} <= found:
         unexpected, missing = sorted(found - expected), sorted(expected - found)
         sys.exit(f"{wheel.name} contains unexpected files {unexpected} and lacks {missing}")
-    print(f"{wheel.name} contains {len(found)} files of {' and '.join(PACKAGES)}, and metadata")
+    print(f"{wheel.name} contains {len(found)} files of {', '.join(PACKAGES)}, and metadata")
 
 
 def interpreter(version: str) -> str | None:

@@ -26,7 +26,7 @@ from sansio_stream_adapters import (
     aiohttp,
 )
 from sansio_stream_adapters._attempts import Retries
-from sansio_stream_adapters.cli import _replay, _serve, _summary, _uvicorn
+from sansio_stream_tools import _app, _reading, _summary, _uvicorn
 
 PAGE: Final = Path(__file__).with_name("what-a-peer-can-make-you-hold.md")
 
@@ -289,7 +289,7 @@ def files() -> list[Row]:
         ),
         (
             "`replay`: one pause",
-            seconds(_replay.LONGEST_PAUSE),
+            seconds(_reading.LONGEST_PAUSE),
             "a recording may contain any times; a note tells which pauses were shortened",
             "the number of pauses",
         ),
@@ -307,7 +307,7 @@ def files() -> list[Row]:
         ),
         (
             "`serve`: the body of a request",
-            size(_serve.MOST_BYTES),
+            size(_app.MOST_BYTES),
             "the API has the same limit; a longer body gets a 413",
             "the number of requests",
         ),

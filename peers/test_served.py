@@ -10,7 +10,7 @@ import pytest
 from anthropic.lib.streaming import MessageStreamManager
 
 from sansio_stream import StreamMachine
-from sansio_stream_adapters.cli._serve import Recording
+from sansio_stream_tools._app import Recording
 from servers import EXAMPLES, app_of_examples, http_server
 
 WHOLE = ("text", "thinking-and-tool-use", "parallel-tools", "web-search-with-citations")

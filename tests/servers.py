@@ -30,7 +30,7 @@ import attrs
 import pytest
 
 from sansio_stream_adapters import APITimeoutError
-from sansio_stream_adapters.cli._serve import App, Recording
+from sansio_stream_tools._app import App, Recording
 
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 
@@ -221,7 +221,7 @@ def app_of_examples(**options: Any) -> App:
 def http_server(app: Any) -> Iterator[str]:
     """Run an application with uvicorn, HTTP/1.1 without TLS. Yield its base URL."""
     pytest.importorskip("uvicorn", reason="this test needs uvicorn as the server")
-    from sansio_stream_adapters.cli._uvicorn import server_of
+    from sansio_stream_tools._uvicorn import server_of
 
     server = server_of(app)
     server.config.timeout_keep_alive = PATIENCE

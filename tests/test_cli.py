@@ -19,6 +19,7 @@ from hypothesis import example, given, strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+import sansio_stream_tools
 from sansio_stream import StreamMachine, Verdict, event_from_dict
 from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk, parse_capture
 from sansio_stream.codec import WireObject, wire_object
@@ -33,15 +34,14 @@ from sansio_stream.message import Block, InputBlock
 from sansio_stream.payloads import message_from_dict
 from sansio_stream.report import facts_of
 from sansio_stream.transitions import State
-from sansio_stream_adapters import cli
 from sansio_stream_adapters._cut import recut, sizes_from
-from sansio_stream_adapters.cli import _command
-from sansio_stream_adapters.cli._json import Layout
-from sansio_stream_adapters.cli._replay import FrameResult, Pace, Replay
-from sansio_stream_adapters.cli._show import Show, Writer
-from sansio_stream_adapters.cli._summary import unusable_inputs
-from sansio_stream_adapters.cli._text import one_line, printable, to_json
-from sansio_stream_adapters.cli._views import view_of
+from sansio_stream_tools import _main, _replay
+from sansio_stream_tools._answer_view import Show, Writer
+from sansio_stream_tools._json import Layout
+from sansio_stream_tools._reading import FrameResult, Pace, Replay
+from sansio_stream_tools._summary import unusable_inputs
+from sansio_stream_tools._text import one_line, printable, to_json
+from sansio_stream_tools._views import view_of
 from servers import PATIENCE, wait_until_it_waits
 from wire import (
     HELLO,
@@ -81,7 +81,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def replay(*args: str, data: bytes | None = None) -> Result:
     """Run `replay` in this process. `data` is its standard input, for the argument `-`."""
     runner = CliRunner(env=ENVIRONMENT)
-    return runner.invoke(_command.command, ["replay", *args], input=data, catch_exceptions=False)
+    return runner.invoke(_main.command, ["replay", *args], input=data, catch_exceptions=False)
 
 
 def capture(
@@ -448,7 +448,7 @@ def test_a_pause_is_cut_to_a_minute_with_a_note_and_the_next_pauses_are_not_chan
 
 def test_the_note_of_a_cut_pause_is_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
-    monkeypatch.setattr(_command, "Pace", clock.pace)
+    monkeypatch.setattr(_replay, "Pace", clock.pace)
     result = replay("-", "--speed", "1", data=capture((1e9, body(*HELLO))))
     assert result.stderr == "sansio-stream: -: a pause of 1,000,000,000 s is cut to 60 s\n"
     assert clock.waits == [60]
@@ -471,8 +471,8 @@ def test_the_recorded_timing_is_the_default_only_for_the_view_of_a_terminal(
     args: list[str], is_terminal: bool, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()
-    monkeypatch.setattr(_command, "Pace", clock.pace)
-    monkeypatch.setattr(_command, "is_terminal", lambda: is_terminal)
+    monkeypatch.setattr(_replay, "Pace", clock.pace)
+    monkeypatch.setattr(_replay, "is_terminal", lambda: is_terminal)
     assert replay("-", *args, data=TIMED).exit_code == 0
     assert clock.waits == waits
 
@@ -1247,7 +1247,7 @@ def test_every_frame_and_every_violation_is_in_one_result(data: bytes, strict: b
 
 # The process: signals, pipes, terminals.
 
-COMMAND = [sys.executable, "-m", "sansio_stream_adapters.cli"]
+COMMAND = [sys.executable, "-m", "sansio_stream_tools"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
@@ -1363,7 +1363,7 @@ def test_a_missing_dependency_is_named_with_the_command_to_install_it(
     start: Start, module: str
 ) -> None:
     hide = f"import sys; sys.modules[{module!r}] = None"
-    code = f"{hide}; from sansio_stream_adapters.cli import main; main()"
+    code = f"{hide}; from sansio_stream_tools import main; main()"
     process = start(command=[sys.executable, "-c", code])
     _, stderr = process.communicate()
     assert process.returncode == 2
@@ -1375,11 +1375,11 @@ def test_a_missing_dependency_is_named_with_the_command_to_install_it(
 def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(sys.modules, "sansio_stream_adapters.cli._command")
-    monkeypatch.setitem(sys.modules, "sansio_stream_adapters.cli._views", None)
-    monkeypatch.delattr(cli, "_command")
+    monkeypatch.delitem(sys.modules, "sansio_stream_tools._main")
+    monkeypatch.setitem(sys.modules, "sansio_stream_tools._views", None)
+    monkeypatch.delattr(sansio_stream_tools, "_main")
     with pytest.raises(ModuleNotFoundError):
-        cli.main()
+        sansio_stream_tools.main()
 
 
 # The entry point, in this process.
@@ -1393,7 +1393,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     def run(*args: str) -> int:
         monkeypatch.setattr(sys, "argv", ["sansio-stream", *args])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            sansio_stream_tools.main()
         assert isinstance(exit_.value.code, int)
         return exit_.value.code
 

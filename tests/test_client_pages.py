@@ -18,7 +18,7 @@ from sansio_stream import (
     Verdict,
 )
 from sansio_stream_adapters import Reply, Stream
-from sansio_stream_adapters.cli._serve import Recording
+from sansio_stream_tools._app import Recording
 from servers import EXAMPLES, PATIENCE
 from shared_data import REPOSITORY
 

@@ -15,6 +15,7 @@ import make_states
 import make_violations
 import sansio_stream
 import sansio_stream_adapters
+import sansio_stream_tools
 from sansio_stream import (
     CitationsDelta,
     CompactionDelta,
@@ -322,8 +323,8 @@ def test_every_link_leads_to_an_existing_file_and_heading(page: Path) -> None:
         target = (page.parent / path).resolve() if path else page
         assert target.is_relative_to(REPOSITORY), link
         # The packages may be installed elsewhere.
-        for source in (REPOSITORY, REPOSITORY / "adapters"):
-            for package in (sansio_stream, sansio_stream_adapters):
+        for source in (REPOSITORY, REPOSITORY / "adapters", REPOSITORY / "tools"):
+            for package in (sansio_stream, sansio_stream_adapters, sansio_stream_tools):
                 if target.is_relative_to(source / package.__name__):
                     target = Path(str(package.__file__)).parents[1] / target.relative_to(source)
         assert target.is_file(), link

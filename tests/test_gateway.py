@@ -17,7 +17,7 @@ import pytest
 from documentation import blocks
 from sansio_stream import ProtocolError, Report, StreamMachine
 from sansio_stream.testing import FAULTS
-from sansio_stream_adapters.cli._serve import App, Recording
+from sansio_stream_tools._app import App, Recording
 from servers import EXAMPLES, PATIENCE, http_server, listening, port_of, wait_until
 from shared_data import REPOSITORY
 

@@ -14,9 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
-from sansio_stream_adapters.cli import _command
-from sansio_stream_adapters.cli._show import Writer
-from sansio_stream_adapters.cli._text import ending, fitting, one_line, printable, to_json, unbroken
+from sansio_stream_tools import _main
+from sansio_stream_tools._answer_view import Writer
+from sansio_stream_tools._text import ending, fitting, one_line, printable, to_json, unbroken
 from test_cli import VIEWS, block_only, capture, on_terminal, replay
 from test_growth import AT_MOST, calls, characters
 from wire import (
@@ -171,7 +171,7 @@ def test_no_name_of_a_file_starts_a_new_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("uvicorn", reason="the command needs uvicorn")
-    from sansio_stream_adapters.cli import _uvicorn
+    from sansio_stream_tools import _uvicorn
 
     class Server:
         """A server that serves no requests."""
@@ -183,7 +183,7 @@ def test_no_name_of_a_file_starts_a_new_line(
     assert replay(str(path)).stderr.count("\n") == 1
     path.write_bytes(FORGED_STREAM)
     monkeypatch.setattr(_uvicorn, "server_of", lambda _: Server())
-    output = CliRunner().invoke(_command.command, ["serve", "--port", "0", str(path)]).stdout
+    output = CliRunner().invoke(_main.command, ["serve", "--port", "0", str(path)]).stdout
     assert len(output.splitlines()) == 2
     assert "\u202e" not in output
 

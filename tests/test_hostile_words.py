@@ -133,7 +133,7 @@ def test_the_message_of_wrong_usage_is_printable(
 ) -> None:
     pytest.importorskip("click", reason="the command needs click")
     pytest.importorskip("rich", reason="the command needs rich")
-    from sansio_stream_adapters.cli import main
+    from sansio_stream_tools import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["sansio-stream", *args])

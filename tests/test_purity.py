@@ -89,7 +89,7 @@ def test_importing_the_core_loads_no_io_no_clock_no_threads_and_no_http(only_att
             *("concurrent.futures", "logging", "multiprocessing", "queue", "random"),
             *("datetime", "email", "http", "urllib", "urllib.request"),
             *("aiohttp", "anyio", "click", "h11", "httpx", "hypothesis", "rich", "trio"),
-            "sansio_stream_adapters",
+            *("sansio_stream_adapters", "sansio_stream_tools"),
         }
     )
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from documentation import blocks, commands, shows
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
-from sansio_stream_adapters.cli import _command, _record, _recording_file
+from sansio_stream_tools import _main, _record, _recording_file
 from servers import (
     PATIENCE,
     Do,
@@ -63,7 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sansio_stream(*args: str, data: bytes | None = None) -> Result:
     """Run the command in this process."""
-    return CliRunner().invoke(_command.command, args, input=data, catch_exceptions=False)
+    return CliRunner().invoke(_main.command, args, input=data, catch_exceptions=False)
 
 
 def record(url: str, *args: str, data: bytes | None = None) -> Result:
@@ -510,7 +510,7 @@ def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
 
 # The process: signals.
 
-COMMAND: Final = [sys.executable, "-m", "sansio_stream_adapters.cli"]
+COMMAND: Final = [sys.executable, "-m", "sansio_stream_tools"]
 
 
 @contextmanager
@@ -625,7 +625,7 @@ def test_the_recording_of_a_killed_process_is_readable(
 def test_if_the_output_cannot_be_written_the_recording_has_an_end(server: RawServer) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    line = f"exec {sys.executable} -m sansio_stream_adapters.cli record -m m -o it "
+    line = f"exec {sys.executable} -m sansio_stream_tools record -m m -o it "
     line += f"--adapter sockets --base-url {server.url} Hello? >/dev/full"
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
     done = subprocess.run(
@@ -653,7 +653,7 @@ def test_the_page_shows_the_output_of_its_commands(
     bin_ = folder / "bin"
     bin_.mkdir()
     script = bin_ / "sansio-stream"
-    script.write_text(f"#!{sys.executable}\nfrom sansio_stream_adapters.cli import main\nmain()\n")
+    script.write_text(f"#!{sys.executable}\nfrom sansio_stream_tools import main\nmain()\n")
     script.chmod(0o755)
     path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
     environment = {

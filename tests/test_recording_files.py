@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from sansio_stream import parse_capture
 from sansio_stream_adapters import MessageStream
 from sansio_stream_adapters._recording import Recorder
-from sansio_stream_adapters.cli import _command
+from sansio_stream_tools import _main
 from servers import RawServer, response
 from wire import HELLO, body
 
@@ -48,7 +48,7 @@ def record(request: pytest.FixtureRequest, raw_server: Callable[..., RawServer])
     def by_the_command(path: Path, *, force: bool = False) -> str:
         arguments = ["record", "--adapter", "sockets", "--base-url", server.url, "-m", "m"]
         options = ["-o", str(path), *(["--force"] if force else []), "Hello?"]
-        result = CliRunner().invoke(_command.command, [*arguments, *options])
+        result = CliRunner().invoke(_main.command, [*arguments, *options])
         assert result.exit_code in {0, 2}
         return result.stderr if result.exit_code else ""
 
@@ -89,7 +89,7 @@ def test_only_its_owner_can_read_a_file_that_the_command_has_replaced(
     path.chmod(0o644)
     url = raw_server([response(ANSWER)]).url
     arguments = ["record", "--adapter", "sockets", "--base-url", url, "-m", "m", "-o", str(path)]
-    assert CliRunner().invoke(_command.command, [*arguments, "--force", "Hello?"]).exit_code == 0
+    assert CliRunner().invoke(_main.command, [*arguments, "--force", "Hello?"]).exit_code == 0
     assert mode_of(path) == 0o600
 
 
@@ -132,7 +132,7 @@ def test_with_force_the_command_refuses_a_symbolic_link_and_a_fifo(tmp_path: Pat
         ("fifo", "not a regular file"),
     ):
         options = ["-o", str(tmp_path / name), "--force", "Hello?"]
-        result = CliRunner().invoke(_command.command, [*command, *options])
+        result = CliRunner().invoke(_main.command, [*command, *options])
         assert result.exit_code == 2
         assert message in result.stderr
     assert (tmp_path / "target").read_bytes() == OLDER

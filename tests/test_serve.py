@@ -27,7 +27,7 @@ from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk
 from sansio_stream.testing import Answer, End
 from sansio_stream.testing.catalogue import connection
 from sansio_stream.testing.catalogue.connection import PING, failure
-from sansio_stream_adapters.cli._serve import SERVED, AnswerSender, App, Recording, Request
+from sansio_stream_tools._app import SERVED, AnswerSender, App, Recording, Request
 from servers import (
     EXAMPLES,
     PATIENCE,
@@ -633,7 +633,7 @@ def test_the_page_describes_every_fault_of_the_connection() -> None:
 
 # The command.
 
-COMMAND: Final = [sys.executable, "-m", "sansio_stream_adapters.cli", "serve"]
+COMMAND: Final = [sys.executable, "-m", "sansio_stream_tools", "serve"]
 
 
 @contextmanager
@@ -740,7 +740,7 @@ def test_if_the_server_cannot_start_the_exit_status_is_2(tmp_path: Path) -> None
 def test_without_uvicorn_the_command_says_how_to_install_it() -> None:
     path = str(EXAMPLES / "text.capture.jsonl")
     hide = "import sys; sys.modules['uvicorn'] = None"
-    code = f"{hide}; from sansio_stream_adapters.cli import main; main()"
+    code = f"{hide}; from sansio_stream_tools import main; main()"
     with command("serve", path, python=[sys.executable, "-c", code]) as process:
         _, stderr = process.communicate()
     assert process.returncode == 2

@@ -17,8 +17,8 @@ pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
 
 from sansio_stream.capture import CaptureHeader, CaptureWriter
 from sansio_stream.testing.catalogue.connection import PING
-from sansio_stream_adapters.cli import _serve, _uvicorn
-from sansio_stream_adapters.cli._serve import Recording, is_loopback
+from sansio_stream_tools import _app, _uvicorn
+from sansio_stream_tools._app import Recording, is_loopback
 from servers import (
     EXAMPLES,
     PATIENCE,
@@ -64,7 +64,7 @@ def test_the_server_stops_reading_an_endless_request_after_32_mib() -> None:
     assert log == ["POST /v1/messages -> 413"]
 
 
-def app_with_log(**options: Any) -> tuple[_serve.App, list[str]]:
+def app_with_log(**options: Any) -> tuple[_app.App, list[str]]:
     with logging_app(recording("1"), speed=math.inf, **options) as (app, lines):
         return app, lines
 
@@ -178,7 +178,7 @@ def test_the_time_limit_of_a_head_does_not_end_an_answer(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_uvicorn, "HEAD_SECONDS", seconds)
-    monkeypatch.setattr(_serve, "SECONDS_BETWEEN_PINGS", seconds)
+    monkeypatch.setattr(_app, "SECONDS_BETWEEN_PINGS", seconds)
     with http_server(app_of_examples()) as url:
         fetched = fetch(url, headers={"x-fault": "ping-stall"}, max_bytes=len(HALF) + 2 * len(PING))
     if fetched.status is None:
@@ -250,6 +250,6 @@ def test_every_status_with_a_body_is_served(status: int, tmp_path: Path) -> None
     headers = {"request-id": "a b\t\xe9 \N{PARTY POPPER}", "content-type": ""}
     writer = CaptureWriter(CaptureHeader(status=status, headers=headers))
     path.write_bytes(writer.begin() + writer.chunk(b"body", 0) + writer.end(1))
-    with http_server(_serve.App([Recording.read(path)], speed=math.inf)) as url:
+    with http_server(_app.App([Recording.read(path)], speed=math.inf)) as url:
         fetched = fetch(url)
     assert (fetched.status, fetched.body) == (status, b"body")

@@ -1,4 +1,4 @@
-"""Rules for the source code of the two packages: length limits, and one owner for each state."""
+"""Rules for the source code of the packages: length limits, and one owner for each state."""
 
 import ast
 from collections.abc import Iterator
@@ -9,12 +9,14 @@ import pytest
 
 import sansio_stream
 import sansio_stream_adapters
+import sansio_stream_tools
 
 LINES_OF_A_MODULE: Final = 500
 LINES_OF_A_CLASS: Final = 300
 
 FOLDERS: Final = [
-    Path(str(package.__file__)).parent for package in (sansio_stream, sansio_stream_adapters)
+    Path(str(package.__file__)).parent
+    for package in (sansio_stream, sansio_stream_adapters, sansio_stream_tools)
 ]
 MODULES: Final = [module for folder in FOLDERS for module in sorted(folder.rglob("*.py"))]
 
@@ -42,13 +44,13 @@ def test_a_module_and_its_classes_are_not_too_long(module: Path) -> None:
     assert [*too_long(module.read_text(encoding="utf-8"))] == []
 
 
-def test_all_modules_of_both_packages_are_checked() -> None:
+def test_all_modules_of_the_packages_are_checked() -> None:
     names = {name_of(module) for module in MODULES}
     assert {
         "sansio_stream/__init__.py",
         "sansio_stream/errors/exceptions.py",
         "sansio_stream_adapters/_bridge.py",
-        "sansio_stream_adapters/cli/_show.py",
+        "sansio_stream_tools/_main.py",
     } <= names
 
 

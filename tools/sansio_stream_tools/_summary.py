@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sansio_stream.message import Message
     from sansio_stream.report import Report
 
-    from ._replay import Reading
+    from ._reading import Reading
 
 __all__ = ["Summary"]
 

@@ -3,17 +3,20 @@
 No other part of the project uses a terminal. The modules of this package, in reading order:
 
     _text            makes text safe to print: no control characters, no lone surrogates
-    _replay          feeds a body to a machine and returns the result of each frame
+    _reading         feeds a body to a machine and returns the result of each frame
     _json            lays out a growing JSON text while it arrives
-    _show            the live view
-    _trace           the view with one line per frame, for debugging
-    _summary         the table at the end of the live view
+    _answer_view     the view of the answer while it grows
+    _trace_view      the view with one line per frame, for debugging
+    _summary         the table at the end of the view of the answer
     _views           selects a view, and computes the exit status
+    _options         the options that several subcommands share
+    _replay          the subcommand `replay`: shows captured streams as they arrived
     _recording_file  the file that a recording is written to
-    _record          sends a request, shows the answer and records it
-    _serve           an ASGI application that answers with captures
+    _record          the subcommand `record`: sends a request, shows the answer and records it
+    _app             an ASGI application that answers with captures
     _uvicorn         the HTTP server that runs this application
-    _command         options and exit statuses
+    _serve           the subcommand `serve`: answers requests with captured streams
+    _main            the command with its subcommands, and the exit statuses
 """
 
 import sys
@@ -25,7 +28,7 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command with the arguments of the process. Exit with the status of the command."""
     try:
-        from ._command import run  # noqa: PLC0415 - its dependencies may be missing
+        from ._main import run  # noqa: PLC0415 - its dependencies may be missing
 
         status = run()
     except ModuleNotFoundError as error:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sansio_stream.events import ContentBlockDelta
     from sansio_stream.message import Citation, ContentBlock
 
-    from ._replay import FrameResult
+    from ._reading import FrameResult
 
 __all__ = ["Show"]
 

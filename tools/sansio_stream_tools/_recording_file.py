@@ -7,7 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .._recording import make_private, open_private
+from sansio_stream_adapters._recording import make_private, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
 
-    from ._serve import App
+    from ._app import App
 
 __all__ = ["server_of"]
 

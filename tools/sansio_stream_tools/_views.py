@@ -14,13 +14,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from ._show import Show
+from ._answer_view import Show
 from ._summary import Summary
 from ._text import to_json, unbroken
-from ._trace import Trace
+from ._trace_view import Trace
 
 if TYPE_CHECKING:
-    from ._replay import FrameResult, Reading
+    from ._reading import FrameResult, Reading
 
 __all__ = [
     "BAD",

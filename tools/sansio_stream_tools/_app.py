@@ -27,8 +27,7 @@ from sansio_stream.errors import ProtocolError
 from sansio_stream.machine import StreamMachine
 from sansio_stream.testing import Answer, Asked, End
 from sansio_stream.testing.catalogue.connection import PING, failure
-
-from .._answers import SECONDS_BETWEEN_PINGS, SERVED, answer_of
+from sansio_stream_adapters._answers import SECONDS_BETWEEN_PINGS, SERVED, answer_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sansio_stream.errors import ProtocolError, Violation
     from sansio_stream.machine import StreamMachine
 
-    from ._replay import FrameResult
+    from ._reading import FrameResult
 
 __all__ = ["Trace"]
 

@@ -23,11 +23,11 @@ import click
 from sansio_stream.capture import parse_capture
 from sansio_stream.errors import APIError, APIStatusError
 from sansio_stream.request.headers import CREDENTIALS
+from sansio_stream_adapters._client import AsyncBaseClient, BaseClient
+from sansio_stream_adapters._timeout import Timeout
 
-from .._client import AsyncBaseClient, BaseClient
-from .._timeout import Timeout
+from ._reading import Reading
 from ._recording_file import RecordingFile
-from ._replay import Reading
 from ._text import one_line
 from ._views import (
     BAD,
@@ -45,8 +45,8 @@ from ._views import (
 )
 
 if TYPE_CHECKING:
-    from .._client import AsyncMessageStreamManager, MessageStreamManager
-    from .._settings import ClientSettings
+    from sansio_stream_adapters._client import AsyncMessageStreamManager, MessageStreamManager
+    from sansio_stream_adapters._settings import ClientSettings
 
 __all__ = ["record"]
 
@@ -369,7 +369,7 @@ def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyCli
     missing = ""
     for name in ADAPTERS if wanted is None else (wanted,):
         try:
-            module = importlib.import_module(f"...{name}", __name__)
+            module = importlib.import_module(f"sansio_stream_adapters.{name}")
             return name, getattr(module, ADAPTERS[name])(**settings)
         except ModuleNotFoundError as error:
             if error.name not in LIBRARIES:
