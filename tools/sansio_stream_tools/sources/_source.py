@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import attrs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk
+from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk
 
 __all__ = ["Source", "SourceError", "SourceLimits"]
 
