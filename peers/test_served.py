@@ -10,8 +10,7 @@ import pytest
 from anthropic.lib.streaming import MessageStreamManager
 
 from sansio_stream import StreamMachine
-from sansio_stream_tools._app import Recording
-from servers import EXAMPLES, app_of_examples, http_server
+from servers import EXAMPLES, app_of_examples, http_server, recording_in
 
 WHOLE = ("text", "thinking-and-tool-use", "parallel-tools", "web-search-with-citations")
 
@@ -45,7 +44,7 @@ def streaming(
 def machine_after(model: str) -> StreamMachine:
     """Return a machine that has read the same recording."""
     machine = StreamMachine()
-    body = Recording.read(EXAMPLES / f"{model}.capture.jsonl").capture.body
+    body = recording_in(EXAMPLES / f"{model}.capture.jsonl").capture.body
     for _ in (*machine.receive_data(body), *machine.receive_eof()):
         pass
     return machine

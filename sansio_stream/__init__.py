@@ -77,3 +77,5 @@ from .sse import *
 from .tool_input import *
 from .transitions import *
 from .usage import *
+
+__version__ = "0.1.0"

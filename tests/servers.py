@@ -30,7 +30,8 @@ import attrs
 import pytest
 
 from sansio_stream_adapters import APITimeoutError
-from sansio_stream_tools._app import App, Recording
+from sansio_stream_tools._app import App
+from sansio_stream_tools._recordings import Recording, read_recordings
 
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 
@@ -214,7 +215,13 @@ def app_of_examples(**options: Any) -> App:
     The header `x-fault` of a request selects a fault.
     """
     paths = sorted(EXAMPLES.glob("*.capture.jsonl"))
-    return App([Recording.read(path) for path in paths], **{"speed": math.inf, **options})
+    return App([recording_in(path) for path in paths], **{"speed": math.inf, **options})
+
+
+def recording_in(path: Path) -> Recording:
+    """Return the only recording in a file."""
+    (recording,) = read_recordings(path)
+    return recording
 
 
 @contextmanager

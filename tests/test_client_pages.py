@@ -18,8 +18,7 @@ from sansio_stream import (
     Verdict,
 )
 from sansio_stream_adapters import Reply, Stream
-from sansio_stream_tools._app import Recording
-from servers import EXAMPLES, PATIENCE
+from servers import EXAMPLES, PATIENCE, recording_in
 from shared_data import REPOSITORY
 
 URL_OF_PAGE: Final = "http://127.0.0.1:8080"
@@ -77,7 +76,7 @@ def test_the_adapter_of_the_page_reads_answers(adapter: Any, example_server: str
             with client.messages.stream(**{**ASK, "model": model}) as stream:
                 message = stream.get_final_message()
             assert stream.verdict is Verdict.COMPLETE
-            body = Recording.read(EXAMPLES / f"{model}.capture.jsonl").capture.body
+            body = recording_in(EXAMPLES / f"{model}.capture.jsonl").capture.body
             assert message == final_message_of(body)
             assert stream.response.status == 200
             assert stream.request_id

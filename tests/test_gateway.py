@@ -17,8 +17,16 @@ import pytest
 from documentation import blocks
 from sansio_stream import ProtocolError, Report, StreamMachine
 from sansio_stream.testing import FAULTS
-from sansio_stream_tools._app import App, Recording
-from servers import EXAMPLES, PATIENCE, http_server, listening, port_of, wait_until
+from sansio_stream_tools._app import App
+from servers import (
+    EXAMPLES,
+    PATIENCE,
+    http_server,
+    listening,
+    port_of,
+    recording_in,
+    wait_until,
+)
 from shared_data import REPOSITORY
 
 httpx = pytest.importorskip("httpx", reason="the gateway reads with httpx")
@@ -47,7 +55,7 @@ class Upstream:
                     ),
                 )
                 for name in ("text", "parallel-tools", "thinking-and-tool-use")
-                for read in [Recording.read(EXAMPLES / f"{name}.capture.jsonl")]
+                for read in [recording_in(EXAMPLES / f"{name}.capture.jsonl")]
             ],
             speed=float("inf"),
         )

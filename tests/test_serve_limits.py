@@ -18,17 +18,18 @@ pytest.importorskip("uvicorn", reason="the command serves by uvicorn")
 from sansio_stream.capture import CaptureHeader, CaptureWriter
 from sansio_stream.testing.catalogue.connection import PING
 from sansio_stream_tools import _app, _uvicorn
-from sansio_stream_tools._app import Recording, is_loopback
+from sansio_stream_tools._app import Exchange, is_loopback
 from servers import (
     EXAMPLES,
     PATIENCE,
     TooSoonError,
     app_of_examples,
     http_server,
+    recording_in,
     wait_until,
     with_seconds,
 )
-from test_serve import HALF, command, fetch, logging_app, recording, request_for, url_in
+from test_serve import HALF, app_of, command, fetch, recording, request_for, url_in
 from wire import HELLO, body
 
 MAX_BYTES: Final = 32 * 2**20
@@ -57,16 +58,12 @@ def test_the_server_stops_reading_an_endless_request_after_32_mib() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": []}
-    app, log = app_with_log()
+    log: list[Exchange] = []
+    app = app_of(recording("1"), log=log.append)
     asyncio.run(app({**scope, "raw_path": b"/v1/messages", "query_string": b""}, receive, send))
     assert sum(received) == MAX_BYTES + 2**20
     assert sent[0]["status"] == 413
-    assert log == ["POST /v1/messages -> 413"]
-
-
-def app_with_log(**options: Any) -> tuple[_app.App, list[str]]:
-    with logging_app(recording("1"), speed=math.inf, **options) as (app, lines):
-        return app, lines
+    assert [(exchange.choice, exchange.status) for exchange in log] == [("POST /v1/messages", 413)]
 
 
 # Hosts.
@@ -83,19 +80,19 @@ FOREIGN: Final = (
 
 @pytest.mark.parametrize("port", ["", ":8080"])
 def test_a_local_server_only_answers_requests_for_a_local_host(port: str) -> None:
-    app, _ = app_with_log(is_local=True)
+    app = app_of(recording("1"), is_local=True)
     for host in LOCAL:
-        assert app.answer(request_for(headers={"host": host + port})).status == 200
+        assert app.reply(request_for(headers={"host": host + port})).answer.status == 200
     for headers in ({}, {"host": "[::1"}, *({"host": host + port} for host in FOREIGN)):
-        answer = app.answer(request_for(headers=headers))
+        answer = app.reply(request_for(headers=headers)).answer
         assert answer.status == 403
         assert json.loads(answer.body)["error"]["type"] == "permission_error"
 
 
 def test_another_server_answers_requests_for_any_host() -> None:
-    app, _ = app_with_log()
+    app = app_of(recording("1"))
     for host in (*LOCAL, *FOREIGN):
-        assert app.answer(request_for(headers={"host": host})).status == 200
+        assert app.reply(request_for(headers={"host": host})).answer.status == 200
 
 
 def test_loopback_hosts_are_recognised_by_their_names() -> None:
@@ -231,7 +228,7 @@ def test_a_capture_with_a_head_that_cannot_be_sent_is_refused_when_it_is_read(
     writer = CaptureWriter(CaptureHeader(**{"status": 200, **UNSENDABLE[message]}))
     path.write_bytes(writer.begin() + writer.chunk(body(*HELLO), 0) + writer.end(1))
     with pytest.raises(ValueError, match=message):
-        Recording.read(path)
+        recording_in(path)
 
 
 def test_the_command_names_the_file_with_a_head_that_cannot_be_sent(tmp_path: Path) -> None:
@@ -250,6 +247,6 @@ def test_every_status_with_a_body_is_served(status: int, tmp_path: Path) -> None
     headers = {"request-id": "a b\t\xe9 \N{PARTY POPPER}", "content-type": ""}
     writer = CaptureWriter(CaptureHeader(status=status, headers=headers))
     path.write_bytes(writer.begin() + writer.chunk(b"body", 0) + writer.end(1))
-    with http_server(_app.App([Recording.read(path)], speed=math.inf)) as url:
+    with http_server(_app.App([recording_in(path)], speed=math.inf, any_model=True)) as url:
         fetched = fetch(url)
     assert (fetched.status, fetched.body) == (status, b"body")

@@ -2,6 +2,7 @@
 
 No other part of the project uses a terminal. The modules of this package, in reading order:
 
+    _demo            the recording that `replay --demo` shows
     _text            makes text safe to print: no control characters, no lone surrogates
     _reading         feeds a body to a machine and returns the result of each frame
     _json            lays out a growing JSON text while it arrives
@@ -13,6 +14,7 @@ No other part of the project uses a terminal. The modules of this package, in re
     _replay          the subcommand `replay`: shows captured streams as they arrived
     _recording_file  the file that a recording is written to
     _record          the subcommand `record`: sends a request, shows the answer and records it
+    _recordings      recordings to serve: the models that they answer, and their answers
     _app             an ASGI application that answers with captures
     _uvicorn         the HTTP server that runs this application
     _serve           the subcommand `serve`: answers requests with captured streams

@@ -15,24 +15,22 @@ import math
 import re
 import socket
 import struct
+import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import attrs
 
-from sansio_stream.capture import Capture, CaptureHeader, parse_capture
-from sansio_stream.errors import ProtocolError
-from sansio_stream.machine import StreamMachine
 from sansio_stream.testing import Answer, Asked, End
 from sansio_stream.testing.catalogue.connection import PING, failure
-from sansio_stream_adapters._answers import SECONDS_BETWEEN_PINGS, SERVED, answer_of
+from sansio_stream_adapters._answers import SECONDS_BETWEEN_PINGS, SERVED
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from ._recordings import Recording
 
-__all__ = ["SERVED", "App", "Recording", "is_loopback"]
+__all__ = ["SERVED", "App", "Exchange", "is_loopback"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -43,60 +41,10 @@ PATH: Final = "/v1/messages"
 MOST_BYTES: Final = 32 * 2**20
 """The maximum size of a request's body. The API has the same limit."""
 
-# The header values that HTTP allows, and the status codes of responses that have a body.
-SENDABLE: Final = re.compile(r"(?![ \t])[\t\x20-\x7e\x80-\U0010ffff]*(?<![ \t])")
-STATUSES_WITH_A_BODY: Final = frozenset(range(200, 600)) - {204, 205, 304}
-
 HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 
 # On some systems, a reset discards the data that the client has received but not yet read.
 SECONDS_BEFORE_A_RESET: Final = 0.1
-
-
-@attrs.frozen
-class Recording:
-    """A capture, and the models for which it is the answer.
-
-    Attributes:
-        name: the name of the file.
-        stem: its name up to the first dot. For a request with this model, the recording takes
-            precedence over those that have the model only in `models`.
-        models: the model in the recorded request, and the one in the recorded answer, if known.
-        capture: the parsed file.
-    """
-
-    name: str
-    stem: str
-    models: frozenset[str]
-    capture: Capture
-
-    @classmethod
-    def read(cls, path: Path) -> Recording:
-        """Read a file.
-
-        Raises:
-            OSError: if the file cannot be read.
-            ValueError: if it is damaged, or if HTTP cannot send its status or a header.
-        """
-        capture = parse_capture(path.read_bytes())
-        demand_sendable(capture.header)
-        return cls(path.name, path.name.partition(".")[0], models_of(capture), capture)
-
-    def answer(self, request_id: str) -> Answer:
-        """Return the recorded answer. `request_id` is used if the recording contains none."""
-        return answer_of(self.capture, request_id)
-
-
-def demand_sendable(header: CaptureHeader) -> None:
-    """Raise a ValueError that names the part of the head if HTTP cannot send it."""
-    if header.status is not None and header.status not in STATUSES_WITH_A_BODY:
-        raise ValueError(
-            f"the status {header.status} cannot be served: it is not the status of a response"
-            " with a body"
-        )
-    for name, value in header.headers.items():
-        if SENDABLE.fullmatch(value) is None:
-            raise ValueError(f"the value of the header {name} cannot be sent: {value!r}")
 
 
 def is_loopback(host: str) -> bool:
@@ -108,18 +56,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def models_of(capture: Capture) -> frozenset[str]:
-    """Return the model in the recorded request, and the one in the recorded answer."""
-    machine = StreamMachine()
-    with suppress(ProtocolError):
-        for _ in machine.receive_data(capture.body):
-            if machine.snapshot is not None:
-                break
-    asked = (capture.header.request or {}).get("model")
-    answered = None if machine.snapshot is None else machine.snapshot.model
-    return frozenset(model for model in (asked, answered) if isinstance(model, str))
 
 
 @attrs.frozen
@@ -144,14 +80,20 @@ class Request:
 class App:
     """The ASGI application.
 
+    A request is answered with the recording whose stem is its model, or else with one that was
+    recorded with this model. If several match, they take turns.
+
     Args:
-        recordings: at least one recording. If several match a request, they take turns.
+        recordings: at least one recording.
         speed: the speed of an answer as a factor of the recorded speed. Infinity never waits.
         fault: the name of the fault of each answer. The header `x-fault` of a request overrides it.
+        any_model: whether a request for an unknown model, or for none, is answered with all
+            recordings in turn. Otherwise its answer is a 404 or a 400.
         is_local: whether to refuse requests whose Host is not a name or an address of the loopback.
             Without this check, a web page could read the recordings (DNS rebinding): its owner lets
             the page's host name resolve to 127.0.0.1, and the visitor's browser sends the requests.
-        log: is called with a line for each request.
+        log: is called with each exchange when it has ended.
+        clock: returns a monotonic time in seconds, for the log.
     """
 
     def __init__(
@@ -160,14 +102,18 @@ class App:
         *,
         speed: float = 1.0,
         fault: str | None = None,
+        any_model: bool = False,
         is_local: bool = False,
-        log: Callable[[str], None] = lambda _: None,
+        log: Callable[[Exchange], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recordings = list(recordings)
         self._speed = speed
         self._fault = fault
+        self._any_model = any_model
         self._is_local = is_local
         self._log = log
+        self._clock = clock
         self._requests = 0
         self._turns: Counter[str] = Counter()
         self._faults_asked: Counter[str] = Counter()
@@ -184,46 +130,59 @@ class App:
         if scope["type"] != "http":
             raise RuntimeError(f"the ASGI scope {scope['type']} is not supported, only http is")
         request = await read_request(scope, receive)
-        if request is not None:
-            transport = scope.get("state", {}).get("transport")
-            sender = AnswerSender(receive, send, transport, self._speed)
-            await sender.send_answer(self.answer(request))
+        if request is None:
+            return
+        begun = self._clock()
+        reply = self.reply(request)
+        sent = 0
+
+        async def send_counted(message: Message) -> None:
+            nonlocal sent
+            await send(message)
+            sent += len(message.get("body", b""))
+
+        client_left = True  # also if the server stops and cancels this task
+        transport = scope.get("state", {}).get("transport")
+        sender = AnswerSender(receive, send_counted, transport, self._speed)
+        try:
+            client_left = await sender.send_answer(reply.answer)
+        finally:
+            seconds = self._clock() - begun
+            self._log(Exchange(reply.choice, reply.answer.status, sent, seconds, client_left))
 
     # From a request to its answer.
 
-    def answer(self, request: Request) -> Answer:
-        """Return the answer to a request, and log the request."""
+    def reply(self, request: Request) -> Reply:
+        """Return the answer to a request, and the words that say how it was chosen."""
         self._requests += 1
         request_id = f"req_served_{self._requests}"
         blank = Answer(status=None, headers={"request-id": request_id}, chunks=())
-        line = f"{request.method} {request.target}"
+        words = f"{request.method} {request.target}"
         try:
-            model, fault = self._read(request)
+            asked = self._read(request)
+            recording = self._choose(asked.model)
         except RefusedError as refusal:
-            self._log(f"{line} -> {refusal.status}")
-            return failure(blank, refusal.status, refusal.kind, str(refusal), **refusal.headers)
-        recording = self._choose(model)
-        answer = recording.answer(request_id)
-        line = f"{line} model={model} -> {recording.name}{f', {fault}' if fault else ''}"
-        if fault is None:
-            self._log(line)
-            return answer
-        self._faults_asked[fault] += 1
-        asked = Asked(
+            answer = failure(blank, refusal.status, refusal.kind, str(refusal), **refusal.headers)
+            return Reply(answer, words)
+        answer = (recording.stream if asked.wants_stream else recording.message)(request_id)
+        words = f"{words} model={asked.model} -> {recording.name}"
+        if asked.fault is None:
+            return Reply(answer, words)
+        words = f"{words}, {asked.fault}"
+        self._faults_asked[asked.fault] += 1
+        facts = Asked(
             target=request.target,
             accepts_gzip="gzip" in request.headers.get("accept-encoding", ""),
-            number=self._faults_asked[fault],
+            number=self._faults_asked[asked.fault],
         )
         try:
-            answer = SERVED[fault].apply_to_answer(answer, asked)
+            return Reply(SERVED[asked.fault].apply_to_answer(answer, facts), words)
         except ValueError as error:
-            self._log(f"{line} -> 400: {error}")
-            return failure(blank, 400, "invalid_request_error", f"{recording.name}: {error}")
-        self._log(line)
-        return answer
+            reason = f"{recording.name}: {error}"
+            return Reply(failure(blank, 400, "invalid_request_error", reason), f"{words}: {error}")
 
-    def _read(self, request: Request) -> tuple[str | None, str | None]:
-        """Return the model and the fault that a request selects. Raises RefusedError."""
+    def _read(self, request: Request) -> Call:
+        """Return what a request asks for. Raises RefusedError."""
         host = HOST.fullmatch(request.headers.get("host", ""))
         if self._is_local and not (host and is_loopback(host[1])):
             message = "the Host of the request must be localhost or a loopback address"
@@ -240,24 +199,78 @@ class App:
             body = json.loads(request.body)
         except (ValueError, RecursionError) as error:
             raise RefusedError(400, "invalid_request_error", "the body is not JSON") from error
-        match body:
-            case {"stream": True, **parameters}:
-                model = parameters.get("model")
-            case _:
-                message = 'only streams are served: the body must contain "stream": true'
-                raise RefusedError(400, "invalid_request_error", message)
+        if not isinstance(body, dict):
+            raise RefusedError(400, "invalid_request_error", "the body is not a JSON object")
+        parameters = cast("dict[str, object]", body)
+        wants_stream = parameters.get("stream", False)
+        if not isinstance(wants_stream, bool):
+            raise RefusedError(400, "invalid_request_error", "stream: must be true or false")
         fault = request.headers.get("x-fault", self._fault)
         if fault is not None and fault not in SERVED:
             message = f"x-fault: unknown fault {fault!r}. The faults are {', '.join(SERVED)}"
             raise RefusedError(400, "invalid_request_error", message)
-        return (model if isinstance(model, str) else None), fault
+        model = parameters.get("model")
+        return Call(model if isinstance(model, str) else None, fault, wants_stream)
 
     def _choose(self, model: str | None) -> Recording:
+        """Return the recording that answers a request for a model. Raises RefusedError."""
         fitting = self._by_model.get(model or "")
+        if not fitting and not self._any_model:
+            known = f"the served models are {', '.join(sorted(self._by_model))}"
+            if model is None:
+                raise RefusedError(400, "invalid_request_error", f"model: is missing; {known}")
+            raise RefusedError(404, "not_found_error", f"model: {model} is not served; {known}")
         turn = (model or "") if fitting else ""
         self._turns[turn] += 1
         candidates = fitting or self._recordings
         return candidates[(self._turns[turn] - 1) % len(candidates)]
+
+
+@attrs.frozen
+class Call:
+    """What a request asks for.
+
+    Attributes:
+        model: the model, or None if the request names none.
+        fault: the fault to apply to the answer, or None.
+        wants_stream: whether the answer is to be a stream, not a message.
+    """
+
+    model: str | None
+    fault: str | None
+    wants_stream: bool
+
+
+@attrs.frozen
+class Reply:
+    """The answer to a request, and the words that say how it was chosen, for the log."""
+
+    answer: Answer
+    choice: str
+
+
+@attrs.frozen
+class Exchange:
+    """A request and its answer, for the log.
+
+    Attributes:
+        choice: the request, and the recording and the fault of the answer.
+        status: the HTTP status, or None if the connection was closed without a head.
+        sent_bytes: the number of bytes of the body that were sent.
+        seconds: the time from the complete request to the end of the answer.
+        client_left: whether the client closed the connection before the answer ended.
+    """
+
+    choice: str
+    status: int | None
+    sent_bytes: int
+    seconds: float
+    client_left: bool
+
+    def __str__(self) -> str:
+        status = "no answer" if self.status is None else str(self.status)
+        left = ", the client left" if self.client_left else ""
+        return f"{self.choice}: {status}, {self.sent_bytes:,} bytes in {self.seconds:.3f} s{left}"
 
 
 class RefusedError(Exception):
@@ -321,11 +334,11 @@ class AnswerSender:
     transport: asyncio.Transport | None
     speed: float
 
-    async def send_answer(self, answer: Answer) -> None:
-        """Send the answer. Returns when it is finished, or when the client disconnects."""
+    async def send_answer(self, answer: Answer) -> bool:
+        """Send the answer. Return whether the client disconnected before its end."""
         start = asyncio.get_running_loop().time()
         if answer.head_after and await self.is_gone_within(answer.head_after):
-            return
+            return True
         if answer.status is not None:
             headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
             await self.send(
@@ -333,12 +346,12 @@ class AnswerSender:
             )
         for chunk in answer.chunks:
             if await self.is_gone_at(start, chunk.at):
-                return
+                return True
             await self.send_body(chunk.data)
-        await self.end(answer.end)
+        return await self.end(answer.end)
 
-    async def end(self, end: End) -> None:
-        """End the answer in the given way."""
+    async def end(self, end: End) -> bool:
+        """End the answer in the given way. Return whether it ended only because the client left."""
         match end:
             case End.WHOLE:
                 await self.send_body(b"", more_body=False)
@@ -347,10 +360,12 @@ class AnswerSender:
             case End.RESET:
                 await self.reset()
             case End.SILENCE:
-                await self.is_gone_within(None)
+                return await self.is_gone_within(None)
             case End.PINGS:
                 while not await self.is_gone_within(SECONDS_BETWEEN_PINGS):
                     await self.send_body(PING)
+                return True
+        return False
 
     async def send_body(self, data: bytes, *, more_body: bool = True) -> None:
         """Send a part of the body."""

@@ -6,7 +6,6 @@ cannot be used, and 130 after an interruption.
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import os
 import signal
@@ -14,6 +13,8 @@ import sys
 from pathlib import Path
 
 import click
+
+from sansio_stream import __version__
 
 from ._record import record
 from ._replay import replay
@@ -56,17 +57,9 @@ def run() -> int:
     return status if isinstance(status, int) else GOOD
 
 
-def version() -> str:
-    """Return the installed version for `--version`, or a note that none is installed."""
-    try:
-        return importlib.metadata.version("sansio-stream")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed, run from a source tree)"
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(
-    version(), "-V", "--version", prog_name="sansio-stream", message="%(prog)s %(version)s"
+    __version__, "-V", "--version", prog_name="sansio-stream", message="%(prog)s %(version)s"
 )
 def command() -> None:
     """Show, record and serve streams of the Anthropic Messages API."""

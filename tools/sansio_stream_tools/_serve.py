@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import textwrap
+import time
 from pathlib import Path
 from typing import Final
 
 import click
 
-from ._app import SERVED, App, Recording, is_loopback
+from ._app import SERVED, App, Exchange, is_loopback
 from ._options import read_speed
+from ._recordings import Recording, read_recordings
 from ._text import one_line, unbroken
 from ._views import GOOD, UNUSABLE, complain, reason_of, survive_broken_pipes
 
@@ -25,8 +27,8 @@ Examples:
 
 A request is answered with the file whose name, up to the first dot, equals the request's `model`.
 If there is none, it is answered with a file that was recorded with this model.
-If there is none either, all files take turns.
-The body of a request must contain `"stream": true`.
+If there is none either, the answer is a 404, or with --any-model all files take turns.
+A request without `"stream": true` gets the message as JSON.
 The header `x-fault` of a request replaces the value of --fault for this request.
 
 \b
@@ -76,7 +78,20 @@ Faults of the bytes. They need a recording of a complete message:
     metavar="NAME",
     help="The fault to apply to each answer. The names are listed below.",
 )
-def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault: str | None) -> int:
+@click.option(
+    "--any-model",
+    is_flag=True,
+    help="Answer requests for unknown models, too: all files take turns.",
+)
+def serve(
+    files: tuple[Path, ...],
+    *,
+    host: str,
+    port: int,
+    speed: float,
+    fault: str | None,
+    any_model: bool,
+) -> int:
     """Answer POST /v1/messages with captured streams, at their recorded speed.
 
     Use it to try a client without an API key. FILE may have any format that `replay` reads.
@@ -87,7 +102,7 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
     recordings: list[Recording] = []
     for path in files:
         try:
-            recordings.append(Recording.read(path))
+            recordings += read_recordings(path)
         except (OSError, ValueError) as error:
             complain(f"{path}: {reason_of(error)}")
             return UNUSABLE
@@ -95,8 +110,9 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
         recordings,
         speed=speed,
         fault=fault,
+        any_model=any_model,
         is_local=is_loopback(host),
-        log=lambda line: click.echo(one_line(line, 500)),
+        log=log,
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -113,3 +129,8 @@ def serve(files: tuple[Path, ...], *, host: str, port: int, speed: float, fault:
             click.echo(unbroken(f"  {recording.name}  for model {models}", 500))
         server_of(app).run(sockets=[listening])
     return GOOD
+
+
+def log(exchange: Exchange) -> None:
+    """Print an exchange as one line, with the time of day."""
+    click.echo(one_line(f"{time.strftime('%H:%M:%S')} {exchange}", 500))
