@@ -2,11 +2,18 @@
 
 The modules, in reading order:
 
-    _source    one stream of a file, and the error of a file that cannot be read
-    _opening   opens a file and returns its streams
+    _source         one stream of a file, the interface of a format, the error of a file
+    _decompression  gzip, zstd, deflate and br, recognised by content, in bounded pieces
+    _unicode        UTF-16 and UTF-32 as UTF-8
+    _lines          cuts the pieces of a file into lines
+    _plain          the formats of our own: captures, plain bodies, JSON payloads
+    _prefixed       event streams in logs
+    _unreadable     what another file looks like, and what would help
+    _sniffing       recognises the format of a file
+    _opening        opens a file and returns its streams
 """
 
-from ._opening import open_sources
+from ._opening import open_sources, sources_of
 from ._source import Source, SourceError, SourceLimits
 
-__all__ = ["Source", "SourceError", "SourceLimits", "open_sources"]
+__all__ = ["Source", "SourceError", "SourceLimits", "open_sources", "sources_of"]
