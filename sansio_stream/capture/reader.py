@@ -110,7 +110,7 @@ class CaptureReader:
         """
         self._demand_no_error()
         if self._source is None:
-            self._begin("capture" if self._undecided[:1] == b"{" else "body", b"")
+            self._begin("capture" if self._undecided.startswith(b"{") else "body", b"")
         self._input.close()
         return self._chunks()
 
@@ -120,7 +120,7 @@ class CaptureReader:
 
     def _decide(self, data: bytes) -> None:
         """Find out the kind of the file, if its next bytes tell it."""
-        if self._undecided[:1] == b"{":
+        if self._undecided.startswith(b"{"):
             data = bytes(self._undecided) + data
             self._undecided.clear()
         if not self._undecided:

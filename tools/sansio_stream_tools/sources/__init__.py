@@ -3,7 +3,9 @@
 The modules, in reading order:
 
     _source         one stream of a file, the interface of a format, the error of a file
-    _decompression  gzip, zstd, deflate and br, recognised by content, in bounded pieces
+    _zstandard      a decoder of zstd
+    _encodings      recognises how data is compressed
+    _decompression  decompresses files and bodies in bounded pieces
     _unicode        UTF-16 and UTF-32 as UTF-8
     _lines          cuts the pieces of a file into lines
     _plain          the formats of our own: captures, plain bodies, JSON payloads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from sansio_stream.capture import CaptureEnd, Chunk
 
@@ -16,6 +16,7 @@ from ._source import Body, Format, Source, SourceError, SourceLimits
 from ._unicode import utf8
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["open_sources", "sources_of"]
@@ -71,7 +72,8 @@ def sources_of(data: bytes, name: str, limits: SourceLimits | None = None) -> It
 def pieces_of(name: str) -> Iterator[bytes]:
     """Yield what a file contains, each piece as soon as it has arrived."""
     if name == "-":
-        while piece := sys.stdin.buffer.read1(PIECE_BYTES):
+        stdin = cast("io.BufferedReader", sys.stdin.buffer)
+        while piece := stdin.read1(PIECE_BYTES):  # `read` would wait for all these bytes
             yield piece
         return
     path = Path(name)
@@ -92,13 +94,13 @@ def tapped(pieces: Iterator[bytes], on_piece: Callable[[bytes], object]) -> Iter
 
 def named_sources(pieces: Iterator[bytes], name: str, limits: SourceLimits) -> Iterator[Source]:
     """Yield the streams in the pieces of a file, with their names."""
-    first = next(pieces, b"")
-    if not first:
-        raise SourceError("the file is empty: nothing was recorded")
     decompression = Decompression(limits)
-    whole = UntilCut(decompression.pieces(itertools.chain([first], pieces)))
+    whole = UntilCut(decompression.pieces(pieces))
     mark, text = utf8(iter(whole))
-    format, text = recognised_format(text)
+    first = next(text, None)
+    if first is None:
+        raise SourceError(whole.cut or "the file is empty: nothing was recorded")
+    format, text = recognised_format(itertools.chain([first], text))
     if format is BODY and mark:
         text = itertools.chain([mark], text)  # a plain body is returned byte for byte
     if format.in_pieces:

@@ -29,7 +29,7 @@ def recognised_format(pieces: Iterator[bytes]) -> tuple[Format, Iterator[bytes]]
     the answer does not depend on how the file is cut.
 
     Args:
-        pieces: the file: UTF-8 without a byte order mark, and not compressed.
+        pieces: the file: not empty, UTF-8 without a byte order mark, and not compressed.
 
     Raises:
         SourceError: if the file contains something that is not a recorded stream. The sentence
@@ -80,8 +80,6 @@ def format_of(head: bytes) -> Format | None:
 
 def final_format(head: bytes) -> Format:
     """Return the format of a file by its whole head. A text of no other format is a plain body."""
-    if not head:
-        raise SourceError("the compressed data is empty: nothing was recorded")
     found = format_of(head)
     if found is not None:
         return found

@@ -6,7 +6,11 @@ import re
 from typing import Final
 from zlib import crc32
 
-__all__ = ["reason_against"]
+from ._encodings import is_decodable
+
+__all__ = ["INSTALL", "reason_against"]
+
+INSTALL: Final = "pip install 'sansio-stream[formats]'"
 
 RECORD: Final = "record the body of a response instead, for example with `curl -N ... > FILE`"
 DECOMPRESS: Final = "decompress it first"
@@ -87,7 +91,11 @@ def reason_against(head: bytes) -> str | None:
     if head.lstrip().startswith((b"{", b"[")):
         return f"it looks like a JSON document that contains no events of a stream: {RECORD}"
     if CONTROLS.search(head):
-        return f"it looks like binary data: {RECORD}"
+        if is_decodable("br"):
+            return f"it looks like binary data: {RECORD}"
+        return (
+            f"it looks like binary data; if it is compressed with br, install a decoder: {INSTALL}"
+        )
     return None
 
 
