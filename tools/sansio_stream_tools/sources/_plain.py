@@ -17,7 +17,7 @@ from ._source import Body, SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BODY", "CAPTURE", "PAYLOADS", "first_line"]
+__all__ = ["BODY", "CAPTURE", "EVENT_TYPES", "PAYLOADS", "first_line"]
 
 # A line of an event stream. The first line that is not blank must be one. (WHATWG HTML, 9.2.6)
 FIELD: Final = re.compile(rb"(?:event|data|id|retry)?:|(?:event|data|id|retry)$")

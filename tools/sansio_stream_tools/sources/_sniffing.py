@@ -6,6 +6,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Final
 
+from ._foreign import FOREIGN_FORMATS
 from ._lines import LINE_END
 from ._plain import BODY, CAPTURE, PAYLOADS, first_line
 from ._prefixed import PREFIXED
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "recognised_format"]
 
-FORMATS: Final[tuple[Format, ...]] = (CAPTURE, BODY, PAYLOADS, PREFIXED)
+FORMATS: Final[tuple[Format, ...]] = (CAPTURE, *FOREIGN_FORMATS, BODY, PAYLOADS, PREFIXED)
 """All formats, in the order in which they are asked."""
 
 
