@@ -116,7 +116,7 @@ class CaptureReader:
 
     def _demand_no_error(self) -> None:
         if self._error is not None:
-            raise CaptureError(self._error.line, self._error.reason) from self._error
+            raise CaptureError(self._error.line, self._error.reason)
 
     def _decide(self, data: bytes) -> None:
         """Find out the kind of the file, if its next bytes tell it."""
@@ -162,7 +162,8 @@ class CaptureReader:
                 case _:
                     return self._next_piece()
         except CaptureError as error:
-            self._error = error
+            # A copy, because the error itself keeps the frames of its traceback alive.
+            self._error = CaptureError(error.line, error.reason)
             raise
 
     def _next_of_capture(self) -> Chunk | None:
