@@ -8,7 +8,6 @@ import gzip
 import itertools
 import json
 import textwrap
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -423,8 +422,11 @@ SAMPLES: Final[dict[str, Sample]] = {
     "utf-16": Sample(
         "text in UTF-16 with a byte order mark", "plain body", BODY.decode().encode("utf-16")
     ),
-    "gzip": Sample("gzip of any format here", "plain body", gzip.compress(BODY, mtime=0)),
-    "deflate": Sample("deflate of any format here", "plain body", zlib.compress(BODY)),
+    "gzip": Sample(
+        "any format here, compressed with gzip, deflate, zstd or br",
+        "plain body",
+        gzip.compress(BODY, mtime=0),
+    ),
     "logged": Sample(
         "an event stream in a log: a prefix before each line",
         "log",

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -223,6 +224,32 @@ def test_each_format_may_be_compressed(name: str, compress: Any) -> None:
     sample = SAMPLES[name]
     plain, compressed = stream(sample.data), stream(compress(sample.data))
     assert (compressed.kind, compressed.body) == (plain.kind, plain.body)
+
+
+# The commands.
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_commands_read_each_format(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("sansio_stream_tools._report", reason="the command `report` is missing")
+    from click.testing import CliRunner
+
+    from sansio_stream_tools import _main
+
+    file = tmp_path / "sample"
+    file.write_bytes(SAMPLES[name].data)
+    runner = CliRunner()
+    shown = runner.invoke(_main.command, ["replay", "--message", str(file)], catch_exceptions=False)
+    row = runner.invoke(_main.command, ["report", "--json", str(file)], catch_exceptions=False)
+    report = json.loads(row.stdout)
+    if name == "error":
+        assert (shown.exit_code, report["verdict"]) == (1, "ERRORED")
+        assert report["error_message"] == "Overloaded"
+        return
+    assert (shown.exit_code, report["verdict"]) == (0, "COMPLETE")
+    assert report["usage"]["output_tokens"] == 34
+    if name != "trace-ascii":
+        assert json.loads(shown.stdout) == WHOLE
 
 
 # Heads and bodies, as curl prints them.
@@ -696,8 +723,27 @@ def test_an_event_with_the_default_name_had_none_on_the_wire() -> None:
     assert {each.code.value for each in machine.violations} == {"missing_event_name"}
 
 
+def test_events_before_the_first_message_start_belong_to_its_stream() -> None:
+    before = [{"type": "ping"}, {"type": "other"}]
+    first, second = streams(json.dumps([*before, *EVENTS, *EVENTS, {"type": "ping"}]).encode())
+    assert len(first.chunks) == len(EVENTS) + 2
+    assert len(second.chunks) == len(EVENTS) + 1
+    machine = read(first.body)
+    assert machine.verdict is Verdict.COMPLETE
+
+
 def test_values_without_an_event_are_left_out() -> None:
-    data: list[Any] = [EVENTS[0], 7, None, [], {}, {"event": 3}, {"data": 3}, "", *EVENTS[1:]]
+    data: list[Any] = [
+        EVENTS[0],
+        7,
+        None,
+        [],
+        {},
+        {"event": 3},
+        {"data": 3},
+        "",
+        *EVENTS[1:],
+    ]
     assert message_in(stream(json.dumps(data).encode())) == WHOLE
     log = lines([{"start": 1}]) + b"[debug] hello\n" + SAMPLES["wrapped"].data + lines([{"a": 1}])
     assert message_in(stream(log)) == WHOLE

@@ -59,13 +59,10 @@ class EventArrayFormat:
         if ARRAY_START.match(head) is None:
             return False
         value = first_value(head)
-        first = value[0] if is_list(value) and value else None
-        first = first[0] if is_list(first) and first else first
-        return (
-            is_payload(first)
-            or is_wrapped(first)
-            or (isinstance(first, str) and STREAM_TEXT.match(first) is not None)
-        )
+        items: list[Any] = value if is_list(value) else []
+        if items and is_list(items[0]):
+            items = items[0]
+        return any(is_payload(each) or is_wrapped(each) or is_stream_text(each) for each in items)
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the streams in a file."""
@@ -78,6 +75,11 @@ class EventArrayFormat:
 
 
 STREAM_TEXT: Final = re.compile(r"\s*(?:event|data|id|retry): ?")
+
+
+def is_stream_text(value: object) -> bool:
+    """Whether a JSON value is a text that begins like a stream."""
+    return isinstance(value, str) and STREAM_TEXT.match(value) is not None
 
 
 def events_in(values: Iterable[Any]) -> Iterator[Event]:

@@ -66,9 +66,10 @@ def first_lines(head: bytes) -> Iterator[Any]:
 # The types of the lines that `claude --output-format stream-json` prints, and those of the
 # transcripts that it keeps of each session.
 CLAUDE_CODE_LINE: Final = re.compile(
-    rb"\s*\{(?=[^\n]*\"(?:session_id|sessionId|leafUuid|parentUuid)\"\s*:)"
+    rb"^[ \t]*\{(?=[^\n]*\"(?:session_id|sessionId|leafUuid|parentUuid)\"\s*:)"
     rb"(?=[^\n]*\"type\"\s*:\s*\"(?:stream_event|system|assistant|user|result|summary|progress"
-    rb"|file-history-snapshot|queue-operation)\")"
+    rb"|file-history-snapshot|queue-operation)\")",
+    re.MULTILINE,
 )
 OTHER_LINES_HINT: Final = (
     "the events of Claude Code's stream_event lines are shown; its other lines are left out"
@@ -87,7 +88,7 @@ class ClaudeCodeFormat:
 
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins with these bytes has this format."""
-        return CLAUDE_CODE_LINE.match(head) is not None
+        return CLAUDE_CODE_LINE.search(head) is not None
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the streams in a file."""

@@ -52,14 +52,19 @@ class Event:
 
 def is_payload(value: object) -> bool:
     """Whether a JSON value is the payload of a known event."""
-    type = members(value).get("type")
-    return isinstance(type, str) and type in EVENT_TYPES
+    match value:
+        case {"type": "error"}:
+            return is_object(members(value).get("error"))
+        case {"type": str(type)}:
+            return type in EVENT_TYPES
+        case _:
+            return False
 
 
 def is_wrapped(value: object) -> bool:
     """Whether a JSON value has the payload of a known event in it, and is not the payload itself.
 
-    Texts do not count, because a text in JSON may be anything.
+    Texts and pings do not count: other programs have them, too.
     """
     if isinstance(value, str) or is_payload(value):
         return False
@@ -67,7 +72,7 @@ def is_wrapped(value: object) -> bool:
         event = unwrapped(value)
     except SourceError:
         return False
-    return event is not None and event.is_known
+    return event is not None and event.is_known and event.type != "ping"
 
 
 def unwrapped(value: object) -> Event | None:
@@ -163,14 +168,21 @@ class Stream:
 
     Attributes:
         frames: the frames that were read, but not taken yet.
+        has_message: whether its `message_start` has been read.
         has_ended: whether all its events have been read.
         is_cut: whether the file ends within the last event.
     """
 
     def __init__(self) -> None:
         self.frames: deque[bytes] = deque()
+        self.has_message = False
         self.has_ended = False
         self.is_cut = False
+
+    def add(self, event: Event) -> None:
+        """Add an event that was read."""
+        self.frames.append(event.frame)
+        self.has_message = self.has_message or event.type == "message_start"
 
     def end(self, *, is_cut: bool = False) -> None:
         """Note that no more events follow."""
@@ -179,7 +191,7 @@ class Stream:
 
 
 class Streams:
-    """Distributes events to their streams. A stream begins with each `message_start`.
+    """Distributes events to their streams. Each `message_start` but the first begins another one.
 
     Args:
         events: the events of a file, and maybe `Cut`.
@@ -207,13 +219,14 @@ class Streams:
             self._open.clear()
             return False
         stream: Stream | None = self._open.get(event.stream)
-        if stream is None or event.type == "message_start":
-            if stream is not None:
-                stream.end()
+        if stream is not None and stream.has_message and event.type == "message_start":
+            stream.end()
+            stream = None
+        if stream is None:
             stream = Stream()
             self._open[event.stream] = stream
             self._waiting.append(stream)
-        stream.frames.append(event.frame)
+        stream.add(event)
         self._waiting_bytes += len(event.frame)
         if self._waiting_bytes > MOST_WAITING_BYTES:
             raise SourceError(
