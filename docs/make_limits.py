@@ -27,6 +27,8 @@ from sansio_stream_adapters import (
 )
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_tools import _app, _reading, _summary, _uvicorn
+from sansio_stream_tools.sources import SourceLimits
+from sansio_stream_tools.sources._lines import LINE_BYTES
 
 PAGE: Final = Path(__file__).with_name("what-a-peer-can-make-you-hold.md")
 
@@ -54,6 +56,7 @@ def seconds(value: float | None) -> str:
 LIMITS: Final = Limits()
 TIMEOUT: Final = Timeout()
 RETRIES: Final = Retries()
+SOURCES: Final = SourceLimits()
 
 OF_THE_MACHINE: Final[dict[str, Row]] = {
     "event_bytes": (
@@ -300,7 +303,25 @@ def files() -> list[Row]:
             "`--trace`, `--events` and `--message`, which show everything",
         ),
         (
-            "`replay`, `serve`: the file",
+            "a recorded file: its bytes after decompression",
+            size(SOURCES.decoded_bytes),
+            "a kilobyte may decompress to a gigabyte, and encodings may be nested",
+            "a file that is not compressed, because it is read in pieces",
+        ),
+        (
+            "a recorded file whose format cannot be read in pieces (HAR, YAML, a JSON array)",
+            size(SOURCES.file_bytes),
+            "its parser needs the whole file",
+            "the Python objects that are made from the bytes",
+        ),
+        (
+            "one line of a recorded file",
+            size(LINE_BYTES),
+            "an event may have this size, too",
+            "a plain body, whose lines are not parsed as lines: `event_bytes` bounds its events",
+        ),
+        (
+            "`serve`: the file",
             "none",
             "the file is your own, and it is read as a whole",
             "a file from somebody else: check its size first",

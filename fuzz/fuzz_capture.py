@@ -1,6 +1,6 @@
 """Fuzzes parse_capture. It returns a Capture or raises CaptureError.
 
-A capture that is written and read again is equal.
+A capture that is written and read again is equal, and so is one that is read in pieces.
 """
 
 import json
@@ -13,7 +13,9 @@ from sansio_stream import (
     Capture,
     CaptureError,
     CaptureHeader,
+    CaptureReader,
     CaptureWriter,
+    Chunk,
     parse_capture,
 )
 
@@ -26,8 +28,10 @@ def capture(data: bytes) -> None:
     except CaptureError as error:
         lines = len(re.split(rb"\r\n|\n|\r", case.body))
         assert 1 <= error.line <= lines, f"{error} of {lines}"
+        check_equal("the error of a file in pieces", str(error), read_in_pieces(case))
         return
     check_equal("a bytearray", captured, parse_capture(bytearray(case.body)))
+    check_equal("a file in pieces", captured, read_in_pieces(case))
     check_no_credential(captured.header)
     # If a file has one payload on each line, each payload gets two field names, three line ends,
     # and its type once more.
@@ -48,6 +52,21 @@ def capture(data: bytes) -> None:
     at = int.from_bytes(case.choices[8:10]) % (len(written) + 1)
     cut = data_of(parse_capture(written[:at]))
     check_equal("chunks before the crash", data_of(read)[: len(cut)], cut)
+
+
+def read_in_pieces(case: Case) -> Capture | str:
+    """Read a file in pieces of the chosen sizes. Return what it contains, or the error."""
+    reader = CaptureReader()
+    try:
+        chunks = [chunk for piece in case.cuts(case.body) for chunk in reader.feed(piece)]
+        chunks += reader.close()
+    except CaptureError as error:
+        return str(error)
+    assert reader.source is not None, "the kind of file is unknown after its end"
+    assert reader.header is not None, "the header is unknown after the end"
+    if reader.source == "body" and chunks:
+        chunks = [Chunk(None, b"".join(chunk.data for chunk in chunks))]
+    return Capture(reader.header, tuple(chunks), reader.end, reader.source)
 
 
 def data_of(captured: Capture) -> list[bytes]:

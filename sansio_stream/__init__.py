@@ -47,7 +47,10 @@ The modules, in the order of their imports, which is also a good order to read t
     observer      a response that other code reads -> its report
 """
 
-from .capture import *
+from .capture.contents import *
+from .capture.header import *
+from .capture.reader import *
+from .capture.writer import *
 from .citations import *
 from .codec import *
 from .deltas import *

@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import attrs
 import pytest
 
+import make_formats
 import make_reports
 import make_states
 import make_violations
@@ -162,6 +163,16 @@ def test_the_table_of_reports_agrees_with_the_code() -> None:
     assert listed == [each.name for each in attrs.fields(Report)]
     assert make_reports.made(page.replace("| `bytes` | `int` |", "| `bytes` | `float` |")) == page
     assert "| `bytes` | `int` |" in page
+
+
+def test_the_tables_of_formats_agree_with_the_code() -> None:
+    pytest.importorskip("yaml", reason="cassettes are YAML")
+    page = text_of(DOCS / "formats.md")
+    assert re.findall(r"<!-- made: (\w+) -->", page) == ["formats", "unreadable"]
+    assert make_formats.made(page) == page, "run `python docs/make_formats.py`"
+    changed = page.replace("the message, with dots", "the message")
+    assert changed != page
+    assert make_formats.made(changed) == page
 
 
 def test_the_list_of_fatal_errors_has_every_limit() -> None:

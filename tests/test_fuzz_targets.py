@@ -18,7 +18,8 @@ import fuzz_machine
 import fuzz_sse
 import mutator
 import run
-import sansio_stream.capture as capture_module
+import sansio_stream.capture.header as header_module
+import sansio_stream.capture.reader as capture_module
 import sansio_stream.encode as encode_module
 import sansio_stream.frame_buffer as buffer_module
 import sansio_stream.frames as frames_module
@@ -31,6 +32,7 @@ import wire
 from cases import HEAD, INTERRUPTED, MEMORY, seed
 from sansio_stream import (
     CaptureError,
+    CaptureReader,
     CaptureWriter,
     IncompleteMessageError,
     Limits,
@@ -189,11 +191,17 @@ def write_half_the_time(
     return write(self, data, at / 2)
 
 
-def require_line_end(data: bytes, rows: Any = capture_module._json_lines) -> Any:
+def require_line_end(self: Any, close: Any = capture_module.Input.close) -> None:
     """Reject a file whose last line is cut."""
-    if not data.endswith(b"\n"):
+    if self._pieces and not self._pieces[-1].endswith(b"\n"):
         raise CaptureError(1, "no line end")
-    return rows(data)
+    close(self)
+
+
+def decide_by_one_piece(self: Any, data: bytes) -> None:
+    """Take a file for a body if its first piece is not the whole beginning of a capture."""
+    is_capture = data.startswith(capture_module.FIRST_BYTES)
+    self._begin("capture" if is_capture else "body", data)
 
 
 # The bodies and files.
@@ -399,7 +407,7 @@ BROKEN = {
         "read after",
     ),
     "a header keeps a credential": Breakage(
-        *("capture", capture_module, "_RECORDED_HEADERS", re.compile(".*")),
+        *("capture", header_module, "_RECORDED_HEADERS", re.compile(".*")),
         seed(A_SECRET),
         "x-api-key",
     ),
@@ -409,9 +417,14 @@ BROKEN = {
         "a capture written again",
     ),
     "a cut recording cannot be read": Breakage(
-        *("capture", capture_module, "_json_lines", require_line_end),
+        *("capture", capture_module.Input, "close", require_line_end),
         seed(A_CAPTURE, *(0,) * 9, 1),
         "no line end",
+    ),
+    "a cut in the first bytes changes the kind of file": Breakage(
+        *("capture", CaptureReader, "_decide", decide_by_one_piece),
+        seed(A_CAPTURE, *THREE_BYTES_EACH),
+        "a file in pieces",
     ),
 }
 

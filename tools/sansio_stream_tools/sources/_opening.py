@@ -2,31 +2,211 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
-from sansio_stream.capture import CaptureError, parse_capture
+from sansio_stream.capture import CaptureEnd, Chunk
 
-from ._source import Source, SourceError, SourceLimits
+from ._decompression import Decompression, EncodedDataCutError
+from ._plain import BODY
+from ._sniffing import recognised_format
+from ._source import Body, Format, Source, SourceError, SourceLimits
+from ._unicode import utf8
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import io
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["open_sources"]
+__all__ = ["open_sources", "sources_of"]
+
+PIECE_BYTES: Final = 65_536
+"""The most bytes that are read at once."""
 
 
-def open_sources(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+def open_sources(
+    name: str,
+    limits: SourceLimits | None = None,
+    *,
+    on_piece: Callable[[bytes], object] = lambda _: None,
+) -> Iterator[Source]:
     """Yield the streams in a file, in their order. `-` is standard input.
+
+    The file is read while the chunks of the sources are read, in pieces of at most 64 KiB, and each
+    chunk is yielded as soon as it has arrived. If a format cannot be read in pieces (HAR, YAML, a
+    JSON array), the file is read to its end before the first source is yielded.
+
+    If a file contains several streams, their names are `FILE#1`, `FILE#2`, ... If its format is
+    read in pieces, the first stream begins before it is known that others follow, so its name is
+    `FILE`.
+
+    Args:
+        name: the path of the file, or `-`.
+        limits: the bounds on what is read.
+        on_piece: is called with each piece of the file as it was read, before it is decompressed.
 
     Raises:
         OSError: if the file cannot be read.
-        SourceError: if its content is not a recorded stream, or exceeds a limit.
+        SourceError: if its content is not a recorded stream, or exceeds a limit. Reading the chunks
+            of a source may raise it, too.
     """
-    del limits
-    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    try:
-        capture = parse_capture(data)
-    except CaptureError as error:
-        raise SourceError(str(error)) from error
-    yield Source(name, capture.source, capture.header, iter(capture.chunks), capture.end)
+    yield from named_sources(tapped(pieces_of(name), on_piece), name, limits or SourceLimits())
+
+
+def sources_of(data: bytes, name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    """Yield the streams in the content of a file, as `open_sources` does.
+
+    Args:
+        data: the content of the file.
+        name: the name of the file, for the names of the sources.
+        limits: the bounds on what is read.
+
+    Raises:
+        SourceError: as `open_sources` does.
+    """
+    pieces = (data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES))
+    yield from named_sources(pieces, name, limits or SourceLimits())
+
+
+def pieces_of(name: str) -> Iterator[bytes]:
+    """Yield what a file contains, each piece as soon as it has arrived."""
+    if name == "-":
+        stdin = cast("io.BufferedReader", sys.stdin.buffer)
+        while piece := stdin.read1(PIECE_BYTES):  # `read` would wait for all these bytes
+            yield piece
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise SourceError("this is a folder: give the files in it")
+    # Without a buffer, reading from a pipe returns what has arrived.
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def tapped(pieces: Iterator[bytes], on_piece: Callable[[bytes], object]) -> Iterator[bytes]:
+    """Yield the pieces, and call `on_piece` with each of them first."""
+    for piece in pieces:
+        on_piece(piece)
+        yield piece
+
+
+def named_sources(pieces: Iterator[bytes], name: str, limits: SourceLimits) -> Iterator[Source]:
+    """Yield the streams in the pieces of a file, with their names."""
+    decompression = Decompression(limits)
+    whole = UntilCut(decompression.pieces(pieces))
+    mark, text = utf8(iter(whole))
+    first = next(text, None)
+    if first is None:
+        raise SourceError(whole.cut or "the file is empty: nothing was recorded")
+    format, text = recognised_format(itertools.chain([first], text))
+    if format is BODY and mark:
+        text = itertools.chain([mark], text)  # a plain body is returned byte for byte
+    if format.in_pieces:
+        yield from one_by_one(format, text, name, decompression, whole)
+    else:
+        text = bounded(text, limits.file_bytes, format.kind)
+        yield from together(format, whole.demanded(text), name, decompression)
+
+
+class UntilCut:
+    """The decoded pieces of a file. They stop without an error where compressed data is cut off.
+
+    Attributes:
+        cut: the sentence about the cut; None if there is none so far.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self.cut: str | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        except EncodedDataCutError as error:
+            self.cut = str(error)
+
+    def demanded(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield pieces that depend on these. Raises a SourceError if these were cut off."""
+        yield from pieces
+        if self.cut is not None:
+            raise SourceError(self.cut)
+
+    def chunks(self, items: Iterable[Chunk | CaptureEnd]) -> Iterator[Chunk | CaptureEnd]:
+        """Yield the items of a body, with another end if these pieces were cut off.
+
+        An end that the file itself contains is kept. It has a time or an error.
+        """
+        end: CaptureEnd | None = None
+        for item in items:
+            if isinstance(item, CaptureEnd):
+                end = item
+            else:
+                yield item
+        if self.cut is not None and (end is None or end == CaptureEnd(None, None)):
+            end = CaptureEnd(None, self.cut)
+        if end is not None:
+            yield end
+
+
+def one_by_one(
+    format: Format, text: Iterator[bytes], name: str, decompression: Decompression, whole: UntilCut
+) -> Iterator[Source]:
+    """Yield the streams of a file that is read in pieces."""
+    number = 0
+    for number, body in enumerate(format.bodies(text), 1):
+        items = whole.chunks(items_of(body, decompression))
+        source = Source(
+            name if number == 1 else f"{name}#{number}",
+            format.kind,
+            body.header,
+            items,
+            body.end,
+            hints=body.hints,
+        )
+        yield source
+        for _ in source.chunks:  # what the caller has not read stands before the next body
+            pass
+    demand_some(number, format)
+
+
+def together(
+    format: Format, text: Iterator[bytes], name: str, decompression: Decompression
+) -> Iterator[Source]:
+    """Yield the streams of a file that is read as a whole."""
+    bodies = list(format.bodies(text))
+    for number, body in enumerate(bodies, 1):
+        yield Source(
+            name if len(bodies) == 1 else f"{name}#{number}",
+            format.kind,
+            body.header,
+            items_of(body, decompression),
+            body.end,
+            hints=body.hints,
+        )
+    demand_some(len(bodies), format)
+
+
+def items_of(body: Body, decompression: Decompression) -> Iterable[Chunk | CaptureEnd]:
+    """Return the chunks of a body, decompressed."""
+    return decompression.chunks(body.chunks) if body.may_be_compressed else body.chunks
+
+
+def demand_some(number: int, format: Format) -> None:
+    """Raise a SourceError if a file contains no stream."""
+    if not number:
+        raise SourceError(f"the file ({format.kind}) contains no recorded stream")
+
+
+def bounded(pieces: Iterator[bytes], most: int, kind: str) -> Iterator[bytes]:
+    """Yield the pieces. Raises a SourceError if they have more than `most` bytes."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise SourceError(
+                f"the file ({kind}) is larger than {most:,} bytes (the limit file_bytes), and its"
+                " format cannot be read in pieces"
+            )
+        yield piece

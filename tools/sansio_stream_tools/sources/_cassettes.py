@@ -1,0 +1,150 @@
+"""Cassettes: the recordings of VCR, pytest-recording and related libraries, in YAML and in JSON."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from sansio_stream.capture import CaptureEnd, Chunk
+
+from ._answers import Answer, header_pairs, request_of, stream_in
+from ._json import encoded, is_list, members, parse_json
+from ._source import Body, SourceError
+from ._yaml import parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CassetteFormat"]
+
+# What stands before the interactions, on lines of its own or as members with plain values.
+YAML_START: Final = re.compile(
+    rb"(?:(?:#[^\n]*|---[^\n]*|version:[^\n]*|recorded_with:[^\n]*|[ \t\r]*)\n)*+"
+    rb"(?:http_)?interactions:"
+)
+JSON_START: Final = re.compile(
+    rb"\s*+\{\s*+(?:\"\w+\"\s*+:\s*+(?:\"[^\"\\]*+\"|[\w.]++)\s*+,\s*+)*+"
+    rb"\"(?:http_)?interactions\"\s*+:"
+)
+JSON_LIST_START: Final = re.compile(rb"\s*+\[\s*+\{\s*+\"(?:request|response)\"\s*+:\s*+\{")
+
+AMAZON: Final = "application/vnd.amazon.eventstream"
+
+
+@attrs.frozen
+class CassetteFormat:
+    """A cassette. Interactions that are no streams, messages or errors of the API are left out.
+
+    The file has a list of interactions under the name `interactions` (vcrpy, go-vcr) or
+    `http_interactions` (VCR for Ruby, betamax), or is such a list itself (ExVCR).
+
+    Attributes:
+        is_json: whether the file is JSON. Otherwise it is YAML.
+    """
+
+    is_json: bool
+    kind: str = "VCR cassette"
+    in_pieces: bool = False
+
+    def matches(self, head: bytes) -> bool:
+        """Whether a file that begins with these bytes has this format."""
+        if self.is_json:
+            return any(start.match(head) for start in (JSON_START, JSON_LIST_START))
+        return YAML_START.match(head) is not None
+
+    def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
+        """Yield the streams in a file."""
+        parse = parse_json if self.is_json else parse_yaml
+        value = parse(b"".join(pieces), "the cassette")
+        named = members(value)
+        interactions = named.get("interactions", named.get("http_interactions", value))
+        if not is_list(interactions):
+            raise SourceError("the cassette has no list of interactions")
+        count = 0
+        for interaction in interactions:
+            body = stream_in(answer_of(interaction))
+            if body is not None:
+                count += 1
+                yield body
+        if not count:
+            raise SourceError(none_found(interactions))
+
+
+def none_found(interactions: list[Any]) -> str:
+    """Return the sentence for a cassette without any stream."""
+    if not interactions:
+        return "the cassette has no interactions"
+    if any(AMAZON in answer_of(each).headers.get("content-type", "") for each in interactions):
+        return (
+            "the cassette has streams of Amazon Bedrock, which are binary and are not read;"
+            " none of its interactions is an event stream"
+        )
+    return f"none of the interactions of the cassette ({len(interactions):,}) is an event stream"
+
+
+def answer_of(interaction: object) -> Answer:
+    """Return the answer of an interaction. What is missing or has an unknown type is left out."""
+    response = members(members(interaction).get("response"))
+    request = members(members(interaction).get("request"))
+    # Old versions of vcrpy have `content` for clients on httpx; claude-trace has `body_raw`.
+    data = next(
+        (
+            each
+            for name in ("body", "content", "body_raw")
+            if (each := body_bytes(response.get(name)))
+        ),
+        b"",
+    )
+    chunks = (*([Chunk(None, data)] if data else ()), CaptureEnd(None, None))
+    return Answer(
+        status=status_of(response),
+        headers=header_pairs(response.get("headers")),
+        request=request_of(body_bytes(request.get("body"))),
+        chunks=chunks,
+    )
+
+
+def status_of(response: dict[str, Any]) -> int | None:
+    """Return the HTTP status: `{code: 200}`, `code: 200`, `status_code: 200` or `200 OK`."""
+    status = response.get("status")
+    for value in (
+        members(status).get("code"),
+        response.get("code"),
+        response.get("status_code"),
+        status,
+    ):
+        # Numbers of YAML are text here.
+        number = str(value) if isinstance(value, int) else value
+        if isinstance(number, str) and (found := re.match(r"[1-5][0-9]{2}(?!\w)", number)):
+            return int(found[0])
+    return None
+
+
+def body_bytes(body: object) -> bytes:
+    """Return the bytes of a body.
+
+    A body is text, or bytes (`!!binary`), or an object with one of them as `string`, or with base64
+    as `base64_string`. Rails writes `encoding: "base64"` beside a `string`.
+
+    Raises:
+        SourceError: if its base64 is damaged.
+    """
+    match body:
+        case bytes():
+            return body
+        case str():
+            return encoded(body)
+        case {"base64_string": str(text)} | {"string": str(text), "encoding": "base64"}:
+            try:
+                return binascii.a2b_base64(text)
+            except ValueError as error:
+                raise SourceError("a body in the cassette is not valid base64") from error
+        case {"string": bytes(data)} | {"base64_string": bytes(data)}:
+            return data
+        case {"string": str(text)}:
+            return encoded(text)
+        case _:
+            return b""

@@ -1,0 +1,185 @@
+"""JSON text in, values out. Every failure is a `SourceError`. Values back to text and to frames."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+from sansio_stream.sse import encode_frame
+
+from ._source import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "decoded",
+    "documents",
+    "encoded",
+    "first_document",
+    "frame_of",
+    "is_list",
+    "is_object",
+    "json_text",
+    "members",
+    "parse_json",
+    "seconds",
+    "status_of",
+]
+
+MOST_SECONDS: Final = 1e9
+"""The largest time in seconds. A capture has the same limit."""
+
+SPACE: Final = re.compile(r"[ \t\r\n]*")
+SPACE_AND_COMMA: Final = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*)?")
+DECODER: Final = json.JSONDecoder()
+
+
+# Text to values.
+
+
+def decoded(data: bytes, what: str) -> str:
+    """Return the text of UTF-8 bytes.
+
+    Args:
+        data: the bytes.
+        what: the subject of the error's sentence.
+
+    Raises:
+        SourceError: if the bytes are not UTF-8.
+    """
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{what} is not text in UTF-8 (byte {error.start:,})") from error
+
+
+def parse_json(data: bytes | str, what: str) -> Any:
+    """Return the value of a whole JSON text.
+
+    Raises:
+        SourceError: if it is not JSON, or if it nests too deeply for Python to read.
+    """
+    text = decoded(data, what) if isinstance(data, bytes) else data
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise SourceError(f"{what} has JSON that is nested too deeply") from error
+    except ValueError as error:
+        raise SourceError(f"{what} is not JSON: {reason_of(error)}") from error
+
+
+def documents(text: str, what: str) -> Iterator[Any]:
+    """Yield the values of JSON texts that follow one another, with white space or a comma between.
+
+    Raises:
+        SourceError: as `parse_json` does. The values before the fault were yielded.
+    """
+    at = after(SPACE, text, 0)
+    while at < len(text):
+        try:
+            value, at = DECODER.raw_decode(text, at)
+        except RecursionError as error:
+            raise SourceError(f"{what} has JSON that is nested too deeply") from error
+        except ValueError as error:
+            raise SourceError(f"{what} is not JSON: {reason_of(error)}") from error
+        yield value
+        at = after(SPACE_AND_COMMA, text, at)
+
+
+def first_document(text: str) -> tuple[Any, bool]:
+    """Return the first JSON value of a text, and whether it is complete.
+
+    An incomplete or invalid value is None. Never raises.
+    """
+    try:
+        value, _ = DECODER.raw_decode(text, after(SPACE, text, 0))
+    except (ValueError, RecursionError):
+        return None, False
+    return value, True
+
+
+def after(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Return the index after the match of a pattern, which matches everywhere."""
+    found = pattern.match(text, at)
+    return at if found is None else found.end()
+
+
+def reason_of(error: ValueError) -> str:
+    """Return why a text is not JSON, as a clause. A text with too many digits is a ValueError."""
+    if isinstance(error, json.JSONDecodeError):
+        reason = error.msg[:1].lower() + error.msg[1:]
+        return f"{reason} (line {error.lineno:,}, column {error.colno:,})"
+    return "a number has too many digits"
+
+
+# Parts of values. What has another type than expected counts as missing.
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether a JSON value is an array."""
+    return isinstance(value, list)
+
+
+def members(value: object) -> dict[str, Any]:
+    """Return the members of an object; none for any other value."""
+    return value if is_object(value) else {}
+
+
+def status_of(value: object) -> int | None:
+    """Return an HTTP status. Recorders write 0 if there was no response; that is None."""
+    if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999:
+        return value
+    return None
+
+
+def seconds(value: object) -> float | None:
+    """Return a number of seconds from 0 to 1e9; None for any other value."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 <= value <= MOST_SECONDS else None
+    return None
+
+
+# Values to text and frames.
+
+
+def encoded(text: str) -> bytes:
+    """Return text as UTF-8. Surrogate pairs are joined, and each lone surrogate becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def json_text(value: object) -> str:
+    """Return the compact JSON text of a value that was read from JSON.
+
+    Raises:
+        SourceError: if the value nests too deeply for Python to write.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    except RecursionError as error:
+        raise SourceError("the file has JSON that is nested too deeply") from error
+    return text
+
+
+def frame_of(data: str, name: object = None) -> bytes:
+    """Return the frame of a payload.
+
+    Args:
+        data: the payload. Each of its lines becomes a `data` line.
+        name: the name of the event. The frame has none if this is not a printable string.
+    """
+    name = name if isinstance(name, str) and name.isprintable() else ""
+    lines = encoded(data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").decode()
+    return encode_frame(name, lines)

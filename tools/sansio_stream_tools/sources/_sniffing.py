@@ -1,0 +1,104 @@
+"""Recognises the format of a file by its first bytes, as early as they tell."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Final
+
+from ._foreign import FOREIGN_FORMATS
+from ._lines import LINE_END
+from ._plain import BODY, CAPTURE, PAYLOADS, first_line
+from ._prefixed import PREFIXED
+from ._source import HEAD_BYTES, Format, SourceError
+from ._unreadable import reason_against
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FORMATS", "recognised_format"]
+
+FORMATS: Final[tuple[Format, ...]] = (CAPTURE, *FOREIGN_FORMATS, BODY, PAYLOADS, PREFIXED)
+"""All formats, in the order in which they are asked."""
+
+
+def recognised_format(pieces: Iterator[bytes]) -> tuple[Format, Iterator[bytes]]:
+    """Return the format of a file, and all its pieces again.
+
+    The formats are asked after the first line of the file, then after 2, 4, 8, ... lines, at last
+    with the first 64 KiB or the whole file. So a live stream is recognised by its first lines, and
+    the answer does not depend on how the file is cut.
+
+    Args:
+        pieces: the file: not empty, UTF-8 without a byte order mark, and not compressed.
+
+    Raises:
+        SourceError: if the file contains something that is not a recorded stream. The sentence
+            names what it looks like, and what would help.
+    """
+    head = bytearray()
+    steps = LineSteps()
+    for piece in pieces:
+        head += piece
+        for size in steps.sizes(head):
+            found = format_of(bytes(head[:size]))
+            if found is not None:
+                return found, itertools.chain([bytes(head)], pieces)
+        if len(head) >= HEAD_BYTES:
+            return final_format(bytes(head[:HEAD_BYTES])), itertools.chain([bytes(head)], pieces)
+    whole = bytes(head)
+    return final_format(whole), iter([whole] if whole else [])
+
+
+class LineSteps:
+    """Finds the places in the head of a file at which the formats are asked."""
+
+    def __init__(self) -> None:
+        self._searched = 0
+        self._lines = 0
+        self._next = 1
+
+    def sizes(self, head: bytearray) -> Iterator[int]:
+        """Yield the sizes of the prefixes of a growing head that end after 1, 2, 4, ... lines.
+
+        Blank lines are not counted. No prefix is longer than `HEAD_BYTES`. Each is yielded once.
+        """
+        while line_end := LINE_END.search(head, self._searched, HEAD_BYTES):
+            if line_end[0] == b"\r" and line_end.end() == len(head) < HEAD_BYTES:
+                return  # a line feed may follow, which belongs to this line end
+            is_blank = not head[self._searched : line_end.start()].strip()
+            self._searched = line_end.end()
+            self._lines += not is_blank
+            if self._lines >= self._next:
+                self._next = 2 * self._lines
+                yield self._searched
+
+
+def format_of(head: bytes) -> Format | None:
+    """Return the first format that matches, or None."""
+    return next((each for each in FORMATS if each.matches(head)), None)
+
+
+def final_format(head: bytes) -> Format:
+    """Return the format of a file by its whole head. A text of no other format is a plain body."""
+    found = format_of(head)
+    if found is not None:
+        return found
+    if begins_with_object(head):
+        return PAYLOADS
+    reason = reason_against(head)
+    if reason is not None:
+        raise SourceError(reason)
+    return BODY
+
+
+def begins_with_object(head: bytes) -> bool:
+    """Whether the first line that is not blank is a JSON object, or is cut off inside one."""
+    line = first_line(head)
+    if not line.lstrip().startswith(b"{"):
+        return False
+    try:
+        json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return not LINE_END.search(head.lstrip())
+    return True
