@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.errors import Limits
 
-__all__ = ["FAILURE", "REPORT_SCHEMA", "report_table", "schema_of"]
+__all__ = ["FAILURE", "REPORT_SCHEMA", "failed_table", "report_table", "schema_of"]
 
 FAILURE: Final = "failure"
 """The name of the column that says why a body could not be read. It is null if it could be read."""
@@ -80,7 +80,7 @@ def report_table(
 
     Args:
         table: the bodies, and their ids if there is a column of ids.
-        body: the name of the column of bodies: binary or text, also large, or a dictionary of these.
+        body: the name of the column of bodies: binary or text, or a dictionary of these.
         id: the name of the column that is copied to the result, or None.
         limits: the bounds on what the machine holds for one body.
         source_limits: the bounds on what is read from one body.
@@ -93,18 +93,29 @@ def report_table(
         KeyError: if a column is missing.
         TypeError: if the column of bodies has neither bytes nor text.
     """
-    columns = [table.column(name) for name in ([body] if id is None else [body, id])]
-    bodies = columns[0]
+    bodies = table.column(body)
     of_bodies = bodies.type.value_type if pa.types.is_dictionary(bodies.type) else bodies.type
     if not any(is_type(of_bodies) for is_type in BODY_TYPES):
         raise TypeError(f"the column {body!r} has neither bytes nor text, but {bodies.type}")
+    rows = (report_row(data, limits, source_limits, stall) for data in bytes_of(bodies))
+    return table_of(rows, table, id)
+
+
+def failed_table(table: pa.Table, failure: str, *, id: str | None = "id") -> pa.Table:
+    """Return the result of `report_table` for bodies that cannot be read, for the same reason."""
+    row = {FAILURE: failure, **arrow_values(Report())}
+    return table_of([row] * len(table), table, id)
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], table: pa.Table, id: str | None) -> pa.Table:
+    """Return a table of the rows, with the column of ids from `table`."""
     values: dict[str, list[Any]] = {name: [] for name in REPORT_SCHEMA.names}
-    for data in bytes_of(bodies):
-        row = report_row(data, limits, source_limits, stall)
+    for row in rows:
         for name, column in values.items():
             column.append(row[name])
+    ids = [] if id is None else [table.column(id)]
     arrays = [pa.array(values[field.name], field.type) for field in REPORT_SCHEMA]
-    return pa.Table.from_arrays([*columns[1:], *arrays], schema=schema_of(table.schema, id))
+    return pa.Table.from_arrays([*ids, *arrays], schema=schema_of(table.schema, id))
 
 
 def schema_of(schema: pa.Schema, id: str | None = "id") -> pa.Schema:
