@@ -9,8 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
 
 __all__ = ["Batch", "TableError", "TableFile", "opened_table"]
 
@@ -27,7 +27,7 @@ BATCH_ROWS: Final = 1024
 BATCH_BYTES: Final = 4 * 2**20
 
 ROWS_OF_A_READ: Final = 64
-"""The number of rows that are decoded from Parquet at a time."""
+"""The number of rows that are decoded at a time."""
 
 BUFFER_BYTES: Final = 2**20
 """The size of the buffer for a column of Parquet. Without one, Arrow reads a whole row group."""
@@ -62,7 +62,7 @@ class TableFile:
 
     schema: pa.Schema
     rows: int | None
-    reads: Iterator[pa.Table]
+    reads: Generator[pa.Table]
 
     def batches(self, skip: int = 0) -> Iterator[Batch]:
         """Yield the rows in batches, without the first `skip` rows."""
@@ -110,16 +110,18 @@ def opened_table(name: str, *, body: str, id: str | None) -> Generator[TableFile
     with opened_file(name) as file:
         match suffix_of(name):
             case ".parquet":
-                yield parquet_table(file, wanted)
+                table = parquet_table(file, wanted)
             case ".jsonl" | ".ndjson":
-                yield text_table(json_rows(file, wanted), wanted)
+                table = text_table(json_rows(file, wanted), wanted)
             case ".csv":
-                yield text_table(csv_rows(file, wanted), wanted)
+                table = text_table(csv_rows(file, wanted), wanted)
             case suffix:
                 raise TableError(
                     f"the format of the table is unknown: its name ends in {suffix!r}, not in"
                     " .parquet, .jsonl or .csv"
                 )
+        with closing(table.reads):
+            yield table
 
 
 def suffix_of(name: str) -> str:
@@ -158,11 +160,13 @@ def parquet_table(file: IO[bytes], wanted: list[str]) -> TableFile:
     check_columns(wanted, parquet.schema_arrow.names)
     schema = pa.schema([parquet.schema_arrow.field(name) for name in wanted])
 
-    def reads() -> Iterator[pa.Table]:
+    def reads() -> Generator[pa.Table]:
         try:
             for batch in parquet.iter_batches(ROWS_OF_A_READ, columns=wanted, use_threads=False):
                 yield pa.Table.from_batches([batch]).select(wanted)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # an error of the disk; Arrow's own OSErrors have no number
             raise TableError(f"the Parquet file is damaged: {error}") from error
 
     return TableFile(schema, parquet.metadata.num_rows, reads())
@@ -176,21 +180,22 @@ def check_columns(wanted: Iterable[str], present: Iterable[str]) -> None:
             raise TableError(f"there is no column {name!r}; the columns are {', '.join(names)}")
 
 
-def text_table(rows: Iterator[list[str | None]], wanted: list[str]) -> TableFile:
+def text_table(rows: Generator[list[str | None]], wanted: list[str]) -> TableFile:
     """Return a table of text columns from its rows."""
     schema = pa.schema([pa.field(name, pa.large_string()) for name in wanted])
 
-    def reads() -> Iterator[pa.Table]:
+    def reads() -> Generator[pa.Table]:
         pending: list[list[str | None]] = []
         size = 0
-        for row in rows:
-            pending.append(row)
-            size += len(row[-1] or "")
-            if len(pending) == BATCH_ROWS or size >= BATCH_BYTES:
+        with closing(rows):
+            for row in rows:
+                pending.append(row)
+                size += len(row[-1] or "")
+                if len(pending) == ROWS_OF_A_READ or size >= BATCH_BYTES:
+                    yield table_of(pending, schema)
+                    pending, size = [], 0
+            if pending:
                 yield table_of(pending, schema)
-                pending, size = [], 0
-        if pending:
-            yield table_of(pending, schema)
 
     return TableFile(schema, None, reads())
 
@@ -204,7 +209,7 @@ def table_of(rows: list[list[str | None]], schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def json_rows(file: IO[bytes], wanted: list[str]) -> Iterator[list[str | None]]:
+def json_rows(file: IO[bytes], wanted: list[str]) -> Generator[list[str | None]]:
     """Yield the wanted members of each line as text. Those that are not text become JSON.
 
     A missing member becomes null, but the first line must have all of them.
@@ -227,10 +232,11 @@ def json_rows(file: IO[bytes], wanted: list[str]) -> Iterator[list[str | None]]:
         ]
 
 
-def csv_rows(file: IO[bytes], wanted: list[str]) -> Iterator[list[str | None]]:
+def csv_rows(file: IO[bytes], wanted: list[str]) -> Generator[list[str | None]]:
     """Yield the wanted cells of each row."""
     csv.field_size_limit(2**31 - 1)  # the default is 128 KiB, which a body may exceed
-    rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    rows = csv.reader(text)
     try:
         names = next(rows, [])
         check_columns(wanted, names)
@@ -240,3 +246,5 @@ def csv_rows(file: IO[bytes], wanted: list[str]) -> Iterator[list[str | None]]:
                 yield [row[place] if place < len(row) else None for place in places]
     except (csv.Error, UnicodeDecodeError) as error:
         raise TableError(f"line {rows.line_num + 1} is not CSV in UTF-8: {error}") from error
+    finally:
+        text.detach()  # otherwise the wrapper would close the file

@@ -6,7 +6,7 @@ The modules, in reading order:
     _opening   opens a file and returns its streams
 """
 
-from ._opening import open_sources
+from ._opening import open_sources, sources_of
 from ._source import Source, SourceError, SourceLimits
 
-__all__ = ["Source", "SourceError", "SourceLimits", "open_sources"]
+__all__ = ["Source", "SourceError", "SourceLimits", "open_sources", "sources_of"]

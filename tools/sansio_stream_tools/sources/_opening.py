@@ -13,7 +13,7 @@ from ._source import Source, SourceError, SourceLimits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["open_sources"]
+__all__ = ["open_sources", "sources_of"]
 
 
 def open_sources(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
@@ -23,8 +23,13 @@ def open_sources(name: str, limits: SourceLimits | None = None) -> Iterator[Sour
         OSError: if the file cannot be read.
         SourceError: if its content is not a recorded stream, or exceeds a limit.
     """
-    del limits
     data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    yield from sources_of(data, name, limits)
+
+
+def sources_of(data: bytes, name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    """Yield the streams in the bytes of a file."""
+    del limits
     try:
         capture = parse_capture(data)
     except CaptureError as error:
