@@ -6,7 +6,11 @@ rows or 4 MiB of bodies, so the size of a table does not matter, nor that of its
 
 from __future__ import annotations
 
+# The stubs of pyarrow leave some types open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 import csv
+import importlib
 import io
 import json
 from collections.abc import Generator, Iterator
@@ -142,8 +146,7 @@ def opened_file(name: str) -> Generator[IO[bytes]]:
             yield file
         return
     try:
-        import fsspec  # noqa: PLC0415 - only URLs need it
-
+        fsspec: Any = importlib.import_module("fsspec")  # only URLs need it, and it has no types
         remote = fsspec.open(name, "rb")
     except (ImportError, ValueError) as error:
         raise TableError(f"{name} cannot be opened: {error}") from error
@@ -238,7 +241,7 @@ def csv_rows(file: IO[bytes], wanted: list[str]) -> Generator[list[str | None]]:
     text = io.TextIOWrapper(file, "utf-8-sig", newline="")
     rows = csv.reader(text)
     try:
-        names = next(rows, [])
+        names = next(rows, list[str]())
         check_columns(wanted, names)
         places = [names.index(name) for name in wanted]
         for row in rows:

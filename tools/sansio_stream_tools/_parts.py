@@ -6,7 +6,11 @@ name. So whatever ends the run, the parts that exist are valid, and a later run 
 
 from __future__ import annotations
 
+# The stubs of pyarrow leave some types open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -200,15 +204,11 @@ class CSVRows:
 
 def csv_line(cells: list[Any]) -> bytes:
     """Return one line of CSV."""
-    lines: list[str] = []
-
-    class Lines:
-        write = staticmethod(lines.append)
-
-    csv.writer(Lines, lineterminator="\n").writerow(
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(
         f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells
     )
-    return "".join(lines).encode(errors="replace")
+    return line.getvalue().encode(errors="replace")
 
 
 WRITERS: Final[dict[str, type[ParquetRows | JSONRows | CSVRows]]] = {

@@ -8,6 +8,9 @@ Needs pyarrow: `pip install 'sansio-stream[table]'`.
 
 from __future__ import annotations
 
+# The stubs of pyarrow leave some types open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -138,11 +141,11 @@ BODY_TYPES: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
 )
 
 
-def bytes_of(bodies: pa.ChunkedArray) -> Iterator[bytes | None]:
+def bytes_of(bodies: pa.ChunkedArray[Any]) -> Iterator[bytes | None]:
     """Yield each body of a column as bytes, or None if it is null."""
     for array in bodies.iterchunks():
         for scalar in array:
-            value = scalar.as_py()
+            value: Any = scalar.as_py()
             yield value.encode() if isinstance(value, str) else value
 
 
