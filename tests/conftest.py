@@ -36,7 +36,7 @@ class SkipMissingLibrary:
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> None:
-        if name in {"click", "hypothesis", "rich"}:
+        if name in {"click", "hypothesis", "pyarrow", "rich"}:
             raise pytest.skip.Exception(f"{name} is not installed", allow_module_level=True)
 
 

@@ -1,0 +1,219 @@
+"""The result of a long run: parts that are kept while it runs, and one file at its end.
+
+The parts are Parquet files in a folder beside the destination. A part is complete once it has its
+name. So whatever ends the run, the parts that exist are valid, and a later run goes on behind them.
+"""
+
+from __future__ import annotations
+
+# The stubs of pyarrow leave some types open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+import attrs
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sansio_stream.report import REPORT_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["PartsError", "ResultParts", "folder_of"]
+
+PART_ROWS: Final = 10_000
+"""The number of rows of a part. A run that is killed loses up to this many rows of its work."""
+
+MAPS: Final = frozenset(each.name for each in REPORT_COLUMNS if each.type == "map<string, int>")
+LISTS: Final = frozenset(each.name for each in REPORT_COLUMNS if each.type == "list<struct>")
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""The characters with which a spreadsheet begins a formula."""
+
+
+class PartsError(ValueError):
+    """The parts of an earlier run are in the way, or do not fit. The message is one sentence."""
+
+
+def folder_of(destination: Path) -> Path:
+    """Return the folder for the parts of a destination."""
+    return destination.with_name(f"{destination.name}.parts")
+
+
+@attrs.define
+class ResultParts:
+    """The parts of one run.
+
+    Attributes:
+        folder: the folder with the parts.
+        rows_done: the number of rows in the parts.
+    """
+
+    folder: Path
+    rows_done: int = 0
+    _pending: list[pa.Table] = attrs.field(factory=list[pa.Table])
+
+    @classmethod
+    def begin(cls, folder: Path, settings: dict[str, Any], *, resume: bool) -> ResultParts:
+        """Make the folder, or go on with the parts that it has.
+
+        Args:
+            folder: the folder.
+            settings: JSON values on which the rows depend: the input and the options.
+            resume: whether to go on behind the parts of an earlier run.
+
+        Raises:
+            PartsError: if the folder exists and `resume` is false, or if its settings differ.
+            OSError: if the folder cannot be made or read.
+        """
+        file = folder / "run.json"
+        if not file.exists():
+            folder.mkdir(exist_ok=True)
+            write_whole(file, lambda path: path.write_text(json.dumps(settings), encoding="utf-8"))
+            return cls(folder)
+        parts = cls(folder)
+        parts.rows_done = sum(pq.read_metadata(part).num_rows for part in parts.files())
+        if not resume:
+            raise PartsError(
+                f"{folder} has {parts.rows_done:,} rows of a run that was interrupted: use"
+                " --resume to go on behind them, or --force to start again"
+            )
+        if json.loads(file.read_text(encoding="utf-8")) != settings:
+            raise PartsError(
+                f"{folder} belongs to a run with another table or other options: use --force to"
+                " start again"
+            )
+        return parts
+
+    def files(self) -> list[Path]:
+        """Return the parts, in the order of their rows."""
+        return sorted(self.folder.glob("rows-*.parquet"))
+
+    def add(self, table: pa.Table) -> None:
+        """Add the next rows. They are written as soon as they are enough for a part.
+
+        Raises OSError if a part cannot be written. Then its rows are lost, and no other ones.
+        """
+        self._pending.append(table)
+        if sum(map(len, self._pending)) >= PART_ROWS:
+            self.write()
+
+    def write(self) -> None:
+        """Write the rows that are not in a part yet. Raises OSError as `add` does."""
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending)
+        self._pending = []
+        part = self.folder / f"rows-{self.rows_done:015d}.parquet"
+        write_whole(part, lambda path: pq.write_table(table, path))
+        self.rows_done += len(table)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the rows of each part."""
+        for part in self.files():
+            yield pq.read_table(part)
+
+    def finish(self, destination: Path, schema: pa.Schema, see: Callable[[pa.Table], None]) -> None:
+        """Write all rows to the destination, and remove the parts. Call `see` with all rows.
+
+        The end of the destination's name selects its format: `.parquet`, `.jsonl` or `.csv`.
+        Raises OSError if the destination cannot be written. Then the parts are kept.
+        """
+
+        def write(path: Path) -> None:
+            with path.open("wb") as file:
+                writer = WRITERS[destination.suffix.lower()](file, schema)
+                for table in self.tables():
+                    see(table)
+                    writer.write(table)
+                writer.close()
+
+        write_whole(destination, write)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the parts and their folder."""
+        shutil.rmtree(self.folder)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file that gets its name only when it is complete."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        write(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class ParquetRows:
+    """Writes rows as Parquet, with a row group for each table."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(file, schema)
+
+    def write(self, table: pa.Table) -> None:
+        """Write the rows."""
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._writer.close()
+
+
+class JSONRows:
+    """Writes rows as JSON Lines."""
+
+    def __init__(self, file: IO[bytes], _: pa.Schema) -> None:
+        self._file = file
+
+    def write(self, table: pa.Table) -> None:
+        """Write the rows."""
+        for row in table.to_pylist(maps_as_pydicts="strict"):
+            self._file.write(json.dumps(row, default=str).encode() + b"\n")
+
+    def close(self) -> None:
+        """Do nothing: a file of lines has no end of its own."""
+
+
+class CSVRows:
+    """Writes rows as CSV. Maps and lists are JSON. No cell begins a formula of a spreadsheet."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._file = file
+        self._names = list(schema.names)
+        self._file.write(csv_line(self._names))
+
+    def write(self, table: pa.Table) -> None:
+        """Write the rows."""
+        for row in table.to_pylist(maps_as_pydicts="strict"):
+            cells = [
+                json.dumps(row[name]) if name in MAPS | LISTS else row[name] for name in self._names
+            ]
+            self._file.write(csv_line(cells))
+
+    def close(self) -> None:
+        """Do nothing: a file of lines has no end of its own."""
+
+
+def csv_line(cells: list[Any]) -> bytes:
+    """Return one line of CSV."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells
+    )
+    return line.getvalue().encode(errors="replace")
+
+
+WRITERS: Final[dict[str, type[ParquetRows | JSONRows | CSVRows]]] = {
+    ".parquet": ParquetRows,
+    ".jsonl": JSONRows,
+    ".csv": CSVRows,
+}
+"""The writer for each format, by the end of a file name."""

@@ -1,0 +1,152 @@
+"""Reports of all bodies in a table, by all cores: a file of bodies in, a file of rows out.
+
+This module shows nothing. It reports its progress to functions of its caller.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from sansio_stream.errors import Limits
+
+from ._batches import opened_table
+from ._parts import WRITERS, PartsError, ResultParts, folder_of
+from ._pool import map_in_processes
+from .sources import SourceLimits
+from .table import failed_table, report_table, schema_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from ._batches import Batch
+
+__all__ = ["TableRun"]
+
+DIED: Final = "the process that read the body died, also when it was tried again"
+
+
+@attrs.frozen(kw_only=True)
+class TableRun:
+    """The task of one run.
+
+    Attributes:
+        source: the path or the URL of the table: Parquet, JSON Lines or CSV.
+        destination: the file for the rows. The end of its name selects one of these formats.
+        body: the name of the column of bodies.
+        id: the name of the column that is copied to the rows, or None.
+        limits: the bounds on what the machine holds for one body.
+        source_limits: the bounds on what is read from one body.
+        stall: a pause without content that is longer than this many seconds is a stall.
+        workers: the number of processes.
+    """
+
+    source: str
+    destination: Path
+    body: str
+    id: str | None
+    limits: Limits | None
+    source_limits: SourceLimits | None
+    stall: float
+    workers: int
+
+    def run(
+        self,
+        *,
+        resume: bool,
+        force: bool,
+        advanced: Callable[[int, int | None], None],
+        died: Callable[[range], None],
+        see: Callable[[pa.Table], None],
+    ) -> int:
+        """Report all bodies. Return the number of rows.
+
+        The finished rows are in parts beside the destination until all are finished. After an
+        exception, KeyboardInterrupt included, they are kept, and `resume` goes on behind them.
+
+        Args:
+            resume: whether to go on behind the parts of an earlier run.
+            force: whether to remove the parts of an earlier run, and to replace the destination.
+            advanced: is called with the number of finished rows and that of all, if it is known.
+            died: is called with the numbers of rows whose process died twice. The rows have a
+                `failure`.
+            see: is called with all rows, in their order, at the end.
+
+        Raises:
+            OSError: if a file cannot be read or written.
+            TableError: if the table cannot be read.
+            PartsError: if the destination or the parts of an earlier run are in the way.
+        """
+        if self.destination.suffix.lower() not in WRITERS:
+            raise PartsError(
+                f"{self.destination}: the name must end in {', '.join(WRITERS)}, which selects the"
+                " format"
+            )
+        if self.destination.exists() and not force:
+            raise PartsError(f"{self.destination} already exists: use --force to replace it")
+        with opened_table(self.source, body=self.body, id=self.id) as table:
+            parts = self._parts(resume=resume, force=force)
+            work = partial(
+                report_batch,
+                body=self.body,
+                id=self.id,
+                limits=self.limits,
+                source_limits=self.source_limits,
+                stall=self.stall,
+            )
+            done = parts.rows_done
+            advanced(done, table.rows)
+            try:
+                for outcome in map_in_processes(work, table.batches(done), self.workers):
+                    rows = outcome.result
+                    batch = outcome.item
+                    done += len(batch.table)
+                    if rows is None:
+                        died(range(batch.start, done))
+                        rows = failed_table(batch.table, DIED, id=self.id)
+                    parts.add(rows)
+                    advanced(done, table.rows)
+            finally:
+                parts.write()
+            parts.finish(self.destination, schema_of(table.schema, self.id), see)
+        return done
+
+    def _parts(self, *, resume: bool, force: bool) -> ResultParts:
+        """Return the parts of this run: new ones, or those of an earlier run."""
+        folder = folder_of(self.destination)
+        if force and not resume and folder.exists():
+            ResultParts(folder).remove()
+        return ResultParts.begin(folder, self._settings(), resume=resume)
+
+    def _settings(self) -> dict[str, object]:
+        """Return the values on which the rows depend, as JSON values.
+
+        They include the size and the time of a local table, so that a changed one is noticed.
+        """
+        options = attrs.asdict(self)
+        for name in ("destination", "workers"):
+            del options[name]
+        if "://" not in self.source:
+            status = Path(self.source).stat()
+            options |= {"size": status.st_size, "modified": status.st_mtime_ns}
+        return options
+
+
+def report_batch(
+    batch: Batch,
+    *,
+    body: str,
+    id: str | None,
+    limits: Limits | None,
+    source_limits: SourceLimits | None,
+    stall: float,
+) -> pa.Table:
+    """Return the rows of a batch. This runs in another process."""
+    return report_table(
+        batch.table, body=body, id=id, limits=limits, source_limits=source_limits, stall=stall
+    )
