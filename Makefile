@@ -8,7 +8,7 @@ BIN  := $(VENV)/bin
 RUN  := $(BIN)/python -m
 
 # The folders that mypy checks. wildcard leaves out those that do not exist.
-CHECKED := $(wildcard sansio_stream adapters tools tests typing_tests benchmarks fuzz examples docs .ci)
+CHECKED := $(wildcard sansio_stream adapters tools tests typing_tests benchmarks fuzz examples docs scale .ci)
 
 # Tests that `make coverage` leaves out: they wait for servers, and the coverage of the core does not
 # need them.

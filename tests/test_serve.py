@@ -781,8 +781,9 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
     assert process.returncode == 130
     assert stderr.strip() == ""
     lines = [re.sub(r"[0-9:.]+(?= POST| s)", "N", line) for line in stdout.splitlines()]
+    served = f"200, {len(TEXT):,} bytes in N s"
     assert lines == [
-        f"N POST /v1/messages model=text ␛[1m -> text.capture.jsonl: 200, {len(TEXT)} bytes in N s",
+        f"N POST /v1/messages model=text ␛[1m -> text.capture.jsonl: {served}",
         "N POST /v1/messages model=text -> text.capture.jsonl, 529: 529, 127 bytes in N s",
     ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from sansio_stream.capture import Capture
+from sansio_stream.capture import Capture, CaptureEnd, CaptureHeader
 from sansio_stream.observer import report_of
 from sansio_stream.report import REPORT_COLUMNS, Report
 
@@ -164,12 +164,14 @@ def report_row(
 
 
 def capture_in(data: bytes | None, limits: SourceLimits | None) -> Capture:
-    """Return the only stream in a body.
+    """Return the only stream in a body. An empty body is a stream that ended before its first byte.
 
     Raises SourceError if there is none, or more than one, or if the body cannot be read.
     """
     if data is None:
         raise SourceError("the body is null")
+    if not data:
+        return Capture(CaptureHeader(), (), CaptureEnd(None, None))
     sources = sources_of(data, "body", limits)
     source = next(sources, None)
     if source is None:
