@@ -49,7 +49,7 @@ if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
 
     settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
-    settings.register_profile("dev", deadline=None, max_examples=25)
+    settings.register_profile("dev", deadline=None, max_examples=15)
     settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
     settings.register_profile(
         "deep", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]

@@ -337,7 +337,7 @@ def counts(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
 async def test_streams_leave_nothing_open_even_if_a_third_of_them_is_misused(
     adapter: Adapter, raw_server: StartServer
 ) -> None:
-    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 60
+    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 30
     first = 12
     scripts = [[response(WHOLE)], [response(WHOLE)], UNENDING] * ((first + times) // 3)
     server = raw_server(*scripts)
