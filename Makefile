@@ -10,6 +10,10 @@ RUN  := $(BIN)/python -m
 # The folders that mypy checks. wildcard leaves out those that do not exist.
 CHECKED := $(wildcard sansio_stream adapters tools tests typing_tests benchmarks fuzz examples docs scale .ci)
 
+# Without compiled modules, each test process and each command that a test starts compiles everything
+# again. `make clean` removes them.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Tests that `make coverage` leaves out: they wait for servers, and the coverage of the core does not
 # need them.
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \

@@ -1,5 +1,6 @@
 """Configuration of all tests: hypothesis profiles, and the summary of the shared data."""
 
+import gc
 import importlib.util
 import os
 import signal
@@ -11,12 +12,11 @@ from typing import Any
 import pytest
 
 import shared_data
-from matrix import adapter, certificates_are_read_once, delays, nothing_is_left_open
+from matrix import adapter, delays, nothing_is_left_open
 from servers import example_server, http2_example_server, raw_server, tls
 
 __all__ = [
     "adapter",
-    "certificates_are_read_once",
     "delays",
     "example_server",
     "http2_example_server",
@@ -49,7 +49,7 @@ if importlib.util.find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
 
     settings.register_profile("quick", deadline=None, max_examples=10, derandomize=True)
-    settings.register_profile("dev", deadline=None, max_examples=25)
+    settings.register_profile("dev", deadline=None, max_examples=15)
     settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
     settings.register_profile(
         "deep", deadline=None, max_examples=5_000, suppress_health_check=[HealthCheck.too_slow]
@@ -60,6 +60,10 @@ if importlib.util.find_spec("hypothesis"):
 
 
 sys.meta_path.append(SkipMissingLibrary())
+
+# No test connects to a server with a certificate of a real authority. A client, and each command
+# that a test starts, would take 40 ms to read the certificates of the system.
+os.environ["SSL_CERT_FILE"] = str(shared_data.REPOSITORY / "tests" / "certificate.pem")
 
 # A shell that runs the tests in the background makes them ignore SIGINT. Their subprocesses would
 # inherit this.
@@ -74,6 +78,17 @@ def pytest_xdist_auto_num_workers() -> int:
     One more is useful because some tests wait for servers.
     """
     return min(5, (os.cpu_count() or 1) + 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collect_only_new_objects() -> None:
+    """Exclude older objects from the garbage collections of the tests of a module.
+
+    These are imported modules and collected tests, about a million objects. Tests collect garbage
+    hundreds of times, and each collection of all objects would take a quarter of a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 # With pytest-xdist each worker process counts by itself and sends its counts when it ends.

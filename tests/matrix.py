@@ -14,10 +14,9 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from functools import cache, partial, wraps
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial, wraps
 from typing import Any, Final, Literal, Self, TypeVar
-from unittest import mock
 
 import attrs
 import pytest
@@ -41,7 +40,6 @@ __all__ = [
     "AsyncFacade",
     "adapter",
     "ask",
-    "certificates_are_read_once",
     "delays",
     "driven",
     "machine_of",
@@ -172,7 +170,7 @@ class Adapter:
         if http is not None:
             settings["http_client"] = http
         elif not self.pools:
-            settings["ssl_context"] = tls or default_context()
+            settings["ssl_context"] = tls or ssl.create_default_context()
         try:
             async with self.make(base_url=url, **settings) as client:
                 yield client
@@ -341,12 +339,6 @@ def alarm_after_patience() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@cache
-def default_context() -> ssl.SSLContext:
-    """Return the default TLS context of a client. Making one takes longer than most tests."""
-    return ssl.create_default_context()
-
-
 HTTPX: Final = "sansio_stream_adapters.httpx"
 
 ADAPTERS: Final = (
@@ -464,18 +456,6 @@ def adapter(request: pytest.FixtureRequest) -> Adapter:
     found: Adapter = request.param
     found.require()
     return found
-
-
-@pytest.fixture(scope="module")
-def certificates_are_read_once() -> Iterator[None]:
-    """Cache the system's certificates. httpx reads them for each client, which is slow."""
-    with ExitStack() as stack:
-        for name in ("httpx", "httpx2"):
-            with suppress(ModuleNotFoundError):
-                default = importlib.import_module(f"{name}._transports.default")
-                once = cache(default.create_ssl_context)
-                stack.enter_context(mock.patch.object(default, "create_ssl_context", once))
-        yield
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def encoded(name: str, content_type: str = "text/event-stream") -> dict[str, str
     return {"content-type": content_type, "content-encoding": name}
 
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 
 @pytest.fixture

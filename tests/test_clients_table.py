@@ -367,7 +367,6 @@ def test_every_name_of_the_documents_is_in_the_table() -> None:
     assert names - {name for names in table() for name in names} == set()
 
 
-@pytest.mark.usefixtures("certificates_are_read_once")
 @driven
 async def test_the_page_states_for_each_name_whether_it_works(
     adapter: Adapter, example_server: str

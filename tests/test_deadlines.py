@@ -26,7 +26,7 @@ HALF: Final = body(*HELLO[:4])
 """The frames up to the text "Hel"."""
 REST: Final = body(*HELLO[4:])
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 
 class Clock:

@@ -44,7 +44,7 @@ from wire import HELLO, OVERLOADED, body, frame
 
 RawServers = Callable[..., RawServer]
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 LONG: Final = 60.0
 """A timeout in seconds that no phase of a test reaches."""

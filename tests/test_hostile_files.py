@@ -253,7 +253,7 @@ def test_the_cost_of_a_long_word_is_linear(word: str) -> None:
     def stream(count: int) -> bytes:
         return block_only({"type": "text", "text": ""}, *[text(0, word * 8)] * count)
 
-    once, twice = stream(150), stream(300)
+    once, twice = stream(60), stream(120)
     on_terminal(once)  # the first run also fills the cache of widths
     assert calls(lambda: on_terminal(twice)) <= AT_MOST * calls(lambda: on_terminal(once))
     assert characters(lambda: on_terminal(twice)) <= AT_MOST * characters(lambda: on_terminal(once))

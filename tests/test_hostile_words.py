@@ -16,7 +16,7 @@ from wire import HELLO, body, frame
 
 StartServer = Callable[..., RawServer]
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 HOSTILE: Final = "\x1b[2J\u202e\u2066\r\nHTTP 200\u2028\u200b" + 20_000 * "x"
 C1: Final = "\x9b2J"

@@ -7,7 +7,7 @@ import importlib
 import operator
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from sansio_stream_adapters import (
 from servers import PATIENCE, TLS, Do, RawServer, Sleep, chunk, head, response
 from wire import HELLO, body
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 StartServer = Callable[..., RawServer]
 
@@ -40,15 +40,6 @@ SLOW: Final = [head() + chunk(HALF), Sleep(0.1), chunk(REST) + chunk(b"")]
 """A response whose end arrives long after its head."""
 UNENDING: Final = [head() + chunk(HALF), Do.WAIT]
 """A response that never ends."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _collect_only_new_objects() -> Iterator[None]:
-    """Exclude older objects from collections. These tests collect garbage often."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -346,7 +337,7 @@ def counts(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
 async def test_streams_leave_nothing_open_even_if_a_third_of_them_is_misused(
     adapter: Adapter, raw_server: StartServer
 ) -> None:
-    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 60
+    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 30
     first = 12
     scripts = [[response(WHOLE)], [response(WHOLE)], UNENDING] * ((first + times) // 3)
     server = raw_server(*scripts)

@@ -14,7 +14,7 @@ from wire import HELLO, body
 
 StartServer = Callable[..., RawServer]
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 WHOLE: Final = body(*HELLO)
 JSON: Final = {"content-type": "application/json", "transfer-encoding": "chunked"}

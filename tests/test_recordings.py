@@ -21,10 +21,7 @@ WHOLE: Final = [head() + chunk(body(*HELLO)) + chunk(b""), Do.CLOSE]
 TEXT_OF_HELLO: Final = "Hello, wörld \N{PARTY POPPER}"
 
 # Warnings are errors, as with `python -W error`. pyproject.toml does this for pytest itself.
-pytestmark = [
-    pytest.mark.filterwarnings("error"),
-    pytest.mark.usefixtures("certificates_are_read_once"),
-]
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 class FailingFile(io.BytesIO):

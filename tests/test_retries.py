@@ -36,7 +36,7 @@ from wire import HELLO, OVERLOADED, PING, at_random, body
 
 StartServer = Callable[..., RawServer]
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 TEXT: Final = "Hello, wörld \N{PARTY POPPER}"
 WHOLE: Final = body(*HELLO)

@@ -18,7 +18,7 @@ from wire import HELLO, body
 
 StartServer = Callable[..., RawServer]
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 SECRET: Final = "sk-pssst"  # noqa: S105  (not a real key)
 SETTINGS: Final[dict[str, Any]] = {

@@ -62,7 +62,7 @@ from wire import HELLO, MESSAGE_STOP, body, frame, text
 
 RawServers = Callable[..., RawServer]
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 URL: Final = "http://api.test"
 WHOLE: Final = body(*HELLO)
@@ -503,7 +503,7 @@ def test_a_recording_that_cannot_be_made_is_a_warning(
 
 
 def zipped(data: bytes, encoding: str = "gzip") -> bytes:
-    return gzip.compress(data) if encoding == "gzip" else zlib.compress(data)
+    return gzip.compress(data, mtime=0) if encoding == "gzip" else zlib.compress(data)
 
 
 def encoded(data: bytes, encoding: str = "gzip", size: int = 100) -> Given:
@@ -732,7 +732,7 @@ def test_who_leaves_early_leaves_no_more_generators_than_without_it(
 # Leaks.
 
 
-def test_a_thousand_streams_leak_nothing(way: Way) -> None:
+def test_two_hundred_streams_leak_nothing(way: Way) -> None:
     kept: list[weakref.ref[Any]] = []
     reports: list[str] = []
 
@@ -761,7 +761,7 @@ def test_a_thousand_streams_leak_nothing(way: Way) -> None:
 
     def sync() -> None:
         with way.client(transport=transport) as client:
-            for number in range(1_000):
+            for number in range(200):
                 with client.stream("POST", URL + "/v1/messages", json=ASK) as response:
                     try:
                         for _ in response.iter_raw():
@@ -772,7 +772,7 @@ def test_a_thousand_streams_leak_nothing(way: Way) -> None:
 
     async def asynchronously() -> None:
         async with way.client(transport=transport) as client:
-            for number in range(1_000):
+            for number in range(200):
                 async with client.stream("POST", URL + "/v1/messages", json=ASK) as response:
                     try:
                         async for _ in response.aiter_raw():
@@ -786,7 +786,7 @@ def test_a_thousand_streams_leak_nothing(way: Way) -> None:
     else:
         sync()
     gc.collect()
-    assert len(reports) == 1_000
+    assert len(reports) == 200
     assert set(reports) == {"eof", "error", "reader"}
     assert [ref for ref in kept if ref() is not None] == []
 
@@ -814,7 +814,7 @@ def test_nor_do_those_of_a_server(way: Way, served: tuple[str, list[str]]) -> No
 
     async def main() -> None:
         client = way.client(transport=transport, timeout=PATIENCE)
-        for number in range(120):
+        for number in range(60):
             await read(client, number)
         await client.aclose() if way.is_async else client.close()
 
@@ -822,7 +822,7 @@ def test_nor_do_those_of_a_server(way: Way, served: tuple[str, list[str]]) -> No
     before = open_files()
     asyncio.run(main())
     gc.collect()
-    assert len(reports) == 120
+    assert len(reports) == 60
     assert {"COMPLETE", "TRUNCATED", "ERRORED", "NOT_AN_EVENT_STREAM"} <= set(reports)
     wait_until(lambda: open_files() <= before, "the server has closed its ends")
 

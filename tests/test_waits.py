@@ -60,7 +60,7 @@ LARGE: Final = "x" * 12_000_000
 HEAD_BYTES: Final = 102_400
 """The maximum size of a head. docs/clients.md states it."""
 
-pytestmark = pytest.mark.usefixtures("certificates_are_read_once", "nothing_is_left_open")
+pytestmark = pytest.mark.usefixtures("nothing_is_left_open")
 
 secure = pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 
