@@ -6,10 +6,11 @@ exception would break the code that it only observes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from .errors import APIStatusError, NotAnEventStreamError, Verdict, printable
+from .errors import APIStatusError, Limits, NotAnEventStreamError, Verdict, printable
 from .events import ErrorEvent
 from .machine import StreamMachine
 from .report import Report, facts_of
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .capture import Capture
-    from .errors import Limits
     from .report import Ended
 
 __all__ = ["BodyDecoder", "Observer", "report_of"]
@@ -106,6 +106,8 @@ class Observer:
         self._headers = Headers(headers)
         self._is_stream = check_response(status, self._headers) is None
         self._machine = StreamMachine(strict=strict, limits=limits)
+        total = (limits or Limits()).total_bytes
+        self._most_bytes = math.inf if total is None else total
         self._timing = Timing(self._machine, stall)
         self._ended: Ended = "pending"
         self._end_at: float | None = None
@@ -163,10 +165,10 @@ class Observer:
         """
         if type(at) is not float:
             at = seconds_of(at)
-        if self._is_direct and type(data) is bytes and data:
+        if self._is_direct and type(data) is bytes and data and len(data) <= PENDING_BYTES:
             pending = self._pending
             pending.append((data, at))
-            if len(pending) == PENDING_CHUNKS or len(data) > PENDING_BYTES:
+            if len(pending) == PENDING_CHUNKS:
                 self._flush()
         else:
             self._take_other(data, at)
@@ -183,38 +185,58 @@ class Observer:
         self._flush()
         if not self._chunks:
             self._timing.began(at)
-        self._chunks += 1
         if self._decoder is not None:
+            self._chunks += 1
             self._decode(self._decoder, data, at)
-        elif self._is_read:
-            self._is_direct = not self._is_shown
-            self._read(data, at)
         else:
-            self._keep(data)
+            self._pending.append((data, at))
+            self._flush()
+            self._is_direct = self._is_read and not self._is_shown
 
     def _flush(self) -> None:
-        """Read the chunks that were only stored."""
-        if not self._pending:
+        """Read the stored chunks."""
+        pending = self._pending
+        if not pending:
             return
-        self._chunks += len(self._pending)
-        pending = iter(self._pending)
-        try:
-            if not self._timing.take(self._machine.receive_data, pending):
-                self._break()
-                for data, _ in pending:
-                    self._keep(data)
-        finally:  # Ctrl-C may interrupt this. The rest is then read later.
-            self._pending = [*pending]
-            self._chunks -= len(self._pending)
+        data = b"".join([chunk for chunk, _ in pending])
+        if b"\r" not in data:
+            self._take(data, len(pending))
+            return
+        # A CR at the end of a chunk ends a line at once. In joined chunks, an LF after it would
+        # belong to the same line end, and then the later chunk would seem to end the line.
+        for chunk, _ in [*pending]:
+            self._take(chunk, 1)
 
-    def _read(self, data: bytes, at: float) -> None:
-        """Pass bytes after content-decoding to the machine."""
-        if not self._timing.take(self._machine.receive_data, iter(((data, at),))):
+    def _take(self, data: bytes, count: int) -> None:
+        """Read the first `count` stored chunks at once. `data` is all of them, joined."""
+        before = self._bytes
+        try:
+            self._read_or_keep(data, self._pending[:count])
+        finally:  # Ctrl-C may interrupt this. What was not received is then read later.
+            if self._bytes > before:
+                self._chunks += count
+                del self._pending[:count]
+
+    def _read_or_keep(self, data: bytes, chunks: list[tuple[bytes, float]]) -> None:
+        """Pass bytes after content-decoding to the machine, or keep them if it takes no more.
+
+        Args:
+            data: the chunks, joined.
+            chunks: the chunks, each with its time.
+        """
+        if not self._is_read:
+            self._keep(data)
+        elif not self._timing.take(self._machine.receive_data, data, chunks):
             self._break()
+
+    @property
+    def _bytes(self) -> int:
+        """The number of bytes after content-decoding."""
+        return self._timing.received + self._other_bytes
 
     def _lose_rest(self, exc: BaseException | None, at: float) -> None:
         """Pass the end of the body to the machine."""
-        self._timing.take(self._machine.connection_lost, iter(((exc, at),)))
+        self._timing.take_rest(self._machine.connection_lost, exc, at)
 
     def _break(self) -> None:
         """Record that the machine takes no more bytes, because of a fatal error."""
@@ -233,20 +255,12 @@ class Observer:
             decoder.receive(data)
             while decoder.has_more:
                 piece = decoder.piece()
-                if self._is_read:
-                    self._read(piece, at)
-                else:
-                    self._keep(piece)
-                if not self._needs_bytes:
+                self._read_or_keep(piece, [(piece, at)])
+                if self._bytes > self._most_bytes:
                     self._decoder = NoDecoder()  # the rest may be a decompression bomb
                     return
         except Exception as exc:  # noqa: BLE001  (a foreign decoder, and an observer must not raise)
             self._lose(exc, at)
-
-    @property
-    def _needs_bytes(self) -> bool:
-        """Whether more bytes of the body could change the report, besides its counts."""
-        return self._is_read if self._is_stream else len(self._head) < REFUSAL_BYTES
 
     def _lose(self, exc: Exception, at: float) -> None:
         """Record that the body cannot be decoded from here on."""
@@ -300,7 +314,7 @@ class Observer:
             "ended": self._ended,
             "http_status": self._status,
             "request_id": self._headers.get("request-id"),
-            "bytes": self._machine.bytes_received + self._other_bytes,
+            "bytes": self._bytes,
             "chunks": self._chunks,
             "end": self._end_at,
         }
