@@ -185,15 +185,15 @@ def test_few_chunks_are_stored_and_no_large_one() -> None:
     observer = Observer()
     observer.chunk(body(message_start(), block_start(0)))
     stored = 0
-    for size in (*range(40), 5_000, 70_000, *range(40)):
+    for size in (*range(80), 5_000, 70_000, *range(80)):
         observer.chunk(frame(text(0, "x" * size)))
         pending = observer._pending  # nobody else knows what is stored
-        assert len(pending) < 32
-        assert all(len(chunk) <= 4_096 for chunk, _ in pending)
+        assert len(pending) < 64
+        assert all(len(chunk) <= 2_048 for chunk, _ in pending)
         stored = max(stored, len(pending))
-    assert stored == 31
+    assert stored == 63
     observer.closed()
-    assert (observer._pending, observer.report.events) == ([], 84)
+    assert (observer._pending, observer.report.events) == ([], 164)
 
 
 def test_chunks_without_an_event_leave_nothing_behind() -> None:
