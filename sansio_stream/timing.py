@@ -181,9 +181,10 @@ class Timing:
                     elif kind is InputJSONDelta:
                         if not delta.partial_json:
                             continue
-                    elif kind is not ThinkingDelta or not delta.thinking:
-                        if not shows_progress(event):
-                            continue
+                    elif kind is ThinkingDelta and delta.thinking:
+                        pass
+                    elif not shows_progress(event):
+                        continue
                 elif type(event) is ContentBlockStartEvent and adds_content(event):
                     if awaits_text and type(event.content_block) is TextBlock:
                         self._first_text = known(at)

@@ -16,7 +16,6 @@ from sansio_stream import (
     ProtocolError,
     Report,
     StreamMachine,
-    Verdict,
     encode_event,
 )
 from sansio_stream.losses import adds_content, shows_progress
@@ -100,9 +99,9 @@ def test_the_time_of_an_event_is_that_of_the_chunk_with_which_a_machine_returns_
         with suppress(ProtocolError):  # the next chunk raises it again
             for event in machine.receive_data(chunk):
                 first = float(number) if first is None else first
-                if isinstance(event, ContentBlockDeltaEvent) and shows_progress(event):
-                    times.append(float(number))
-                elif isinstance(event, ContentBlockStartEvent) and adds_content(event):
+                is_delta = isinstance(event, ContentBlockDeltaEvent)
+                is_start = isinstance(event, ContentBlockStartEvent)
+                if (is_delta and shows_progress(event)) or (is_start and adds_content(event)):
                     times.append(float(number))
     observer.closed()
     report = observer.report

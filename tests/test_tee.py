@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from sansio_stream import Observer, StreamMachine, Verdict
 from sansio_stream.testing import FaultyStream, faults
 from sansio_stream_adapters import AsyncTee, Tee, tee
-from servers import wait_until
+from servers import PATIENCE, wait_until
 from wire import HELLO, frame
 
 CHUNKS = [frame(step) for step in HELLO]
@@ -229,12 +229,17 @@ def test_the_source_of_a_dropped_tee_is_closed_by_a_thread(fails: bool) -> None:
 
 
 def test_the_source_of_a_dropped_async_tee_is_closed_by_a_task() -> None:
+    class Told(AsyncSource):
+        async def aclose(self) -> None:
+            await super().aclose()
+            is_closed.set()
+
     async def main() -> None:
         assert await anext(tee(source, observer)) == CHUNKS[0]
-        while not source.closed:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(is_closed.wait(), PATIENCE)
 
-    source, observer = AsyncSource(CHUNKS), Observer()
+    is_closed = asyncio.Event()
+    source, observer = Told(CHUNKS), Observer()
     asyncio.run(main())
     assert (source.closed, observer.report.ended) == (1, "reader")
     late = AsyncSource(CHUNKS)
