@@ -321,36 +321,10 @@ class Observer:
             "end": self._end_at,
         }
         if self._is_stream:
-            facts.update(self._facts_of_stream())
+            facts.update(facts_of_stream(self._machine, self._timing))
         elif self._ended != "pending":
             facts.update(self._facts_of_error())
         return Report(**{**self._failure, **facts})
-
-    def _facts_of_stream(self) -> Iterator[tuple[str, Any]]:
-        machine = self._machine
-        yield "verdict", machine.verdict
-        yield "events", machine.events_taken
-        message = machine.snapshot
-        if message is not None:
-            yield from facts_of(message).items()
-        violations = machine.violations
-        yield "violation_count", machine.violation_count
-        yield "violations", dict(Counter(str(violation.code) for violation in violations))
-        if violations:
-            yield "first_violation_code", str(violations[0].code)
-            yield "first_violation_offset", violations[0].byte_offset
-        loss = machine.first_loss
-        if loss is not None:
-            yield "first_loss_code", str(loss.code)
-            yield "first_loss_offset", loss.byte_offset
-        error = machine.error
-        if isinstance(error, ErrorEvent):
-            yield "error_type", error.error_type
-            yield "error_message", printable(error.message)
-        elif error is not None:
-            yield from error_facts(error).items()
-        tokens = message.usage.output_tokens if message and message.stop_reason else None
-        yield from self._timing.facts(tokens)
 
     def _facts_of_error(self) -> dict[str, Any]:
         error = check_response(self._status, self._headers, bytes(self._head))
@@ -364,6 +338,33 @@ class Observer:
             "verdict": Verdict.NOT_AN_EVENT_STREAM if is_other else Verdict.ERRORED,
             "first_byte": self._timing.first_byte,
         }
+
+
+def facts_of_stream(machine: StreamMachine, timing: Timing) -> Iterator[tuple[str, Any]]:
+    """Yield the columns of a report that describe a stream."""
+    yield "verdict", machine.verdict
+    yield "events", machine.events_taken
+    message = machine.snapshot
+    if message is not None:
+        yield from facts_of(message).items()
+    violations = machine.violations
+    yield "violation_count", machine.violation_count
+    yield "violations", dict(Counter(str(violation.code) for violation in violations))
+    if violations:
+        yield "first_violation_code", str(violations[0].code)
+        yield "first_violation_offset", violations[0].byte_offset
+    loss = machine.first_loss
+    if loss is not None:
+        yield "first_loss_code", str(loss.code)
+        yield "first_loss_offset", loss.byte_offset
+    error = machine.error
+    if isinstance(error, ErrorEvent):
+        yield "error_type", error.error_type
+        yield "error_message", printable(error.message)
+    elif error is not None:
+        yield from error_facts(error).items()
+    tokens = message.usage.output_tokens if message and message.stop_reason else None
+    yield from timing.facts(tokens)
 
 
 class NoDecoder:

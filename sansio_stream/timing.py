@@ -170,7 +170,7 @@ class Timing:
                     self._first_event = known(at)
                     awaits_event = self._first_event is None
                 if type(event) is ContentBlockDeltaEvent:
-                    delta = event.delta
+                    delta: Any = event.delta
                     kind = type(delta)
                     if kind is TextDelta:
                         if not delta.text:

@@ -12,6 +12,7 @@ from sansio_stream import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
     Limits,
+    MessageStreamEvent,
     Observer,
     ProtocolError,
     Report,
@@ -85,6 +86,13 @@ def test_an_observer_that_reads_several_chunks_at_once_reports_as_one_that_reads
     assert late.report == shown.report == asked.report
 
 
+def brings_content(event: MessageStreamEvent) -> bool:
+    """Return whether an event is content, as a report means it."""
+    if isinstance(event, ContentBlockDeltaEvent):
+        return shows_progress(event)
+    return isinstance(event, ContentBlockStartEvent) and adds_content(event)
+
+
 @given(st.data())
 def test_the_time_of_an_event_is_that_of_the_chunk_with_which_a_machine_returns_it(
     data: st.DataObject,
@@ -99,9 +107,7 @@ def test_the_time_of_an_event_is_that_of_the_chunk_with_which_a_machine_returns_
         with suppress(ProtocolError):  # the next chunk raises it again
             for event in machine.receive_data(chunk):
                 first = float(number) if first is None else first
-                is_delta = isinstance(event, ContentBlockDeltaEvent)
-                is_start = isinstance(event, ContentBlockStartEvent)
-                if (is_delta and shows_progress(event)) or (is_start and adds_content(event)):
+                if brings_content(event):
                     times.append(float(number))
     observer.closed()
     report = observer.report
