@@ -267,4 +267,6 @@ def buffer_of(machine: StreamMachine) -> FrameBuffer:
 
     `timing` asks this after every event. A property of the machine would cost 3 % of an event.
     """
-    return machine._buffer  # noqa: SLF001  (this module owns the class)
+    inside: Any = machine
+    buffer: FrameBuffer = inside._buffer  # noqa: SLF001  (this module's own)
+    return buffer

@@ -214,9 +214,9 @@ class Observer:
         try:
             self._read_or_keep(data, self._pending[:count])
         finally:  # Ctrl-C may interrupt this. What was not received is then read later.
-            if self._bytes > before:
-                self._chunks += count
-                del self._pending[:count]
+            taken = count if self._bytes > before else 0
+            self._chunks += taken
+            del self._pending[:taken]
 
     def _read_or_keep(self, data: bytes, chunks: list[tuple[bytes, float]]) -> None:
         """Pass bytes after content-decoding to the machine, or keep them if it takes no more.
