@@ -171,7 +171,7 @@ class Timing:
                     awaits_event = self._first_event is None
                 if type(event) is ContentBlockDeltaEvent:
                     delta: Any = event.delta
-                    kind: Any = type(delta)
+                    kind = type(delta)  # pyright: ignore[reportUnknownVariableType]
                     if kind is TextDelta:
                         if not delta.text:
                             continue
