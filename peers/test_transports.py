@@ -4,7 +4,8 @@ import asyncio
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,13 +72,22 @@ class Surface:
     is_async: bool
     is_create: bool
 
-    def outcome(self, replay: ReplayTransport, *, is_verified: bool, **settings: Any) -> Outcome:
+    def outcome(
+        self,
+        replay: ReplayTransport,
+        *,
+        is_verified: bool,
+        is_compressed: bool = False,
+        hooks: Any = None,
+        **settings: Any,
+    ) -> Outcome:
         """Ask once, and take what comes for the answer as programs do: up to its last event."""
         reports: list[Report] = []
         kind: Any = (
             anthropic.DefaultAsyncHttpxClient if self.is_async else anthropic.DefaultHttpxClient
         )
-        http_client = kind(transport=replay)
+        transport = Compressing(replay) if is_compressed else replay
+        http_client = kind(transport=transport, event_hooks=hooks)
         if is_verified:
             http_client = verify(http_client, on_end=reports.append)
         settings = {"api_key": "x", "max_retries": 0, "http_client": http_client, **settings}
@@ -108,6 +118,63 @@ class Surface:
                     return text_in([event async for event in events])
             async with client.messages.stream(**ASKED) as stream:
                 return content_of(await stream.get_final_message())
+
+
+class Compressing:
+    """A transport that compresses the bodies of another one, as a server does."""
+
+    def __init__(self, inner: ReplayTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: Any) -> Any:
+        """Answer a request of a synchronous client."""
+        return self._compressed(self._inner.handle_request(request))
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Answer a request of an asynchronous client."""
+        return self._compressed(await self._inner.handle_async_request(request))
+
+    def _compressed(self, response: Any) -> Any:
+        if "content-encoding" in response.headers:
+            return response
+        headers = {**response.headers, "content-encoding": "gzip"}
+        body = CompressedBody(response.stream)
+        return httpx2.Response(response.status_code, headers=headers, stream=body)
+
+    def close(self) -> None:
+        """Do nothing: the inner transport holds no connection."""
+
+    async def aclose(self) -> None:
+        """Do nothing: the inner transport holds no connection."""
+
+
+class CompressedBody(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """A body whose chunks are compressed one by one, so each can be decoded when it has come."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._gzip = zlib.compressobj(wbits=31)
+
+    def _compress(self, chunk: bytes) -> bytes:
+        return self._gzip.compress(chunk) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._body:
+            yield self._compress(chunk)
+        yield self._gzip.flush()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._body:
+            yield self._compress(chunk)
+        yield self._gzip.flush()
+
+    def close(self) -> None:
+        """Close the other body."""
+        self._body.close()
+
+    async def aclose(self) -> None:
+        """Close the other body."""
+        await self._body.aclose()
 
 
 def text_in(events: list[Any]) -> tuple[str, tuple[Any, ...]]:
@@ -143,12 +210,24 @@ def replay(model: str = "text", **options: Any) -> ReplayTransport:
     return ReplayTransport(lambda _: EXAMPLES / f"{model}.capture.jsonl", **options)
 
 
-def both(surface: Surface, model: str = "text", **options: Any) -> tuple[Outcome, Outcome]:
+@pytest.fixture(params=[False, True], ids=["plain", "gzip"])
+def is_compressed(request: pytest.FixtureRequest) -> bool:
+    """Whether the server compresses its bodies."""
+    is_compressed: bool = request.param
+    return is_compressed
+
+
+def both(
+    surface: Surface, model: str = "text", *, is_compressed: bool = False, **options: Any
+) -> tuple[Outcome, Outcome]:
     """What comes without the transport, and with it."""
-    return (
-        surface.outcome(replay(model, **options), is_verified=False),
-        surface.outcome(replay(model, **options), is_verified=True),
+    without, with_it = (
+        surface.outcome(
+            replay(model, **options), is_verified=is_verified, is_compressed=is_compressed
+        )
+        for is_verified in (False, True)
     )
+    return without, with_it
 
 
 # Whole streams: the transport changes nothing.
@@ -157,9 +236,9 @@ def both(surface: Surface, model: str = "text", **options: Any) -> tuple[Outcome
 @pytest.mark.parametrize("model", ["text", "thinking-and-tool-use", "parallel-tools"])
 @pytest.mark.parametrize("fault", [None, "gzip", "drip"])
 def test_a_whole_stream_is_the_same_with_the_transport(
-    surface: Surface, model: str, fault: str | None
+    surface: Surface, is_compressed: bool, model: str, fault: str | None
 ) -> None:
-    without, with_it = both(surface, model, fault=fault)
+    without, with_it = both(surface, model, fault=fault, is_compressed=is_compressed)
     assert with_it.error is without.error is None
     assert (with_it.text, with_it.tools) == (without.text, without.tools)
     assert with_it.text == text_of(message_of(model))
@@ -171,26 +250,32 @@ def test_a_whole_stream_is_the_same_with_the_transport(
 
 
 def test_an_answer_that_is_cut_without_a_sound_is_an_answer_without_the_transport(
-    surface: Surface,
+    surface: Surface, is_compressed: bool
 ) -> None:
-    without, with_it = both(surface, fault="missing-last-events")
+    without, with_it = both(surface, fault="missing-last-events", is_compressed=is_compressed)
     assert without.error is None
     assert without.text
     assert with_it.cause.verdict is Verdict.TRUNCATED
     assert with_it.cause.partial_message is not None
 
 
-def test_without_it_a_tool_call_that_was_cut_would_be_run() -> None:
-    without, with_it = both(SURFACES[0], "parallel-tools", fault="cut-in-a-tool-input")
+def test_without_it_a_tool_call_that_was_cut_would_be_run(
+    surface: Surface, is_compressed: bool
+) -> None:
+    fault = "cut-in-a-tool-input"
+    without, with_it = both(surface, "parallel-tools", fault=fault, is_compressed=is_compressed)
     assert without.error is None
-    assert without.tools
+    assert without.tools or surface.is_create  # which leaves it to its reader to collect the input
     assert with_it.cause.verdict is Verdict.TRUNCATED
     assert with_it.reports[0].tool_calls_broken == 1
 
 
 @pytest.mark.parametrize("fault", ["delta-after-its-block", "misspelt-data-field", "untyped-delta"])
-def test_without_it_a_message_that_lost_content_is_whole(surface: Surface, fault: str) -> None:
-    without, with_it = both(surface, model_for(fault) or "", fault=fault)
+def test_without_it_a_message_that_lost_content_is_whole(
+    surface: Surface, is_compressed: bool, fault: str
+) -> None:
+    model = model_for(fault) or ""
+    without, with_it = both(surface, model, fault=fault, is_compressed=is_compressed)
     assert without.error is None
     assert with_it.cause.verdict is Verdict.DAMAGED
     assert with_it.reports[0].first_loss_code is not None
@@ -198,9 +283,9 @@ def test_without_it_a_message_that_lost_content_is_whole(surface: Surface, fault
 
 @pytest.mark.parametrize("fault", ["html-200", "json-200", "empty-body"])
 def test_without_it_what_is_no_stream_is_an_assertion_or_nothing(
-    surface: Surface, fault: str
+    surface: Surface, is_compressed: bool, fault: str
 ) -> None:
-    without, with_it = both(surface, fault=fault)
+    without, with_it = both(surface, fault=fault, is_compressed=is_compressed)
     if surface.is_create:
         assert (without.text, without.error) == ("", None)
     else:
@@ -208,8 +293,10 @@ def test_without_it_what_is_no_stream_is_an_assertion_or_nothing(
     assert with_it.cause.verdict in {Verdict.NOT_AN_EVENT_STREAM, Verdict.EMPTY}
 
 
-def test_without_it_an_error_without_a_name_is_an_answer(surface: Surface) -> None:
-    without, with_it = both(surface, fault="error-of-another-shape")
+def test_without_it_an_error_without_a_name_is_an_answer(
+    surface: Surface, is_compressed: bool
+) -> None:
+    without, with_it = both(surface, fault="error-of-another-shape", is_compressed=is_compressed)
     assert without.error is None
     assert with_it.cause.verdict is Verdict.ERRORED
 
@@ -226,9 +313,9 @@ def test_without_it_an_error_without_a_name_is_an_answer(surface: Surface) -> No
     ],
 )
 def test_errors_of_the_server_are_raised_as_ever(
-    surface: Surface, fault: str, kind: type[Exception]
+    surface: Surface, is_compressed: bool, fault: str, kind: type[Exception]
 ) -> None:
-    for outcome in both(surface, fault=fault):
+    for outcome in both(surface, fault=fault, is_compressed=is_compressed):
         assert isinstance(outcome.error, kind)
         assert {report.verdict for report in outcome.reports} <= {Verdict.ERRORED}
 
@@ -243,9 +330,9 @@ def test_errors_of_the_server_are_raised_as_ever(
     ],
 )
 def test_so_is_what_the_connection_raises(
-    surface: Surface, fault: str, kind: type[Exception]
+    surface: Surface, is_compressed: bool, fault: str, kind: type[Exception]
 ) -> None:
-    for outcome in both(surface, fault=fault):
+    for outcome in both(surface, fault=fault, is_compressed=is_compressed):
         assert type(outcome.error) is kind
 
 
@@ -277,6 +364,26 @@ def test_with_its_retries_a_stream_with_a_bad_end_is_sent_once(surface: Surface)
     outcome = surface.outcome(replay(fault="529-once"), is_verified=True, max_retries=2)
     assert (outcome.error, outcome.requests) == (None, 2)
     assert [report.http_status for report in outcome.reports] == [529, 200]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_if_a_hook_reads_the_body_the_official_client_sends_the_request_again(
+    surface: Surface, retries: int
+) -> None:
+    """The error comes while it sends, and it takes that for a failed connection."""
+
+    def read(response: Any) -> None:
+        response.read()
+
+    async def read_async(response: Any) -> None:
+        await response.aread()
+
+    asked = replay(fault="missing-last-events")
+    hooks = {"response": [read_async if surface.is_async else read]}
+    outcome = surface.outcome(asked, is_verified=True, hooks=hooks, max_retries=retries)
+    assert isinstance(outcome.error, anthropic.APIConnectionError)
+    assert isinstance(outcome.error.__cause__, httpx2.RemoteProtocolError)
+    assert outcome.requests == 1 + retries
 
 
 def test_it_may_raise_our_error_instead() -> None:

@@ -150,7 +150,11 @@ class Report:
         "violations",
     )
 
-    bytes: int = count("the length of the body after content-decoding", "bytes")
+    bytes: int = count(
+        "the length of the body after content-decoding; an observer with a decoder decodes no more"
+        " once it exceeds `Limits.total_bytes`",
+        "bytes",
+    )
     chunks: int = count("the number of chunks that were not empty", "chunks")
     events: int = count("the number of events, without those that were skipped", "events")
     blocks: dict[str, int] = counts("the number of content blocks by type", "blocks")
@@ -196,8 +200,9 @@ class Report:
     )
     output_tokens_per_second: float | None = column(
         "float",
-        "output_tokens divided by the time from the first content to the last; null if the usage is"
-        " not final or if there are fewer than two content events",
+        "the counter output_tokens divided by last_content - first_content; null if usage_is_final"
+        " is false, if the usage has no such counter, if last_content is not later than"
+        " first_content (as with fewer than two content events), or if no finite float holds it",
         unit="tokens/s",
         default=None,
     )

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import APIError
-from .events import ContentBlockDeltaEvent, ContentBlockStartEvent, TextDelta
-from .losses import PROGRESS, adds_content, has_content
+from .events import (
+    ContentBlockDeltaEvent,
+    ContentBlockStartEvent,
+    InputJSONDelta,
+    TextDelta,
+    ThinkingDelta,
+)
+from .losses import adds_content, shows_progress
+from .machine import buffer_of
 from .message import TextBlock
 from .report import Stall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from .events import MessageStreamEvent
     from .machine import StreamMachine
@@ -42,10 +50,15 @@ class Timing:
         stall: a pause without content that is longer than this many seconds is a stall.
 
     Attributes:
+        received: the number of bytes that the machine got.
         first_byte: the time of the first byte, or None.
     """
 
     __slots__ = (
+        "_arrivals",
+        "_at",
+        "_buffer",
+        "_end",
         "_first_content",
         "_first_event",
         "_first_text",
@@ -57,12 +70,20 @@ class Timing:
         "_stalls",
         "_zero_gaps",
         "first_byte",
+        "received",
     )
 
     def __init__(self, machine: StreamMachine, stall: float) -> None:
         self._machine = machine
+        self._buffer = buffer_of(machine)
         self._stall = stall
+        self.received = 0
         self.first_byte: float | None = None
+        # The time of the chunk that the events come from, and the offset of its end in the body.
+        # And the received chunks after it, as long as events of these chunks are left.
+        self._at = UNKNOWN
+        self._end: float = 0
+        self._arrivals: deque[tuple[bytes, float]] = deque()
         self._first_event: float | None = None
         self._first_content: float | None = None
         self._first_text: float | None = None
@@ -78,62 +99,109 @@ class Timing:
 
     def take(
         self,
-        receive: Callable[[Received], Iterator[MessageStreamEvent]],
-        received: Iterator[tuple[Received, float]],
+        receive: Callable[[bytes], Iterator[MessageStreamEvent]],
+        data: bytes,
+        chunks: Sequence[tuple[bytes, float]],
     ) -> bool:
-        """Pass what was received to the machine, and record the times of content.
+        """Pass bytes to the machine, and record the times of content.
 
-        One loop takes all events, because a call for each would cost more than half of what the
-        machine does. For nearly all content, the first or second branch of the last `if` applies.
+        Ctrl-C may interrupt this. If `received` has not grown then, the machine did not get the
+        bytes, and the caller passes them again. Else the next call takes the remaining events.
 
         Args:
-            receive: the method of the machine that takes what was received.
-            received: what was received, each part with its time. If the machine raises a fatal
-                error, the parts after the faulty one are not consumed.
+            receive: the method `receive_data` of the machine.
+            data: the chunks, joined.
+            chunks: the chunks, each with its time.
 
         Returns:
             Whether the machine takes more. If not, it keeps its fatal error.
         """
-        machine, stall, add_gap = self._machine, self._stall, self._gaps.append
-        last, zero_gaps = self._last_content, self._zero_gaps
+        self._arrivals.extend(chunks)
+        try:
+            can_go_on = self._follow(receive, data)
+        except BaseException:
+            if self._machine.bytes_received > self.received:
+                self.received += len(data)
+            else:
+                for _ in chunks:
+                    self._arrivals.pop()
+            raise
+        self._arrivals.clear()  # all events of these chunks are taken
+        self.received += len(data)
+        self._end = self.received
+        return can_go_on
+
+    def take_rest(
+        self,
+        receive: Callable[[BaseException | None], Iterator[MessageStreamEvent]],
+        exc: BaseException | None,
+        at: float,
+    ) -> None:
+        """Pass the end of the body to the machine, and record the times of content.
+
+        Args:
+            receive: the method `connection_lost` of the machine.
+            exc: the exception that broke the connection, or None.
+            at: the time of the end. It completes what has no end of its own.
+        """
+        self._arrivals.clear()
+        self._at, self._end = at, math.inf
+        self._follow(receive, exc)
+
+    def _follow(
+        self, receive: Callable[[Received], Iterator[MessageStreamEvent]], received: Received
+    ) -> bool:
+        """Take all events, and record the times of content.
+
+        One loop takes all events, because a call for each would cost more than half of what the
+        machine does. For nearly all content, the first or second branch of the last `if` applies.
+        """
+        buffer, stall, add_gap = self._buffer, self._stall, self._gaps.append
+        next_arrival = self._arrivals.popleft
+        at, end, last, zero_gaps = self._at, self._end, self._last_content, self._zero_gaps
         awaits_event, awaits_text = self._first_event is None, self._first_text is None
         can_go_on = True
-        at = UNKNOWN
         try:
-            for part, at in received:
-                for event in receive(part):
-                    if type(event) is ContentBlockDeltaEvent:
-                        delta = event.delta
-                        if type(delta) is TextDelta:
-                            if not delta.text:
-                                continue
-                            if awaits_text:
-                                self._first_text = known(at)
-                                awaits_text = self._first_text is None
-                        elif not PROGRESS.get(type(delta), has_content)(delta):
-                            continue
-                    elif type(event) is ContentBlockStartEvent and adds_content(event):
-                        if awaits_text and type(event.content_block) is TextBlock:
-                            self._first_text = known(at)
-                            awaits_text = self._first_text is None
-                    else:
-                        continue
-                    if at == last:
-                        zero_gaps += 1
-                    elif 0.0 < at - last < stall:
-                        add_gap(at - last)
-                        last = at
-                    else:
-                        last = self._unusual(at, last)
-                if awaits_event and machine.events_taken:
+            for event in receive(received):
+                while buffer.base + buffer.pos > end:
+                    chunk, at = next_arrival()
+                    end += len(chunk)
+                if awaits_event:
                     self._first_event = known(at)
                     awaits_event = self._first_event is None
+                if type(event) is ContentBlockDeltaEvent:
+                    delta: Any = event.delta
+                    kind = type(delta)  # pyright: ignore[reportUnknownVariableType]
+                    if kind is TextDelta:
+                        if not delta.text:
+                            continue
+                        if awaits_text:
+                            self._first_text = known(at)
+                            awaits_text = self._first_text is None
+                    elif kind is InputJSONDelta:
+                        if not delta.partial_json:
+                            continue
+                    elif kind is ThinkingDelta and delta.thinking:
+                        pass
+                    elif not shows_progress(event):
+                        continue
+                elif type(event) is ContentBlockStartEvent and adds_content(event):
+                    if awaits_text and type(event.content_block) is TextBlock:
+                        self._first_text = known(at)
+                        awaits_text = self._first_text is None
+                else:
+                    continue
+                if at == last:
+                    zero_gaps += 1
+                elif 0.0 < (gap := at - last) < stall:
+                    add_gap(gap)
+                    last = at
+                else:
+                    last = self._unusual(at, last)
         except APIError:
             can_go_on = False
-            if awaits_event and machine.events_taken:
-                self._first_event = known(at)
         finally:  # Ctrl-C may interrupt the loop
-            self._last_content, self._zero_gaps = last, zero_gaps
+            self._at, self._end, self._last_content, self._zero_gaps = at, end, last, zero_gaps
         return can_go_on
 
     def _unusual(self, at: float, last: float) -> float:
@@ -197,7 +265,7 @@ class Timing:
 def rate(tokens: int, seconds: float) -> float | None:
     """Return tokens per second, or None if the result is too large for a float."""
     try:
-        return tokens / seconds
+        return known(tokens / seconds)
     except OverflowError:
         return None
 

@@ -352,10 +352,32 @@ def test_limits_count_decoded_bytes_and_end_the_decoding() -> None:
     assert report.chunks == len([*cut(sent, 10_000)])
 
 
-def test_of_an_error_that_is_a_bomb_no_more_is_decoded_than_is_kept() -> None:
-    report = report_of_encoded(gzip.compress(b"a" * BOMB_BYTES), "gzip", status=500)
-    assert report.verdict is Verdict.ERRORED
-    assert report.bytes <= 2 * RESPONSE_PIECE_BYTES
+def test_an_error_that_is_a_bomb_is_counted_as_far_as_the_limit_and_not_kept() -> None:
+    sent = gzip.compress(b"a" * BOMB_BYTES)
+    seen: list[Report] = []
+
+    def read() -> None:
+        seen.append(report_of_encoded(sent, "gzip", status=500))
+
+    assert peak_of(read) < 16 * RESPONSE_PIECE_BYTES
+    assert (seen[0].verdict, seen[0].bytes) == (Verdict.ERRORED, BOMB_BYTES)
+    few = report_of_encoded(sent, "gzip", status=500, limits=Limits(total_bytes=2**20))
+    assert few.verdict is Verdict.ERRORED
+    assert 2**20 < few.bytes <= 2**20 + RESPONSE_PIECE_BYTES
+
+
+@pytest.mark.parametrize("encoding", if_installed("gzip", "br"))
+@pytest.mark.parametrize("size", [7, 10**6])
+def test_the_bytes_after_a_fatal_error_are_counted_as_without_an_encoding(
+    encoding: str, size: int
+) -> None:
+    bad = b'event: content_block_delta\ndata: {"type": "content_block_delta", \n\n'
+    broken = body(*HELLO[:3]) + bad + b": more\n" * 20_000
+    for status, verdict in ((200, Verdict.BROKEN), (500, Verdict.ERRORED)):
+        report = report_of_encoded(encoded(encoding, broken), encoding, size=size, status=status)
+        plain = report_of_encoded(broken, "", status=status)
+        assert (report.verdict, report.bytes) == (verdict, len(broken))
+        assert (plain.verdict, plain.bytes) == (verdict, len(broken))
 
 
 def test_a_decoder_of_nothing_has_nothing() -> None:

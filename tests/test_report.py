@@ -324,12 +324,40 @@ def test_calls_after_the_end_change_nothing() -> None:
     assert observer.report == Report(ended="reader", http_status=200, end=1.0)
 
 
-def test_a_rate_that_is_too_large_for_a_float_is_left_out() -> None:
-    huge = {**message_delta(), "usage": {"output_tokens": 10**400}}
+@pytest.mark.parametrize(("tokens", "seconds"), [(10**400, 1.0), (10**308, 1e-3)])
+def test_a_rate_that_is_too_large_for_a_float_is_left_out(tokens: int, seconds: float) -> None:
+    huge = {**message_delta(), "usage": {"output_tokens": tokens}}
     steps = [*HELLO[:4], *HELLO[3:-2], huge, MESSAGE_STOP]
-    report = report_for(*((frame(step), float(at)) for at, step in enumerate(steps)))
-    assert report.usage["output_tokens"] == 10**400
+    report = report_for(*((frame(step), seconds * at) for at, step in enumerate(steps)))
+    assert report.usage["output_tokens"] == tokens
     assert report.output_tokens_per_second is None
+
+
+@pytest.mark.parametrize(
+    ("times", "stops", "tokens", "rate"),
+    [
+        ((1.0, 3.0), True, 8, 4.0),
+        ((1.0, 3.0), True, 0, 0.0),
+        ((1.0, 3.0), False, 8, None),  # the usage is not final
+        ((1.0, 3.0), True, None, None),
+        ((1.0,), True, 8, None),
+        ((1.0, 1.0), True, 8, None),
+        ((3.0, 1.0), True, 8, None),  # the clock went back
+        ((1.0, None), True, 8, None),
+        ((None, 1.0, None, 3.0), True, 8, 4.0),
+    ],
+)
+def test_the_rate_is_that_of_the_final_tokens_from_the_first_content_to_the_last(
+    times: tuple[float | None, ...], stops: bool, tokens: int | None, rate: float | None
+) -> None:
+    usage = {} if tokens is None else {"output_tokens": tokens}
+    start = body(message_start(usage=usage), block_start(0))
+    chunks: list[tuple[bytes, float | None]] = [(start, 0.5)]
+    chunks += [(frame(text(0, "x")), at) for at in times]
+    if stops:
+        chunks.append((body(block_stop(0), message_delta(usage=usage), MESSAGE_STOP), 9.0))
+    report = report_for(*chunks)
+    assert report.output_tokens_per_second == rate
 
 
 # An observer reads like the machine.

@@ -17,6 +17,7 @@ import tracemalloc
 import warnings
 import weakref
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -34,11 +35,13 @@ from sansio_stream import (
     Verdict,
     parse_capture,
 )
+from sansio_stream.capture import Capture, CaptureHeader, CaptureWriter
 from sansio_stream.testing import Asked, End
 from sansio_stream_adapters import APIConnectionError, APIError, APITimeoutError
 from sansio_stream_adapters._answers import SERVED, answer_of
 from sansio_stream_adapters._recordings import new_file
 from sansio_stream_adapters.transports import (
+    ReplayTransport,
     VerifyingTransport,
     asks_for_stream,
     verify,
@@ -732,62 +735,102 @@ def test_who_leaves_early_leaves_no_more_generators_than_without_it(
 # Leaks.
 
 
-def test_two_hundred_streams_leak_nothing(way: Way) -> None:
+@pytest.mark.parametrize("is_replayed", [False, True], ids=["given", "replayed"])
+def test_of_a_thousand_streams_nothing_is_left_and_every_report_is_true(
+    way: Way, is_replayed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole, cut, damaged and failing streams, readers that leave, and readers that are stopped.
+
+    Each library and kind of client has a quarter of them.
+    """
+    interrupt = asyncio.CancelledError if way.is_async else KeyboardInterrupt
+    kinds: dict[str, tuple[tuple[Any, ...], tuple[str, str]]] = {
+        "whole": (tuple(map(frame, HELLO)), ("eof", "COMPLETE")),
+        "cut": (tuple(map(frame, HELLO[:4])), ("eof", "TRUNCATED")),
+        "damaged": ((LOST,), ("reader", "DAMAGED")),
+        "failing": ((UNENDED[:300], way.error("ReadError")), ("error", "TRUNCATED")),
+        "left": (tuple(map(frame, HELLO)), ("reader", "PENDING")),
+        "unread": (tuple(map(frame, HELLO)), ("reader", "PENDING")),
+        "interrupted": ((*map(frame, HELLO[:4]), interrupt), ("reader", "PENDING")),
+    }
+    names = list(kinds)
+    told: Counter[tuple[str, tuple[str, str]]] = Counter()
     kept: list[weakref.ref[Any]] = []
-    reports: list[str] = []
+    current = ""
 
     def on_end(report: Report) -> None:
-        reports.append(report.ended)
+        told[current, (report.ended, report.verdict.name)] += 1
 
-    def inner() -> Given:
-        number = len(kept)
-        given = [
-            Given(*map(frame, HELLO)),
-            Given(*map(frame, HELLO[:4])),
-            Given(LOST),
-            Given(body(*HELLO[:4]), way.error("ReadError")("reset")),
-        ][number % 4]
-        kept.append(weakref.ref(given))
-        return given
+    class Fresh(Given):
+        """One that keeps no response, and makes each exception when it is due."""
 
-    class Fresh:
-        def handle_request(self, request: Any) -> Any:
-            return inner().handle_request(request)
+        def _response(self, request: Any) -> Any:
+            chunks = kinds[current][0]
+            made = [each if isinstance(each, bytes) else each("stopped") for each in chunks]
+            given = Given(*made)
+            kept.append(weakref.ref(given))
+            return Given._response(given, request)
 
-        async def handle_async_request(self, request: Any) -> Any:
-            return await inner().handle_async_request(request)
+    def captured(name: str) -> Capture:
+        writer = CaptureWriter(CaptureHeader(status=200, headers=EVENTS))
+        lines = writer.begin()
+        for each in kinds[name][0]:
+            if isinstance(each, bytes):
+                lines += writer.chunk(each, 0)
+            elif each is interrupt:
+                lines += writer.chunk(frame(HELLO[4]), 10**6)  # the reader is stopped before it
+        return parse_capture(lines + writer.end(0, "reset" if name == "failing" else None))
 
-    transport = VerifyingTransport(Fresh(), on_end=on_end)
+    def stopped(_: float) -> None:
+        raise interrupt
 
-    def sync() -> None:
-        with way.client(transport=transport) as client:
-            for number in range(200):
-                with client.stream("POST", URL + "/v1/messages", json=ASK) as response:
-                    try:
-                        for _ in response.iter_raw():
-                            if number % 5 == 0:
-                                break
-                    except way.error("TransportError"):
-                        pass
+    async def stopped_async(_: float) -> None:
+        raise interrupt
 
-    async def asynchronously() -> None:
-        async with way.client(transport=transport) as client:
-            for number in range(200):
-                async with client.stream("POST", URL + "/v1/messages", json=ASK) as response:
-                    try:
-                        async for _ in response.aiter_raw():
-                            if number % 5 == 0:
-                                break
-                    except way.error("TransportError"):
-                        pass
+    captures = {name: captured(name) for name in names}
+    replaying = ReplayTransport(lambda _: captures[current], speed=1)
+    if is_replayed:
+        monkeypatch.setattr("sansio_stream_adapters._replay.time.sleep", stopped)
+        monkeypatch.setattr("sansio_stream_adapters._replay.sleep", stopped_async)
+    inner = replaying if is_replayed else Fresh()
+    transport = VerifyingTransport(inner, on_end=on_end)
+    expected = (way.error("TransportError"), KeyboardInterrupt, asyncio.CancelledError)
 
-    if way.is_async:
-        asyncio.run(asynchronously())
-    else:
-        sync()
+    def sync(client: Any) -> None:
+        with client.stream("POST", URL + "/v1/messages", json=ASK) as response:
+            kept.append(weakref.ref(response.stream))
+            if current == "unread":
+                return
+            for _ in response.iter_raw():
+                if current == "left":
+                    return
+
+    async def asynchronously(client: Any) -> None:
+        async with client.stream("POST", URL + "/v1/messages", json=ASK) as response:
+            kept.append(weakref.ref(response.stream))
+            if current == "unread":
+                return
+            async for _ in response.aiter_raw():
+                if current == "left":
+                    return
+
+    async def main() -> None:
+        nonlocal current
+        client = way.client(transport=transport)
+        for number in range(250):
+            current = names[number % len(names)]
+            with contextlib.suppress(*expected):
+                if way.is_async:
+                    await asynchronously(client)
+                else:
+                    sync(client)
+        await client.aclose() if way.is_async else client.close()
+
+    asyncio.run(main())
     gc.collect()
-    assert len(reports) == 200
-    assert set(reports) == {"eof", "error", "reader"}
+    assert set(told) == {(name, kinds[name][1]) for name in names}
+    assert told.total() == 250
+    assert len(kept) >= 250
     assert [ref for ref in kept if ref() is not None] == []
 
 

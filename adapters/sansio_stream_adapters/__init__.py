@@ -8,7 +8,6 @@ the order in which to read them:
     _decoding     the content-encoding of a body
     _texts        the text of a stream, in pieces
     _recording    writes a body to a file while it arrives
-    _tee          passes on the chunks of a body, and shows them to an observer
     _cut          cuts the body of a capture into other chunks
     _answers      turns a capture into the answer of a server
     _transport    which of httpx and httpx2 a request belongs to
@@ -21,6 +20,7 @@ the order in which to read them:
     _reply        the reply that an adapter passes to a stream
     _view         the properties of a stream
     _dropped      closes streams that were garbage-collected without being closed
+    _tee          passes on the chunks of a body, and shows them to an observer
     _opening      calls whose stream is not open yet, and how to close them
     _bridge       the loops: MessageStream and AsyncMessageStream
     _attempts     whether and when a request is sent again

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self, overload
+
+from ._dropped import handing_over, in_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -61,6 +64,12 @@ class Observed:
             self._notify_closed()
 
 
+def call_quietly(close: Callable[[], object]) -> None:
+    """Close a source, and ignore its exceptions, which nobody could catch."""
+    with contextlib.suppress(Exception):
+        close()
+
+
 class Tee(Observed, Iterator[bytes]):
     """An iterator over the chunks of a body that notifies an observer of each. See `tee`."""
 
@@ -73,31 +82,36 @@ class Tee(Observed, Iterator[bytes]):
 
     def __next__(self) -> bytes:
         try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            self._notify_end()
-            self._close_source()
-            raise
-        except Exception as exc:
-            self._notify_end(exc)
-            self._close_source()
-            raise
+            try:
+                chunk = next(self._chunks)
+            except StopIteration:
+                self._notify_end()
+                raise
+            except Exception as exc:
+                self._notify_end(exc)
+                raise
+            self._notify_chunk(chunk)
         except BaseException:
-            # Ctrl-C, or a closed generator. The reader left, and the body did not fail.
+            # If the body has not ended, it was Ctrl-C, in the source or in the observer, or a
+            # closed generator: the reader left, and the body did not fail.
             self.close()
             raise
-        self._notify_chunk(chunk)
         return chunk
 
     def close(self) -> None:
         """Close the source. If the body has not ended, the observer notes that the reader left."""
-        self._notify_closed()
-        self._close_source()
+        try:
+            self._notify_closed()
+        finally:
+            close, self._close = self._close, None
+            if close is not None:
+                close()
 
-    def _close_source(self) -> None:
-        close, self._close = self._close, None
+    def __del__(self) -> None:
+        super().__del__()
+        close = getattr(self, "_close", None)
         if close is not None:
-            close()
+            in_a_thread(partial(call_quietly, close))
 
     def __enter__(self) -> Self:
         return self
@@ -120,34 +134,40 @@ class AsyncTee(Observed, AsyncIterator[bytes]):
         super().__init__(observer, sent_at)
         self._chunks = aiter(chunks)
         self._close: Callable[[], Any] | None = getattr(chunks, "aclose", None)
+        self._hand_over = handing_over()
 
     async def __anext__(self) -> bytes:
         try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self._notify_end()
-            await self._close_source()
-            raise
-        except Exception as exc:
-            self._notify_end(exc)
-            await self._close_source()
-            raise
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                self._notify_end()
+                raise
+            except Exception as exc:
+                self._notify_end(exc)
+                raise
+            self._notify_chunk(chunk)
         except BaseException:
-            # A cancelled task. Servers cancel the task that writes to a client that has left.
+            # If the body has not ended, the task was cancelled, as servers cancel the task that
+            # writes to a client that has left, or Ctrl-C came.
             await self.aclose()
             raise
-        self._notify_chunk(chunk)
         return chunk
 
     async def aclose(self) -> None:
         """Close the source. If the body has not ended, the observer notes that the reader left."""
-        self._notify_closed()
-        await self._close_source()
+        try:
+            self._notify_closed()
+        finally:
+            close, self._close = self._close, None
+            if close is not None:
+                await close()
 
-    async def _close_source(self) -> None:
-        close, self._close = self._close, None
+    def __del__(self) -> None:
+        super().__del__()
+        close = getattr(self, "_close", None)
         if close is not None:
-            await close()
+            self._hand_over(close)
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,11 +200,14 @@ def tee(
                 ...                              # pass it on
 
     An asynchronous iterable gives an asynchronous iterator. Both kinds are context managers. The
-    source is closed (`close`, `aclose`) in every case: at its end, after its exception, at the end
-    of the block, by `close`, and by a cancellation or Ctrl-C while a chunk is awaited.
+    source is closed (`close`, `aclose`) in every case: at its end, at the end of the block, by
+    `close`, and by any exception, cancellation or Ctrl-C in the tee, which may come from its source
+    or interrupt its observer.
 
-    A tee that is dropped notifies the observer that the reader has left. It does not close its
-    source, which then depends on its own finalizer.
+    A tee that is dropped without being closed notifies the observer that the reader has left. Its
+    source is then closed by a new thread or a new task of the event loop, because a tee may be
+    dropped anywhere, even while a lock is held that the source needs. If the event loop has ended,
+    an asynchronous source is not closed.
 
     An exception of the source passes unchanged. The tee raises none of its own. A chunk costs what
     the observer costs, and one reading of the clock. No chunk is kept.
