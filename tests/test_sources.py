@@ -158,7 +158,8 @@ class Stdin:
 
 def from_stdin(pieces: Iterable[bytes], limits: SourceLimits | None = None) -> Iterator[Source]:
     """Read standard input, which arrives in these pieces. Empty pieces are left out."""
-    before, sys.stdin = sys.stdin, Stdin(filter(None, pieces))  # type: ignore[assignment]
+    stdin: Any = Stdin(filter(None, pieces))
+    before, sys.stdin = sys.stdin, stdin
     try:
         yield from open_sources("-", limits)
     finally:
