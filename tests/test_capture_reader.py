@@ -174,7 +174,7 @@ def test_a_carriage_return_ends_a_line_at_once() -> None:
     ]
     assert [*reader.feed(b'\n{"type":')] == []
     with pytest.raises(CaptureError) as caught:
-        [*reader.feed(b"]\n")]
+        list(reader.feed(b"]\n"))
     assert caught.value.line == 2
 
 
@@ -278,7 +278,7 @@ def test_a_line_without_an_end_is_refused_once_it_is_too_long(line_end: bytes) -
     assert reading.chunks == (Chunk(1.0, b"a"),)
     reader = CaptureReader(max_line_bytes=30)
     with pytest.raises(CaptureError, match="line 1: the line is longer than 30 bytes"):
-        [*reader.feed(HEADER_LINE[:-2] + b" " * 30)]
+        list(reader.feed(HEADER_LINE[:-2] + b" " * 30))
 
 
 def test_a_file_that_begins_with_too_many_blank_bytes_is_a_body() -> None:

@@ -537,6 +537,7 @@ UNREADABLE: Final = {
     "pcap": b"\xd4\xc3\xb2\xa1\2\0\4\0",
     "pcap ": b"\n\r\r\n\x1c\0\0\0",
     "mitmproxy": b"512:9:websocket;0:~8:response;100:...",
+    "mitmproxy ": b"2147:4:type;4:http;7:version;2:21#11:intercepted;5:false!",
     "AWS event stream": (
         (prelude := (120).to_bytes(4) + (80).to_bytes(4))
         + zlib.crc32(prelude).to_bytes(4)
@@ -605,7 +606,7 @@ def test_a_missing_library_for_br_is_named_by_its_extra(without: Callable[..., N
         "if it is compressed with br, install a decoder: pip install 'sansio-stream[formats]'"
     )
     with pytest.raises(SourceError) as caught:
-        [*decompressed([data], "br")]
+        list(decompressed([data], "br"))
     assert str(caught.value) == NO_LIBRARY.format("br")
 
 
@@ -657,7 +658,7 @@ def test_named_encodings_are_decoded_in_their_order() -> None:
         ("deflate", "the file cannot be decompressed: the body is not deflate"),
     ):
         with pytest.raises(SourceError, match=sentence):
-            [*decompressed([data], encodings)]
+            list(decompressed([data], encodings))
 
 
 # Hostile files.
