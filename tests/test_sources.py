@@ -26,7 +26,7 @@ from sansio_stream_tools.sources import (
     open_sources,
     sources_of,
 )
-from sansio_stream_tools.sources._decompression import decompressed
+from sansio_stream_tools.sources._decompression import Decompression, decompressed
 from sansio_stream_tools.sources._source import Body
 from test_codings import BROTLI, ZSTD, brotli, zstd
 from test_growth import AT_MOST, calls, characters
@@ -486,6 +486,25 @@ def test_the_body_of_a_stream_inside_a_file_is_decompressed(
     with_format(Several(in_pieces, is_compressed=True))
     data = b"!!" + b"!!".join([raw_gzip(WHOLE)] * 9)
     assert "the limit decoded_bytes" in refused(data, SourceLimits(decoded_bytes=8 * len(WHOLE)))
+
+
+def test_the_chunks_of_a_body_keep_their_times() -> None:
+    def decoded(pieces: list[bytes], *end: CaptureEnd) -> list[Chunk | CaptureEnd]:
+        chunks = [Chunk(float(number), piece) for number, piece in enumerate(pieces)]
+        return [*Decompression(SourceLimits()).chunks([*chunks, *end], CaptureEnd(9.0, None))]
+
+    frames = cut(WHOLE, 10)
+    end = CaptureEnd(5.0, "reset")
+    plain = [Chunk(float(number), piece) for number, piece in enumerate(frames)]
+    assert decoded(frames, end) == [*plain, end]
+    assert decoded([], end) == [end]
+    pieces = raw_gzip_in_pieces([WHOLE[:10], WHOLE[10:]])
+    expected = [Chunk(0.0, WHOLE[:10]), Chunk(1.0, WHOLE[10:])]
+    assert decoded(pieces, end) == [*expected, end]
+    assert decoded(pieces) == [*expected, CaptureEnd(9.0, None)]
+    cut_off = CaptureEnd(1.0, "the data ends inside its gzip data")
+    assert decoded(pieces[:-1]) == [*expected, cut_off]
+    assert decoded(pieces[:-1], end) == [*expected, end]
 
 
 @pytest.mark.parametrize("in_pieces", [True, False])
