@@ -145,21 +145,26 @@ def test_cuts_do_not_change_which_line_is_too_long(
 # What is known when.
 
 
+def facts(reader: CaptureReader) -> tuple[str | None, CaptureHeader | None, CaptureEnd | None]:
+    return reader.source, reader.header, reader.end
+
+
 def test_a_chunk_is_returned_as_soon_as_its_line_has_ended() -> None:
     reader = CaptureReader()
-    assert (reader.source, reader.header, reader.end) == (None, None, None)
-    header = CaptureWriter(CaptureHeader(status=200)).begin()
-    assert [*reader.feed(header[:25])] == []
-    assert (reader.source, reader.header) == ("capture", None)
-    assert [*reader.feed(header[25:])] == []
-    assert reader.header == CaptureHeader(status=200)
+    assert facts(reader) == (None, None, None)
+    header = CaptureHeader(status=200)
+    line = CaptureWriter(header).begin()
+    assert [*reader.feed(line[:25])] == []
+    assert facts(reader) == ("capture", None, None)
+    assert [*reader.feed(line[25:])] == []
+    assert facts(reader) == ("capture", header, None)
     assert [*reader.feed(CHUNK_LINE[:-1])] == []
     assert [*reader.feed(CHUNK_LINE[-1:] + CHUNK_LINE)] == [Chunk(1.0, b"a")] * 2
-    assert reader.end is None
+    assert facts(reader) == ("capture", header, None)
     assert [*reader.feed(b'{"at": 2, "end": "error", "error": "reset"}\n')] == []
-    assert reader.end == CaptureEnd(2.0, "reset")
+    assert facts(reader) == ("capture", header, CaptureEnd(2.0, "reset"))
     assert [*reader.close()] == []
-    assert reader.end == CaptureEnd(2.0, "reset")
+    assert facts(reader) == ("capture", header, CaptureEnd(2.0, "reset"))
 
 
 def test_a_carriage_return_ends_a_line_at_once() -> None:
@@ -169,20 +174,20 @@ def test_a_carriage_return_ends_a_line_at_once() -> None:
     ]
     assert [*reader.feed(b'\n{"type":')] == []
     with pytest.raises(CaptureError) as caught:
-        [*reader.feed(b"]\n")]
+        list(reader.feed(b"]\n"))
     assert caught.value.line == 2
 
 
 def test_the_pieces_of_a_plain_body_are_its_chunks() -> None:
     reader = CaptureReader()
-    assert [*reader.feed(b"\r\n")] == []  # a capture of payloads may begin like this
-    assert reader.source is None
+    assert [*reader.feed(b"\r\n")] == []  # a file of payloads may begin like this
+    assert facts(reader) == (None, None, None)
     assert [*reader.feed(b"data: {")] == [Chunk(None, b"\r\n"), Chunk(None, b"data: {")]
-    assert (reader.source, reader.header) == ("body", CaptureHeader())
+    assert facts(reader) == ("body", CaptureHeader(), None)
     assert [*reader.feed(b"")] == []
     assert [*reader.feed(b"}")] == [Chunk(None, b"}")]
     assert [*reader.close()] == []
-    assert reader.end == CaptureEnd(None, None)
+    assert facts(reader) == ("body", CaptureHeader(), CaptureEnd(None, None))
 
 
 def test_the_last_line_needs_no_line_end() -> None:
@@ -273,7 +278,7 @@ def test_a_line_without_an_end_is_refused_once_it_is_too_long(line_end: bytes) -
     assert reading.chunks == (Chunk(1.0, b"a"),)
     reader = CaptureReader(max_line_bytes=30)
     with pytest.raises(CaptureError, match="line 1: the line is longer than 30 bytes"):
-        [*reader.feed(HEADER_LINE[:-2] + b" " * 30)]
+        list(reader.feed(HEADER_LINE[:-2] + b" " * 30))
 
 
 def test_a_file_that_begins_with_too_many_blank_bytes_is_a_body() -> None:

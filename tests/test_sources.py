@@ -26,7 +26,7 @@ from sansio_stream_tools.sources import (
     open_sources,
     sources_of,
 )
-from sansio_stream_tools.sources._decompression import decompressed
+from sansio_stream_tools.sources._decompression import Decompression, decompressed
 from sansio_stream_tools.sources._source import Body
 from test_codings import BROTLI, ZSTD, brotli, zstd
 from test_growth import AT_MOST, calls, characters
@@ -158,7 +158,8 @@ class Stdin:
 
 def from_stdin(pieces: Iterable[bytes], limits: SourceLimits | None = None) -> Iterator[Source]:
     """Read standard input, which arrives in these pieces. Empty pieces are left out."""
-    before, sys.stdin = sys.stdin, Stdin(filter(None, pieces))  # type: ignore[assignment]
+    stdin: Any = Stdin(filter(None, pieces))
+    before, sys.stdin = sys.stdin, stdin
     try:
         yield from open_sources("-", limits)
     finally:
@@ -487,6 +488,25 @@ def test_the_body_of_a_stream_inside_a_file_is_decompressed(
     assert "the limit decoded_bytes" in refused(data, SourceLimits(decoded_bytes=8 * len(WHOLE)))
 
 
+def test_the_chunks_of_a_body_keep_their_times() -> None:
+    def decoded(pieces: list[bytes], *end: CaptureEnd) -> list[Chunk | CaptureEnd]:
+        chunks = [Chunk(float(number), piece) for number, piece in enumerate(pieces)]
+        return [*Decompression(SourceLimits()).chunks([*chunks, *end], CaptureEnd(9.0, None))]
+
+    frames = cut(WHOLE, 10)
+    end = CaptureEnd(5.0, "reset")
+    plain = [Chunk(float(number), piece) for number, piece in enumerate(frames)]
+    assert decoded(frames, end) == [*plain, end]
+    assert decoded([], end) == [end]
+    pieces = raw_gzip_in_pieces([WHOLE[:10], WHOLE[10:]])
+    expected = [Chunk(0.0, WHOLE[:10]), Chunk(1.0, WHOLE[10:])]
+    assert decoded(pieces, end) == [*expected, end]
+    assert decoded(pieces) == [*expected, CaptureEnd(9.0, None)]
+    cut_off = CaptureEnd(1.0, "the data ends inside its gzip data")
+    assert decoded(pieces[:-1]) == [*expected, cut_off]
+    assert decoded(pieces[:-1], end) == [*expected, end]
+
+
 @pytest.mark.parametrize("in_pieces", [True, False])
 def test_only_a_file_that_is_read_as_a_whole_has_a_largest_size(
     in_pieces: bool, with_format: Callable[[Any], None]
@@ -536,6 +556,7 @@ UNREADABLE: Final = {
     "pcap": b"\xd4\xc3\xb2\xa1\2\0\4\0",
     "pcap ": b"\n\r\r\n\x1c\0\0\0",
     "mitmproxy": b"512:9:websocket;0:~8:response;100:...",
+    "mitmproxy ": b"2147:4:type;4:http;7:version;2:21#11:intercepted;5:false!",
     "AWS event stream": (
         (prelude := (120).to_bytes(4) + (80).to_bytes(4))
         + zlib.crc32(prelude).to_bytes(4)
@@ -604,7 +625,7 @@ def test_a_missing_library_for_br_is_named_by_its_extra(without: Callable[..., N
         "if it is compressed with br, install a decoder: pip install 'sansio-stream[formats]'"
     )
     with pytest.raises(SourceError) as caught:
-        [*decompressed([data], "br")]
+        list(decompressed([data], "br"))
     assert str(caught.value) == NO_LIBRARY.format("br")
 
 
@@ -656,7 +677,7 @@ def test_named_encodings_are_decoded_in_their_order() -> None:
         ("deflate", "the file cannot be decompressed: the body is not deflate"),
     ):
         with pytest.raises(SourceError, match=sentence):
-            [*decompressed([data], encodings)]
+            list(decompressed([data], encodings))
 
 
 # Hostile files.

@@ -6,6 +6,7 @@ are counted, so a bomb ends in an error after a bounded time.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from sansio_stream.capture import CaptureEnd, Chunk
@@ -16,7 +17,7 @@ from ._encodings import decoder_for, recognised_encoding
 from ._source import SourceError, SourceLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Decompression", "EncodedDataCutError", "decompressed"]
 
@@ -75,26 +76,30 @@ class Decompression:
     ) -> Iterator[Chunk | CaptureEnd]:
         """Yield the decompressed chunks of a body, each with the time at which it arrived.
 
-        The last item is the end, if it is known. If the body ends inside its compressed data, its
-        end has an error.
+        If nothing is compressed, the items are yielded unchanged. Otherwise the last item is the
+        end, if it is known. If the body ends inside its compressed data, its end has an error.
 
         Args:
             items: the chunks, and possibly the end.
             end: the end, unless it is one of the items.
         """
+        items = iter(items)
+        first: list[Chunk | CaptureEnd] = []
+        encoding, _ = recognised_encoding(bytes_of(items, first.append))
+        items = itertools.chain(first, items)
+        if not encoding:
+            yield from items
+            return
         at: float | None = None
 
-        def data() -> Iterator[bytes]:
+        def note(item: Chunk | CaptureEnd) -> None:
             nonlocal at, end
-            for item in items:
-                at = item.at
-                if isinstance(item, CaptureEnd):
-                    end = item
-                else:
-                    yield item.data
+            at = item.at
+            if isinstance(item, CaptureEnd):
+                end = item
 
         try:
-            for piece in self.pieces(data()):
+            for piece in self.pieces(bytes_of(items, note)):
                 yield Chunk(at, piece)
         except EncodedDataCutError as error:
             if end is None or end.error is None:
@@ -142,6 +147,16 @@ class Decompression:
             raise SourceError(missing_library(encoding) or str(error)) from error
         except DecodingError as error:
             raise SourceError(f"the file cannot be decompressed: {error}") from error
+
+
+def bytes_of(
+    items: Iterable[Chunk | CaptureEnd], on_item: Callable[[Chunk | CaptureEnd], object]
+) -> Iterator[bytes]:
+    """Yield the bytes of each chunk, and call `on_item` with each item first."""
+    for item in items:
+        on_item(item)
+        if isinstance(item, Chunk):
+            yield item.data
 
 
 def missing_library(encoding: str) -> str | None:

@@ -30,8 +30,8 @@ MAGIC: Final = re.compile(
     rb"(?P<gzip>\x1f\x8b\x08)|(?P<zstd>\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18)"
 )
 
-FIRST_STEP: Final = 16
-"""An encoding is looked for in the first 16 bytes, then in the first 32, 64, and so on to 64 KiB.
+FIRST_STEP: Final = 8
+"""An encoding is looked for in the first 8 bytes, then in the first 16, 32, and so on to 64 KiB.
 
 These steps do not depend on how the file is cut, so neither does the answer.
 """
@@ -40,7 +40,7 @@ TRIAL_BYTES: Final = 1_024
 """The most output of a trial of deflate or br."""
 
 TEXT_BYTES: Final = 16
-"""The least output by which a trial tells that it is text, unless it is the whole output."""
+"""The fewest bytes that tell a text from compressed data, unless they are all bytes."""
 
 # What an event stream, an HTTP dump or JSON begins with. Such a beginning is never compressed.
 TEXT_START: Final = re.compile(
@@ -90,7 +90,7 @@ def is_decodable(encoding: str) -> bool:
 def recognised_encoding(pieces: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
     """Return the encoding of data, or "" if it is not compressed, and all its pieces again.
 
-    It reads as few pieces as it needs: the first 16 bytes of text, up to 64 KiB of anything else.
+    It reads as few pieces as it needs: the first 16 bytes of a text, up to 64 KiB of other data.
     """
     head = bytearray()
     step = FIRST_STEP
@@ -114,7 +114,11 @@ def encoding_of(head: bytes, *, is_whole: bool) -> str | None:
     """
     if magic := MAGIC.match(head):
         return magic.lastgroup
-    if head.startswith(TEXT_MARKS) or TEXT_START.match(head) or is_text(head):
+    if head.startswith(TEXT_MARKS) or TEXT_START.match(head):
+        return ""
+    if len(head) < TEXT_BYTES and not is_whole:
+        return None
+    if is_text(head):
         return ""
     for encoding in ("deflate", "br"):
         if decodes_to_text(head, encoding, is_whole=is_whole):

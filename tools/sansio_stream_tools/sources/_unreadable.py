@@ -20,8 +20,11 @@ KINDS: Final = tuple(
     (re.compile(pattern, re.DOTALL), looks_like, help)
     for pattern, looks_like, help in (
         (
-            # A flow is a netstring of a dict whose members are netstrings.
-            rb"[0-9]+:.{0,4096}?[0-9]+:(?:mitmproxy|websocket|intercepted|timestamp_start|modified)[;,]",
+            # A flow is a netstring that contains the netstrings of its members, by name and value.
+            (
+                rb"[0-9]{1,12}:.{0,4096}?[0-9]:"
+                rb"(?:client_conn|intercepted|marked|response|server_conn|websocket)[;,]"
+            ),
             "a file of mitmproxy flows",
             "export it as HAR: `mitmdump -n -r FILE --set hardump=flows.har`",
         ),
