@@ -258,10 +258,7 @@ def bodies_of(events: Iterable[Event | Cut], hints: tuple[str, ...] = ()) -> Ite
     """
     streams = Streams(events)
     while (stream := streams.next()) is not None:
-        chunks = chunks_of(streams, stream)
-        yield Body(CaptureHeader(), chunks, hints=hints)
-        for _ in chunks:  # normally none: the reader has read them all
-            pass
+        yield Body(CaptureHeader(), chunks_of(streams, stream), hints=hints)
 
 
 def whole_bodies_of(events: Iterable[Event]) -> Iterator[Body]:
