@@ -840,6 +840,23 @@ def test_values_without_an_event_are_left_out() -> None:
     assert message_in(stream(log)) == WHOLE
 
 
+def test_other_lines_beside_wrapped_events_are_left_out() -> None:
+    values = [json.loads(line) for line in SAMPLES["claude-code"].data.splitlines()]
+    for value in values:
+        value.pop("session_id")
+    assert message_in(stream(lines(values))) == WHOLE
+    assert message_in(stream(json.dumps(values).encode())) == WHOLE
+    indented = "\n".join(json.dumps(value, indent=2) for value in values).encode()
+    assert message_in(stream(indented)) == WHOLE
+
+
+def test_a_stream_may_begin_with_an_error() -> None:
+    for layout in (None, 2):
+        data = "\n".join(json.dumps(each, indent=layout) for each in [ERROR, *EVENTS]).encode()
+        assert len(stream(data).chunks) == len(EVENTS) + 1
+    assert stream(json.dumps(ERROR, indent=2).encode()).kind == "message"
+
+
 def test_an_event_keeps_its_name_and_its_lines() -> None:
     array = [
         EVENTS[0],
@@ -1063,7 +1080,7 @@ def damaged_values(draw: st.DrawFn, value: Any) -> Any:
         return [*value[:index], draw(damaged_values(value[index])), *value[index + 1 :]]
     return draw(
         st.sampled_from(
-            [None, 0, -1, 1e308, 10**400, "", "x", "\ud800", [], {}, [[]], True, 2**70, "base64", "[1]"]
+            [None, 0, -1, 1e308, 10**400, "", "x", "\ud800", [], {}, [[]], True, "base64", "[1]"]
         )
     )
 

@@ -141,7 +141,7 @@ class EventLogFormat:
 
 def wrapped_events(pieces: Iterator[bytes]) -> Iterator[Event | Cut]:
     for value in values_of(pieces, "the file"):
-        event = value if isinstance(value, Cut) else unwrapped(value)
+        event = value if isinstance(value, Cut) else unwrapped(value, may_be_unknown=False)
         if event is not None:
             yield event
 
