@@ -544,6 +544,8 @@ def test_dots_of_a_text_are_no_line_ends() -> None:
     for text in ("a..b", "..", ".data: x", "...event: y...data: {}", '"..data: {"'):
         for body in (payload(text), payload(text).replace(b"\n", b"\r\n")):
             assert stream(ascii_dump(body)).body == body
+    for body in (b"event: data\ndata: [DONE]\n\n", b"data: { }\n\n", b"id: 1\ndata:\n\n"):
+        assert stream(ascii_dump(body)).body == body
     # A value that is cut ends where the next frame begins.
     cut = payload("a..b")[:-5]
     for rest in (b"", b"\n\n" + payload("c")):

@@ -212,7 +212,8 @@ def parts_of(records: Iterable[Record]) -> Iterator[Part]:
 # The line ends of --trace-ascii.
 
 FIELD: Final = re.compile(r"(?:event|data|id|retry)?:")
-VALUE: Final = re.compile(r"data: ?(?=[\[{])")
+# Not `[DONE]`, with which other APIs end a stream.
+VALUE: Final = re.compile(r"data: ?(?=\{ *[\"}]|\[ *[\"{\[\]\d\-tfn])")
 LINE_END: Final = re.compile(r"[\r\n]|\.(?=\.|(?:event|data|id|retry):|\Z)")
 FRAME_END: Final = re.compile(r"[\r\n]|\.\.(?=(?:event|data): )")
 DECODER: Final = json.JSONDecoder()
