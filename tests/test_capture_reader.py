@@ -145,21 +145,26 @@ def test_cuts_do_not_change_which_line_is_too_long(
 # What is known when.
 
 
+def facts(reader: CaptureReader) -> tuple[str | None, CaptureHeader | None, CaptureEnd | None]:
+    return reader.source, reader.header, reader.end
+
+
 def test_a_chunk_is_returned_as_soon_as_its_line_has_ended() -> None:
     reader = CaptureReader()
-    assert (reader.source, reader.header, reader.end) == (None, None, None)
-    header = CaptureWriter(CaptureHeader(status=200)).begin()
-    assert [*reader.feed(header[:25])] == []
-    assert (reader.source, reader.header) == ("capture", None)
-    assert [*reader.feed(header[25:])] == []
-    assert reader.header == CaptureHeader(status=200)
+    assert facts(reader) == (None, None, None)
+    header = CaptureHeader(status=200)
+    line = CaptureWriter(header).begin()
+    assert [*reader.feed(line[:25])] == []
+    assert facts(reader) == ("capture", None, None)
+    assert [*reader.feed(line[25:])] == []
+    assert facts(reader) == ("capture", header, None)
     assert [*reader.feed(CHUNK_LINE[:-1])] == []
     assert [*reader.feed(CHUNK_LINE[-1:] + CHUNK_LINE)] == [Chunk(1.0, b"a")] * 2
-    assert reader.end is None
+    assert facts(reader) == ("capture", header, None)
     assert [*reader.feed(b'{"at": 2, "end": "error", "error": "reset"}\n')] == []
-    assert reader.end == CaptureEnd(2.0, "reset")
+    assert facts(reader) == ("capture", header, CaptureEnd(2.0, "reset"))
     assert [*reader.close()] == []
-    assert reader.end == CaptureEnd(2.0, "reset")
+    assert facts(reader) == ("capture", header, CaptureEnd(2.0, "reset"))
 
 
 def test_a_carriage_return_ends_a_line_at_once() -> None:
@@ -175,14 +180,14 @@ def test_a_carriage_return_ends_a_line_at_once() -> None:
 
 def test_the_pieces_of_a_plain_body_are_its_chunks() -> None:
     reader = CaptureReader()
-    assert [*reader.feed(b"\r\n")] == []  # a capture of payloads may begin like this
-    assert reader.source is None
+    assert [*reader.feed(b"\r\n")] == []  # a file of payloads may begin like this
+    assert facts(reader) == (None, None, None)
     assert [*reader.feed(b"data: {")] == [Chunk(None, b"\r\n"), Chunk(None, b"data: {")]
-    assert (reader.source, reader.header) == ("body", CaptureHeader())
+    assert facts(reader) == ("body", CaptureHeader(), None)
     assert [*reader.feed(b"")] == []
     assert [*reader.feed(b"}")] == [Chunk(None, b"}")]
     assert [*reader.close()] == []
-    assert reader.end == CaptureEnd(None, None)
+    assert facts(reader) == ("body", CaptureHeader(), CaptureEnd(None, None))
 
 
 def test_the_last_line_needs_no_line_end() -> None:

@@ -70,13 +70,19 @@ class Decompression:
             return self._recognised(iter(pieces))
         return self._named(iter(pieces), encodings)
 
-    def chunks(self, items: Iterable[Chunk | CaptureEnd]) -> Iterator[Chunk | CaptureEnd]:
+    def chunks(
+        self, items: Iterable[Chunk | CaptureEnd], end: CaptureEnd | None = None
+    ) -> Iterator[Chunk | CaptureEnd]:
         """Yield the decompressed chunks of a body, each with the time at which it arrived.
 
-        If the body ends inside its compressed data, the yielded end has an error.
+        The last item is the end, if it is known. If the body ends inside its compressed data, its
+        end has an error.
+
+        Args:
+            items: the chunks, and possibly the end.
+            end: the end, unless it is one of the items.
         """
         at: float | None = None
-        end: CaptureEnd | None = None
 
         def data() -> Iterator[bytes]:
             nonlocal at, end
@@ -135,7 +141,7 @@ class Decompression:
         except UnknownEncodingError as error:
             raise SourceError(missing_library(encoding) or str(error)) from error
         except DecodingError as error:
-            raise SourceError(f"the {encoding} data is damaged: {error}") from error
+            raise SourceError(f"the file cannot be decompressed: {error}") from error
 
 
 def missing_library(encoding: str) -> str | None:

@@ -123,8 +123,9 @@ def encoding_of(head: bytes, *, is_whole: bool) -> str | None:
 
 
 def decodes_to_text(head: bytes, encoding: str, *, is_whole: bool) -> bool:
-    """Whether data without a magic number has this encoding, and contains text.
+    """Whether data without a magic number has this encoding, and contains text with a colon.
 
+    All formats have a colon near their beginning, but random data rarely decodes to text with one.
     The decoded data may also be compressed with gzip or zstd, or be UTF-16.
     """
     out = b""
@@ -137,7 +138,8 @@ def decodes_to_text(head: bytes, encoding: str, *, is_whole: bool) -> bool:
         return False
     if MAGIC.match(out) or out.startswith(TEXT_MARKS):
         return True
-    return len(out) >= (1 if is_whole else TEXT_BYTES) and is_text(out[:TRIAL_BYTES])
+    enough = is_whole or len(out) >= TEXT_BYTES
+    return enough and b":" in out[:TRIAL_BYTES] and is_text(out[:TRIAL_BYTES])
 
 
 def is_text(data: bytes) -> bool:

@@ -133,12 +133,17 @@ class UntilCut:
         if self.cut is not None:
             raise SourceError(self.cut)
 
-    def chunks(self, items: Iterable[Chunk | CaptureEnd]) -> Iterator[Chunk | CaptureEnd]:
+    def chunks(
+        self, items: Iterable[Chunk | CaptureEnd], end: CaptureEnd | None
+    ) -> Iterator[Chunk | CaptureEnd]:
         """Yield the items of a body, with another end if these pieces were cut off.
 
         An end that the file itself contains is kept. It has a time or an error.
+
+        Args:
+            items: the chunks, and possibly the end.
+            end: the end, unless it is one of the items.
         """
-        end: CaptureEnd | None = None
         for item in items:
             if isinstance(item, CaptureEnd):
                 end = item
@@ -156,7 +161,7 @@ def one_by_one(
     """Yield the streams of a file that is read in pieces."""
     number = 0
     for number, body in enumerate(format.bodies(text), 1):
-        items = whole.chunks(items_of(body, decompression))
+        items = whole.chunks(items_of(body, decompression), body.end)
         source = Source(
             name if number == 1 else f"{name}#{number}",
             format.kind,
@@ -190,7 +195,9 @@ def together(
 
 def items_of(body: Body, decompression: Decompression) -> Iterable[Chunk | CaptureEnd]:
     """Return the chunks of a body, decompressed."""
-    return decompression.chunks(body.chunks) if body.may_be_compressed else body.chunks
+    if body.may_be_compressed:
+        return decompression.chunks(body.chunks, body.end)
+    return body.chunks
 
 
 def demand_some(number: int, format: Format) -> None:

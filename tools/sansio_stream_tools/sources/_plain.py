@@ -12,6 +12,7 @@ import attrs
 from sansio_stream.capture import CaptureEnd, CaptureError, CaptureHeader, CaptureReader, Chunk
 from sansio_stream.capture.reader import FIRST_BYTES
 
+from ._lines import LINE_BYTES
 from ._source import Body, SourceError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def first_line(head: bytes) -> bytes:
 
 def body_of(pieces: Iterator[bytes]) -> Iterator[Body]:
     """Yield the one stream in a file that `CaptureReader` reads."""
-    reader = CaptureReader()
+    reader = CaptureReader(max_line_bytes=LINE_BYTES)
     items = items_of(reader, pieces)
     first = next(items, None)  # with the first item the header is known
     chunks = items if first is None else itertools.chain([first], items)

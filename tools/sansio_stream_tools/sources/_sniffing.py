@@ -54,7 +54,8 @@ class LineSteps:
     """Finds the places in the head of a file at which the formats are asked."""
 
     def __init__(self) -> None:
-        self._searched = 0
+        self._searched = 0  # no line ends before this position, except those already found
+        self._line_begin = 0
         self._lines = 0
         self._next = 1
 
@@ -65,13 +66,15 @@ class LineSteps:
         """
         while line_end := LINE_END.search(head, self._searched, HEAD_BYTES):
             if line_end[0] == b"\r" and line_end.end() == len(head) < HEAD_BYTES:
+                self._searched = line_end.start()
                 return  # a line feed may follow, which belongs to this line end
-            is_blank = not head[self._searched : line_end.start()].strip()
-            self._searched = line_end.end()
+            is_blank = not head[self._line_begin : line_end.start()].strip()
+            self._searched = self._line_begin = line_end.end()
             self._lines += not is_blank
             if self._lines >= self._next:
                 self._next = 2 * self._lines
                 yield self._searched
+        self._searched = min(len(head), HEAD_BYTES)
 
 
 def format_of(head: bytes) -> Format | None:

@@ -9,18 +9,19 @@ from sansio_stream_adapters._decoding import RESPONSE_PIECE_BYTES, DecodingError
 
 __all__ = ["ZstandardDecoder"]
 
-GIVEN_BYTES: Final = 256
+GIVEN_BYTES: Final = 128
 """The most input that the library gets at once, in bytes.
 
-The library returns all output of its input. A block of zstd has at most 128 KiB and needs at least
-4 bytes (RFC 8878, 3.1.1.2), so the output of 256 bytes is at most 8 MiB.
+The library returns all output of its input at once. A block of zstd needs at least 4 bytes and has
+at most 128 KiB (RFC 8878, 3.1.1.2), so the output of 128 bytes is at most 4 MiB. The library joins
+it from pieces, which takes as much memory again.
 """
 
 
 class ZstandardDecoder:
     """Decodes zstd, which may consist of several frames. It is a `BodyDecoder` of the core.
 
-    Memory: the received bytes that are not decoded yet, the output of 256 bytes, and the window.
+    Memory: the received bytes that are not decoded yet, the window, and up to 8 MiB of output.
 
     Args:
         library: the module `zstandard`.
@@ -61,6 +62,7 @@ class ZstandardDecoder:
         given = self._data[self._at : self._at + GIVEN_BYTES]
         if self._frame is None:
             self._frame = self._decompressor.decompressobj()
+        self._output = b""  # not needed any more, and it may be large
         try:
             self._output = self._frame.decompress(given)
         except self._library.ZstdError as error:
