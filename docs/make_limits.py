@@ -27,7 +27,7 @@ from sansio_stream_adapters import (
 )
 from sansio_stream_adapters._attempts import Retries
 from sansio_stream_tools import _app, _reading, _summary, _uvicorn
-from sansio_stream_tools.sources import SourceLimits
+from sansio_stream_tools.sources import SourceLimits, _answers, _events, _heads, _yaml
 from sansio_stream_tools.sources._lines import LINE_BYTES
 
 PAGE: Final = Path(__file__).with_name("what-a-peer-can-make-you-hold.md")
@@ -319,6 +319,30 @@ def files() -> list[Row]:
             size(LINE_BYTES),
             "an event may have this size, too",
             "a plain body, whose lines are not parsed as lines: `event_bytes` bounds its events",
+        ),
+        (
+            "the head of a response in a recorded file",
+            size(_heads.MOST_HEAD_BYTES),
+            "a head is kept until it is complete",
+            "the number of heads",
+        ),
+        (
+            "a JSON answer in a recorded file",
+            size(_answers.MOST_JSON_BYTES),
+            "it is parsed to see whether it is a message; a longer one is shown as it is",
+            "the Python objects that are made from the bytes",
+        ),
+        (
+            "mixed streams of a recorded file: events that wait for the end of the first stream",
+            size(_events.MOST_WAITING_BYTES),
+            "the streams are shown one after another",
+            "nothing: the file is then refused",
+        ),
+        (
+            "a recorded file in YAML",
+            f"{_yaml.MOST_NODES:,} values, {_yaml.MOST_DEPTH} levels",
+            "a value takes more memory than its text; an alias is never copied",
+            "the length of a text: `file_bytes` bounds it",
         ),
         (
             "`serve`: the file",

@@ -271,6 +271,15 @@ def test_the_last_of_several_heads_counts(before: bytes) -> None:
     assert message_in(found) == WHOLE
 
 
+def test_a_status_line_may_be_cut_into_pieces() -> None:
+    one = HEAD + b"\r\n" + BODY
+    for size in (1, 2, 3, 7):
+        data = one + one + b"HTT"
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        first, second = bodies("curl -i", pieces)
+        assert (first[1], second[1]) == (BODY, BODY + b"HTT")
+
+
 def test_a_head_may_have_lost_its_carriage_returns() -> None:
     data = b"HTTP/2 200\nContent-Type: text/event-stream\nnot a header\n\n" + BODY
     found = stream(data)
@@ -346,6 +355,13 @@ def test_a_head_that_announces_chunks_may_have_a_body_without_them() -> None:
     assert stream(HEAD + CHUNKED + body).body == body
 
 
+def test_a_dump_may_end_within_a_head() -> None:
+    for end in (b"", b"content-type: text/event-stream", b"content-type: text/event-stream\r\n"):
+        found = stream(b"HTTP/1.1 200 OK\r\n" + end)
+        assert (found.header.status, found.chunks) == (200, ())
+        assert list(found.header.headers) == ["content-type"] * bool(end)
+
+
 def test_a_response_may_have_no_body() -> None:
     found = stream(HEAD + b"\r\n")
     assert (found.header.status, found.chunks, found.end) == (200, (), ENDED)
@@ -397,6 +413,12 @@ def test_an_error_of_curl_ends_the_body() -> None:
         assert (found.body, found.end) == (BODY[:200], CaptureEnd(None, reason))
 
 
+def test_a_request_without_a_response_is_a_stream_that_failed() -> None:
+    found = stream(b"> POST / HTTP/1.1\r\n> \r\ncurl: (52) Empty reply from server\n")
+    assert (found.header.status, found.chunks) == (None, ())
+    assert found.end == CaptureEnd(None, "Empty reply from server")
+
+
 def test_a_note_may_follow_the_body_on_the_same_line() -> None:
     answer = json.dumps(ERROR).encode()
     data = (
@@ -406,6 +428,17 @@ def test_a_note_may_follow_the_body_on_the_same_line() -> None:
     found = stream(data)
     assert (found.header.status, found.body) == (529, answer)
     assert found.hints == ("this is the answer to a request that failed, not a stream",)
+
+
+def test_trailers_and_notes_before_the_head_are_left_out() -> None:
+    data = (
+        b"stray\n> POST / HTTP/1.1\r\n> \r\n< HTTP/1.1 200 OK\r\n< \r\n"
+        + BODY
+        + b"< x-trailer: 1\r\n< \r\n* Connection #0 to host localhost left intact\n"
+    )
+    assert stream(data).body == BODY
+    meter = b"  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n"
+    assert stream(meter + data).body == BODY
 
 
 def test_a_very_long_line_is_shown_before_it_ends() -> None:
@@ -439,6 +472,7 @@ def test_bytes_of_tls_and_rows_of_other_output_are_left_out() -> None:
             "0000: 17 03 03 00 20                                  .... ",
             "<= Recv data, 3 bytes (0x3)",
             "data: printed by curl itself",
+            "0000: no numbers",
             "0000: 3a 78 0a                                        :x.",
             "0003: 3a 79 0a                                        :y.",
         )
@@ -449,8 +483,28 @@ def test_bytes_of_tls_and_rows_of_other_output_are_left_out() -> None:
 def test_a_record_that_is_cut_has_its_rows_so_far() -> None:
     found = stream(dump("<= Recv data, 40 bytes (0x28)", "0000: 3a 78 0a"))
     assert found.body == b":x"  # the last number may be cut, too
-    found = stream(dump("<= Recv data, 40 bytes (0x28)", "0000: 3a 78 0a ", "== Info: hello"))
+    rows = ("0000: 3a 78 0a ", "0020: 41 42 ")  # between them a row is missing
+    found = stream(dump("<= Recv data, 40 bytes (0x28)", *rows, "== Info: hello"))
     assert found.body == b":x\n"
+
+
+def test_trailers_of_a_dump_are_left_out() -> None:
+    data = ["<= Recv data, 2 bytes (0x2)", "0000: 3a 0a     :."]
+    trailer = ["<= Recv header, 5 bytes (0x5)", "0000: 61 3a 62 0d 0a    a:b.."]
+    (found,) = bodies("curl --trace", [dump(*data, *trailer)])
+    assert found[1] == b":\n"
+    assert wrong(
+        "\n".join(
+            [
+                "=> Send header, 1 bytes (0x1)",
+                "0000: 61 a",
+                *trailer[:1],
+                "0000: 61 3a 62 0d 0a ",
+                "<= Recv header, 2 bytes (0x2)",
+                "0000: 0d 0a ",
+            ]
+        ).encode()
+    ) == ("the head of a response has no status line")
 
 
 def test_the_reason_why_curl_gave_up_ends_the_body() -> None:
@@ -488,7 +542,9 @@ def test_the_line_ends_of_an_ascii_dump_are_restored(texts: list[str], carriage:
 
 def test_dots_of_a_text_are_no_line_ends() -> None:
     for text in ("a..b", "..", ".data: x", "...event: y...data: {}", '"..data: {"'):
-        body = payload(text)
+        for body in (payload(text), payload(text).replace(b"\n", b"\r\n")):
+            assert stream(ascii_dump(body)).body == body
+    for body in (b"event: data\ndata: [DONE]\n\n", b"data: { }\n\n", b"id: 1\ndata:\n\n"):
         assert stream(ascii_dump(body)).body == body
     # A value that is cut ends where the next frame begins.
     cut = payload("a..b")[:-5]
@@ -551,8 +607,30 @@ def test_a_har_file_without_a_stream_says_what_it_has() -> None:
     assert wrong(b'{"log": {"entries": [') == (
         "the HAR file is not JSON: expecting value (line 1, column 22)"
     )
-    damaged = har("x", har_entry({"text": "A", "encoding": "base64"}))
-    assert wrong(damaged) == "the body of a response is not valid base64"
+
+
+def test_a_damaged_entry_spoils_no_other_entry() -> None:
+    image = har_entry({"text": "A", "encoding": "base64", "mimeType": "image/png"})
+    image["response"]["headers"] = []
+    assert message_in(stream(har("x", image, har_entry({"text": BODY.decode()})))) == WHOLE
+    for text in ("A", "[", "[7"):
+        damaged = har_entry({"text": text, "encoding": "base64"})
+        first, second = streams(har("x", damaged, har_entry({"text": BODY.decode()})))
+        assert (first.chunks, first.end) == ((), None)
+        assert first.hints == (
+            "the file does not have the body of this response: its base64 is damaged",
+        )
+        assert message_in(second) == WHOLE
+
+
+def test_a_damaged_body_in_a_cassette_spoils_no_other_body() -> None:
+    headers = {"content-type": TYPE}
+    damaged = {"body": {"base64_string": "A"}, "headers": headers}
+    first, second = streams(cassette(damaged, {"body": BODY.decode(), "headers": headers}))
+    assert first.end == CaptureEnd(None, "the cassette has the body in damaged base64")
+    assert message_in(second) == WHOLE
+    pair = {"request": {"body": {"base64_string": "A"}}, "response": {"body": BODY.decode()}}
+    assert stream(json.dumps({"interactions": [pair]}).encode()).header.request is None
 
 
 def test_times_of_a_har_file_that_are_no_times_are_left_out() -> None:
@@ -598,6 +676,13 @@ def test_the_recorders_write_bodies_and_statuses_in_many_ways(body: Any, status:
     assert (found.header.status, message_in(found)) == (200, WHOLE)
 
 
+def test_a_request_in_bytes_is_read() -> None:
+    data = SAMPLES["vcr-yaml"].data
+    text = base64.b64encode(json.dumps(REQUEST).encode())
+    binary = data.replace(f"'{json.dumps(REQUEST)}'".encode(), b"!!binary " + text)
+    assert stream(binary).header.request == REQUEST
+
+
 def test_old_cassettes_of_httpx_have_the_content_without_a_body() -> None:
     response = {"content": BODY.decode(), "status_code": 200, "headers": {"content-type": [TYPE]}}
     assert message_in(stream(cassette(response))) == WHOLE
@@ -620,6 +705,15 @@ def test_several_interactions_are_several_streams() -> None:
     assert [each.header.status for each in found] == [200, 529, 200]
     assert message_in(found[0]) == message_in(found[2]) == WHOLE
     assert read(found[1].body).verdict is Verdict.NOT_AN_EVENT_STREAM
+
+
+def test_a_compressed_stream_is_found_without_its_content_type() -> None:
+    packed = {"base64_string": in_base64(gzip.compress(BODY))}
+    assert message_in(stream(cassette({"status": {"code": 200}, "body": packed}))) == WHOLE
+    with pytest.raises(SourceError, match="none of the interactions"):
+        streams(cassette({"body": {"base64_string": in_base64(gzip.compress(b"<p>" * 99)[:-9])}}))
+    with pytest.raises(SourceError, match="none of the interactions"):
+        streams(cassette({"body": {"base64_string": in_base64(gzip.compress(b'{"a":1}')[:-9])}}))
 
 
 def test_a_compressed_message_in_a_cassette_is_shown() -> None:
@@ -669,9 +763,7 @@ def test_a_cassette_without_a_stream_says_what_it_has() -> None:
     assert wrong(vcrpy_yaml(b"!!binary A")) == "the cassette has invalid base64"
     response = {"headers": {"content-type": "application/vnd.amazon.eventstream"}, "body": "x"}
     assert "streams of Amazon Bedrock" in wrong(cassette(response))
-    assert wrong(cassette({"body": {"base64_string": "A"}})) == (
-        "a body in the cassette is not valid base64"
-    )
+    assert wrong(cassette({"body": {"base64_string": "A"}})).startswith("none of the interactions")
 
 
 def test_a_cassette_without_pyyaml_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -740,6 +832,7 @@ def test_values_without_an_event_are_left_out() -> None:
         [],
         {},
         {"event": 3},
+        {"event": "ping", "data": 3},
         {"data": 3},
         "",
         *EVENTS[1:],
@@ -747,6 +840,23 @@ def test_values_without_an_event_are_left_out() -> None:
     assert message_in(stream(json.dumps(data).encode())) == WHOLE
     log = lines([{"start": 1}]) + b"[debug] hello\n" + SAMPLES["wrapped"].data + lines([{"a": 1}])
     assert message_in(stream(log)) == WHOLE
+
+
+def test_other_lines_beside_wrapped_events_are_left_out() -> None:
+    values = [json.loads(line) for line in SAMPLES["claude-code"].data.splitlines()]
+    for value in values:
+        value.pop("session_id")
+    assert message_in(stream(lines(values))) == WHOLE
+    assert message_in(stream(json.dumps(values).encode())) == WHOLE
+    indented = "\n".join(json.dumps(value, indent=2) for value in values).encode()
+    assert message_in(stream(indented)) == WHOLE
+
+
+def test_a_stream_may_begin_with_an_error() -> None:
+    for layout in (None, 2):
+        data = "\n".join(json.dumps(each, indent=layout) for each in [ERROR, *EVENTS]).encode()
+        assert len(stream(data).chunks) == len(EVENTS) + 1
+    assert stream(json.dumps(ERROR, indent=2).encode()).kind == "message"
 
 
 def test_an_event_keeps_its_name_and_its_lines() -> None:
@@ -759,7 +869,14 @@ def test_an_event_keeps_its_name_and_its_lines() -> None:
     assert body.endswith(b'data: 1\ndata: 2\ndata: 3\n\nevent: other\ndata: {"x":1}\n\n')
 
 
+def test_a_payload_with_a_lone_surrogate_has_its_escape() -> None:
+    text = {"type": "text_delta", "text": "\ud83c"}
+    array = [EVENTS[0], {"type": "content_block_delta", "index": 0, "delta": text}]
+    assert b'"text":"\\ud83c"' in stream(json.dumps(array).encode()).body
+
+
 def test_damaged_base64_of_an_event_is_an_error() -> None:
+    assert wrong(b'[{"Type": "ping", "Data": "%%%"}]').startswith("it looks like a JSON document")
     array = [EVENTS[0], {"Type": "ping", "Data": "%%%"}]
     assert wrong(json.dumps(array).encode()) == (
         "the data of a ping is neither JSON nor the base64 of JSON"
@@ -880,9 +997,13 @@ def test_a_value_that_is_no_message_is_named() -> None:
     assert wrong(data + b"\n{").startswith("the file is not JSON: ")
     assert wrong(b'{"type": "message", "content": 7}').startswith("the file has a JSON value that")
     assert wrong(json.dumps(MESSAGE, indent=1).encode()[:-9]).startswith("the file is not JSON: ")
+    digits = b'{"type": "message", "content": [' + 5_000 * b"9" + b"]}"
+    assert wrong(digits) == "the file is not JSON: a number has too many digits"
     infinite = {**MESSAGE, "usage": {"other": float("inf")}}
     text = json.dumps(infinite).replace("Infinity", "1e999").encode()
     assert wrong(text) == "the message has a value that JSON cannot represent"
+    # In an answer, the body is then shown as it is.
+    assert stream(b"HTTP/1.1 200 OK\r\n\r\n" + text).body == text
 
 
 def test_a_message_is_not_taken_for_complete_if_it_is_not() -> None:
@@ -961,7 +1082,7 @@ def damaged_values(draw: st.DrawFn, value: Any) -> Any:
         return [*value[:index], draw(damaged_values(value[index])), *value[index + 1 :]]
     return draw(
         st.sampled_from(
-            [None, 0, -1, 1e308, "", "x", "\ud800", [], {}, [[]], True, 2**70, "base64", "[1]"]
+            [None, 0, -1, 1e308, 10**400, "", "x", "\ud800", [], {}, [[]], True, "base64", "[1]"]
         )
     )
 

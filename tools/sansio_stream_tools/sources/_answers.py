@@ -30,8 +30,8 @@ __all__ = [
     "header_pairs",
     "is_error",
     "is_message",
-    "is_stream_text",
     "message_chunks",
+    "nothing_found",
     "request_of",
     "stream_in",
 ]
@@ -47,7 +47,12 @@ MOST_JSON_BYTES: Final = 2**26
 JSON_LIMITS: Final = SourceLimits(decoded_bytes=MOST_JSON_BYTES)
 
 # A line that a stream of server-sent events may begin with.
-STREAM_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:(?:event|data|id|retry)?:|\Z)")
+STREAM_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:event|data|id|retry)?:")
+
+# Whether a text may be a JSON object: its first byte, or the white space before it.
+JSON_BEGIN: Final = (b"{", b" ", b"\t", b"\r", b"\n")
+
+AMAZON_STREAM: Final = "application/vnd.amazon.eventstream"
 
 
 @attrs.frozen(kw_only=True)
@@ -98,25 +103,24 @@ def recognised(answer: Answer) -> tuple[Body, bool]:
     found = Body(answer.header, chunks, may_be_compressed=True)
     if not first or (answer.is_stream and not first.startswith(b"{")):
         return found, answer.is_stream
-    if is_stream_text(first):
+    if STREAM_START.match(first):
         return found, True
-    items, text = json_object(chunks)
+    items, text = decoded(chunks)
     found = attrs.evolve(found, chunks=items)
+    if STREAM_START.match(text):
+        return found, True
     value = parsed_or_none(text)
-    if is_message(value):
-        shown: tuple[Chunk | CaptureEnd, ...] = (*message_chunks(value), *ends_in(items))
-        return Body(stream_header(answer), shown, hints=(MESSAGE_HINT,)), True
-    if not is_error(value):
-        return found, answer.is_stream
-    if answer.status is None or answer.status < 400:
-        shown = (error_chunk(value), *ends_in(items))
-        return Body(stream_header(answer), shown, hints=(ERROR_HINT,)), True
-    return attrs.evolve(found, hints=(ERROR_HINT,)), True
-
-
-def is_stream_text(head: bytes) -> bool:
-    """Whether a text begins like a stream of server-sent events."""
-    return STREAM_START.match(head) is not None
+    is_refusal = is_error(value) and answer.status is not None and answer.status >= 400
+    if is_refusal or not (is_message(value) or is_error(value)):
+        hints = (ERROR_HINT,) if is_refusal else ()
+        return attrs.evolve(found, hints=hints), is_refusal or answer.is_stream
+    try:
+        frames = message_chunks(value) if is_message(value) else (error_chunk(value),)
+    except SourceError:
+        return found, True  # JSON cannot represent a value
+    ends = (item for item in items if isinstance(item, CaptureEnd))
+    hint = MESSAGE_HINT if is_message(value) else ERROR_HINT
+    return Body(stream_header(answer), (*frames, *ends), hints=(hint,)), True
 
 
 def stream_header(answer: Answer) -> CaptureHeader:
@@ -124,6 +128,24 @@ def stream_header(answer: Answer) -> CaptureHeader:
     return attrs.evolve(
         answer.header, headers={**answer.headers, "content-type": "text/event-stream"}
     )
+
+
+def nothing_found(file: str, items: str, types: list[str]) -> str:
+    """Return the sentence for a file without any stream.
+
+    Args:
+        file: the file, for example "the HAR file".
+        items: what it consists of, for example "entries".
+        types: the content types of all its responses.
+    """
+    if not types:
+        return f"{file} has no {items}"
+    if any(AMAZON_STREAM in each for each in types):
+        return (
+            f"{file} has streams of Amazon Bedrock, which are binary and are not read;"
+            f" none of its {items} is an event stream"
+        )
+    return f"none of the {items} of {file} ({len(types):,}) is an event stream"
 
 
 # Whole messages and errors.
@@ -174,12 +196,12 @@ def peeked(
     return b"", iter(read)
 
 
-def json_object(
+def decoded(
     chunks: Iterator[Chunk | CaptureEnd],
 ) -> tuple[Iterable[Chunk | CaptureEnd], bytes]:
-    """Return the chunks again, and their text if they may be a JSON object, otherwise b"".
+    """Return the chunks again, and their decompressed text: all of JSON, the begin of other text.
 
-    A body that is neither JSON nor compressed is not read further than its first chunk.
+    The text is b"" if the compressed data is damaged, or if JSON has more than 64 MiB.
     """
     read: list[Chunk | CaptureEnd] = []
 
@@ -193,20 +215,16 @@ def json_object(
     try:
         for piece in decompressed(data(), None, JSON_LIMITS):
             text += piece
-            if not text.lstrip().startswith(b"{") or len(text) > MOST_JSON_BYTES:
-                text.clear()
+            if not text.startswith(JSON_BEGIN) or len(text) > MOST_JSON_BYTES:
                 break
+        else:
+            read.extend(chunks)
+            return read, bytes(text)
     except SourceError:
         # The reader of the chunks meets the same fault, and raises the error.
         text.clear()
-    if text:
-        read.extend(chunks)
-        return read, bytes(text)
-    return itertools.chain(read, chunks), b""
-
-
-def ends_in(items: Iterable[Chunk | CaptureEnd]) -> Iterator[CaptureEnd]:
-    return (item for item in items if isinstance(item, CaptureEnd))
+    begin = b"" if len(text) > MOST_JSON_BYTES else bytes(text)
+    return itertools.chain(read, chunks), begin
 
 
 def parsed_or_none(text: bytes) -> Any:

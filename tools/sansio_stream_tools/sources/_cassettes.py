@@ -10,7 +10,7 @@ import attrs
 
 from sansio_stream.capture import CaptureEnd, Chunk
 
-from ._answers import Answer, header_pairs, request_of, stream_in
+from ._answers import Answer, header_pairs, nothing_found, request_of, stream_in
 from ._json import encoded, is_list, members, parse_json
 from ._source import Body, SourceError
 from ._yaml import parse_yaml
@@ -30,8 +30,6 @@ JSON_START: Final = re.compile(
     rb"\"(?:http_)?interactions\"\s*+:"
 )
 JSON_LIST_START: Final = re.compile(rb"\s*+\[\s*+\{\s*+\"(?:request|response)\"\s*+:\s*+\{")
-
-AMAZON: Final = "application/vnd.amazon.eventstream"
 
 
 @attrs.frozen
@@ -70,41 +68,35 @@ class CassetteFormat:
                 count += 1
                 yield body
         if not count:
-            raise SourceError(none_found(interactions))
-
-
-def none_found(interactions: list[Any]) -> str:
-    """Return the sentence for a cassette without any stream."""
-    if not interactions:
-        return "the cassette has no interactions"
-    if any(AMAZON in answer_of(each).headers.get("content-type", "") for each in interactions):
-        return (
-            "the cassette has streams of Amazon Bedrock, which are binary and are not read;"
-            " none of its interactions is an event stream"
-        )
-    return f"none of the interactions of the cassette ({len(interactions):,}) is an event stream"
+            types = [answer_of(each).headers.get("content-type", "") for each in interactions]
+            raise SourceError(nothing_found("the cassette", "interactions", types))
 
 
 def answer_of(interaction: object) -> Answer:
     """Return the answer of an interaction. What is missing or has an unknown type is left out."""
     response = members(members(interaction).get("response"))
     request = members(members(interaction).get("request"))
-    # Old versions of vcrpy have `content` for clients on httpx; claude-trace has `body_raw`.
-    data = next(
-        (
-            each
-            for name in ("body", "content", "body_raw")
-            if (each := body_bytes(response.get(name)))
-        ),
-        b"",
-    )
-    chunks = (*([Chunk(None, data)] if data else ()), CaptureEnd(None, None))
+    # Old versions of vcrpy have `content` for clients on httpx.
+    chunks: tuple[Chunk | CaptureEnd, ...]
+    try:
+        data = body_bytes(response.get("body")) or body_bytes(response.get("content"))
+        chunks = (*([Chunk(None, data)] if data else ()), CaptureEnd(None, None))
+    except ValueError:
+        chunks = (CaptureEnd(None, "the cassette has the body in damaged base64"),)
     return Answer(
         status=status_of(response),
         headers=header_pairs(response.get("headers")),
-        request=request_of(body_bytes(request.get("body"))),
+        request=sent_request(request.get("body")),
         chunks=chunks,
     )
+
+
+def sent_request(body: object) -> dict[str, Any] | None:
+    """Return the parameters of a request, or None if they are not known."""
+    try:
+        return request_of(body_bytes(body))
+    except ValueError:
+        return None
 
 
 def status_of(response: dict[str, Any]) -> int | None:
@@ -130,7 +122,7 @@ def body_bytes(body: object) -> bytes:
     as `base64_string`. Rails writes `encoding: "base64"` beside a `string`.
 
     Raises:
-        SourceError: if its base64 is damaged.
+        ValueError: if its base64 is damaged.
     """
     match body:
         case bytes():
@@ -138,10 +130,7 @@ def body_bytes(body: object) -> bytes:
         case str():
             return encoded(body)
         case {"base64_string": str(text)} | {"string": str(text), "encoding": "base64"}:
-            try:
-                return binascii.a2b_base64(text)
-            except ValueError as error:
-                raise SourceError("a body in the cassette is not valid base64") from error
+            return binascii.a2b_base64(text)
         case {"string": bytes(data)} | {"base64_string": bytes(data)}:
             return data
         case {"string": str(text)}:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._source import Body
 
-__all__ = ["ChunkedFormat", "IncludeFormat", "VerboseFormat", "time_of_day"]
+__all__ = ["ChunkedFormat", "Clock", "IncludeFormat", "VerboseFormat"]
 
 STATUS_LINE: Final = re.compile(rb"\s*HTTP/\d(?:\.\d)? \d{3}[ \r\n]")
 CHUNK_START: Final = re.compile(rb"[0-9A-Fa-f]{1,12}[ \t]*\r?\n(?:(?:event|data|id|retry)?:|\{\")")
@@ -35,7 +35,7 @@ class IncludeFormat:
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the body of each response."""
-        return bodies_of(parts_of(pieces, HeadParser()), may_be_chunked=True)
+        return bodies_of(parts_of(pieces, HeadParser()))
 
 
 @attrs.frozen
@@ -51,7 +51,7 @@ class ChunkedFormat:
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the body."""
-        return bodies_of(parts_of(pieces, HeadParser(in_head=False)), may_be_chunked=True)
+        return bodies_of(parts_of(pieces, HeadParser(in_head=False)))
 
 
 def parts_of(pieces: Iterator[bytes], parser: HeadParser) -> Iterator[Part]:
@@ -105,7 +105,7 @@ class VerboseFormat:
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the body of each response."""
-        return bodies_of(verbose_parts(pieces), may_be_chunked=True)
+        return bodies_of(verbose_parts(pieces))
 
 
 MOST_HELD_BYTES: Final = 2**16

@@ -81,7 +81,7 @@ class TraceFormat:
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the body of each response."""
-        return bodies_of(parts_of(records(lines_of(pieces), is_hex=True)), may_be_chunked=True)
+        return bodies_of(parts_of(records(lines_of(pieces), is_hex=True)))
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class TraceASCIIFormat:
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the body of each response."""
         parts = parts_of(records(lines_of(pieces), is_hex=False))
-        for body in bodies_of(parts, may_be_chunked=True):
+        for body in bodies_of(parts):
             yield attrs.evolve(
                 body,
                 chunks=restored([*body.chunks]),
@@ -212,9 +212,10 @@ def parts_of(records: Iterable[Record]) -> Iterator[Part]:
 # The line ends of --trace-ascii.
 
 FIELD: Final = re.compile(r"(?:event|data|id|retry)?:")
-VALUE: Final = re.compile(r"data: ?(?=[\[{])")
-LINE_END: Final = re.compile(r"\.(?=\.|(?:event|data|id|retry):|\Z)")
-FRAME_END: Final = re.compile(r"\.\.(?=(?:event|data): )")
+# Not `[DONE]`, with which other APIs end a stream.
+VALUE: Final = re.compile(r"data: ?(?=\{ *[\"}]|\[ *[\"{\[\]\d\-tfn])")
+LINE_END: Final = re.compile(r"[\r\n]|\.(?=\.|(?:event|data|id|retry):|\Z)")
+FRAME_END: Final = re.compile(r"[\r\n]|\.\.(?=(?:event|data): )")
 DECODER: Final = json.JSONDecoder()
 
 
@@ -247,11 +248,11 @@ def with_line_ends(text: str) -> str:
         while text.startswith(".", end):
             pieces.append("\n")
             end += 1
-        # What follows is not a dot: a carriage return and its line feed are shown by the offsets.
+        # The offsets of the rows have shown where a carriage return and a line feed are.
+        while text.startswith(("\r", "\n"), end):
+            pieces.append(text[end])
+            end += 1
         at = end
-        if text.startswith(("\r", "\n"), at):
-            pieces.append(text[at])
-            at += 1
     return "".join(pieces)
 
 

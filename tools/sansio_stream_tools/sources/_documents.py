@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,7 @@ from ._json import decoded, documents, first_document, is_list, members
 from ._source import Body, SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["EventArrayFormat", "IndentedEventsFormat", "MessageFormat"]
 
@@ -82,9 +83,13 @@ def is_stream_text(value: object) -> bool:
     return isinstance(value, str) and STREAM_TEXT.match(value) is not None
 
 
-def events_in(values: Iterable[Any]) -> Iterator[Event]:
+def events_in(values: list[Any]) -> Iterator[Event]:
     """Yield the events of values. What stands for no event is left out."""
-    return (event for value in values if (event := unwrapped(value)) is not None)
+    are_wrapped = any(map(is_wrapped, values))
+    for value in values:
+        event = unwrapped(value, may_be_unknown=not are_wrapped)
+        if event is not None:
+            yield event
 
 
 # Objects on several lines.
@@ -104,13 +109,15 @@ class IndentedEventsFormat:
         """Whether a file that begins with these bytes has this format."""
         if not is_indented(head):
             return False
-        value = first_value(head)
-        return is_payload(value) or is_wrapped(value)
+        values: list[Any] = [first_value(head)]
+        with contextlib.suppress(SourceError):  # at the end of the head, a value is cut
+            values.extend(documents(head.decode(errors="ignore"), "the head"))
+        return any(is_payload(value) or is_wrapped(value) for value in values)
 
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield the streams in a file."""
         what = "the file"
-        return whole_bodies_of(events_in(documents(decoded(b"".join(pieces), what), what)))
+        return whole_bodies_of(events_in([*documents(decoded(b"".join(pieces), what), what)]))
 
 
 def is_indented(head: bytes) -> bool:
@@ -143,7 +150,12 @@ class MessageFormat:
     def bodies(self, pieces: Iterator[bytes]) -> Iterator[Body]:
         """Yield a stream for each message or error."""
         what = "the file"
-        for value in documents(decoded(b"".join(pieces), what), what):
+        values = [*documents(decoded(b"".join(pieces), what), what)]
+        if any(is_payload(value) and not is_error(value) for value in values):
+            # The first event of a stream was an error.
+            yield from whole_bodies_of(events_in(values))
+            return
+        for value in values:
             end = CaptureEnd(None, None)
             if is_message(value):
                 yield Body(CaptureHeader(), message_chunks(value), end, (MESSAGE_HINT,))

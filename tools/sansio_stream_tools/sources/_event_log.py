@@ -11,15 +11,14 @@ from sansio_stream.capture import CaptureEnd, Chunk
 
 from ._answers import Answer, header_pairs, request_of, stream_in
 from ._events import Cut, Event, bodies_of, is_wrapped, unwrapped
-from ._har import since_1970
 from ._json import (
+    elapsed,
     encoded,
     first_document,
     is_object,
     json_text,
     members,
     parse_json,
-    seconds,
     status_of,
 )
 from ._lines import lines_of
@@ -142,7 +141,7 @@ class EventLogFormat:
 
 def wrapped_events(pieces: Iterator[bytes]) -> Iterator[Event | Cut]:
     for value in values_of(pieces, "the file"):
-        event = value if isinstance(value, Cut) else unwrapped(value)
+        event = value if isinstance(value, Cut) else unwrapped(value, may_be_unknown=False)
         if event is not None:
             yield event
 
@@ -152,7 +151,6 @@ def wrapped_events(pieces: Iterator[bytes]) -> Iterator[Event | Cut]:
 TRACE_LINE: Final = re.compile(
     rb"\s*\{\s*\"request\"\s*:\s*\{\s*\"timestamp\"\s*:\s*[\d.]+\s*,\s*\"method\"\s*:"
 )
-AMAZON: Final = "application/vnd.amazon.eventstream"
 
 
 @attrs.frozen
@@ -187,10 +185,8 @@ def trace_body(pair: object) -> Body | None:
     """Return the stream of a line, or None if it has none."""
     request = members(members(pair).get("request"))
     response = members(members(pair).get("response"))
-    sent_at, ended_at = request.get("timestamp"), since_1970(members(pair).get("logged_at"))
-    end: float | None = None
-    if isinstance(sent_at, int | float) and ended_at is not None:
-        end = seconds(round(ended_at - sent_at, 6))
+    # The line is written as soon as the body has ended.
+    end = elapsed(request.get("timestamp"), members(pair).get("logged_at"))
     raw, value = response.get("body_raw"), response.get("body")
     data = encoded(raw) if isinstance(raw, str) else b""
     if is_object(value):

@@ -75,7 +75,7 @@ def is_wrapped(value: object) -> bool:
     return event is not None and event.is_known and event.type != "ping"
 
 
-def unwrapped(value: object) -> Event | None:
+def unwrapped(value: object, *, may_be_unknown: bool = True) -> Event | None:
     """Return the event that a JSON value stands for, or None if it is none.
 
     It is one of these:
@@ -86,6 +86,11 @@ def unwrapped(value: object) -> Event | None:
     * the fields of an event: `{"event": "message_start", "data": "{...}"}`, or `Type` and `Data`,
       as Go writes them, then with base64. `data` may also be the payload itself.
     * a text: a part of the stream as it was on the wire
+
+    Args:
+        value: the value.
+        may_be_unknown: whether an object with an unknown `type` and no event in it is the payload
+            of an event. In files with wrapped events, it is something else.
 
     Raises:
         SourceError: if the value nests too deeply, or if its base64 is damaged.
@@ -103,7 +108,7 @@ def unwrapped(value: object) -> Event | None:
             return of_fields(name, parts["Data"])
         case {"data": str(data)} if "type" not in parts:
             return of_fields(None, data)
-        case {"type": str()}:
+        case {"type": str()} if may_be_unknown or is_payload(value):
             return of_payload(parts)
         case str() if value:
             return Event(encoded(value), "message_start" if begins(value) else "")
@@ -258,10 +263,7 @@ def bodies_of(events: Iterable[Event | Cut], hints: tuple[str, ...] = ()) -> Ite
     """
     streams = Streams(events)
     while (stream := streams.next()) is not None:
-        chunks = chunks_of(streams, stream)
-        yield Body(CaptureHeader(), chunks, hints=hints)
-        for _ in chunks:  # normally none: the reader has read them all
-            pass
+        yield Body(CaptureHeader(), chunks_of(streams, stream), hints=hints)
 
 
 def whole_bodies_of(events: Iterable[Event]) -> Iterator[Body]:

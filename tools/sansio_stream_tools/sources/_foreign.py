@@ -29,6 +29,6 @@ FOREIGN_FORMATS: Final[tuple[Format, ...]] = (
     ClaudeCodeFormat(),
     EventLogFormat(),
     EventArrayFormat(),
-    IndentedEventsFormat(),
     MessageFormat(),
+    IndentedEventsFormat(),
 )

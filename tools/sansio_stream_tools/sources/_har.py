@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import datetime as dt
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +10,8 @@ import attrs
 
 from sansio_stream.capture import CaptureEnd, Chunk
 
-from ._answers import Answer, header_pairs, request_of, stream_in
-from ._json import encoded, frame_of, is_list, members, parse_json, seconds, status_of
+from ._answers import Answer, header_pairs, nothing_found, request_of, stream_in
+from ._json import elapsed, encoded, frame_of, is_list, members, parse_json, seconds, status_of
 from ._source import Body, SourceError
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HARFormat"]
 
+HEXADECIMAL: Final = re.compile(r"(?:[0-9a-f]{2})*+")
 LOG: Final = re.compile(rb"\s*\{\s*\"log\"\s*:\s*\{")
 
 NO_BODY: Final = (
@@ -27,7 +27,7 @@ NO_BODY: Final = (
     " the body of a stream; `curl -N` keeps it"
 )
 BODY_ELSEWHERE: Final = "the body of this response is in another file, {}, which is not read"
-AMAZON: Final = "application/vnd.amazon.eventstream"
+DAMAGED: Final = "the file does not have the body of this response: its base64 is damaged"
 
 
 @attrs.frozen
@@ -54,20 +54,8 @@ class HARFormat:
                 count += 1
                 yield body
         if not count:
-            raise SourceError(none_found(entries))
-
-
-def none_found(entries: list[Any]) -> str:
-    """Return the sentence for a file without any stream."""
-    if not entries:
-        return "the HAR file has no entries"
-    types = [content_type(response_of(entry)) for entry in entries]
-    if any(AMAZON in each for each in types):
-        return (
-            "the HAR file has streams of Amazon Bedrock, which are binary and are not read;"
-            " none of its entries is an event stream"
-        )
-    return f"none of the entries of the HAR file ({len(entries):,}) is an event stream"
+            types = [content_type(response_of(entry)) for entry in entries]
+            raise SourceError(nothing_found("the HAR file", "entries", types))
 
 
 def response_of(entry: object) -> dict[str, Any]:
@@ -85,42 +73,39 @@ def body_of(entry: object) -> Body | None:
     """Return the stream of an entry, or None if it has none."""
     response = response_of(entry)
     content = members(response.get("content"))
-    end = CaptureEnd(duration(members(entry).get("timings")), None)
     messages = members(entry).get("_eventSourceMessages")
-    data = content_bytes(content)
-    chunks: Iterable[Chunk | CaptureEnd] = (*([Chunk(None, data)] if data else ()), end)
-    if not data and is_list(messages) and messages:
+    headers = header_pairs(response.get("headers"))
+    data, hint = content_bytes(content)
+    chunks: Iterable[Chunk | CaptureEnd] = ()
+    if data:
+        end = CaptureEnd(duration(members(entry).get("timings")), None)
+        chunks = (Chunk(None, data), end)
+    elif is_list(messages) and messages:
         chunks = event_source_chunks(messages, members(entry).get("startedDateTime"))
     answer = Answer(
         status=status_of(response.get("status")),
-        headers={
-            **header_pairs(response.get("headers")),
-            "content-type": content_type(response),
-        },
+        headers={**headers, "content-type": content_type(response)},
         request=request_of(
             members(members(members(entry).get("request")).get("postData")).get("text")
         ),
         chunks=chunks,
     )
-    if not data and not messages and answer.is_stream:
-        elsewhere = content.get("_file")
-        hint = BODY_ELSEWHERE.format(elsewhere) if isinstance(elsewhere, str) else NO_BODY
-        return Body(answer.header, (), hints=(hint,))
-    return stream_in(answer)
+    body = stream_in(answer)
+    return body if body is None or chunks else attrs.evolve(body, hints=(hint,))
 
 
-def content_bytes(content: dict[str, Any]) -> bytes:
-    """Return the bytes of a `content`; b"" if it has none.
-
-    Raises:
-        SourceError: if its base64 is damaged.
-    """
+def content_bytes(content: dict[str, Any]) -> tuple[bytes, str]:
+    """Return the bytes of a `content`, and the hint if there are none."""
     text = content.get("text")
-    if not isinstance(text, str):
-        return b""
-    if content.get("encoding") == "base64" or content.get("_isBinary") is True:
-        return binary(text)
-    return encoded(text)
+    if not isinstance(text, str) or not text:
+        elsewhere = content.get("_file")
+        return b"", BODY_ELSEWHERE.format(elsewhere) if isinstance(elsewhere, str) else NO_BODY
+    if content.get("encoding") != "base64" and content.get("_isBinary") is not True:
+        return encoded(text), NO_BODY
+    try:
+        return binary(text), NO_BODY
+    except ValueError:
+        return b"", DAMAGED
 
 
 def binary(text: str) -> bytes:
@@ -128,17 +113,17 @@ def binary(text: str) -> bytes:
 
     Polly.js writes a compressed body as the JSON text of a list, with one base64 text for each
     chunk. Its older versions write them in hexadecimal.
+
+    Raises:
+        ValueError: if the text is damaged.
     """
-    parts = [text]
-    if text.startswith("["):
-        value = parse_json(text, "the body of a response")
-        parts = [each for each in value if isinstance(each, str)] if is_list(value) else []
-    try:
-        if text.startswith("[") and all(re.fullmatch(r"(?:[0-9a-f]{2})*", each) for each in parts):
-            return b"".join(map(bytes.fromhex, parts))
-        return b"".join(map(binascii.a2b_base64, parts))
-    except ValueError as error:
-        raise SourceError("the body of a response is not valid base64") from error
+    if not text.startswith("["):
+        return binascii.a2b_base64(text)
+    value = parse_json(text, "the body")
+    parts = [each for each in value if isinstance(each, str)] if is_list(value) else []
+    if all(HEXADECIMAL.fullmatch(each) for each in parts):
+        return b"".join(map(bytes.fromhex, parts))
+    return b"".join(map(binascii.a2b_base64, parts))
 
 
 def duration(timings: object) -> float | None:
@@ -151,38 +136,13 @@ def duration(timings: object) -> float | None:
 
 def event_source_chunks(messages: list[Any], started: object) -> Iterator[Chunk | CaptureEnd]:
     """Yield the events that Chrome writes beside an entry. `time` is seconds since 1970."""
-    begin = since_1970(started)
     at: float | None = None
     for message in messages:
         match message:
             case {"data": str(data)}:
                 name = message.get("eventName")
-                time = seconds_or_more(message.get("time"))
-                at = (
-                    None
-                    if begin is None or time is None
-                    else seconds(round(max(time - begin, 0.0), 6))
-                )
+                at = elapsed(started, message.get("time"))
                 yield Chunk(at, frame_of(data, None if name == "message" else name))
             case _:
                 pass
     yield CaptureEnd(at, None)
-
-
-def seconds_or_more(value: object) -> float | None:
-    """Return a time since 1970 in seconds, which is more than a capture's times can be."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11:
-        return float(value)
-    return None
-
-
-def since_1970(text: object) -> float | None:
-    """Return the seconds since 1970 of an ISO 8601 time, or None."""
-    if not isinstance(text, str):
-        return None
-    try:
-        time = dt.datetime.fromisoformat(text)
-        # A time without a zone is local to the recorder, and its zone is unknown.
-        return time.timestamp() if time.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None

@@ -63,6 +63,7 @@ class HeadParser:
         # The last byte of the body so far. A body begins at the start of a line.
         self._last = b"\n"
         self._held = b""
+        self._at: float | None = None
         self._head: list[bytes] = []
         self._head_bytes = 0
 
@@ -77,6 +78,7 @@ class HeadParser:
             SourceError: if a head is too large.
         """
         data, self._held = self._held + data, b""
+        self._at = at
         start = 0
         while start < len(data):
             if self._in_head:
@@ -117,7 +119,7 @@ class HeadParser:
             if self._head:
                 yield self._finished()
         elif held:
-            yield Chunk(None, held)
+            yield Chunk(self._at, held)
 
     def _hold(self, held: bytes) -> None:
         self._held = held
@@ -194,53 +196,35 @@ class Parts:
         self._returned.append(part)
 
 
-def bodies_of(
-    parts: Iterator[Part], *, may_be_chunked: bool, hints: tuple[str, ...] = ()
-) -> Iterator[Body]:
+def bodies_of(parts: Iterator[Part]) -> Iterator[Body]:
     """Yield the body of each response in a dump.
 
     Of heads without a body between them, the last one counts: the others are those of `100
     Continue`, of redirects, and of a proxy's `200 Connection established`.
-
-    Args:
-        parts: the dump.
-        may_be_chunked: whether the bodies may still have the chunks of HTTP/1.1 around them.
-        hints: the hints of each body.
     """
     source = Parts(parts)
     while (head := last_head(source)) is not None:
-        body = response_body(head, source, may_be_chunked=may_be_chunked)
-        chunks = iter(body.chunks)
-        yield attrs.evolve(body, chunks=chunks, hints=hints + body.hints)
-        for _ in chunks:  # normally none: the reader has read them all
-            pass
+        yield response_body(head, source)
 
 
 def last_head(source: Parts) -> Answer | None:
     """Return the head of the next response, or None after the last response."""
     found: Head | None = None
     while (part := source.take()) is not None:
-        match part:
-            case Head():
-                found = part
-            case Chunk(data=b""):
-                pass
-            case _ if found is not None or isinstance(part, Chunk):
-                source.put_back(part)
-                break
-            case _:
-                pass
+        if isinstance(part, Head):
+            found = part
+        elif isinstance(part, CaptureEnd) or part.data:
+            source.put_back(part)
+            break
     if found is not None:
         return Answer(status=found.status, headers=found.headers, request=found.request, chunks=())
-    # A body without a head.
+    # A body without a head, or the error because of which there is no response.
     return None if part is None else Answer(status=None, headers={}, request=None, chunks=())
 
 
-def response_body(answer: Answer, source: Parts, *, may_be_chunked: bool) -> Body:
+def response_body(answer: Answer, source: Parts) -> Body:
     """Return the body of a response. Its chunks are read from `source`."""
-    items: Iterator[Chunk | CaptureEnd] = body_items(source)
-    if may_be_chunked:
-        items = without_chunked_coding(answer, items)
+    items = without_chunked_coding(answer, body_items(source))
     answer = attrs.evolve(answer, chunks=checked_length(answer, items))
     return body_in(answer)
 
@@ -298,7 +282,8 @@ def without_chunked_coding(
         if is_chunked is not None or isinstance(item, CaptureEnd):
             break
     everything = itertools.chain(read, items)
-    if not is_chunked or answer.headers.get("transfer-encoding", "chunked").lower() != "chunked":
+    announced = "chunked" in answer.headers.get("transfer-encoding", "").lower()
+    if not is_chunked or not (announced or answer.status is None):
         yield from everything
         return
     coding = ChunkedBody()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "decoded",
     "documents",
+    "elapsed",
     "encoded",
     "first_document",
     "frame_of",
@@ -30,6 +32,9 @@ __all__ = [
 
 MOST_SECONDS: Final = 1e9
 """The largest time in seconds. A capture has the same limit."""
+
+MOST_SECONDS_SINCE_1970: Final = 1e11
+"""The largest time since 1970, in seconds. Larger numbers are milliseconds."""
 
 SPACE: Final = re.compile(r"[ \t\r\n]*")
 SPACE_AND_COMMA: Final = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*)?")
@@ -144,6 +149,31 @@ def seconds(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 <= value <= MOST_SECONDS else None
     return None
+
+
+def since_1970(value: object) -> float | None:
+    """Return the seconds since 1970 of a time: a number of seconds, or text by ISO 8601.
+
+    The result is None for any other value. A time without a zone is local to the program that wrote
+    it, and its zone is unknown, so the result is None, too.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 <= value < MOST_SECONDS_SINCE_1970 else None
+    if not isinstance(value, str):
+        return None
+    try:
+        time = dt.datetime.fromisoformat(value)
+        return None if time.tzinfo is None else time.timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def elapsed(start: object, end: object) -> float | None:
+    """Return the seconds from one time to another, or None if that is not known."""
+    times = since_1970(start), since_1970(end)
+    if times[0] is None or times[1] is None:
+        return None
+    return seconds(round(times[1] - times[0], 6))
 
 
 # Values to text and frames.
