@@ -15,10 +15,13 @@ from pathlib import Path
 
 import click
 
+from ._convert import convert
 from ._record import record
 from ._replay import replay
+from ._report import report
 from ._serve import serve
 from ._text import unbroken
+from ._trace import trace
 from ._views import GOOD, INTERRUPTED, UNUSABLE, complain
 
 __all__ = ["command", "run"]
@@ -72,5 +75,5 @@ def command() -> None:
     """Show, record and serve streams of the Anthropic Messages API."""
 
 
-for subcommand in (replay, record, serve):
+for subcommand in (replay, trace, report, convert, record, serve):
     command.add_command(subcommand)

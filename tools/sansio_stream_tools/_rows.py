@@ -1,0 +1,216 @@
+"""Reports of many streams as rows: the names of files in, a row for each stream out."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from sansio_stream.observer import Observer
+from sansio_stream.report import REPORT_COLUMNS, Report
+
+from ._options import ReadLimits
+from ._text import printable, to_json
+from ._views import reason_of
+from .sources import open_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sansio_stream.capture import CaptureEnd
+
+    from .sources import Source
+
+__all__ = [
+    "FORMATS",
+    "ReportOptions",
+    "ReportRow",
+    "files_in",
+    "json_line",
+    "observe_end",
+    "observer_of",
+    "read_row",
+    "row_of",
+    "rows_of_file",
+]
+
+
+@attrs.frozen(kw_only=True)
+class ReportOptions:
+    """How reports are made. It can be pickled.
+
+    Attributes:
+        limits: the bounds on what is read.
+        stall: a pause without content that is longer than this many seconds is a stall.
+    """
+
+    limits: ReadLimits
+    stall: float
+
+
+@attrs.frozen(kw_only=True)
+class ReportRow:
+    """The report of one stream, or the reason why a file could not be read.
+
+    Attributes:
+        name: the name of the file, with `#` and a number if the file contains several streams.
+        kind: the name of the format, or None if the file could not be read.
+        unreadable: the reason why the file could not be read to its end, or None.
+        report: the report, or None if nothing could be read.
+        hints: sentences about the format that help its user.
+    """
+
+    name: str
+    kind: str | None = None
+    unreadable: str | None = None
+    report: Report | None = None
+    hints: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as a dict of JSON values: the columns of this class and of the report.
+
+        The columns of the report are None if there is no report.
+        """
+        report = dict.fromkeys(column.name for column in REPORT_COLUMNS)
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "unreadable": self.unreadable,
+            **(report if self.report is None else self.report.to_dict()),
+        }
+
+
+COLUMNS: Final = tuple(ReportRow(name="").to_dict())
+
+
+# From a file to its rows.
+
+
+def observer_of(source: Source, options: ReportOptions) -> Observer:
+    """Return the observer of a stream, as `report_of` makes it."""
+    header = source.header
+    return Observer(
+        header.status or 200, header.headers, limits=options.limits.machine, stall=options.stall
+    )
+
+
+def observe_end(observer: Observer, end: CaptureEnd | None) -> None:
+    """Tell an observer how the body ended. None means that the recording was cut off."""
+    if end is not None:
+        observer.end(None if end.error is None else ConnectionError(end.error), end.at)
+
+
+def row_of(source: Source, observer: Observer, unreadable: str | None = None) -> ReportRow:
+    """Return the row of a stream that was read. `unreadable` says why its end was not read."""
+    report = observer.report
+    return ReportRow(
+        name=source.name,
+        kind=source.kind,
+        unreadable=unreadable,
+        report=report if unreadable is None or report.chunks else None,
+        hints=tuple(source.hints),
+    )
+
+
+def read_row(source: Source, options: ReportOptions) -> ReportRow:
+    """Read a stream to its end, and return its row."""
+    observer = observer_of(source, options)
+    try:
+        for chunk in source.chunks:
+            observer.chunk(chunk.data, chunk.at)
+    except (OSError, ValueError) as error:
+        return row_of(source, observer, str(reason_of(error)))
+    observe_end(observer, source.end)
+    return row_of(source, observer)
+
+
+def rows_of_file(name: str, options: ReportOptions) -> Iterator[ReportRow]:
+    """Yield a row for each stream in a file. What cannot be read gives a row with the reason."""
+    try:
+        for source in open_sources(name, options.limits.source):
+            yield read_row(source, options)
+    except (OSError, ValueError) as error:
+        yield ReportRow(name=name, unreadable=str(reason_of(error)))
+
+
+# From arguments to files.
+
+
+def files_in(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the files that arguments mean, in order.
+
+    A folder means the regular files in it and in its folders, sorted by name. Names that begin with
+    a dot are left out, and links to folders are not followed. A pattern that the shell has not
+    replaced, such as `logs/**/*.sse`, means the files that match it. Anything else is yielded
+    unchanged, so that opening it gives the reason why it cannot be read.
+    """
+    for path in paths:
+        if path != "-" and os.path.isdir(path):  # noqa: PTH112 - a name may be any text
+            yield from files_below(path)
+        elif path != "-" and glob.has_magic(path) and not os.path.lexists(path):
+            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - it may be absolute
+            for match in matches:
+                yield from files_below(match) if os.path.isdir(match) else (match,)  # noqa: PTH112
+            if not matches:
+                yield path
+        else:
+            yield path
+
+
+def files_below(folder: str) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = os.path.join(parent, name)  # noqa: PTH118 - `Path` would change "./a"
+            if not name.startswith(".") and Path(path).is_file():
+                yield path
+
+
+# From rows to lines of a file.
+
+
+def json_line(row: ReportRow) -> str:
+    """Return a row as one line of JSON."""
+    return to_json(row.to_dict()) + "\n"
+
+
+def csv_line(row: ReportRow) -> str:
+    """Return a row as one line of CSV. Maps and lists are JSON, None is an empty cell."""
+    return csv_of(map(cell_of, row.to_dict().values()))
+
+
+def csv_of(cells: Iterable[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+# A spreadsheet takes a cell that begins with one of these characters for a formula, which may read
+# other cells and send them somewhere. Some programs ignore white space before it. The last four are
+# the full-width forms.
+FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+
+
+def cell_of(value: Any) -> object:
+    """Return a value as a cell of CSV. A text that looks like a formula gets a quote before it."""
+    match value:
+        case dict() | list():
+            return to_json(value)
+        case str():
+            text = printable(value).replace("\n", " ").replace("\t", " ")
+            return f"'{text}" if FORMULA.match(value) else text
+        case _:
+            return value
+
+
+FORMATS: Final = {
+    ".jsonl": ("", json_line),
+    ".csv": (csv_of(COLUMNS), csv_line),
+}
+"""For each ending of the name of a file: the line before all rows, and the function of a row."""
