@@ -17,7 +17,7 @@ from rich.text import Text
 from sansio_stream.errors import Verdict
 
 from ._summary import blank_table
-from ._text import ending, one_line, unbroken
+from ._text import ending, fitting, one_line, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +34,10 @@ MOST_NAMES: Final = 10
 """The number of models, codes and types that are listed. The others are only counted."""
 
 MOST_WORST: Final = 10
+
+BIGGEST: Final = 2**63
+"""Counters from here on are not summed."""
+
 PERCENTS: Final = (50, 95, 99, 100)
 
 USABLE: Final = frozenset({Verdict.COMPLETE, Verdict.UNTERMINATED})
@@ -106,7 +110,7 @@ def line_of_row(row: ReportRow, width: int) -> str:
         report.verdict.name,
         seconds(report.first_content),
         seconds(report.gap_max),
-        "" if tokens is None else str(tokens),
+        "" if tokens is None else fitting(str(tokens), 7),
     )
     return _line(width, row.name, cells, reason_of_row(row))
 
@@ -181,8 +185,11 @@ class Overview:
         self._violations.update(report.violations)
         if report.model is not None:
             self._models[report.model] += 1
-        # Only the counters at the top: the nested ones are parts of them, or no tokens.
-        self._usage.update({name: n for name, n in report.usage.items() if "." not in name})
+        # Only the counters at the top: the nested ones are parts of them, or no tokens. A sum of
+        # numbers with thousands of digits could not be printed.
+        for name, count in report.usage.items():
+            if "." not in name and 0 < count < BIGGEST:
+                self._usage[name] += count
         self._stalls += report.stall_count
         self._stalled += report.stall_count > 0
         self._broken_calls += report.tool_calls_broken
@@ -247,9 +254,8 @@ class Overview:
             yield "tool calls", [f"{self._broken_calls:,} broken"]
         if self._models:
             yield "models", counted(self._models)
-        usage = Counter({name: count for name, count in self._usage.items() if count})
-        if usage:
-            yield "tokens", counted(usage)
+        if self._usage:
+            yield "tokens", counted(self._usage)
         if self._stalls:
             streams = f"{self._stalled:,} stream{'s' * (self._stalled != 1)}"
             yield "stalls", [f"{self._stalls:,} longer than {self._stall:g} s, in {streams}"]

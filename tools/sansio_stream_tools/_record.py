@@ -472,7 +472,7 @@ def outcome(
         status = INTERRUPTED
         complain("interrupted" if view else "interrupted before an answer arrived")
     elif view is not None:
-        status = judge(str(file.path), view.reading)
+        status = judge(str(file.path), view)
     elif failure is not None:
         complain(f"{base_url}: {one_line(reason_without_answer(failure), 1000)}")
     if file.failure is not None:

@@ -23,7 +23,7 @@ from ._progress import ProgressBar, can_show_progress, size_of
 from ._reading import Pace, Reading
 from ._recording_file import CaptureFile, PrivateFile
 from ._text import fitting, one_line, unbroken
-from ._views import BAD, GOOD, INTERRUPTED, UNUSABLE, View, complain, judge, reason_of
+from ._views import GOOD, INTERRUPTED, UNUSABLE, View, complain, judge, reason_of
 from .sources import open_sources
 
 if TYPE_CHECKING:
@@ -211,9 +211,7 @@ class Showing:
         if failure is not None:
             return self._unreadable(source.name, failure)
         self._shown.append(Shown(source.name, reading.machine.verdict, reading.outcome))
-        if view.is_for_people:
-            return GOOD if reading.failure is None else BAD
-        return judge(source.name, reading)
+        return judge(source.name, view)
 
     def _feed(
         self,

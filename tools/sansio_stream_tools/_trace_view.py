@@ -43,6 +43,8 @@ __all__ = ["Trace", "TraceOptions"]
 MARGIN: Final = 6
 NARROWEST: Final = 40
 LEAST_TEXT: Final = 8
+"""A text is left out if there are fewer cells for it. Only a very narrow terminal has so few."""
+
 WARNING: Final = "yellow"
 FAILURE: Final = "bold red"
 
@@ -114,7 +116,7 @@ class Columns:
         If there is not enough room, `content_block_start` is cut to `block_start`.
         """
         width = self._columns["event"].width
-        return one_line(text if len(text) <= width else text.removeprefix("content_"), width)
+        return one_line(text if len(text) <= width else text.replace("content_", "", 1), width)
 
     def cells(self, values: dict[str, str]) -> list[tuple[str, str]]:
         """Return the name of each column, and its text with a space after it."""
@@ -190,8 +192,10 @@ class Trace:
         if more:
             self._print(Text(f"\n{more} more violations were counted but not kept"))
         self._print(Text(""))
-        for number, sentence in enumerate([self._reading.outcome, *self._reading.remarks]):
-            self._sentence(sentence, "bold" if not number else WARNING, indent=0)
+        reading = self._reading
+        self._sentence(reading.outcome, "bold", indent=0)
+        for remark in () if reading.failure else reading.remarks:
+            self._sentence(remark, WARNING, indent=0)
 
     def _line(self, result: FrameResult, gap: float | None, label: str, text: str) -> None:
         columns = self._columns
@@ -209,7 +213,7 @@ class Trace:
                 "time": seconds(result.at),
                 "gap": seconds(gap),
                 "event": columns.name(label),
-                "ix": "" if index is None else str(index),
+                "ix": "" if index is None else fitting(str(index), 6),
             }
         )
         is_stall = gap is not None and gap > self._options.stall
@@ -218,11 +222,13 @@ class Trace:
         )
         if result.after is not result.before:
             # Before the text, because a long text is cut at the end.
-            line.append(f"-> {result.after.name.lower()}  " if text else "", "bold")
-            line.append("" if text else f"-> {result.after.name.lower()}", "bold")
-        room = max(self._width - line.cell_len, LEAST_TEXT)
+            line.append(f"-> {result.after.name.lower()}  ", "bold")
         style = "dim" if is_thinking(result) else ""
-        line.append(whole(text) if self._options.is_wide else unbroken(text, room), style)
+        room = self._width - line.cell_len
+        if self._options.is_wide:
+            line.append(whole(text), style)
+        elif room >= LEAST_TEXT:
+            line.append(unbroken(text, room), style)
         line.rstrip()
         self._print(line)
 

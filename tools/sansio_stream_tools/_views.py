@@ -207,14 +207,18 @@ def console_of_stdout() -> Console:
 # The exit status, and messages on stderr.
 
 
-def judge(name: str, reading: Reading) -> int:
-    """Print the failure or the remarks of a stream on stderr. Return the exit status."""
-    if reading.failure is not None:
-        complain(f"{name}: {reading.outcome}")
-        return BAD
-    for remark in reading.remarks:
-        complain(f"{name}: {remark}")
-    return GOOD
+def judge(name: str, view: View) -> int:
+    """Return the exit status of a finished stream.
+
+    A view for people has shown the verdict. For any other view, this function prints the failure or
+    the remarks on stderr, so that a verdict is always shown exactly once.
+    """
+    reading = view.reading
+    failure = reading.failure
+    if not view.is_for_people:
+        for sentence in reading.remarks if failure is None else (reading.outcome,):
+            complain(f"{name}: {sentence}")
+    return GOOD if failure is None else BAD
 
 
 def reason_of(error: OSError | ValueError) -> object:
