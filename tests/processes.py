@@ -1,6 +1,7 @@
 """Starts the command `sansio-stream` as a process. This module needs no library."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import IO
 
 import pytest
 
-__all__ = ["COMMAND", "ENVIRONMENT", "Start", "start"]
+__all__ = ["COMMAND", "ENVIRONMENT", "Start", "kill_this_process", "start"]
 
 # The environment variables of the shell must not affect colours and widths.
 ENVIRONMENT: dict[str, str | None] = {
@@ -22,6 +23,11 @@ ENVIRONMENT: dict[str, str | None] = {
 
 COMMAND = [sys.executable, "-m", "sansio_stream_tools"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def kill_this_process(*_: object) -> None:
+    """Kill the process that calls this, as the system does if memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture

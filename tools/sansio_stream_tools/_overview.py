@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 from rich import box
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 from rich.text import Text
 
@@ -125,7 +125,7 @@ def _line(width: int, name: str, cells: tuple[str, str, str, str], reason: str =
         f"{ending_line(name, name_width)}  {verdict:<{VERDICT_WIDTH}} {first:>6} {gap:>6}"
         f" {tokens:>7}"
     )
-    room = width - len(line) - 2
+    room = width - cell_len(line) - 2
     return f"{line}  {one_line(reason, room)}".rstrip() if room >= 8 else line.rstrip()
 
 

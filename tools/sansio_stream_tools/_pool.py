@@ -131,32 +131,33 @@ def result_of(name: str, future: Future[tuple[ReportRow, ...]]) -> tuple[ReportR
     return (ReportRow(name=name, unreadable=reason),)
 
 
-def change_sigint(how: str) -> set[int] | None:
-    """Block or unblock SIGINT in this thread. Return the signals that were blocked before.
-
-    Returns None on a system that has no signal masks.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        return None
-    return set(signal.pthread_sigmask(getattr(signal, how), {signal.SIGINT}))
-
-
 @contextlib.contextmanager
 def sigint_blocked() -> Iterator[None]:
     """Delay Ctrl-C until the block ends. Processes that are started in the block ignore it."""
-    before = change_sigint("SIG_BLOCK")
-    try:
+    with masked("SIG_BLOCK"):
         yield
-    finally:
-        if before is not None and signal.SIGINT not in before:
-            change_sigint("SIG_UNBLOCK")
 
 
 @contextlib.contextmanager
 def sigint_allowed() -> Iterator[None]:
     """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
+    with masked("SIG_UNBLOCK"):
+        yield
+
+
+@contextlib.contextmanager
+def masked(how: str) -> Iterator[None]:
+    """Block or unblock SIGINT in this thread. At the end of the block, restore what was before.
+
+    Does nothing on a system without signal masks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Not the result of the next call: it may raise KeyboardInterrupt, and return nothing.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        change_sigint("SIG_UNBLOCK")
+        signal.pthread_sigmask(getattr(signal, how), {signal.SIGINT})
         yield
     finally:
-        change_sigint("SIG_BLOCK")
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -21,7 +21,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from ._text import one_line
+from ._text import ending, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -99,7 +99,7 @@ class ProgressBar:
     def name(self, text: str) -> None:
         """Show what is being read."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=one_line(text, NAME_WIDTH))
+            self._progress.update(self._task, description=ending(unbroken(text), NAME_WIDTH))
 
     def advance(self, amount: int) -> None:
         """Add a number of bytes or files."""

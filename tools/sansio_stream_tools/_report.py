@@ -180,7 +180,7 @@ def report_file(
         others = (read_row(source, options) for source in itertools.chain([second], sources))
         rows = itertools.chain([row], guarded(others, name))
         printer = JsonRows() if as_json else TextRows(console_of_stdout(), options.stall)
-        return report_rows(((row,) for row in rows), printer)
+        return report_rows(((row,) for row in rows), printer, hints=hints)
     hints.show(first.name, first.hints)
     report = observer.report
     if isinstance(failure, UnreadableError) and not report.chunks:
@@ -231,8 +231,10 @@ def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
 
 def outcome_of(report: Report, machine: StreamMachine) -> Outcome:
     """Return how a stream ended, for people."""
+    if report.ended == "pending":
+        return Outcome(remarks=(CUT_OFF,))
     if report.verdict is Verdict.PENDING:
-        return Outcome(remarks=(CUT_OFF,) if report.ended == "pending" else ())
+        return Outcome()
     if report.verdict in USABLE:
         parts = [report.error_type, report.error_message]
         lost = ": ".join(part for part in parts if part)
@@ -332,20 +334,25 @@ def report_files(files: list[str], options: ReportOptions, rows: Rows, jobs: int
     if not files:
         complain("there is no file in these folders")
         return UNUSABLE
-    return report_rows(rows_of_files(files, options, jobs=jobs), rows, total=len(files))
+    made = rows_of_files(files, options, jobs=jobs)
+    return report_rows(made, rows, hints=HintPrinter(), total=len(files))
 
 
 def report_rows(
-    made: Iterator[tuple[ReportRow, ...]], rows: Rows, *, total: int | None = None
+    made: Iterator[tuple[ReportRow, ...]],
+    rows: Rows,
+    *,
+    hints: HintPrinter,
+    total: int | None = None,
 ) -> int:
     """Print or write the rows of files. Return the exit status.
 
     Args:
         made: the rows of each file.
         rows: prints or writes them.
+        hints: prints their hints.
         total: the number of files, if it is known.
     """
-    hints = HintPrinter()
     status = GOOD
     is_shown = can_show_progress() and not (rows.is_shown and sys.stdout.isatty())
     rows.begin()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import glob
 import io
 import os
 import re
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,14 +153,27 @@ def files_in(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         if path != "-" and os.path.isdir(path):  # noqa: PTH112 - a name may be any text
             yield from files_below(path)
-        elif path != "-" and glob.has_magic(path) and not os.path.lexists(path):
-            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - it may be absolute
-            for match in matches:
-                yield from files_below(match) if os.path.isdir(match) else (match,)  # noqa: PTH112
-            if not matches:
-                yield path
+        elif path != "-" and has_magic(path) and not os.path.lexists(path):
+            yield from files_matching(path) or (path,)
         else:
             yield path
+
+
+def files_matching(pattern: str) -> list[str]:
+    """Return the files that match a pattern, each once, and those in matching folders."""
+    path = Path(pattern)
+    try:
+        # `Path.glob` does not follow links to folders, which may lead in a circle.
+        matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    except (OSError, ValueError, NotImplementedError):
+        return []
+    files: dict[str, None] = {}
+    for match in matches:
+        if match.is_dir():
+            files.update(dict.fromkeys(files_below(str(match))))
+        else:
+            files[str(match)] = None
+    return list(files)
 
 
 def files_below(folder: str) -> Iterator[str]:

@@ -122,6 +122,7 @@ class Showing:
         self._shown: list[Shown] = []
         self._has_output = False
         self._saved: PrivateFile | None = None
+        self._is_saved = False
         self._save_status = GOOD
 
     def run(self, files: tuple[str, ...]) -> int:
@@ -260,13 +261,14 @@ class Showing:
         """Return the capture that the stream is saved to, or None."""
         if self._saved is None:
             return None
-        if self._saved.tell():
+        if self._is_saved:
             complain(
                 f"{source.name}: not saved, because {self._saved.path} has another stream;"
                 " `sansio-stream convert` writes every stream to a file of its own"
             )
             self._save_status = UNUSABLE
             return None
+        self._is_saved = True
         return CaptureFile(self._saved, source.header)
 
     # What is printed for several streams.

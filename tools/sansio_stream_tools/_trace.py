@@ -63,7 +63,7 @@ Examples:
   curl -N https://... | sansio-stream trace -
   sansio-stream trace --only text_delta a.capture.jsonl
   sansio-stream trace --only 2 --wide a.sse | less -S
-  sansio-stream trace --from 10s --to 12.5s a.capture.jsonl
+  sansio-stream trace --from 9s --to 12.5s a.capture.jsonl
   sansio-stream trace --json a.sse | jq 'select(.gap > 2)'
 
 \b
