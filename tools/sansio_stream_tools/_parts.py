@@ -30,6 +30,7 @@ __all__ = ["PartsError", "ResultParts", "folder_of"]
 PART_ROWS: Final = 10_000
 """The number of rows of a part. A run that is killed loses up to this many rows of its work."""
 
+
 class PartsError(ValueError):
     """The parts of an earlier run are in the way, or do not fit. The message is one sentence."""
 
@@ -123,7 +124,7 @@ class ResultParts:
 
         def write(path: Path) -> None:
             # `Path.open` has no opener.
-            with open(path, "wb", opener=open_private) as file:  # noqa: PTH123
+            with open(path, "wb", opener=open_private) as file:
                 writer = WRITERS[destination.suffix.lower()](file, schema)
                 for table in self.tables():
                     see(table)

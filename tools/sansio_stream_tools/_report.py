@@ -13,6 +13,7 @@ from rich.text import Text
 from sansio_stream.errors import Verdict
 
 from ._file_rows import rows_of_files
+from ._observing import observe_end
 from ._options import ReadLimits, arrival_option, limit_option, stall_option
 from ._overview import USABLE, Overview, line_of_row, row_heading, status_of
 from ._pool import sigint_blocked
@@ -25,10 +26,9 @@ from ._rows import (
     ReportOptions,
     ReportRow,
     files_in,
-    observe_end,
-    observer_of,
     read_row,
     row_of,
+    source_observer,
 )
 from ._showing import ArrivalClock, HintPrinter, UnreadableError, cannot_save, reads
 from ._summary import Outcome, summary_table
@@ -208,7 +208,7 @@ def read_observed(
     source: Source, file: str, options: ReportOptions, clock: ArrivalClock | None
 ) -> tuple[Observer, UnreadableError | KeyboardInterrupt | None]:
     """Read a stream with a progress bar. Return its observer, and what ended the reading early."""
-    observer = observer_of(source, options)
+    observer = source_observer(source, options)
     chunks = reads(source.chunks) if clock is None else clock.chunks(reads(source.chunks))
     with ProgressBar(is_shown=can_show_progress(), total=size_of(file)) as bar:
         bar.name(source.name)

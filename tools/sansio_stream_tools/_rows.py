@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sansio_stream.observer import Observer
 from sansio_stream.report import REPORT_COLUMNS, Report
 
+from ._observing import observe_end, observer_of
 from ._options import ReadLimits
 from ._row_lines import csv_heading, csv_line, json_line
 from ._views import reason_of
@@ -20,7 +20,7 @@ from .sources import open_sources
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from sansio_stream.capture import CaptureEnd
+    from sansio_stream.observer import Observer
 
     from .sources import Source
 
@@ -29,11 +29,10 @@ __all__ = [
     "ReportOptions",
     "ReportRow",
     "files_in",
-    "observe_end",
-    "observer_of",
     "read_row",
     "row_of",
     "rows_of_file",
+    "source_observer",
 ]
 
 
@@ -88,18 +87,9 @@ COLUMNS: Final = tuple(ReportRow(name="").to_dict())
 # From a file to its rows.
 
 
-def observer_of(source: Source, options: ReportOptions) -> Observer:
-    """Return the observer of a stream, as `report_of` makes it."""
-    header = source.header
-    return Observer(
-        header.status or 200, header.headers, limits=options.limits.machine, stall=options.stall
-    )
-
-
-def observe_end(observer: Observer, end: CaptureEnd | None) -> None:
-    """Tell an observer how the body ended. None means that the recording was cut off."""
-    if end is not None:
-        observer.end(None if end.error is None else ConnectionError(end.error), end.at)
+def source_observer(source: Source, options: ReportOptions) -> Observer:
+    """Return the observer of a stream."""
+    return observer_of(source.header, limits=options.limits.machine, stall=options.stall)
 
 
 def row_of(source: Source, observer: Observer, unreadable: str | None = None) -> ReportRow:
@@ -116,7 +106,7 @@ def row_of(source: Source, observer: Observer, unreadable: str | None = None) ->
 
 def read_row(source: Source, options: ReportOptions) -> ReportRow:
     """Read a stream to its end, and return its row."""
-    observer = observer_of(source, options)
+    observer = source_observer(source, options)
     try:
         for chunk in source.chunks:
             observer.chunk(chunk.data, chunk.at)
