@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "sansio_stream_tools"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
-def kill_this_process(*_: object) -> None:
+def kill_this_process(*_: object, **__: object) -> None:
     """Kill the process that calls this, as the system does if memory is short."""
     os.kill(os.getpid(), signal.SIGKILL)
 

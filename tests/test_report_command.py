@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -18,9 +19,11 @@ from commands import CONTROLS, capture, command, tool_call
 from processes import Start, kill_this_process
 from sansio_stream import Report, Verdict, parse_capture, report_of
 from sansio_stream.report import REPORT_COLUMNS
-from sansio_stream_tools import _overview, _pool, _rows
+from sansio_stream_tools import _file_rows, _overview, _pool, _rows
+from sansio_stream_tools._counts import NameCounts, Percentiles
 from sansio_stream_tools._options import ReadLimits
-from sansio_stream_tools._rows import ReportOptions, ReportRow, cell_of, files_in, rows_of_file
+from sansio_stream_tools._row_lines import cell_of
+from sansio_stream_tools._rows import ReportOptions, ReportRow, files_in, rows_of_file
 from servers import PATIENCE, wait_until
 from test_cli import CAPTURES, CUT, CUT_STREAMS, DIRTY, ENDS, EVIL, EVIL_STREAM, EXAMPLES, rows
 from wire import HELLO, MESSAGE_STOP, OVERLOADED, body, message_delta, message_start
@@ -291,11 +294,27 @@ def test_the_ten_worst_streams_are_ordered_by_severity_and_then_by_pause() -> No
 def test_a_percentile_is_the_smallest_value_that_is_not_exceeded_by_that_share(
     values: list[float], percent: int
 ) -> None:
-    found = _overview.percentile(sorted(values), percent)
-    assert found in values
-    assert sum(value <= found for value in values) * 100 >= percent * len(values)
-    smaller = [value for value in values if value < found]
-    assert len(smaller) * 100 < percent * len(values)
+    percentiles = Percentiles()
+    for value in values:
+        percentiles.add(value)
+    (found,) = percentiles.at(percent)
+    rank = math.ceil(percent * len(values) / 100)
+    assert found == pytest.approx(sorted(values)[rank - 1], rel=0.0005, abs=0.0005)
+    assert percentiles.at(0, percent, 100)[1] == found
+
+
+def test_the_memory_of_an_overview_does_not_grow_with_the_rows() -> None:
+    percentiles, names = Percentiles(), NameCounts()
+    for number in range(60_000):
+        percentiles.add(1e9 / (number + 1))
+        names.add(f"name-{number}")
+    assert len(percentiles) == 60_000
+    assert len(vars(percentiles)["_counts"]) < 45_000
+    assert percentiles.at(100) == [1e9]
+    assert names.most_common(1) == [("(other names)", 50_000)]
+    assert len(names) == 10_001
+    percentiles.add(1e300)
+    assert percentiles.at(100) == [1e12]
 
 
 def test_many_names_and_huge_numbers_are_bounded() -> None:
@@ -337,9 +356,9 @@ def test_no_bytes_cause_a_traceback(data: bytes, args: list[str]) -> None:
 def test_processes_give_the_same_rows_in_the_same_order(folder: Path) -> None:
     names = [*files_in([str(folder)]), str(folder / "missing"), *files_in([str(EXAMPLES)])]
     alone = [tuple(rows_of_file(name, OPTIONS)) for name in names]
-    assert list(_pool.rows_of_files(names, OPTIONS, jobs=1)) == alone
+    assert list(_file_rows.rows_of_files(names, OPTIONS, jobs=1)) == alone
     with _pool.sigint_blocked():
-        assert list(_pool.rows_of_files(names, OPTIONS, jobs=2)) == alone
+        assert list(_file_rows.rows_of_files(names, OPTIONS, jobs=2)) == alone
     assert multiprocessing.active_children() == []
 
 
@@ -347,18 +366,18 @@ def test_processes_are_started_only_for_large_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = list(files_in([str(folder)]))
-    assert not _pool.is_worth_a_pool(names)
-    monkeypatch.setattr(_pool, "WORTH_A_POOL", 100)
-    assert _pool.is_worth_a_pool(names)
-    assert not _pool.is_worth_a_pool(names[:1])
+    assert not _file_rows.is_worth_a_pool(names)
+    monkeypatch.setattr(_file_rows, "WORTH_A_POOL", 100)
+    assert _file_rows.is_worth_a_pool(names)
+    assert not _file_rows.is_worth_a_pool(names[:1])
 
 
 def test_a_process_that_is_killed_gives_rows_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pool, "all_rows", kill_this_process)
+    monkeypatch.setattr(_file_rows, "all_rows", kill_this_process)
     with _pool.sigint_blocked():
-        made = list(_pool.rows_of_files([DIRTY, CUT], OPTIONS, jobs=2))
+        made = list(_file_rows.rows_of_files([DIRTY, CUT], OPTIONS, jobs=2))
     assert [row.name for (row,) in made] == [DIRTY, CUT]
-    assert all("a process was killed" in str(row.unreadable) for (row,) in made)
+    assert all("was killed, also when it was tried again" in str(row.unreadable) for (row,) in made)
 
 
 def test_an_interruption_keeps_the_rows_that_are_done(start: Start, tmp_path: Path) -> None:
@@ -388,7 +407,7 @@ def test_an_interruption_without_processes_keeps_the_rows_that_are_done(
             raise KeyboardInterrupt
         return rows_of_file(name, options)
 
-    monkeypatch.setattr(_pool, "rows_of_file", interrupted)
+    monkeypatch.setattr(_file_rows, "rows_of_file", interrupted)
     out = tmp_path / "rows.jsonl"
     result = command("report", "--out", str(out), DIRTY, CUT, DIRTY)
     assert result.exit_code == 130
@@ -397,7 +416,7 @@ def test_an_interruption_without_processes_keeps_the_rows_that_are_done(
 
 
 def test_a_report_is_the_same_with_and_without_a_row(tmp_path: Path) -> None:
-    ((row,),) = _pool.rows_of_files([DIRTY], OPTIONS)
+    ((row,),) = _file_rows.rows_of_files([DIRTY], OPTIONS)
     assert row.report == report_of(parse_capture(Path(DIRTY).read_bytes()))
     assert row.to_dict() == {
         "name": DIRTY,

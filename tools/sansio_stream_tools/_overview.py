@@ -1,11 +1,8 @@
-"""The overview of many streams: rows in, tables out. It keeps a few numbers for each row."""
+"""The overview of many streams: rows in, tables out. Its memory does not grow with the rows."""
 
 from __future__ import annotations
 
 import heapq
-import math
-from array import array
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -16,11 +13,12 @@ from rich.text import Text
 
 from sansio_stream.errors import Verdict
 
+from ._counts import NameCounts, Percentiles
 from ._summary import blank_table
 from ._text import ending, fitting, one_line, unbroken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.console import Console
 
@@ -154,16 +152,16 @@ class Overview:
     def __init__(self, *, stall: float) -> None:
         self._stall = stall
         self._count = 0
-        self._verdicts: Counter[str] = Counter()
-        self._losses: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
-        self._violations: Counter[str] = Counter()
-        self._models: Counter[str] = Counter()
-        self._usage: Counter[str] = Counter()
+        self._verdicts = NameCounts()
+        self._losses = NameCounts()
+        self._errors = NameCounts()
+        self._violations = NameCounts()
+        self._models = NameCounts()
+        self._usage = NameCounts()
         self._stalls = 0
         self._stalled = 0
         self._broken_calls = 0
-        self._timings = {name: array("d") for name in TIMINGS}
+        self._timings = {name: Percentiles() for name in TIMINGS}
         self._worst: list[tuple[Rank, str, str, str]] = []
 
     def add(self, row: ReportRow) -> None:
@@ -171,32 +169,33 @@ class Overview:
         self._count += 1
         report = row.report
         if report is None or row.unreadable is not None:
-            self._verdicts["unreadable"] += 1
+            self._verdicts.add("unreadable")
         else:
             self._add_report(report)
         self._rank(row)
 
     def _add_report(self, report: Report) -> None:
-        self._verdicts[report.verdict.name] += 1
+        self._verdicts.add(report.verdict.name)
         if report.first_loss_code is not None:
-            self._losses[report.first_loss_code] += 1
+            self._losses.add(report.first_loss_code)
         if report.error_type is not None:
-            self._errors[report.error_type] += 1
-        self._violations.update(report.violations)
+            self._errors.add(report.error_type)
+        for code, count in report.violations.items():
+            self._violations.add(code, count)
         if report.model is not None:
-            self._models[report.model] += 1
+            self._models.add(report.model)
         # Only the counters at the top: the nested ones are parts of them, or no tokens. A sum of
         # numbers with thousands of digits could not be printed.
         for name, count in report.usage.items():
             if "." not in name and 0 < count < BIGGEST:
-                self._usage[name] += count
+                self._usage.add(name, count)
         self._stalls += report.stall_count
         self._stalled += report.stall_count > 0
         self._broken_calls += report.tool_calls_broken
         for name, values in self._timings.items():
             value = getattr(report, TIMINGS[name])
             if value is not None:
-                values.append(value)
+                values.add(value)
 
     def _rank(self, row: ReportRow) -> None:
         reason = reason_of_row(row)
@@ -268,19 +267,13 @@ class Overview:
         table.add_column("streams", justify="right")
         for name, values in self._timings.items():
             if values:
-                ranked = sorted(values)
-                cells = (f"{percentile(ranked, percent):,.2f}" for percent in PERCENTS)
-                table.add_row(name, *cells, f"{len(ranked):,}")
+                cells = (f"{value:,.2f}" for value in values.at(*PERCENTS))
+                table.add_row(name, *cells, f"{len(values):,}")
         return table
 
 
-def counted(counts: Counter[str]) -> list[str]:
+def counted(counts: NameCounts) -> list[str]:
     """Return a line for each of the most frequent names, and one for the number of the others."""
     lines = [f"{count:>9,}  {name}" for name, count in counts.most_common(MOST_NAMES)]
     more = len(counts) - len(lines)
     return [*lines, f"{more:,} more names"] if more > 0 else lines
-
-
-def percentile(ranked: Sequence[float], percent: int) -> float:
-    """Return a percentile of sorted values by nearest rank, as a report has it."""
-    return ranked[math.ceil(percent * len(ranked) / 100) - 1]
