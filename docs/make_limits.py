@@ -26,7 +26,8 @@ from sansio_stream_adapters import (
     aiohttp,
 )
 from sansio_stream_adapters._attempts import Retries
-from sansio_stream_tools import _app, _reading, _summary, _uvicorn
+from sansio_stream_tools import _app, _overview, _reading, _summary, _uvicorn
+from sansio_stream_tools.sources import SourceLimits
 
 PAGE: Final = Path(__file__).with_name("what-a-peer-can-make-you-hold.md")
 
@@ -52,6 +53,7 @@ def seconds(value: float | None) -> str:
 
 
 LIMITS: Final = Limits()
+SOURCE_LIMITS: Final = SourceLimits()
 TIMEOUT: Final = Timeout()
 RETRIES: Final = Retries()
 
@@ -297,10 +299,34 @@ def files() -> list[Row]:
             "`replay`: the lines for counters, event types and tool inputs in the final table",
             f"{_summary.MOST_LINES} lines",
             "a stream may have a hundred thousand of them",
-            "`--trace`, `--events` and `--message`, which show everything",
+            "`--events`, `--message` and `trace`, which show everything",
         ),
         (
-            "`replay`, `serve`: the file",
+            "`replay`, `trace`, `report`, `convert`: the bytes of a file after decompression",
+            size(SOURCE_LIMITS.decoded_bytes),
+            "a kilobyte may decompress to a gigabyte; `--limit decoded_bytes` changes it",
+            "the time: a gigabyte takes about a minute",
+        ),
+        (
+            "the same: a file whose format cannot be read in pieces",
+            size(SOURCE_LIMITS.file_bytes),
+            "it is kept as a whole; `--limit file_bytes` changes it",
+            "the Python objects that are made from it",
+        ),
+        (
+            "`trace`: the bytes that are kept for quotes",
+            size(LIMITS.event_bytes),
+            "only the frame at hand is quoted, and it is no larger",
+            "one chunk more, while it is read",
+        ),
+        (
+            "`report`: the worst streams and the names in the overview",
+            f"{_overview.MOST_WORST} streams, {_overview.MOST_NAMES} names of each kind",
+            "a folder may contain any number of streams",
+            "the file of `--out`, which has every stream",
+        ),
+        (
+            "`serve`: the file",
             "none",
             "the file is your own, and it is read as a whole",
             "a file from somebody else: check its size first",

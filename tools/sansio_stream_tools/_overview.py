@@ -80,10 +80,15 @@ def reason_of_row(row: ReportRow) -> str:
     if report.ended == "pending":
         parts.append("the recording is cut off")
     if report.tool_calls_broken:
-        parts.append(f"{report.tool_calls_broken:,} broken tool calls")
+        parts.append(counted_as(report.tool_calls_broken, "broken tool call"))
     if report.stall_count:
-        parts.append(f"{report.stall_count:,} stalls, the longest {seconds(report.gap_max)} s")
+        stalls = counted_as(report.stall_count, "stall")
+        parts.append(f"{stalls}, the longest {seconds(report.gap_max)} s")
     return ", ".join(parts)
+
+
+def counted_as(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 # One line for each row. It is printed at once, so the widths are fixed.
@@ -182,7 +187,9 @@ class Overview:
             self._losses[report.first_loss_code] += 1
         if report.error_type is not None:
             self._errors[report.error_type] += 1
-        self._violations.update(report.violations)
+        if report.verdict is not Verdict.NOT_AN_EVENT_STREAM:
+            # Each line of another text is a violation, which tells nothing about any stream.
+            self._violations.update(report.violations)
         if report.model is not None:
             self._models[report.model] += 1
         # Only the counters at the top: the nested ones are parts of them, or no tokens. A sum of
@@ -215,7 +222,7 @@ class Overview:
             rank = Rank(severity, report.gap_max or 0.0, report.first_content or 0.0, self._count)
             verdict = report.verdict.name
             if not reason and report.violation_count:
-                reason = f"{report.violation_count:,} violations"
+                reason = counted_as(report.violation_count, "violation")
         entry = (rank, row.name, verdict, reason)
         if len(self._worst) < MOST_WORST:
             heapq.heappush(self._worst, entry)
@@ -257,7 +264,7 @@ class Overview:
         if self._usage:
             yield "tokens", counted(self._usage)
         if self._stalls:
-            streams = f"{self._stalled:,} stream{'s' * (self._stalled != 1)}"
+            streams = counted_as(self._stalled, "stream")
             yield "stalls", [f"{self._stalls:,} longer than {self._stall:g} s, in {streams}"]
 
     def _timing_table(self) -> Table:
