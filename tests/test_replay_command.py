@@ -366,6 +366,14 @@ def test_a_progress_bar_is_shown_only_where_nothing_else_is(start: Start, tmp_pa
     _, shown = on_terminal(start, "replay", "--message", str(long))
     assert "long.sse"[-8:] in shown
     assert "━" in shown
+    # Another program may show what comes through a pipe, on the same terminal.
+    our_end, its_end = pty.openpty()
+    process = start("replay", "--events", CUT, stderr=its_end, env={"TERM": "xterm"})
+    process.communicate(timeout=PATIENCE)
+    os.write(its_end, b"end")
+    assert "━" not in read_until(our_end, b"end").decode()
+    os.close(its_end)
+    os.close(our_end)
     _, dumb = on_terminal(start, "replay", "--message", str(long), env={"TERM": "dumb"})
     assert "━" not in dumb
 

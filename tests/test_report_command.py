@@ -153,7 +153,7 @@ def test_there_is_a_line_for_each_stream_and_an_overview(folder: Path) -> None:
         "COMPLETE",
         "ERRORED",
     ]
-    assert lines[3].split()[2:7] == ["1.00", "3.50", "9", "1", "stalls,"]
+    assert lines[3].split()[2:7] == ["1.00", "3.50", "9", "1", "stall,"]
     assert "line 2" in lines[2]
     table = rows(result.stdout)
     assert table["streams"] == "4"

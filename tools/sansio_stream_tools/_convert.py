@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -95,7 +94,7 @@ class Converter:
 
     def convert_file(self, name: str) -> int:
         """Write each stream of a file, and return the exit status."""
-        is_shown = can_show_progress() and not sys.stdout.isatty()
+        is_shown = can_show_progress(prints=True)
         count = 0
         with ProgressBar(is_shown=is_shown, total=size_of(name)) as bar:
             try:

@@ -78,10 +78,15 @@ def reason_of_row(row: ReportRow) -> str:
     if report.ended == "pending":
         parts.append("the recording is cut off")
     if report.tool_calls_broken:
-        parts.append(f"{report.tool_calls_broken:,} broken tool calls")
+        parts.append(counted_as(report.tool_calls_broken, "broken tool call"))
     if report.stall_count:
-        parts.append(f"{report.stall_count:,} stalls, the longest {seconds(report.gap_max)} s")
+        stalls = counted_as(report.stall_count, "stall")
+        parts.append(f"{stalls}, the longest {seconds(report.gap_max)} s")
     return ", ".join(parts)
+
+
+def counted_as(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
 
 
 # One line for each row. It is printed at once, so the widths are fixed.
@@ -180,8 +185,10 @@ class Overview:
             self._losses.add(report.first_loss_code)
         if report.error_type is not None:
             self._errors.add(report.error_type)
-        for code, count in report.violations.items():
-            self._violations.add(code, count)
+        if report.verdict is not Verdict.NOT_AN_EVENT_STREAM:
+            # Each line of another text is a violation, which tells nothing about any stream.
+            for code, count in report.violations.items():
+                self._violations.add(code, count)
         if report.model is not None:
             self._models.add(report.model)
         # Only the counters at the top: the nested ones are parts of them, or no tokens. A sum of
@@ -214,7 +221,7 @@ class Overview:
             rank = Rank(severity, report.gap_max or 0.0, report.first_content or 0.0, self._count)
             verdict = report.verdict.name
             if not reason and report.violation_count:
-                reason = f"{report.violation_count:,} violations"
+                reason = counted_as(report.violation_count, "violation")
         entry = (rank, row.name, verdict, reason)
         if len(self._worst) < MOST_WORST:
             heapq.heappush(self._worst, entry)
@@ -256,7 +263,7 @@ class Overview:
         if self._usage:
             yield "tokens", counted(self._usage)
         if self._stalls:
-            streams = f"{self._stalled:,} stream{'s' * (self._stalled != 1)}"
+            streams = counted_as(self._stalled, "stream")
             yield "stalls", [f"{self._stalls:,} longer than {self._stall:g} s, in {streams}"]
 
     def _timing_table(self) -> Table:

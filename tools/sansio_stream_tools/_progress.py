@@ -37,9 +37,24 @@ STEP: Final = 2**16
 NAME_WIDTH: Final = 24
 
 
-def can_show_progress() -> bool:
-    """Whether stderr is a terminal on which a line can be overwritten."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "") not in {"dumb", "unknown"}
+def can_show_progress(*, prints: bool) -> bool:
+    """Whether a bar can be shown on stderr, because nothing else is shown on the terminal.
+
+    Never if stdout is a pipe: its reader, such as `less`, may use the same terminal, and it may end
+    this process by SIGPIPE, which would leave the cursor hidden.
+
+    Args:
+        prints: whether something is printed to stdout before the end.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM", "") in {"dumb", "unknown"}:
+        return False
+    if sys.stdout.isatty():
+        return not prints
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISCHR(mode)  # a file, or /dev/null
 
 
 def size_of(name: str) -> int | None:

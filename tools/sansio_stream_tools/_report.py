@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -210,7 +209,7 @@ def read_observed(
     """Read a stream with a progress bar. Return its observer, and what ended the reading early."""
     observer = source_observer(source, options)
     chunks = reads(source.chunks) if clock is None else clock.chunks(reads(source.chunks))
-    with ProgressBar(is_shown=can_show_progress(), total=size_of(file)) as bar:
+    with ProgressBar(is_shown=can_show_progress(prints=False), total=size_of(file)) as bar:
         bar.name(source.name)
         try:
             for chunk in bar.watch(chunks):
@@ -355,7 +354,7 @@ def report_rows(
         total: the number of files, if it is known.
     """
     status = GOOD
-    is_shown = can_show_progress() and not (rows.is_shown and sys.stdout.isatty())
+    is_shown = can_show_progress(prints=rows.is_shown)
     rows.begin()
     try:
         with (

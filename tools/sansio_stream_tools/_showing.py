@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -183,7 +182,7 @@ class Showing:
         if view.is_for_people and not is_alone:
             self._heading(source.name)
         chunks = reads(source.chunks)
-        bar = ProgressBar(is_shown=self._needs_bar(view), total=size_of(file))
+        bar = ProgressBar(is_shown=can_show_progress(prints=view.is_live), total=size_of(file))
         if clock is not None:
             chunks = clock.chunks(chunks)
         save = self._capture_file(source)
@@ -253,9 +252,6 @@ class Showing:
 
     def _note(self, name: str) -> Callable[[str], None]:
         return lambda sentence: complain(f"{name}: {sentence}")
-
-    def _needs_bar(self, view: View) -> bool:
-        return can_show_progress() and not (view.is_live and sys.stdout.isatty())
 
     def _capture_file(self, source: Source) -> CaptureFile | None:
         """Return the capture that the stream is saved to, or None."""
