@@ -17,8 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests that `make coverage` leaves out: they wait for servers, and the coverage of the core does not
 # need them.
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
-  deadlines decoding failure_messages fork gateway hostile_files hostile_words lifetimes no_pool opening record \
-  recording_files recordings replay_transport secrets serve serve_limits sockets transports trio \
+  convert_command deadlines decoding failure_messages fork gateway hostile_files hostile_words lifetimes no_pool opening record \
+  recording_files recordings replay_command replay_transport report_command secrets serve serve_limits sockets trace_command transports trio \
   waits
 
 # The time limit of `make fuzz` and `make deep`, in seconds.

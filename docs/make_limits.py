@@ -26,7 +26,7 @@ from sansio_stream_adapters import (
     aiohttp,
 )
 from sansio_stream_adapters._attempts import Retries
-from sansio_stream_tools import _app, _reading, _summary, _uvicorn
+from sansio_stream_tools import _app, _overview, _reading, _summary, _uvicorn
 from sansio_stream_tools.sources import SourceLimits, _answers, _events, _heads, _yaml
 from sansio_stream_tools.sources._lines import LINE_BYTES
 
@@ -54,9 +54,9 @@ def seconds(value: float | None) -> str:
 
 
 LIMITS: Final = Limits()
+SOURCE_LIMITS: Final = SourceLimits()
 TIMEOUT: Final = Timeout()
 RETRIES: Final = Retries()
-SOURCES: Final = SourceLimits()
 
 OF_THE_MACHINE: Final[dict[str, Row]] = {
     "event_bytes": (
@@ -300,19 +300,31 @@ def files() -> list[Row]:
             "`replay`: the lines for counters, event types and tool inputs in the final table",
             f"{_summary.MOST_LINES} lines",
             "a stream may have a hundred thousand of them",
-            "`--trace`, `--events` and `--message`, which show everything",
+            "`--events`, `--message` and `trace`, which show everything",
         ),
         (
-            "a recorded file: its bytes after decompression",
-            size(SOURCES.decoded_bytes),
-            "a kilobyte may decompress to a gigabyte, and encodings may be nested",
-            "a file that is not compressed, because it is read in pieces",
+            "`replay`, `trace`, `report`, `convert`: the bytes of a file after decompression",
+            size(SOURCE_LIMITS.decoded_bytes),
+            "a kilobyte may decompress to a gigabyte; `--limit decoded_bytes` changes it",
+            "the time: a gigabyte takes about a minute",
         ),
         (
-            "a recorded file whose format cannot be read in pieces (HAR, YAML, a JSON array)",
-            size(SOURCES.file_bytes),
-            "its parser needs the whole file",
-            "the Python objects that are made from the bytes",
+            "the same: a file whose format cannot be read in pieces",
+            size(SOURCE_LIMITS.file_bytes),
+            "it is kept as a whole; `--limit file_bytes` changes it",
+            "the Python objects that are made from it",
+        ),
+        (
+            "`trace`: the bytes that are kept for quotes",
+            size(LIMITS.event_bytes),
+            "only the frame at hand is quoted, and it is no larger",
+            "one chunk more, while it is read",
+        ),
+        (
+            "`report`: the worst streams and the names in the overview",
+            f"{_overview.MOST_WORST} streams, {_overview.MOST_NAMES} names of each kind",
+            "a folder may contain any number of streams",
+            "the file of `--out`, which has every stream",
         ),
         (
             "one line of a recorded file",

@@ -209,8 +209,16 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dict of JSON values, in the order of `REPORT_COLUMNS`."""
-        row = attrs.asdict(self)
-        return {**row, "verdict": self.verdict.name, "stalls": list(row["stalls"])}
+        # `attrs.asdict` copies in depth, and takes three times as long.
+        row = {column.name: getattr(self, column.name) for column in REPORT_COLUMNS}
+        return {
+            **row,
+            "verdict": self.verdict.name,
+            "violations": dict(self.violations),
+            "blocks": dict(self.blocks),
+            "usage": dict(self.usage),
+            "stalls": [attrs.asdict(stall) for stall in self.stalls],
+        }
 
 
 REPORT_COLUMNS: Final = tuple(

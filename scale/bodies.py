@@ -20,10 +20,11 @@ import pyarrow.parquet as pq
 
 from sansio_stream import CaptureHeader, CaptureWriter
 
-WORDS: Final = (
+TEXT: Final = (
     "the tide brings salt and stones from far rivers while rain takes its share to the sea again"
     " – évidemment, and nothing “else” \\ matters\n"
-).split(" ")
+)
+WORDS: Final = TEXT.split(" ")
 
 ROWS_OF_A_GROUP: Final = 1000
 

@@ -13,6 +13,7 @@ import pytest
 
 import shared_data
 from matrix import adapter, delays, nothing_is_left_open
+from processes import start
 from servers import example_server, http2_example_server, raw_server, tls
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "http2_example_server",
     "nothing_is_left_open",
     "raw_server",
+    "start",
     "tls",
 ]
 

@@ -6,22 +6,22 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from hypothesis import example, given, strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 import sansio_stream_tools
+from commands import COLOURS, CONTROLS, block_only, capture, command, results_of, tool_call
+from processes import COMMAND, Start
 from sansio_stream import StreamMachine, Verdict, event_from_dict
-from sansio_stream.capture import CaptureHeader, CaptureWriter, Chunk, parse_capture
+from sansio_stream.capture import Chunk, parse_capture
 from sansio_stream.codec import WireObject, wire_object
 from sansio_stream.copies import evolve
 from sansio_stream.events import (
@@ -35,10 +35,10 @@ from sansio_stream.payloads import message_from_dict
 from sansio_stream.report import facts_of
 from sansio_stream.transitions import State
 from sansio_stream_adapters._cut import recut, sizes_from
-from sansio_stream_tools import _main, _replay
+from sansio_stream_tools import _replay, _showing
 from sansio_stream_tools._answer_view import Show, Writer
 from sansio_stream_tools._json import Layout
-from sansio_stream_tools._reading import FrameResult, Pace, Replay
+from sansio_stream_tools._reading import FrameResult, Pace, Reading
 from sansio_stream_tools._summary import unusable_inputs
 from sansio_stream_tools._text import one_line, printable, to_json
 from sansio_stream_tools._views import view_of
@@ -65,57 +65,10 @@ CAPTURES = sorted(EXAMPLES.glob("*.capture.jsonl"))
 DIRTY = str(EXAMPLES / "proxy-dirty.capture.jsonl")
 CUT = str(EXAMPLES / "cut-stream.capture.jsonl")
 
-# The environment variables of the shell must not affect colours and widths.
-ENVIRONMENT: dict[str, str | None] = {
-    "COLUMNS": "100",
-    "FORCE_COLOR": None,
-    "NO_COLOR": None,
-    "TTY_COMPATIBLE": None,
-    "TTY_INTERACTIVE": None,
-}
-
-CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
 
 def replay(*args: str, data: bytes | None = None) -> Result:
     """Run `replay` in this process. `data` is its standard input, for the argument `-`."""
-    runner = CliRunner(env=ENVIRONMENT)
-    return runner.invoke(_main.command, ["replay", *args], input=data, catch_exceptions=False)
-
-
-def capture(
-    *chunks: tuple[float, bytes], end: str | None = None, status: int | None = 200
-) -> bytes:
-    """Return a capture with an end. `end` is the error of the connection, if there is one."""
-    writer = CaptureWriter(CaptureHeader(status=status))
-    lines = [writer.begin(), *(writer.chunk(data, at) for at, data in chunks)]
-    return b"".join([*lines, writer.end(chunks[-1][0] if chunks else 0, end)])
-
-
-def tool_call(*pieces: str, **members: Any) -> bytes:
-    """Return an answer with one tool call."""
-    deltas = (json_piece(0, piece) for piece in pieces)
-    return body(
-        message_start(),
-        tool_start(0, **members),
-        *deltas,
-        block_stop(0),
-        message_delta("tool_use"),
-        MESSAGE_STOP,
-    )
-
-
-def block_only(block: dict[str, Any], *deltas: dict[str, Any]) -> bytes:
-    """Return an answer with one block."""
-    return body(
-        message_start(),
-        block_start(0, block),
-        *deltas,
-        block_stop(0),
-        message_delta(),
-        MESSAGE_STOP,
-    )
+    return command("replay", *args, data=data)
 
 
 # Exit statuses.
@@ -133,50 +86,55 @@ ENDS = {
 
 
 @pytest.mark.parametrize("verdict", ENDS)
-@pytest.mark.parametrize("view", [[], ["-v"], ["--events"], ["--message"], ["--trace"]])
+@pytest.mark.parametrize("view", [[], ["-v"], ["--events"], ["--message"]])
 def test_the_exit_status_tells_whether_there_is_a_message(
     verdict: Verdict, view: list[str]
 ) -> None:
     data, status = ENDS[verdict]
     result = replay("-", *view, data=data)
     assert result.exit_code == status
-    if verdict is Verdict.COMPLETE:
-        assert result.stderr == ""
-    elif verdict is Verdict.UNTERMINATED:
-        assert "message_stop is missing" in result.stderr
+    if view in (["--events"], ["--message"]):
+        if verdict is Verdict.COMPLETE:
+            assert result.stderr == ""
+        elif verdict is Verdict.UNTERMINATED:
+            assert "message_stop is missing" in result.stderr
+        else:
+            assert f"-: {verdict.name}: " in result.stderr
     else:
-        assert f"-: {verdict.name}: " in result.stderr
+        assert result.stderr == ""
+        assert f"{verdict.name}: " in result.stdout
+
+
+@pytest.mark.parametrize("view", [[], ["-v"], ["--events"], ["--message"]])
+@pytest.mark.parametrize("verdict", ENDS)
+def test_the_verdict_is_shown_once(verdict: Verdict, view: list[str]) -> None:
+    result = replay("-", *view, data=ENDS[verdict][0])
+    assert (result.stdout + result.stderr).count(f"{verdict.name}: ") <= 1
 
 
 def test_every_verdict_except_pending_has_an_exit_status() -> None:
     assert {*ENDS, Verdict.PENDING} == set(Verdict)
 
 
-def test_the_trace_shows_which_violation_lost_content() -> None:
-    result = replay("-", "--trace", data=ENDS[Verdict.DAMAGED][0])
-    (lost,) = (part for part in result.stdout.split("! ") if "content was lost" in part)
-    assert lost.startswith("undecodable_payload")
-
-
 def test_the_reason_contains_the_error_of_the_server() -> None:
     result = replay("-", data=ENDS[Verdict.ERRORED][0])
-    assert "overloaded_error: Overloaded" in result.stderr
+    assert rows(result.stdout)["reason"] == "overloaded_error: Overloaded"
     assert "The server sent an error: overloaded_error: Overloaded" in result.stdout
 
 
 def test_the_reason_contains_the_position_of_a_fatal_error() -> None:
     result = replay("-", data=b": hi\n\nevent: message_start\ndata: {\n\n")
-    assert "frame 1, byte 6" in result.stderr
+    assert "frame 1, byte 6" in result.stdout
 
 
-@pytest.mark.parametrize("view", [[], ["--events"], ["--message"], ["--trace"]])
+@pytest.mark.parametrize("view", [[], ["--events"], ["--message"]])
 def test_strict_refuses_any_violation(view: list[str]) -> None:
     dirty = body(*HELLO[:4], *HELLO[3:])
     odd = dirty.replace(b"event: ping\n", b"")
     assert replay("-", *view, data=odd).exit_code == 0
     result = replay("-", "--strict", *view, data=odd)
     assert result.exit_code == 1
-    assert "no `event:` line" in result.stderr
+    assert "no `event:` line" in " ".join((result.stderr or rows(result.stdout)["reason"]).split())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +146,7 @@ def test_strict_refuses_a_violation_after_the_message(after: bytes, message: str
     assert replay("-", data=data).exit_code == 0
     result = replay("-", "--strict", data=data)
     assert result.exit_code == 1
-    assert message in result.stderr
+    assert message in rows(result.stdout)["reason"]
 
 
 def test_strict_needs_message_stop() -> None:
@@ -199,7 +157,7 @@ def test_strict_needs_message_stop() -> None:
 def test_an_error_after_the_message_is_noted_and_is_not_a_failure() -> None:
     result = replay("-", data=body(*HELLO) + b"event: message_start\ndata: {\n\n")
     assert result.exit_code == 0
-    assert "after the message: the data of message_start cannot be read" in result.stderr
+    assert result.stderr == ""
     assert "after the message: the data of message_start cannot be read" in result.stdout
 
 
@@ -207,14 +165,15 @@ def test_the_reason_contains_the_recorded_connection_error() -> None:
     data = capture((0.1, body(*HELLO[:4])), end="ReadError('reset by peer')")
     result = replay("-", data=data)
     assert result.exit_code == 1
+    assert rows(result.stdout)["reason"] == "ReadError('reset by peer')"
+    result = replay("-", "--events", data=data)
     assert "TRUNCATED: the message began and was cut: ReadError('reset by peer')" in result.stderr
-    assert "ReadError('reset by peer')" in result.stdout
 
 
 def test_a_connection_that_was_lost_after_the_message_is_noted() -> None:
     result = replay("-", data=capture((0.1, body(*HELLO)), end="ReadError()"))
     assert result.exit_code == 0
-    assert "the connection was lost: ReadError()" in result.stderr
+    assert "the connection was lost: ReadError()" in result.stdout
 
 
 def test_a_cut_recording_counts_as_a_lost_connection() -> None:
@@ -222,7 +181,7 @@ def test_a_cut_recording_counts_as_a_lost_connection() -> None:
     lines = whole.splitlines(keepends=True)
     result = replay("-", data=b"".join([*lines[:2], lines[2][:30]]))
     assert result.exit_code == 1
-    assert "the recording file is cut off here" in result.stderr
+    assert "the recording file is cut off here" in result.stdout
     assert "Hel" in result.stdout
 
 
@@ -236,8 +195,13 @@ def test_the_exit_status_is_the_worst_one_of_all_files(tmp_path: Path) -> None:
     result = replay(missing, str(bad), str(good))
     assert result.exit_code == 2
     assert "Hello, wörld" in result.stdout  # a failing file does not stop the others
-    for name in ("good.sse", "bad.sse", "missing.sse"):
+    for name in ("good.sse", "bad.sse"):
         assert f"{name} ═" in result.stdout
+    overview = result.stdout[result.stdout.index("═ overview ═") :].splitlines()
+    assert overview[1] == "3 streams: 1 unreadable, 1 EMPTY, 1 COMPLETE"
+    assert overview[2] == f"{missing}: No such file or directory"
+    assert overview[3].startswith(f"{bad}: EMPTY: the stream ended without a message")
+    assert len(overview) == 4
 
 
 def test_views_for_pipes_have_no_headings() -> None:
@@ -259,7 +223,14 @@ def test_views_for_pipes_have_no_headings() -> None:
         ["--cut", "random", DIRTY],
         ["--cut", "random:", DIRTY],
         ["--cut", "²", DIRTY],
-        ["--events", "--trace", DIRTY],
+        ["--events", "--message", DIRTY],
+        ["--trace", DIRTY],
+        ["--limit", "depth", DIRTY],
+        ["--limit", "height=3", DIRTY],
+        ["--limit", "depth=-1", DIRTY],
+        ["--limit", "depth=1KiB", DIRTY],
+        ["--limit", "depth=1000", DIRTY],
+        ["--limit", "event_bytes=none", DIRTY],
         ["--wrong", DIRTY],
     ],
 )
@@ -355,7 +326,7 @@ def test_json_has_no_control_characters_surrogates_or_infinities() -> None:
 
 def test_lone_surrogates_do_not_crash_a_view() -> None:
     data = body(*HELLO[:2], text(0, "\ud800 and \ud83d"), *HELLO[5:])
-    for view in ([], ["--events"], ["--message"], ["--trace"]):
+    for view in ([], ["--events"], ["--message"]):
         assert replay("-", *view, data=data).exit_code == 0
 
 
@@ -414,11 +385,12 @@ TIMED = capture((1.0, body(*HELLO[:3])), (1.5, body(*HELLO[3:])), (1.5, b"\n"), 
 @pytest.mark.parametrize(
     ("speed", "waits"), [(1, [1.0, 0.5, 1.5]), (2, [0.5, 0.25, 0.75]), (0.5, [2.0, 1.0, 3.0])]
 )
-def test_chunks_are_replayed_at_their_recorded_times(speed: float, waits: list[float]) -> None:
+def test_chunks_are_replayed_at_their_recorded_times(
+    speed: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = FakeClock()
-    recorded = parse_capture(TIMED)
-    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(speed)).results():
-        pass
+    monkeypatch.setattr(_showing, "Pace", clock.pace)
+    assert replay("-", "--speed", str(speed), data=TIMED).exit_code == 0
     assert clock.waits == waits
 
 
@@ -448,7 +420,7 @@ def test_a_pause_is_cut_to_a_minute_with_a_note_and_the_next_pauses_are_not_chan
 
 def test_the_note_of_a_cut_pause_is_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
-    monkeypatch.setattr(_replay, "Pace", clock.pace)
+    monkeypatch.setattr(_showing, "Pace", clock.pace)
     result = replay("-", "--speed", "1", data=capture((1e9, body(*HELLO))))
     assert result.stderr == "sansio-stream: -: a pause of 1,000,000,000 s is cut to 60 s\n"
     assert clock.waits == [60]
@@ -461,7 +433,6 @@ def test_the_note_of_a_cut_pause_is_on_stderr(monkeypatch: pytest.MonkeyPatch) -
         (["--speed", "2"], True, [0.5, 0.25, 0.75]),
         (["--speed", "max"], True, []),
         (["--events"], True, []),
-        (["--trace"], True, []),
         ([], False, []),
         (["--speed", "2"], False, [0.5, 0.25, 0.75]),
         (["--events", "--speed", "1"], False, [1.0, 0.5, 1.5]),
@@ -471,17 +442,16 @@ def test_the_recorded_timing_is_the_default_only_for_the_view_of_a_terminal(
     args: list[str], is_terminal: bool, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()
-    monkeypatch.setattr(_replay, "Pace", clock.pace)
+    monkeypatch.setattr(_showing, "Pace", clock.pace)
     monkeypatch.setattr(_replay, "is_terminal", lambda: is_terminal)
     assert replay("-", *args, data=TIMED).exit_code == 0
     assert clock.waits == waits
 
 
-def test_a_body_without_times_never_waits() -> None:
+def test_a_body_without_times_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
-    recorded = parse_capture(body(*HELLO))
-    for _ in Replay(recorded, recorded.chunks, pace=clock.pace(1)).results():
-        pass
+    monkeypatch.setattr(_showing, "Pace", clock.pace)
+    assert replay("-", "--speed", "1", data=body(*HELLO)).exit_code == 0
     assert clock.waits == []
 
 
@@ -503,10 +473,10 @@ def on_terminal(
         highlight=False,
         _environ={},
     )
-    played = Replay(recorded := parse_capture(data), recorded.chunks)
-    view = view_of("show", played, console, verbose=verbose)
+    reading = Reading(parse_capture(data).header)
+    view = view_of("show", reading, console, verbose=verbose)
     view.begin()
-    for result in played.results():
+    for result in results_of(data, reading=reading):
         view.add(result)
     view.end()
     return COLOURS.sub("", file.getvalue()) if not colour else file.getvalue()
@@ -884,9 +854,8 @@ def test_an_http_status_that_is_not_a_success_is_shown() -> None:
     sent = capture((0.1, b"<html>busy"), status=529)
     result = replay("-", data=sent)
     assert "  HTTP 529\n" in result.stdout
-    assert "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is not an event stream: '<html>busy'" in (
-        result.stderr
-    )
+    failure = "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is not an event stream: '<html>busy'"
+    assert failure in replay("-", "--events", data=sent).stderr
     assert "HTTP 200" not in replay("-", data=TIMED).stdout
 
 
@@ -926,8 +895,8 @@ def test_the_table_names_errors_unusable_inputs_and_violations() -> None:
     assert table["verdict"].startswith("TRUNCATED")
     assert table["reason"].startswith("RemoteProtocolError(")
     assert table["input"] == "write_file (content[1]) is incomplete"
-    assert table["violations"] == "1 cut_frame"
-    assert "3 missing_type" in rows(replay(DIRTY).stdout)["violations"]
+    assert table["violations"] == "1  cut_frame"
+    assert "3  missing_type" in rows(replay(DIRTY).stdout)["violations"]
 
 
 def test_the_timing_is_computed_from_the_times_of_the_capture() -> None:
@@ -937,10 +906,16 @@ def test_the_timing_is_computed_from_the_times_of_the_capture() -> None:
         (4.0, body(HELLO[4])),
         (9.0, body(*HELLO[5:])),
     )
-    timing = "first token after 1.00 s, then 3.0 output tokens per second"
-    assert rows(replay("-", data=data).stdout)["timing"] == timing
+    table = rows(replay("-", data=data).stdout)
+    assert table["timing"] == (
+        "first token after 1.00 s, then 3.0 output tokens per second"
+        " first byte 0.50 s, last token 4.00 s, end 9.00 s"
+    )
+    assert table["gaps"] == "half of them up to 3.000 s, 95 % up to 3.000 s, the longest 3.000 s"
+    offset = len(body(*HELLO[:4]))
+    assert table["stalls"] == f"1 longer than 2 s 3.00 s until 4.00 s (event 5, byte {offset})"
     cut = capture((0.5, body(*HELLO[:3])), (1.0, body(HELLO[3])), (4.0, body(HELLO[4])))
-    assert rows(replay("-", data=cut).stdout)["timing"] == "first token after 1.00 s"
+    assert rows(replay("-", data=cut).stdout)["timing"].startswith("first token after 1.00 s first")
     assert "timing" not in rows(replay("-", data=body(*HELLO)).stdout)
 
 
@@ -958,138 +933,14 @@ def test_missing_values_are_shown_as_unknown() -> None:
 
 def test_the_number_of_violations_beyond_the_limit_is_shown() -> None:
     data = body(*HELLO[:2]) + body(*[text(5, "x")] * 1100) + body(*HELLO[5:])
-    assert rows(replay("-", data=data).stdout)["violations"] == "1000 unknown_index, 100 more"
-    assert "100 more violations" in replay("--trace", "-", data=data).stdout
+    assert rows(replay("-", data=data).stdout)["violations"] == "1,000  unknown_index 100  more"
+    assert "100 more violations" in command("trace", "-", data=data).stdout
 
 
 def test_an_unknown_block_with_an_invalid_input_is_named() -> None:
     odd = tool_call("[", type="vendor_call")
     assert rows(replay("-", data=odd).stdout)["input"] == "vendor_call (content[0]) is invalid"
     assert "input" not in rows(replay("-", data=block_only({"type": "hologram"})).stdout)
-
-
-# The trace.
-
-
-def trace(data: bytes, *args: str) -> list[str]:
-    return replay("--trace", "-", *args, data=data).stdout.splitlines()
-
-
-def test_the_trace_has_a_line_for_each_frame() -> None:
-    sent = capture((0.25, body(*HELLO[:3])), (0.5, body(*HELLO[3:])))
-    lines = trace(sent)
-    assert lines[0].split() == [
-        "frame",
-        "offset",
-        "chunk",
-        "time",
-        "state",
-        "event",
-        "ix",
-        "payload",
-    ]
-    offset = 0
-    for number, payload in enumerate(HELLO, 1):
-        words = lines[number].split()
-        at = ["1", "0.250"] if number <= 3 else ["2", "0.500"]
-        assert words[:4] == [str(number), str(offset), *at]
-        assert payload["type"] in words
-        offset += len(frame(payload))
-    assert " waiting -> open " in lines[1]
-    assert " closing -> done " in lines[8]
-    assert ' 0 {"type":"text_delta","text":"Hel"}' in lines[4]
-    assert lines[10] == "COMPLETE: message_stop was received"
-
-
-def test_the_trace_counts_the_chunks_after_cutting() -> None:
-    lines = trace(capture((0.25, body(*HELLO))), "--cut", "bytes")
-    assert lines[1].split()[2] == str(len(frame(HELLO[0])))
-
-
-def carets(lines: list[str]) -> list[str]:
-    """Return the text above each caret, from the column of the caret to the end."""
-    return [above[caret.index("^") :] for above, caret in pairwise(lines) if caret.strip() == "^"]
-
-
-def test_the_trace_shows_frames_that_were_ignored() -> None:
-    data = body(text(0, "early"), *HELLO[:2]) + b"data: [DONE]\n\n" + body(text(9, "lost"))
-    lines = trace(data)
-    assert re.match(r" +1 +0 +1 +waiting +\(content_block_delta\) +\{", lines[1])
-    assert lines[2].strip().startswith("! before_message_start: ")
-    assert any(re.match(r" +4 +\d+ +1 +open +\(\[DONE\]\) +\[DONE\]", line) for line in lines)
-    assert any(re.match(r" +5 +\d+ +1 +open +\(content_block_delta\)", line) for line in lines)
-    assert carets(lines)[:2] == ["event: content_block_delta", "data: [DONE]"]
-
-
-def test_the_caret_points_at_the_position_of_a_violation() -> None:
-    first = b"\xef\xbb\xbf" + frame(HELLO[0]).replace(b"\n", b"\r\n").replace(b"_1", b"\xff", 1)
-    odd = frame(HELLO[1]).replace(b"data:", b"x-odd: 1\rdata:")
-    lines = trace(first + odd)
-    before, invalid = next(line for line in lines if "msg�" in line and "data:" in line).split("�")
-    assert carets(lines) == [f"�{invalid}", "x-odd: 1"]
-    assert before.strip().startswith("data: ")
-
-
-def test_lines_without_a_frame_are_traced_at_their_offset() -> None:
-    lines = trace(body(*HELLO[:2]) + b"x-late: 1\n\n")
-    late = next(line for line in lines if line.lstrip().startswith("- "))
-    assert late.split()[1] == str(len(body(*HELLO[:2])))
-    assert carets(lines) == ["x-late: 1"]
-    strict = trace(body(*HELLO[:2]) + b"x-late: 1\n\n", "--strict")
-    assert any(line.lstrip().startswith("- ") for line in strict)
-    assert carets(strict) == ["x-late: 1"]
-
-
-def test_the_trace_quotes_the_lines_before_a_frame_that_have_a_violation() -> None:
-    lines = trace(b"x-early: 1\n\n" + body(*HELLO))
-    assert carets(lines) == ["x-early: 1"]
-
-
-@pytest.mark.parametrize(
-    ("data", "rest"),
-    [
-        ('{"type":"message_start", oops}', "oops}"),
-        ('{"type":"message_start",\ndata: oops}', "oops}"),
-        ('{"a":"\x1b"}', '␛"}'),
-        ('{"é漢":"🥧", oops}', "oops}"),
-        ("[" * 300, "[" * 100),
-        ('{"a":"' + "é" * 300 + '", oops}', "oops}"),
-    ],
-)
-def test_a_fatal_error_has_a_caret_at_its_position(data: str, rest: str) -> None:
-    lines = trace(f": hi\n\nevent: message_start\ndata: {data}\n\n".encode())
-    (at_caret,) = carets_by_cells(lines)
-    assert at_caret.rstrip("…").startswith(rest) or rest.startswith(at_caret.rstrip("…"))
-    assert "BROKEN: " in lines[-1]
-
-
-def carets_by_cells(lines: list[str]) -> list[str]:
-    """Do the same as `carets` for lines with characters that are two cells wide."""
-    found: list[str] = []
-    for above, caret in pairwise(lines):
-        if caret.strip() == "^":
-            column = caret.index("^")
-            cut = next(n for n in range(len(above) + 1) if cell_len(above[:n]) == column)
-            found.append(above[cut:])
-    return found
-
-
-def test_an_error_without_a_position_has_a_caret_at_the_beginning_of_the_frame() -> None:
-    lines = trace(body(*HELLO[:2], message_start("msg_2")))
-    assert carets(lines) == ["event: message_start"]
-    assert any("ProtocolError spliced_message: " in line for line in lines)
-
-
-def test_a_cut_frame_is_traced() -> None:
-    lines = trace(body(*HELLO[:2]) + b"event: content_block_delta\ndata: {")
-    assert carets(lines) == ["event: content_block_delta"]
-    assert any("(content_block_delta) " in line and line.endswith("{") for line in lines)
-
-
-def test_payloads_that_are_not_json_are_traced() -> None:
-    lines = trace(b"event: ping\ndata: alive\n\nevent: odd\ndata: what\n\n")
-    assert lines[1].endswith("alive")
-    assert any(line.endswith("what") and " odd " in line for line in lines)
 
 
 # Only text of the stream reaches the terminal, no control characters.
@@ -1124,8 +975,7 @@ VIEWS: list[list[str]] = [
     ["-v"],
     ["--events"],
     ["--message"],
-    ["--trace"],
-    ["--strict", "--trace"],
+    ["--strict"],
 ]
 
 
@@ -1225,9 +1075,8 @@ def test_no_bytes_cause_a_traceback(data: bytes, view: list[str], cut: str) -> N
 def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width, color_system=None, _environ={})
-    recorded = parse_capture(data)
     view = Show(console, verbose=True)
-    for result in Replay(recorded, recorded.chunks).results():
+    for result in results_of(data):
         view.add(result)
     view.end()
     assert all(cell_len(line) <= max(width, 20) for line in file.getvalue().splitlines())
@@ -1235,9 +1084,8 @@ def test_no_bytes_break_the_view_of_a_terminal(data: bytes, width: int) -> None:
 
 @given(CUT_STREAMS, st.booleans())
 def test_every_frame_and_every_violation_is_in_one_result(data: bytes, strict: bool) -> None:
-    recorded = parse_capture(data)
-    played = Replay(recorded, recorded.chunks, strict=strict)
-    results = list(played.results())
+    played = Reading(parse_capture(data).header, strict=strict)
+    results = list(results_of(data, reading=played))
     numbers = [result.number for result in results if result.number is not None]
     assert numbers == list(range(1, len(numbers) + 1))
     assert sum(result.event is not None for result in results) == played.machine.events_taken
@@ -1247,47 +1095,12 @@ def test_every_frame_and_every_violation_is_in_one_result(data: bytes, strict: b
 
 # The process: signals, pipes, terminals.
 
-COMMAND = [sys.executable, "-m", "sansio_stream_tools"]
-Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Return a function that starts the command as a process. Kill the processes at the end."""
-    started: list[subprocess.Popen[bytes]] = []
-    root = Path(__file__).parent.parent
-    path = os.pathsep.join([str(root), str(root / "adapters")])
-    environment = {k: v for k, v in os.environ.items() if k not in ENVIRONMENT}
-
-    def popen(
-        *args: str,
-        command: list[str] = COMMAND,
-        stdout: IO[bytes] | int = subprocess.PIPE,
-        stderr: int = subprocess.PIPE,
-    ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [*command, *args],
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env={**environment, "PYTHONPATH": path},
-        )
-        started.append(process)
-        return process
-
-    yield popen
-    for process in started:
-        process.kill()
-        process.wait()
-        for pipe in filter(None, (process.stdout, process.stderr)):
-            pipe.close()
-
 
 def test_a_broken_pipe_ends_the_command_silently(start: Start, tmp_path: Path) -> None:
     long = tmp_path / "long.sse"
     long.write_bytes(body(*HELLO[:2], *[text(0, "word " * 20)] * 3000, *HELLO[5:]))
-    for view in ([], ["--events"], ["--trace"]):
-        process = start("replay", *view, str(long))
+    for view in (["replay"], ["replay", "--events"], ["trace"], ["trace", "--json"]):
+        process = start(*view, str(long))
         assert process.stdout is not None
         assert process.stdout.readline()
         process.stdout.close()
@@ -1306,10 +1119,14 @@ def test_an_interruption_ends_the_command_with_130(start: Start, tmp_path: Path)
         output += os.read(process.stdout.fileno(), 4096)
     wait_until_it_waits(process.pid)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=PATIENCE)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    (note,) = stderr.strip().splitlines()
-    assert note.endswith(b"a pause of 3,600 s is cut to 60 s")
+    output += stdout
+    assert stderr.splitlines() == [
+        f"sansio-stream: {slow}: a pause of 3,600 s is cut to 60 s".encode(),
+        b"sansio-stream: interrupted",
+    ]
+    assert "PENDING: the stream has not ended yet" in output.decode()
 
 
 def test_a_terminal_gets_colours_and_the_whole_output(start: Start, tmp_path: Path) -> None:
@@ -1352,7 +1169,7 @@ def test_closed_standard_streams_do_not_crash_the_command(start: Start) -> None:
 def test_characters_that_the_encoding_lacks_are_replaced(start: Start) -> None:
     latin = [sys.executable, "-X", "utf8=0", *COMMAND[1:]]
     environment = ["env", "PYTHONIOENCODING=ascii", *latin]
-    process = start("replay", "--trace", DIRTY, command=environment)
+    process = start("trace", DIRTY, command=environment)
     shown, _ = process.communicate()
     assert process.returncode == 0
     assert shown.isascii()
@@ -1422,12 +1239,12 @@ def test_help_has_examples(call: Callable[..., int], capsys: pytest.CaptureFixtu
 def test_an_interruption_has_no_traceback(
     call: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: object) -> bytes:
+    def interrupted(*_: object) -> Iterator[Any]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "read_bytes", interrupted)
+    monkeypatch.setattr(_showing, "open_sources", interrupted)
     assert call("replay", DIRTY) == 130
-    assert capsys.readouterr().err.strip() == ""
+    assert capsys.readouterr().err == "sansio-stream: interrupted\n"
 
 
 def test_a_chunk_that_is_not_utf8_is_replayed() -> None:

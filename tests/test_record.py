@@ -109,7 +109,7 @@ def test_every_adapter_records_byte_for_byte(adapter: str, name: str, example_se
     )
 
 
-@pytest.mark.parametrize("view", ["--events", "--message", "--trace", "-v"])
+@pytest.mark.parametrize("view", ["--events", "--message", "-v"])
 @pytest.mark.parametrize("name", ["proxy-dirty", "cut-stream", "thinking-and-tool-use"])
 def test_every_view_equals_that_of_replay(name: str, view: str, example_server: str) -> None:
     pytest.importorskip("h11", reason="the adapter for sockets needs h11")
@@ -123,8 +123,8 @@ FAULTS_WITH_A_STREAM: Final = {
     "cut": (1, "TRUNCATED"),
     "cut-in-frame": (1, "TRUNCATED"),
     "reset": (1, "TRUNCATED"),
-    "error-first": (1, "ERRORED: the server sent an error: overloaded_error"),
-    "error-in-mid-stream": (1, "ERRORED: the server sent an error: overloaded_error"),
+    "error-first": (1, "ERRORED: the server sent an error"),
+    "error-in-mid-stream": (1, "ERRORED: the server sent an error"),
     "empty-body": (1, "EMPTY"),
     "missing-message-stop": (0, "message_stop is missing"),
     "truncated": (0, ""),
@@ -142,7 +142,7 @@ def test_a_stream_with_a_fault_is_recorded_and_has_the_exit_status_of_replay(
     result = record(example_server, *options, "Hello?")
     status, message = FAULTS_WITH_A_STREAM[fault]
     assert result.exit_code == status
-    assert message in result.stderr
+    assert message in result.stdout
     assert example("text").body.startswith(recorded().body) or "error" in fault
     replayed = sansio_stream("replay", "it")
     assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
@@ -329,7 +329,7 @@ def test_the_key_of_the_environment_is_only_in_the_request_header(
     servers = [{"type": "url", "name": "s", "url": "u", "authorization_token": "tk-secret"}]
     result = sansio_stream(
         *("record", "-m", "m", "--adapter", adapter, "-o", "it"),
-        *("--param", f"mcp_servers={json.dumps(servers)}", "--trace", "Hello?"),
+        *("--param", f"mcp_servers={json.dumps(servers)}", "-v", "Hello?"),
     )
     assert result.exit_code == 0
     (request,) = server.requests
@@ -371,8 +371,8 @@ def test_the_key_of_the_environment_is_only_in_the_request_header(
         (["-m", "m", "--max-retries", "-1", "Hello?"], "--max-retries"),
         (["-m", "m", "--adapter", "urllib", "Hello?"], "--adapter"),
         (
-            ["-m", "m", "--events", "--trace", "Hello?"],
-            "use only one of --events, --message and --trace",
+            ["-m", "m", "--events", "--message", "Hello?"],
+            "use only one of --events and --message",
         ),
     ],
 )

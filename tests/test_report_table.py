@@ -128,7 +128,7 @@ def test_an_unexpected_exception_is_a_failure(monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object, **__: object) -> Report:
         raise MemoryError("\ud800")
 
-    monkeypatch.setattr("sansio_stream_tools.table.report_of", fail)
+    monkeypatch.setattr("sansio_stream_tools.table.observer_of", fail)
     assert only_row(b"")[FAILURE] == "MemoryError: ?"
 
 

@@ -261,7 +261,7 @@ def test_each_row_has_its_report_in_every_format(
     if destination == ".csv":
         for row in expected:
             for name in ("violations", "blocks", "usage", "stalls"):
-                row[name] = json.dumps(row[name])
+                row[name] = json.dumps(row[name], separators=(",", ":"))
         expected = [{n: "" if v is None else str(v) for n, v in row.items()} for row in expected]
     assert rows == expected
     assert [row["id"] for table in calls.seen for row in table.to_pylist()] == [

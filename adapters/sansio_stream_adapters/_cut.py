@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from sansio_stream.capture import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["recut", "sizes_from"]
 
@@ -46,12 +45,29 @@ def random_sizes(seed: str) -> Iterator[int]:
         yield chance.randint(1, 2 ** chance.randint(0, 10))
 
 
-def recut(chunks: Sequence[Chunk], sizes: Iterator[int]) -> Iterator[Chunk]:
-    """Return the same bytes in chunks of these sizes. The last chunk may be smaller."""
-    body = b"".join(chunk.data for chunk in chunks)
-    ends = list(itertools.accumulate(len(chunk.data) for chunk in chunks))
-    start = 0
-    while start < len(body):
-        end = min(start + next(sizes), len(body))
-        yield Chunk(chunks[bisect_left(ends, end)].at, body[start:end])
-        start = end
+def recut(chunks: Iterable[Chunk], sizes: Iterator[int]) -> Iterator[Chunk]:
+    """Return the same bytes in chunks of these sizes. The last chunk may be smaller.
+
+    A new chunk is returned as soon as its last byte is known. At most one recorded chunk and one
+    new chunk are kept.
+    """
+    kept = bytearray()
+    at: float | None = None
+    size: int | None = None
+    for chunk in chunks:
+        if not chunk.data:
+            continue
+        kept += chunk.data
+        at = chunk.at
+        start = 0
+        size = next(sizes) if size is None else size
+        while len(kept) - start >= size:
+            yield Chunk(at, bytes(kept[start : start + size]))
+            start += size
+            if start == len(kept):
+                size = None
+                break
+            size = next(sizes)
+        del kept[:start]
+    if kept:
+        yield Chunk(at, bytes(kept))

@@ -4,15 +4,26 @@ No other part of the project uses a terminal. The modules of this package, in re
 
     _demo            the recording that `replay --demo` shows
     _text            makes text safe to print: no control characters, no lone surrogates
+    _frame_bytes     keeps the bytes of the newest frame
     _reading         feeds a body to a machine and returns the result of each frame
     _json            lays out a growing JSON text while it arrives
     _answer_view     the view of the answer while it grows
+    _frame_text      the name and the text of one event, and the choice of frames to show
     _trace_view      the view with one line per frame, for debugging
-    _summary         the table at the end of the view of the answer
+    _summary         the table that summarises a stream
     _views           selects a view, and computes the exit status
+    sources          reads recorded streams from files of many formats
     _options         the options that several subcommands share
+    _progress        a progress bar on stderr
+    _recording_file  the files that recordings are written to
+    _rows            the report of each stream in a file, as a row
+    _overview        the overview of many rows
+    _pool            makes the rows of many files on all cores
+    _showing         shows the streams of files in a view, as they arrive
     _replay          the subcommand `replay`: shows captured streams as they arrived
-    _recording_file  the file that a recording is written to
+    _trace           the subcommand `trace`: shows a line for each frame
+    _report          the subcommand `report`: says how streams ended and how fast they were
+    _convert         the subcommand `convert`: writes the streams in files as captures
     _record          the subcommand `record`: sends a request, shows the answer and records it
     _recordings      recordings to serve: the models that they answer, and their answers
     _app             an ASGI application that answers with captures

@@ -16,10 +16,13 @@ import click
 
 from sansio_stream import __version__
 
+from ._convert import convert
 from ._record import record
 from ._replay import replay
+from ._report import report
 from ._serve import serve
 from ._text import unbroken
+from ._trace import trace
 from ._views import GOOD, INTERRUPTED, UNUSABLE, complain
 
 __all__ = ["command", "run"]
@@ -65,5 +68,5 @@ def command() -> None:
     """Show, record and serve streams of the Anthropic Messages API."""
 
 
-for subcommand in (replay, record, serve):
+for subcommand in (replay, trace, report, convert, record, serve):
     command.add_command(subcommand)

@@ -9,8 +9,6 @@ from __future__ import annotations
 # The stubs of pyarrow leave some types open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
-import csv
-import io
 import json
 import shutil
 from pathlib import Path
@@ -20,7 +18,9 @@ import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sansio_stream.report import REPORT_COLUMNS
+from sansio_stream_adapters._recording import open_private
+
+from ._row_lines import csv_heading, csv_line, json_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,12 +29,6 @@ __all__ = ["PartsError", "ResultParts", "folder_of"]
 
 PART_ROWS: Final = 10_000
 """The number of rows of a part. A run that is killed loses up to this many rows of its work."""
-
-MAPS: Final = frozenset(each.name for each in REPORT_COLUMNS if each.type == "map<string, int>")
-LISTS: Final = frozenset(each.name for each in REPORT_COLUMNS if each.type == "list<struct>")
-
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""The characters with which a spreadsheet begins a formula."""
 
 
 class PartsError(ValueError):
@@ -74,7 +68,7 @@ class ResultParts:
         """
         file = folder / "run.json"
         if not file.exists():
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             write_whole(file, lambda path: path.write_text(json.dumps(settings), encoding="utf-8"))
             return cls(folder)
         parts = cls(folder)
@@ -120,14 +114,17 @@ class ResultParts:
             yield pq.read_table(part)
 
     def finish(self, destination: Path, schema: pa.Schema, see: Callable[[pa.Table], None]) -> None:
-        """Write all rows to the destination, and remove the parts. Call `see` with all rows.
+        """Write all rows to the destination. Call `see` with all rows. The parts are kept.
 
-        The end of the destination's name selects its format: `.parquet`, `.jsonl` or `.csv`.
-        Raises OSError if the destination cannot be written. Then the parts are kept.
+        Only its owner can read the destination. The end of its name selects its format: `.parquet`,
+        `.jsonl` or `.csv`.
+
+        Raises OSError if the destination cannot be written.
         """
 
         def write(path: Path) -> None:
-            with path.open("wb") as file:
+            # `Path.open` has no opener.
+            with open(path, "wb", opener=open_private) as file:
                 writer = WRITERS[destination.suffix.lower()](file, schema)
                 for table in self.tables():
                     see(table)
@@ -135,7 +132,6 @@ class ResultParts:
                 writer.close()
 
         write_whole(destination, write)
-        self.remove()
 
     def remove(self) -> None:
         """Remove the parts and their folder."""
@@ -175,8 +171,7 @@ class JSONRows:
 
     def write(self, table: pa.Table) -> None:
         """Write the rows."""
-        for row in table.to_pylist(maps_as_pydicts="strict"):
-            self._file.write(json.dumps(row, default=str).encode() + b"\n")
+        self._file.writelines(json_line(row).encode() for row in plain_rows(table))
 
     def close(self) -> None:
         """Do nothing: a file of lines has no end of its own."""
@@ -187,28 +182,37 @@ class CSVRows:
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._file = file
-        self._names = list(schema.names)
-        self._file.write(csv_line(self._names))
+        self._file.write(csv_heading(schema.names).encode())
 
     def write(self, table: pa.Table) -> None:
         """Write the rows."""
-        for row in table.to_pylist(maps_as_pydicts="strict"):
-            cells = [
-                json.dumps(row[name]) if name in MAPS | LISTS else row[name] for name in self._names
-            ]
-            self._file.write(csv_line(cells))
+        self._file.writelines(csv_line(row).encode() for row in plain_rows(table))
 
     def close(self) -> None:
         """Do nothing: a file of lines has no end of its own."""
 
 
-def csv_line(cells: list[Any]) -> bytes:
-    """Return one line of CSV."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(
-        f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell for cell in cells
-    )
-    return line.getvalue().encode(errors="replace")
+def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield each row as JSON values. An id that is a date or a decimal becomes text."""
+    names = table.schema.names
+    columns = [plain_values(column) for column in table.columns]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def plain_values(column: pa.ChunkedArray[Any]) -> list[Any]:
+    """Return the values of a column as JSON values."""
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_map(column.type):
+        return [dict(pairs) for pairs in values]
+    if any(isinstance(value, bytes) for value in values):
+        return [value and value.decode(errors="replace") for value in values]
+    if all(isinstance(value, JSON_TYPES) for value in values):
+        return values
+    return [value if isinstance(value, JSON_TYPES) else str(value) for value in values]
+
+
+JSON_TYPES: Final = (str, int, float, list, type(None))  # a bool is an int
 
 
 WRITERS: Final[dict[str, type[ParquetRows | JSONRows | CSVRows]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 from collections import deque
@@ -14,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Outcome", "map_in_processes"]
+__all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,63 +30,95 @@ class Outcome(Generic[Item, Result]):
 
 
 def map_in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, *, waiting: int = 2
 ) -> Iterator[Outcome[Item, Result]]:
     """Yield the outcome of each item, in the order of the items.
 
     A process may die, for example because the system kills it when memory runs out. The items that
     were in work at that time are tried once more, one after another.
 
-    Memory: at most `2 * workers` items and their results at a time.
+    Iterate inside `sigint_blocked`. Then Ctrl-C has an effect only while this function takes an
+    item or waits. It then yields the outcomes of all items that are finished, and raises
+    KeyboardInterrupt. The items between them may not be finished.
+
+    Memory: at most `waiting * workers` items and their results at a time.
 
     Args:
         function: a function that can be pickled. An exception that it raises is raised here.
         items: objects that can be pickled. They are taken as they are needed.
         workers: the number of processes.
+        waiting: the number of items that wait or are finished, for each process.
     """
-    waiting = iter(items)
+    remaining = iter(items)
     in_work: deque[tuple[Item, Future[Result]]] = deque()
     pool = new_pool(workers)
+    is_done = False
     try:
         while True:
-            while len(in_work) < 2 * workers:
+            while len(in_work) < waiting * workers:
                 try:
-                    item = next(waiting)
+                    with sigint_allowed():
+                        item = next(remaining)
                 except StopIteration:
                     break
                 in_work.append((item, submitted(pool, function, item)))
             if not in_work:
+                is_done = True
                 return
-            item, future = in_work.popleft()
+            # The item stays in the queue until its result is known, so that an interruption keeps
+            # its result.
+            item, future = in_work[0]
             try:
-                result = future.result()
+                with sigint_allowed():
+                    result = future.result()
             except BrokenProcessPool:
                 # The death of one process ends the whole pool, and the pool does not say which item
                 # the process worked on.
                 pool.shutdown(cancel_futures=True)
-                for each, unfinished in [(item, future), *in_work]:
-                    yield Outcome(each, result_after_death(function, each, unfinished))
-                in_work.clear()
+                while in_work:
+                    item, future = in_work[0]
+                    if is_finished(future):
+                        retried: Result | None = future.result()
+                    else:
+                        retried = result_of_retry(function, item)
+                    in_work.popleft()
+                    yield Outcome(item, retried)
                 pool = new_pool(workers)
             else:
+                in_work.popleft()
                 yield Outcome(item, result)
+    except KeyboardInterrupt:
+        for item, future in in_work:
+            if is_finished(future):
+                yield Outcome(item, future.result())
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        end_pool(pool, is_done=is_done)
+
+
+def is_finished(future: Future[Result]) -> bool:
+    """Whether the future has a result, not an exception."""
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def new_pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool whose processes end silently when the terminal sends them an interruption.
+    """Return a pool of processes. They ignore SIGINT if it is blocked in this thread.
 
-    The processes are spawned, because forking a process that has threads, as Arrow's, is unsafe.
+    The processes are spawned: to fork a process that has threads, such as that of a progress bar or
+    those of Arrow, is unsafe. They inherit that SIGINT is blocked. So Ctrl-C, which the terminal
+    sends to all of them, interrupts only this process.
     """
-    return ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=end_on_interruption
-    )
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
 
-def end_on_interruption() -> None:
-    """Let SIGINT end this process at once. By default, Python prints a traceback."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def end_pool(pool: ProcessPoolExecutor, *, is_done: bool) -> None:
+    """End a pool. Unless all its work is done, its processes are terminated."""
+    # The attribute is private. Python 3.14 has `terminate_workers` instead. Other children of this
+    # process, such as those of another pool, must go on.
+    processes = [] if is_done else list((vars(pool)["_processes"] or {}).values())
+    pool.shutdown(wait=is_done, cancel_futures=True)
+    for process in processes:
+        process.terminate()
 
 
 def submitted(
@@ -100,21 +133,53 @@ def submitted(
         return future
 
 
-def result_after_death(
-    function: Callable[[Item], Result], item: Item, future: Future[Result]
-) -> Result | None:
-    """Return the result of an item that was in work when a process died.
-
-    If it was not finished, it is tried in a process of its own. Returns None if this one dies, too.
-    """
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        pass
+def result_of_retry(function: Callable[[Item], Result], item: Item) -> Result | None:
+    """Return the result of an item, from a process of its own. None if this process dies, too."""
     pool = new_pool(1)
+    is_done = False
     try:
-        return pool.submit(function, item).result()
+        future = pool.submit(function, item)
+        with sigint_allowed():
+            result = future.result()
+        is_done = True
     except BrokenProcessPool:
         return None
+    else:
+        return result
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        end_pool(pool, is_done=is_done)
+
+
+# SIGINT, which Ctrl-C sends.
+
+
+@contextlib.contextmanager
+def sigint_blocked() -> Iterator[None]:
+    """Delay Ctrl-C until the block ends. Processes that are started in the block ignore it."""
+    with masked("SIG_BLOCK"):
+        yield
+
+
+@contextlib.contextmanager
+def sigint_allowed() -> Iterator[None]:
+    """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
+    with masked("SIG_UNBLOCK"):
+        yield
+
+
+@contextlib.contextmanager
+def masked(how: str) -> Iterator[None]:
+    """Block or unblock SIGINT in this thread. At the end of the block, restore what was before.
+
+    Does nothing on a system without signal masks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    # Not the result of the next call: it may raise KeyboardInterrupt, and return nothing.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(getattr(signal, how), {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

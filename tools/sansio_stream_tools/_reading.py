@@ -1,6 +1,6 @@
 """The chunks of a body in, the result of each of its frames out. This module prints nothing.
 
-`Reading` reads a body. `Replay` reads a capture at its recorded speed; only this uses a clock.
+`Reading` reads a body. `Pace` waits as long as the recorded times say; only this uses a clock.
 """
 
 from __future__ import annotations
@@ -11,18 +11,30 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from sansio_stream.errors import APIError, APIStatusError, ProtocolError, Verdict, Violation
+from sansio_stream.errors import (
+    APIError,
+    APIStatusError,
+    Limits,
+    ProtocolError,
+    Verdict,
+    Violation,
+)
 from sansio_stream.events import MessageStreamEvent
 from sansio_stream.machine import StreamMachine
 from sansio_stream.observer import Observer
 from sansio_stream.transitions import State
 
+from ._frame_bytes import FrameBytes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-    from sansio_stream.capture import Capture, CaptureEnd, CaptureHeader, Chunk
+    from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk
 
-__all__ = ["FrameResult", "Pace", "Reading", "Replay"]
+__all__ = ["CUT_OFF", "FrameResult", "LostConnection", "Pace", "Reading", "failure_of"]
+
+CUT_OFF: Final = "the recording file is cut off here"
+"""What is reported in place of the error of a connection, if a recording has no end."""
 
 LONGEST_PAUSE: Final = 60.0
 """The longest pause in seconds. A file may contain a pause of years, and the command would then
@@ -114,10 +126,12 @@ class LostConnection(Exception):  # noqa: N818 - the name is never printed
 class Reading:
     """One body and the machine that reads it. Feed each chunk, then call `finish`.
 
+    Memory: that of the machine. `observe` and `keep_frames` need more.
+
     Args:
         header: the header of the capture.
-        body: the whole body. It may grow instead: append each chunk to it before feeding the chunk.
         strict: whether nearly every violation is fatal, as for the machine.
+        limits: the bounds on what the machine holds.
 
     Attributes:
         machine: the machine, in its current state.
@@ -126,27 +140,38 @@ class Reading:
     """
 
     def __init__(
-        self, header: CaptureHeader, body: bytes | bytearray, *, strict: bool = False
+        self, header: CaptureHeader, *, strict: bool = False, limits: Limits | None = None
     ) -> None:
         self.header = header
-        self.body = body
-        self.machine = StreamMachine(strict=strict)
+        self.machine = StreamMachine(strict=strict, limits=limits)
         self.chunks_fed = 0
         self.broken: ProtocolError | None = None
         self._end: CaptureEnd | None = None
+        self._is_stopped = False
         self._strict = strict
+        self._limits = limits or Limits()
         self._observer: Observer | None = None
+        self._frames: FrameBytes | None = None
         self._at: float | None = None
         self._violations_seen = 0
         self._last_number = 0
+        self._last_offset = 0
 
-    def observe(self) -> Observer:
+    def observe(self, stall: float = 2.0) -> Observer:
         """Return an observer of all chunks that are fed from now on, and of the end.
 
         Like the machine, it reads the body as a stream, whatever the status and the headers say.
+
+        Args:
+            stall: a pause without content that is longer than this many seconds is a stall.
         """
-        self._observer = Observer(strict=self._strict)
+        self._observer = Observer(strict=self._strict, limits=self._limits, stall=stall)
         return self._observer
+
+    def keep_frames(self) -> FrameBytes:
+        """Return the bytes of the frame at hand, from now on."""
+        self._frames = FrameBytes(self._limits.event_bytes)
+        return self._frames
 
     # Feeding. The caller must exhaust the returned iterator before the next call.
 
@@ -161,6 +186,8 @@ class Reading:
         self._at = chunk.at
         if self._observer is not None:
             self._observer.chunk(chunk.data, chunk.at)
+        if self._frames is not None:
+            self._frames.add(chunk.data)
         return self._take(self.machine.receive_data(chunk.data))
 
     def finish(self, end: CaptureEnd | None) -> Iterator[FrameResult]:
@@ -176,6 +203,12 @@ class Reading:
         if self.broken is not None:
             return iter(())
         return self._take(self.machine.connection_lost(error))
+
+    def stop(self) -> None:
+        """Stop before the end of the body. Without a fatal error, the verdict stays PENDING."""
+        self._is_stopped = True
+        if self._observer is not None:
+            self._observer.closed(self._at)
 
     def _take(self, events: Iterator[MessageStreamEvent]) -> Iterator[FrameResult]:
         machine = self.machine
@@ -193,9 +226,12 @@ class Reading:
                 if own is None or number != own.number:
                     yield self._without_event(number, tuple(kept_out), before)
             if own is None:
+                if self._frames is not None:
+                    self._frames.drop_before(self._last_offset)
                 return
             stray = own.number <= self._last_number
             self._last_number = own.number
+            self._last_offset = own.offset or 0
             yield FrameResult(
                 None if stray else own.number,
                 own.offset,
@@ -250,26 +286,29 @@ class Reading:
     def lost(self) -> str | None:
         """The error that ended the connection, or None if the body ended in the regular way."""
         if self._end is None:
-            return "the recording file is cut off here"
+            return None if self._is_stopped else CUT_OFF
         return self._end.error
 
     @property
     def failure(self) -> str | None:
         """The reason why the stream gave no usable message, or None if it gave one."""
         machine = self.machine
-        try:
-            machine.final_message()
-        except APIStatusError as error:
-            return f"{machine.verdict.value}: {error.type or 'error'}: {error}"
-        except ProtocolError as error:
-            return f"{error} ({located(error)})"
-        except APIError as error:
-            return str(error)
-        if self._strict and self.broken is not None:
+        failure = failure_of(machine)
+        if failure is None and self._strict and self.broken is not None:
             return f"{self.broken} ({located(self.broken)})"
-        if self._strict and machine.violation_count:
+        if failure is None and self._strict and machine.violation_count:
             return machine.violations[0].message
-        return None
+        return failure
+
+    @property
+    def outcome(self) -> str:
+        """The verdict and the reason for it, as one sentence."""
+        verdict, failure = self.machine.verdict, self.failure
+        status = self.header.status
+        http = (
+            "" if failure is None or status is None or 200 <= status < 300 else f"HTTP {status}, "
+        )
+        return f"{http}{verdict.name}: {verdict.value if failure is None else failure}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -287,46 +326,6 @@ class Reading:
         return tuple(sentences)
 
 
-class Replay(Reading):
-    """Reads a capture at its recorded speed.
-
-    Args:
-        capture: the parsed file.
-        chunks: its body in chunks: the recorded ones, or others.
-        strict: whether nearly every violation is fatal, as for the machine.
-        pace: waits before each chunk. None never waits.
-    """
-
-    def __init__(
-        self,
-        capture: Capture,
-        chunks: Iterable[Chunk],
-        *,
-        strict: bool = False,
-        pace: Pace | None = None,
-    ) -> None:
-        super().__init__(capture.header, capture.body, strict=strict)
-        self._recorded_end = capture.end
-        self._chunks = chunks
-        self._pace = pace
-
-    def results(self) -> Iterator[FrameResult]:
-        """Return the result of each frame, as `feed` does."""
-        for chunk in self._chunks:
-            self._wait(chunk)
-            yield from self.feed(chunk)
-            if self.broken is not None:
-                break
-        end = self._recorded_end
-        if end is not None and self.broken is None:
-            self._wait(end)
-        yield from self.finish(end)
-
-    def _wait(self, until: Chunk | CaptureEnd) -> None:
-        if self._pace is not None:
-            self._pace.wait_until(until.at)
-
-
 @attrs.frozen
 class Place:
     """The number of a frame, and the byte offset at which it begins."""
@@ -338,3 +337,16 @@ class Place:
 def located(error: ProtocolError) -> str:
     """Return the place of an error as words: the frame and the byte offset."""
     return f"frame {error.event_number}, byte {error.byte_offset}"
+
+
+def failure_of(machine: StreamMachine) -> str | None:
+    """Return the reason why a machine has no usable message, or None if it has one."""
+    try:
+        machine.final_message()
+    except APIStatusError as error:
+        return f"{machine.verdict.value}: {error.type or 'error'}: {error}"
+    except ProtocolError as error:
+        return f"{error} ({located(error)})"
+    except APIError as error:
+        return str(error)
+    return None

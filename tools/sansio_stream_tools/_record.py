@@ -252,7 +252,6 @@ def record(
     verbose: bool,
     events: bool,
     message: bool,
-    trace: bool,
 ) -> None:
     """Send a prompt, show the answer while it arrives, and record it for `replay`.
 
@@ -260,7 +259,7 @@ def record(
     if there is neither a PROMPT nor a --request that contains messages.
     """
     survive_broken_pipes()
-    wanted = wanted_view(events=events, message=message, trace=trace)
+    wanted = wanted_view(events=events, message=message)
     flags = {"model": model, "max_tokens": max_tokens, "system": system}
     given = {name: value for name, value in flags.items() if value is not None}
     body = body_of(request, {**given, **params}, prompt)
@@ -389,7 +388,6 @@ class RecordingViewer:
         self.view: View | None = None
         self._file = file
         self._view_of = view_of
-        self._body = bytearray()
 
     def update(self) -> None:
         """Show the lines that were written since the last call."""
@@ -400,10 +398,9 @@ class RecordingViewer:
         view = self.view
         capture = parse_capture(lines if view is None else FIRST_LINE + lines)
         if view is None:
-            view = self.view = self._view_of(Reading(capture.header, self._body))
+            view = self.view = self._view_of(Reading(capture.header))
             view.begin()
         for chunk in capture.chunks:
-            self._body += chunk.data
             for result in view.reading.feed(chunk):
                 view.add(result)
         if capture.end is not None:
@@ -475,7 +472,7 @@ def outcome(
         status = INTERRUPTED
         complain("interrupted" if view else "interrupted before an answer arrived")
     elif view is not None:
-        status = judge(str(file.path), view.reading)
+        status = judge(str(file.path), view)
     elif failure is not None:
         complain(f"{base_url}: {one_line(reason_without_answer(failure), 1000)}")
     if file.failure is not None:

@@ -1,10 +1,11 @@
-"""The table at the end of the live view: the report of a stream in, a summary out."""
+"""The table that summarises a stream: its report and its message in, a table out."""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+import attrs
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -19,71 +20,92 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sansio_stream.message import Message
-    from sansio_stream.report import Report
+    from sansio_stream.report import Report, Stall
 
-    from ._reading import Reading
-
-__all__ = ["Summary"]
+__all__ = ["Outcome", "blank_table", "first_of", "summary_table"]
 
 TROUBLED: Final = "yellow"
+BAD: Final = "bold red"
 MOST_LINES: Final = 40
-STYLES: Final = {Verdict.COMPLETE: "bold green", Verdict.UNTERMINATED: "bold yellow"}
+STYLES: Final = {
+    Verdict.COMPLETE: "bold green",
+    Verdict.UNTERMINATED: "bold yellow",
+    Verdict.PENDING: "bold yellow",
+}
+
+Row: TypeAlias = tuple[str, list[str], str]
+"""The name of a row, its lines, and their style."""
 
 
-class Summary:
-    """Makes the table of a reading. Create it before the first chunk is fed."""
+@attrs.frozen
+class Outcome:
+    """How a stream ended, for people.
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-        self._observer = reading.observe()
+    Attributes:
+        failure: the reason why there is no usable message, or None if there is one.
+        remarks: sentences about a stream that gave a message although its end was irregular.
+    """
 
-    def table(self) -> Table:
-        """Return the table of the finished reading."""
-        table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, text, style in self._rows():
-            table.add_row(name, Text(text, style=style))
-        return table
-
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
-        """Return the name, the text and the style of each row.
-
-        The text has no line ends except those between the lines of `_facts`.
-        """
-        for name, lines, style in self._facts():
-            yield name, "\n".join(map(unbroken, lines)), style
-
-    def _facts(self) -> Iterator[tuple[str, list[str], str]]:
-        reading, report = self._reading, self._observer.report
-        verdict = report.verdict
-        style = STYLES.get(verdict, "bold red")
-        yield "verdict", [f"{verdict.name}: {verdict.value}"], style
-        failure = reading.failure
-        if failure is not None and failure != verdict.value:
-            yield "reason", [failure.removeprefix(f"{verdict.value}: ")], "red"
-        elif failure is None:
-            for remark in reading.remarks:
-                yield "remark", [remark], TROUBLED
-        header = reading.header
-        if header.status is not None:
-            request_id = header.headers.get("request-id", "")
-            ok = 200 <= header.status < 300
-            yield "HTTP", [f"{header.status}  {request_id}".strip()], "" if ok else "bold red"
-        message = reading.machine.snapshot
-        if message is not None:
-            yield from message_facts(report, message)
-        yield "received", [received(report)], ""
-        codes = sorted(report.violations.items(), key=lambda each: each[1], reverse=True)
-        violations = ", ".join(f"{count} {code}" for code, count in codes)
-        more = report.violation_count - sum(report.violations.values())
-        if more:
-            violations += f", {more} more"
-        yield "violations", [violations or "none"], TROUBLED if violations else ""
+    failure: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
-def message_facts(report: Report, message: Message) -> Iterator[tuple[str, list[str], str]]:
-    """Return the rows about a message. A report has neither its stop_sequence nor its inputs."""
+def blank_table() -> Table:
+    """Return a table of names and values without rows."""
+    table = Table(box=box.ROUNDED, show_header=False, border_style="dim")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def summary_table(
+    report: Report, message: Message | None, outcome: Outcome, *, stall: float = 2.0
+) -> Table:
+    """Return the table of one stream.
+
+    Args:
+        report: the report of the stream.
+        message: the message, which has what a report does not have: the stop_sequence and the
+            inputs. None if there is none.
+        outcome: how the stream ended.
+        stall: the threshold of the observer that made the report, in seconds.
+    """
+    table = blank_table()
+    for name, lines, style in rows_of(report, message, outcome, stall):
+        # No text of the stream may begin another line.
+        table.add_row(name, Text("\n".join(map(unbroken, lines)), style=style))
+    return table
+
+
+def rows_of(
+    report: Report, message: Message | None, outcome: Outcome, stall: float
+) -> Iterator[Row]:
+    verdict, failure = report.verdict, outcome.failure
+    yield "verdict", [f"{verdict.name}: {verdict.value}"], STYLES.get(verdict, BAD)
+    if failure is not None and failure != verdict.value:
+        yield "reason", [failure.removeprefix(f"{verdict.value}: ")], "red"
+    for remark in outcome.remarks:
+        yield "remark", [remark], TROUBLED
+    if report.first_loss_code is not None:
+        place = "" if report.first_loss_offset is None else f" at byte {report.first_loss_offset:,}"
+        yield "lost", [f"content was first lost by {report.first_loss_code}{place}"], BAD
+    if report.http_status is not None:
+        is_good = 200 <= report.http_status < 300
+        line = f"{report.http_status}  {report.request_id or ''}".strip()
+        yield "HTTP", [line], "" if is_good else BAD
+    if message is not None:
+        yield from message_rows(report, message)
+    yield from time_rows(report, stall)
+    yield "received", [received(report)], ""
+    codes = sorted(report.violations.items(), key=lambda each: each[1], reverse=True)
+    violations = [f"{count:>7,}  {code}" for code, count in codes]
+    more = report.violation_count - sum(report.violations.values())
+    if more:
+        violations.append(f"{more:>7,}  more")
+    yield "violations", violations or ["none"], TROUBLED if violations else ""
+
+
+def message_rows(report: Report, message: Message) -> Iterator[Row]:
     yield "message", [report.message_id or "no id"], ""
     yield "model", [report.model or "unknown"], ""
     stop = report.stop_reason or "none"
@@ -92,21 +114,63 @@ def message_facts(report: Report, message: Message) -> Iterator[tuple[str, list[
     yield "stop reason", [stop], ""
     shown = first_of(f"{count} {kind}" for kind, count in report.blocks.items())
     yield "blocks", [", ".join(shown) or "none"], ""
-    usage = (f"{count:>7,}  {name}" for name, count in report.usage.items())
-    yield "usage", first_of(usage) or ["unknown"], ""
+    calls = (report.tool_calls_complete, "complete"), (report.tool_calls_broken, "broken")
+    states = [f"{count} {state}" for count, state in calls if count]
+    if states:
+        yield "tool calls", [", ".join(states)], TROUBLED if report.tool_calls_broken else ""
     yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
+    # An answer has many counters, and most of them are 0.
+    usage = [f"{count:>7,}  {name}" for name, count in report.usage.items() if count]
+    yield "usage", first_of(usage) or ["nothing" if report.usage else "unknown"], ""
+
+
+def time_rows(report: Report, stall: float) -> Iterator[Row]:
     if report.first_content is not None:
-        timing = f"first token after {report.first_content:.2f} s"
+        line = f"first token after {report.first_content:.2f} s"
         if report.output_tokens_per_second is not None:
-            timing += f", then {report.output_tokens_per_second:,.1f} output tokens per second"
-        yield "timing", [timing], ""
+            line += f", then {report.output_tokens_per_second:,.1f} output tokens per second"
+        yield "timing", [line, *other_times(report)], ""
+    elif report.end is not None and report.end > 0:
+        yield "timing", [*other_times(report)], ""
+    if report.gap_max is not None:
+        gaps = (
+            f"half of them up to {report.gap_p50:.3f} s, 95 % up to {report.gap_p95:.3f} s,"
+            f" the longest {report.gap_max:.3f} s"
+        )
+        yield "gaps", [gaps], ""
+    if report.stall_count:
+        lines = [stall_line(each) for each in report.stalls]
+        more = report.stall_count - len(lines)
+        head = f"{report.stall_count:,} longer than {stall:g} s"
+        yield "stalls", [head, *first_of(lines, more=more)], TROUBLED
 
 
-def first_of(lines: Iterable[str]) -> list[str]:
-    """Return the first 40 lines, and a line with the number of the others, if there are any."""
+def other_times(report: Report) -> Iterator[str]:
+    """Yield a line with the other times that are known."""
+    times = {
+        "first byte": report.first_byte,
+        "first text": None if report.first_text == report.first_content else report.first_text,
+        "last token": report.last_content,
+        "end": report.end,
+    }
+    known = [f"{name} {at:.2f} s" for name, at in times.items() if at is not None]
+    if known:
+        yield ", ".join(known)
+
+
+def stall_line(stall: Stall) -> str:
+    offset = "" if stall.byte_offset is None else f", byte {stall.byte_offset:,}"
+    return f"{stall.seconds:.2f} s until {stall.at:.2f} s (event {stall.event_number:,}{offset})"
+
+
+def first_of(lines: Iterable[str], *, more: int = 0) -> list[str]:
+    """Return the first 40 lines, and a line with the number of the others, if there are any.
+
+    `more` is the number of further lines that are not in `lines`.
+    """
     every = iter(lines)
     shown = list(itertools.islice(every, MOST_LINES))
-    more = sum(1 for _ in every)
+    more += sum(1 for _ in every)
     return [*shown, f"{more:,} more"] if more else shown
 
 

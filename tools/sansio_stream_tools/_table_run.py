@@ -15,7 +15,7 @@ from sansio_stream.errors import Limits
 
 from ._batches import opened_table
 from ._parts import WRITERS, PartsError, ResultParts, folder_of
-from ._pool import map_in_processes
+from ._pool import map_in_processes, sigint_allowed
 from .sources import SourceLimits
 from .table import failed_table, report_table, schema_of
 
@@ -69,6 +69,8 @@ class TableRun:
         The finished rows are in parts beside the destination until all are finished. After an
         exception, KeyboardInterrupt included, they are kept, and `resume` goes on behind them.
 
+        Call it inside `sigint_blocked`, so that an interruption costs no finished row.
+
         Args:
             resume: whether to go on behind the parts of an earlier run.
             force: whether to remove the parts of an earlier run, and to replace the destination.
@@ -105,6 +107,8 @@ class TableRun:
                 for outcome in map_in_processes(work, table.batches(done), self.workers):
                     rows = outcome.result
                     batch = outcome.item
+                    if batch.start > done:
+                        continue  # an interruption has left rows before it that are not done
                     done += len(batch.table)
                     if rows is None:
                         died(range(batch.start, done))
@@ -113,7 +117,9 @@ class TableRun:
                     advanced(done, table.rows)
             finally:
                 parts.write()
-            parts.finish(self.destination, schema_of(table.schema, self.id), see)
+            with sigint_allowed():
+                parts.finish(self.destination, schema_of(table.schema, self.id), see)
+            parts.remove()
         return done
 
     def _parts(self, *, resume: bool, force: bool) -> ResultParts:

@@ -7,26 +7,19 @@ parentheses is the name of a frame that gave no event.
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from rich.cells import cell_len
 from rich.text import Text
 
 from sansio_stream.errors import ViolationCode
-from sansio_stream.events import (
-    ContentBlockDeltaEvent,
-    ContentBlockStartEvent,
-    ContentBlockStopEvent,
-    ErrorEvent,
-    MessageStartEvent,
-    MessageStreamEvent,
-    PingEvent,
-    UnknownEvent,
-)
-from sansio_stream.frame_buffer import BOM
+from sansio_stream.events import ContentBlockDeltaEvent, ContentBlockStartEvent, ThinkingDelta
+from sansio_stream.report import type_of
 
+from ._frame_bytes import data_in, line_of, name_in
+from ._frame_text import FrameFilter, Gaps, index_of, label_of, payload_text
 from ._text import (
     CHARACTERS_IN_A_CELL,
     ending,
@@ -41,38 +34,93 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sansio_stream.errors import ProtocolError, Violation
-    from sansio_stream.machine import StreamMachine
 
-    from ._reading import FrameResult
+    from ._frame_bytes import Line
+    from ._reading import FrameResult, Reading
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "TraceOptions"]
 
-COLUMNS: Final = "{:>5} {:>7} {:>5} {:>7} {:<15} {:<21} {:>2} "
-HEADINGS: Final = COLUMNS.format("frame", "offset", "chunk", "time", "state", "event", "ix")
 MARGIN: Final = 6
-WIDTH_OF_A_PIPE: Final = 120
+NARROWEST: Final = 40
+LEAST_TEXT: Final = 8
+"""A text is left out if there are fewer cells for it. Only a very narrow terminal has so few."""
 
-BLANK_LINE: Final = re.compile(rb"(?>\r\n?|\n)(?>\r\n?|\n)")
+WARNING: Final = "yellow"
+FAILURE: Final = "bold red"
 
 
 @attrs.frozen
-class Line:
-    """One line of a frame.
+class TraceOptions:
+    """What a trace shows.
 
     Attributes:
-        raw: the bytes without the line end.
-        text: these bytes decoded as UTF-8, with U+FFFD for invalid bytes.
-        data: the value of a `data` line, or None for any other line.
+        filter: decides which frames are shown.
+        stall: a gap that is longer than this many seconds is marked.
+        is_wide: whether more columns are shown, and texts are not cut.
+        as_json: whether each frame is printed as a JSON object.
     """
 
-    raw: bytes
-    text: str
-    data: str | None
+    filter: FrameFilter = attrs.field(factory=FrameFilter)
+    stall: float = 2.0
+    is_wide: bool = False
+    as_json: bool = False
+
+
+@attrs.frozen
+class Column:
+    """A column: its heading, its width in cells, and whether it is aligned to the right."""
+
+    heading: str
+    width: int
+    is_right: bool = True
+
+    def cell(self, text: str) -> str:
+        """Return a text in the width of the column. A longer text makes it wider."""
+        return f"{text:>{self.width}}" if self.is_right else f"{text:<{self.width}}"
+
+
+class Columns:
+    """The columns of a trace before the text. A narrow terminal has fewer of them.
+
+    Args:
+        width: the width of a line in cells.
+        has_times: whether the stream has times. Without times, there are no columns for them.
+        is_wide: whether the numbers of the frame and of the chunk are shown.
+    """
+
+    def __init__(self, width: int, *, has_times: bool, is_wide: bool) -> None:
+        self.width = width
+        roomy = is_wide or width >= 72
+        self._columns: dict[str, Column] = {}
+        if is_wide:
+            self._columns |= {"frame": Column("frame", 6), "chunk": Column("chunk", 6)}
+        if roomy or not has_times:
+            self._columns["offset"] = Column("offset", 7)
+        if has_times:
+            self._columns["time"] = Column("time", 8)
+        if has_times and (roomy or width >= 56):
+            self._columns["gap"] = Column("gap", 7)
+        names = 19 if roomy else 16 if width >= 56 else 12
+        self._columns["event"] = Column("event", names, is_right=False)
+        self._columns["ix"] = Column("ix", 2)
 
     @property
-    def lead(self) -> int:
-        """The number of characters before the data of the line."""
-        return len(self.text) - len(self.data or "")
+    def heading(self) -> str:
+        """The line with the names of the columns."""
+        cells = (column.cell(column.heading) for column in self._columns.values())
+        return f"{' '.join(cells)} text"
+
+    def name(self, text: str) -> str:
+        """Return the name of an event, cut to the width of its column.
+
+        If there is not enough room, `content_block_start` is cut to `block_start`.
+        """
+        width = self._columns["event"].width
+        return one_line(text if len(text) <= width else text.replace("content_", "", 1), width)
+
+    def cells(self, values: dict[str, str]) -> list[tuple[str, str]]:
+        """Return the name of each column, and its text with a space after it."""
+        return [(name, f"{column.cell(values[name])} ") for name, column in self._columns.items()]
 
 
 class Trace:
@@ -80,63 +128,117 @@ class Trace:
 
     Args:
         console: the console to print to.
-        body: the bytes of the stream. A bytearray may grow while the trace is printed.
+        reading: the reading whose results are traced, before the first chunk is fed.
+        options: what is shown.
     """
 
-    def __init__(self, console: Console, body: bytes | bytearray) -> None:
+    def __init__(self, console: Console, reading: Reading, options: TraceOptions) -> None:
         self._console = console
-        self._body = body
-        # The lines of the last frame are kept, because all violations of a frame need them.
-        self._offset: int | None = None
-        self._lines: list[Line] = []
-        self._width = max(
-            40, console.width if console.is_terminal else max(console.width, WIDTH_OF_A_PIPE)
-        )
-
-    def begin(self) -> None:
-        """Print the column headings."""
-        self._print(Text(HEADINGS + "payload", style="bold"))
+        self._reading = reading
+        self._options = options
+        self._frames = reading.keep_frames()
+        self._gaps = Gaps()
+        # The types of the blocks by their indexes, and the number of the last frame.
+        self._types: dict[int, str] = {}
+        self._number = 0
+        self._columns: Columns | None = None
+        self._width = max(NARROWEST, console.width)
+        self._results = 0
+        self._shown = 0
 
     def add(self, result: FrameResult) -> None:
         """Print the line of a frame, then its violations and its error."""
-        lines = self._lines_at(result.offset)
-        changed = result.after is not result.before
-        state = f"{result.before.name} -> {result.after.name}" if changed else result.before.name
+        self._results += 1
+        gap = self._gaps.before(result)
         event = result.event
-        name = f"({one_line(name_in(lines), 19)})"
-        if event is not None:
-            name = one_line(name_of(event), 21)
-        columns = COLUMNS.format(
-            "-" if result.number is None else result.number,
-            "" if result.offset is None else result.offset,
-            result.chunk,
-            "" if result.at is None else f"{result.at:.3f}",
-            state.lower(),
-            name,
-            index_of(event),
-        )
-        payload = data_in(lines) if event is None else payload_of(event)
-        available = max(self._width - len(columns), 8)
-        self._print(Text.assemble(columns, (one_line(payload, available), "dim")))
+        index = index_of(event)
+        if isinstance(event, ContentBlockStartEvent):
+            self._types[event.index] = type_of(event.content_block)
+        if result.number is not None:
+            self._number = result.number
+        # Most frames need their bytes neither for their text nor for a quote.
+        lines = self._frames.lines_at(result.offset) if event is None else []
+        if event is None:
+            label, text = name_in(lines), data_in(lines)
+        else:
+            label, text = label_of(event), payload_text(event)
+        names = {label} if event is None else {label, event.type}
+        if index is not None:
+            names |= {str(index), self._types.get(index, "")}
+        if not self._options.filter.accepts(
+            result, number=self._number, names=frozenset(names), text=text
+        ):
+            return
+        self._shown += 1
+        if self._options.as_json:
+            self._print(Text(to_json(object_of(result, gap, text))))
+            return
+        self._line(result, gap, label if event is not None else f"({label})", text)
+        if result.violations or result.error is not None:
+            lines = self._frames.lines_at(result.offset)
         for violation in result.violations:
             self._violation(violation, result.offset, lines)
         if result.error is not None:
             self._error(result.error, lines)
 
-    def end(self, machine: StreamMachine) -> None:
+    def end(self) -> None:
         """Print the verdict, after the number of violations that the machine has not kept."""
+        if self._options.as_json:
+            return
+        machine = self._reading.machine
+        if self._results and not self._shown:
+            self._print(Text(f"none of the {self._results:,} frames matches"))
         more = machine.violation_count - len(machine.violations)
         if more:
             self._print(Text(f"\n{more} more violations were counted but not kept"))
-        self._print(Text(f"\n{machine.verdict.name}: {machine.verdict.value}", style="bold"))
+        self._print(Text(""))
+        reading = self._reading
+        self._sentence(reading.outcome, "bold", indent=0)
+        for remark in () if reading.failure else reading.remarks:
+            self._sentence(remark, WARNING, indent=0)
+
+    def _line(self, result: FrameResult, gap: float | None, label: str, text: str) -> None:
+        columns = self._columns
+        if columns is None:
+            columns = self._columns = Columns(
+                self._width, has_times=result.at is not None, is_wide=self._options.is_wide
+            )
+            self._print(Text(columns.heading, style="bold"))
+        index = index_of(result.event)
+        cells = columns.cells(
+            {
+                "frame": "-" if result.number is None else str(result.number),
+                "chunk": str(result.chunk),
+                "offset": "" if result.offset is None else str(result.offset),
+                "time": seconds(result.at),
+                "gap": seconds(gap),
+                "event": columns.name(label),
+                "ix": "" if index is None else fitting(str(index), 6),
+            }
+        )
+        is_stall = gap is not None and gap > self._options.stall
+        line = Text.assemble(
+            *((cell, WARNING if name == "gap" and is_stall else "") for name, cell in cells)
+        )
+        if result.after is not result.before:
+            # Before the text, because a long text is cut at the end.
+            line.append(f"-> {result.after.name.lower()}  ", "bold")
+        style = "dim" if is_thinking(result) else ""
+        room = self._width - line.cell_len
+        if self._options.is_wide:
+            line.append(whole(text), style)
+        elif room >= LEAST_TEXT:
+            line.append(unbroken(text, room), style)
+        line.rstrip()
+        self._print(line)
 
     def _violation(self, violation: Violation, offset: int | None, lines: list[Line]) -> None:
         lost = violation.loses_content
         sentence = f"! {violation.code}: {violation.message}{'; content was lost' if lost else ''}"
-        self._sentence(sentence, "bold red" if lost else "yellow")
+        self._sentence(sentence, FAILURE if lost else WARNING)
         if violation.byte_offset != offset:
             # The violation is in lines before the frame, separated from it by a blank line.
-            lines = self._lines_at(violation.byte_offset)
+            lines = self._frames.lines_at(violation.byte_offset)
         self._quote(*place_of(violation, lines))
 
     def _error(self, error: ProtocolError, lines: list[Line]) -> None:
@@ -150,16 +252,19 @@ class Trace:
                 rest -= len(line.data) + 1
         self._quote(*beginning_of(lines))
 
-    def _sentence(self, text: str, style: str) -> None:
+    def _sentence(self, text: str, style: str, *, indent: int = MARGIN) -> None:
         # Continuation lines are indented further, so that no text of the stream can imitate the
         # first line of another sentence.
-        indent = MARGIN
-        for line in Text(unbroken(text), style).wrap(self._console, self._width - MARGIN - 2):
+        further = indent + 2
+        for line in Text(unbroken(text), style).wrap(self._console, self._width - further):
+            line.rstrip()
             self._print(Text.assemble(" " * indent, line))
-            indent = MARGIN + 2
+            indent = further
 
     def _quote(self, line: Line, position: int) -> None:
         """Print the part of a line around a position, with a caret under the position."""
+        if not line.raw:
+            return  # the violation is that something is missing
         width = self._width - MARGIN
         reach = CHARACTERS_IN_A_CELL * width + 1
         after = fitting(shown(line.text[position : position + reach]), width)
@@ -169,33 +274,67 @@ class Trace:
         self._print(Text(" " * MARGIN + fitting(before + after, width)))
         self._print(Text(" " * (MARGIN + cell_len(before)) + "^", style="bold red"))
 
-    def _lines_at(self, offset: int | None) -> list[Line]:
-        """Return the lines of the frame that begins at a byte offset; none if it is unknown."""
-        if offset is None:
-            return []
-        if offset != self._offset:
-            self._offset, self._lines = offset, self._lines_from(offset)
-        return self._lines
-
-    def _lines_from(self, offset: int) -> list[Line]:
-        blank = BLANK_LINE.search(self._body, offset)
-        frame = bytes(self._body[offset : blank.start() if blank else None])
-        if offset == 0:
-            frame = frame.removeprefix(BOM)
-        return [line_of(raw) for raw in frame.splitlines()]
-
     def _print(self, text: Text) -> None:
-        self._console.print(text, soft_wrap=True)
+        if self._console.color_system is None:
+            # Written directly: rich takes ten times as long, and a trace may have a million lines.
+            self._console.file.write(f"{text.plain}\n")
+            self._console.file.flush()
+        else:
+            self._console.print(text, soft_wrap=True)
 
 
-def text_of(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")
+def is_thinking(result: FrameResult) -> bool:
+    event = result.event
+    return isinstance(event, ContentBlockDeltaEvent) and isinstance(event.delta, ThinkingDelta)
 
 
-def line_of(raw: bytes) -> Line:
-    field, _, value = raw.partition(b":")
-    data = text_of(value.removeprefix(b" ")) if field == b"data" else None
-    return Line(raw, text_of(raw), data)
+def whole(text: str) -> str:
+    """Return a text as one line that is not cut."""
+    return unbroken(text, 2 * len(text) + 1)
+
+
+def seconds(value: float | None) -> str:
+    """Return a time in seconds in at most 8 cells, or "" for None."""
+    if value is None or not math.isfinite(value):
+        return ""
+    if value < 9_999.9995:
+        return f"{value:.3f}"
+    return f"{value:.0f}" if value < 99_999_999 else f"{value:.1e}"
+
+
+def object_of(result: FrameResult, gap: float | None, text: str) -> dict[str, Any]:
+    """Return a result as one JSON object."""
+    event, error = result.event, result.error
+    row: dict[str, Any] = {
+        "time": result.at,
+        "gap": gap,
+        "offset": result.offset,
+        "chunk": result.chunk,
+        "frame": result.number,
+        "state": result.after.name.lower(),
+        "event": None if event is None else event.to_dict(),
+    }
+    if event is None:
+        row["data"] = text
+    if result.violations:
+        row["violations"] = [
+            {
+                "code": str(violation.code),
+                "message": violation.message,
+                "offset": violation.byte_offset,
+                "loses_content": violation.loses_content,
+                "excerpt": violation.excerpt,
+            }
+            for violation in result.violations
+        ]
+    if error is not None:
+        row["error"] = {
+            "type": type(error).__name__,
+            "code": str(error.code),
+            "message": str(error),
+            "position": error.position,
+        }
+    return row
 
 
 def shown(text: str) -> str:
@@ -218,48 +357,3 @@ def place_of(violation: Violation, lines: list[Line]) -> tuple[Line, int]:
         elif violation.excerpt == line.text:
             return line, 0
     return beginning_of(lines)
-
-
-def data_in(lines: list[Line]) -> str:
-    return "\n".join(line.data for line in lines if line.data is not None)
-
-
-def name_in(lines: list[Line]) -> str:
-    """Return the name of a frame that gave no event, or `[DONE]`, or `-` if it has no name."""
-    for line in reversed(lines):
-        if line.raw.startswith(b"event:"):
-            return text_of(line.raw.removeprefix(b"event:")).strip()
-    return "[DONE]" if data_in(lines) == "[DONE]" else "-"
-
-
-def name_of(event: MessageStreamEvent) -> str:
-    return event.wire_type if isinstance(event, UnknownEvent) else event.type
-
-
-def payload_of(event: MessageStreamEvent) -> str:
-    """Return the payload of an event without the members that other columns show."""
-    if isinstance(event, (PingEvent, ErrorEvent, UnknownEvent)) and event.raw is not None:
-        return event.raw
-    sent = event.to_dict()
-    match event:
-        case MessageStartEvent():
-            return to_json(sent["message"])
-        case ContentBlockStartEvent():
-            return to_json(sent["content_block"])
-        case ContentBlockDeltaEvent():
-            return to_json(sent["delta"])
-        case _:
-            rest = {name: each for name, each in sent.items() if name not in {"type", "index"}}
-            return to_json(rest) if rest else ""
-
-
-def index_of(event: MessageStreamEvent | None) -> str:
-    match event:
-        case (
-            ContentBlockStartEvent(index=index)
-            | ContentBlockDeltaEvent(index=index)
-            | ContentBlockStopEvent(index=index)
-        ):
-            return str(index)
-        case _:
-            return ""

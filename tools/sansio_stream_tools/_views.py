@@ -1,4 +1,4 @@
-"""The four views of a stream: the result of each frame in, text out. Also the exit status.
+"""The views of a stream: the result of each frame in, text out. Also the exit status.
 
 This module reads no files and no network. The code that reads a stream passes the result of each
 frame, a `FrameResult`, to a view.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+import attrs
 import click
 from rich.console import Console
 from rich.text import Text
 
 from ._answer_view import Show
-from ._summary import Summary
+from ._summary import Outcome, summary_table
 from ._text import to_json, unbroken
-from ._trace_view import Trace
+from ._trace_view import Trace, TraceOptions
 
 if TYPE_CHECKING:
     from ._reading import FrameResult, Reading
@@ -33,6 +34,7 @@ __all__ = [
     "judge",
     "reason_of",
     "survive_broken_pipes",
+    "trace_view",
     "view_of",
     "view_options",
     "wanted_view",
@@ -44,7 +46,17 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 class View:
-    """The base class of the views. Its methods print nothing; each view overrides some of them."""
+    """The base class of the views. Its methods print nothing; each view overrides some of them.
+
+    Attributes:
+        reading: the reading whose results are shown.
+        is_for_people: whether the view is text for people. Such a view also shows the verdict, and
+            it gets a heading if there are several streams. Any other view prints only JSON.
+        is_live: whether the view prints something for each frame, not only at the end.
+    """
+
+    is_for_people: ClassVar[bool] = False
+    is_live: ClassVar[bool] = True
 
     def __init__(self, reading: Reading, console: Console) -> None:
         self.reading = reading
@@ -63,10 +75,12 @@ class View:
 class Live(View):
     """Prints the answer while it grows, and then a table that summarises it."""
 
+    is_for_people = True
+
     def __init__(self, reading: Reading, console: Console, *, verbose: bool = False) -> None:
         super().__init__(reading, console)
         self._show = Show(console, verbose=verbose)
-        self._summary = Summary(reading)
+        self._observer = reading.observe()
 
     def begin(self) -> None:
         """Print the HTTP status if it is not 2xx."""
@@ -81,8 +95,18 @@ class Live(View):
     def end(self) -> None:
         """Print the table."""
         self._show.end()
+        reading = self.reading
+        # The observer read the body as a stream, so it knows neither the status nor the headers.
+        status, request_id = reading.header.status, reading.header.headers.get("request-id")
+        failure = reading.failure
         self._console.print()
-        self._console.print(self._summary.table())
+        self._console.print(
+            summary_table(
+                attrs.evolve(self._observer.report, http_status=status, request_id=request_id),
+                reading.machine.snapshot,
+                Outcome(failure, () if failure else reading.remarks),
+            )
+        )
 
 
 class Events(View):
@@ -97,6 +121,8 @@ class Events(View):
 class Result(View):
     """Prints the final message as JSON, or its received part, or null if there is none."""
 
+    is_live = False
+
     def end(self) -> None:
         """Print the message."""
         snapshot = self.reading.machine.snapshot
@@ -106,13 +132,11 @@ class Result(View):
 class Traced(View):
     """Prints one line per frame, and its violations."""
 
-    def __init__(self, reading: Reading, console: Console) -> None:
-        super().__init__(reading, console)
-        self._trace = Trace(console, reading.body)
+    is_for_people = True
 
-    def begin(self) -> None:
-        """Print the column headings."""
-        self._trace.begin()
+    def __init__(self, reading: Reading, console: Console, options: TraceOptions) -> None:
+        super().__init__(reading, console)
+        self._trace = Trace(console, reading, options)
 
     def add(self, result: FrameResult) -> None:
         """Print the line of the frame."""
@@ -120,7 +144,18 @@ class Traced(View):
 
     def end(self) -> None:
         """Print the verdict."""
-        self._trace.end(self.reading.machine)
+        self._trace.end()
+
+
+class TracedAsJson(Traced):
+    """Prints one JSON object per frame."""
+
+    is_for_people = False
+
+
+def trace_view(reading: Reading, console: Console, options: TraceOptions) -> View:
+    """Return the view that traces a reading."""
+    return (TracedAsJson if options.as_json else Traced)(reading, console, options)
 
 
 # Options.
@@ -136,7 +171,6 @@ VIEW_OPTIONS: Final = (
     click.option(
         "--message", is_flag=True, help="Print the final message as JSON, or its received part."
     ),
-    click.option("--trace", is_flag=True, help="Print one line per frame, and its violations."),
 )
 
 
@@ -147,16 +181,11 @@ def view_options(function: AnyFunction) -> AnyFunction:
     return function
 
 
-def wanted_view(*, events: bool, message: bool, trace: bool) -> str:
+def wanted_view(*, events: bool, message: bool) -> str:
     """Return the name of the selected view. Raises UsageError if several are selected."""
-    flags = {"events": events, "message": message, "trace": trace}
-    match [name for name, is_set in flags.items() if is_set]:
-        case []:
-            return "show"
-        case [name]:
-            return name
-        case _:
-            raise click.UsageError("use only one of --events, --message and --trace")
+    if events and message:
+        raise click.UsageError("use only one of --events and --message")
+    return "events" if events else "message" if message else "show"
 
 
 def view_of(name: str, reading: Reading, console: Console, *, verbose: bool) -> View:
@@ -166,8 +195,6 @@ def view_of(name: str, reading: Reading, console: Console, *, verbose: bool) -> 
             return Events(reading, console)
         case "message":
             return Result(reading, console)
-        case "trace":
-            return Traced(reading, console)
         case _:
             return Live(reading, console, verbose=verbose)
 
@@ -180,17 +207,18 @@ def console_of_stdout() -> Console:
 # The exit status, and messages on stderr.
 
 
-def judge(name: str, reading: Reading) -> int:
-    """Print the failure or the remarks of a stream on stderr. Return the exit status."""
+def judge(name: str, view: View) -> int:
+    """Return the exit status of a finished stream.
+
+    A view for people has shown the verdict. For any other view, this function prints the failure or
+    the remarks on stderr, so that a verdict is always shown exactly once.
+    """
+    reading = view.reading
     failure = reading.failure
-    if failure is not None:
-        status = reading.header.status
-        http = "" if status is None or 200 <= status < 300 else f"HTTP {status}, "
-        complain(f"{name}: {http}{reading.machine.verdict.name}: {failure}")
-        return BAD
-    for remark in reading.remarks:
-        complain(f"{name}: {remark}")
-    return GOOD
+    if not view.is_for_people:
+        for sentence in reading.remarks if failure is None else (reading.outcome,):
+            complain(f"{name}: {sentence}")
+    return GOOD if failure is None else BAD
 
 
 def reason_of(error: OSError | ValueError) -> object:

@@ -11,27 +11,29 @@ from __future__ import annotations
 # The stubs of pyarrow leave some types open.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from sansio_stream.capture import Capture, CaptureEnd, CaptureHeader
-from sansio_stream.observer import report_of
+from sansio_stream.capture import CaptureEnd, CaptureHeader
 from sansio_stream.report import REPORT_COLUMNS, Report
 
+from ._observing import observe_end, observer_of
 from .sources import SourceError, SourceLimits, sources_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sansio_stream.errors import Limits
+    from sansio_stream.report import Stall
 
 __all__ = ["FAILURE", "REPORT_SCHEMA", "failed_table", "report_table", "schema_of"]
 
 FAILURE: Final = "failure"
 """The name of the column that says why a body could not be read. It is null if it could be read."""
 
-STALL: Final = pa.struct(
+STALL_TYPE: Final = pa.struct(
     [
         ("at", pa.float64()),
         ("seconds", pa.float64()),
@@ -46,7 +48,7 @@ ARROW_TYPES: Final[dict[str, Any]] = {
     "float": pa.float64(),
     "bool": pa.bool_(),
     "map<string, int>": pa.map_(pa.string(), pa.int64()),
-    "list<struct>": pa.list_(STALL),
+    "list<struct>": pa.list_(STALL_TYPE),
 }
 """The Arrow type of each type that a column of a report may have."""
 
@@ -59,6 +61,20 @@ REPORT_SCHEMA: Final = pa.schema(
 """The columns of the result of `report_table`, without the id."""
 
 INT64: Final = range(-(2**63), 2**63)
+
+
+def places_of(type: str) -> tuple[int, ...]:
+    """Return the places of the columns of a report that have this type."""
+    return tuple(place for place, each in enumerate(REPORT_COLUMNS) if each.type == type)
+
+
+TEXTS: Final = places_of("string")
+NUMBERS: Final = places_of("int")
+MAPS: Final = places_of("map<string, int>")
+LISTS: Final = places_of("list<struct>")
+VERDICT: Final = REPORT_SCHEMA.get_field_index("verdict") - 1
+
+values_of: Final = attrgetter(*(column.name for column in REPORT_COLUMNS))
 
 
 def report_table(
@@ -106,18 +122,20 @@ def report_table(
 
 def failed_table(table: pa.Table, failure: str, *, id: str | None = "id") -> pa.Table:
     """Return the result of `report_table` for bodies that cannot be read, for the same reason."""
-    row = {FAILURE: failure, **arrow_values(Report())}
+    row = [failure, *arrow_values(Report())]
     return table_of([row] * len(table), table, id)
 
 
-def table_of(rows: Iterable[Mapping[str, Any]], table: pa.Table, id: str | None) -> pa.Table:
+def table_of(rows: Iterable[Sequence[Any]], table: pa.Table, id: str | None) -> pa.Table:
     """Return a table of the rows, with the column of ids from `table`."""
-    values: dict[str, list[Any]] = {name: [] for name in REPORT_SCHEMA.names}
+    columns: list[list[Any]] = [[] for _ in REPORT_SCHEMA]
     for row in rows:
-        for name, column in values.items():
-            column.append(row[name])
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
     ids = [] if id is None else [table.column(id)]
-    arrays = [pa.array(values[field.name], field.type) for field in REPORT_SCHEMA]
+    arrays = [
+        pa.array(column, field.type) for column, field in zip(columns, REPORT_SCHEMA, strict=True)
+    ]
     return pa.Table.from_arrays([*ids, *arrays], schema=schema_of(table.schema, id))
 
 
@@ -151,61 +169,83 @@ def bytes_of(bodies: pa.ChunkedArray[Any]) -> Iterator[bytes | None]:
 
 def report_row(
     data: bytes | None, limits: Limits | None, source_limits: SourceLimits | None, stall: float
-) -> Mapping[str, Any]:
-    """Return the row of one body: the members of its report, and the failure or None."""
+) -> Sequence[Any]:
+    """Return the row of one body: the failure or None, and the values of its report."""
     try:
-        capture = capture_in(data, source_limits)
-        return {FAILURE: None, **arrow_values(report_of(capture, limits=limits, stall=stall))}
+        return [None, *arrow_values(report_in(data, limits, source_limits, stall))]
     except SourceError as error:
         failure = str(error)
     except Exception as error:  # noqa: BLE001 - a row must not cost the others
         failure = f"{type(error).__name__}: {error}"
-    return {FAILURE: storable(failure), **arrow_values(Report())}
+    return [storable(failure), *arrow_values(Report())]
 
 
-def capture_in(data: bytes | None, limits: SourceLimits | None) -> Capture:
-    """Return the only stream in a body. An empty body is a stream that ended before its first byte.
+def report_in(
+    data: bytes | None, limits: Limits | None, source_limits: SourceLimits | None, stall: float
+) -> Report:
+    """Return the report of the only stream in a body.
 
-    Raises SourceError if there is none, or more than one, or if the body cannot be read.
+    An empty body is a stream that ended before its first byte.
+
+    Raises SourceError if there is no stream, or more than one, or if the body cannot be read.
     """
     if data is None:
         raise SourceError("the body is null")
     if not data:
-        return Capture(CaptureHeader(), (), CaptureEnd(None, None))
-    sources = sources_of(data, "body", limits)
+        observer = observer_of(CaptureHeader(), limits=limits, stall=stall)
+        observe_end(observer, CaptureEnd(None, None))
+        return observer.report
+    sources = sources_of(data, "body", source_limits)
     source = next(sources, None)
     if source is None:
         raise SourceError("the body contains no stream")
-    chunks = tuple(source.chunks)
+    observer = observer_of(source.header, limits=limits, stall=stall)
+    for chunk in source.chunks:
+        observer.chunk(chunk.data, chunk.at)
+    observe_end(observer, source.end)
     if next(sources, None) is not None:
         raise SourceError("the body contains several streams")
-    return Capture(source.header, chunks, source.end)
+    return observer.report
 
 
-def arrow_values(report: Report) -> dict[str, Any]:
+def arrow_values(report: Report) -> list[Any]:
     """Return the members of a report as values that the columns can store.
 
     Raises OverflowError if a number needs more than 64 bits.
     """
-    row = report.to_dict()
-    for column in REPORT_COLUMNS:
-        value = row[column.name]
-        if column.type == "map<string, int>":
-            in_range(value.values(), column.name)
-            row[column.name] = [(storable(name), number) for name, number in value.items()]
-        elif isinstance(value, str):
-            row[column.name] = storable(value)
-        elif isinstance(value, int):
-            in_range([value], column.name)
-    return row
+    # Not from `to_dict`: this runs for each body, and a second dict of 35 members takes longer.
+    values: list[Any] = [*values_of(report)]
+    values[VERDICT] = report.verdict.name
+    for place in TEXTS:
+        text: str | None = values[place]
+        if text is not None:
+            values[place] = storable(text)
+    for place in NUMBERS:
+        if values[place] is not None:
+            in_range(values[place], place)
+    for place in MAPS:
+        pairs: list[tuple[str, int]] = []
+        for name, number in values[place].items():
+            in_range(number, place)
+            pairs.append((storable(name), number))
+        values[place] = pairs
+    for place in LISTS:
+        values[place] = [stall_values(stall) for stall in values[place]]
+    return values
 
 
-def in_range(numbers: Iterable[int], name: str) -> None:
-    """Raise OverflowError if one of the numbers in a column needs more than 64 bits."""
-    if not all(number in INT64 for number in numbers):
+def stall_values(stall: Stall) -> dict[str, Any]:
+    """Return the members of a stall."""
+    return {field.name: getattr(stall, field.name) for field in STALL_TYPE}
+
+
+def in_range(number: int, place: int) -> None:
+    """Raise OverflowError if a number in a column needs more than 64 bits."""
+    if number not in INT64:
+        name = REPORT_COLUMNS[place].name
         raise OverflowError(f"a number in {name} needs more than 64 bits")
 
 
 def storable(text: str) -> str:
     """Return a text without lone surrogates, because UTF-8 cannot encode them."""
-    return text.encode(errors="replace").decode()
+    return text if text.isascii() else text.encode(errors="replace").decode()

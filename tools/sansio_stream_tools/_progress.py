@@ -1,0 +1,136 @@
+"""A progress bar on stderr, where nothing else is shown on a terminal."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from ._text import ending, unbroken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from sansio_stream.capture import Chunk
+
+__all__ = ["ProgressBar", "can_show_progress", "size_of"]
+
+STEP: Final = 2**16
+"""The bar of a file is updated after this number of bytes. One update takes longer than a chunk."""
+
+NAME_WIDTH: Final = 24
+
+
+def can_show_progress(*, prints: bool) -> bool:
+    """Whether a bar can be shown on stderr, because nothing else is shown on the terminal.
+
+    Never if stdout is a pipe: its reader, such as `less`, may use the same terminal, and it may end
+    this process by SIGPIPE, which would leave the cursor hidden.
+
+    Args:
+        prints: whether something is printed to stdout before the end.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM", "") in {"dumb", "unknown"}:
+        return False
+    if sys.stdout.isatty():
+        return not prints
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISCHR(mode)  # a file, or /dev/null
+
+
+def size_of(name: str) -> int | None:
+    """Return the size of a regular file in bytes, or None for anything else."""
+    with suppress(OSError, ValueError):
+        status = os.stat(name)  # noqa: PTH116 - a name may be any text
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size
+    return None
+
+
+class ProgressBar:
+    """A progress bar, as a context manager. It is removed at the end.
+
+    Args:
+        is_shown: whether to show anything.
+        total: the number of bytes or files, or None if it is unknown.
+        counts_files: whether files are counted, not bytes.
+    """
+
+    def __init__(self, *, is_shown: bool, total: int | None, counts_files: bool = False) -> None:
+        self._total = total
+        self._done = 0
+        self._shown_done = 0
+        self._step = 1 if counts_files else STEP
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        if is_shown:
+            amounts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
+            if not counts_files:
+                amounts = (DownloadColumn(binary_units=True), TransferSpeedColumn())
+            self._progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=None),
+                *amounts,
+                TimeElapsedColumn(),
+                console=Console(stderr=True, markup=False, emoji=False, highlight=False),
+                transient=True,
+                expand=True,
+                # Otherwise rich sends what is written to stdout to the console of the bar.
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=self._total)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def name(self, text: str) -> None:
+        """Show what is being read."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=ending(unbroken(text), NAME_WIDTH))
+
+    def advance(self, amount: int) -> None:
+        """Add a number of bytes or files."""
+        self._done += amount
+        if self._done - self._shown_done < self._step:
+            return
+        self._shown_done = self._done
+        if self._progress is not None and self._task is not None:
+            if self._total is not None and self._done > self._total:
+                # The body of a compressed file is larger than the file.
+                self._total = None
+                self._progress.reset(self._task, total=None, completed=self._done)
+            self._progress.update(self._task, completed=self._done)
+
+    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Return the same chunks, and count their bytes."""
+        for chunk in chunks:
+            self.advance(len(chunk.data))
+            yield chunk

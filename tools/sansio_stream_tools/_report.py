@@ -1,0 +1,375 @@
+"""The subcommand `report`: says how streams ended, how fast they were and what was wrong."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import click
+from rich.text import Text
+
+from sansio_stream.errors import Verdict
+
+from ._file_rows import rows_of_files
+from ._observing import observe_end
+from ._options import ReadLimits, arrival_option, limit_option, stall_option
+from ._overview import USABLE, Overview, line_of_row, row_heading, status_of
+from ._pool import sigint_blocked
+from ._progress import ProgressBar, can_show_progress, size_of
+from ._reading import CUT_OFF, failure_of
+from ._recording_file import PrivateFile
+from ._row_lines import json_line
+from ._rows import (
+    FORMATS,
+    ReportOptions,
+    ReportRow,
+    files_in,
+    read_row,
+    row_of,
+    source_observer,
+)
+from ._showing import ArrivalClock, HintPrinter, UnreadableError, cannot_save, reads
+from ._summary import Outcome, summary_table
+from ._text import to_json
+from ._views import BAD, GOOD, INTERRUPTED, UNUSABLE, complain, console_of_stdout
+from .sources import open_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from sansio_stream.machine import StreamMachine
+    from sansio_stream.observer import Observer
+    from sansio_stream.report import Report
+
+    from .sources import Source
+
+__all__ = ["report"]
+
+
+def read_out(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Return the value of `--out`. Raises BadParameter if its ending is not that of a format."""
+    if value is not None and value.suffix.lower() not in FORMATS:
+        raise click.BadParameter(f"the name must end in {' or '.join(FORMATS)}: {value}")
+    return value
+
+
+EPILOG: Final = """\
+With one FILE that contains one stream, the report is a table, or with --json the object that
+`Report.to_dict()` returns. Otherwise there is a row for each stream, and an overview at the end;
+with --json, each row is an object on one line, and there is no overview.
+
+\b
+Examples:
+  sansio-stream report slow.capture.jsonl
+  curl -N https://... |
+    sansio-stream report --arrival-times -
+  sansio-stream report --json a.sse | jq .usage
+  sansio-stream report recordings/
+  sansio-stream report 'logs/**/*.har' --out rows.csv
+
+\b
+Exit status:
+  0    each stream gave a usable message
+  1    one gave none: it was cut or broken, or contained
+       an error
+  2    a file cannot be read or written, or the usage
+       is wrong
+  130  the command was interrupted; the rows that were
+       done are kept
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@stall_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    callback=read_out,
+    metavar="FILE",
+    help="Write the rows to this file, as .jsonl or .csv, and print only the overview.",
+)
+@click.option("--force", is_flag=True, help="Replace the file of --out if it exists.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1, max=256),
+    metavar="N",
+    help="The number of processes that read files. Default: one for each core, or a single one"
+    " for small files.",
+)
+@arrival_option
+@limit_option
+@click.pass_context
+def report(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    *,
+    stall: float,
+    as_json: bool,
+    out: Path | None,
+    force: bool,
+    jobs: int | None,
+    arrival_times: bool,
+    limits: ReadLimits,
+) -> None:
+    """Say how streams ended, how fast they were, and what was wrong.
+
+    PATH is a file that `replay` reads, - for standard input, a folder (with all folders in it), or
+    a pattern such as 'logs/**/*.sse'.
+    """
+    options = ReportOptions(limits=limits, stall=stall)
+    files = list(files_in(paths))
+    # A single stream is read here, in pieces, and its message is shown, too.
+    if paths == tuple(files) and len(files) == 1 and out is None:
+        clock = ArrivalClock() if arrival_times else None
+        ctx.exit(report_file(files[0], options, as_json=as_json, clock=clock))
+    if arrival_times:
+        raise click.UsageError("--arrival-times is for a single FILE")
+    if out is not None and as_json:
+        raise click.UsageError("use only one of --json and --out")
+    if out is None:
+        printer = JsonRows() if as_json else TextRows(console_of_stdout(), stall)
+        ctx.exit(report_files(files, options, printer, jobs))
+    try:
+        file = PrivateFile(out, replace=force)
+    except OSError as error:
+        complain(cannot_save(out, error))
+        ctx.exit(UNUSABLE)
+    with file:
+        written = WrittenRows(file, console_of_stdout(), stall)
+        status = report_files(files, options, written, jobs)
+        if file.failure is not None:
+            complain(f"{out}: the rows are incomplete: {file.failure.strerror}")
+            status = UNUSABLE
+    ctx.exit(status)
+
+
+# One file.
+
+
+def report_file(
+    name: str, options: ReportOptions, *, as_json: bool, clock: ArrivalClock | None
+) -> int:
+    """Print the report of the stream in a file, or a row for each if there are several.
+
+    Returns the exit status.
+    """
+    hints = HintPrinter()
+    try:
+        sources = reads(open_sources(name, options.limits.source))
+        first = next(sources, None)
+        if first is None:
+            complain(f"{name}: the file contains no stream")
+            return UNUSABLE
+        hints.show(first.name, first.hints)
+        observer, failure = read_observed(first, name, options, clock)
+        second = None if failure is not None else next(sources, None)
+    except UnreadableError as error:
+        complain(f"{name}: {error}")
+        return UNUSABLE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    if second is not None:
+        row = row_of(first, observer)
+        others = (read_row(source, options) for source in itertools.chain([second], sources))
+        rows = itertools.chain([row], guarded(others, name))
+        printer = JsonRows() if as_json else TextRows(console_of_stdout(), options.stall)
+        return report_rows(((row,) for row in rows), printer, hints=hints)
+    hints.show(first.name, first.hints)
+    report = observer.report
+    if isinstance(failure, UnreadableError) and not report.chunks:
+        complain(f"{first.name}: {failure}")
+        return UNUSABLE
+    if as_json:
+        click.echo(to_json(report.to_dict()))
+    else:
+        machine = observer.machine
+        outcome = outcome_of(report, machine)
+        console_of_stdout().print(
+            summary_table(report, machine.snapshot, outcome, stall=options.stall)
+        )
+    if isinstance(failure, KeyboardInterrupt):
+        complain("interrupted")
+        return INTERRUPTED
+    if failure is not None:
+        complain(f"{first.name}: {failure}")
+        return UNUSABLE
+    return status_of(row_of(first, observer))
+
+
+def read_observed(
+    source: Source, file: str, options: ReportOptions, clock: ArrivalClock | None
+) -> tuple[Observer, UnreadableError | KeyboardInterrupt | None]:
+    """Read a stream with a progress bar. Return its observer, and what ended the reading early."""
+    observer = source_observer(source, options)
+    chunks = reads(source.chunks) if clock is None else clock.chunks(reads(source.chunks))
+    with ProgressBar(is_shown=can_show_progress(prints=False), total=size_of(file)) as bar:
+        bar.name(source.name)
+        try:
+            for chunk in bar.watch(chunks):
+                observer.chunk(chunk.data, chunk.at)
+        except (UnreadableError, KeyboardInterrupt) as error:
+            observer.closed()
+            return observer, error
+    observe_end(observer, source.end if clock is None else clock.end(source.end))
+    return observer, None
+
+
+def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
+    """Return the same rows, and a row with the reason if the file cannot be read further."""
+    try:
+        yield from rows
+    except UnreadableError as error:
+        yield ReportRow(name=name, unreadable=str(error))
+
+
+def outcome_of(report: Report, machine: StreamMachine) -> Outcome:
+    """Return how a stream ended, for people."""
+    if report.ended == "pending":
+        return Outcome(remarks=(CUT_OFF,))
+    if report.verdict is Verdict.PENDING:
+        return Outcome()
+    if report.verdict in USABLE:
+        parts = [report.error_type, report.error_message]
+        lost = ": ".join(part for part in parts if part)
+        return Outcome(remarks=(f"after the message: {lost}",) if lost else ())
+    if report.ended == "error" and report.verdict in {Verdict.TRUNCATED, Verdict.EMPTY}:
+        return Outcome(report.error_message)
+    if machine.verdict is report.verdict:
+        return Outcome(failure_of(machine))
+    # The response was not a stream, so the machine got nothing.
+    return Outcome(f"{report.error_type}: {report.error_message}")
+
+
+# Rows.
+
+
+class Rows:
+    """Prints or writes rows. The base class of the ways to do this.
+
+    Attributes:
+        is_shown: whether rows are printed to stdout, where a person may see them.
+    """
+
+    is_shown: ClassVar[bool] = True
+
+    def begin(self) -> None:
+        """Print what precedes the rows."""
+
+    def add(self, row: ReportRow) -> None:
+        """Print a row."""
+
+    def end(self) -> None:
+        """Print what follows the rows."""
+
+
+class JsonRows(Rows):
+    """Prints each row as one line of JSON."""
+
+    def add(self, row: ReportRow) -> None:
+        """Print a row."""
+        click.echo(json_line(row.to_dict()), nl=False)
+
+
+class TextRows(Rows):
+    """Prints each row as one line of text, and then the overview."""
+
+    def __init__(self, console: Console, stall: float) -> None:
+        self._console = console
+        self._overview = Overview(stall=stall)
+        self._width = max(console.width, 40)
+
+    def begin(self) -> None:
+        """Print the heading."""
+        self._console.print(Text(row_heading(self._width), style="bold"), soft_wrap=True)
+
+    def add(self, row: ReportRow) -> None:
+        """Print a row."""
+        self._overview.add(row)
+        style = STYLES[status_of(row)]
+        self._console.print(Text(line_of_row(row, self._width), style=style), soft_wrap=True)
+
+    def end(self) -> None:
+        """Print the overview."""
+        self._console.print()
+        self._overview.print(self._console)
+
+
+STYLES: Final = {GOOD: "", BAD: "red", UNUSABLE: "bold red"}
+
+
+class WrittenRows(Rows):
+    """Writes each row to a file, and then prints the overview."""
+
+    is_shown = False
+
+    def __init__(self, file: PrivateFile, console: Console, stall: float) -> None:
+        self._file = file
+        self._console = console
+        self._overview = Overview(stall=stall)
+        self._heading, self._line_of = FORMATS[file.path.suffix.lower()]
+
+    def begin(self) -> None:
+        """Write the line before the rows."""
+        self._file.write(self._heading.encode())
+
+    def add(self, row: ReportRow) -> None:
+        """Write a row. Each row is passed to the system at once, so an interruption keeps it."""
+        self._overview.add(row)
+        self._file.write(self._line_of(row.to_dict()).encode())
+
+    def end(self) -> None:
+        """Print the overview."""
+        self._overview.print(self._console)
+
+
+def report_files(files: list[str], options: ReportOptions, rows: Rows, jobs: int | None) -> int:
+    """Print or write the rows of files. Return the exit status."""
+    if not files:
+        complain("there is no file in these folders")
+        return UNUSABLE
+    made = rows_of_files(files, options, jobs=jobs)
+    return report_rows(made, rows, hints=HintPrinter(), total=len(files))
+
+
+def report_rows(
+    made: Iterator[tuple[ReportRow, ...]],
+    rows: Rows,
+    *,
+    hints: HintPrinter,
+    total: int | None = None,
+) -> int:
+    """Print or write the rows of files. Return the exit status.
+
+    Args:
+        made: the rows of each file.
+        rows: prints or writes them.
+        hints: prints their hints.
+        total: the number of files, if it is known.
+    """
+    status = GOOD
+    is_shown = can_show_progress(prints=rows.is_shown)
+    rows.begin()
+    try:
+        with (
+            sigint_blocked(),
+            ProgressBar(is_shown=is_shown, total=total, counts_files=True) as bar,
+        ):
+            for rows_of_file in made:
+                for row in rows_of_file:
+                    bar.name(row.name)
+                    rows.add(row)
+                    hints.show(row.name, row.hints)
+                    status = max(status, status_of(row))
+                bar.advance(1)
+    except KeyboardInterrupt:
+        complain("interrupted; the rows that were done are kept")
+        status = INTERRUPTED
+    rows.end()
+    return status
