@@ -441,6 +441,13 @@ def test_trailers_and_notes_before_the_head_are_left_out() -> None:
     assert stream(meter + data).body == BODY
 
 
+def test_a_page_of_html_has_no_notes() -> None:
+    page = b"<html>\n<body>Bad gateway</body>\n</html>\n"
+    data = b">\n> GET / HTTP/1.1\n>\n< HTTP/1.1 502 Bad Gateway\n<\n" + page
+    found = stream(data)
+    assert (found.header.status, found.body) == (502, page)
+
+
 def test_a_very_long_line_is_shown_before_it_ends() -> None:
     start = b"> POST / HTTP/1.1\r\n< HTTP/1.1 200 OK\r\n< \r\n"
     pieces = [start, b"data: " + b"x" * 70_000, b"y" * 70_000, b"\n\n"]

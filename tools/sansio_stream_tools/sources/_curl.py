@@ -70,8 +70,10 @@ REQUEST_OR_RESPONSE: Final = re.compile(
 )
 STREAM_OR_JSON: Final = re.compile(rb"\s*(?:(?:event|data|id|retry):|:|[\[{]\s*[\"{])")
 
+# A space follows the mark, which an editor may have removed from the end of a line.
 NOTE: Final = re.compile(
-    PREFIX + rb"(?P<mark>[*<>]|[{}](?= \[\d+ bytes data\])) ?(?P<text>.*)", re.DOTALL
+    PREFIX + rb"(?P<mark>[*<>](?= |\r?\n?\Z)|[{}](?= \[\d+ bytes data\])) ?(?P<text>.*)",
+    re.DOTALL,
 )
 # Notes that curl writes after a body or between two of its chunks, even within a line.
 NOTE_IN_LINE: Final = re.compile(
