@@ -564,7 +564,7 @@ UNREADABLE: Final = {
     ),
     "UTF-16 without a byte order mark": "event: message_start".encode("utf-16-le"),
     "UTF-16 without a byte order mark ": "event: message_start".encode("utf-16-be"),
-    "JSON document": b'{\n  "log": {}\n}',
+    "JSON document": b'{\n  "other": {}\n}',
     "JSON document ": b"[1, 2]",
     "binary data": bytes(range(256)),
     "binary data ": b"\0" * 1_000_000,
