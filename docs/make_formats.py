@@ -34,7 +34,7 @@ def row(sample: Sample) -> tuple[str, str, str, str]:
 def replayed(sample: Sample) -> tuple[Source, str]:
     """Return a sample that was read as `replay` reads it, and what it shows."""
     source = next(sources_of(sample.data, "sample"))
-    reading = Reading(source.header, bytearray())
+    reading = Reading(source.header)
     for chunk in source.chunks:
         list(reading.feed(chunk))
     list(reading.finish(source.end))

@@ -564,7 +564,7 @@ UNREADABLE: Final = {
     ),
     "UTF-16 without a byte order mark": "event: message_start".encode("utf-16-le"),
     "UTF-16 without a byte order mark ": "event: message_start".encode("utf-16-be"),
-    "JSON document": b'{\n  "hello": {}\n}',
+    "JSON document": b'{\n  "other": {}\n}',
     "JSON document ": b"[1, 2]",
     "binary data": bytes(range(256)),
     "binary data ": b"\0" * 1_000_000,
@@ -800,16 +800,16 @@ def test_a_large_file_is_read_in_bounded_memory(name: str) -> None:
 
     def pieces() -> Iterator[bytes]:
         yield lines[0]
-        yield from repeated(middle, 2 * MIB // len(middle))
+        yield from repeated(middle, MIB // 2 // len(middle))
 
     def work() -> None:
         size = 0
         for source in from_stdin(pieces()):
             for chunk in source.chunks:
                 size += len(chunk.data)
-        assert size > MIB
+        assert size > MIB // 3
 
-    assert peak_of(work) < 0.75 * MIB
+    assert peak_of(work) < MIB // 4
 
 
 @pytest.mark.exhaustive

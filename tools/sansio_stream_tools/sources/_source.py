@@ -122,14 +122,13 @@ class Source:
     end: CaptureEnd | None
     hints: tuple[str, ...]
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the attributes in their order
         self,
         name: str,
         kind: str,
         header: CaptureHeader,
         chunks: Iterable[Chunk | CaptureEnd],
         end: CaptureEnd | None = None,
-        *,
         hints: tuple[str, ...] = (),
     ) -> None:
         """Take the chunks of a body. If the last item of `chunks` is an end, it becomes `end`."""
