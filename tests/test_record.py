@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from documentation import blocks, commands, shows
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
-from sansio_stream_tools import _main, _record, _recording_file
+from sansio_stream_tools import _main, _record, _record_call, _recording_file
 from servers import (
     PATIENCE,
     Do,
@@ -390,6 +390,15 @@ def test_wrong_usage_has_the_exit_status_2_and_leaves_no_file(
     assert not Path("it").exists()
 
 
+def test_without_a_key_the_command_says_so_before_it_reads_anything() -> None:
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
+    for arguments in (["Hello?"], ["-m", "m"], ["-m", "m", "--request", "missing"]):
+        result = sansio_stream("record", "--adapter", "sockets", *arguments)
+        assert result.exit_code == 2
+        message = "no API key: set the environment variable ANTHROPIC_API_KEY or ANTHROPIC_AUTH"
+        assert message in " ".join(result.stderr.split())
+
+
 def test_a_prompt_that_is_not_utf8_has_the_exit_status_2() -> None:
     pytest.importorskip("h11", reason="the adapter for sockets needs h11")
     result = record("http://127.0.0.1:1", "-m", "m", data=b"\xff")
@@ -402,7 +411,7 @@ def test_the_command_does_not_wait_for_a_prompt_from_a_terminal(
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     with pytest.raises(UsageError, match="the prompt is missing"):
-        _record.prompted(None, None)
+        _record_call.prompted(None, None)
 
 
 # The file.
@@ -505,7 +514,7 @@ def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sansio_stream_adapters.sockets", None)
     with pytest.raises(ModuleNotFoundError, match="sockets"):
-        _record.client_of("sockets", {})
+        _record_call.client_of("sockets", {})
 
 
 # The process: signals.
@@ -594,9 +603,9 @@ def test_an_interruption_in_an_exception_group_of_trio_is_raised_alone() -> None
             raise ZeroDivisionError
 
     with pytest.raises(KeyboardInterrupt):
-        _record.run_trio(connecting)
+        _record_call.run_trio(connecting)
     with pytest.raises(BaseExceptionGroup) as caught:
-        _record.run_trio(failing)
+        _record_call.run_trio(failing)
     assert caught.value.subgroup(ZeroDivisionError) is not None
 
 

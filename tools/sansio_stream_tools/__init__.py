@@ -24,6 +24,7 @@ No other part of the project uses a terminal. The modules of this package, in re
     _trace           the subcommand `trace`: shows a line for each frame
     _report          the subcommand `report`: says how streams ended and how fast they were
     _convert         the subcommand `convert`: writes the streams in files as captures
+    _record_call     the call of `record`: its body, its client, the loops that read the answer
     _record          the subcommand `record`: sends a request, shows the answer and records it
     _recordings      recordings to serve: the models that they answer, and their answers
     _app             an ASGI application that answers with captures
