@@ -233,6 +233,12 @@ def test_lines_are_recognised_after_many_prefixes(prefix: bytes) -> None:
         assert [chunk.data for chunk in reading.chunks] == [b"".join(events)]
 
 
+def test_lines_without_a_prefix_are_kept_in_a_log() -> None:
+    reading = one(b'starting\ndata: {}\n12:00 event: ping\n12:00 data: {"type": "ping"}\n')
+    assert reading.chunks == [Chunk(None, b'data: {}\n\nevent: ping\ndata: {"type": "ping"}\n\n')]
+    assert "'12:00'" in reading.hints[0]
+
+
 def test_a_done_marker_in_a_log_is_kept() -> None:
     assert one(LOG + b"12:00 data: [DONE]\n").chunks[0].data == WHOLE + b"data: [DONE]\n\n"
 
@@ -665,6 +671,13 @@ def test_a_bomb_in_zstd_is_decoded_in_pieces() -> None:
             assert len(decoder.piece()) <= 65_536
 
     assert peak_of(work) < 10 * 2**20
+
+
+def test_more_than_three_encodings_are_refused() -> None:
+    three = raw_gzip(raw_gzip(zlib.compress(WHOLE)))
+    assert one(three).chunks == [Chunk(None, WHOLE)]
+    sentence = "the data is compressed more than 3 times, one encoding inside another"
+    assert refused(raw_gzip(three)) == sentence
 
 
 def test_named_encodings_are_decoded_in_their_order() -> None:
