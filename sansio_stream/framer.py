@@ -90,6 +90,7 @@ class Framer:
                 pos, end = usual.span()
                 if end - pos <= self._limits.event_bytes:
                     buffer.advance(end)
+                    buffer.update_is_idle()
                     name, data = usual.groups(b"")
                     return self._frame(name, data, buffer.base + pos, end - pos)
                 frame = self._take_line()  # finds the line that exceeds the limit
@@ -113,7 +114,7 @@ class Framer:
         self.take_partial_lines()
         buffer = self.buffer
         start = buffer.offset
-        tail = without_cut_character(buffer.partial)
+        tail = without_cut_character(bytes(buffer.partial))
         if start == 0 and BOM.startswith(tail):
             return None
         begun = tail.removeprefix(BOM) if start == 0 else tail
