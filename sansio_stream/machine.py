@@ -93,9 +93,9 @@ class StreamMachine:
         buffer = self._buffer
         if buffer.is_idle and type(data) is bytes:
             # After an error and after the end the buffer is never idle, so these need no check.
-            if not buffer.partial:
-                return self._reader.receive(data)
-            return self._reader.events() if buffer.feed(data) else NOTHING
+            if buffer.partial:
+                return self._reader.events() if buffer.extend(data) else NOTHING
+            return self._reader.receive(data)
         check_type(data, bytes, bytearray, memoryview)
         self._check_not_ended("receive_data")
         return self._reader.events() if self._inbox.receive(bytes(data)) else NOTHING

@@ -70,7 +70,7 @@ instructions for each frame.
 
 Run: TypeAlias = tuple[DeltaTemplate, list[str], int, int]
 """A run: its template, the list to which the text of each delta is appended, the offset in the body
-up to which it goes, and the offset up to which `FrameBuffer.add_frame` may be called.
+up to which it goes, and the offset up to which `FrameBuffer.add_frames` may be called.
 """
 
 
@@ -146,7 +146,7 @@ class EventReader:
             if end <= limit:
                 found = template.read(data, template.last_paddings)
                 if found is not None:
-                    buffer.add_frame(data, end)
+                    buffer.add_frames(data, end)
                     return self._events_from(template, pieces, found, buffer.frames)
         return self.events() if buffer.feed(data) else NOTHING
 
