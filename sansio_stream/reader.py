@@ -144,17 +144,17 @@ class EventReader:
             template, pieces, _, limit = run
             end = buffer.end + len(data)
             if end <= limit:
-                found = template.read(data, template.last_paddings)
-                if found is not None:
+                event = template.read(data, template.last_paddings, None)
+                if event is not None:
                     buffer.add_frames(data, end)
-                    return self._events_from(template, pieces, found, buffer.frames)
+                    return self._events_from(template, pieces, event, buffer.frames)
         return self.events() if buffer.feed(data) else NOTHING
 
     def _events_from(
         self,
         template: DeltaTemplate,
         pieces: list[str],
-        found: tuple[ContentBlockDeltaEvent, str],
+        event: ContentBlockDeltaEvent,
         frames: int,
     ) -> Iterator[MessageStreamEvent]:
         """Return an iterator like `events`, for a text that `receive` has compared.
@@ -162,7 +162,7 @@ class EventReader:
         Args:
             template: the template of the run.
             pieces: the list to which the run appends.
-            found: what the template has read.
+            event: what the template has read.
             frames: the number of frames before this one.
         """
         buffer = self._buffer
@@ -170,8 +170,8 @@ class EventReader:
             if template.code is not None:
                 self._add_violation(template.code, buffer.text)
             buffer.take_frame()
-            event, piece = found
-            pieces.append(piece)
+            delta: Any = event.delta
+            pieces.append(delta._text_of_delta)  # noqa: SLF001  (see `fast_path`)
             yield event
             if buffer.is_idle:
                 return
@@ -194,13 +194,11 @@ class EventReader:
                 pos = buffer.pos
                 if not pos and len(text) <= FEW_BYTES and buffer.end <= limit:
                     # The text may be one frame, as it is if small chunks are put together.
-                    found = template.read(text, template.last_paddings)
-                    if found is not None:
+                    event = template.read(text, template.last_paddings, pieces)
+                    if event is not None:
                         if template.code is not None:
                             self._add_violation(template.code, text)
                         buffer.take_frame()
-                        event, piece = found
-                        pieces.append(piece)
                         yield event
                         if buffer.is_idle:
                             return
@@ -214,16 +212,15 @@ class EventReader:
                     number = buffer.frames
                     end_size = len(end)
                     paddings = template.paddings
+                    code = template.code
                     for frame in frames:
-                        found = template.read(frame, paddings)
-                        if found is None:
+                        event = template.read(frame, paddings, pieces)
+                        if event is None:
                             break
-                        if template.code is not None:
-                            self._add_violation(template.code, frame)
+                        if code is not None:
+                            self._add_violation(code, frame)
                         pos += len(frame) + end_size
                         buffer.advance(pos)
-                        event, piece = found
-                        pieces.append(piece)
                         yield event
                         number += 1
                         if buffer.frames != number:  # another iterator has gone on
