@@ -137,7 +137,8 @@ def unescaped(raw: bytes) -> str:
     string, end = scan_string(text + '"', 0)
     if end <= len(text):
         raise ValueError(end)
-    if not string.isascii() and has_split_pair(string):
+    # Bytes that are UTF-8 have no halves of pairs, so only an escape can stand for one.
+    if not string.isascii() and "\\u" in text and has_split_pair(string):
         raise ValueError(string)
     return string
 

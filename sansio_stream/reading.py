@@ -299,9 +299,12 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
                     check_type(next(name for name in container if not isinstance(name, str)), str)
                 values = container.values()
             for value in values:
-                kind: Any = value.__class__
+                kind = type(value)  # CPython does not specialise the load of `__class__`
                 if kind is str:
                     size += len(value)
+                elif kind is dict or kind is list:
+                    size += 1
+                    inner.append(value)
                 elif kind in SCALARS:
                     size += 1
                 else:
