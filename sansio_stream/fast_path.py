@@ -271,7 +271,8 @@ class DeltaTemplate:
         event.delta = delta
         event._rest = None  # noqa: SLF001  (as above)
         event.__class__ = ContentBlockDeltaEvent
-        return event
+        finished: ContentBlockDeltaEvent = event
+        return finished
 
 
 @attrs.frozen

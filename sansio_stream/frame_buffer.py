@@ -60,7 +60,7 @@ class ReceivedBytes:
 
     def __init__(self) -> None:
         self._head = bytearray()  # the first bytes that were dropped before the first frame
-        self.base = 0
+        self.base: int = 0
         self.text = b""
         self.pos = 0
         self.end = 0
@@ -68,7 +68,7 @@ class ReceivedBytes:
         self._chunks: deque[bytes] = deque()
         self._unread = 0  # the size of `_chunks`
         self._excess = 0
-        self.frames = 0
+        self.frames: int = 0
 
     def _set_text(self, text: bytes) -> None:
         """Drop the text, and make the bytes after it the new one."""

@@ -299,7 +299,7 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
                     check_type(next(name for name in container if not isinstance(name, str)), str)
                 values = container.values()
             for value in values:
-                kind = type(value)  # CPython does not specialise the load of `__class__`
+                kind: Any = type(value)  # CPython does not specialise the load of `__class__`
                 if kind is str:
                     size += len(value)
                 elif kind is dict or kind is list:
