@@ -6,9 +6,12 @@ Strategy: `feed` searches the new chunk for its last blank line. The bytes up to
 the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
 the partial frame, a bytearray that grows in place. So each byte is searched for a blank line only
 once, and a chunk without a line end is only appended. A chunk that comes before the text is
-consumed is stored, and searched later. A chunk with a CR is treated differently: the text ends at
-its last line end, whether that line is blank or not. The reason is that such a chunk can end inside
-a blank line in several ways.
+consumed is stored, and searched later. Two kinds of chunks are not searched:
+
+* A chunk that is added by `add_frames` is known to be the text.
+* A chunk with a CR can end inside a blank line in several ways. So the text ends at its last line
+  end, whether that line is blank or not. There is one exception: if the lines after its last blank
+  line end in CRLF or LF, and if the chunk does not begin with a line end, the chunk is searched.
 """
 
 from __future__ import annotations
@@ -228,6 +231,8 @@ class FrameBuffer(ReceivedBytes):
             self._set_text(data[:1])
             self._set_text(b"")
             data = data[1:]
+        if self.frame_start is None and self._search_crlf(data):
+            return
         if self.frame_start is not None or CR in data:
             self._add_lines(data)
             is_blank = not self.text.strip(b"\r\n")
@@ -252,6 +257,27 @@ class FrameBuffer(ReceivedBytes):
         if end < len(data):
             partial += data[end:]
         self._set_text(text)
+
+    def _search_crlf(self, data: bytes) -> bool:
+        """Do the same as `_search`, if the data has CRLF line ends and does not begin with one.
+
+        Without this method, each frame that is cut would be read line by line, on the plain path.
+
+        Returns:
+            Whether the data was added. It was not if a line after the last blank line ends in
+            another way, because a blank line may then end in several ways.
+        """
+        if CR not in data or data[0] in (CR, LF):
+            return False
+        text, blank_line, rest = data.rpartition(b"\r\n\r\n")
+        lines = rest.replace(b"\r\n", b"\n")
+        if CR in lines or b"\n\n" in lines:
+            return False
+        if blank_line:
+            self._set_text(bytes(self.partial) + text + blank_line)
+            self.partial.clear()
+        self.partial += rest
+        return True
 
     def _add_lines(self, data: bytes) -> None:
         partial = self.partial

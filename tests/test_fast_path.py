@@ -663,6 +663,26 @@ def test_however_cut_only_the_first_delta_in_a_new_layout_reaches_the_plain_path
     assert len(on_plain_path) == (layout != API)
 
 
+@pytest.mark.parametrize("layout", [each for each in LEARNED.values() if b"\r\n\r\n" in each])
+def test_a_frame_with_crlf_that_is_cut_inside_a_line_does_not_reach_the_plain_path(
+    on_plain_path: list[str], layout: bytes
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    on_plain_path.clear()
+    frames = [delta_in(layout, f"word {count}") for count in range(30)]
+    stream = b"".join(frames)
+    for size in (3 * len(frames[0]), len(frames[0])):
+        # All chunks but the last end inside a data line.
+        first = len(frames[0]) - 6
+        starts = [0, *range(first, len(stream), size), len(stream)]
+        for start, stop in itertools.pairwise(starts):
+            deltas_of(machine, stream[start:stop])
+    block = machine.block(0)
+    assert isinstance(block, TextBlock)
+    assert block.text == 2 * "".join(f"word {count}" for count in range(30))
+    assert len(on_plain_path) == 1
+
+
 def test_a_ping_as_the_api_writes_it_is_recognised_and_keeps_the_template(
     on_plain_path: list[str],
 ) -> None:
