@@ -93,6 +93,7 @@ class EventReader:
 
     __slots__ = (
         "_buffer",
+        "_few",
         "_fold",
         "_frames_before_run",
         "_inbox",
@@ -130,6 +131,7 @@ class EventReader:
         # frames before it, plus the pings since.
         self._run_start = 0
         self._frames_before_run = 0
+        self._few = min(FEW_BYTES, limits.event_bytes)
         self._window = min(WINDOW, limits.event_bytes)
 
     @property
@@ -200,7 +202,7 @@ class EventReader:
                 template, pieces, limit, _ = run
                 text = buffer.text
                 pos = buffer.pos
-                if not pos and len(text) <= FEW_BYTES and buffer.end <= limit:
+                if not pos and len(text) <= self._few and buffer.end <= limit:
                     # The text may be one frame, as it is if small chunks are put together.
                     event = template.read(text, template.last_paddings, pieces)
                     if event is not None:
