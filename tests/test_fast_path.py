@@ -964,6 +964,36 @@ def test_the_iterator_of_a_chunk_that_another_iterator_has_read_returns_the_even
     assert block.text == "abca"
 
 
+PING_OF_API: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+def test_the_iterator_of_a_chunk_of_one_frame_returns_the_events_of_later_chunks_too() -> None:
+    machine = machine_with_blocks(TEXT)
+    list(machine.receive_data(api_frame(0, "a")))
+    events = machine.receive_data(api_frame(0, "b"))
+    assert next(events) == ContentBlockDeltaEvent(0, TextDelta("b"))
+    later = machine.receive_data(api_frame(0, "c"))
+    assert [*events] == [ContentBlockDeltaEvent(0, TextDelta("c"))]
+    assert [*later] == []
+
+
+@pytest.mark.parametrize("layout", [API, UNNAMED], ids=["API", "unnamed"])
+@pytest.mark.parametrize(
+    "ping", [PING_OF_API, PING_OF_API.partition(b"\n")[2]], ids=["API", "unnamed"]
+)
+def test_both_paths_agree_on_pings_between_deltas(layout: bytes, ping: bytes) -> None:
+    deltas = [delta_in(layout, f"word {count}") for count in range(12)]
+    frames = [each + ping * (number % 3) for number, each in enumerate(deltas)]
+    begin: list[Received] = [message_start(), block_start(0), {"type": "ping"}]
+    began = measured(block_start(0), Limits()).size
+    # Pings do not count in the size of the block.
+    whole = began + sum(map(len, deltas))
+    for size in (whole - len(deltas[-1]) - 1, whole - 1, whole, whole + len(ping)):
+        limits = Limits(block_bytes=size)
+        for steps in (frames, [b"".join(frames)], [ping, *deltas, ping, b"".join(frames[:1])]):
+            assert_both_paths_agree([*begin, *steps], limits=limits)
+
+
 @pytest.mark.parametrize("frames_left", [0, 1, 2])
 @pytest.mark.parametrize("off", [-1, 0, 1])
 @pytest.mark.parametrize("is_cut", [False, True])
