@@ -62,15 +62,17 @@ class ReceivedBytes:
     )
 
     def __init__(self) -> None:
-        self._head = bytearray()  # the first bytes that were dropped before the first frame
+        self._head: bytearray = (
+            bytearray()
+        )  # the first bytes that were dropped before the first frame
         self.base: int = 0
-        self.text = b""
-        self.pos = 0
-        self.end = 0
-        self.partial = bytearray()
+        self.text: bytes = b""
+        self.pos: int = 0
+        self.end: int = 0
+        self.partial: bytearray = bytearray()
         self._chunks: deque[bytes] = deque()
-        self._unread = 0  # the size of `_chunks`
-        self._excess = 0
+        self._unread: int = 0  # the size of `_chunks`
+        self._excess: int = 0
         self.frames: int = 0
 
     def _set_text(self, text: bytes) -> None:
