@@ -62,9 +62,8 @@ class ReceivedBytes:
     )
 
     def __init__(self) -> None:
-        self._head: bytearray = (
-            bytearray()
-        )  # the first bytes that were dropped before the first frame
+        # The first bytes that were dropped before the first frame.
+        self._head: bytearray = bytearray()
         self.base: int = 0
         self.text: bytes = b""
         self.pos: int = 0
