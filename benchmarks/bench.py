@@ -21,7 +21,7 @@ from contenders import by_floor
 from curves import CURVES, Curve, readers_of_streams
 from fixtures import mixed
 from goals import GOALS, shown
-from measuring import Figure
+from measuring import Figure, build
 
 PEERS: Final = ("anthropic", "assel", "httpx-sse", "jiter", "sseclient-py")
 RESULTS: Final = Path(__file__).with_name("results")
@@ -30,7 +30,7 @@ NAMES: Final = (*GOALS, "peers", *CURVES)
 
 
 def conditions(rounds: int) -> dict[str, Any]:
-    """Return the date, the Python, the machine, the rounds and the versions of a measurement."""
+    """Return the date, the Python and its build, the machine, the rounds and the versions."""
     versions: dict[str, str] = {}
     for name in ("sansio-stream", "attrs", *PEERS):
         try:
@@ -39,7 +39,7 @@ def conditions(rounds: int) -> dict[str, Any]:
             continue
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()} ({build()})",
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "rounds": rounds,
         "versions": versions,

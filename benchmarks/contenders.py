@@ -7,7 +7,7 @@ so that no request is sent or measured.
 
 import importlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -15,7 +15,15 @@ import attrs
 
 from fixtures import Fixture
 from measuring import Figure, Work, interleave, ratio
-from sansio_stream import Observer, StreamMachine, ToolUseBlock, Verdict
+from sansio_stream import (
+    Observer,
+    PartialJSON,
+    SSEDecoder,
+    StreamMachine,
+    TextBlock,
+    ToolUseBlock,
+    Verdict,
+)
 
 Chunks: TypeAlias = Sequence[bytes]
 
@@ -61,6 +69,57 @@ def pipeline(chunks: Chunks, *, fast_path: bool = True) -> StreamMachine:
         pass
     machine.final_message()
     return machine
+
+
+def pipeline_of_payloads(payloads: Iterable[Mapping[str, Any]]) -> StreamMachine:
+    """Do the same as `pipeline`, for payloads without frames."""
+    machine = StreamMachine()
+    for payload in payloads:
+        for _event in machine.receive_event(payload):
+            pass
+    for _event in machine.receive_eof():
+        pass
+    machine.final_message()
+    return machine
+
+
+def keeping(look: Callable[[StreamMachine], Any]) -> Callable[[Chunks], StreamMachine]:
+    """Return a function that does the same as `pipeline`, and keeps a look at the message.
+
+    Args:
+        look: returns what a program reads after each event. It keeps this in a variable until the
+            next event.
+    """
+
+    def read(chunks: Chunks) -> StreamMachine:
+        machine = StreamMachine()
+        kept: Any = None
+        for chunk in chunks:
+            for _event in machine.receive_data(chunk):
+                kept = look(machine)
+        for _event in machine.receive_eof():
+            kept = look(machine)
+        assert kept is not None
+        return machine
+
+    return read
+
+
+def block_with_text(machine: StreamMachine) -> Any:
+    """Return the first block, after its text was read."""
+    block = machine.block(0)
+    assert not isinstance(block, TextBlock) or block.text is not None
+    return block
+
+
+def kept_values(pieces: Sequence[str]) -> Any:
+    """Read the value of a growing JSON text after each piece, and keep it until the next one."""
+    partial_json = PartialJSON()
+    value: Any = None
+    for piece in pieces:
+        partial_json.push(piece)
+        value = partial_json.value
+    return value
 
 
 def pipeline_with_snapshots(chunks: Chunks) -> StreamMachine:
@@ -126,6 +185,10 @@ PLAIN: Final = Contender(
 )
 LOOKING: Final = Contender("sansio-stream, snapshot", pipeline_with_snapshots, has_folded)
 READING: Final = Contender("sansio-stream, read", pipeline_with_partial_inputs, has_folded)
+KEEPING_SNAPSHOT: Final = Contender(
+    "sansio-stream, snapshot kept", keeping(lambda machine: machine.snapshot), has_folded
+)
+KEEPING_BLOCK: Final = Contender("sansio-stream, block kept", keeping(block_with_text), has_folded)
 OBSERVING: Final = Contender("sansio-stream, observer", observing, has_folded)
 
 
@@ -189,8 +252,15 @@ def assel() -> Iterator[Contender]:
     yield Contender("assel + json", decoding(parse), has_all)
 
 
-def httpx_sse() -> Iterator[Contender]:
-    """httpx-sse: a decoder over a response of httpx."""
+def sse_decoder(chunks: Chunks) -> int:
+    """Read with this library's decoder of server-sent events, and count them."""
+    decoder = SSEDecoder()
+    count = sum(1 for chunk in chunks for _event in decoder.receive_data(chunk))
+    return count + sum(1 for _event in decoder.receive_eof())
+
+
+def events_of_httpx_sse() -> Callable[[Chunks], Iterator[Any]]:
+    """Return the function with which httpx-sse reads a response of httpx."""
     httpx = importlib.import_module("httpx")
     event_source = importlib.import_module("httpx_sse").EventSource
     body = body_for(httpx)
@@ -200,6 +270,12 @@ def httpx_sse() -> Iterator[Contender]:
         found: Iterator[Any] = event_source(response).iter_sse()
         return found
 
+    return decode
+
+
+def httpx_sse() -> Iterator[Contender]:
+    """httpx-sse: a decoder over a response of httpx."""
+    decode = events_of_httpx_sse()
     yield Contender("httpx-sse + json", decoding(decode), has_all)
 
 

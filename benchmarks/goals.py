@@ -7,7 +7,25 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from contenders import LOOKING, OBSERVING, OFFICIAL, OURS, READING, Contender, anthropic, by_floor
+from contenders import (
+    KEEPING_BLOCK,
+    KEEPING_SNAPSHOT,
+    LOOKING,
+    OBSERVING,
+    OFFICIAL,
+    OURS,
+    PLAIN,
+    READING,
+    Contender,
+    anthropic,
+    by_floor,
+    events_of_httpx_sse,
+    has_all,
+    has_folded,
+    kept_values,
+    pipeline_of_payloads,
+    sse_decoder,
+)
 from fixtures import (
     Fixture,
     huge_event,
@@ -21,7 +39,15 @@ from fixtures import (
     text_only,
     violations,
 )
-from measuring import Figure, Work, bytes_for, import_figure, interleave, ratio
+from measuring import (
+    Figure,
+    Work,
+    bytes_for,
+    import_figure,
+    import_ratio,
+    interleave,
+    ratio,
+)
 from sansio_stream import State, StreamMachine, build_request
 
 Measure: TypeAlias = Callable[[int], Figure]
@@ -92,6 +118,44 @@ def _beside_official(make: Callable[[], Fixture], one: str, other: str) -> Measu
         return ratio(interleave(works, rounds), one, other)
 
     return measure
+
+
+def _decoder_beside_httpx_sse(rounds: int) -> Figure:
+    """Measure this library's decoder of server-sent events ÷ that of httpx-sse."""
+    fixture = mixed(3_000)
+    chunks = fixture.chunks(None)
+    events = events_of_httpx_sse()
+    is_right = partial(has_all, fixture=fixture)
+    works = {
+        "SSEDecoder": Work(lambda: sse_decoder(chunks), is_right),
+        "httpx-sse": Work(lambda: sum(1 for _event in events(chunks)), is_right),
+    }
+    return ratio(interleave(works, rounds), "SSEDecoder", "httpx-sse")
+
+
+def _payloads_by_bytes(rounds: int) -> Figure:
+    """Measure `receive_event` ÷ the plain path of the same events as bytes."""
+    fixture = mixed(3_000)
+    payloads = [json.loads(payload) for payload in fixture.payloads]
+    works = {
+        "payloads": Work(
+            lambda: pipeline_of_payloads(payloads), lambda machine: has_folded(machine, fixture)
+        ),
+        "bytes": PLAIN.on(fixture, None),
+    }
+    return ratio(interleave(works, rounds), "payloads", "bytes")
+
+
+def _kept_values(rounds: int) -> Figure:
+    """Measure the cost of four times the JSON text ÷ the cost of the text, with values kept."""
+
+    def work(size: int) -> Work:
+        (text,) = records_input(size).contents
+        pieces = [text[start : start + 12] for start in range(0, len(text), 12)]
+        return Work(lambda: kept_values(pieces), lambda value: value == json.loads(text))
+
+    works = {"×4": work(200_000), "×1": work(50_000)}
+    return ratio(interleave(works, rounds), "×4", "×1")
 
 
 def _by_not_reading(rounds: int) -> Figure:
@@ -215,6 +279,13 @@ def _beside() -> Iterator[Goal]:
         _beside_official(partial(mixed, 3_000), OFFICIAL, OURS.name),
         at_least=True,
     )
+    yield Goal("`SSEDecoder` ÷ httpx-sse, one event a chunk", 1.0, _decoder_beside_httpx_sse)
+
+
+def _payloads() -> Iterator[Goal]:
+    yield Goal(
+        "`receive_event` ÷ the plain path of the same events as bytes", 1.0, _payloads_by_bytes
+    )
 
 
 def _tool_input() -> Iterator[Goal]:
@@ -251,6 +322,10 @@ def _four_times() -> Iterator[Goal]:
         ("one huge event in 64 B chunks", _growth(huge_event, 500_000, 64)),
         ("many blocks", _growth(many_blocks, 1_000)),
         ("violations on every event", _growth(violations, 2_500)),
+        ("`snapshot` kept until the next event", _growth(text_only, 5_000, who=KEEPING_SNAPSHOT)),
+        ("`block(0)` kept, its text read", _growth(text_only, 5_000, who=KEEPING_BLOCK)),
+        ("`PartialJSON.value` kept", _kept_values),
+        ("`snapshot` of many blocks", _growth(many_blocks, 1_000, who=LOOKING)),
     ):
         yield Goal(f"4 × the input ÷ the input, {name}", 4.6, measure)
 
@@ -293,11 +368,13 @@ def _requests() -> Iterator[Goal]:
 
 def _import() -> Iterator[Goal]:
     yield Goal("`import sansio_stream` beyond attrs, json and re", 30, import_figure, unit="ms")
+    yield Goal("`import sansio_stream` ÷ `import attrs, json, re`", None, import_ratio)
 
 
 GOALS: Final[dict[str, tuple[Goal, ...]]] = {
     "pipeline": (*_pipeline(),),
     "official": (*_beside(),),
+    "payloads": (*_payloads(),),
     "input": (*_tool_input(),),
     "snapshot": (*_snapshot(),),
     "observer": (*_observer(),),

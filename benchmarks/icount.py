@@ -9,6 +9,7 @@ missing, the command prints a message and counts nothing.
 
 import argparse
 import gc
+import json
 import os
 import platform
 import re
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sansio_stream
-from contenders import floor, pipeline
+from contenders import floor, pipeline, pipeline_of_payloads
 from fixtures import (
     mixed,
     mixed_backwards,
@@ -33,6 +34,7 @@ from fixtures import (
     mixed_without_names,
     text_only,
 )
+from measuring import build
 
 KEPT: Final = Path(__file__).with_name("icount.toml")
 CALLGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
@@ -70,6 +72,8 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
         counted[f"mixed, {name}"] = partial(pipeline, fixture.chunks(None)), len(fixture.payloads)
     plain = partial(pipeline, mixed(EVENTS).chunks(None), fast_path=False)
     counted["mixed, plain path"] = plain, len(mixed(EVENTS).payloads)
+    payloads = [json.loads(payload) for payload in mixed(EVENTS).payloads]
+    counted["mixed, receive_event"] = partial(pipeline_of_payloads, payloads), len(payloads)
     return counted
 
 
@@ -135,10 +139,14 @@ def kept() -> dict[str, Any]:
 
 
 def keep(figures: dict[str, int]) -> None:
-    """Write the counts of this Python to icount.toml."""
+    """Write the counts of this Python, and how it was compiled, to icount.toml."""
     all_kept = kept()
-    versions = {**all_kept["instructions"], platform.python_version(): figures}
+    version = platform.python_version()
+    versions = {**all_kept["instructions"], version: figures}
+    builds = {**all_kept.get("builds", {}), version: build()}
     text = KEPT.read_text(encoding="utf-8").partition("\n[")[0]
+    text += "\n[builds]\n"
+    text += "".join(f'"{version}" = "{builds[version]}"\n' for version in sorted(builds))
     for version in sorted(versions):
         text += f'\n[instructions."{version}"]\n'
         text += "".join(f'"{name}" = {count:_}\n' for name, count in versions[version].items())

@@ -70,10 +70,14 @@ def peers() -> str:
 def instructions() -> str:
     """Return the table of instructions per event, with their ratio to the floor."""
     versions = kept()["instructions"]
+    builds = kept().get("builds", {})
     names = next(iter(versions.values()))
     return rows(
         [
-            ["instructions per event", *versions],
+            [
+                "instructions per event",
+                *(f"{each} ({builds[each]})" if each in builds else each for each in versions),
+            ],
             *(
                 [
                     name,

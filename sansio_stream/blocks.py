@@ -186,7 +186,7 @@ class GrowingBlock:
         "_items",
         "_latest",
         "_lost_input",
-        "_run",
+        "_run_pieces",
         "_sent_input",
         "_texts",
         "_unfolded",
@@ -225,8 +225,8 @@ class GrowingBlock:
         # The error of the input if a piece of it was lost. Such an input is never complete.
         self._lost_input: InputError | None = None
         # The pieces of the text that grows in the present run, or that grew in the last one.
-        self._run: list[str] = []
-        # The current block if it was made already, and the length of `_run` at that moment.
+        self._run_pieces: list[str] = []
+        # The current block if it was made already, and the length of `_run_pieces` at that moment.
         # A block of a message_start is returned unchanged, unless its input has an infinite number:
         # JSON cannot express it, so the block could not be sent back.
         is_as_sent = is_stopped and not holds_infinity(self._sent_input)
@@ -259,12 +259,12 @@ class GrowingBlock:
         """
         text = self.growing_text(member)
         text.join_pieces()
-        if text.pieces is not self._run:
-            if len(self._run) != self._count:
+        if text.pieces is not self._run_pieces:
+            if len(self._run_pieces) != self._count:
                 self._latest = None
-            self._run = text.pieces
-            self._count = len(self._run)
-        return self._run
+            self._run_pieces = text.pieces
+            self._count = len(self._run_pieces)
+        return self._run_pieces
 
     def end_run(self, size: int) -> None:
         """End the run. Its deltas had this size on the wire, in bytes."""
@@ -306,16 +306,16 @@ class GrowingBlock:
         self._grows_input = False
         if self.input_text is not None:
             self.input_text = self.input_text.joined()
-        self._run = []
+        self._run_pieces = []
         self._latest = None
         self._latest = self.block()
         self._texts = {}
 
     def block(self) -> ContentBlock:
         """Return the current block: the same object until the next change."""
-        if self._latest is not None and len(self._run) == self._count:
+        if self._latest is not None and len(self._run_pieces) == self._count:
             return self._latest
-        self._count = len(self._run)
+        self._count = len(self._run_pieces)
         grown: dict[str, Any] = {}
         for member, text in self._texts.items():
             if text.has_grown:

@@ -6,9 +6,12 @@ Strategy: `feed` searches the new chunk for its last blank line. The bytes up to
 the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
 the partial frame, a bytearray that grows in place. So each byte is searched for a blank line only
 once, and a chunk without a line end is only appended. A chunk that comes before the text is
-consumed is stored, and searched later. A chunk with a CR is treated differently: the text ends at
-its last line end, whether that line is blank or not. The reason is that such a chunk can end inside
-a blank line in several ways.
+consumed is stored, and searched later. Two kinds of chunks are not searched:
+
+* A chunk that is added by `add_frames` is known to be the text.
+* A chunk with a CR can end inside a blank line in several ways. So the text ends at its last line
+  end, whether that line is blank or not. There is one exception: if the lines after its last blank
+  line end in CRLF or LF, and if the chunk does not begin with a line end, the chunk is searched.
 """
 
 from __future__ import annotations
@@ -24,20 +27,102 @@ if TYPE_CHECKING:
 BOM: Final = b"\xef\xbb\xbf"
 CR, LF = b"\r\n"
 FRAME_ENDS: Final = (b"\n\n", b"\r\n\r\n")
+SINGLE_BYTES: Final = frozenset(bytes([byte]) for byte in range(256) if byte not in (CR, LF))
+"""All chunks of one byte that end no line. To look a chunk up takes 100 instructions, and to search
+it for CR and LF takes 500.
+"""
 
 
-class FrameBuffer:
-    """The received bytes of a body, and the position up to which they were consumed.
+class ReceivedBytes:
+    """The received bytes of a body, in order, and their offsets in it.
+
+    They are: dropped bytes, the text, the partial frame, chunks that were not searched yet, and
+    bytes beyond `Limits.total_bytes`, which are only counted.
 
     Attributes:
-        base: the offset of the text in the body.
         text: whole frames, or whole lines. The bytes before `pos` are consumed.
         pos: the index in `text` of the first byte that is not consumed.
+        base: the offset of the text in the body.
+        end: the offset of the end of the text.
+        partial: the bytes of the partial frame.
         frames: the number of consumed frames with data.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_excess",
+        "_head",
+        "_unread",
+        "base",
+        "end",
+        "frames",
+        "partial",
+        "pos",
+        "text",
+    )
+
+    def __init__(self) -> None:
+        # The first bytes that were dropped before the first frame.
+        self._head: bytearray = bytearray()
+        self.base: int = 0
+        self.text: bytes = b""
+        self.pos: int = 0
+        self.end: int = 0
+        self.partial: bytearray = bytearray()
+        self._chunks: deque[bytes] = deque()
+        self._unread: int = 0  # the size of `_chunks`
+        self._excess: int = 0
+        self.frames: int = 0
+
+    def _set_text(self, text: bytes) -> None:
+        """Drop the text, and make the bytes after it the new one."""
+        if not self.frames:
+            # These bytes are kept for error messages.
+            self._head += self.text[: max(0, EXCERPT_CHARACTERS - len(self._head))]
+        self.base = self.end
+        self.end += len(text)
+        self.text = text
+        self.pos = 0
+
+    @property
+    def offset(self) -> int:
+        """The offset of the first byte that is not consumed."""
+        return self.base + self.pos
+
+    @property
+    def position(self) -> int:
+        """The offset of the end of the received bytes, at most `Limits.total_bytes`."""
+        return self.end + len(self.partial) + self._unread
+
+    @property
+    def received(self) -> int:
+        """The number of received bytes, including those beyond `Limits.total_bytes`."""
+        return self.position + self._excess
+
+    @property
+    def is_consumed(self) -> bool:
+        """Whether all received bytes are consumed."""
+        return self.pos == len(self.text) and not (self.partial or self._chunks or self._excess)
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes of a body without frames. Valid once the whole body was read."""
+        return (bytes(self._head) + self.text + self.partial)[:EXCERPT_CHARACTERS]
+
+    def since(self, offset: int) -> bytes:
+        """Return the consumed bytes from an offset on; b"" if `text` has only a part of them."""
+        return self.text[offset - self.base : self.pos] if offset >= self.base else b""
+
+
+class FrameBuffer(ReceivedBytes):
+    """The received bytes of a body, of which the framer and the fast path consume whole frames.
+
+    Attributes:
+        is_idle: whether nothing is left to read, and no limit must be checked.
+        partial_limit: the size up to which the partial frame exceeds no limit, in bytes. Valid
+            while `is_idle`.
         frame_offset: the offset of the last consumed frame in the body; None before the first.
         frame_start: the offset of the frame whose lines are being consumed; None between frames.
-        partial_limit: the size up to which the partial frame exceeds no limit, in bytes. It is 0
-            while something must be read or a limit must be checked.
 
     Args:
         limits: `event_bytes` and `total_bytes` apply.
@@ -45,78 +130,81 @@ class FrameBuffer:
 
     __slots__ = (
         "_by_lines",
-        "_chunks",
-        "_excess",
-        "_head",
         "_is_closed",
+        "_is_last_text",
         "_limits",
-        "_next_limit",
-        "_partial",
-        "_unread",
-        "base",
         "frame_offset",
         "frame_start",
-        "frames",
+        "is_idle",
         "partial_limit",
-        "pos",
-        "text",
     )
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__()
         self._limits = limits
-        # The body, in order: `base` dropped bytes, the text, the partial frame, the chunks not
-        # searched yet (`_unread` bytes), and `_excess` bytes beyond `total_bytes`, which are not
-        # kept. `_head` has the first bytes that were dropped before the first frame.
-        self.base = 0
-        self._head = bytearray()
-        self.text = b""
-        self.pos = 0
-        self._partial = bytearray()
-        self._chunks: deque[bytes] = deque()
-        self._unread = 0
-        self._excess = 0
         self._is_closed = False
         self._by_lines = False  # whether a frame is consumed in part, or the text ends in a CR
-        self.partial_limit: int = 0
-        # The value of `partial_limit` once the text is consumed.
-        self._next_limit: int = 0
-        self.frames = 0
+        self.is_idle = False
+        # Whether `is_idle` becomes true once the text is consumed: nothing was received behind it.
+        self._is_last_text = False
+        self.partial_limit = 0
         self.frame_offset: int | None = None
         self.frame_start: int | None = None
 
     def feed(self, data: bytes) -> bool:
         """Add bytes. Return whether there may be something to read, or a limit to check."""
-        limit = self.partial_limit
-        if limit:
-            # The usual case: the last frame was read, and the chunk is a frame or a part of one.
-            partial = self._partial
-            if not partial and not self._by_lines:
-                size = len(data)
-                tail = data[-2:]  # `endswith` takes 450 instructions more
-                is_whole = tail == b"\n\n" or (tail == b"\r\n" and data.endswith(b"\r\n\r\n"))
-                if is_whole and size <= limit:
-                    # Inlined from `_add_frames`: without the calls a frame costs a tenth less. No
-                    # line end is cut here, so a CR needs no other treatment.
-                    self.base += len(self.text)
-                    self.text = data
-                    self.pos = 0
-                    self.partial_limit = 0
-                    self._next_limit = limit - size
-                    return True
-            if LF not in data and CR not in data:
-                partial += data
-                if len(partial) <= limit:
-                    return False
-                del partial[len(partial) - len(data) :]
-            elif not self._by_lines and CR not in data and len(partial) + len(data) <= limit:
-                self._add_frames(data)
-                if self.pos == len(self.text):
-                    return False
-                self.partial_limit = 0
-                self._next_limit = limit - len(self.text)
+        if not self.is_idle:
+            self._feed_slowly(data)
+            return not self.is_idle
+        size = len(data)
+        if not self.partial and not self._by_lines and size <= self.partial_limit:
+            tail = data[-2:]  # `endswith` takes 450 instructions more
+            if tail == b"\n\n" or (tail == b"\r\n" and data.endswith(b"\r\n\r\n")):
+                # No line end is cut here, so a CR needs no other treatment.
+                self.add_frames(data, self.end + size)
+                self.partial_limit -= size
                 return True
+        return self.extend(data)
+
+    def extend(self, data: bytes) -> bool:
+        """Do the same as `feed`, for an idle buffer with a partial frame.
+
+        If each chunk has one byte, this method takes most of the time.
+        """
+        partial = self.partial
+        if data in SINGLE_BYTES if len(data) == 1 else (LF not in data and CR not in data):
+            partial += data
+            if len(partial) <= self.partial_limit:
+                return False
+            del partial[len(partial) - len(data) :]
+        elif (
+            not self._by_lines and CR not in data and len(partial) + len(data) <= self.partial_limit
+        ):
+            self._search(data)
+            if self.pos == len(self.text):
+                return False
+            self.is_idle = False
+            self.partial_limit -= len(self.text)
+            return True
         self._feed_slowly(data)
-        return not self.partial_limit
+        return not self.is_idle
+
+    def add_frames(self, frames: bytes, end: int) -> None:
+        """Add a chunk of whole frames, without searching it.
+
+        Requires that the buffer is idle, that the next byte begins a frame, and that the chunk
+        exceeds no limit. `partial_limit` stays as it is. So the caller must lower it, unless
+        `event_bytes` are left after the chunk up to `total_bytes`.
+
+        Args:
+            frames: the chunk.
+            end: the offset of its end in the body.
+        """
+        self.base = self.end
+        self.end = end
+        self.text = frames
+        self.pos = 0
+        self.is_idle = False
 
     def _feed_slowly(self, data: bytes) -> None:
         self.mark_pending()
@@ -137,23 +225,26 @@ class FrameBuffer:
 
     def _add(self, data: bytes) -> None:
         """Add bytes after a consumed text, and make the whole frames or lines the new text."""
-        if data[0] == LF and self.text.endswith(b"\r") and not self._partial:
+        if data[0] == LF and self.text.endswith(b"\r") and not self.partial:
             # The WHATWG HTML standard: "CRLF, LF, or CR" end a line. A CR at the end of a chunk
             # ends its line at once, because waiting for the next chunk would delay a finished
             # event. So an LF that follows belongs to the same line end, and is dropped.
             self._set_text(data[:1])
             self._set_text(b"")
             data = data[1:]
+        if self.frame_start is None and self._search_crlf(data):
+            return
         if self.frame_start is not None or CR in data:
             self._add_lines(data)
             is_blank = not self.text.strip(b"\r\n")
             if is_blank and self.frame_start is None and self._limits.event_bytes:
                 self.pos = len(self.text)  # blank lines between frames
         else:
-            self._add_frames(data)
+            self._search(data)
 
-    def _add_frames(self, data: bytes) -> None:
-        partial = self._partial
+    def _search(self, data: bytes) -> None:
+        """Add bytes, and make the whole frames up to the last blank line the new text."""
+        partial = self.partial
         end = data.rfind(b"\n\n") + 2
         if end == 1 and not (data.startswith(b"\n") and partial.endswith(b"\n")):
             # No blank line ends here. A bytearray grows in place, so a line of 64 MB that comes in
@@ -168,8 +259,29 @@ class FrameBuffer:
             partial += data[end:]
         self._set_text(text)
 
+    def _search_crlf(self, data: bytes) -> bool:
+        """Do the same as `_search`, if the data has CRLF line ends and does not begin with one.
+
+        Without this method, each frame that is cut would be read line by line, on the plain path.
+
+        Returns:
+            Whether the data was added. It was not if a line after the last blank line ends in
+            another way, because a blank line may then end in several ways.
+        """
+        if CR not in data or data[0] in (CR, LF):
+            return False
+        text, blank_line, rest = data.rpartition(b"\r\n\r\n")
+        lines = rest.replace(b"\r\n", b"\n")
+        if CR in lines or b"\n\n" in lines:
+            return False
+        if blank_line:
+            self._set_text(bytes(self.partial) + text + blank_line)
+            self.partial.clear()
+        self.partial += rest
+        return True
+
     def _add_lines(self, data: bytes) -> None:
-        partial = self._partial
+        partial = self.partial
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if end:
             text = bytes(partial) + data[:end]
@@ -177,60 +289,31 @@ class FrameBuffer:
             self._set_text(text)
         partial += data[end:]
 
-    def _set_text(self, text: bytes) -> None:
-        if not self.frames:
-            self._keep_head(self.text)
-        self.base += len(self.text)
-        self.text = text
-        self.pos = 0
-
-    def _keep_head(self, data: bytes) -> None:
-        """Keep the first bytes that are dropped before the first frame, for error messages."""
-        self._head += data[: max(0, EXCERPT_CHARACTERS - len(self._head))]
-
-    # Offsets, in bytes from the beginning of the body.
-
-    @property
-    def offset(self) -> int:
-        """The offset of the first byte that is not consumed."""
-        return self.base + self.pos
-
-    @property
-    def position(self) -> int:
-        """The offset of the end of the received bytes, at most `Limits.total_bytes`."""
-        return self.base + len(self.text) + len(self._partial) + self._unread
-
-    @property
-    def received(self) -> int:
-        """The number of received bytes, including those beyond `Limits.total_bytes`."""
-        return self.position + self._excess
-
-    @property
-    def is_consumed(self) -> bool:
-        """Whether all received bytes are consumed."""
-        return self.pos == len(self.text) and not (self._partial or self._chunks or self._excess)
-
     @property
     def start_of_frame(self) -> int:
         """The offset of the frame that is being consumed, or else of the next byte."""
         return self.offset if self.frame_start is None else self.frame_start
 
-    @property
-    def head(self) -> bytes:
-        """The first bytes of a body without frames. Valid once the whole body was read."""
-        return (bytes(self._head) + self.text + self._partial)[:EXCERPT_CHARACTERS]
-
-    def since(self, offset: int) -> bytes:
-        """Return the consumed bytes from an offset on; b"" if `text` has only a part of them."""
-        return self.text[offset - self.base : self.pos] if offset >= self.base else b""
-
     def advance(self, end: int) -> None:
-        """Consume a whole frame with data, up to the index `end` of the text."""
+        """Consume a whole frame with data, up to the index `end` of the text.
+
+        `is_idle` stays false until `update_is_idle` is called.
+        """
         self.frame_offset = self.base + self.pos
         self.pos = end
         self.frames += 1
-        if end == len(self.text):
-            self.partial_limit = self._next_limit
+
+    def update_is_idle(self) -> None:
+        """Set `is_idle` if frames were consumed up to the end of the text and nothing is left."""
+        if self.pos == len(self.text):
+            self.is_idle = self._is_last_text
+
+    def take_frame(self) -> None:
+        """Consume the text, which is one frame with data."""
+        self.frame_offset = self.base
+        self.pos = len(self.text)
+        self.frames += 1
+        self.is_idle = self._is_last_text
 
     def consume(self, end: int) -> None:
         """Consume lines, up to the index `end` of the text."""
@@ -269,16 +352,11 @@ class FrameBuffer:
 
     def take_lines(self) -> bool:
         """Move the whole lines of the partial frame to the text. Return whether there were any."""
-        end = self._partial.rfind(b"\n") + 1
+        end = self.partial.rfind(b"\n") + 1
         if end:
-            self._set_text(bytes(self._partial[:end]))
-            del self._partial[:end]
+            self._set_text(bytes(self.partial[:end]))
+            del self.partial[:end]
         return end > 0
-
-    @property
-    def partial(self) -> bytes:
-        """The bytes of the partial frame."""
-        return bytes(self._partial)
 
     def partial_line(self) -> bytes | None:
         """Return the partial line, without a byte order mark.
@@ -286,43 +364,44 @@ class FrameBuffer:
         None if it is only a byte order mark or a part of one. The mark counts towards no limit.
         """
         if self.offset == 0:
-            if BOM.startswith(self._partial):
+            if BOM.startswith(self.partial):
                 return None
-            if self._partial.startswith(BOM):
-                del self._partial[: len(BOM)]
+            if self.partial.startswith(BOM):
+                del self.partial[: len(BOM)]
                 self._set_text(BOM)
                 self._set_text(b"")
-        return bytes(self._partial)
+        return bytes(self.partial)
 
     def mark_drained(self) -> bool:
-        """Set `partial_limit` if nothing has to be read. Return whether it is set."""
+        """Set `is_idle` if nothing has to be read. Return whether it is set."""
         # Before the first frame, no chunk may take the shortcut of `feed`, which keeps no head.
-        has_begun = self.frames > 0 or len(self._partial) > 0
+        has_begun = self.frames > 0 or len(self.partial) > 0
         if self.pos == len(self.text) and not self._chunks and has_begun and not self._is_closed:
             limit = self._limits.event_bytes - (self.offset - self.start_of_frame)
             total = self._limits.total_bytes
             if total is not None:
                 limit = min(limit, total - self.offset)
-            if len(self._partial) <= limit and not self._excess:
+            if len(self.partial) <= limit and not self._excess:
                 self.partial_limit = limit
                 self._by_lines = self.frame_start is not None or self.text.endswith(b"\r")
-        return self.partial_limit > 0
+                self.is_idle = self._is_last_text = True
+        return self.is_idle
 
     def mark_pending(self) -> None:
-        """Set `partial_limit` to 0, because something is waiting to be read."""
-        self.partial_limit = self._next_limit = 0
+        """Set `is_idle` to false, because something is waiting to be read."""
+        self.is_idle = self._is_last_text = False
 
     def close(self) -> None:
-        """Record the end of the body. From now on `partial_limit` stays 0."""
+        """Record the end of the body. From now on `is_idle` stays false."""
         self._is_closed = True
         self.mark_pending()
 
     def discard(self) -> None:
         """Consume all received bytes without reading them."""
-        self.base = self.position
+        self.base = self.end = self.position
         self.text = b""
         self.pos = 0
-        self._partial.clear()
+        self.partial.clear()
         self._chunks.clear()
         self._unread = 0
         self.frame_start = None

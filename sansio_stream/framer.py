@@ -85,11 +85,13 @@ class Framer:
         buffer = self.buffer
         while buffer.pos < len(buffer.text) or buffer.fill_text():
             is_between = buffer.frame_start is None
-            usual = usual_frame(buffer.text, buffer.pos) if is_between else None
-            if usual is not None and buffer.text.find(b"\r", *usual.span()) < 0:
-                pos, end = usual.span()
+            pos = buffer.pos
+            usual = usual_frame(buffer.text, pos) if is_between else None
+            end = 0 if usual is None else usual.end()
+            if usual is not None and buffer.text.find(b"\r", pos, end) < 0:
                 if end - pos <= self._limits.event_bytes:
                     buffer.advance(end)
+                    buffer.update_is_idle()
                     name, data = usual.groups(b"")
                     return self._frame(name, data, buffer.base + pos, end - pos)
                 frame = self._take_line()  # finds the line that exceeds the limit
@@ -113,7 +115,7 @@ class Framer:
         self.take_partial_lines()
         buffer = self.buffer
         start = buffer.offset
-        tail = without_cut_character(buffer.partial)
+        tail = without_cut_character(bytes(buffer.partial))
         if start == 0 and BOM.startswith(tail):
             return None
         begun = tail.removeprefix(BOM) if start == 0 else tail

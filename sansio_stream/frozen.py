@@ -59,9 +59,9 @@ def make_twin(cls: type[Any]) -> Any:
 twin_of: Final = Twins().__getitem__
 
 
-def name_member(twin: type[Any], name: str, second_name: str) -> None:
-    """Give a member of a twin a second name."""
-    setattr(twin, second_name, vars(twin)[name])
+def name_member(cls: type[Any], name: str, second_name: str) -> None:
+    """Give a member of a class with slots a second name."""
+    setattr(cls, second_name, vars(cls)[name])
 
 
 def make(cls: type[AnyClass], names: Iterable[str], values: Iterable[Any]) -> AnyClass:

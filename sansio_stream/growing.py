@@ -30,13 +30,13 @@ class Place(NamedTuple):
 
     Attributes:
         position: the number of characters before it.
-        run: the list of the newest pieces, if the text ended at this place when the place was
+        batch: the list of the newest pieces, if the text ended at this place when the place was
             made; else None.
         number: how many pieces of this list are before the place.
     """
 
     position: int
-    run: list[str] | None = None
+    batch: list[str] | None = None
     number: int = 0
 
 
@@ -56,15 +56,15 @@ class GrowingText:
         pieces: the text with which the block began, if there is one.
     """
 
-    __slots__ = ("_begun", "_joined", "_measured", "_runs", "has_halves", "pieces")
+    __slots__ = ("_batches", "_begun", "_joined", "_measured", "has_halves", "pieces")
 
     def __init__(self, *pieces: str) -> None:
         self.pieces: list[str] = []
         self.has_halves = False
-        # The text in runs, each with its position. A run is a list of pieces, or a str if the
-        # pieces were joined. The last run is `pieces`.
-        self._runs: list[tuple[int, str | list[str]]] = [(0, self.pieces)]
-        # The run that was measured last, how many of its pieces, and the position after these.
+        # The text in batches, each with its position. A batch is a list of pieces, or a str if the
+        # pieces were joined. The last batch is `pieces`.
+        self._batches: list[tuple[int, str | list[str]]] = [(0, self.pieces)]
+        # The batch that was measured last, how many of its pieces, and the position after these.
         self._measured = self.pieces, 0, 0
         # What was read last: the text without a first half of a surrogate pair at its end, this
         # half or "", and the place after both.
@@ -82,14 +82,14 @@ class GrowingText:
     @property
     def has_grown(self) -> bool:
         """Whether a piece was appended since the block began, even an empty one."""
-        return len(self.pieces) > self._begun or len(self._runs) > 1
+        return len(self.pieces) > self._begun or len(self._batches) > 1
 
     @property
     def length(self) -> int:
         """The number of characters. A surrogate pair that is cut into two pieces counts as two."""
         pieces, count, position = self._measured
         if pieces is not self.pieces:
-            position, pieces = self._last_run
+            position, pieces = self._last_batch
             count = 0
         more = pieces[count:]
         if more:
@@ -98,9 +98,9 @@ class GrowingText:
         return position
 
     @property
-    def _last_run(self) -> tuple[int, list[str]]:
-        start, pieces = self._runs[-1]
-        return start, cast("list[str]", pieces)  # only the runs before the last one are joined
+    def _last_batch(self) -> tuple[int, list[str]]:
+        start, pieces = self._batches[-1]
+        return start, cast("list[str]", pieces)  # only the batches before the last one are joined
 
     def so_far(self) -> TextSoFar:
         """Return the text of this moment."""
@@ -109,10 +109,10 @@ class GrowingText:
     def join_pieces(self) -> None:
         """Join the newest pieces, if they are many. `pieces` is then another list."""
         if len(self.pieces) > MANY_PIECES:
-            start, pieces = self._last_run
+            start, pieces = self._last_batch
             text = "".join(pieces)
             self.pieces = []
-            self._runs[-1:] = (start, text), (start + len(text), self.pieces)
+            self._batches[-1:] = (start, text), (start + len(text), self.pieces)
 
     def text(self, length: int) -> str:
         """Return the text of the moment at which it had this length."""
@@ -140,8 +140,8 @@ class GrowingText:
     def read(self, place: Place, end: int) -> tuple[str, Place]:
         """Return the characters from a place up to a position, and the place there.
 
-        Halves of surrogate pairs are not joined. Cost: at most linear in the text from the run of
-        the place to the end of the whole text.
+        Halves of surrogate pairs are not joined. Cost: at most linear in the text from the batch
+        of the place to the end of the whole text.
         """
         position, pieces, number = place
         newest = self.pieces
@@ -150,13 +150,14 @@ class GrowingText:
             text = "".join(new)
             if position + len(text) == end:
                 return text, Place(end, newest, number + len(new))
-        first = len(self._runs) - 1
-        while self._runs[first][0] > position:
+        first = len(self._batches) - 1
+        while self._batches[first][0] > position:
             first -= 1
-        runs = self._runs[first:]
-        start, last = runs[0][0], runs[-1][1]
+        batches = self._batches[first:]
+        start, last = batches[0][0], batches[-1][1]
         number = len(last)  # another thread may append pieces from now on
-        text = "".join([run if isinstance(run, str) else "".join(run[:number]) for _, run in runs])
+        texts = [each if isinstance(each, str) else "".join(each[:number]) for _, each in batches]
+        text = "".join(texts)
         more = text[position - start : end - start]
         if isinstance(last, list) and start + len(text) == end:
             return more, Place(end, last, number)
@@ -168,10 +169,10 @@ class GrowingText:
 
     def __getstate__(self) -> tuple[Any, ...]:
         # The cache is left out: the pieces have the text already.
-        return self.pieces, self.has_halves, self._runs, self._measured, self._begun
+        return self.pieces, self.has_halves, self._batches, self._measured, self._begun
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.pieces, self.has_halves, self._runs, self._measured, self._begun = state
+        self.pieces, self.has_halves, self._batches, self._measured, self._begun = state
         self._joined = NOTHING_READ
 
 

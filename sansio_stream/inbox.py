@@ -63,7 +63,7 @@ class Inbox:
         self._waiting.extend(EofStage)
 
     def mark_drained(self) -> bool:
-        """Return whether nothing is left to read. Set `partial_limit` of the buffer if possible."""
+        """Return whether nothing is left to read. Set `is_idle` of the buffer if possible."""
         return not self._waiting and (self.buffer.mark_drained() or self.buffer.is_consumed)
 
     def next(self) -> Frame | Payload | EofStage | None:

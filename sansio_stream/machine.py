@@ -92,10 +92,11 @@ class StreamMachine:
             TypeError: the argument is not a bytes-like object.
         """
         buffer = self._buffer
-        if buffer.partial_limit and type(data) is bytes:
-            # The limit is 0 after an error, after the end and while anything is left to read, so
-            # these need no check here.
-            return self._reader.events() if buffer.feed(data) else NOTHING
+        if buffer.is_idle and type(data) is bytes:
+            # After an error and after the end the buffer is never idle, so these need no check.
+            if buffer.partial:
+                return self._reader.events() if buffer.extend(data) else NOTHING
+            return self._reader.receive(data)
         check_type(data, bytes, bytearray, memoryview)
         self._check_not_ended("receive_data")
         return self._reader.events() if self._inbox.receive(bytes(data)) else NOTHING

@@ -98,10 +98,10 @@ def event_from_payload(
     """Return the event of a JSON object in a frame with this name, and its flaws."""
     tag = payload.get("type")
     # Nearly all events take the two shortcuts in this function. They never change the result: if
-    # name and type agree, `kind_of` returns that type, and an exact delta with an index in range
-    # has no flaw.
-    kind = name if name == tag and name in EVENTS else kind_of(name, payload)
+    # no name contradicts a known type, `kind_of` returns that type, and an exact delta with an
+    # index in range has no flaw.
     is_sure = isinstance(tag, str) and (name == tag or not name)
+    kind = tag if is_sure and tag in EVENTS else kind_of(name, payload)
     flaws = () if is_sure else flaws_of_type(name, payload, kind)
     if kind is None:
         return unknown_event(name, payload), flaws

@@ -225,10 +225,11 @@ class PlainReader:
         self.last_flaws = flaws
         is_clean = self._outcome.log.count == tolerated + len(flaws)
         self.last_offset = source.offset if is_clean else None
-        if isinstance(event, MessageStopEvent):
-            self._outcome.stop(has_lost=self._fold.has_lost)
-        elif isinstance(event, ErrorEvent):
-            self._outcome.server_error(event)
+        if type(event) in SETS_VERDICT:
+            if isinstance(event, ErrorEvent):
+                self._outcome.server_error(event)
+            else:
+                self._outcome.stop(has_lost=self._fold.has_lost)
         self.without_event -= 1
         return event
 
@@ -276,6 +277,9 @@ class PlainReader:
             return self._outcome.note(locate_flaw(source, code, loses_content), self._inbox.number)
         return self._outcome.count(loses_content=loses_content)
 
+
+SETS_VERDICT: Final = frozenset({MessageStopEvent, ErrorEvent})
+"""The events that set the verdict."""
 
 STARTS_BLOCKS: Final = (MessageStartEvent, ContentBlockStartEvent)
 """The events that add blocks to the message."""

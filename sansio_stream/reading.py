@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import attrs
@@ -299,9 +299,12 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
                     check_type(next(name for name in container if not isinstance(name, str)), str)
                 values = container.values()
             for value in values:
-                kind: Any = value.__class__
+                kind = type_of(value)  # a load of `__class__` takes 100 instructions more
                 if kind is str:
                     size += len(value)
+                elif kind is dict or kind is list:
+                    size += 1
+                    inner.append(value)
                 elif kind in SCALARS:
                     size += 1
                 else:
@@ -313,6 +316,7 @@ def measured(payload: Mapping[str, Any], limits: Limits) -> Payload:
     return Payload(payload, size, depth)
 
 
+type_of: Final[Callable[[object], Any]] = type
 SCALARS: Final[tuple[type, ...]] = (int, float, bool, type(None))
 JSON_TYPES: Final = (dict, list, str, *SCALARS)
 

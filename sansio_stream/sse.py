@@ -155,7 +155,7 @@ class SSEDecoder:
             name = frame.name
             values = (name or "message", frame.data, frame.id, frame.retry, name != "")
             yield make(ServerSentEvent, EVENT_MEMBERS, values)
-            if buffer.partial_limit:  # nothing is left to read
+            if buffer.is_idle:
                 return
 
     def _note(self, flaws: tuple[LocatedFlaw, ...], uncounted: int) -> None:

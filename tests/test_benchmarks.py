@@ -18,6 +18,7 @@ import curves
 import fixtures
 import goals
 import icount
+import measuring
 import page
 import plot
 from fixtures import Fixture
@@ -84,10 +85,18 @@ def test_every_fixture_is_tested() -> None:
 def test_a_fixture_gives_the_message_that_it_was_made_from(name: str, size: int | None) -> None:
     fixture = FIXTURES[name]
     ours = (contenders.OURS, contenders.PLAIN, contenders.LOOKING, contenders.READING)
-    for contender in (*ours, contenders.OBSERVING):
+    keeping = (contenders.KEEPING_SNAPSHOT, contenders.KEEPING_BLOCK)
+    for contender in (*ours, *keeping, contenders.OBSERVING):
         machine = contender.read(fixture.chunks(size))
         assert contender.is_right(machine, fixture)
         assert {violation.code for violation in machine.violations} == CODES.get(name, set())
+
+
+@NAMES
+def test_the_payloads_of_a_fixture_give_the_same_message_as_its_frames(name: str) -> None:
+    machine = contenders.pipeline_of_payloads(payloads(name))
+    assert contenders.has_folded(machine, FIXTURES[name])
+    assert contenders.sse_decoder(FIXTURES[name].chunks(None)) == len(FIXTURES[name].payloads)
 
 
 @NAMES
@@ -429,6 +438,25 @@ def test_instructions_are_stored_by_version_of_python(
     after = icount.kept()
     assert after["tolerance"] == before["tolerance"] == 0.03
     assert after["instructions"] == {**before["instructions"], "3.99.0": COUNTED}
+    assert after["builds"] == {**before.get("builds", {}), "3.99.0": measuring.build()}
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"CONFIG_ARGS": "'--prefix=/usr'", "PY_CFLAGS": "-g -O2 -O3 -Wall"},
+            "-O3, no PGO, no LTO",
+        ),
+        ({"CONFIG_ARGS": "'--enable-optimizations' '--with-lto'"}, "PGO, LTO"),
+        ({"PY_CFLAGS_NODIST": "-O3 -flto -fprofile-use"}, "-O3, PGO, LTO"),
+    ],
+)
+def test_a_build_is_named_by_its_optimisations(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", variables.get)
+    assert measuring.build() == expected
 
 
 def test_without_valgrind_nothing_is_counted_and_a_message_is_printed(

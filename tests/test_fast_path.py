@@ -681,6 +681,26 @@ def test_however_cut_only_the_first_delta_in_a_new_layout_reaches_the_plain_path
     assert len(on_plain_path) == (layout != API)
 
 
+@pytest.mark.parametrize("layout", [each for each in LEARNED.values() if b"\r\n\r\n" in each])
+def test_a_frame_with_crlf_that_is_cut_inside_a_line_does_not_reach_the_plain_path(
+    on_plain_path: list[str], layout: bytes
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    on_plain_path.clear()
+    frames = [delta_in(layout, f"word {count}") for count in range(30)]
+    stream = b"".join(frames)
+    for size in (3 * len(frames[0]), len(frames[0])):
+        # All chunks but the last end inside a data line.
+        first = len(frames[0]) - 6
+        starts = [0, *range(first, len(stream), size), len(stream)]
+        for start, stop in itertools.pairwise(starts):
+            deltas_of(machine, stream[start:stop])
+    block = machine.block(0)
+    assert isinstance(block, TextBlock)
+    assert block.text == 2 * "".join(f"word {count}" for count in range(30))
+    assert len(on_plain_path) == 1
+
+
 def test_a_ping_as_the_api_writes_it_is_recognised_and_keeps_the_template(
     on_plain_path: list[str],
 ) -> None:
@@ -927,6 +947,97 @@ def test_an_iterator_goes_on_after_events_that_another_one_has_returned() -> Non
     assert [event.delta for event in taken if isinstance(event, ContentBlockDeltaEvent)] == [
         TextDelta(each) for each in strings
     ]
+
+
+def test_a_chunk_of_one_frame_changes_the_message_only_when_its_event_is_taken() -> None:
+    machine = machine_with_blocks(TEXT)
+    for word in ("a", "b"):
+        list(machine.receive_data(api_frame(0, word)))
+    before = machine.snapshot, machine.events_taken, machine.event_number, machine.byte_offset
+    events = machine.receive_data(api_frame(0, "c"))
+    assert (machine.snapshot, machine.events_taken, machine.event_number) == before[:3]
+    assert machine.byte_offset == before[3]
+    assert next(events) == ContentBlockDeltaEvent(0, TextDelta("c"))
+    block = machine.block(0)
+    assert isinstance(block, TextBlock)
+    assert block.text == "abc"
+    assert [*events] == []
+
+
+@pytest.mark.parametrize("layout", [API, UNNAMED, CRLF], ids=["API", "unnamed", "CRLF"])
+def test_the_iterator_of_a_chunk_that_another_iterator_has_read_returns_the_events_after_it(
+    layout: bytes,
+) -> None:
+    frames = [frame_in_layout(layout, 0, b"text_delta", word, 1) for word in (b"a", b"b", b"c")]
+    machine = machine_with_blocks(TEXT)
+    for each in frames[:2]:
+        list(machine.receive_data(each))
+    of_third = machine.receive_data(frames[2])
+    of_first = machine.receive_data(frames[0])
+    assert next(of_first) == ContentBlockDeltaEvent(0, TextDelta("c"))
+    assert [*of_third] == [ContentBlockDeltaEvent(0, TextDelta("a"))]
+    assert [*of_first] == []
+    block = machine.block(0)
+    assert isinstance(block, TextBlock)
+    assert block.text == "abca"
+
+
+PING_OF_API: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+def test_the_iterator_of_a_chunk_of_one_frame_returns_the_events_of_later_chunks_too() -> None:
+    machine = machine_with_blocks(TEXT)
+    list(machine.receive_data(api_frame(0, "a")))
+    events = machine.receive_data(api_frame(0, "b"))
+    assert next(events) == ContentBlockDeltaEvent(0, TextDelta("b"))
+    later = machine.receive_data(api_frame(0, "c"))
+    assert [*events] == [ContentBlockDeltaEvent(0, TextDelta("c"))]
+    assert [*later] == []
+
+
+@pytest.mark.parametrize("layout", [API, UNNAMED], ids=["API", "unnamed"])
+@pytest.mark.parametrize(
+    "ping", [PING_OF_API, PING_OF_API.partition(b"\n")[2]], ids=["API", "unnamed"]
+)
+def test_both_paths_agree_on_pings_between_deltas(layout: bytes, ping: bytes) -> None:
+    deltas = [delta_in(layout, f"word {count}") for count in range(12)]
+    frames = [each + ping * (number % 3) for number, each in enumerate(deltas)]
+    begin: list[Received] = [message_start(), block_start(0), {"type": "ping"}]
+    began = measured(block_start(0), Limits()).size
+    # Pings do not count in the size of the block.
+    whole = began + sum(map(len, deltas))
+    for size in (whole - len(deltas[-1]) - 1, whole - 1, whole, whole + len(ping)):
+        limits = Limits(block_bytes=size)
+        for steps in (frames, [b"".join(frames)], [ping, *deltas, ping, b"".join(frames[:1])]):
+            assert_both_paths_agree([*begin, *steps], limits=limits)
+
+
+@pytest.mark.parametrize("frames_left", [0, 1, 2])
+@pytest.mark.parametrize("off", [-1, 0, 1])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_both_paths_agree_near_the_end_of_the_total_limit(
+    frames_left: int, off: int, is_cut: bool
+) -> None:
+    begin, deltas = body(message_start(), block_start(0)), [api_frame(0, "word")] * 12
+    last = b"event: content_block_delta\ndata: " + b"x" * FEW_BYTES
+    total = len(begin) + (12 - frames_left) * len(deltas[0]) + off
+    chunks = [begin, *deltas, last]
+    if is_cut:
+        chunks = in_bytes(b"".join(chunks))
+    # In the second case all deltas fit, and only the last frame may exceed the limit.
+    for rest in (0, FEW_BYTES):
+        limits = Limits(event_bytes=FEW_BYTES, total_bytes=total + rest)
+        assert_both_paths_agree(chunks, limits=limits)
+
+
+def test_a_partial_frame_after_chunks_of_one_frame_is_held_to_the_total_limit() -> None:
+    deltas = [api_frame(0, "word")] * 20
+    size = len(deltas[0])
+    begin = body(message_start(), block_start(0))
+    for fitting in range(20 * size, 20 * size + 3 * FEW_BYTES, 61):
+        limits = Limits(event_bytes=FEW_BYTES, total_bytes=len(begin) + fitting)
+        partial = [b"event: content_block_delta\ndata: ", *[b"x" * 30] * 15]
+        assert_both_paths_agree([begin, *deltas, *partial], limits=limits)
 
 
 def test_violations_of_frames_without_a_name_are_kept_up_to_their_limit() -> None:

@@ -33,7 +33,7 @@ from sansio_stream import (
     encode_sse,
     is_event_stream,
 )
-from sansio_stream.frame_buffer import FrameBuffer
+from sansio_stream.frame_buffer import FrameBuffer, ReceivedBytes
 from sansio_stream.framer import Framer
 from sansio_stream.frames import Frame
 from sansio_stream.sse import encode_frame
@@ -833,7 +833,7 @@ def test_a_framer_is_drained_if_no_frame_waits_and_the_body_has_begun() -> None:
         assert framer.buffer.partial_limit == limit
     framer.buffer.close()
     assert not framer.buffer.mark_drained()
-    assert framer.buffer.partial_limit == 0
+    assert not framer.buffer.is_idle
 
 
 def test_a_drained_framer_has_the_offsets_of_later_frames() -> None:
@@ -850,18 +850,23 @@ def test_a_drained_framer_has_the_offsets_of_later_frames() -> None:
 
 @pytest.mark.parametrize("frames", [b"data: x\n\n", b"data: x\n\ndata: y\n\n"])
 @pytest.mark.parametrize("partial", [b"", b"data: z"])
-def test_advancing_past_the_last_frame_sets_partial_limit_again_unless_data_is_pending(
+def test_a_buffer_is_idle_after_its_last_frame_unless_data_is_pending(
     frames: bytes, partial: bytes
 ) -> None:
     for is_pending in (False, True):
         buffer = drained_buffer(Limits(event_bytes=60))
         assert buffer.feed(frames + partial)
-        assert (buffer.text, buffer.partial, buffer.partial_limit) == (frames, partial, 0)
+        assert (buffer.text, bytes(buffer.partial), buffer.is_idle) == (frames, partial, False)
         if is_pending:
             buffer.mark_pending()
+        buffer.advance(9)
+        buffer.update_is_idle()
+        assert buffer.is_idle is (len(frames) == 9 and not is_pending)
         buffer.advance(len(frames))
+        buffer.update_is_idle()
+        assert buffer.is_idle is not is_pending
         # The consumed frames reduce the limit until the next call of `mark_drained`.
-        assert buffer.partial_limit == (0 if is_pending else 60 - len(frames))
+        assert buffer.partial_limit == 60 - len(frames)
 
 
 def drained_buffer(limits: Limits, body: bytes = b"data: 0\n\n") -> FrameBuffer:
@@ -893,6 +898,8 @@ def test_feed_returns_false_until_a_frame_is_complete(
     if whole:
         assert buffer.text == whole
         buffer.advance(len(whole))
+        buffer.update_is_idle()
+    assert buffer.is_idle
     assert buffer.partial_limit == limit
 
 
@@ -955,11 +962,8 @@ def test_partial_limit_is_never_more_than_the_rest_of_the_total_limit() -> None:
         assert framer.buffer.mark_drained()
         assert framer.buffer.partial_limit == limit
     framer.buffer.feed(b"d")
-    assert (framer.buffer.partial_limit, framer.buffer.partial, framer.buffer.received) == (
-        0,
-        b"abc",
-        31,
-    )
+    assert not framer.buffer.is_idle
+    assert (bytes(framer.buffer.partial), framer.buffer.received) == (b"abc", 31)
     assert not framer.buffer.mark_drained()
     with pytest.raises(LimitError, match="larger than 30 bytes"):
         framer.next_frame()
@@ -975,7 +979,7 @@ def test_a_drained_framer_detects_a_frame_that_is_too_long(chunk: bytes) -> None
     assert framer.next_frame() is not None
     assert framer.buffer.mark_drained()
     framer.buffer.feed(chunk)
-    assert framer.buffer.partial_limit == 0
+    assert not framer.buffer.is_idle
     with pytest.raises(LimitError, match="larger than 20 bytes"):
         deque(iter(framer.next_frame, None))
 
@@ -1272,7 +1276,8 @@ def test_a_partial_line_grows_in_place_even_after_another_line() -> None:
 
 def bytearrays_of(buffer: FrameBuffer) -> list[bytearray]:
     """Return the bytearrays of a buffer that are not empty."""
-    values = (getattr(buffer, name) for name in FrameBuffer.__slots__)
+    names = (*ReceivedBytes.__slots__, *FrameBuffer.__slots__)
+    values = (getattr(buffer, name) for name in names)
     return [value for value in values if isinstance(value, bytearray) and value]
 
 

@@ -105,7 +105,7 @@ def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 # These functions return a new object: a copy of an exception, and a request of httpx.
-MAKERS: Final = frozenset({"copy_for_raise", "build_request", "_new_delta"})
+MAKERS: Final = frozenset({"copy_for_raise", "build_request", "new_delta"})
 
 
 def made_by(node: ast.AST) -> Iterator[str]:
