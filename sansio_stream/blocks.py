@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import attrs
 
+from . import frozen
 from .codec import said_null, schema_of
 from .copies import CopyTemplate, copy_with, evolve, with_wire
 from .errors import ViolationCode
@@ -29,7 +30,7 @@ from .events import (
 )
 from .growing import MANY_PIECES, GrowingText
 from .losses import content_of
-from .message import ContentBlock, InputBlock, UnknownBlock
+from .message import ContentBlock, InputBlock, ToolUseBlock, UnknownBlock
 from .tool_input import GrowingInput, InputError, ToolInput, holds_infinity
 
 if TYPE_CHECKING:
@@ -162,6 +163,44 @@ REPLACING: Final[dict[type, tuple[Replace, ...]]] = {
 MAY_REPLACE: Final = frozenset(REPLACING)
 
 
+class ToolUseTemplate:
+    """A template for copies of a `ToolUseBlock` that differ only in their `ToolInput`.
+
+    A `CopyTemplate` makes the same copies, but sets the members in a loop, which takes 600
+    instructions for each. Here the interpreter specialises each assignment, which takes 40.
+    """
+
+    __slots__ = ("_block",)
+
+    def __init__(self, block: ToolUseBlock) -> None:
+        self._block = block
+
+    def make(self, tool_input: ToolInput) -> ToolUseBlock:
+        """Return a copy with this input."""
+        block = self._block
+        if not frozen.CLASS_CHANGES_ARE_CHEAP:
+            return evolve(block, tool_input=tool_input)
+        made = frozen.twin_of(ToolUseBlock)()
+        made._rest = block._rest  # noqa: SLF001  (no other code has this object yet)
+        made._tool_input = tool_input  # noqa: SLF001  (as above)
+        made.unfolded = block.unfolded
+        made.id = block.id
+        made.name = block.name
+        made.input = block.input
+        made.caller = block.caller
+        made.toolset_name = block.toolset_name
+        made.__class__ = ToolUseBlock
+        finished: ToolUseBlock = made
+        return finished
+
+
+def template_of(block: ContentBlock, varied: tuple[str, ...]) -> CopyTemplate[Any] | ToolUseTemplate:
+    """Return a template for copies of a block that differ only in these arguments."""
+    if isinstance(block, ToolUseBlock) and varied == ("tool_input",):
+        return ToolUseTemplate(block)
+    return CopyTemplate(block, *varied)
+
+
 class GrowingBlock:
     """A content block as of the last event.
 
@@ -233,7 +272,7 @@ class GrowingBlock:
         self._latest: ContentBlock | None = start if is_as_sent else None
         self._count = 0
         # A template makes the next block as long as only the members in `_varied` change.
-        self._copy_template: CopyTemplate[Any] | None = None
+        self._copy_template: CopyTemplate[Any] | ToolUseTemplate | None = None
         self._varied: tuple[str, ...] = ()
         is_call = input_text is not None and not isinstance(start, UnknownBlock)
         self._grows_input = is_call and not is_stopped
@@ -316,6 +355,13 @@ class GrowingBlock:
         if self._latest is not None and len(self._run) == self._count:
             return self._latest
         self._count = len(self._run)
+        if self._grows_input and self._copy_template is not None and not self._texts:
+            # Only the input has changed since the template was made. To find that out below takes
+            # 3,000 instructions.
+            assert self.input_text is not None, "`_grows_input` says so"
+            tool_input = ToolInput.running(self.input_text, self._sent_input)
+            self._latest = self._copy_template.make(tool_input)
+            return self._latest
         grown: dict[str, Any] = {}
         for member, text in self._texts.items():
             if text.has_grown:
@@ -330,7 +376,7 @@ class GrowingBlock:
             block = self._changed(grown)
             if not self.is_stopped:
                 # If only texts change, the next call copies this block with other texts.
-                self._copy_template, self._varied = CopyTemplate(block, *varied), varied
+                self._copy_template, self._varied = template_of(block, varied), varied
         if self.input_text is not None and not self._grows_input:
             block = self._with_input(block, self.input_text)
         self._latest = block

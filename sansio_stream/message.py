@@ -134,7 +134,7 @@ class InputBlock(Block):
         together take time linear in the text. On an earlier snapshot, each read does.
         """
         if self._tool_input is not None:
-            return self._tool_input.partial_value
+            return self._tool_input.partial_value()
         return self.to_dict().get("input")
 
 

@@ -40,12 +40,12 @@ class GrowingValue:
         self._shown = False  # whether an unfinished number is in its container
         self._older: Any = _ABSENT  # the value that this number replaced, if its key came twice
 
-    def _open(self, kind: str) -> None:
-        container: _Container = {} if kind == "object" else []
+    def _open(self, *, is_object: bool) -> None:
+        container: _Container = {} if is_object else []
         self._put(container)
         self._outer.append(self._top)
         self._top = container
-        if kind == "object":
+        if is_object:
             self._state, self._after = FIRST_KEY, AFTER_MEMBER
         else:
             self._state, self._after, self._place = FIRST_ITEM, AFTER_ITEM, -1
