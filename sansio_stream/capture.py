@@ -29,9 +29,10 @@ import re
 from binascii import a2b_base64, b2a_base64
 from typing import TYPE_CHECKING, Any, Literal
 
-from attrs import field, frozen
+import attrs
 
 from .errors import printable
+from .frozen import HashableValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -189,8 +190,8 @@ _URL = (
 )
 
 
-@frozen(kw_only=True)
-class CaptureHeader:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class CaptureHeader(HashableValue):
     """The facts that are known before the first byte of the body, without any credential.
 
     Attributes:
@@ -206,14 +207,14 @@ class CaptureHeader:
             `system` and the schemas of tools are kept unchanged.
     """
 
-    version: int = field(default=1, init=False)
+    version: int = attrs.field(default=1, init=False)
     status: int | None = None
-    headers: dict[str, str] = field(factory=dict[str, str], converter=_recorded_headers)
-    request: dict[str, Any] | None = field(default=None, converter=_without_credentials)
+    headers: dict[str, str] = attrs.field(factory=dict[str, str], converter=_recorded_headers)
+    request: dict[str, Any] | None = attrs.field(default=None, converter=_without_credentials)
 
 
-@frozen
-class Chunk:
+@attrs.frozen(eq=False, repr=False)
+class Chunk(HashableValue):
     """The bytes of one read.
 
     Attributes:
@@ -225,8 +226,8 @@ class Chunk:
     data: bytes
 
 
-@frozen
-class CaptureEnd:
+@attrs.frozen(eq=False, repr=False)
+class CaptureEnd(HashableValue):
     """How the body ended.
 
     Attributes:
@@ -238,8 +239,8 @@ class CaptureEnd:
     error: str | None
 
 
-@frozen
-class Capture:
+@attrs.frozen(eq=False, repr=False)
+class Capture(HashableValue):
     """The contents of a file.
 
     Attributes:

@@ -26,6 +26,7 @@ from .errors import (
     excerpt,
 )
 from .events import ErrorEvent, MessageStreamEvent, PingEvent
+from .frozen import Value
 from .losses import CONTENT_EVENTS, may_add_content, visible_text
 from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
 from .payloads import EVENTS, Flaws, event_from_payload, event_from_text
@@ -47,8 +48,8 @@ own, unless the name is damaged. A damaged name contains U+FFFD.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-@attrs.define
-class Payload:
+@attrs.define(eq=False, repr=False)
+class Payload(Value):
     """A payload that came without a frame.
 
     Attributes:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import attrs
 
 from .codec import is_array, is_object
+from .frozen import HashableValue
 from .growing import BEGINNING, GrowingText
 from .partial_json import InvalidJSONError, Scanner, loads
 from .surrogates import is_high_surrogate, joined_halves
@@ -32,8 +33,8 @@ InputState: TypeAlias = Literal["complete", "invalid", "incomplete"]
 """
 
 
-@attrs.frozen
-class InputError:
+@attrs.frozen(eq=False, repr=False)
+class InputError(HashableValue):
     """Why an input is invalid.
 
     Attributes:

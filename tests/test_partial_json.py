@@ -928,6 +928,20 @@ def test_brackets_in_strings_and_beside_each_other_do_not_prevent_the_c_scanner(
         assert work[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("[[[]], [[[]]]]", 4),
+        ('{"a": [[[]]], "a": 1, "b": [], "c": [], "d": {}}', 4),  # the value has not all of it
+        ('["[[[[[[", {"}": "{{{{{{"}]', 2),
+    ],
+)
+def test_a_whole_text_is_as_deep_as_its_brackets_outside_strings(text: str, depth: int) -> None:
+    assert loads(text, depth) == json.loads(text)
+    with pytest.raises(TooDeepError):
+        loads(text, depth - 1)
+
+
 def test_object_in_works_near_the_recursion_limit_of_the_caller() -> None:
     text = '{"a":' * 150 + "1" + "}" * 150
 

@@ -123,7 +123,9 @@ def test_an_older_snapshot_keeps_its_text_and_its_partial_value(
             )
     for so_far, snapshot in data.draw(st.permutations(snapshots)):
         assert snapshot.text == so_far
-        assert repr(snapshot.partial_value()) == repr(expected_partial_value(so_far, strings=strings))
+        assert repr(snapshot.partial_value()) == repr(
+            expected_partial_value(so_far, strings=strings)
+        )
         assert repr(pickled(snapshot).partial_value()) == repr(snapshot.partial_value())
 
 

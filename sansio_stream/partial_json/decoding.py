@@ -1,5 +1,8 @@
 """A whole text in, its value out, by the C code of `json`. Errors have no position or reason."""
 
+from __future__ import annotations
+
+import functools
 import json
 import math
 import re
@@ -22,11 +25,6 @@ FINITE_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_fi
 # The C function of `json`: a text and the index at which a value begins -> the value and the index
 # of its end. It has no public name.
 scan_once: Final = vars(DECODER)["scan_once"]
-# A run of opening or closing brackets, with all that precedes it. Strings are skipped, because
-# their brackets do not count. The pattern never fails to match, so the search is linear.
-_brackets: Final = re.compile(
-    r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+(?:([\[{]++)|([\]}]++)|\Z)'
-).finditer
 
 
 def decode(text: str, max_depth: int, decoder: json.JSONDecoder = DECODER) -> Any:
@@ -55,7 +53,7 @@ def opening_brackets(text: str) -> int:
 def measured(value: Any) -> tuple[int, int]:
     """Return the number of the arrays and objects of a value, and how deeply they are nested."""
     containers = depth = 0
-    level = [value] if isinstance(value, list | dict) else []
+    level: list[Any] = [value] if isinstance(value, list | dict) else []
     while level:
         containers += len(level)
         depth += 1
@@ -75,9 +73,19 @@ def nests_deeper(text: str, max_depth: int) -> bool:
     """
     if opening_brackets(text) > max_depth:
         depth = 0
-        for found in _brackets(text):
+        for found in _brackets().finditer(text):
             opened, closed = found.groups("")
             depth += len(opened) - len(closed)
             if depth > max_depth:
                 return True
     return False
+
+
+@functools.cache
+def _brackets() -> re.Pattern[str]:
+    """Return a pattern for a run of opening or closing brackets, with all that precedes it.
+
+    Strings are skipped, because their brackets do not count. The pattern never fails to match, so a
+    search is linear. It is compiled at the first call, because few texts need it.
+    """
+    return re.compile(r'(?s:[^"\[\]{}]++|"(?:[^"\\]++|\\.?)*+(?:"|\Z))*+(?:([\[{]++)|([\]}]++)|\Z)')

@@ -1,5 +1,7 @@
 """The parser: the value of a JSON text that is still growing."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from .decoding import decode

@@ -1,8 +1,8 @@
 """The scanner: pieces of a text in, their value out."""
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeAlias
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from .decoding import DECODER
 from .errors import InvalidJSONError, TooDeepError
@@ -38,13 +38,19 @@ from .value import GrowingValue
 # an array. The pattern reads at most _AT_ONCE characters.
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
+# The states after the tokens that change nothing else.
+_BEGUN: Final[Mapping[str | None, str]] = {"next_value": VALUE, "next_key": KEY, "in_key": IN_KEY}
 _REFUSED: Final = "an integer has more digits than Python converts"
 # The C function of `json`: a text and the index after a quote -> the string, and the index after
 # the closing quote. It has no public name.
 scan_string: Final[Callable[[str, int], tuple[str, int]]] = vars(DECODER)["parse_string"]
 
-Step: TypeAlias = Callable[["Scanner", str, int], int]
-TokenStep: TypeAlias = Callable[["Scanner", str, re.Match[str]], int]
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Mapping
+
+    Step: TypeAlias = Callable[["Scanner", str, int], int]
+    TokenStep: TypeAlias = Callable[["Scanner", str, re.Match[str]], int]
 
 
 class Scanner(GrowingValue):
@@ -63,8 +69,7 @@ class Scanner(GrowingValue):
     """
 
     def __init__(self, partial_strings: bool, max_depth: int) -> None:
-        super().__init__()
-        self._partial_strings = partial_strings
+        super().__init__(partial_strings)
         self._max_depth = max_depth
         self.length = 0
         self.error: InvalidJSONError | None = None
@@ -83,11 +88,6 @@ class Scanner(GrowingValue):
                 self._grow_token(text)
             else:
                 self._scan_tokens(text)
-        return self._root[0] if self._root else None
-
-    @property
-    def value(self) -> Any:
-        """The value of the text so far; None if there is none yet."""
         return self._root[0] if self._root else None
 
     def adopt(self, value: Any, length: int) -> None:
@@ -207,22 +207,14 @@ class Scanner(GrowingValue):
         self._state = VALUE
         return token.end()
 
-    def _take_next_value(self, _: str, token: re.Match[str]) -> int:
-        self._state = VALUE
-        return token.end()
-
-    def _take_next_key(self, _: str, token: re.Match[str]) -> int:
-        self._state = KEY
-        return token.end()
-
     def _begin_string(self, _: str, token: re.Match[str]) -> int:
         if self._partial_strings:
             self._put("")
         self._state = IN_STRING
         return token.end()
 
-    def _begin_key(self, _: str, token: re.Match[str]) -> int:
-        self._state = IN_KEY
+    def _begin(self, _: str, token: re.Match[str]) -> int:
+        self._state = _BEGUN[token.lastgroup]
         return token.end()
 
     def _begin_number(self, _: str, token: re.Match[str]) -> int:
@@ -246,27 +238,13 @@ class Scanner(GrowingValue):
         "array": _take_open,
         "close": _take_close,
         "key": _take_key,
-        "next_value": _take_next_value,
-        "next_key": _take_next_key,
+        "next_value": _begin,
+        "next_key": _begin,
+        "in_key": _begin,
         "in_string": _begin_string,
-        "in_key": _begin_key,
         "in_number": _begin_number,
         "in_literal": _begin_literal,
     }
-
-    def _grow_token(self, characters: str) -> None:
-        """Add characters to the unfinished string, in IN_STRING and IN_KEY."""
-        # CPython adds to a str in place while a local variable holds the only reference to it.
-        token, self._token = self._token, ""
-        if self._partial_strings and self._state is IN_STRING:
-            container: Any = self._top
-            place = self._place
-            container[place] = None
-            token += characters
-            container[place] = token
-        else:
-            token += characters
-        self._token = token
 
     def _step_string(self, text: str, position: int) -> int:
         """Consume characters up to the closing quote, in IN_STRING and IN_KEY."""

@@ -3,6 +3,8 @@
 This module has only texts and tables. A pattern is compiled when it is first needed.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -44,7 +46,7 @@ TOKENS: Final[Mapping[str, str]] = {
         (VALUE,        _ANY_VALUE),
         (FIRST_ITEM,   rf"{_ANY_VALUE}|(?P<close>\])"),
         (AFTER_ITEM,   rf",{_SPACE}(?:{_ANY_VALUE}|(?P<next_value>))|(?P<close>\])"),
-        (FIRST_KEY,    rf'{_ANY_KEY}|(?P<close>\}})'),
+        (FIRST_KEY,    rf"{_ANY_KEY}|(?P<close>\}})"),
         (KEY,          _ANY_KEY),
         (COLON,        rf":{_SPACE}(?:{_ANY_VALUE}|(?P<next_value>))"),
         (AFTER_MEMBER, rf",{_SPACE}(?:{_ANY_KEY}|(?P<next_key>))|(?P<close>\}})"),

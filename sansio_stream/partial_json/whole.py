@@ -1,5 +1,8 @@
 """Whole texts in, their values out, at the speed of `json.loads`; errors have their position."""
 
+from __future__ import annotations
+
+import functools
 import math
 import re
 from typing import Any, Final
@@ -75,12 +78,13 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
 
 def refuse_infinity(text: str) -> None:
     """Raise InvalidJSONError for the first number of a JSON text that is too large for a float."""
-    for token in strings_or_numbers(text):
+    for token in strings_or_numbers().finditer(text):
         number = token[1]
         if number and not number.lstrip("-").isdigit() and math.isinf(float(number)):
             raise InvalidJSONError("a number is too large for a float", token.start())
 
 
-strings_or_numbers: Final = re.compile(
-    r'"(?:[^"\\]|\\.)*+"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)'
-).finditer
+@functools.cache
+def strings_or_numbers() -> re.Pattern[str]:
+    """Return a pattern for a string or a number. Few texts need it."""
+    return re.compile(r'"(?:[^"\\]|\\.)*+"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)')
