@@ -11,8 +11,7 @@ from .decoding import DECODER, FINITE_DECODER, decode, nests_deeper, scan_once
 from .errors import InvalidJSONError, TooDeepError
 from .parser import PartialJSON
 
-_begins_object: Final = re.compile(r"[ \t\n\r]*+\{").match
-_ends_here: Final = re.compile(r"[ \t\n\r]*+\Z").match
+_SPACE: Final = " \t\n\r"
 
 
 def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
@@ -55,10 +54,9 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
     if len(text) <= max_depth or not nests_deeper(text, max_depth):
         start = 0
         if not text.startswith("{"):
-            begun = _begins_object(text)
-            if begun is None:
+            start = len(text) - len(text.lstrip(_SPACE))
+            if not text.startswith("{", start):
                 return None
-            start = begun.end() - 1
         try:
             value, end = scan_once(text, start)
         except (ValueError, StopIteration):
@@ -66,7 +64,7 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
         except RecursionError:
             pass  # near the recursion limit; the parser below does not recurse
         else:
-            return value if end == len(text) or _ends_here(text, end) else None
+            return value if end == len(text) or not text[end:].strip(_SPACE) else None
     try:
         found: dict[str, Any] = loads(text, max_depth)
     except TooDeepError:
