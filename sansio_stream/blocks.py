@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import attrs
 
 from . import frozen
-from .codec import said_null
+from .codec import inexact_part, said_null
 from .copies import CopyTemplate, copy_with, evolve, with_wire
 from .errors import ViolationCode
 from .events import (
@@ -177,7 +177,7 @@ class ToolUseTemplate:
         if not frozen.CLASS_CHANGES_ARE_CHEAP:
             return evolve(block, tool_input=tool_input)
         made = frozen.new_unfinished(ToolUseBlock)
-        made._rest = block._rest  # noqa: SLF001  (no other code has this object yet)
+        made._rest = inexact_part(block)  # noqa: SLF001  (no other code has this object yet)
         made._tool_input = tool_input  # noqa: SLF001  (as above)
         made.unfolded = block.unfolded
         made.id = block.id
@@ -353,20 +353,21 @@ class GrowingBlock:
         if self._latest is not None and len(self._run) == self._count:
             return self._latest
         self._count = len(self._run)
+        block: ContentBlock
         if self._grows_input and self._copy_template is not None and not self._texts:
             # Only the input has changed since the template was made. To find that out below takes
             # 3,000 instructions.
             assert self.input_text is not None, "`_grows_input` says so"
             tool_input = ToolInput.running(self.input_text, self._sent_input)
-            self._latest = self._copy_template.make(tool_input)
-            return self._latest
+            block = self._copy_template.make(tool_input)
+            self._latest = block
+            return block
         grown: dict[str, Any] = {}
         for member, text in self._texts.items():
             if text.has_grown:
                 grown[member] = text.whole() if self.is_stopped else text.so_far()
         if self._grows_input and self.input_text is not None:
             grown["tool_input"] = ToolInput.running(self.input_text, self._sent_input)
-        block: ContentBlock
         varied = tuple(grown)
         if self._copy_template is not None and varied == self._varied:
             block = self._copy_template.make(*grown.values())

@@ -11,7 +11,7 @@ total, time linear in the text.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -20,6 +20,9 @@ from .frozen import HashableValue
 from .growing import BEGINNING, GrowingText
 from .partial_json import InvalidJSONError, Scanner, loads
 from .surrogates import is_high_surrogate, joined_halves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["InputError", "InputState"]
 
@@ -135,6 +138,10 @@ def holds_infinity(value: Any) -> bool:
     return False
 
 
+new_tuple: Final[Callable[[type[Any], tuple[Any, ...]], Any]] = vars(tuple)["__new__"]
+"""Makes a `NamedTuple` without a call of its own `__new__`, which is a Python function."""
+
+
 class ToolInput(NamedTuple):
     """A tool input at one moment, as the block of a snapshot stores it.
 
@@ -160,8 +167,9 @@ class ToolInput(NamedTuple):
     @classmethod
     def running(cls, growing: GrowingInput, start: Any) -> ToolInput:
         """Return the present input of a block that is running or was cut off."""
-        # `tuple.__new__` saves the call of the `__new__` of NamedTuple, which is a Python function.
-        return tuple.__new__(cls, (growing, growing.length(), start, "incomplete", None, None))
+        members: tuple[Any, ...] = (growing, growing.length(), start, "incomplete", None, None)
+        made: ToolInput = new_tuple(cls, members)
+        return made
 
     @classmethod
     def started(cls, start: Any) -> ToolInput:

@@ -102,8 +102,8 @@ def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
             yield from nodes_of(node)
 
 
-# These functions return a new object: a copy of an exception, a request of httpx, and an object that
-# is not frozen yet.
+# These functions return a new object: a copy of an exception, a request of httpx, and an object
+# that is not frozen yet.
 MAKERS: Final = frozenset({"copy_for_raise", "build_request", "_new_delta", "new_unfinished"})
 
 

@@ -6,7 +6,11 @@ import functools
 import json
 import math
 import re
-from typing import Any, Final, NoReturn
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def _refuse(name: str) -> NoReturn:
@@ -53,16 +57,15 @@ def opening_brackets(text: str) -> int:
 def measured(value: Any) -> tuple[int, int]:
     """Return the number of the arrays and objects of a value, and how deeply they are nested."""
     containers = depth = 0
+    items: Iterable[Any]
     level: list[Any] = [value] if isinstance(value, list | dict) else []
     while level:
         containers += len(level)
         depth += 1
-        level = [
-            item
-            for outer in level
-            for item in (outer if type(outer) is list else outer.values())
-            if type(item) in (list, dict)
-        ]
+        items = chain.from_iterable(
+            outer.values() if hasattr(outer, "values") else outer for outer in level
+        )
+        level = [item for item in items if type(item) in (list, dict)]
     return containers, depth
 
 

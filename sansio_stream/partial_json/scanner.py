@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Mapping
 
-    Step: TypeAlias = Callable[["Scanner", str, int], int]
-    TokenStep: TypeAlias = Callable[["Scanner", str, re.Match[str]], int]
+    # The first argument is the scanner. In the body of its class, the class has no name yet.
+    Step: TypeAlias = Callable[[Any, str, int], int]
+    TokenStep: TypeAlias = Callable[[Any, str, re.Match[str]], int]
 
 
 class Scanner(GrowingValue):
