@@ -39,15 +39,7 @@ from fixtures import (
     text_only,
     violations,
 )
-from measuring import (
-    Figure,
-    Work,
-    bytes_for,
-    import_figure,
-    import_ratio,
-    interleave,
-    ratio,
-)
+from measuring import Figure, Work, bytes_for, import_figure, import_ratio, interleave, ratio
 from sansio_stream import State, StreamMachine, build_request
 
 Measure: TypeAlias = Callable[[int], Figure]
@@ -368,7 +360,7 @@ def _requests() -> Iterator[Goal]:
 
 def _import() -> Iterator[Goal]:
     yield Goal("`import sansio_stream` beyond attrs, json and re", 30, import_figure, unit="ms")
-    yield Goal("`import sansio_stream` ÷ `import attrs, json, re`", None, import_ratio)
+    yield Goal("`import sansio_stream` beyond these ÷ their import", 1.3, import_ratio)
 
 
 GOALS: Final[dict[str, tuple[Goal, ...]]] = {

@@ -104,19 +104,32 @@ def measured() -> str:
     return "".join(f"- {'; '.join(conditions_of(result['conditions']))}\n" for result in results())
 
 
-def pictures() -> dict[Path, str]:
-    """Return the plots by their paths. They show the run on the oldest version of Python."""
-    result = results()[0]
+def picture_of(name: str) -> Path:
+    """Return the path of a plot."""
+    return DOCS / f"speed-{name}.svg"
+
+
+def lines_of(name: str) -> dict[str, list[tuple[int, float]]]:
+    """Return the lines of a plot. They show the run on the oldest version of Python."""
     return {
-        DOCS / f"speed-{name}.svg": svg(
+        contender: [(int(size), value) for size, (value, *_) in points.items()]
+        for contender, points in results()[0]["curves"][name].items()
+    }
+
+
+def pictures() -> dict[Path, str]:
+    """Return the plots by their paths.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    return {
+        picture_of(name): svg(
             curve.title,
             (curve.axis, "times json.loads of the payloads"),
-            {
-                contender: [(int(size), value) for size, (value, *_) in points.items()]
-                for contender, points in result["curves"][name].items()
-            },
+            lines_of(name),
             "json.loads alone",
-            conditions_of(result["conditions"]),
+            conditions_of(results()[0]["conditions"]),
         )
         for name, curve in CURVES.items()
     }

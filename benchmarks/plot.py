@@ -1,63 +1,51 @@
-"""Draws lines as SVG, with two logarithmic axes. The module does not depend on their meaning.
+"""Draws lines as SVG with matplotlib, with two logarithmic axes. Knows nothing of their meaning.
 
 Each line has its own colour, dash and marker, and its name at its end. So a reader who cannot
-distinguish the colours can read the plot. The plot follows the light or dark mode of the reader.
-The same lines give the same text.
+distinguish the colours can read the plot. The same lines give the same text with the same version
+of matplotlib: the SVG has no date, and its identifiers have a fixed salt.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
-from xml.sax.saxutils import escape
+import importlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 
-WIDTH: Final = 850
-HEIGHT: Final = 500
-LINE: Final = 16
-"""The distance between two lines of text."""
+SIZE: Final = (8.5, 5.0)
+"""The width and the height of a plot, in inches."""
 
-# The edges of the area with the lines.
-LEFT: Final = 60
-RIGHT: Final = 610
-TOP: Final = 60
-BOTTOM: Final = 400
+AREA: Final = (0.075, 0.2, 0.64, 0.68)
+"""The area with the lines: left, bottom, width and height, as fractions of the plot."""
 
-# For each line: the colour on white, the colour on black, the dash, the marker. The colours follow
-# the palette of Okabe and Ito.
-STYLES: Final = (
-    ("#0072b2", "#56b4e9", "", "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0"),
-    ("#d55e00", "#ff8a3d", "7 4", "M-4,-4h8v8h-8z"),
-    ("#007a59", "#2bc29a", "2 3", "M0,-5l5,9h-10z"),
-    ("#a64d79", "#e39cc4", "10 3 2 3", "M0,-5l5,5l-5,5l-5,-5z"),
-    ("#8a6d00", "#e6c229", "5 2", "M-4,-4l8,8m0,-8l-8,8"),
-    ("#333333", "#e6e6e6", "1 4", "M0,-5v10m-5,-5h10"),
-    ("#5b5ea6", "#a5a8e6", "12 4", "M0,5l5,-9h-10z"),
-    ("#b00020", "#ff6b6b", "6 2 1 2", "M-5,0h10m-8,-4l6,8m0,-8l-6,8"),
+LINE: Final = 12
+"""The smallest distance between two names of lines, in points."""
+
+# For each line: the colour, the dash, the marker. The colours follow the palette of Okabe and Ito.
+STYLES: Final[Sequence[tuple[str, Any, str]]] = (
+    ("#0072b2", "-", "o"),
+    ("#d55e00", (0, (7, 4)), "s"),
+    ("#007a59", (0, (2, 3)), "^"),
+    ("#a64d79", (0, (10, 3, 2, 3)), "D"),
+    ("#8a6d00", (0, (5, 2)), "x"),
+    ("#333333", (0, (1, 4)), "+"),
+    ("#5b5ea6", (0, (12, 4)), "v"),
+    ("#b00020", (0, (6, 2, 1, 2)), "*"),
 )
+GREY: Final = "#555555"
 
-CSS: Final = """\
-svg{font:12px system-ui,sans-serif}
-.b{fill:#fff}text{fill:#222}.g{stroke:#ddd}.f{stroke:#555;stroke-dasharray:3 3}
-path,polyline{fill:none;stroke-width:1.5}.s0{stroke-width:3}.t{font-size:15px;font-weight:600}
-"""
+LEADER: Final = {"arrowstyle": "-", "shrinkA": 1, "shrinkB": 5, "relpos": (0, 0.5)}
+"""How the line from an end to its name is drawn."""
 
-
-def scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """Return a function that maps the range from `low` to `high` to that from `start` to `end`.
-
-    The mapping is logarithmic.
-    """
-    span = math.log(high / low)
-    return lambda value: start + math.log(value / low) / span * (end - start)
-
-
-def ticks(low: float, high: float) -> Iterator[float]:
-    """Yield 1, 2 and 5 times each power of ten between two values."""
-    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
-        for digit in (1, 2, 5):
-            if low <= digit * 10.0**power <= high:
-                yield digit * 10.0**power
+SETTINGS: Final[Mapping[str, Any]] = {
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "svg.fonttype": "none",  # texts stay texts: they can be searched, read aloud and compared
+    "svg.hashsalt": "sansio-stream",
+}
 
 
 def short(number: float) -> str:
@@ -69,11 +57,16 @@ def short(number: float) -> str:
 
 
 def apart(places: Iterable[float], least: float) -> list[float]:
-    """Move positions down, in order, until all distances are at least `least`."""
+    """Move ascending positions up, in order, until all distances are at least `least`."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + least) if moved else place)
     return moved
+
+
+def described(lines: Mapping[str, Points]) -> str:
+    """Return the lines as JSON text: the description that a plot has in its metadata."""
+    return json.dumps(lines, ensure_ascii=False)
 
 
 def svg(
@@ -91,60 +84,88 @@ def svg(
         lines: the points of each line, by its name. The first line is bold.
         floor: the name of the horizontal line at 1.
         caption: the lines of text below the plot.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
+    with importlib.import_module("matplotlib").rc_context(dict(SETTINGS)):
+        figure = importlib.import_module("matplotlib.figure").Figure(SIZE)
+        area = figure.add_axes(AREA)
+        set_axes(area, axes, lines)
+        area.set_title(title, loc="left", pad=22, weight="bold", size=12)
+        figure.text(AREA[0], 0.03, "\n".join(caption), color=GREY, size=8)
+        area.axhline(1, color=GREY, linestyle=(0, (3, 3)), linewidth=1)
+        ends = [(1.0, area.get_xlim()[1], floor, GREY)]
+        for number, (name, points) in enumerate(lines.items()):
+            colour, dash, marker = STYLES[number]
+            across, heights = zip(*points, strict=True)
+            area.plot(
+                across,
+                heights,
+                color=colour,
+                linestyle=dash,
+                marker=marker,
+                linewidth=1.5 if number else 3,
+                zorder=3 if number else 4,
+                clip_on=False,
+                gid=f"line-{number}",
+            )
+            ends.append((heights[-1], across[-1], name, colour))
+        name_ends(area, sorted(ends))
+        drawn = io.StringIO()
+        figure.savefig(
+            drawn,
+            format="svg",
+            metadata={
+                "Date": None,
+                "Creator": None,
+                "Title": title,
+                "Description": described(lines),
+            },
+        )
+    # The writer ends some lines with a space.
+    return "".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
+
+
+def set_axes(area: Any, axes: tuple[str, str], lines: Mapping[str, Points]) -> None:
+    """Set the scales, the limits, the ticks and the labels of the two axes."""
     across = sorted({x for points in lines.values() for x, _ in points})
     heights = [y for points in lines.values() for _, y in points]
-    low, high = min(0.5, *heights) / 1.1, max(heights) * 1.3
-    x_of, y_of = scale(across[0], across[-1], LEFT, RIGHT), scale(low, high, BOTTOM, TOP)
+    ticker = importlib.import_module("matplotlib.ticker")
+    area.set(xscale="log", yscale="log")
+    area.set_xlim(across[0], across[-1])
+    area.set_ylim(min(0.5, *heights) / 1.1, max(heights) * 1.3)
+    area.set_xlabel(axes[0])
+    area.annotate(axes[1], (0, 1), (0, 6), "axes fraction", "offset points")
+    area.set_xticks(across, map(short, across))
+    area.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=99))
+    area.yaxis.set_major_formatter(ticker.FuncFormatter(lambda y, _: short(y)))
+    for axis in (area.xaxis, area.yaxis):
+        axis.set_minor_locator(ticker.NullLocator())
+    area.grid(color="#dddddd", linewidth=0.8)
+    area.set_axisbelow(b=True)
 
-    dark = "".join(f".s{number}{{stroke:{style[1]}}}" for number, style in enumerate(STYLES))
-    css = "".join(f".s{number}{{stroke:{style[0]}}}" for number, style in enumerate(STYLES))
-    css += (
-        "@media(prefers-color-scheme:dark){.b{fill:#161b22}text{fill:#ddd}.g{stroke:#333}"
-        f".f{{stroke:#999}}{dark}}}"
-    )
-    drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-        f"<title>{escape(title)}</title><style>{CSS}{css}</style>",
-        f'<rect class="b" width="{WIDTH}" height="{HEIGHT}"/>',
-        text(LEFT, 24, title, 'class="t"'),
-        text(LEFT, TOP - 8, axes[1]),
-        text((LEFT + RIGHT) / 2, BOTTOM + 36, axes[0], 'text-anchor="middle"'),
-    ]
-    for x in across:
-        drawn.append(segment("g", (x_of(x), TOP), (x_of(x), BOTTOM)))
-        drawn.append(text(x_of(x), BOTTOM + 18, short(x), 'text-anchor="middle"'))
-    for y in ticks(low, high):
-        drawn.append(segment("g", (LEFT, y_of(y)), (RIGHT, y_of(y))))
-        drawn.append(text(LEFT - 6, y_of(y) + 4, short(y), 'text-anchor="end"'))
-    drawn.append(segment("f", (LEFT, y_of(1)), (RIGHT, y_of(1))))
 
-    ends = [(y_of(1), float(RIGHT), floor, "f")]
-    for number, (name, points) in reversed([*enumerate(lines.items())]):  # the first one on top
-        _, _, dash, marker = STYLES[number]
-        places = [(x_of(x), y_of(y)) for x, y in points]
-        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        drawn.append(f'<polyline class="s{number}" stroke-dasharray="{dash}" points="{joined}"/>')
-        drawn += (
-            f'<path class="s{number}" transform="translate({x:.1f},{y:.1f})" d="{marker}"/>'
-            for x, y in places
+def name_ends(area: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write the names of the lines beside their ends, so that no two names overlap.
+
+    Args:
+        area: the axes.
+        ends: for each line the height of its end, its horizontal position, its name, its colour. In
+            ascending order.
+    """
+    points = 72 / area.figure.dpi
+    heights = [float(area.transData.transform((x, y))[1]) * points for y, x, *_ in ends]
+    for (y, x, name, colour), height, beside in zip(
+        ends, heights, apart(heights, LINE), strict=True
+    ):
+        area.annotate(
+            name,
+            (x, y),
+            (24, beside - height),
+            "data",
+            "offset points",
+            arrowprops={**LEADER, "color": colour},
+            va="center",
+            annotation_clip=False,
         )
-        ends.append((places[-1][1], places[-1][0], name, f"s{number}"))
-    ends.sort()
-    for (y, x, name, style), beside in zip(ends, apart((y for y, *_ in ends), LINE), strict=True):
-        drawn.append(segment(style, (x + 7, y), (x + 24, beside)))
-        drawn.append(text(x + 28, beside + 4, name))
-    for number, line in enumerate(caption):
-        drawn.append(text(LEFT, BOTTOM + 64 + LINE * number, line))
-    return "\n".join([*drawn, "</svg>", ""])
-
-
-def text(x: float, y: float, words: str, attributes: str = "") -> str:
-    """Return the SVG element of a text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" {attributes}>{escape(words)}</text>'
-
-
-def segment(style: str, start: tuple[float, float], end: tuple[float, float]) -> str:
-    """Return the SVG element of a straight line."""
-    (x1, y1), (x2, y2) = start, end
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'

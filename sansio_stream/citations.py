@@ -24,7 +24,7 @@ __all__ = [
 class CharLocationCitation(WireObject):
     """A span of characters of a plain text document."""
 
-    type: ClassVar[Literal["char_location"]] = "char_location"
+    type: "ClassVar[Literal['char_location']]" = "char_location"
     cited_text: str | None
     document_index: int | None
     document_title: str | None
@@ -37,7 +37,7 @@ class CharLocationCitation(WireObject):
 class PageLocationCitation(WireObject):
     """A range of pages of a document."""
 
-    type: ClassVar[Literal["page_location"]] = "page_location"
+    type: "ClassVar[Literal['page_location']]" = "page_location"
     cited_text: str | None
     document_index: int | None
     document_title: str | None
@@ -50,7 +50,7 @@ class PageLocationCitation(WireObject):
 class ContentBlockLocationCitation(WireObject):
     """A range of content blocks of a document."""
 
-    type: ClassVar[Literal["content_block_location"]] = "content_block_location"
+    type: "ClassVar[Literal['content_block_location']]" = "content_block_location"
     cited_text: str | None
     document_index: int | None
     document_title: str | None
@@ -63,7 +63,7 @@ class ContentBlockLocationCitation(WireObject):
 class WebSearchResultLocationCitation(WireObject):
     """A passage of a web page. The next request must send `encrypted_index` unchanged."""
 
-    type: ClassVar[Literal["web_search_result_location"]] = "web_search_result_location"
+    type: "ClassVar[Literal['web_search_result_location']]" = "web_search_result_location"
     cited_text: str | None
     url: str | None
     title: str | None
@@ -74,7 +74,7 @@ class WebSearchResultLocationCitation(WireObject):
 class SearchResultLocationCitation(WireObject):
     """A passage of a search result that the request contained."""
 
-    type: ClassVar[Literal["search_result_location"]] = "search_result_location"
+    type: "ClassVar[Literal['search_result_location']]" = "search_result_location"
     cited_text: str | None
     source: str | None
     title: str | None
@@ -87,7 +87,7 @@ class SearchResultLocationCitation(WireObject):
 class UnknownCitation(WireObject):
     """A citation whose type has no class here. Its members are in `extra`."""
 
-    type: ClassVar[Literal["unknown"]] = "unknown"
+    type: "ClassVar[Literal['unknown']]" = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))
 
 

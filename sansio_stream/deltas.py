@@ -27,7 +27,7 @@ __all__ = [
 class TextDelta(WireObject):
     """More text."""
 
-    type: ClassVar[Literal["text_delta"]] = "text_delta"
+    type: "ClassVar[Literal['text_delta']]" = "text_delta"
     text: str
 
 
@@ -38,7 +38,7 @@ class InputJSONDelta(WireObject):
     `partial_json` is often "".
     """
 
-    type: ClassVar[Literal["input_json_delta"]] = "input_json_delta"
+    type: "ClassVar[Literal['input_json_delta']]" = "input_json_delta"
     partial_json: str
 
 
@@ -46,7 +46,7 @@ class InputJSONDelta(WireObject):
 class ThinkingDelta(WireObject):
     """More reasoning. Compatible servers may send the signature in the same delta."""
 
-    type: ClassVar[Literal["thinking_delta"]] = "thinking_delta"
+    type: "ClassVar[Literal['thinking_delta']]" = "thinking_delta"
     thinking: str
     signature: str | None = None
     estimated_tokens: int | None = None
@@ -56,7 +56,7 @@ class ThinkingDelta(WireObject):
 class SignatureDelta(WireObject):
     """The whole signature of the reasoning."""
 
-    type: ClassVar[Literal["signature_delta"]] = "signature_delta"
+    type: "ClassVar[Literal['signature_delta']]" = "signature_delta"
     signature: str
 
 
@@ -64,7 +64,7 @@ class SignatureDelta(WireObject):
 class CitationsDelta(WireObject):
     """One more citation of a text block."""
 
-    type: ClassVar[Literal["citations_delta"]] = "citations_delta"
+    type: "ClassVar[Literal['citations_delta']]" = "citations_delta"
     citation: Citation
 
 
@@ -72,7 +72,7 @@ class CitationsDelta(WireObject):
 class CompactionDelta(WireObject):
     """The whole summary of a compaction block."""
 
-    type: ClassVar[Literal["compaction_delta"]] = "compaction_delta"
+    type: "ClassVar[Literal['compaction_delta']]" = "compaction_delta"
     content: str | None
     encrypted_content: str | None = None
 
@@ -84,7 +84,7 @@ class UnknownDelta(WireObject):
     The payload is the first member of a delta's class. `extra` has the members of this delta.
     """
 
-    type: ClassVar[Literal["unknown"]] = "unknown"
+    type: "ClassVar[Literal['unknown']]" = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))
 
 

@@ -88,7 +88,7 @@ class ErrorDetail(WireObject):
 class MessageStartEvent(WireObject):
     """The message begins. Its content is usually empty, but not always."""
 
-    type: ClassVar[Literal["message_start"]] = "message_start"
+    type: "ClassVar[Literal['message_start']]" = "message_start"
     message: Message
 
 
@@ -101,7 +101,7 @@ class ContentBlockStartEvent(WireObject):
         content_block: the block as it was sent. Its tool input is not complete yet.
     """
 
-    type: ClassVar[Literal["content_block_start"]] = "content_block_start"
+    type: "ClassVar[Literal['content_block_start']]" = "content_block_start"
     index: int
     content_block: ContentBlock
 
@@ -110,7 +110,7 @@ class ContentBlockStartEvent(WireObject):
 class ContentBlockDeltaEvent(WireObject):
     """A content block grows."""
 
-    type: ClassVar[Literal["content_block_delta"]] = "content_block_delta"
+    type: "ClassVar[Literal['content_block_delta']]" = "content_block_delta"
     index: int
     delta: ContentBlockDelta
 
@@ -124,7 +124,7 @@ class ContentBlockStopEvent(WireObject):
         content_block: the finished block; None if the event came from no machine. Not compared.
     """
 
-    type: ClassVar[Literal["content_block_stop"]] = "content_block_stop"
+    type: "ClassVar[Literal['content_block_stop']]" = "content_block_stop"
     index: int
     content_block: ContentBlock | None = attrs.field(
         default=None, kw_only=True, eq=False, repr=False, metadata=OFF_WIRE
@@ -135,7 +135,7 @@ class ContentBlockStopEvent(WireObject):
 class MessageDeltaEvent(WireObject):
     """The message itself changes, usually once after all blocks: its stop reason and its usage."""
 
-    type: ClassVar[Literal["message_delta"]] = "message_delta"
+    type: "ClassVar[Literal['message_delta']]" = "message_delta"
     delta: MessageDelta
     usage: MessageDeltaUsage
     context_management: dict[str, Any] | None = None
@@ -150,7 +150,7 @@ class MessageStopEvent(WireObject):
         message: the finished message; None if the event came from no machine. Not compared.
     """
 
-    type: ClassVar[Literal["message_stop"]] = "message_stop"
+    type: "ClassVar[Literal['message_stop']]" = "message_stop"
     message: Message | None = attrs.field(
         default=None, kw_only=True, eq=False, repr=False, metadata=OFF_WIRE
     )
@@ -164,7 +164,7 @@ class PingEvent(WireObject):
         raw: the data of the frame if it is not a JSON object, else None. Not part of `to_dict()`.
     """
 
-    type: ClassVar[Literal["ping"]] = "ping"
+    type: "ClassVar[Literal['ping']]" = "ping"
     raw: str | None = attrs.field(default=None, kw_only=True, metadata=OFF_WIRE)
 
 
@@ -180,7 +180,7 @@ class ErrorEvent(WireObject):
         raw: the data of the frame if it is not a JSON object, else None. Not part of `to_dict()`.
     """
 
-    type: ClassVar[Literal["error"]] = "error"
+    type: "ClassVar[Literal['error']]" = "error"
     error: ErrorDetail
     request_id: str | None = None
     raw: str | None = attrs.field(default=None, kw_only=True, metadata=OFF_WIRE)
@@ -229,7 +229,7 @@ class UnknownEvent(WireObject):
         raw: the data of the frame if it is not a JSON object, else None. Not part of `to_dict()`.
     """
 
-    type: ClassVar[Literal["unknown"]] = "unknown"
+    type: "ClassVar[Literal['unknown']]" = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))
     raw: str | None = attrs.field(default=None, kw_only=True, metadata=OFF_WIRE)
 

@@ -152,8 +152,8 @@ for _delta, _text in TEXT_FIELDS.items():
     frozen.name_member(_delta, _text, "_text_of_delta")
 
 
-@attrs.frozen
-class Layout:
+@attrs.frozen(eq=False, repr=False)
+class Layout(frozen.HashableValue):
     """The bytes of a frame around the string of its delta.
 
     Attributes:
@@ -275,8 +275,8 @@ class DeltaTemplate:
         return finished
 
 
-@attrs.frozen
-class PingTemplate:
+@attrs.frozen(eq=False, repr=False)
+class PingTemplate(frozen.HashableValue):
     """The bytes of a ping. A ping is legal in every state, and changes nothing.
 
     Attributes:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from .errors import EXCERPT_CHARACTERS, LocatedFlaw, ViolationCode, excerpt
+from .frozen import Value
 
 if TYPE_CHECKING:
     from .errors import Limits
     from .frame_buffer import FrameBuffer
 
 
-@attrs.define
-class Frame:
+@attrs.define(eq=False, repr=False)
+class Frame(Value):
     """The fields between two blank lines.
 
     `FrameSource.next_frame` returns only frames with a `data` field. `FrameSource.finish` may

@@ -134,7 +134,7 @@ class InputBlock(Block):
         together take time linear in the text. On an earlier snapshot, each read does.
         """
         if self._tool_input is not None:
-            return self._tool_input.partial_value
+            return self._tool_input.partial_value()
         return self.to_dict().get("input")
 
 
@@ -142,7 +142,7 @@ class InputBlock(Block):
 class TextBlock(Block):
     """A text in the answer."""
 
-    type: ClassVar[Literal["text"]] = "text"
+    type: "ClassVar[Literal['text']]" = "text"
     text: str
     citations: tuple[Citation, ...] | None = None
 
@@ -151,7 +151,7 @@ class TextBlock(Block):
 class ThinkingBlock(Block):
     """Reasoning. The next request must send `thinking` and its `signature` back unchanged."""
 
-    type: ClassVar[Literal["thinking"]] = "thinking"
+    type: "ClassVar[Literal['thinking']]" = "thinking"
     thinking: str
     signature: str
 
@@ -160,7 +160,7 @@ class ThinkingBlock(Block):
 class RedactedThinkingBlock(Block):
     """Encrypted reasoning."""
 
-    type: ClassVar[Literal["redacted_thinking"]] = "redacted_thinking"
+    type: "ClassVar[Literal['redacted_thinking']]" = "redacted_thinking"
     data: str | None
 
 
@@ -172,7 +172,7 @@ class ToolUseBlock(InputBlock):
         input: the arguments; None unless `input_state` is "complete".
     """
 
-    type: ClassVar[Literal["tool_use"]] = "tool_use"
+    type: "ClassVar[Literal['tool_use']]" = "tool_use"
     id: str | None
     name: str | None
     input: dict[str, Any] | None
@@ -184,7 +184,7 @@ class ToolUseBlock(InputBlock):
 class ServerToolUseBlock(InputBlock):
     """A call of a tool that the server runs itself. `input` is the same as in `ToolUseBlock`."""
 
-    type: ClassVar[Literal["server_tool_use"]] = "server_tool_use"
+    type: "ClassVar[Literal['server_tool_use']]" = "server_tool_use"
     id: str | None
     name: str | None
     input: dict[str, Any] | None
@@ -195,7 +195,7 @@ class ServerToolUseBlock(InputBlock):
 class MCPToolUseBlock(InputBlock):
     """A call of a tool of an MCP server. `input` is the same as in `ToolUseBlock`."""
 
-    type: ClassVar[Literal["mcp_tool_use"]] = "mcp_tool_use"
+    type: "ClassVar[Literal['mcp_tool_use']]" = "mcp_tool_use"
     id: str | None
     name: str | None
     server_name: str | None
@@ -206,7 +206,7 @@ class MCPToolUseBlock(InputBlock):
 class WebSearchToolResultBlock(Block):
     """Web search results: a list, or an object with `error_code`."""
 
-    type: ClassVar[Literal["web_search_tool_result"]] = "web_search_tool_result"
+    type: "ClassVar[Literal['web_search_tool_result']]" = "web_search_tool_result"
     tool_use_id: str | None
     content: Any
     caller: dict[str, Any] | None = None
@@ -216,7 +216,7 @@ class WebSearchToolResultBlock(Block):
 class WebFetchToolResultBlock(Block):
     """A fetched document, or an object with `error_code`."""
 
-    type: ClassVar[Literal["web_fetch_tool_result"]] = "web_fetch_tool_result"
+    type: "ClassVar[Literal['web_fetch_tool_result']]" = "web_fetch_tool_result"
     tool_use_id: str | None
     content: Any
     caller: dict[str, Any] | None = None
@@ -226,7 +226,7 @@ class WebFetchToolResultBlock(Block):
 class CodeExecutionToolResultBlock(Block):
     """The output of a code execution, or an object with `error_code`."""
 
-    type: ClassVar[Literal["code_execution_tool_result"]] = "code_execution_tool_result"
+    type: "ClassVar[Literal['code_execution_tool_result']]" = "code_execution_tool_result"
     tool_use_id: str | None
     content: Any
 
@@ -235,7 +235,7 @@ class CodeExecutionToolResultBlock(Block):
 class BashCodeExecutionToolResultBlock(Block):
     """The output of a shell command, or an object with `error_code`."""
 
-    type: ClassVar[Literal["bash_code_execution_tool_result"]] = "bash_code_execution_tool_result"
+    type: "ClassVar[Literal['bash_code_execution_tool_result']]" = "bash_code_execution_tool_result"
     tool_use_id: str | None
     content: Any
 
@@ -244,7 +244,7 @@ class BashCodeExecutionToolResultBlock(Block):
 class TextEditorCodeExecutionToolResultBlock(Block):
     """The result of a file operation, or an object with `error_code`."""
 
-    type: ClassVar[Literal["text_editor_code_execution_tool_result"]] = (
+    type: "ClassVar[Literal['text_editor_code_execution_tool_result']]" = (
         "text_editor_code_execution_tool_result"
     )
     tool_use_id: str | None
@@ -255,7 +255,7 @@ class TextEditorCodeExecutionToolResultBlock(Block):
 class ToolSearchToolResultBlock(Block):
     """References to the tools that a search found, or an object with `error_code`."""
 
-    type: ClassVar[Literal["tool_search_tool_result"]] = "tool_search_tool_result"
+    type: "ClassVar[Literal['tool_search_tool_result']]" = "tool_search_tool_result"
     tool_use_id: str | None
     content: Any
 
@@ -264,7 +264,7 @@ class ToolSearchToolResultBlock(Block):
 class ContainerUploadBlock(Block):
     """A file in the container."""
 
-    type: ClassVar[Literal["container_upload"]] = "container_upload"
+    type: "ClassVar[Literal['container_upload']]" = "container_upload"
     file_id: str | None
 
 
@@ -272,7 +272,7 @@ class ContainerUploadBlock(Block):
 class MCPToolResultBlock(Block):
     """The result of a tool of an MCP server: a string or a list of text blocks."""
 
-    type: ClassVar[Literal["mcp_tool_result"]] = "mcp_tool_result"
+    type: "ClassVar[Literal['mcp_tool_result']]" = "mcp_tool_result"
     tool_use_id: str | None
     is_error: bool | None
     content: Any
@@ -282,7 +282,7 @@ class MCPToolResultBlock(Block):
 class MCPToolListingBlock(Block):
     """The tools of an MCP server."""
 
-    type: ClassVar[Literal["mcp_tool_listing"]] = "mcp_tool_listing"
+    type: "ClassVar[Literal['mcp_tool_listing']]" = "mcp_tool_listing"
     mcp_server_name: str | None
     tools: list[Any] | None
 
@@ -291,7 +291,7 @@ class MCPToolListingBlock(Block):
 class AdvisorToolResultBlock(Block):
     """The answer of the advisor, or an object with `error_code`."""
 
-    type: ClassVar[Literal["advisor_tool_result"]] = "advisor_tool_result"
+    type: "ClassVar[Literal['advisor_tool_result']]" = "advisor_tool_result"
     tool_use_id: str | None
     content: Any
 
@@ -300,7 +300,7 @@ class AdvisorToolResultBlock(Block):
 class CompactionBlock(Block):
     """A summary that replaces earlier turns. `content` stays None if the compaction failed."""
 
-    type: ClassVar[Literal["compaction"]] = "compaction"
+    type: "ClassVar[Literal['compaction']]" = "compaction"
     content: str | None
     encrypted_content: str | None = None
     signature: str | None = None
@@ -311,7 +311,7 @@ class CompactionBlock(Block):
 class FallbackBlock(Block):
     """The point at which another model continued. `from_` and `to` are objects with a `model`."""
 
-    type: ClassVar[Literal["fallback"]] = "fallback"
+    type: "ClassVar[Literal['fallback']]" = "fallback"
     from_: dict[str, Any] | None = attrs.field(metadata=on_wire_as("from"))
     to: dict[str, Any] | None
     trigger: dict[str, Any] | None = None
@@ -324,7 +324,7 @@ class UnknownBlock(InputBlock):
     If it gets an `input_json_delta`, it has an input like every tool call.
     """
 
-    type: ClassVar[Literal["unknown"]] = "unknown"
+    type: "ClassVar[Literal['unknown']]" = "unknown"
     wire_type: str = attrs.field(metadata=on_wire_as("type"))
 
     @property
@@ -369,7 +369,7 @@ class Message(WireObject):
             and pickled, but it is not on the wire.
     """
 
-    type: ClassVar[Literal["message"]] = "message"
+    type: "ClassVar[Literal['message']]" = "message"
     id: str | None
     role: str | None
     content: tuple[ContentBlock, ...]

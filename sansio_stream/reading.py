@@ -26,6 +26,7 @@ from .errors import (
     excerpt,
 )
 from .events import ErrorEvent, MessageStreamEvent, PingEvent
+from .frozen import Value
 from .losses import CONTENT_EVENTS, may_add_content, visible_text
 from .partial_json import InvalidJSONError, TooDeepError, loads, object_in
 from .payloads import EVENTS, Flaws, event_from_payload, event_from_text
@@ -47,8 +48,8 @@ own, unless the name is damaged. A damaged name contains U+FFFD.
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-@attrs.define
-class Payload:
+@attrs.define(eq=False, repr=False)
+class Payload(Value):
     """A payload that came without a frame.
 
     Attributes:
@@ -203,7 +204,7 @@ def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
     payloads are parsed, because a peer may send a million of them.
     """
     found: list[dict[str, Any]] = []
-    lines = lines_like_payloads(data) if "\n" in data else ()
+    lines = re.finditer(LINES_LIKE_PAYLOADS, data) if "\n" in data else ()
     for line in itertools.islice(lines, MANY_LINES):
         with contextlib.suppress(TooDeepError):
             value = object_in(line[0], limits.depth)
@@ -213,7 +214,8 @@ def payloads_in(data: str, limits: Limits) -> list[dict[str, Any]]:
 
 
 MANY_LINES: Final = 100
-lines_like_payloads: Final = re.compile(r'^[^\S\n]*+\{.*"type".*', re.MULTILINE).finditer
+# `re` compiles these two patterns at their first use, because few streams need them.
+LINES_LIKE_PAYLOADS: Final = r'(?m)^[^\S\n]*+\{.*"type".*'
 
 
 def names_content(frame: Frame) -> bool:
@@ -248,10 +250,10 @@ def replacement_loses_content(
 def count_escaped(text: str) -> int:
     """Return how many bytes of a text that was decoded with "surrogateescape" were invalid."""
     # A list of the matches would take 90 bytes for each of them.
-    return len(text) - len(without_escaped("", text))
+    return len(text) - len(re.sub(ESCAPED, "", text))
 
 
-without_escaped: Final = re.compile("[\udc80-\udcff]++").sub
+ESCAPED: Final = "[\udc80-\udcff]++"
 
 
 def read_payload(payload: Payload, limits: Limits) -> Reading:

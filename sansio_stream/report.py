@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeGuard, cas
 import attrs
 
 from .errors import Verdict
+from .frozen import HashableValue
 from .message import InputBlock, UnknownBlock
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ stopped reading, and "pending" that it has not ended yet.
 """
 
 
-@attrs.frozen
-class Stall:
+@attrs.frozen(eq=False, repr=False)
+class Stall(HashableValue):
     """A pause in which a stream brought no content, and after which it went on.
 
     Attributes:
@@ -46,8 +47,8 @@ class Stall:
     byte_offset: int | None
 
 
-@attrs.frozen
-class ReportColumn:
+@attrs.frozen(eq=False, repr=False)
+class ReportColumn(HashableValue):
     """The description of one column in a table of reports.
 
     Attributes:
@@ -93,8 +94,8 @@ def seconds(meaning: str, otel: str = "") -> Any:
     return column("float", meaning, unit="s", otel=otel, default=None)
 
 
-@attrs.frozen(kw_only=True)
-class Report:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class Report(HashableValue):
     """The outcome of one stream. Every value is final once `ended` is not "pending".
 
     All times are seconds since the request was sent, as the observer was given them. The time of an

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SSEDecoder", "ServerSentEvent", "encode_sse", "is_event_stream"]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class ServerSentEvent(WeaklyReferable):
     """One event of an event stream.
 

@@ -7,13 +7,17 @@ which UTF-8 cannot encode.
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import Final
 
 FIRST_HIGH, LAST_HIGH = "\ud800", "\udbff"
 FIRST_LOW, LAST_LOW = "\udc00", "\udfff"
 
-pairs: Final = re.compile(f"[{FIRST_HIGH}-{LAST_HIGH}][{FIRST_LOW}-{LAST_LOW}]")
+
+@functools.cache
+def pairs() -> re.Pattern[str]:
+    """Return a pattern for two halves. It is compiled at the first call: few texts have any."""
+    return re.compile(f"[{FIRST_HIGH}-{LAST_HIGH}][{FIRST_LOW}-{LAST_LOW}]")
 
 
 def is_high_surrogate(piece: str) -> bool:
@@ -28,4 +32,9 @@ def has_split_pair(piece: str) -> bool:
 
 def joined_halves(text: str) -> str:
     """Return the text with each pair of halves joined. Cost: linear in the text."""
-    return pairs.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    return pairs().sub(joined_pair, text)
+
+
+def joined_pair(pair: re.Match[str]) -> str:
+    """Return the character of a pair of halves."""
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")

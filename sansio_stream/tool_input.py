@@ -11,14 +11,18 @@ total, time linear in the text.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
 from .codec import is_array, is_object
+from .frozen import HashableValue
 from .growing import BEGINNING, GrowingText
-from .partial_json import InvalidJSONError, PartialJSON, loads
+from .partial_json import InvalidJSONError, Scanner, loads
 from .surrogates import is_high_surrogate, joined_halves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["InputError", "InputState"]
 
@@ -32,8 +36,8 @@ InputState: TypeAlias = Literal["complete", "invalid", "incomplete"]
 """
 
 
-@attrs.frozen
-class InputError:
+@attrs.frozen(eq=False, repr=False)
+class InputError(HashableValue):
     """Why an input is invalid.
 
     Attributes:
@@ -53,7 +57,7 @@ class GrowingInput(GrowingText):
         max_depth: how many arrays and objects may be nested.
     """
 
-    __slots__ = ("_parser", "_scanned", "_unscanned_half", "max_depth", "partial_strings")
+    __slots__ = ("_scanned", "_scanner", "_unscanned_half", "max_depth", "partial_strings")
 
     def __init__(self, *, partial_strings: bool, max_depth: int) -> None:
         super().__init__()
@@ -62,14 +66,14 @@ class GrowingInput(GrowingText):
         self._begin_scan()
 
     def _begin_scan(self) -> None:
-        self._parser: PartialJSON | None = None
-        # The parser has the text before this place. Only if the first half of a surrogate pair
-        # ends there, the parser lacks this half, and gets it together with the second half.
+        self._scanner: Scanner | None = None
+        # The scanner has the text before this place. Only if the first half of a surrogate pair
+        # ends there, the scanner lacks this half, and gets it together with the second half.
         self._scanned = BEGINNING
         self._unscanned_half = ""
 
-    def _new_parser(self) -> PartialJSON:
-        return PartialJSON(self.partial_strings, max_depth=self.max_depth)
+    def _new_scanner(self) -> Scanner:
+        return Scanner(self.partial_strings, self.max_depth)
 
     def joined(self) -> GrowingInput:
         """Return a copy with the whole text as one piece, for an input that grows no more."""
@@ -85,23 +89,28 @@ class GrowingInput(GrowingText):
         are read. Cost: linear in the pieces that came since the last such value. For an earlier
         moment: linear in the text.
         """
-        if length < self.length:
-            earlier = self._new_parser()
-            earlier.push(without_half(self.text(length)))
-            return earlier.value
-        if self._parser is None:
-            self._parser = self._new_parser()
-        if self._scanned.position < length:
-            piece, self._scanned = self.read(self._scanned, length)
-            if self.has_halves:
-                piece = joined_halves(self._unscanned_half + piece)
-                self._unscanned_half = piece[len(without_half(piece)) :]
-                piece = without_half(piece)
-            self._parser.push(piece)
-        return self._parser.value
+        position, _, _ = self._scanned
+        if length < position:
+            return self._earlier_value(length)
+        piece, place = self.read(self._scanned, length)
+        _, run, _ = place
+        if run is None:  # the text does not end there
+            return self._earlier_value(length)
+        scanner = self._scanner
+        if scanner is None:
+            scanner = self._scanner = self._new_scanner()
+        self._scanned = place
+        if self.has_halves:
+            piece = joined_halves(self._unscanned_half + piece)
+            self._unscanned_half = piece[len(without_half(piece)) :]
+            piece = without_half(piece)
+        return scanner.scan(piece) if piece else scanner.value
+
+    def _earlier_value(self, length: int) -> Any:
+        return self._new_scanner().scan(without_half(self.text(length)))
 
     def __getstate__(self) -> tuple[Any, ...]:
-        # The parser is left out, because it can be rebuilt from the text.
+        # The scanner is left out, because it can be made again from the text.
         return *super().__getstate__(), self.partial_strings, self.max_depth
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -129,6 +138,10 @@ def holds_infinity(value: Any) -> bool:
     return False
 
 
+new_tuple: Final[Callable[[type[Any], tuple[Any, ...]], Any]] = vars(tuple)["__new__"]
+"""Makes a `NamedTuple` without a call of its own `__new__`, which is a Python function."""
+
+
 class ToolInput(NamedTuple):
     """A tool input at one moment, as the block of a snapshot stores it.
 
@@ -154,7 +167,9 @@ class ToolInput(NamedTuple):
     @classmethod
     def running(cls, growing: GrowingInput, start: Any) -> ToolInput:
         """Return the present input of a block that is running or was cut off."""
-        return cls(growing, growing.length, start)
+        members: tuple[Any, ...] = (growing, growing.length(), start, "incomplete", None, None)
+        made: ToolInput = new_tuple(cls, members)
+        return made
 
     @classmethod
     def started(cls, start: Any) -> ToolInput:
@@ -164,7 +179,7 @@ class ToolInput(NamedTuple):
     @classmethod
     def broken(cls, growing: GrowingInput, start: Any, error: InputError) -> ToolInput:
         """Return the input of a block that has stopped after a piece of the input was lost."""
-        return cls(growing, growing.length, start, "invalid", error)
+        return cls(growing, growing.length(), start, "invalid", error)
 
     @classmethod
     def stopped(cls, growing: GrowingInput, start: Any) -> ToolInput:
@@ -172,7 +187,7 @@ class ToolInput(NamedTuple):
 
         A text that is not empty replaces the input of the start block. An empty text does not.
         """
-        count = growing.length
+        count = growing.length()
         text = growing.text(count)
         value = start
         if text:
@@ -215,16 +230,15 @@ class ToolInput(NamedTuple):
         error = None if kept["error"] is None else InputError(**kept["error"])
         is_complete = kept["state"] == "complete"
         value = value if is_complete and is_object(value) else None
-        return cls(growing, growing.length, kept["start"], kept["state"], error, value)
+        return cls(growing, growing.length(), kept["start"], kept["state"], error, value)
 
     @property
     def text(self) -> str:
         """The raw text at this moment."""
         return self.growing.text(self.length)
 
-    @property
     def partial_value(self) -> Any:
-        """The display value. It may be unfinished, so never act on it."""
+        """Return the display value. It may be unfinished, so never act on it."""
         if self.value is not None:
             return self.value
         # An empty text means the input of the start block. The first delta is empty, and it may be

@@ -39,6 +39,7 @@ from .events import (
     PingEvent,
     UnknownEvent,
 )
+from .frozen import HashableValue
 from .losses import adds_content, has_content
 from .message import InputBlock
 from .payloads import usage_of
@@ -90,8 +91,8 @@ class Action(enum.Enum):
     ABORT = "end the stream with a ProtocolError"
 
 
-@attrs.frozen
-class Decision:
+@attrs.frozen(eq=False, repr=False)
+class Decision(HashableValue):
     """What the machine does with an event, and why.
 
     Attributes:

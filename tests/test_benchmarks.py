@@ -348,10 +348,30 @@ def test_the_tables_of_the_page_are_generated_from_the_results() -> None:
     assert page.made(text) == text
 
 
+SVG: Final = "{http://www.w3.org/2000/svg}"
+DESCRIPTION: Final = "{http://purl.org/dc/elements/1.1/}description"
+
+
+def words_of(picture: str) -> set[str | None]:
+    """Return the texts of a plot."""
+    return {element.text for element in ET.fromstring(picture).iter(f"{SVG}text")}  # noqa: S314
+
+
+@pytest.mark.parametrize("name", curves.CURVES)
+def test_a_plot_on_the_page_shows_the_recorded_results(name: str) -> None:
+    path, lines = page.picture_of(name), page.lines_of(name)
+    picture = path.read_text(encoding="utf-8")
+    (description,) = ET.fromstring(picture).iter(DESCRIPTION)  # noqa: S314
+    assert description.text == plot.described(lines)
+    conditions = page.conditions_of(page.results()[0]["conditions"])
+    assert {*lines, curves.CURVES[name].title, *conditions} <= words_of(picture)
+    assert f"({path.name})" in page.PAGE.read_text(encoding="utf-8")
+
+
 def test_the_plots_are_generated_from_the_results() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib draws the plots")
     for path, picture in page.pictures().items():
         assert path.read_text(encoding="utf-8") == picture
-        assert f"({path.name})" in page.PAGE.read_text(encoding="utf-8")
 
 
 def test_a_file_of_results_is_named_for_its_version_of_python() -> None:
@@ -378,13 +398,18 @@ def test_a_figure_that_misses_its_target_is_bold(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_plot_names_every_line_and_draws_every_point() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib draws the plots")
     lines = {"ours": [(1.0, 2.0), (10.0, 1.0)], "a <peer>": [(1.0, 20.0), (10.0, 30.0)]}
-    drawn = plot.svg("Cost", ("size", "times"), lines, "floor", ["a day"])
-    root = ET.fromstring(drawn)  # noqa: S314  (the text comes from the line above)
-    words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"Cost", "size", "times", "ours", "a <peer>", "floor", "a day"} <= {*words}
-    assert len([*root.iter("{http://www.w3.org/2000/svg}path")]) == 4
-    assert plot.svg("Cost", ("size", "times"), lines, "floor", ["a day"]) == drawn
+    drawn = plot.svg("Cost", ("size", "times"), lines, "floor", ["a day", "a place"])
+    words = {"Cost", "size", "times", "ours", "a <peer>", "floor", "a day", "a place"}
+    assert words <= words_of(drawn)
+    lines_drawn = [
+        [*group.iter(f"{SVG}use")]
+        for group in ET.fromstring(drawn).iter(f"{SVG}g")  # noqa: S314
+        if group.get("id", "").startswith("line-")
+    ]
+    assert [len(markers) for markers in lines_drawn] == [2, 2]
+    assert plot.svg("Cost", ("size", "times"), lines, "floor", ["a day", "a place"]) == drawn
 
 
 def test_a_plot_has_a_style_for_every_line() -> None:

@@ -21,12 +21,16 @@ from sansio_stream import (
     TextBlock,
     TextDelta,
     ThinkingDelta,
+    ToolCall,
+    ToolUseBlock,
     frozen,
 )
+from sansio_stream.codec import fields_of
 from sansio_stream.fast_path import TEXT_FIELDS
 from sansio_stream.testing import cuts, scripts, wire
 from test_fast_path import Received, api_frame, chunked, results_of, streams
 from test_kept_looks import TEXT, THINKING, TOOL_USE, Kind, machine_with
+from wire import body, frame, json_piece, message_start, tool_start
 
 BOTH: Final = pytest.mark.parametrize("by_class_change", [True, False])
 
@@ -120,3 +124,65 @@ def test_a_machine_goes_on_if_the_other_way_made_its_objects_before(
     assert isinstance(before, Message)
     assert before.content == (TextBlock("Hello"),)
     assert machine.block(0) == TextBlock("Hello, world")
+
+
+@BOTH
+def test_a_running_tool_call_keeps_every_member_of_its_start(by_class_change: bool) -> None:
+    members = {"caller": {"type": "direct"}, "toolset_name": "set", "new": [1]}
+    start = tool_start(0, **members)
+    blocks: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frozen, "CLASS_CHANGES_ARE_CHEAP", by_class_change)
+        machine = StreamMachine()
+        list(machine.receive_data(body(message_start(), start)))
+        for piece in ("", '{"a"', ": [1", ", 2]"):
+            list(machine.receive_data(frame(json_piece(0, piece))))
+            blocks.append(machine.block(0))
+    first, *_, last = blocks
+    assert [block.input_json for block in blocks] == ["", '{"a"', '{"a": [1', '{"a": [1, 2]']
+    assert all(type(block) is ToolUseBlock and block == first for block in blocks)
+    for field in fields_of(ToolUseBlock):
+        if field.name != "_tool_input":
+            assert getattr(last, field.name) is getattr(first, field.name), field.name
+    assert last.to_dict() == {**start["content_block"], "input": None}
+
+
+# Classes that inherit their comparison, their hash and their repr.
+
+
+@attrs.frozen(eq=False, repr=False)
+class Point(frozen.HashableValue):
+    x: int
+    label: str = attrs.field(default="", eq=False, repr=str.upper)
+    note: list[int] = attrs.field(factory=list[int], hash=False)
+    hidden: int = attrs.field(default=0, eq=False, repr=False)
+
+
+@attrs.frozen
+class GeneratedPoint:
+    x: int
+    label: str = attrs.field(default="", eq=False, repr=str.upper)
+    note: list[int] = attrs.field(factory=list[int], hash=False)
+    hidden: int = attrs.field(default=0, eq=False, repr=False)
+
+
+ARGUMENTS: Final = st.tuples(
+    st.integers(0, 1), st.sampled_from("ab"), st.lists(st.just(1), max_size=1), st.integers(0, 1)
+)
+
+
+@given(ARGUMENTS, ARGUMENTS)
+def test_a_value_is_compared_hashed_and_shown_as_by_the_methods_that_attrs_generates(
+    one: tuple[Any, ...], other: tuple[Any, ...]
+) -> None:
+    ours, theirs = ([cls(*one), cls(*other)] for cls in (Point, GeneratedPoint))
+    assert (ours[0] == ours[1]) is (theirs[0] == theirs[1])
+    assert (ours[0] != ours[1]) is (theirs[0] != theirs[1])
+    assert (hash(ours[0]) == hash(ours[1])) is (hash(theirs[0]) == hash(theirs[1]))
+    assert repr(ours[0]) == repr(theirs[0]).replace("GeneratedPoint", "Point")
+    assert ours[0] != theirs[0]
+
+
+def test_a_value_without_a_hash_is_not_hashable() -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(ToolCall("toolu_01", "lookup", {}))

@@ -147,7 +147,7 @@ def forget_partial_line(self: FrameBuffer, state: tuple[None, dict[str, Any]]) -
     """Unpickle a buffer without its unfinished line."""
     for name, value in state[1].items():
         setattr(self, name, value)
-    self._partial = bytearray()
+    self.partial = bytearray()
 
 
 def forget_line_end(self: FrameBuffer, data: bytes, add: Any = FrameBuffer._add) -> None:
@@ -169,7 +169,7 @@ def grow_without_new_snapshot(
     block = self._latest
     grow(self, delta, size)
     self._latest = block
-    self._count = len(self._run)
+    self._count = len(self._run_pieces)
 
 
 def keep_every_event(

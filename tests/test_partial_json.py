@@ -804,12 +804,12 @@ def counted_work() -> Generator[list[int]]:
             return counted
 
     matchers = module.__dict__["matchers"]
-    number = PartialJSON._number
+    number = module.Scanner._number
 
     def counting(read: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(text: str, position: int = 0) -> Any:
-            work[0] += 1 + len(text) - position
-            return read(text, position) if position else read(text)
+        def counted(text: str, *position: int) -> Any:
+            work[0] += 1 + len(text) - sum(position)
+            return read(text, *position)
 
         return counted
 
@@ -821,7 +821,7 @@ def counted_work() -> Generator[list[int]]:
         patch.setattr(module, "matchers", Counting())
         patch.setattr(module, "is_plain", counting(module.is_plain))
         patch.setattr(module, "scan_string", counting(module.scan_string))
-        patch.setattr(PartialJSON, "_number", counted_number)
+        patch.setattr(module.Scanner, "_number", counted_number)
         yield work
 
 
@@ -889,10 +889,10 @@ def calls_of(text: str) -> int:
         *('""', '"a"', '"\x7f \U0001f600"', "true", "false", "null"),
     ],
 )
-def test_a_complete_token_takes_one_call_of_a_pattern(token: str) -> None:
+def test_a_complete_token_and_the_comma_before_it_take_one_call_of_a_pattern(token: str) -> None:
     for end in (",", "]", " ", "\t", "\n", "\r"):
         assert calls_of(f"[{token}{end}") == 3
-        assert calls_of(f"[0,{token}{end}") == 5
+        assert calls_of(f"[0,{token}{end}") == 4
     assert calls_of(f'{{"a":{token}}}') == 4
 
 
@@ -926,6 +926,20 @@ def test_brackets_in_strings_and_beside_each_other_do_not_prevent_the_c_scanner(
         with counted_work() as work:
             assert loads(text, 3) == json.loads(text)
         assert work[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("[[[]], [[[]]]]", 4),
+        ('{"a": [[[]]], "a": 1, "b": [], "c": [], "d": {}}', 4),  # the value has not all of it
+        ('["[[[[[[", {"}": "{{{{{{"}]', 2),
+    ],
+)
+def test_a_whole_text_is_as_deep_as_its_brackets_outside_strings(text: str, depth: int) -> None:
+    assert loads(text, depth) == json.loads(text)
+    with pytest.raises(TooDeepError):
+        loads(text, depth - 1)
 
 
 def test_object_in_works_near_the_recursion_limit_of_the_caller() -> None:

@@ -104,8 +104,9 @@ def nodes_of(scope: ast.AST) -> Iterator[ast.AST]:
             yield from nodes_of(node)
 
 
-# These functions return a new object: a copy of an exception, and a request of httpx.
-MAKERS: Final = frozenset({"copy_for_raise", "build_request", "new_delta"})
+# These functions return a new object: a copy of an exception, a request of httpx, and an object
+# that is not frozen yet.
+MAKERS: Final = frozenset({"copy_for_raise", "build_request", "new_delta", "new_unfinished"})
 
 
 def made_by(node: ast.AST) -> Iterator[str]:

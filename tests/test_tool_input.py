@@ -32,7 +32,7 @@ def test_a_complete_text_has_its_object_as_value() -> None:
     state = ToolInput.stopped(growing_input("", '{"a"', ": [1, 2]}"), {})
     assert state.value == {"a": [1, 2]}
     assert (state.state, state.error, state.text) == ("complete", None, '{"a": [1, 2]}')
-    assert state.partial_value is state.value
+    assert state.partial_value() is state.value
 
 
 @pytest.mark.parametrize("start", [{}, {"prefilled": 1}])
@@ -98,7 +98,7 @@ def test_text_that_is_nested_too_deep_is_invalid() -> None:
 def test_the_input_of_an_open_block_is_incomplete_even_if_its_text_is_complete() -> None:
     running = ToolInput.running(growing_input('{"a": 1}'), {})
     assert (running.state, running.error) == ("incomplete", None)
-    assert running.partial_value == {"a": 1}
+    assert running.partial_value() == {"a": 1}
 
 
 # The partial value
@@ -118,13 +118,15 @@ def test_an_older_snapshot_keeps_its_text_and_its_partial_value(
         snapshot = ToolInput.running(whole, "start")
         snapshots.append((text[:end], snapshot))
         if data.draw(st.booleans()):
-            assert repr(snapshot.partial_value) == repr(
+            assert repr(snapshot.partial_value()) == repr(
                 expected_partial_value(text[:end], strings=strings)
             )
     for so_far, snapshot in data.draw(st.permutations(snapshots)):
         assert snapshot.text == so_far
-        assert repr(snapshot.partial_value) == repr(expected_partial_value(so_far, strings=strings))
-        assert repr(pickled(snapshot).partial_value) == repr(snapshot.partial_value)
+        assert repr(snapshot.partial_value()) == repr(
+            expected_partial_value(so_far, strings=strings)
+        )
+        assert repr(pickled(snapshot).partial_value()) == repr(snapshot.partial_value())
 
 
 def expected_partial_value(text: str, *, strings: bool) -> Any:
@@ -135,8 +137,8 @@ def expected_partial_value(text: str, *, strings: bool) -> Any:
 
 
 def test_with_text_the_partial_value_is_not_that_of_the_start() -> None:
-    assert ToolInput.running(growing_input(), {"prefilled": 1}).partial_value == {"prefilled": 1}
-    assert ToolInput.running(growing_input(" "), {"prefilled": 1}).partial_value is None
+    assert ToolInput.running(growing_input(), {"prefilled": 1}).partial_value() == {"prefilled": 1}
+    assert ToolInput.running(growing_input(" "), {"prefilled": 1}).partial_value() is None
 
 
 # Memory, pickles, copies
@@ -146,7 +148,7 @@ def test_a_finished_text_is_kept_as_one_string() -> None:
     growing = growing_input('{"a"', ": 1", "}")
     whole = growing.joined()
     assert whole.pieces == ['{"a": 1}']
-    assert whole.length == 8
+    assert whole.length() == 8
     assert whole.text(8) == '{"a": 1}'
     assert whole.partial_value(8) == {"a": 1}
     assert growing.pieces == ['{"a"', ": 1", "}"]
@@ -155,7 +157,7 @@ def test_a_finished_text_is_kept_as_one_string() -> None:
 @pytest.mark.parametrize("duplicate", [pickled, copy.deepcopy])
 def test_a_copy_of_an_incomplete_text_grows_independently(duplicate: Any) -> None:
     text = growing_input('{"a": "x', strings=False, max_depth=3)
-    assert text.partial_value(text.length) == {}
+    assert text.partial_value(text.length()) == {}
     other = duplicate(text)
     text.append("!")
     other.append('y", "b": [[[')
@@ -164,7 +166,7 @@ def test_a_copy_of_an_incomplete_text_grows_independently(duplicate: Any) -> Non
     # The parser stops at the fourth level, because its maximum depth is 3.
     parser = PartialJSON(partial_strings=False, max_depth=3)
     parser.push(other.whole())
-    assert other.partial_value(other.length) == parser.value
+    assert other.partial_value(other.length()) == parser.value
     assert text.whole() == '{"a": "x!'
 
 

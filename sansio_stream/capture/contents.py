@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from attrs import frozen
+import attrs
 
 from ..errors import printable
+from ..frozen import HashableValue
 from .header import CaptureHeader
 
 __all__ = ["Capture", "CaptureEnd", "CaptureError", "Chunk"]
@@ -35,8 +36,8 @@ class CaptureError(ValueError):
         return f"line {self.line}: {printable(self.reason)}"
 
 
-@frozen
-class Chunk:
+@attrs.frozen(eq=False, repr=False)
+class Chunk(HashableValue):
     """The bytes of one read.
 
     Attributes:
@@ -48,8 +49,8 @@ class Chunk:
     data: bytes
 
 
-@frozen
-class CaptureEnd:
+@attrs.frozen(eq=False, repr=False)
+class CaptureEnd(HashableValue):
     """How the body ended.
 
     Attributes:
@@ -61,8 +62,8 @@ class CaptureEnd:
     error: str | None
 
 
-@frozen
-class Capture:
+@attrs.frozen(eq=False, repr=False)
+class Capture(HashableValue):
     """The contents of a file.
 
     Attributes:

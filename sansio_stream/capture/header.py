@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+import attrs
+
+from ..frozen import HashableValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -129,8 +131,8 @@ _URL = (
 )
 
 
-@frozen(kw_only=True)
-class CaptureHeader:
+@attrs.frozen(eq=False, repr=False, kw_only=True)
+class CaptureHeader(HashableValue):
     """The facts that are known before the first byte of the body, without any credential.
 
     Attributes:
@@ -146,7 +148,7 @@ class CaptureHeader:
             `system` and the schemas of tools are kept unchanged.
     """
 
-    version: int = field(default=1, init=False)
+    version: int = attrs.field(default=1, init=False)
     status: int | None = None
-    headers: dict[str, str] = field(factory=dict[str, str], converter=_recorded_headers)
-    request: dict[str, Any] | None = field(default=None, converter=_without_credentials)
+    headers: dict[str, str] = attrs.field(factory=dict[str, str], converter=_recorded_headers)
+    request: dict[str, Any] | None = attrs.field(default=None, converter=_without_credentials)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Self, TypeAlias, cast
 
 import attrs
 
+from ..frozen import HashableValue
 from .printing import excerpt
 
 __all__ = [
@@ -309,8 +310,8 @@ The verdict already reports the first two. The third does no harm: it only matte
 """
 
 
-@attrs.frozen
-class Violation:
+@attrs.frozen(eq=False, repr=False)
+class Violation(HashableValue):
     """A breach of the protocol that was tolerated.
 
     Attributes:
@@ -435,8 +436,8 @@ class ViolationLog:
             self.first_loss = violation
 
 
-@attrs.frozen
-class Limits:
+@attrs.frozen(eq=False, repr=False)
+class Limits(HashableValue):
     """Bounds on the memory that a peer can make a machine use.
 
     A stream that exceeds a bound raises `LimitError` at the exact place, except for `violations`.

@@ -18,4 +18,5 @@ The modules, in the order of their imports:
 from .errors import *
 from .errors import TooDeepError as TooDeepError
 from .parser import *
+from .scanner import Scanner as Scanner
 from .whole import loads as loads, object_in as object_in

@@ -1,18 +1,16 @@
 """The parser: the value of a JSON text that is still growing."""
 
-from typing import Any, Final
+from __future__ import annotations
+
+from typing import Any
 
 from .decoding import decode
-from .errors import InvalidJSONError
 from .scanner import Scanner
-from .tokens import END, IN_NUMBER, WHOLE_NUMBER
 
 __all__ = ["PartialJSON"]
 
-_REFUSED: Final = "an integer has more digits than Python converts"
 
-
-class PartialJSON(Scanner):
+class PartialJSON:
     """The value of a JSON text that is still growing.
 
     Strategy: `push` only stores the text. The properties and `finish` scan what is new, so each
@@ -26,7 +24,11 @@ class PartialJSON(Scanner):
     """
 
     def __init__(self, partial_strings: bool = True, *, max_depth: int = 512) -> None:
-        super().__init__(partial_strings, max_depth)
+        self._partial_strings = partial_strings
+        self._max_depth = max_depth
+        self._scanner = Scanner(partial_strings, max_depth)
+        self._pushed: list[str] = []  # pieces that are not scanned yet
+        self._past: list[str] = []  # pieces that are scanned
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The state is the text, because pickle and deepcopy recurse: a deep value would exceed
@@ -55,9 +57,7 @@ class PartialJSON(Scanner):
         linear in the length of the text. There is one exception: if the caller keeps a reference to
         a growing `str`, the next read copies it.
         """
-        if self._pushed:
-            self._scan()
-        return self._root[0] if self._root else None
+        return self._scan().value
 
     @property
     def dead_at(self) -> int | None:
@@ -66,9 +66,8 @@ class PartialJSON(Scanner):
         None if the text so far may still become a JSON text. The index counts code points from
         the start of the text. Once it is set, later pushes do not change it.
         """
-        if self._pushed:
-            self._scan()
-        return self._death[1] if self._death else None
+        error = self._scan().error
+        return None if error is None else error.position
 
     @property
     def dead_reason(self) -> str | None:
@@ -76,9 +75,8 @@ class PartialJSON(Scanner):
 
         None if `dead_at` is None.
         """
-        if self._pushed:
-            self._scan()
-        return self._death[0] if self._death else None
+        error = self._scan().error
+        return None if error is None else error.reason
 
     def finish(self) -> Any:
         """Return the value of the complete text. It equals that of `json.loads`.
@@ -89,22 +87,20 @@ class PartialJSON(Scanner):
             InvalidJSONError: if the text is invalid, unfinished or empty, nests deeper than
                 `max_depth`, or contains an integer that Python refuses to convert.
         """
-        if not self._scanned:
+        if not self._scanner.length:
             self._adopt()
+        return self._scan().finish()
+
+    def _scan(self) -> Scanner:
+        """Scan what is new. Return the scanner."""
+        scanner = self._scanner
         if self._pushed:
-            self._scan()
-        if self._death:
-            raise self._death_kind(*self._death)
-        if self._refused_at is not None:
-            raise InvalidJSONError(_REFUSED, self._refused_at)
-        expected = self._state
-        if expected is IN_NUMBER and self._part in WHOLE_NUMBER:
-            expected = self._after
-            if expected is END:
-                return self._finish_number()
-        if expected is not END:
-            raise InvalidJSONError(f"the JSON text ends before {expected}", self._scanned)
-        return self._root[0]
+            text = "".join(self._pushed)
+            self._pushed.clear()
+            if scanner.error is None:
+                self._past.append(text)
+                scanner.scan(text)
+        return scanner
 
     def _adopt(self) -> None:
         """Parse the text by the C code of `json`, if it is a complete array or object.
@@ -117,16 +113,8 @@ class PartialJSON(Scanner):
         except (ValueError, RecursionError):
             return  # the scanner finds position and reason, and does not recurse
         if isinstance(value, (list, dict)):
-            self._root.append(value)
-            self._state = END
-            self._scanned = len(text)
+            self._scanner.adopt(value, len(text))
             self._past, self._pushed = self._pushed, []
-
-    def _finish_number(self) -> int | float:
-        try:
-            return self._number()
-        except ValueError:
-            raise InvalidJSONError(_REFUSED, self._scanned - len(self._token)) from None
 
 
 def _restore(cls: type[PartialJSON], strings: bool, max_depth: int, text: str) -> PartialJSON:

@@ -1,8 +1,8 @@
 """The scanner: pieces of a text in, their value out."""
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from .decoding import DECODER
 from .errors import InvalidJSONError, TooDeepError
@@ -12,6 +12,7 @@ from .tokens import (
     COLON,
     CUT_ESCAPE,
     DIGIT_RUN,
+    END,
     FIRST_ITEM,
     FIRST_PART,
     IN_KEY,
@@ -37,10 +38,20 @@ from .value import GrowingValue
 # an array. The pattern reads at most _AT_ONCE characters.
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
-_unescape = json.JSONDecoder().raw_decode
+# The states after the tokens that change nothing else.
+_BEGUN: Final[Mapping[str | None, str]] = {"next_value": VALUE, "next_key": KEY, "in_key": IN_KEY}
+_REFUSED: Final = "an integer has more digits than Python converts"
 # The C function of `json`: a text and the index after a quote -> the string, and the index after
 # the closing quote. It has no public name.
 scan_string: Final[Callable[[str, int], tuple[str, int]]] = vars(DECODER)["parse_string"]
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Mapping
+
+    # The first argument is the scanner. In the body of its class, the class has no name yet.
+    Step: TypeAlias = Callable[[Any, str, int], int]
+    TokenStep: TypeAlias = Callable[[Any, str, re.Match[str]], int]
 
 
 class Scanner(GrowingValue):
@@ -49,36 +60,72 @@ class Scanner(GrowingValue):
     The cost is linear in the text, wherever the text is cut. The scanner does not recurse, however
     deeply the text is nested.
 
+    Attributes:
+        length: the number of scanned characters.
+        error: the first error of the text; None if the text may still become a JSON text.
+
     Args:
         partial_strings: whether the value includes an unfinished string.
         max_depth: how many arrays and objects may be nested.
     """
 
     def __init__(self, partial_strings: bool, max_depth: int) -> None:
-        super().__init__()
-        self._partial_strings = partial_strings
+        super().__init__(partial_strings)
         self._max_depth = max_depth
-        self._pushed: list[str] = []  # pieces that are not scanned yet
-        self._past: list[str] = []  # pieces that are scanned
-        self._scanned = 0  # the number of scanned characters
-        self._death: tuple[str, int] | None = None  # reason and position of the error
-        self._death_kind = InvalidJSONError
+        self.length = 0
+        self.error: InvalidJSONError | None = None
         self._held = ""  # a cut escape: at most 11 characters, scanned with the next piece
+
+    def scan(self, text: str) -> Any:
+        """Scan the next piece of the text. Return the value of the text so far.
+
+        A text with an error keeps the value that it had before the error.
+        """
+        if self.error is None:
+            self.length += len(text)
+            if self._state is IN_STRING and not self._held and is_plain(text):
+                # Most pieces of an input are such pieces. To add one here takes 4,900 instructions.
+                # `_step_string` takes 10,200, because it searches for the end of the string.
+                self._grow_token(text)
+            else:
+                self._scan_tokens(text)
+        return self._root[0] if self._root else None
+
+    def adopt(self, value: Any, length: int) -> None:
+        """Take the value of the whole text from another parser. Nothing may be scanned yet."""
+        self._root.append(value)
+        self._state = END
+        self.length = length
+
+    def finish(self) -> Any:
+        """Return the value of the text, which must be complete. Changes nothing.
+
+        Raises:
+            InvalidJSONError: as `PartialJSON.finish` does.
+        """
+        if self.error is not None:
+            raise type(self.error)(self.error.reason, self.error.position)
+        if self._refused_at is not None:
+            raise InvalidJSONError(_REFUSED, self._refused_at)
+        expected = self._state
+        if expected is IN_NUMBER and self._part in WHOLE_NUMBER:
+            expected = self._after
+            if expected is END:
+                return self._finish_number()
+        if expected is not END:
+            raise InvalidJSONError(f"the JSON text ends before {expected}", self.length)
+        return self._root[0]
+
+    def _finish_number(self) -> int | float:
+        try:
+            return self._number()
+        except ValueError:
+            raise InvalidJSONError(_REFUSED, self.length - len(self._token)) from None
 
     # The steps. A step takes a text and a position in it. It consumes one token, or the part of it
     # that has arrived. It sets the next state and returns the position after the token.
 
-    def _scan(self) -> None:
-        """Scan the pushed pieces. Afterwards the containers have the value of the text so far."""
-        text = "".join(self._pushed)
-        self._pushed.clear()
-        if self._death:
-            return
-        self._past.append(text)
-        self._scanned += len(text)
-        if self._state is IN_STRING and not self._held and is_plain(text):
-            self._grow_string(text)
-            return
+    def _scan_tokens(self, text: str) -> None:
         if self._shown:
             self._hide_number()
         if self._held:
@@ -92,8 +139,9 @@ class Scanner(GrowingValue):
 
     def _step_token(self, text: str, position: int) -> int:
         """Consume one token of `TOKENS`, or many items of an array, and set the next state."""
-        if len(text) - position > _MANY and self._takes_items:
-            items = many_items()(text, position, position + _AT_ONCE)
+        if len(text) - position > _MANY and self._begins_item(text, position):
+            comma = self._state is AFTER_ITEM
+            items = many_items()(text, position + comma, position + _AT_ONCE)
             if items is not None:
                 top: Any = self._top
                 top.extend(DECODER.decode(f"[{items[0][:-1]}]"))
@@ -102,140 +150,137 @@ class Scanner(GrowingValue):
         token = matchers[TOKENS[self._state]](text, position)
         if token is None:
             position = len(text) - len(text[position:].lstrip(" \t\n\r"))
-            return self._die(text, position, self._state)
-        match kind := token.lastgroup:
-            case "string":
-                self._put(token["string"])
-                self._state = self._after
-            case "key":
-                self._place = token["key"]
-                self._state = VALUE
-            case "colon" | "next_item":
-                self._state = VALUE
-            case "next_member":
-                self._state = KEY
-            case "int":
-                self._put_integer(token["int"], self._at(text, token.start("int")))
-                self._state = self._after
-            case "float":
-                self._put(float(token["float"]))
-                self._state = self._after
-            case "literal":
-                self._put(LITERALS[token["literal"][0]][1])
-                self._state = self._after
-            case "object" | "array":
-                if len(self._outer) == self._max_depth:
-                    limit = f"at most {self._max_depth} nested arrays and objects"
-                    self._death_kind = TooDeepError
-                    return self._die(text, token.start(kind), limit)
-                self._open(kind)
-            case "close":
-                self._close()
-            case "in_string":
-                # Usually the rest of the string is there, and the C code of `json` can read it.
-                try:
-                    string, end = scan_string(text, token.end())
-                except ValueError:  # the string is cut or invalid: IN_STRING finds out which
-                    pass
-                else:
-                    self._put(string)
-                    self._state = self._after
-                    return end
-                self._token = ""
-                if self._partial_strings:
-                    self._put("")
-                self._state = IN_STRING
-            case "in_key":
-                self._token = ""
-                self._state = IN_KEY
-            case "in_number":
-                self._token = token["in_number"]
-                self._part = FIRST_PART[self._token]
-                self._state = IN_NUMBER
-            case "in_literal":
-                self._token = token["in_literal"]
-                self._state = IN_LITERAL
-            case _:  # only white space was left
-                pass
-        return token.end()
+            return self._fail(text, position, self._state)
+        return self._TOKEN_STEPS[token.lastgroup](self, text, token)
 
-    @property
-    def _takes_items(self) -> bool:
-        """Whether `many_items` may be used for the next token.
+    def _begins_item(self, text: str, position: int) -> bool:
+        """Whether `many_items` may be used from here on, or after a comma that is here.
 
-        The token must begin an item of an array, and the deepest item that `many_items` matches
-        must not exceed `max_depth`.
+        The next token must begin an item of an array, and the deepest item that `many_items`
+        matches must not exceed `max_depth`.
         """
-        is_next = self._state is FIRST_ITEM or (self._state is VALUE and self._after is AFTER_ITEM)
+        state = self._state
+        is_next = (
+            state is FIRST_ITEM
+            or (state is AFTER_ITEM and text[position] == ",")
+            or (state is VALUE and self._after is AFTER_ITEM)
+        )
         return is_next and len(self._outer) + LEVELS <= self._max_depth
 
-    def _grow_string(self, text: str) -> None:
-        """Add a whole piece to the unfinished string, in which it neither ends nor is escaped.
+    # The steps of the tokens. Each gets the match of its token.
 
-        Most pieces of an input are such pieces. Adding one here takes 14,000 instructions less than
-        by `_step_string`, which searches for the end of the string.
-        """
-        # CPython adds to a str in place while a local variable holds the only reference to it.
-        token, self._token = self._token, ""
+    def _take_space(self, _: str, token: re.Match[str]) -> int:
+        return token.end()
+
+    def _take_string(self, _: str, token: re.Match[str]) -> int:
+        self._put(token["string"])
+        self._state = self._after
+        return token.end()
+
+    def _take_integer(self, text: str, token: re.Match[str]) -> int:
+        self._put_integer(token["int"], self._at(text, token.start("int")))
+        self._state = self._after
+        return token.end()
+
+    def _take_float(self, _: str, token: re.Match[str]) -> int:
+        self._put(float(token["float"]))
+        self._state = self._after
+        return token.end()
+
+    def _take_literal(self, _: str, token: re.Match[str]) -> int:
+        self._put(LITERALS[token["literal"][0]][1])
+        self._state = self._after
+        return token.end()
+
+    def _take_open(self, text: str, token: re.Match[str]) -> int:
+        if len(self._outer) == self._max_depth:
+            limit = f"at most {self._max_depth} nested arrays and objects"
+            return self._fail(text, token.end() - 1, limit, TooDeepError)
+        self._open(is_object=token.lastgroup == "object")
+        return token.end()
+
+    def _take_close(self, _: str, token: re.Match[str]) -> int:
+        self._close()
+        return token.end()
+
+    def _take_key(self, _: str, token: re.Match[str]) -> int:
+        self._place = token["key"]
+        self._state = VALUE
+        return token.end()
+
+    def _begin_string(self, _: str, token: re.Match[str]) -> int:
         if self._partial_strings:
-            container: Any = self._top
-            place = self._place
-            container[place] = None
-            token += text
-            container[place] = token
-        else:
-            token += text
-        self._token = token
+            self._put("")
+        self._state = IN_STRING
+        return token.end()
+
+    def _begin(self, _: str, token: re.Match[str]) -> int:
+        self._state = _BEGUN[token.lastgroup]
+        return token.end()
+
+    def _begin_number(self, _: str, token: re.Match[str]) -> int:
+        self._token = token["in_number"]
+        self._part = FIRST_PART[self._token]
+        self._state = IN_NUMBER
+        return token.end()
+
+    def _begin_literal(self, _: str, token: re.Match[str]) -> int:
+        self._token = token["in_literal"]
+        self._state = IN_LITERAL
+        return token.end()
+
+    _TOKEN_STEPS: ClassVar[Mapping[str | None, TokenStep]] = {
+        None: _take_space,
+        "string": _take_string,
+        "int": _take_integer,
+        "float": _take_float,
+        "literal": _take_literal,
+        "object": _take_open,
+        "array": _take_open,
+        "close": _take_close,
+        "key": _take_key,
+        "next_value": _begin,
+        "next_key": _begin,
+        "in_key": _begin,
+        "in_string": _begin_string,
+        "in_number": _begin_number,
+        "in_literal": _begin_literal,
+    }
 
     def _step_string(self, text: str, position: int) -> int:
         """Consume characters up to the closing quote, in IN_STRING and IN_KEY."""
-        shown = self._partial_strings and self._state is IN_STRING
-        container: Any = self._top
-        # CPython adds to a str in place while a local variable holds the only reference to it.
-        token, self._token = self._token, ""
-        if shown:
-            container[self._place] = None
-        characters, position = self._take_characters(text, position)
-        token += characters
-        if shown:
-            container[self._place] = token
-        if position == len(text):
-            self._token = token
-            return position
-        if text[position] != '"':
-            self._token = token
+        if text.startswith("\\", position) and end_of_escape(text, position) == len(text):
+            self._held = text[position:]  # so an escape in tiny pieces is not tried below each time
+            return len(text)
+        found = rest_of_string(text, position)
+        if found is None:
+            characters, position = characters_at(text, position)
+            self._grow_token(characters)
             return self._cut_characters(text, position)
+        characters, end = found
+        self._grow_token(characters)
+        if end > len(text):
+            return len(text)
         if self._state is IN_KEY:
-            self._place = token
+            self._place = self._token
             self._state = COLON
         else:
-            if not shown:
-                self._put(token)
+            if not self._partial_strings:
+                self._put(self._token)
             self._state = self._after
-        return position + 1
-
-    def _take_characters(self, text: str, position: int) -> tuple[str, int]:
-        """Return the characters from `position` on, unescaped, and the position after them."""
-        run = matchers[RUN](text, position)
-        end = run.end() if run else position
-        if not text.startswith("\\", end):
-            return text[position:end], end
-        run = matchers[CHARACTERS](text, position)
-        if run is None:
-            return "", position
-        return _unescape(f'"{run[0]}"')[0], run.end()
+        self._token = ""
+        return end
 
     def _cut_characters(self, text: str, position: int) -> int:
         """Handle a string whose next character cannot be consumed.
 
         Either the text ends there, perhaps inside an escape, or the character is invalid.
         """
-        escape = matchers[CUT_ESCAPE](text, position)
-        end = escape.end() if escape else position
+        end = end_of_escape(text, position)
         if end < len(text):
             control = text[end] < " "
             expected = "an escaped control character" if control else "a valid escape"
-            return self._die(text, end, expected)
+            return self._fail(text, end, expected)
         self._held = text[position:]
         return end
 
@@ -253,13 +298,13 @@ class Scanner(GrowingValue):
             self._part = part
             digits = None if part is ZERO else matchers[DIGIT_RUN](text, position)
             position = digits.end() if digits else position + 1
-        token, self._token = self._token, ""  # adds in place, as in `_step_string`
+        token, self._token = self._token, ""  # adds in place, as in `_grow_token`
         token += text[start:position]
-        self._token = token
         if position == len(text):
+            self._token = token
             return position
         if self._part not in WHOLE_NUMBER:
-            return self._die(text, position, IN_NUMBER)
+            return self._fail(text, position, IN_NUMBER)
         if self._part in WHOLE_INTEGER:
             self._put_integer(token, self._at(text, position) - len(token))
         else:
@@ -274,14 +319,15 @@ class Scanner(GrowingValue):
             if position == len(text):
                 return position
             if text[position] != letter:
-                return self._die(text, position, word)
+                return self._fail(text, position, word)
             self._token += letter
             position += 1
         self._put(value)
+        self._token = ""
         self._state = self._after
         return position
 
-    _STEPS: ClassVar[Mapping[str, Callable[..., int]]] = {
+    _STEPS: ClassVar[Mapping[str, Step]] = {
         **dict.fromkeys(TOKENS, _step_token),
         IN_STRING: _step_string,
         IN_KEY: _step_string,
@@ -291,11 +337,18 @@ class Scanner(GrowingValue):
 
     def _at(self, text: str, position: int) -> int:
         """Return the index in the whole text of a position in the text that is being scanned."""
-        return self._scanned - len(text) + position
+        return self.length - len(text) + position
 
-    def _die(self, text: str, position: int, expected: str) -> int:
+    def _fail(
+        self,
+        text: str,
+        position: int,
+        expected: str,
+        error: type[InvalidJSONError] = InvalidJSONError,
+    ) -> int:
+        """Set the error: the character at the position is not the expected one."""
         reason = f"expected {expected}, found {text[position]!r}"
-        self._death = (reason, self._at(text, position))
+        self.error = error(reason, self._at(text, position))
         return len(text)
 
 
@@ -305,3 +358,47 @@ def is_plain(text: str) -> bool:
     A JSON string may have some characters that are not printable, but they are rare.
     """
     return '"' not in text and "\\" not in text and text.isprintable()
+
+
+def rest_of_string(text: str, position: int) -> tuple[str, int] | None:
+    """Return the characters of a string from a position in it on, without escapes.
+
+    Cost: linear in the string. If the string is not closed, or begins the text, linear in the text.
+
+    Returns:
+        The characters, and the position after the closing quote. If the text ends before the quote,
+        the position is behind the end of the text. None if the string is invalid, or if the text
+        may end inside an escape or between the halves of a surrogate pair.
+    """
+    if position and text.find('"', position) >= 0:
+        try:
+            return scan_string(text, position)
+        except ValueError:
+            pass  # the string is cut or invalid
+    try:
+        # The C function needs a quote at the end. Another one that comes before it is found first.
+        characters, end = scan_string(text[position:] + '"', 0)
+    except ValueError:
+        return None
+    end += position
+    if end > len(text) and "\ud800" <= characters[-1:] <= "\udbff":
+        return None
+    return characters, end
+
+
+def characters_at(text: str, position: int) -> tuple[str, int]:
+    """Return the characters of a string that are whole, without escapes, and the position after."""
+    run = matchers[RUN](text, position)
+    end = run.end() if run else position
+    if not text.startswith("\\", end):
+        return text[position:end], end
+    escaped = matchers[CHARACTERS](text, position)
+    if escaped is None:
+        return "", position
+    return scan_string(f'{escaped[0]}"', 0)[0], escaped.end()
+
+
+def end_of_escape(text: str, position: int) -> int:
+    """Return the position after what has arrived of an escape that is cut, if it is cut."""
+    escape = matchers[CUT_ESCAPE](text, position)
+    return escape.end() if escape else position

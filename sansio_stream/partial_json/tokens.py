@@ -3,6 +3,8 @@
 This module has only texts and tables. A pattern is compiled when it is first needed.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -23,14 +25,15 @@ IN_NUMBER: Final = "a digit"
 IN_LITERAL: Final = "the end of true, false or null"
 
 # The tokens that each state accepts, after white space. A group has the name of its token. A group
-# `in_…` is the beginning of a token that is cut, or of a string with escapes.
+# `in_…` is the beginning of a token that is cut, or of a string with escapes. A group `next_…` is
+# empty: the text ends before the next token, or has an invalid one.
 _SPACE = r"[ \t\n\r]*+"
 _PLAIN = r'[^"\\\x00-\x1f]'
 _INT = r"-?(?:0|[1-9][0-9]*+)"
 _EXP = r"[eE][+-]?[0-9]++"
 _ENDS = r"(?=[,\]} \t\n\r])"
 _STRING = rf'"(?P<string>{_PLAIN}*+)"'
-_MEMBER = rf'"(?P<key>{_PLAIN}*+)"{_SPACE}:'
+_ANY_KEY = rf'"(?P<key>{_PLAIN}*+)"{_SPACE}:|(?P<in_key>")'
 _NUMBER = rf"(?P<int>{_INT}){_ENDS}|(?P<float>{_INT}(?:\.[0-9]++(?:{_EXP})?+|{_EXP})){_ENDS}"
 _ANY_VALUE = (
     rf"{_STRING}|{_NUMBER}|(?P<literal>true|false|null)|(?P<object>\{{)|(?P<array>\[)"
@@ -42,11 +45,11 @@ TOKENS: Final[Mapping[str, str]] = {
     for state, tokens in (
         (VALUE,        _ANY_VALUE),
         (FIRST_ITEM,   rf"{_ANY_VALUE}|(?P<close>\])"),
-        (AFTER_ITEM,   r"(?P<next_item>,)|(?P<close>\])"),
-        (FIRST_KEY,    rf'{_MEMBER}|(?P<in_key>")|(?P<close>\}})'),
-        (KEY,          rf'{_MEMBER}|(?P<in_key>")'),
-        (COLON,        r"(?P<colon>:)"),
-        (AFTER_MEMBER, rf",{_SPACE}{_MEMBER}|(?P<next_member>,)|(?P<close>\}})"),
+        (AFTER_ITEM,   rf",{_SPACE}(?:{_ANY_VALUE}|(?P<next_value>))|(?P<close>\])"),
+        (FIRST_KEY,    rf"{_ANY_KEY}|(?P<close>\}})"),
+        (KEY,          _ANY_KEY),
+        (COLON,        rf":{_SPACE}(?:{_ANY_VALUE}|(?P<next_value>))"),
+        (AFTER_MEMBER, rf",{_SPACE}(?:{_ANY_KEY}|(?P<next_key>))|(?P<close>\}})"),
         (END,          r"\Z"),
     )
 }

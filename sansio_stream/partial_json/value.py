@@ -1,5 +1,7 @@
 """The value of a text so far: its containers, and the place of the next value."""
 
+from __future__ import annotations
+
 from typing import Any, Final, TypeAlias
 
 from .tokens import (
@@ -8,6 +10,7 @@ from .tokens import (
     END,
     FIRST_ITEM,
     FIRST_KEY,
+    IN_STRING,
     MINUS,
     VALUE,
     WHOLE_INTEGER,
@@ -23,9 +26,14 @@ _Container: TypeAlias = list[Any] | dict[str, Any]
 
 
 class GrowingValue:
-    """Containers that grow in place, and the state: what the text may have next."""
+    """Containers that grow in place, and the state: what the text may have next.
 
-    def __init__(self) -> None:
+    Args:
+        partial_strings: whether the value includes an unfinished string.
+    """
+
+    def __init__(self, partial_strings: bool) -> None:
+        self._partial_strings = partial_strings
         self._refused_at: int | None = None  # index of the first integer that Python refused
 
         self._state: str = VALUE
@@ -40,12 +48,17 @@ class GrowingValue:
         self._shown = False  # whether an unfinished number is in its container
         self._older: Any = _ABSENT  # the value that this number replaced, if its key came twice
 
-    def _open(self, kind: str) -> None:
-        container: _Container = {} if kind == "object" else []
+    @property
+    def value(self) -> Any:
+        """The value of the text so far; None if there is none yet."""
+        return self._root[0] if self._root else None
+
+    def _open(self, *, is_object: bool) -> None:
+        container: _Container = {} if is_object else []
         self._put(container)
         self._outer.append(self._top)
         self._top = container
-        if kind == "object":
+        if is_object:
             self._state, self._after = FIRST_KEY, AFTER_MEMBER
         else:
             self._state, self._after, self._place = FIRST_ITEM, AFTER_ITEM, -1
@@ -65,6 +78,20 @@ class GrowingValue:
             self._top.append(value)
         else:
             self._top[self._place] = value
+
+    def _grow_token(self, characters: str) -> None:
+        """Add characters to the unfinished string, in IN_STRING and IN_KEY."""
+        # CPython adds to a str in place while a local variable holds the only reference to it.
+        token, self._token = self._token, ""
+        if self._partial_strings and self._state is IN_STRING:
+            container: Any = self._top
+            place = self._place
+            container[place] = None
+            token += characters
+            container[place] = token
+        else:
+            token += characters
+        self._token = token
 
     def _put_integer(self, digits: str, at: int) -> None:
         try:

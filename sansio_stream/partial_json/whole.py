@@ -1,5 +1,8 @@
 """Whole texts in, their values out, at the speed of `json.loads`; errors have their position."""
 
+from __future__ import annotations
+
+import functools
 import math
 import re
 from typing import Any, Final
@@ -8,8 +11,7 @@ from .decoding import DECODER, FINITE_DECODER, decode, nests_deeper, scan_once
 from .errors import InvalidJSONError, TooDeepError
 from .parser import PartialJSON
 
-_begins_object: Final = re.compile(r"[ \t\n\r]*+\{").match
-_ends_here: Final = re.compile(r"[ \t\n\r]*+\Z").match
+_SPACE: Final = " \t\n\r"
 
 
 def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
@@ -52,10 +54,9 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
     if len(text) <= max_depth or not nests_deeper(text, max_depth):
         start = 0
         if not text.startswith("{"):
-            begun = _begins_object(text)
-            if begun is None:
+            start = len(text) - len(text.lstrip(_SPACE))
+            if not text.startswith("{", start):
                 return None
-            start = begun.end() - 1
         try:
             value, end = scan_once(text, start)
         except (ValueError, StopIteration):
@@ -63,7 +64,7 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
         except RecursionError:
             pass  # near the recursion limit; the parser below does not recurse
         else:
-            return value if end == len(text) or _ends_here(text, end) else None
+            return value if end == len(text) or not text[end:].strip(_SPACE) else None
     try:
         found: dict[str, Any] = loads(text, max_depth)
     except TooDeepError:
@@ -75,12 +76,13 @@ def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
 
 def refuse_infinity(text: str) -> None:
     """Raise InvalidJSONError for the first number of a JSON text that is too large for a float."""
-    for token in strings_or_numbers(text):
+    for token in strings_or_numbers().finditer(text):
         number = token[1]
         if number and not number.lstrip("-").isdigit() and math.isinf(float(number)):
             raise InvalidJSONError("a number is too large for a float", token.start())
 
 
-strings_or_numbers: Final = re.compile(
-    r'"(?:[^"\\]|\\.)*+"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)'
-).finditer
+@functools.cache
+def strings_or_numbers() -> re.Pattern[str]:
+    """Return a pattern for a string or a number. Few texts need it."""
+    return re.compile(r'"(?:[^"\\]|\\.)*+"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)')

@@ -9,6 +9,7 @@ from typing import Any, Final, Unpack
 
 import attrs
 
+from ..frozen import Value
 from .body import body_of
 from .headers import headers_of, pairs_of
 from .params import ParamPolicies
@@ -44,8 +45,8 @@ def shown_size(body: bytes) -> str:
     return f"<{len(body)} bytes>"
 
 
-@attrs.frozen(unsafe_hash=False)
-class Request:
+@attrs.frozen(eq=False, repr=False)
+class Request(Value):
     """One HTTP request. Its `repr` shows neither credentials nor the body.
 
     Attributes:

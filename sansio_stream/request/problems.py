@@ -6,6 +6,7 @@ from typing import Self
 
 import attrs
 
+from ..frozen import HashableValue
 from .paths import Path, named
 
 __all__ = ["Problem", "ProblemCode"]
@@ -101,8 +102,8 @@ class ProblemCode(enum.StrEnum):
     MISSING_TOOL = "missing_tool", "a tool that a block refers to is not among the tools", False
 
 
-@attrs.frozen
-class Problem:
+@attrs.frozen(eq=False, repr=False)
+class Problem(HashableValue):
     """One problem of a history.
 
     Attributes:

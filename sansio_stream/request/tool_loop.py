@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from ..copies import copy_with, evolve
+from ..frozen import Value
 from ..message import Message, ToolUseBlock
 from ..usage import Usage
 from .params import call_id, unsendable_reason
@@ -17,8 +18,8 @@ from .params import call_id, unsendable_reason
 __all__ = ["ToolCall", "merge_turns", "tool_calls"]
 
 
-@attrs.frozen(unsafe_hash=False)
-class ToolCall:
+@attrs.frozen(eq=False, repr=False)
+class ToolCall(Value):
     """A call of one of the caller's tools that may be run.
 
     Attributes:
