@@ -7,7 +7,6 @@ both classes: an `except` clause for either of them catches it.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, Final
 
 import anthropic
@@ -47,7 +46,7 @@ def to_sdk_error(error: APIError, response: httpx2.Response | None = None) -> an
     if response is None:
         response = empty_response(error)
     theirs = sdk_error(error, response)
-    made: Any = both(type(error), type(theirs))(error.message)
+    made = both(type(error), type(theirs), error.message)
     made.__dict__.update({**vars(theirs), **vars(error)})
     made.__cause__ = error.__cause__
     result: anthropic.APIError = made
@@ -69,12 +68,10 @@ def sdk_error(error: APIError, response: httpx2.Response) -> anthropic.APIError:
 
 def empty_response(error: APIError) -> httpx2.Response:
     """Return a response without a body, which has what the error knows of the real one."""
-    is_status = isinstance(error, APIStatusError)
-    return httpx2.Response(
-        error.http_status if is_status else 200,
-        headers=error.headers if is_status else {},
-        request=httpx2.Request("POST", URL),
-    )
+    request = httpx2.Request("POST", URL)
+    if isinstance(error, APIStatusError):
+        return httpx2.Response(error.http_status, headers=error.headers, request=request)
+    return httpx2.Response(200, request=request)
 
 
 class SDKError:
@@ -90,15 +87,18 @@ class SDKError:
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, ours, theirs = type(self).__bases__
-        return remade, (ours, theirs, str(self)), self.__dict__
+        return both, (ours, theirs, str(self)), self.__dict__
 
 
-@cache
-def both(ours: type[Any], theirs: type[Any]) -> Any:
-    """Return a subclass of the two classes. It has the name of the first one."""
-    return type(ours.__name__, (SDKError, ours, theirs), {"__doc__": ours.__doc__})
+CLASSES: Final[dict[tuple[Any, Any], Any]] = {}
+"""The classes that `both` has made."""
 
 
-def remade(ours: type[Any], theirs: type[Any], message: str) -> Any:
-    """Return an exception of both classes, whose attributes pickle sets afterwards."""
-    return both(ours, theirs)(message)
+def both(ours: Any, theirs: Any, message: str) -> Any:
+    """Return an exception that is an instance of both classes. Its class has the name of `ours`."""
+    made = CLASSES.get((ours, theirs))
+    if made is None:
+        made = type(ours.__name__, (SDKError, ours, theirs), {"__doc__": ours.__doc__})
+        # If two threads get here at once, both use the class of the first.
+        made = CLASSES.setdefault((ours, theirs), made)
+    return made(message)

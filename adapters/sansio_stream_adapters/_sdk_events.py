@@ -28,7 +28,7 @@ from anthropic.types.beta import (
 )
 
 from sansio_stream.deltas import ContentBlockDelta, UnknownDelta
-from sansio_stream.errors import IncompleteMessageError, Verdict
+from sansio_stream.errors import IncompleteMessageError, Verdict, check_type
 from sansio_stream.events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
@@ -38,7 +38,14 @@ from sansio_stream.events import (
     MessageStreamEvent,
     UnknownEvent,
 )
-from sansio_stream.message import ContentBlock, Message, TextBlock, ThinkingBlock, ToolUseBlock
+from sansio_stream.message import (
+    ContentBlock,
+    FallbackBlock,
+    Message,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
 from sansio_stream.payloads import message_from_dict
 
 __all__ = ["from_sdk_message", "to_sdk_event", "to_sdk_message"]
@@ -111,11 +118,10 @@ def from_sdk_message(message: AnySDKMessage) -> Message:
     Raises:
         TypeError: `message` is not a message of the SDK.
     """
-    if not isinstance(message, AnySDKMessage):
-        raise TypeError(f"expected a Message of anthropic, not {type(message).__name__}")
+    check_type(message, SDKMessage, BetaMessage)
     # `model_dump` would add each member that the server has not sent, as null.
-    written = message.to_dict(mode="json")
-    for block in written["content"] if isinstance(written.get("content"), list) else ():
+    written: dict[str, Any] = message.to_dict(mode="json")
+    for block in written.get("content", ()):
         block.pop("parsed_output", None)  # not from the server: the SDK's helper has added it
     return message_from_dict(written)
 
@@ -220,16 +226,22 @@ def raise_if_unfinished(message: Message | None) -> None:
     """
     if message is None or message.stop_reason in STOPPED_BY_A_LIMIT:
         return
+    unfinished: ToolUseBlock | None = None
     for block in message.content:
-        if isinstance(block, ToolUseBlock) and block.input_state != "complete":
-            error = block.input_error
-            reason = "" if error is None else f": {error.reason} at character {error.position}"
-            raise IncompleteMessageError(
-                f"the input of the tool call {block.id} ({block.name}) is not complete{reason}",
-                partial_message=message,
-                verdict=Verdict.COMPLETE,
-                content_emitted=True,
-            )
+        if isinstance(block, FallbackBlock):
+            unfinished = None  # another model went on, after a refusal that may cut a call
+        elif isinstance(block, ToolUseBlock) and block.input_state != "complete":
+            unfinished = unfinished or block
+    if unfinished is not None:
+        call = f"the tool call {unfinished.id} ({unfinished.name})"
+        error = unfinished.input_error
+        reason = "" if error is None else f": {error.reason} at character {error.position}"
+        raise IncompleteMessageError(
+            f"the input of {call} is not complete{reason}",
+            partial_message=message,
+            verdict=Verdict.COMPLETE,
+            content_emitted=True,
+        )
 
 
 def in_json(payload: dict[str, Any]) -> str:

@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import anthropic
 from anthropic._streaming import ServerSentEvent
@@ -242,16 +243,19 @@ class Anthropic(anthropic.Anthropic):
     # For type checkers, the signatures are those of the SDK.
     if not TYPE_CHECKING:
 
-        def __init__(self, **settings):
+        @wraps(anthropic.Anthropic.__init__)
+        def __init__(self, **settings: Any) -> None:
             super().__init__(**with_credentials(settings))
 
-        def request(self, cast_to, options, *, stream=False, stream_cls=None):
+        def request(
+            self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+        ) -> Any:
             """Send a request. All calls of the SDK end here, with the class of their stream."""
             kind = STREAMS.get(stream_cls, stream_cls)
             return super().request(cast_to, options, stream=stream, stream_cls=kind)
 
-        def copy(self, **changes):
-            """Return a client with the same settings, except for those that are passed."""
+        @wraps(anthropic.Anthropic.copy)
+        def copy(self, **changes: Any) -> Self:  # noqa: D102  (the SDK's docstring)
             return super().copy(**with_own_credentials(self, changes))
 
         with_options = copy
@@ -265,16 +269,19 @@ class AsyncAnthropic(anthropic.AsyncAnthropic):
 
     if not TYPE_CHECKING:
 
-        def __init__(self, **settings):
+        @wraps(anthropic.AsyncAnthropic.__init__)
+        def __init__(self, **settings: Any) -> None:
             super().__init__(**with_credentials(settings))
 
-        async def request(self, cast_to, options, *, stream=False, stream_cls=None):
+        async def request(
+            self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+        ) -> Any:
             """Send a request; see `Anthropic.request`."""
             kind = STREAMS.get(stream_cls, stream_cls)
             return await super().request(cast_to, options, stream=stream, stream_cls=kind)
 
-        def copy(self, **changes):
-            """Return a client with the same settings, except for those that are passed."""
+        @wraps(anthropic.AsyncAnthropic.copy)
+        def copy(self, **changes: Any) -> Self:  # noqa: D102  (the SDK's docstring)
             return super().copy(**with_own_credentials(self, changes))
 
         with_options = copy
