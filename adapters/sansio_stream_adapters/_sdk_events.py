@@ -75,6 +75,10 @@ def to_sdk_event(
 def to_sdk_event(
     event: MessageStreamEvent, *, beta: Literal[True]
 ) -> BetaRawMessageStreamEvent: ...
+@overload
+def to_sdk_event(
+    event: MessageStreamEvent, *, beta: bool
+) -> RawMessageStreamEvent | BetaRawMessageStreamEvent: ...
 def to_sdk_event(event: MessageStreamEvent, *, beta: bool = False) -> Any:
     """Return an event as the object that the SDK makes of the same payload.
 
@@ -93,6 +97,8 @@ def to_sdk_event(event: MessageStreamEvent, *, beta: bool = False) -> Any:
 def to_sdk_message(message: Message, *, beta: Literal[False] = False) -> SDKMessage: ...
 @overload
 def to_sdk_message(message: Message, *, beta: Literal[True]) -> BetaMessage: ...
+@overload
+def to_sdk_message(message: Message, *, beta: bool) -> SDKMessage | BetaMessage: ...
 def to_sdk_message(message: Message, *, beta: bool = False) -> Any:
     """Return a message as an object of the SDK.
 
