@@ -74,7 +74,8 @@ deep: $(VENV)/dev.stamp  ## test each property with thousands of examples, for a
 peers: $(VENV)/peers.stamp  ## compare the results with those of the official SDK and of jiter
 	@$(RUN) mypy $(CHECKED) peers
 	@$(RUN) pyright peers
-	@$(RUN) pytest peers
+	@$(RUN) pytest peers --ignore=peers/frameworks
+	@$(BIN)/python peers/other_suites.py $(VENV)/other-suites
 
 # MODULES="sse snapshot" selects some of the modules. mypy checks the folder here, because only this
 # target installs mutmut.
