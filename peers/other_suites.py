@@ -126,7 +126,7 @@ SUITES: Final = (
 )
 
 
-def run(command: Sequence[str | Path], folder: Path, seconds: int) -> str | None:
+def run(command: Sequence[object], folder: Path, seconds: int) -> str | None:
     """Run a command, with its output in `folder/log`. Return None, or why it did not succeed."""
     variables = {
         **{name: value for name, value in os.environ.items() if "ANTHROPIC" not in name},
@@ -137,7 +137,7 @@ def run(command: Sequence[str | Path], folder: Path, seconds: int) -> str | None
     with (folder / "log").open("w") as log:
         try:
             code = subprocess.run(  # noqa: S603 - what is named here
-                command,
+                [str(each) for each in command],
                 cwd=folder,
                 env=variables,
                 stdout=log,

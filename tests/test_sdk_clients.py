@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from documentation import Block, blocks
 from sansio_stream import (
     APIConnectionError,
     APIError,
@@ -34,6 +35,7 @@ from sansio_stream import (
 )
 from sansio_stream.errors.exceptions import STATUS_ERRORS
 from servers import EXAMPLES, Do, RawServer, chunk, head
+from shared_data import REPOSITORY
 
 anthropic: Any = pytest.importorskip("anthropic")
 httpx2: Any = pytest.importorskip("httpx2")
@@ -716,3 +718,36 @@ def test_an_error_is_of_both_classes_and_stays_so(error: APIError, sdk_name: str
         assert isinstance(again, type(error))
         assert str(again) == str(error)
         assert {**vars(again), **vars(error)} == vars(again)
+
+
+# The page.
+
+PAGE: Final = REPOSITORY / "docs" / "from-the-official-sdk.md"
+SHOWN: Final = [
+    block for block in blocks(PAGE) if block.not_run and "needs the official SDK" in block.not_run
+]
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=str)
+def test_the_blocks_of_the_page_run(shown: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    code = compile("\n" * (shown.line - 1) + shown.code, shown.path, "exec")
+    exec(code, {"__name__": "__main__"})  # noqa: S102 - the point of the test
+
+
+def test_the_page_shows_all_that_the_module_exports() -> None:
+    assert len(SHOWN) == 5
+    code = "".join(block.code for block in blocks(PAGE))
+    for name in ours.__all__:
+        assert name in code or f"`{name}(" in PAGE.read_text("utf-8"), name
+
+
+def test_a_dump_of_an_event_of_the_sdk_adds_nulls() -> None:
+    machines = {"to_dict": StreamMachine(), "model_dump": StreamMachine()}
+    for event in EVENTS.read(anthropic, example("thinking-and-tool-use"))[0]:
+        for method, machine in machines.items():
+            list(machine.receive_event(getattr(event, method)()))
+    expected = StreamMachine()
+    list(expected.receive_data(parse_capture(example("thinking-and-tool-use").read_bytes()).body))
+    assert machines["to_dict"].final_message() == expected.final_message()
+    assert machines["model_dump"].final_message() != expected.final_message()

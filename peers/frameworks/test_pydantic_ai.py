@@ -97,9 +97,8 @@ def test_a_bad_end_raises(fault: str) -> None:
 
     with pytest.raises((pydantic_ai.exceptions.ModelAPIError, anthropic.APIError)) as caught:
         asyncio.run(main())
-    error: BaseException | None = caught.value
-    if not isinstance(error, APIError):
-        error = error.__cause__
+    error: Any = caught.value
+    error = error if isinstance(error, APIError) else error.__cause__
     assert isinstance(error, APIError)
     assert isinstance(error, anthropic.APIError)
 
