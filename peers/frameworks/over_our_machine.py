@@ -9,7 +9,7 @@ import anthropic
 
 from sansio_stream_adapters import anthropic as ours
 
-STREAMS = "streams of messages read by our machine"
+STREAMS = "  streams of messages read by our machine"
 
 
 def counted(kind: Any, made: list[str]) -> None:
