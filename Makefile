@@ -14,7 +14,8 @@ CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz 
 # need them.
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
   deadlines decoding failure_messages fork gateway hostile_files hostile_words lifetimes no_pool opening record \
-  recording_files recordings replay_transport secrets serve serve_limits sockets transports trio \
+  recording_files recordings replay_transport sdk_clients secrets serve serve_limits sockets \
+  transports trio \
   waits
 
 # The time limit of `make fuzz` and `make deep`, in seconds.
@@ -71,7 +72,7 @@ deep: $(VENV)/dev.stamp  ## test each property with thousands of examples, for a
 	       || exit $$status; }
 
 # mypy and pyright check this folder here, because `make types` works without the peers.
-peers: $(VENV)/peers.stamp  ## compare the results with those of the official SDK and of jiter
+peers: $(VENV)/peers.stamp  ## compare with the official SDK and jiter, and run tests of others over our clients
 	@$(RUN) mypy $(CHECKED) peers
 	@$(RUN) pyright peers
 	@$(RUN) pytest peers --ignore=peers/frameworks

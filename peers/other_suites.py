@@ -161,7 +161,10 @@ def environment(folder: Path) -> Path | str:
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
     folder.mkdir(parents=True, exist_ok=True)
-    venv.create(folder / "venv", with_pip=True, clear=True)
+    try:
+        venv.create(folder / "venv", with_pip=True, clear=True)
+    except (OSError, subprocess.SubprocessError) as exc:
+        return f"no environment can be made: {exc}"
     failure = run([python, "-m", "pip", "install", "--quiet", *INSTALLED], folder, PIP_SECONDS)
     if failure is not None:
         return f"pip cannot install the environment: {failure}"
@@ -181,8 +184,11 @@ def sources(python: Path, requirement: str, folder: Path) -> Path | str:
         archives = [*target.glob("*.tar.gz")]
         if failure is not None or not archives:
             return f"pip cannot download the sources: {failure or 'there are none'}"
-        with tarfile.open(archives[0]) as archive:
-            archive.extractall(target, filter="data")
+        try:
+            with tarfile.open(archives[0]) as archive:
+                archive.extractall(target, filter="data")
+        except (OSError, tarfile.TarError) as exc:
+            return f"the sources cannot be unpacked: {exc}"
         stamp.write_text(requirement)
     unpacked = [path.parent for path in target.glob("*/tests")]
     return unpacked[0] if unpacked else "its sources have no tests"

@@ -13,7 +13,7 @@ Requests, authentication, retries, middleware, timeouts and types are the SDK's.
 A stream raises unless its message arrived in full. Each exception is of the SDK's class and of
 ours; see `to_sdk_error`.
 
-These names of the SDK are used although they are not public. `peers/test_sdk_client.py` fails if
+These names of the SDK are used although they are not public. `tests/test_sdk_clients.py` fails if
 one is missing:
 
 - `Stream._iter_events` and `AsyncStream._iter_events`: the events of a response, before the SDK
