@@ -15,8 +15,7 @@ CHECKED := $(wildcard sansio_stream adapters tests typing_tests benchmarks fuzz 
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
   deadlines decoding failure_messages fork gateway hostile_files hostile_words lifetimes no_pool opening record \
   recording_files recordings replay_transport sdk_clients secrets serve serve_limits sockets \
-  transports trio \
-  waits
+  transports trio waits
 
 # The time limit of `make fuzz` and `make deep`, in seconds.
 SECONDS := 600
