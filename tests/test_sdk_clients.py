@@ -1,12 +1,14 @@
 """Test `sansio_stream_adapters.anthropic`: the official SDK's clients on our machine."""
 
 import asyncio
+import base64
 import copy
 import inspect
 import json
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -35,7 +37,7 @@ from sansio_stream import (
 )
 from sansio_stream.errors.exceptions import STATUS_ERRORS
 from servers import EXAMPLES, Do, RawServer, chunk, head
-from shared_data import REPOSITORY
+from shared_data import REPOSITORY, load
 
 anthropic: Any = pytest.importorskip("anthropic")
 httpx2: Any = pytest.importorskip("httpx2")
@@ -483,6 +485,40 @@ def test_a_payload_without_a_type_has_that_of_its_event_line() -> None:
     frames = [sse(each) for each in (START, *text(0, "Hi"), stopped("end_turn"), STOP)]
     body = b"".join(frames).replace(b'"type": "content_block_start", ', b"")
     assert HELPER.read(ours, body)[1].content[0].text == "Hi"
+
+
+VERDICTS: Final = {Verdict.COMPLETE, Verdict.UNTERMINATED}
+"""The verdicts of streams with a message."""
+
+INVALID_INPUT: Final = "Unable to parse tool parameter JSON"
+"""What the SDK's accumulators raise for the invalid input of a tool call: a ValueError."""
+
+
+def test_every_test_vector_gives_its_message_or_an_exception_of_both_libraries() -> None:
+    beta_helper = Surface(is_beta=True, is_async=False, is_helper=True)
+    for row in load("vectors/messages.jsonl"):
+        body = b"".join(map(base64.b64decode, row["chunks_b64"]))
+        machine = StreamMachine()
+        with suppress(ProtocolError):
+            list(machine.receive_data(body))
+            list(machine.receive_eof())
+        for surface in (EVENTS, HELPER, beta_helper):
+            try:
+                _, message = surface.read(ours, body)
+            except ValueError as error:
+                assert INVALID_INPUT in str(error), row["name"]
+            except APIError as error:
+                assert issubclass(type(error), anthropic.APIError), row["name"]
+                is_finished = machine.verdict in VERDICTS
+                assert not is_finished or "the input of the tool call" in str(error), row["name"]
+            else:
+                assert machine.verdict in VERDICTS, row["name"]
+                if message is not None:
+                    read = ours.from_sdk_message(message)
+                    expected = machine.final_message()
+                    assert read.text == expected.text, row["name"]
+                    assert read.stop_reason == expected.stop_reason, row["name"]
+                    assert len(read.content) == len(expected.content), row["name"]
 
 
 # Connections.
