@@ -17,9 +17,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Tests that `make coverage` leaves out: they wait for servers, and the coverage of the core does not
 # need them.
 WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_table connections \
-  convert_command deadlines decoding failure_messages fork gateway hostile_files hostile_words lifetimes no_pool opening record \
-  recording_files recordings replay_command replay_transport report_command secrets serve serve_limits sockets trace_command transports trio \
-  waits
+  convert_command deadlines decoding failure_messages fork gateway hostile_files hostile_words \
+  lifetimes no_pool opening record recording_files recordings replay_command replay_transport \
+  report_command sdk_clients secrets serve serve_limits sockets trace_command transports trio waits
 
 # The time limit of `make fuzz` and `make deep`, in seconds.
 SECONDS := 600
@@ -75,10 +75,11 @@ deep: $(VENV)/dev.stamp  ## test each property with thousands of examples, for a
 	       || exit $$status; }
 
 # mypy and pyright check this folder here, because `make types` works without the peers.
-peers: $(VENV)/peers.stamp  ## compare the results with those of the official SDK and of jiter
+peers: $(VENV)/peers.stamp  ## compare with the official SDK and jiter, and run tests of others over our clients
 	@$(RUN) mypy $(CHECKED) peers
 	@$(RUN) pyright peers
-	@$(RUN) pytest peers
+	@$(RUN) pytest peers --ignore=peers/frameworks
+	@$(BIN)/python peers/other_suites.py $(VENV)/other-suites
 
 # MODULES="sse snapshot" selects some of the modules. mypy checks the folder here, because only this
 # target installs mutmut.

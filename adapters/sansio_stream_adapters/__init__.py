@@ -1,8 +1,8 @@
 """Adapters: they bring the bytes of a stream from HTTP libraries to `sansio_stream`.
 
 The import of this package imports no HTTP library. Each adapter is a module of its own: `httpx`,
-`aiohttp`, `trio` and `sockets`. `transports` puts other clients under observation. All modules, in
-the order in which to read them:
+`aiohttp`, `trio` and `sockets`. `transports` puts other clients under observation, and `anthropic`
+reads the streams of the official SDK's clients. All modules, in the order in which to read them:
 
     _timeout      the timeouts of each phase, and the deadline of a call
     _decoding     the content-encoding of a body
@@ -32,6 +32,9 @@ the order in which to read them:
     httpx  aiohttp  trio  sockets
     _replay       a transport that answers with captures
     transports    a transport that verifies the streams of another client
+    _sdk_errors   our exceptions as exceptions of the official SDK
+    _sdk_events   our events and messages as objects of the official SDK
+    anthropic     the clients of the official SDK on our machine
 
 The exceptions are those of `sansio_stream.errors`, so one `except` clause serves both packages.
 """

@@ -45,14 +45,28 @@ PHASES: Final[dict[str, Phase]] = {"connect": "connect", "pool": "pool", "write"
 """The phase of a timeout, by the name of its exception class."""
 
 
-def from_response(response: Any, **options: Unpack[StreamOptions]) -> MessageStream:
-    """Return the stream of a response that was requested with `stream=True` and is not yet read."""
-    return MessageStream(**reply_of(response), **options)
+def from_response(
+    response: Any, *, is_decoded: bool = False, **options: Unpack[StreamOptions]
+) -> MessageStream:
+    """Return the stream of a response that was requested with `stream=True` and is not yet read.
+
+    Args:
+        response: the response of httpx or httpx2.
+        is_decoded: whether the library decodes the body, with all encodings that it has offered. By
+            default it is decoded here, in pieces, and only gzip and deflate are known.
+        options: see `StreamOptions`.
+    """
+    return MessageStream(**reply_of(response, is_decoded=is_decoded), **options)
 
 
-def from_async_response(response: Any, **options: Unpack[StreamOptions]) -> AsyncMessageStream:
-    """Return the stream of a response that an AsyncClient requested with `stream=True`."""
-    return AsyncMessageStream(**async_reply_of(response), **options)
+def from_async_response(
+    response: Any, *, is_decoded: bool = False, **options: Unpack[StreamOptions]
+) -> AsyncMessageStream:
+    """Return the stream of a response that an AsyncClient requested with `stream=True`.
+
+    For the arguments, see `from_response`.
+    """
+    return AsyncMessageStream(**async_reply_of(response, is_decoded=is_decoded), **options)
 
 
 def map_error(exc: Exception, awaited: Phase = "read") -> APIError | None:
@@ -259,11 +273,12 @@ class Pieces(Iterator[bytes], AsyncIterator[bytes]):
         raise StopAsyncIteration
 
 
-def reply_of(response: Any) -> Reply:
+def reply_of(response: Any, *, is_decoded: bool = False) -> Reply:
     """Return the arguments of a `MessageStream`."""
-    is_raw = not is_read(response)
+    is_raw = not (is_decoded or is_read(response))
+    size = RESPONSE_PIECE_BYTES if is_read(response) else None
     return {
-        "chunks": response.iter_raw() if is_raw else response.iter_bytes(RESPONSE_PIECE_BYTES),
+        "chunks": response.iter_raw() if is_raw else response.iter_bytes(size),
         "status": response.status_code,
         "headers": headers_in_text(response.headers.raw),
         "response": response,
@@ -276,23 +291,25 @@ def reply_of(response: Any) -> Reply:
     }
 
 
-def async_reply_of(response: Any) -> AsyncReply:
+def async_reply_of(response: Any, *, is_decoded: bool = False) -> AsyncReply:
     """Return the arguments of an `AsyncMessageStream`."""
-    raw = None if is_read(response) else Raw(response.aiter_raw())
+    body: Body | None = None
+    if not is_read(response):
+        body = Body(response.aiter_bytes() if is_decoded else response.aiter_raw())
 
     async def close() -> None:
         await response.aclose()
-        if raw is not None:
-            await raw.end()
+        if body is not None:
+            await body.end()
 
     return {
-        "chunks": response.aiter_bytes(RESPONSE_PIECE_BYTES) if raw is None else raw,
+        "chunks": response.aiter_bytes(RESPONSE_PIECE_BYTES) if body is None else body,
         "status": response.status_code,
         "headers": headers_in_text(response.headers.raw),
         "response": response,
         "close": close,
         "is_pooled": True,
-        "is_raw": raw is not None,
+        "is_raw": body is not None and not is_decoded,
         "map_error": map_error,
         "owner": response,
         "close_ends_read": connection_of(response) is not None,
@@ -309,8 +326,8 @@ def is_read(response: Any) -> bool:
     return False
 
 
-class Raw(AsyncIterator[bytes]):
-    """The encoded body, read from nested async generators of httpx.
+class Body(AsyncIterator[bytes]):
+    """A body, read from nested async generators of httpx.
 
     If a caller leaves the outermost generator with `break`, the inner ones stay unfinished. trio
     warns about them, and asyncio ends them later, in other tasks. So this class keeps the
