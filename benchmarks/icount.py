@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import sansio_stream
-from contenders import floor, pipeline, pipeline_of_payloads
+from contenders import floor, pipeline, pipeline_of_payloads, pipeline_with_partial_inputs
 from fixtures import (
     mixed,
     mixed_backwards,
@@ -32,6 +32,8 @@ from fixtures import (
     mixed_with_crlf,
     mixed_with_late_blanks,
     mixed_without_names,
+    records_input,
+    string_input,
     text_only,
 )
 from measuring import build
@@ -40,6 +42,7 @@ KEPT: Final = Path(__file__).with_name("icount.toml")
 CALLGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 EVENTS: Final = 1_000
 FEW_EVENTS: Final = 500
+CHARACTERS: Final = 12_000
 SIZES: Final = {None: "one event a chunk", 1_400: "1,400 B", 16_384: "16 KiB"}
 AGAIN: Final = 2
 FLOOR: Final = "mixed: floor"
@@ -74,6 +77,18 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
     counted["mixed, plain path"] = plain, len(mixed(EVENTS).payloads)
     payloads = [json.loads(payload) for payload in mixed(EVENTS).payloads]
     counted["mixed, receive_event"] = partial(pipeline_of_payloads, payloads), len(payloads)
+    for kind, fixture in {
+        "string input": string_input(CHARACTERS),
+        "records input": records_input(CHARACTERS),
+    }.items():
+        events = len(fixture.payloads)
+        chunks = fixture.chunks(None)
+        counted[f"{kind}: floor"] = partial(floor, fixture.payloads), events
+        counted[f"{kind}, never read"] = partial(pipeline, chunks), events
+        counted[f"{kind}, read after each delta"] = (
+            partial(pipeline_with_partial_inputs, chunks),
+            events,
+        )
     return counted
 
 
