@@ -27,6 +27,7 @@ from sansio_stream_tools.sources import (
     sources_of,
 )
 from sansio_stream_tools.sources._decompression import Decompression, decompressed
+from sansio_stream_tools.sources._plain import BODY
 from sansio_stream_tools.sources._source import Body
 from test_codings import BROTLI, ZSTD, brotli, zstd
 from test_growth import AT_MOST, calls, characters
@@ -553,8 +554,6 @@ UNREADABLE: Final = {
     "SQLite": b"SQLite format 3\0",
     "program": b"\x7fELF\2\1",
     "pickle": b"\x80\4\x95",
-    "HTML page": b"\n<!DOCTYPE html>\n<html>",
-    "HTML page ": b"<html lang=en><body>502 Bad Gateway",
     "XML document": b"<?xml version='1.0'?>",
     "as Python prints them": b"b'event: ping\\ndata: {}\\n\\n'\n",
     "TLS": b"\x16\x03\x01\x02\0\1",
@@ -574,9 +573,6 @@ UNREADABLE: Final = {
     "JSON document ": b"[1, 2]",
     "binary data": bytes(range(256)),
     "binary data ": b"\0" * 1_000_000,
-    "the file is empty": b"",
-    "the file is empty ": raw_gzip(b""),
-    "the file is empty  ": b"\xef\xbb\xbf",
 }
 
 
@@ -584,10 +580,19 @@ UNREADABLE: Final = {
 def test_a_file_that_cannot_be_read_gets_a_sentence_about_what_it_is(name: str) -> None:
     sentence = refused(UNREADABLE[name])
     assert name.strip() in sentence
-    if UNREADABLE[name]:
-        assert refused(raw_gzip(UNREADABLE[name])) == sentence
+    assert refused(raw_gzip(UNREADABLE[name])) == sentence
     assert ":" in sentence  # after the colon is what would help
     assert len(sentence) < 250
+
+
+@pytest.mark.parametrize("data", [b"", raw_gzip(b""), b"\xef\xbb\xbf", b"<html>502 Bad Gateway"])
+def test_an_empty_file_and_a_page_of_html_are_plain_bodies_for_the_machine_to_judge(
+    data: bytes,
+) -> None:
+    (source,) = sources_of(data, "FILE")
+    assert source.kind == BODY.kind
+    assert b"".join(chunk.data for chunk in source.chunks) in {data, b""}
+    assert source.end == CaptureEnd(None, None)
 
 
 def test_a_folder_gets_a_sentence(tmp_path: Path) -> None:

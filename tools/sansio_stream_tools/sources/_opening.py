@@ -98,9 +98,12 @@ def named_sources(pieces: Iterator[bytes], name: str, limits: SourceLimits) -> I
     whole = UntilCut(decompression.pieces(pieces))
     mark, text = utf8(iter(whole))
     first = next(text, None)
-    if first is None:
-        raise SourceError(whole.cut or "the file is empty: nothing was recorded")
-    format, text = recognised_format(itertools.chain([first], text))
+    if first is not None:
+        format, text = recognised_format(itertools.chain([first], text))
+    elif whole.cut is not None:
+        raise SourceError(whole.cut)
+    else:
+        format = BODY  # an empty file is a body that ended before its first byte
     if format is BODY and mark:
         text = itertools.chain([mark], text)  # a plain body is returned byte for byte
     if format.in_pieces:

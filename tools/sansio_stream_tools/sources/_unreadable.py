@@ -50,11 +50,6 @@ KINDS: Final = tuple(
         (rb"SQLite format 3\x00", "an SQLite database", RECORD),
         (rb"\x7fELF|MZ", "a program", RECORD),
         (rb"\x80[\x02-\x05]", "a pickle of Python", RECORD),
-        (
-            rb"\s*(?:<!--.{0,1024}?-->\s*)?<(?i:!doctype html|html|head|body)\b",
-            "an HTML page, which a proxy or a web server sends instead of a stream",
-            "look at the page for the reason, and record the request again",
-        ),
         (rb"\s*<\?xml\b", "an XML document", RECORD),
         (
             rb"\s*b(?:'(?:event|data|:)|\"(?:event|data|:))",
