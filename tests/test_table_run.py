@@ -454,8 +454,8 @@ def test_a_url_is_read_by_fsspec(tmp_path: Path) -> None:
 
 
 def test_a_url_that_cannot_be_opened_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TableError, match=r"nothing://t\.csv cannot be opened: "):
+    with pytest.raises(TableError, match="it cannot be opened: "):
         batches_in("nothing://t.csv")
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
-    with pytest.raises(TableError, match=r"memory://t\.csv cannot be opened: "):
+    with pytest.raises(TableError, match="it cannot be opened: "):
         batches_in("memory://t.csv")

@@ -14,7 +14,7 @@ import importlib
 import io
 import json
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
@@ -106,26 +106,53 @@ def opened_table(name: str, *, body: str, id: str | None) -> Generator[TableFile
         id: the name of the column of ids, or None.
 
     Raises:
-        OSError: if the file cannot be read.
-        TableError: if the file is damaged, or if its format or a column is missing. Reading the
-            rows may raise it, too.
+        TableError: if the file cannot be read or is damaged, or if its format or a column is
+            missing. Reading the rows may raise it, too.
     """
     wanted = [body] if id is None else [id, body]
-    with opened_file(name) as file:
-        match suffix_of(name):
-            case ".parquet":
-                table = parquet_table(file, wanted)
-            case ".jsonl" | ".ndjson":
-                table = text_table(json_rows(file, wanted), wanted)
-            case ".csv":
-                table = text_table(csv_rows(file, wanted), wanted)
-            case suffix:
-                raise TableError(
-                    f"the format of the table is unknown: its name ends in {suffix!r}, not in"
-                    " .parquet, .jsonl or .csv"
-                )
-        with closing(table.reads):
-            yield table
+    with ExitStack() as stack:
+        with explained(name):
+            file = stack.enter_context(opened_file(name))
+            table = table_in(file, suffix_of(name), wanted)
+        reads = stack.enter_context(closing(explained_reads(table.reads, name)))
+        yield attrs.evolve(table, reads=reads)
+
+
+@contextmanager
+def explained(name: str) -> Generator[None]:
+    """Raise a TableError for each error of reading a file. Each library of fsspec has its own."""
+    try:
+        yield
+    except TableError:
+        raise
+    except OSError as error:
+        raise TableError(f"it cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        if "://" not in name:
+            raise
+        raise TableError(f"it cannot be read: {type(error).__name__}: {error}") from error
+
+
+def explained_reads(reads: Generator[pa.Table], name: str) -> Generator[pa.Table]:
+    """Yield the same rows. Errors become a TableError."""
+    with closing(reads), explained(name):
+        yield from reads
+
+
+def table_in(file: IO[bytes], suffix: str, wanted: list[str]) -> TableFile:
+    """Return the table in a file. Raises TableError as `opened_table` does."""
+    match suffix:
+        case ".parquet":
+            return parquet_table(file, wanted)
+        case ".jsonl" | ".ndjson":
+            return text_table(json_rows(file, wanted), wanted)
+        case ".csv":
+            return text_table(csv_rows(file, wanted), wanted)
+        case _:
+            raise TableError(
+                f"the format of the table is unknown: its name ends in {suffix!r}, not in .parquet,"
+                " .jsonl or .csv"
+            )
 
 
 def suffix_of(name: str) -> str:
@@ -149,7 +176,7 @@ def opened_file(name: str) -> Generator[IO[bytes]]:
         fsspec: Any = importlib.import_module("fsspec")  # only URLs need it, and it has no types
         remote = fsspec.open(name, "rb")
     except (ImportError, ValueError) as error:
-        raise TableError(f"{name} cannot be opened: {error}") from error
+        raise TableError(f"it cannot be opened: {error}") from error
     with remote as file:
         yield file
 
