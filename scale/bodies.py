@@ -206,7 +206,8 @@ def tables(rows: int, seed: int) -> Iterator[pa.Table]:
 
 def write(path: Path, rows: int, seed: int = 1) -> None:
     """Write a Parquet file with the bodies, a row group for each thousand."""
-    schema = pa.schema({"id": pa.string(), "body": pa.binary()})
+    fields: dict[str, pa.DataType] = {"id": pa.string(), "body": pa.binary()}
+    schema = pa.schema(fields)
     with pq.ParquetWriter(path, schema) as writer:
         for table in tables(rows, seed):
             writer.write_table(table, row_group_size=ROWS_OF_A_GROUP)

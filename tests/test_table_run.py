@@ -14,10 +14,11 @@ import pytest
 
 from killing import Killing
 from sansio_stream_tools import _batches, _parts, _table_run
-from sansio_stream_tools._batches import Batch, TableError, TableFile, opened_table
+from sansio_stream_tools._batches import TableError, TableFile, opened_table
 from sansio_stream_tools._parts import PartsError, folder_of
 from sansio_stream_tools._pool import Outcome, map_in_processes
 from sansio_stream_tools._table_run import DIED, TableRun
+from sansio_stream_tools._table_work import Batch
 from sansio_stream_tools.table import report_table
 from wire import HELLO, body
 

@@ -22,10 +22,12 @@ import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ._table_work import Batch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Batch", "TableError", "TableFile", "opened_table"]
+__all__ = ["TableError", "TableFile", "opened_table"]
 
 BATCH_ROWS: Final = 1024
 BATCH_BYTES: Final = 4 * 2**20
@@ -39,19 +41,6 @@ BUFFER_BYTES: Final = 2**20
 
 class TableError(ValueError):
     """A table cannot be read. The message is one sentence for its user."""
-
-
-@attrs.frozen
-class Batch:
-    """Some consecutive rows.
-
-    Attributes:
-        start: the number of rows before these.
-        table: the columns of ids, if there is one, and of bodies.
-    """
-
-    start: int
-    table: pa.Table
 
 
 @attrs.frozen

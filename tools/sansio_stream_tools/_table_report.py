@@ -115,8 +115,8 @@ def report_rows_of_table(
         return UNUSABLE
     for unread in died[:MOST_RANGES]:
         complain(
-            f"rows {unread[0] + 1:,} to {unread[-1] + 1:,} were not read, because the process that read"
-            " them was killed, also when it was tried again"
+            f"rows {unread[0] + 1:,} to {unread[-1] + 1:,} were not read, because the process that"
+            " read them was killed, also when it was tried again"
         )
     if len(died) > MOST_RANGES:
         number = sum(map(len, died[MOST_RANGES:]))

@@ -16,15 +16,14 @@ from sansio_stream.errors import Limits
 from ._batches import TableError, opened_table
 from ._parts import WRITERS, PartsError, ResultParts, folder_of
 from ._pool import map_in_processes, sigint_allowed
+from ._table_work import report_batch
 from .sources import SourceLimits
-from .table import REPORT_SCHEMA, failed_table, is_body_type, report_table, schema_of
+from .table import REPORT_SCHEMA, failed_table, is_body_type, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pyarrow as pa
-
-    from ._batches import Batch
 
 __all__ = ["PartsError", "TableError", "TableRun"]
 
@@ -153,18 +152,3 @@ class TableRun:
             status = Path(self.source).stat()
             options |= {"size": status.st_size, "modified": status.st_mtime_ns}
         return options
-
-
-def report_batch(
-    batch: Batch,
-    *,
-    body: str,
-    id: str | None,
-    limits: Limits | None,
-    source_limits: SourceLimits | None,
-    stall: float,
-) -> pa.Table:
-    """Return the rows of a batch. This runs in another process."""
-    return report_table(
-        batch.table, body=body, id=id, limits=limits, source_limits=source_limits, stall=stall
-    )
