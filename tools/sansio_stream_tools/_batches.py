@@ -33,7 +33,7 @@ BATCH_ROWS: Final = 1024
 BATCH_BYTES: Final = 4 * 2**20
 
 ROWS_OF_A_READ: Final = 64
-"""The number of rows that are decoded at a time."""
+"""The most rows that are decoded at a time."""
 
 BUFFER_BYTES: Final = 2**20
 """The size of the buffer for a column of Parquet. Without one, Arrow reads a whole row group."""
@@ -181,14 +181,27 @@ def parquet_table(file: IO[bytes], wanted: list[str]) -> TableFile:
 
     def reads() -> Generator[pa.Table]:
         try:
-            for batch in parquet.iter_batches(ROWS_OF_A_READ, columns=wanted, use_threads=False):
-                yield pa.Table.from_batches([batch]).select(wanted)
+            for number in range(parquet.num_row_groups):
+                rows = rows_of_a_read(parquet.metadata.row_group(number), wanted[-1])
+                for batch in parquet.iter_batches(
+                    rows, row_groups=[number], columns=wanted, use_threads=False
+                ):
+                    yield pa.Table.from_batches([batch]).select(wanted)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # an error of the disk; Arrow's own OSErrors have no number
             raise TableError(f"the Parquet file is damaged: {error}") from error
 
     return TableFile(schema, parquet.metadata.num_rows, reads())
+
+
+def rows_of_a_read(group: pq.RowGroupMetaData, body: str) -> int:
+    """Return how many rows of a row group are decoded at a time: fewer if its bodies are large."""
+    columns = map(group.column, range(group.num_columns))
+    size = sum(each.total_uncompressed_size for each in columns if each.path_in_schema == body)
+    if size == 0:
+        return ROWS_OF_A_READ
+    return max(1, min(ROWS_OF_A_READ, BATCH_BYTES * group.num_rows // size))
 
 
 def check_columns(wanted: Iterable[str], present: Iterable[str]) -> None:
