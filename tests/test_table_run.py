@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arrow import rows_in
 from killing import Killing
 from sansio_stream_tools import _batches, _parts, _table_run
 from sansio_stream_tools._batches import TableError, TableFile, opened_table
@@ -53,21 +54,23 @@ def test_an_exception_of_the_function_is_raised_and_ends_the_processes() -> None
 def test_a_write_to_a_process_that_has_ended_does_not_end_this_process() -> None:
     reader, writer = os.pipe()
     os.close(reader)
+
+    def mask() -> set[int]:
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
     masks: list[set[int]] = []
     signals: list[int] = []
     before = signal.signal(signal.SIGPIPE, lambda number, _: signals.append(number))
     try:
         with sigpipe_blocked():
-            thread = Thread(
-                target=lambda: masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-            )
+            thread = Thread(target=lambda: masks.append(mask()))
             thread.start()
             with pytest.raises(BrokenPipeError):
                 os.write(writer, b"x")
         thread.join()
         assert signals == []
         assert signal.SIGPIPE in masks[0]
-        assert signal.SIGPIPE not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        assert signal.SIGPIPE not in mask()
     finally:
         signal.signal(signal.SIGPIPE, before)
         os.close(writer)
@@ -258,7 +261,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]]
     match path.suffix:
         case ".parquet":
-            rows = pq.read_table(path).to_pylist(maps_as_pydicts="strict")
+            rows = rows_in(pq.read_table(path))
         case ".jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
         case _:
@@ -272,8 +275,7 @@ def expected_rows(source: str = ".parquet") -> list[dict[str, Any]]:
     ids = [f"id-{n}" for n in range(len(BODIES))]
     bodies = [each or "" for each in BODIES] if source == ".csv" else BODIES
     table = pa.table({"id": ids, "body": pa.array(bodies, pa.string())})
-    rows: list[dict[str, Any]] = report_table(table).to_pylist(maps_as_pydicts="strict")
-    return rows
+    return rows_in(report_table(table))
 
 
 @pytest.mark.usefixtures("small_sizes", "in_this_process")
