@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import bodies
-from measuring import Usage, measured
+from process_usage import Usage, measured
 from run_engine import ENGINES
 
 SMALL, LARGE = 1_000, 20_000

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from measuring import cpu_of, descendants
+from process_usage import cpu_of, descendants
 from sansio_stream_tools.engines import dask_report, ray_report
 from sansio_stream_tools.table import report_table
 

@@ -1,6 +1,6 @@
 """Runs a command, and measures what it and all processes below it need.
 
-    python scale/measuring.py COMMAND...
+    python scale/process_usage.py COMMAND...
 
 prints the result as JSON. Linux only: it reads /proc. CPU time is that of all processes, also of
 daemons that outlive the command: they are adopted here, ended and waited for.
