@@ -24,7 +24,7 @@ WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_tabl
 # The time limit of `make fuzz` and `make deep`, in seconds.
 SECONDS := 600
 
-.PHONY: help demo test coverage check lint types contracts bench record icount fuzz deep peers mutants clean
+.PHONY: help demo test coverage check lint types contracts bench record icount fuzz deep peers mutants scale clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -87,6 +87,11 @@ mutants: $(VENV)/mutants.stamp  ## make small changes to the core, and list thos
 	@$(RUN) mypy mutants
 	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(MODULES)
 
+# Ray and Dask bring many packages, so they have a venv of their own.
+scale: $(VENV)/scale.stamp  ## report 20,000 bodies locally, by Ray and by Dask, and measure them (half an hour)
+	@$(VENV)/scale/bin/python -m pytest scale -rs
+	@$(VENV)/scale/bin/python scale/figures.py $(OPTIONS)
+
 clean:  ## remove the files that make, the tests and the tools have created
 	rm -rf $(VENV) .coverage .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
 	  build dist htmlcov
@@ -126,6 +131,17 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 
 $(VENV)/mutants.stamp: $(VENV)/dev.stamp
 	@$(RUN) pip install --quiet --group mutants
+	@touch $@
+
+# Without Ray or Dask, their tests are left out.
+$(VENV)/scale.stamp: pyproject.toml | $(VENV)/venv.stamp
+	@$(BIN)/python -m venv $(VENV)/scale
+	@$(VENV)/scale/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)/scale/bin/python -m pip install --quiet --editable '.[cli,table]' --group scale
+	@for engine in ray dask; do \
+	  $(VENV)/scale/bin/python -m pip install --quiet --editable ".[$$engine]" \
+	    || echo "LEFT OUT: $$engine cannot be installed for this Python" >&2; \
+	done
 	@touch $@
 
 # atheris has wheels only for Linux on x86-64. Building it from source needs clang.

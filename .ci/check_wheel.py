@@ -38,7 +38,18 @@ PACKAGES = {
 # Files and folders that the tests need. The packages are missing on purpose: the tests must
 # import them from the wheel.
 WITH_THE_TESTS = (
-    *(".ci", "tests", "benchmarks", "docs", "examples", "fuzz", "mutants", "peers", "typing_tests"),
+    *(
+        ".ci",
+        "tests",
+        "benchmarks",
+        "docs",
+        "examples",
+        "fuzz",
+        "mutants",
+        "peers",
+        "scale",
+        "typing_tests",
+    ),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "SECURITY.md"),
     "pyproject.toml",
 )

@@ -18,7 +18,7 @@ def minimum_versions(requirements: Iterable[str]) -> dict[str, str]:
     """Return the lower bound of each package.
 
     Args:
-        requirements: Requirements of the form `name>=version`.
+        requirements: Requirements of the form `name>=version` or `name[extra]>=version`.
 
     Returns:
         The versions by package name.
@@ -29,7 +29,7 @@ def minimum_versions(requirements: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for requirement in requirements:
-        match = re.fullmatch(r"([A-Za-z0-9._-]+)>=([0-9.]+)", requirement)
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[a-z0-9,]+\])?>=([0-9.]+)", requirement)
         if match is None:
             raise ValueError(f"{requirement!r} does not have the form name>=version")
         name, version = match.groups()

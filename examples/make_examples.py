@@ -542,7 +542,15 @@ def captures() -> dict[str, bytes]:
     return {f"{make.__name__.replace('_', '-')}.capture.jsonl": make() for make in made}
 
 
+def table_of_bodies() -> bytes:
+    """Return a table of three captures, as JSON Lines."""
+    names = ("text", "cut-stream", "overloaded")
+    made = captures()
+    rows = ({"id": name, "body": made[f"{name}.capture.jsonl"].decode()} for name in names)
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
 if __name__ == "__main__":
-    for name, data in captures().items():
+    for name, data in {**captures(), "bodies.jsonl": table_of_bodies()}.items():
         (HERE / name).write_bytes(data)
         print(f"{name}: {len(data)} bytes")

@@ -89,7 +89,7 @@ def payloads(chance: random.Random) -> list[dict[str, Any]]:
     """Return the payloads of a whole stream."""
     has_tool = chance.random() < 0.3
     blocks = [text_block(chance, 0), *([tool_block(chance, 1)] if has_tool else [])]
-    message = {
+    message: dict[str, Any] = {
         "id": f"msg_{chance.randrange(10**9)}",
         "type": "message",
         "role": "assistant",
@@ -206,7 +206,8 @@ def tables(rows: int, seed: int) -> Iterator[pa.Table]:
 
 def write(path: Path, rows: int, seed: int = 1) -> None:
     """Write a Parquet file with the bodies, a row group for each thousand."""
-    schema = pa.schema([pa.field("id", pa.string()), pa.field("body", pa.binary())])
+    fields: dict[str, pa.DataType] = {"id": pa.string(), "body": pa.binary()}
+    schema = pa.schema(fields)
     with pq.ParquetWriter(path, schema) as writer:
         for table in tables(rows, seed):
             writer.write_table(table, row_group_size=ROWS_OF_A_GROUP)

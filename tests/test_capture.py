@@ -550,6 +550,11 @@ def generated_examples() -> dict[str, bytes]:
     return made
 
 
+def test_the_table_of_examples_is_generated() -> None:
+    made = runpy.run_path(str(EXAMPLES / "make_examples.py"))["table_of_bodies"]()
+    assert made == (EXAMPLES / "bodies.jsonl").read_bytes()
+
+
 def payloads(capture: Capture) -> list[dict[str, Any]]:
     found = re.findall(rb"(?m)^data: (\{.*\})\r?$", capture.body)
     return [json.loads(payload) for payload in found]

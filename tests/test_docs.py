@@ -185,6 +185,19 @@ def test_the_list_of_fatal_errors_has_every_limit() -> None:
     assert listed == limits | {"spliced_message", "undecodable_payload"}
 
 
+# a-million-streams.md
+
+
+def test_the_table_of_rows_agrees_with_the_code() -> None:
+    pytest.importorskip("pyarrow", reason="the types are those of pyarrow")
+    make_rows: Any = importlib.import_module("make_rows")
+    page = text_of(DOCS / "a-million-streams.md")
+    assert make_rows.made(page) == page, "run `python docs/make_rows.py`"
+    changed = page.replace("| `bytes` | `int64` |", "| `bytes` | `double` |")
+    assert changed != page
+    assert make_rows.made(changed) == page
+
+
 # folding.md
 
 DELTAS: Final[dict[Any, dict[str, Any]]] = {

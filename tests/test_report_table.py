@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
+from arrow import rows_in
 from sansio_stream import (
     REPORT_COLUMNS,
     CaptureHeader,
@@ -29,13 +30,8 @@ def table_of(*bodies: bytes | str | None, type: Any = None) -> Any:
     return pa.table({"id": ids, "body": pa.array(bodies, type or pa.binary())})
 
 
-def rows_of(table: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_pylist(maps_as_pydicts="strict")
-    return rows
-
-
 def only_row(data: bytes | str | None, **options: Any) -> dict[str, Any]:
-    (row,) = rows_of(report_table(table_of(data), **options))
+    (row,) = rows_in(report_table(table_of(data), **options))
     return row
 
 
@@ -57,7 +53,7 @@ def test_the_columns_are_the_id_the_failure_and_those_of_a_report() -> None:
 
 def test_a_row_has_the_report_of_its_body() -> None:
     bodies = [path.read_bytes() for path in EXAMPLES]
-    result = rows_of(report_table(table_of(*bodies)))
+    result = rows_in(report_table(table_of(*bodies)))
     assert [row["id"] for row in result] == [*range(len(bodies))]
     for row, data in zip(result, bodies, strict=True):
         assert row[FAILURE] is None
@@ -80,7 +76,7 @@ def test_a_row_has_the_report_of_its_body() -> None:
 def test_bodies_may_be_bytes_or_text_of_every_arrow_type(type: Any) -> None:
     data = body(*HELLO)
     text = data if "binary" in str(type) else data.decode()
-    (row,) = rows_of(report_table(table_of(text, type=type)))
+    (row,) = rows_in(report_table(table_of(text, type=type)))
     assert report_in(row) == report_of(parse_capture(data)).to_dict()
 
 
@@ -119,7 +115,7 @@ def test_a_body_that_cannot_be_read_is_a_row_that_says_why(
 
 def test_a_body_that_cannot_be_read_does_not_change_the_other_rows() -> None:
     data = body(*HELLO)
-    first, bad, last = rows_of(report_table(table_of(data, None, data)))
+    first, bad, last = rows_in(report_table(table_of(data, None, data)))
     assert bad[FAILURE] is not None
     assert report_in(first) == report_in(last) == report_of(parse_capture(data)).to_dict()
 
@@ -149,7 +145,7 @@ def test_lone_surrogates_become_question_marks() -> None:
 
 
 def test_limits_apply_to_each_body() -> None:
-    rows = rows_of(report_table(table_of(body(*HELLO)), limits=Limits(total_bytes=100)))
+    rows = rows_in(report_table(table_of(body(*HELLO)), limits=Limits(total_bytes=100)))
     assert rows[0]["verdict"] == "BROKEN"
 
 
@@ -180,10 +176,10 @@ def test_a_failed_table_has_the_same_columns_and_a_reason_in_each_row() -> None:
     table = table_of(b"a", b"b")
     result = failed_table(table, "why")
     assert result.schema == report_table(table).schema
-    assert [(row["id"], row[FAILURE]) for row in rows_of(result)] == [(0, "why"), (1, "why")]
+    assert [(row["id"], row[FAILURE]) for row in rows_in(result)] == [(0, "why"), (1, "why")]
 
 
 @given(st.lists(st.binary(max_size=40) | st.just(body(message_start())), max_size=4))
 def test_no_bytes_raise_and_rows_do_not_depend_on_their_neighbours(bodies: list[bytes]) -> None:
-    together = rows_of(report_table(table_of(*bodies), id=None))
+    together = rows_in(report_table(table_of(*bodies), id=None))
     assert together == [only_row(data, id=None) for data in bodies]

@@ -3,8 +3,11 @@
 import csv
 import errno
 import json
+import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import attrs
@@ -12,12 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from arrow import rows_in
 from killing import Killing
 from sansio_stream_tools import _batches, _parts, _table_run
-from sansio_stream_tools._batches import Batch, TableError, TableFile, opened_table
+from sansio_stream_tools._batches import TableError, TableFile, opened_table
 from sansio_stream_tools._parts import PartsError, folder_of
-from sansio_stream_tools._pool import Outcome, map_in_processes
+from sansio_stream_tools._pool import Outcome, map_in_processes, sigpipe_blocked
 from sansio_stream_tools._table_run import DIED, TableRun
+from sansio_stream_tools._table_work import Batch
 from sansio_stream_tools.table import report_table
 from wire import HELLO, body
 
@@ -43,6 +48,32 @@ def test_an_item_whose_process_dies_is_tried_once_more(tmp_path: Path) -> None:
 def test_an_exception_of_the_function_is_raised_and_ends_the_processes() -> None:
     with pytest.raises(ValueError, match="not a number"):
         [*map_in_processes(int, ["not a number"], workers=1)]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this system has no SIGPIPE")
+def test_a_write_to_a_process_that_has_ended_does_not_end_this_process() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    def mask() -> set[int]:
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    masks: list[set[int]] = []
+    signals: list[int] = []
+    before = signal.signal(signal.SIGPIPE, lambda number, _: signals.append(number))
+    try:
+        with sigpipe_blocked():
+            thread = Thread(target=lambda: masks.append(mask()))
+            thread.start()
+            with pytest.raises(BrokenPipeError):
+                os.write(writer, b"x")
+        thread.join()
+        assert signals == []
+        assert signal.SIGPIPE in masks[0]
+        assert signal.SIGPIPE not in mask()
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+        os.close(writer)
 
 
 # Reading tables. Small sizes stand for large tables.
@@ -230,7 +261,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]]
     match path.suffix:
         case ".parquet":
-            rows = pq.read_table(path).to_pylist(maps_as_pydicts="strict")
+            rows = rows_in(pq.read_table(path))
         case ".jsonl":
             rows = [json.loads(line) for line in path.read_text().splitlines()]
         case _:
@@ -244,8 +275,7 @@ def expected_rows(source: str = ".parquet") -> list[dict[str, Any]]:
     ids = [f"id-{n}" for n in range(len(BODIES))]
     bodies = [each or "" for each in BODIES] if source == ".csv" else BODIES
     table = pa.table({"id": ids, "body": pa.array(bodies, pa.string())})
-    rows: list[dict[str, Any]] = report_table(table).to_pylist(maps_as_pydicts="strict")
-    return rows
+    return rows_in(report_table(table))
 
 
 @pytest.mark.usefixtures("small_sizes", "in_this_process")
@@ -391,10 +421,10 @@ def test_the_rows_of_a_batch_whose_process_dies_have_a_failure(
     out = tmp_path / "rows.parquet"
     calls = Calls()
     calls.start(run_of(write_table(tmp_path / "t.parquet", BODIES), out))
-    assert calls.died == [range(4, 8)]
+    assert calls.died == [range(4, 9)]
     rows = read_rows(out)
-    assert [row["failure"] for row in rows[4:8]] == [DIED] * 4
-    assert [*rows[:4], *rows[8:]] == [*expected_rows()[:4], *expected_rows()[8:]]
+    assert [row["failure"] for row in rows[4:9]] == [DIED] * 5
+    assert [*rows[:4], *rows[9:]] == [*expected_rows()[:4], *expected_rows()[9:]]
 
 
 @pytest.mark.usefixtures("small_sizes", "in_this_process")
@@ -405,7 +435,7 @@ def test_earlier_results_are_only_replaced_with_force(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Calls().start(run, advanced=Interruption(12, KeyboardInterrupt()))
     with pytest.raises(
-        PartsError, match=r"has 12 rows of a run that was interrupted: use --resume"
+        PartsError, match=r"has 14 rows of a run that was interrupted: use --resume"
     ):
         Calls().start(run)
     with pytest.raises(PartsError, match="belongs to a run with another table or other options"):
@@ -454,8 +484,8 @@ def test_a_url_is_read_by_fsspec(tmp_path: Path) -> None:
 
 
 def test_a_url_that_cannot_be_opened_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TableError, match=r"nothing://t\.csv cannot be opened: "):
+    with pytest.raises(TableError, match="it cannot be opened: "):
         batches_in("nothing://t.csv")
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
-    with pytest.raises(TableError, match=r"memory://t\.csv cannot be opened: "):
+    with pytest.raises(TableError, match="it cannot be opened: "):
         batches_in("memory://t.csv")

@@ -16,9 +16,20 @@ No other part of the project uses a terminal. The modules of this package, in re
     _options         the options that several subcommands share
     _progress        a progress bar on stderr
     _recording_file  the files that recordings are written to
+    _observing       observes a recorded stream while it is read
+    _row_lines       rows as lines of JSON or CSV
     _rows            the report of each stream in a file, as a row
+    _counts          counts of names and percentiles, in bounded memory
     _overview        the overview of many rows
-    _pool            makes the rows of many files on all cores
+    _pool            applies a function to many items in several processes
+    _file_rows       makes the rows of many files on all cores
+    table            reports of the bodies in an Arrow table (public)
+    engines          the same by Ray or Dask (public)
+    _table_work      what the processes of a run over a table do
+    _batches         reads a table of bodies in batches
+    _parts           the parts of a long run, and its result
+    _table_run       reports of all bodies in a table, by all cores
+    _table_report    shows such a run
     _showing         shows the streams of files in a view, as they arrive
     _replay          the subcommand `replay`: shows captured streams as they arrived
     _trace           the subcommand `trace`: shows a line for each frame

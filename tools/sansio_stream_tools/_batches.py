@@ -14,7 +14,7 @@ import importlib
 import io
 import json
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
@@ -22,16 +22,18 @@ import attrs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ._table_work import Batch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Batch", "TableError", "TableFile", "opened_table"]
+__all__ = ["TableError", "TableFile", "opened_table"]
 
 BATCH_ROWS: Final = 1024
 BATCH_BYTES: Final = 4 * 2**20
 
 ROWS_OF_A_READ: Final = 64
-"""The number of rows that are decoded at a time."""
+"""The most rows that are decoded at a time."""
 
 BUFFER_BYTES: Final = 2**20
 """The size of the buffer for a column of Parquet. Without one, Arrow reads a whole row group."""
@@ -39,19 +41,6 @@ BUFFER_BYTES: Final = 2**20
 
 class TableError(ValueError):
     """A table cannot be read. The message is one sentence for its user."""
-
-
-@attrs.frozen
-class Batch:
-    """Some consecutive rows.
-
-    Attributes:
-        start: the number of rows before these.
-        table: the columns of ids, if there is one, and of bodies.
-    """
-
-    start: int
-    table: pa.Table
 
 
 @attrs.frozen
@@ -106,26 +95,53 @@ def opened_table(name: str, *, body: str, id: str | None) -> Generator[TableFile
         id: the name of the column of ids, or None.
 
     Raises:
-        OSError: if the file cannot be read.
-        TableError: if the file is damaged, or if its format or a column is missing. Reading the
-            rows may raise it, too.
+        TableError: if the file cannot be read or is damaged, or if its format or a column is
+            missing. Reading the rows may raise it, too.
     """
     wanted = [body] if id is None else [id, body]
-    with opened_file(name) as file:
-        match suffix_of(name):
-            case ".parquet":
-                table = parquet_table(file, wanted)
-            case ".jsonl" | ".ndjson":
-                table = text_table(json_rows(file, wanted), wanted)
-            case ".csv":
-                table = text_table(csv_rows(file, wanted), wanted)
-            case suffix:
-                raise TableError(
-                    f"the format of the table is unknown: its name ends in {suffix!r}, not in"
-                    " .parquet, .jsonl or .csv"
-                )
-        with closing(table.reads):
-            yield table
+    with ExitStack() as stack:
+        with explained(name):
+            file = stack.enter_context(opened_file(name))
+            table = table_in(file, suffix_of(name), wanted)
+        reads = stack.enter_context(closing(explained_reads(table.reads, name)))
+        yield attrs.evolve(table, reads=reads)
+
+
+@contextmanager
+def explained(name: str) -> Generator[None]:
+    """Raise a TableError for each error of reading a file. Each library of fsspec has its own."""
+    try:
+        yield
+    except TableError:
+        raise
+    except OSError as error:
+        raise TableError(f"it cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        if "://" not in name:
+            raise
+        raise TableError(f"it cannot be read: {type(error).__name__}: {error}") from error
+
+
+def explained_reads(reads: Generator[pa.Table], name: str) -> Generator[pa.Table]:
+    """Yield the same rows. Errors become a TableError."""
+    with closing(reads), explained(name):
+        yield from reads
+
+
+def table_in(file: IO[bytes], suffix: str, wanted: list[str]) -> TableFile:
+    """Return the table in a file. Raises TableError as `opened_table` does."""
+    match suffix:
+        case ".parquet":
+            return parquet_table(file, wanted)
+        case ".jsonl" | ".ndjson":
+            return text_table(json_rows(file, wanted), wanted)
+        case ".csv":
+            return text_table(csv_rows(file, wanted), wanted)
+        case _:
+            raise TableError(
+                f"the format of the table is unknown: its name ends in {suffix!r}, not in .parquet,"
+                " .jsonl or .csv"
+            )
 
 
 def suffix_of(name: str) -> str:
@@ -149,7 +165,7 @@ def opened_file(name: str) -> Generator[IO[bytes]]:
         fsspec: Any = importlib.import_module("fsspec")  # only URLs need it, and it has no types
         remote = fsspec.open(name, "rb")
     except (ImportError, ValueError) as error:
-        raise TableError(f"{name} cannot be opened: {error}") from error
+        raise TableError(f"it cannot be opened: {error}") from error
     with remote as file:
         yield file
 
@@ -165,14 +181,27 @@ def parquet_table(file: IO[bytes], wanted: list[str]) -> TableFile:
 
     def reads() -> Generator[pa.Table]:
         try:
-            for batch in parquet.iter_batches(ROWS_OF_A_READ, columns=wanted, use_threads=False):
-                yield pa.Table.from_batches([batch]).select(wanted)
+            for number in range(parquet.num_row_groups):
+                rows = rows_of_a_read(parquet.metadata.row_group(number), wanted[-1])
+                for batch in parquet.iter_batches(
+                    rows, row_groups=[number], columns=wanted, use_threads=False
+                ):
+                    yield pa.Table.from_batches([batch]).select(wanted)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # an error of the disk; Arrow's own OSErrors have no number
             raise TableError(f"the Parquet file is damaged: {error}") from error
 
     return TableFile(schema, parquet.metadata.num_rows, reads())
+
+
+def rows_of_a_read(group: pq.RowGroupMetaData, body: str) -> int:
+    """Return how many rows of a row group are decoded at a time: fewer if its bodies are large."""
+    columns = map(group.column, range(group.num_columns))
+    size = sum(each.total_uncompressed_size for each in columns if each.path_in_schema == body)
+    if size == 0:
+        return ROWS_OF_A_READ
+    return max(1, min(ROWS_OF_A_READ, BATCH_BYTES * group.num_rows // size))
 
 
 def check_columns(wanted: Iterable[str], present: Iterable[str]) -> None:

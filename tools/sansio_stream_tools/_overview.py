@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ._rows import ReportRow
 
-__all__ = ["USABLE", "Overview", "line_of_row", "row_heading", "status_of"]
+__all__ = ["TIMINGS", "USABLE", "Overview", "line_of_row", "row_heading", "status_of"]
 
 MOST_NAMES: Final = 10
 """The number of models, codes and types that are listed. The others are only counted."""

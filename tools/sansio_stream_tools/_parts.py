@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from sansio_stream_adapters._recording import open_private
 
 from ._row_lines import csv_heading, csv_line, json_line
+from .table import REPORT_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ class ResultParts:
             write_whole(file, lambda path: path.write_text(json.dumps(settings), encoding="utf-8"))
             return cls(folder)
         parts = cls(folder)
-        parts.rows_done = sum(pq.read_metadata(part).num_rows for part in parts.files())
+        parts.rows_done = parts.count()
         if not resume:
             raise PartsError(
                 f"{folder} has {parts.rows_done:,} rows of a run that was interrupted: use"
@@ -84,6 +85,10 @@ class ResultParts:
                 " start again"
             )
         return parts
+
+    def count(self) -> int:
+        """Return the number of rows in the folder."""
+        return sum(pq.read_metadata(part).num_rows for part in self.files())
 
     def files(self) -> list[Path]:
         """Return the parts, in the order of their rows."""
@@ -195,24 +200,28 @@ class CSVRows:
 def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     """Yield each row as JSON values. An id that is a date or a decimal becomes text."""
     names = table.schema.names
-    columns = [plain_values(column) for column in table.columns]
+    columns = [plain_values(name, table.column(name)) for name in names]
     for values in zip(*columns, strict=True):
         yield dict(zip(names, values, strict=True))
 
 
-def plain_values(column: pa.ChunkedArray[Any]) -> list[Any]:
+def plain_values(name: str, column: pa.ChunkedArray[Any]) -> list[Any]:
     """Return the values of a column as JSON values."""
     values: list[Any] = column.to_pylist()
-    if pa.types.is_map(column.type):
-        return [dict(pairs) for pairs in values]
-    if any(isinstance(value, bytes) for value in values):
-        return [value and value.decode(errors="replace") for value in values]
-    if all(isinstance(value, JSON_TYPES) for value in values):
-        return values
-    return [value if isinstance(value, JSON_TYPES) else str(value) for value in values]
+    if name not in REPORT_SCHEMA.names:
+        return [*map(plain_id, values)]
+    return [dict(pairs) for pairs in values] if pa.types.is_map(column.type) else values
 
 
-JSON_TYPES: Final = (str, int, float, list, type(None))  # a bool is an int
+def plain_id(value: Any) -> Any:
+    """Return an id as a JSON value. One that JSON does not have becomes text."""
+    match value:
+        case None | str() | int():
+            return value
+        case bytes():
+            return value.decode(errors="replace")
+        case _:
+            return str(value)
 
 
 WRITERS: Final[dict[str, type[ParquetRows | JSONRows | CSVRows]]] = {

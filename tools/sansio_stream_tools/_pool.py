@@ -15,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked"]
+__all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked", "sigpipe_blocked"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,7 +74,8 @@ def map_in_processes(
             except BrokenProcessPool:
                 # The death of one process ends the whole pool, and the pool does not say which item
                 # the process worked on.
-                pool.shutdown(cancel_futures=True)
+                with sigpipe_blocked():
+                    pool.shutdown(cancel_futures=True)
                 while in_work:
                     item, future = in_work[0]
                     if is_finished(future):
@@ -116,7 +117,8 @@ def end_pool(pool: ProcessPoolExecutor, *, is_done: bool) -> None:
     # The attribute is private. Python 3.14 has `terminate_workers` instead. Other children of this
     # process, such as those of another pool, must go on.
     processes = [] if is_done else list((vars(pool)["_processes"] or {}).values())
-    pool.shutdown(wait=is_done, cancel_futures=True)
+    with sigpipe_blocked():
+        pool.shutdown(wait=is_done, cancel_futures=True)
     for process in processes:
         process.terminate()
 
@@ -126,7 +128,8 @@ def submitted(
 ) -> Future[Result]:
     """Submit an item. In a pool that is broken, return a future that says so."""
     try:
-        return pool.submit(function, item)
+        with sigpipe_blocked():
+            return pool.submit(function, item)
     except BrokenProcessPool as error:
         future: Future[Result] = Future()
         future.set_exception(error)
@@ -138,7 +141,7 @@ def result_of_retry(function: Callable[[Item], Result], item: Item) -> Result | 
     pool = new_pool(1)
     is_done = False
     try:
-        future = pool.submit(function, item)
+        future = submitted(pool, function, item)
         with sigint_allowed():
             result = future.result()
         is_done = True
@@ -150,26 +153,40 @@ def result_of_retry(function: Callable[[Item], Result], item: Item) -> Result | 
         end_pool(pool, is_done=is_done)
 
 
-# SIGINT, which Ctrl-C sends.
+# Signals: SIGINT, which Ctrl-C sends, and SIGPIPE, which a write to a closed pipe sends.
 
 
 @contextlib.contextmanager
 def sigint_blocked() -> Iterator[None]:
     """Delay Ctrl-C until the block ends. Processes that are started in the block ignore it."""
-    with masked("SIG_BLOCK"):
+    with masked("SIG_BLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
 def sigint_allowed() -> Iterator[None]:
     """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
-    with masked("SIG_UNBLOCK"):
+    with masked("SIG_UNBLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
-def masked(how: str) -> Iterator[None]:
-    """Block or unblock SIGINT in this thread. At the end of the block, restore what was before.
+def sigpipe_blocked() -> Iterator[None]:
+    """Block SIGPIPE in this thread, and for ever in the threads that are started in the block.
+
+    The command lets SIGPIPE end the process, so that `| head` ends it silently. But when a process
+    of a pool has ended, the threads of the pool may still write to it.
+    """
+    with masked("SIG_BLOCK", "SIGPIPE"):
+        yield
+        if hasattr(signal, "sigtimedwait"):
+            # A signal that waits would come at the end of the block. This takes it.
+            signal.sigtimedwait({signal.SIGPIPE}, 0)
+
+
+@contextlib.contextmanager
+def masked(how: str, name: str) -> Iterator[None]:
+    """Block or unblock a signal in this thread. At the end of the block, restore what was before.
 
     Does nothing on a system without signal masks.
     """
@@ -179,7 +196,7 @@ def masked(how: str) -> Iterator[None]:
     # Not the result of the next call: it may raise KeyboardInterrupt, and return nothing.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        signal.pthread_sigmask(getattr(signal, how), {signal.SIGINT})
+        signal.pthread_sigmask(getattr(signal, how), {getattr(signal, name)})
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

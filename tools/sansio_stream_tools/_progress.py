@@ -71,20 +71,20 @@ class ProgressBar:
 
     Args:
         is_shown: whether to show anything.
-        total: the number of bytes or files, or None if it is unknown.
-        counts_files: whether files are counted, not bytes.
+        total: the number of bytes or items, or None if it is unknown.
+        counts_items: whether files or rows are counted, not bytes.
     """
 
-    def __init__(self, *, is_shown: bool, total: int | None, counts_files: bool = False) -> None:
+    def __init__(self, *, is_shown: bool, total: int | None, counts_items: bool = False) -> None:
         self._total = total
         self._done = 0
         self._shown_done = 0
-        self._step = 1 if counts_files else STEP
+        self._step = 1 if counts_items else STEP
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         if is_shown:
             amounts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(),)
-            if not counts_files:
+            if not counts_items:
                 amounts = (DownloadColumn(binary_units=True), TransferSpeedColumn())
             self._progress = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -117,7 +117,7 @@ class ProgressBar:
             self._progress.update(self._task, description=ending(unbroken(text), NAME_WIDTH))
 
     def advance(self, amount: int) -> None:
-        """Add a number of bytes or files."""
+        """Add a number of bytes or items."""
         self._done += amount
         if self._done - self._shown_done < self._step:
             return
@@ -128,6 +128,12 @@ class ProgressBar:
                 self._total = None
                 self._progress.reset(self._task, total=None, completed=self._done)
             self._progress.update(self._task, completed=self._done)
+
+    def set_done(self, done: int, total: int | None) -> None:
+        """Show a number of finished items, and that of all, if it is known."""
+        self._done = self._shown_done = done
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
 
     def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Return the same chunks, and count their bytes."""

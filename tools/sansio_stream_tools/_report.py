@@ -31,6 +31,7 @@ from ._rows import (
 )
 from ._showing import ArrivalClock, HintPrinter, UnreadableError, cannot_save, reads
 from ._summary import Outcome, summary_table
+from ._table_report import report_rows_of_table
 from ._text import to_json
 from ._views import BAD, GOOD, INTERRUPTED, UNUSABLE, complain, console_of_stdout
 from .sources import open_sources
@@ -49,10 +50,13 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 
+PARQUET: Final = ".parquet"
+
+
 def read_out(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     """Return the value of `--out`. Raises BadParameter if its ending is not that of a format."""
-    if value is not None and value.suffix.lower() not in FORMATS:
-        raise click.BadParameter(f"the name must end in {' or '.join(FORMATS)}: {value}")
+    if value is not None and value.suffix.lower() not in {*FORMATS, PARQUET}:
+        raise click.BadParameter(f"the name must end in {', '.join(FORMATS)} or {PARQUET}: {value}")
     return value
 
 
@@ -60,6 +64,9 @@ EPILOG: Final = """\
 With one FILE that contains one stream, the report is a table, or with --json the object that
 `Report.to_dict()` returns. Otherwise there is a row for each stream, and an overview at the end;
 with --json, each row is an object on one line, and there is no overview.
+
+With --body, the only PATH is a table: a file or a URL that ends in .parquet, .jsonl or .csv. There
+is a row for each body in it. If the command is interrupted, --resume goes on where it stopped.
 
 \b
 Examples:
@@ -69,12 +76,14 @@ Examples:
   sansio-stream report --json a.sse | jq .usage
   sansio-stream report recordings/
   sansio-stream report 'logs/**/*.har' --out rows.csv
+  sansio-stream report bodies.parquet --body body
+    --id id --out rows.parquet
 
 \b
 Exit status:
   0    each stream gave a usable message
   1    one gave none: it was cut or broken, or contained
-       an error
+       an error; or a body of a table cannot be read
   2    a file cannot be read or written, or the usage
        is wrong
   130  the command was interrupted; the rows that were
@@ -91,12 +100,20 @@ Exit status:
     type=click.Path(path_type=Path),
     callback=read_out,
     metavar="FILE",
-    help="Write the rows to this file, as .jsonl or .csv, and print only the overview.",
+    help="Write the rows to this file, as .jsonl or .csv, and print only the overview. The rows of"
+    " a table can also be written as .parquet.",
 )
 @click.option("--force", is_flag=True, help="Replace the file of --out if it exists.")
+@click.option("--body", metavar="COLUMN", help="PATH is a table, and this is its column of bodies.")
+@click.option("--id", metavar="COLUMN", help="Copy this column of the table to the rows.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the rows of a table behind those that are done."
+)
 @click.option(
     "-j",
     "--jobs",
+    "--workers",
+    "jobs",
     type=click.IntRange(min=1, max=256),
     metavar="N",
     help="The number of processes that read files. Default: one for each core, or a single one"
@@ -113,6 +130,9 @@ def report(
     as_json: bool,
     out: Path | None,
     force: bool,
+    body: str | None,
+    id: str | None,
+    resume: bool,
     jobs: int | None,
     arrival_times: bool,
     limits: ReadLimits,
@@ -123,6 +143,18 @@ def report(
     a pattern such as 'logs/**/*.sse'.
     """
     options = ReportOptions(limits=limits, stall=stall)
+    if body is not None:
+        if len(paths) != 1 or out is None or as_json or arrival_times:
+            raise click.UsageError(
+                "--body needs one table and --out, and neither --json nor --arrival-times"
+            )
+        ctx.exit(
+            report_rows_of_table(
+                paths[0], out, options, body=body, id=id, resume=resume, force=force, jobs=jobs
+            )
+        )
+    if id is not None or resume or (out is not None and out.suffix.lower() == PARQUET):
+        raise click.UsageError(f"--id, --resume and {PARQUET} are for a table; it needs --body")
     files = list(files_in(paths))
     # A single stream is read here, in pieces, and its message is shown, too.
     if paths == tuple(files) and len(files) == 1 and out is None:
@@ -359,7 +391,7 @@ def report_rows(
     try:
         with (
             sigint_blocked(),
-            ProgressBar(is_shown=is_shown, total=total, counts_files=True) as bar,
+            ProgressBar(is_shown=is_shown, total=total, counts_items=True) as bar,
         ):
             for rows_of_file in made:
                 for row in rows_of_file:

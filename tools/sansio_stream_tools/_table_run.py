@@ -13,20 +13,19 @@ import attrs
 
 from sansio_stream.errors import Limits
 
-from ._batches import opened_table
+from ._batches import TableError, opened_table
 from ._parts import WRITERS, PartsError, ResultParts, folder_of
 from ._pool import map_in_processes, sigint_allowed
+from ._table_work import report_batch
 from .sources import SourceLimits
-from .table import failed_table, report_table, schema_of
+from .table import REPORT_SCHEMA, failed_table, is_body_type, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pyarrow as pa
 
-    from ._batches import Batch
-
-__all__ = ["TableRun"]
+__all__ = ["PartsError", "TableError", "TableRun"]
 
 DIED: Final = "the process that read the body died, also when it was tried again"
 
@@ -80,7 +79,7 @@ class TableRun:
             see: is called with all rows, in their order, at the end.
 
         Raises:
-            OSError: if a file cannot be read or written.
+            OSError: if the rows cannot be written.
             TableError: if the table cannot be read.
             PartsError: if the destination or the parts of an earlier run are in the way.
         """
@@ -91,7 +90,15 @@ class TableRun:
             )
         if self.destination.exists() and not force:
             raise PartsError(f"{self.destination} already exists: use --force to replace it")
+        if self.id == self.body or self.id in REPORT_SCHEMA.names:
+            raise TableError(
+                f"the column of ids cannot be {self.id!r}, because this is the name of another"
+                " column"
+            )
         with opened_table(self.source, body=self.body, id=self.id) as table:
+            type = table.schema.field(self.body).type
+            if not is_body_type(type):
+                raise TableError(f"the column {self.body!r} has neither bytes nor text, but {type}")
             parts = self._parts(resume=resume, force=force)
             work = partial(
                 report_batch,
@@ -122,6 +129,10 @@ class TableRun:
             parts.remove()
         return done
 
+    def rows_kept(self) -> int:
+        """Return the number of finished rows in parts. They are there for `resume`."""
+        return ResultParts(folder_of(self.destination)).count()
+
     def _parts(self, *, resume: bool, force: bool) -> ResultParts:
         """Return the parts of this run: new ones, or those of an earlier run."""
         folder = folder_of(self.destination)
@@ -141,18 +152,3 @@ class TableRun:
             status = Path(self.source).stat()
             options |= {"size": status.st_size, "modified": status.st_mtime_ns}
         return options
-
-
-def report_batch(
-    batch: Batch,
-    *,
-    body: str,
-    id: str | None,
-    limits: Limits | None,
-    source_limits: SourceLimits | None,
-    stall: float,
-) -> pa.Table:
-    """Return the rows of a batch. This runs in another process."""
-    return report_table(
-        batch.table, body=body, id=id, limits=limits, source_limits=source_limits, stall=stall
-    )

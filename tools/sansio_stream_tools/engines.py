@@ -20,6 +20,13 @@ from .table import report_table, schema_of
 
 __all__ = ["dask_report", "ray_report"]
 
+BLOCK_ROWS: Final = 4096
+"""The number of rows of a task of Ray, and of a file that it writes.
+
+Without it, a task of Ray has 128 MiB of bodies. These are minutes of work for one core, and all of
+it is done again if a process dies.
+"""
+
 BATCH_ROWS: Final = 1024
 """The number of rows that Ray gives to a call. It costs little, and bounds the memory of a call."""
 
@@ -41,6 +48,7 @@ def ray_report(
     data: Any = importlib.import_module("ray.data")
     work = partial(report_table, body=body, id=id, **options)
     bodies = data.read_parquet(source, columns=[id, body])
+    bodies = bodies.repartition(target_num_rows_per_block=BLOCK_ROWS)
     rows = bodies.map_batches(work, batch_format="pyarrow", batch_size=BATCH_ROWS)
     rows.write_parquet(destination)
 

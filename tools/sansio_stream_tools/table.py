@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sansio_stream.errors import Limits
     from sansio_stream.report import Stall
 
-__all__ = ["FAILURE", "REPORT_SCHEMA", "failed_table", "report_table", "schema_of"]
+__all__ = ["FAILURE", "REPORT_SCHEMA", "failed_table", "is_body_type", "report_table", "schema_of"]
 
 FAILURE: Final = "failure"
 """The name of the column that says why a body could not be read. It is null if it could be read."""
@@ -111,10 +111,10 @@ def report_table(
     Raises:
         KeyError: if a column is missing.
         TypeError: if the column of bodies has neither bytes nor text.
+        ValueError: if the column of ids has the name of a column of `REPORT_SCHEMA`.
     """
     bodies = table.column(body)
-    of_bodies = bodies.type.value_type if pa.types.is_dictionary(bodies.type) else bodies.type
-    if not any(is_type(of_bodies) for is_type in BODY_TYPES):
+    if not is_body_type(bodies.type):
         raise TypeError(f"the column {body!r} has neither bytes nor text, but {bodies.type}")
     rows = (report_row(data, limits, source_limits, stall) for data in bytes_of(bodies))
     return table_of(rows, table, id)
@@ -142,8 +142,11 @@ def table_of(rows: Iterable[Sequence[Any]], table: pa.Table, id: str | None) -> 
 def schema_of(schema: pa.Schema, id: str | None = "id") -> pa.Schema:
     """Return the schema of `report_table`'s result for a table with the given schema.
 
-    Raises KeyError if there is no column with the name `id`.
+    Raises KeyError if there is no column with the name `id`, and ValueError if the result has
+    another column with this name.
     """
+    if id in REPORT_SCHEMA.names:
+        raise ValueError(f"the column of ids cannot have the name {id!r}: the report has it")
     return REPORT_SCHEMA if id is None else pa.schema([schema.field(id), *REPORT_SCHEMA])
 
 
@@ -157,6 +160,12 @@ BODY_TYPES: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
     pa.types.is_string_view,
     pa.types.is_null,
 )
+
+
+def is_body_type(type: pa.DataType) -> bool:
+    """Whether a column of this type can have bodies: bytes or text."""
+    values: pa.DataType = type.value_type if pa.types.is_dictionary(type) else type
+    return any(is_type(values) for is_type in BODY_TYPES)
 
 
 def bytes_of(bodies: pa.ChunkedArray[Any]) -> Iterator[bytes | None]:
