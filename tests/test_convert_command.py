@@ -144,6 +144,18 @@ def test_wrong_usage_has_the_exit_status_2(args: list[str]) -> None:
     assert "Usage: " in result.stderr
 
 
+def test_a_large_chunk_is_written_in_pieces(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    data = "data: " + "ä漢" * 50_000 + "\n\n"
+    sent.write_bytes(capture((1.5, data.encode())))
+    assert command("convert", str(sent), "-o", str(tmp_path / "out")).exit_code == 0
+    (path,) = written(tmp_path / "out")
+    recorded = parse_capture(path.read_bytes())
+    assert recorded.body == data.encode()
+    assert {chunk.at for chunk in recorded.chunks} == {1.5}
+    assert max(len(chunk.data) for chunk in recorded.chunks) <= 65_536
+
+
 def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = command("convert", DIRTY, "-o", str(tmp_path / "file"))

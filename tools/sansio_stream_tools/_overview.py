@@ -17,7 +17,7 @@ from rich.text import Text
 from sansio_stream.errors import Verdict
 
 from ._summary import blank_table
-from ._text import ending, fitting, one_line, unbroken
+from ._text import ending, fitting, one_line, seconds, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,10 +59,6 @@ def status_of(row: ReportRow) -> int:
     if row.unreadable is not None or row.report is None:
         return 2
     return 0 if row.report.verdict in USABLE else 1
-
-
-def seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 def reason_of_row(row: ReportRow) -> str:
@@ -276,7 +272,7 @@ class Overview:
         for name, values in self._timings.items():
             if values:
                 ranked = sorted(values)
-                cells = (f"{percentile(ranked, percent):,.2f}" for percent in PERCENTS)
+                cells = (seconds(percentile(ranked, percent)) for percent in PERCENTS)
                 table.add_row(name, *cells, f"{len(ranked):,}")
         return table
 

@@ -15,7 +15,7 @@ from ._progress import size_of
 from ._rows import ReportOptions, ReportRow, rows_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
 __all__ = ["rows_of_files", "sigint_blocked"]
 
@@ -132,21 +132,21 @@ def result_of(name: str, future: Future[tuple[ReportRow, ...]]) -> tuple[ReportR
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
+def sigint_blocked() -> Generator[None]:
     """Delay Ctrl-C until the block ends. Processes that are started in the block ignore it."""
     with masked("SIG_BLOCK"):
         yield
 
 
 @contextlib.contextmanager
-def sigint_allowed() -> Iterator[None]:
+def sigint_allowed() -> Generator[None]:
     """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
     with masked("SIG_UNBLOCK"):
         yield
 
 
 @contextlib.contextmanager
-def masked(how: str) -> Iterator[None]:
+def masked(how: str) -> Generator[None]:
     """Block or unblock SIGINT in this thread. At the end of the block, restore what was before.
 
     Does nothing on a system without signal masks.
