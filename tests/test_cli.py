@@ -192,16 +192,17 @@ def test_the_exit_status_is_the_worst_one_of_all_files(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.sse")
     assert replay(str(good), str(good)).exit_code == 0
     assert replay(str(good), str(bad), str(good)).exit_code == 1
-    result = replay(missing, str(bad), str(good))
+    result = command("replay", missing, str(bad), str(good), columns=300)
     assert result.exit_code == 2
     assert "Hello, wörld" in result.stdout  # a failing file does not stop the others
     for name in ("good.sse", "bad.sse"):
         assert f"{name} ═" in result.stdout
     overview = result.stdout[result.stdout.index("═ overview ═") :].splitlines()
-    assert overview[1] == "3 streams: 1 unreadable, 1 EMPTY, 1 COMPLETE"
-    assert overview[2] == f"{missing}: No such file or directory"
-    assert overview[3].startswith(f"{bad}: EMPTY: the stream ended without a message")
-    assert len(overview) == 4
+    assert overview[1:] == [
+        "3 streams: 1 unreadable, 1 EMPTY, 1 COMPLETE",
+        f"{missing}: No such file or directory",
+        f"{bad}: EMPTY: the stream ended without a message",
+    ]
 
 
 def test_views_for_pipes_have_no_headings() -> None:

@@ -21,7 +21,7 @@ from ._overview import USABLE
 from ._progress import ProgressBar, can_show_progress, size_of
 from ._reading import Pace, Reading
 from ._recording_file import CaptureFile, PrivateFile
-from ._text import fitting, one_line, unbroken
+from ._text import one_line, unbroken
 from ._views import GOOD, INTERRUPTED, UNUSABLE, View, complain, judge, reason_of
 from .sources import open_sources
 
@@ -292,8 +292,11 @@ class Showing:
                 self._print_line(f"{unbroken(shown.name)}: {shown.outcome}")
 
     def _print_line(self, text: str) -> None:
-        text = fitting(unbroken(text), max(self._console.width, 20))
-        self._console.print(Text(text), soft_wrap=True)
+        indent = ""
+        for line in Text(unbroken(text)).wrap(self._console, max(self._console.width - 2, 20)):
+            line.rstrip()
+            self._console.print(Text.assemble(indent, line), soft_wrap=True)
+            indent = "  "
 
 
 class UnreadableError(Exception):
