@@ -516,7 +516,7 @@ COMMAND: Final = [sys.executable, "-m", "sansio_stream_tools"]
 @contextmanager
 def command(*args: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the command as a process. Kill the process at the end."""
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
+    path = os.pathsep.join(str(REPOSITORY / each) for each in (".", "adapters", "tools"))
     process = subprocess.Popen(
         [*COMMAND, *args],
         stdin=subprocess.DEVNULL,
@@ -627,7 +627,7 @@ def test_if_the_output_cannot_be_written_the_recording_has_an_end(server: RawSer
         pytest.skip("this system has no /dev/full")
     line = f"exec {sys.executable} -m sansio_stream_tools record -m m -o it "
     line += f"--adapter sockets --base-url {server.url} Hello? >/dev/full"
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
+    path = os.pathsep.join(str(REPOSITORY / each) for each in (".", "adapters", "tools"))
     done = subprocess.run(
         ["sh", "-c", line],
         stdin=subprocess.DEVNULL,
@@ -655,7 +655,7 @@ def test_the_page_shows_the_output_of_its_commands(
     script = bin_ / "sansio-stream"
     script.write_text(f"#!{sys.executable}\nfrom sansio_stream_tools import main\nmain()\n")
     script.chmod(0o755)
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
+    path = os.pathsep.join(str(REPOSITORY / each) for each in (".", "adapters", "tools"))
     environment = {
         **os.environ,
         "PATH": os.pathsep.join([str(bin_), os.environ["PATH"]]),

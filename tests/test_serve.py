@@ -641,7 +641,7 @@ def command(*args: str, python: list[str] | None = None) -> Iterator["subprocess
     """Run `sansio-stream serve`. Kill the process at the end."""
     for module in ("click", "rich"):
         pytest.importorskip(module, reason="the command needs it")
-    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "adapters")])
+    path = os.pathsep.join(str(REPOSITORY / each) for each in (".", "adapters", "tools"))
     process = subprocess.Popen(
         [*(COMMAND if python is None else python), *args],
         stdin=subprocess.DEVNULL,
