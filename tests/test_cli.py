@@ -78,10 +78,10 @@ ENDS = {
     Verdict.UNTERMINATED: (body(*HELLO[:-1]), 0),
     Verdict.DAMAGED: (body(*HELLO[:4]) + b"data: {\n\n" + body(*HELLO[5:]), 1),
     Verdict.TRUNCATED: (body(*HELLO[:4]), 1),
-    Verdict.EMPTY: (b"", 1),
+    Verdict.EMPTY: (capture(), 1),
     Verdict.ERRORED: (body(*HELLO[:4], OVERLOADED), 1),
     Verdict.BROKEN: (b"event: message_start\ndata: {\n\n", 1),
-    Verdict.NOT_AN_EVENT_STREAM: (b"<html>", 1),
+    Verdict.NOT_AN_EVENT_STREAM: (capture((0.1, b"<html>")), 1),
 }
 
 
@@ -188,20 +188,21 @@ def test_a_cut_recording_counts_as_a_lost_connection() -> None:
 def test_the_exit_status_is_the_worst_one_of_all_files(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.sse", tmp_path / "bad.sse"
     good.write_bytes(body(*HELLO))
-    bad.write_bytes(b"")
+    bad.write_bytes(capture())
     missing = str(tmp_path / "missing.sse")
     assert replay(str(good), str(good)).exit_code == 0
     assert replay(str(good), str(bad), str(good)).exit_code == 1
-    result = replay(missing, str(bad), str(good))
+    result = command("replay", missing, str(bad), str(good), columns=300)
     assert result.exit_code == 2
     assert "Hello, wörld" in result.stdout  # a failing file does not stop the others
     for name in ("good.sse", "bad.sse"):
         assert f"{name} ═" in result.stdout
     overview = result.stdout[result.stdout.index("═ overview ═") :].splitlines()
-    assert overview[1] == "3 streams: 1 unreadable, 1 EMPTY, 1 COMPLETE"
-    assert overview[2] == f"{missing}: No such file or directory"
-    assert overview[3].startswith(f"{bad}: EMPTY: the stream ended without a message")
-    assert len(overview) == 4
+    assert overview[1:] == [
+        "3 streams: 1 unreadable, 1 EMPTY, 1 COMPLETE",
+        f"{missing}: No such file or directory",
+        f"{bad}: EMPTY: the stream ended without a message",
+    ]
 
 
 def test_views_for_pipes_have_no_headings() -> None:
@@ -243,12 +244,12 @@ def test_wrong_usage_has_the_exit_status_2(args: list[str]) -> None:
 def test_an_unreadable_file_has_the_exit_status_2(tmp_path: Path) -> None:
     for name, reason in (
         (tmp_path / "missing", "No such file or directory"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "(Is a directory|this is a folder)"),
         ("a\0b", "null byte"),
     ):
         result = replay(str(name))
         assert result.exit_code == 2
-        assert reason in result.stderr
+        assert re.search(reason, result.stderr)
 
 
 def test_a_damaged_capture_has_the_exit_status_2_and_its_line_is_named() -> None:
@@ -313,7 +314,7 @@ def test_a_partial_message_is_printed_and_has_the_exit_status_1() -> None:
 
 
 def test_without_a_message_null_is_printed() -> None:
-    assert json.loads(replay("--message", "-", data=b"").stdout) is None
+    assert json.loads(replay("--message", "-", data=capture()).stdout) is None
 
 
 def test_json_has_no_control_characters_surrogates_or_infinities() -> None:
@@ -1163,7 +1164,7 @@ def test_closed_standard_streams_do_not_crash_the_command(start: Start) -> None:
     for name in (DIRTY, "-"):
         process = start("replay", name, command=shell)
         assert process.communicate() == (b"", b"")
-        assert process.returncode == (name == "-")
+        assert process.returncode in ({0} if name == DIRTY else {1, 2})
 
 
 def test_characters_that_the_encoding_lacks_are_replaced(start: Start) -> None:
@@ -1239,7 +1240,7 @@ def test_help_has_examples(call: Callable[..., int], capsys: pytest.CaptureFixtu
 def test_an_interruption_has_no_traceback(
     call: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> Iterator[Any]:
+    def interrupted(*_: object, **__: object) -> Iterator[Any]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_showing, "open_sources", interrupted)

@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_credentials_and_odd_ids_are_left_out(tmp_path: Path) -> None:
 def test_what_was_read_of_a_damaged_file_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    def opened(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    def opened(name: str, limits: SourceLimits | None = None, **_: Any) -> Iterator[Source]:
         assert limits == SourceLimits(decoded_bytes=2**20)
 
         def chunks(*pieces: bytes) -> Iterator[Chunk]:
@@ -123,7 +124,7 @@ def test_a_file_that_cannot_be_read_gives_no_capture(tmp_path: Path) -> None:
 def test_times_and_requests_that_a_capture_cannot_hold_are_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    def opened(name: str, limits: SourceLimits | None = None, **_: Any) -> Iterator[Source]:
         times = (1.5, float("nan"), 1e308, -1.0, 2.5)
         chunks = (Chunk(at, b"x") for at in times)
         header = CaptureHeader(request={"x": float("nan")})
@@ -142,6 +143,18 @@ def test_wrong_usage_has_the_exit_status_2(args: list[str]) -> None:
     result = command("convert", *args)
     assert result.exit_code == 2
     assert "Usage: " in result.stderr
+
+
+def test_a_large_chunk_is_written_in_pieces(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    data = "data: " + "ä漢" * 50_000 + "\n\n"
+    sent.write_bytes(capture((1.5, data.encode())))
+    assert command("convert", str(sent), "-o", str(tmp_path / "out")).exit_code == 0
+    (path,) = written(tmp_path / "out")
+    recorded = parse_capture(path.read_bytes())
+    assert recorded.body == data.encode()
+    assert {chunk.at for chunk in recorded.chunks} == {1.5}
+    assert max(len(chunk.data) for chunk in recorded.chunks) <= 65_536
 
 
 def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path: Path) -> None:
@@ -167,7 +180,7 @@ def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_interruption_keeps_what_was_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def opened(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    def opened(name: str, limits: SourceLimits | None = None, **_: Any) -> Iterator[Source]:
         def chunks() -> Iterator[Chunk]:
             yield Chunk(1.0, body(*HELLO[:4]))
             raise KeyboardInterrupt

@@ -195,7 +195,7 @@ def test_the_options_timeout_and_idle_limit_a_silence(
     options = ("--adapter", adapter, "-m", "text", "--header", f"x-fault: {fault}", "--force")
     result = record(example_server, *options, option, str(seconds), "Hello?")
     assert result.exit_code == 1
-    if "TRUNCATED" not in result.stderr:
+    if "TRUNCATED" not in result.stdout:
         raise TooSoonError
     end = recorded().end
     assert end is not None
@@ -211,7 +211,7 @@ def test_the_option_total_limits_the_whole_stream(
     options = ("--adapter", adapter, "-m", "text", "--header", "x-fault: ping-stall", "--force")
     result = record(example_server, *options, "--total", str(seconds), "Hello?")
     assert result.exit_code == 1
-    if "TRUNCATED" not in result.stderr:
+    if "TRUNCATED" not in result.stdout:
         raise TooSoonError
     end = recorded().end
     assert end is not None

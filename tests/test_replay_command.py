@@ -123,7 +123,7 @@ def test_saving_replaces_a_file_only_with_force(tmp_path: Path) -> None:
     assert result.stdout == ""
     assert "the file already exists; use --force to replace it" in result.stderr
     assert saved.read_text() == "precious"
-    assert command("replay", "--save", str(saved), "--force", "-", data=b"").exit_code == 1
+    assert command("replay", "--save", str(saved), "--force", "-", data=capture()).exit_code == 1
     assert command("replay", "--save", str(saved), "--force", DIRTY).exit_code == 0
     assert saved.read_bytes().startswith(b'{"sansio_stream_capture"')
     target = tmp_path / "target"
@@ -182,7 +182,7 @@ def sources(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], Source]]:
     """A list of functions, each of which makes one source of every file that is opened."""
     makers: list[Callable[[], Source]] = []
 
-    def opened(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    def opened(name: str, limits: SourceLimits | None = None, **_: Any) -> Iterator[Source]:
         for make in makers:
             yield make()
 
@@ -256,7 +256,7 @@ def test_the_limits_reach_the_machine_and_the_file(
 ) -> None:
     opened: list[Any] = []
 
-    def remember(name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
+    def remember(name: str, limits: SourceLimits | None = None, **_: Any) -> Iterator[Source]:
         opened.append(limits)
         yield source(name, body(*HELLO))
 
@@ -378,13 +378,19 @@ def test_a_progress_bar_is_shown_only_where_nothing_else_is(start: Start, tmp_pa
     assert "━" not in dumb
 
 
-def test_the_bar_counts_bytes_and_forgets_a_total_that_is_exceeded() -> None:
+def test_the_bar_shows_the_position_in_the_file() -> None:
+    position = _progress.FilePosition()
+
+    def read() -> Iterator[Chunk]:
+        for _ in range(3):
+            position.add(b"x" * 70_000)
+            yield Chunk(None, b"x" * 700_000)  # the file is compressed
+
     bar = _progress.ProgressBar(is_shown=False, total=100)
     with bar:
         bar.name("x")
-        chunks = [Chunk(None, b"x" * 70_000)] * 3
-        assert list(bar.watch(chunks)) == chunks
-    assert bar._done == 210_000  # no public name shows the count
+        assert sum(len(chunk.data) for chunk in bar.watch(read(), position)) == 2_100_000
+    assert bar._shown == 210_000  # no public name shows the count
 
 
 # Interruptions.

@@ -1,6 +1,7 @@
 """`sansio-stream report` describes one stream, or has a row for each stream and an overview."""
 
 import csv
+import io
 import json
 import math
 import multiprocessing
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 
 from commands import CONTROLS, capture, command, tool_call
 from processes import Start, kill_this_process
@@ -24,6 +26,7 @@ from sansio_stream_tools._counts import NameCounts, Percentiles
 from sansio_stream_tools._options import ReadLimits
 from sansio_stream_tools._row_lines import cell_of
 from sansio_stream_tools._rows import ReportOptions, ReportRow, files_in, rows_of_file
+from sansio_stream_tools._summary import Outcome, summary_table
 from servers import PATIENCE, wait_until
 from test_cli import CAPTURES, CUT, CUT_STREAMS, DIRTY, ENDS, EVIL, EVIL_STREAM, EXAMPLES, rows
 from wire import HELLO, MESSAGE_STOP, OVERLOADED, body, message_delta, message_start
@@ -326,6 +329,19 @@ def test_many_names_and_huge_numbers_are_bounded() -> None:
     assert "tokens" not in facts
 
 
+@pytest.mark.parametrize("at", [1e308, 1e9, 99_999.996])
+def test_a_huge_time_takes_little_room(at: float) -> None:
+    row = row_with("x", first_content=at, gap_p50=at, gap_p95=at, gap_max=at, end=at)
+    assert len(_overview.line_of_row(row, 100)) < 100
+    overview = _overview.Overview(stall=2.0)
+    overview.add(row)
+    console = Console(file=io.StringIO(), width=80)
+    overview.print(console)
+    assert row.report is not None
+    console.print(summary_table(row.report, None, Outcome()))
+    assert "0" * 20 not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 100, 140])
 def test_every_line_fits_the_width(folder: Path, columns: int) -> None:
     (folder / f"{'n' * 100}=漢字.sse").write_bytes(EVIL_STREAM)
@@ -417,6 +433,7 @@ def test_an_interruption_without_processes_keeps_the_rows_that_are_done(
 
 def test_a_report_is_the_same_with_and_without_a_row(tmp_path: Path) -> None:
     ((row,),) = _file_rows.rows_of_files([DIRTY], OPTIONS)
+    assert row.report is not None
     assert row.report == report_of(parse_capture(Path(DIRTY).read_bytes()))
     assert row.to_dict() == {
         "name": DIRTY,

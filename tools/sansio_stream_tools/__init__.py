@@ -65,4 +65,6 @@ def main() -> NoReturn:
             file=sys.stderr,
         )
         sys.exit(2)
+    except KeyboardInterrupt:  # while the modules are imported
+        sys.exit(130)
     sys.exit(status)

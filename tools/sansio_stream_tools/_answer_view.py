@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from ._reading import FrameResult
 
-__all__ = ["Show"]
+__all__ = ["Show", "digest", "name_of", "source_of"]
 
 # Bounds for the width of a line in cells. Longer lines are hard to read, and shorter lines cannot
 # contain most words.

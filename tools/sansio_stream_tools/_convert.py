@@ -12,7 +12,7 @@ import click
 from sansio_stream_adapters._recordings import new_file
 
 from ._options import ReadLimits, limit_option
-from ._progress import ProgressBar, can_show_progress, size_of
+from ._progress import FilePosition, ProgressBar, can_show_progress, size_of
 from ._recording_file import CaptureFile, PrivateFile
 from ._showing import HintPrinter, UnreadableError, reads
 from ._text import unbroken
@@ -20,6 +20,10 @@ from ._views import GOOD, INTERRUPTED, UNUSABLE, complain
 from .sources import open_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sansio_stream.capture import Chunk
+
     from .sources import Source
 
 __all__ = ["convert"]
@@ -96,13 +100,15 @@ class Converter:
         """Write each stream of a file, and return the exit status."""
         is_shown = can_show_progress(prints=True)
         count = 0
+        position = FilePosition()
         with ProgressBar(is_shown=is_shown, total=size_of(name)) as bar:
             try:
-                for source in reads(open_sources(name, self._limits.source)):
+                opened = open_sources(name, self._limits.source, on_piece=position.add)
+                for source in reads(opened):
                     bar.name(source.name)
                     self._hints.show(source.name, source.hints)
                     count += 1
-                    if not self._convert(source, bar):
+                    if not self._convert(source, bar.watch(reads(source.chunks), position)):
                         return UNUSABLE
                     self._hints.show(source.name, source.hints)
             except UnreadableError as error:
@@ -112,13 +118,12 @@ class Converter:
             complain(f"{name}: the file contains no stream")
         return GOOD if count else UNUSABLE
 
-    def _convert(self, source: Source, bar: ProgressBar) -> bool:
+    def _convert(self, source: Source, chunks: Iterator[Chunk]) -> bool:
         """Write one stream. Return whether the file could be written.
 
         Raises:
             UnreadableError: if the source cannot be read. What was read before is kept.
         """
-        chunks = bar.watch(reads(source.chunks))
         # No file is made for a stream that cannot be read at all.
         first = next(chunks, None)
         try:

@@ -29,6 +29,8 @@ from ._answer_view import digest, name_of, source_of
 from ._text import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sansio_stream.message import ContentBlock
 
     from ._reading import FrameResult
@@ -220,7 +222,7 @@ class FrameFilter:
     pings: bool = True
 
     def accepts(
-        self, result: FrameResult, *, number: int, names: frozenset[str], text: str
+        self, result: FrameResult, *, number: int, names: Iterable[str], text: Callable[[], str]
     ) -> bool:
         """Whether a result is shown.
 
@@ -228,11 +230,11 @@ class FrameFilter:
             result: the result.
             number: its number, or that of the frame before if it has none.
             names: its names: those of its event, its delta and its block, and the index.
-            text: its text, in full.
+            text: returns its text, in full. It is called only if `grep` needs it.
         """
         if not self.pings and isinstance(result.event, PingEvent):
             return False
-        if self.only and not self.only & names:
+        if self.only and self.only.isdisjoint(names):
             return False
         if self.first is not None:
             distance = self.first.distance(result, number)
@@ -242,4 +244,4 @@ class FrameFilter:
             distance = self.last.distance(result, number)
             if distance is None or distance > 0:
                 return False
-        return self.grep is None or self.grep.search(text) is not None
+        return self.grep is None or self.grep.search(text()) is not None

@@ -15,7 +15,7 @@ from sansio_stream.errors import Verdict
 
 from ._counts import NameCounts, Percentiles
 from ._summary import blank_table
-from ._text import ending, fitting, one_line, unbroken
+from ._text import ending, fitting, one_line, seconds, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +57,6 @@ def status_of(row: ReportRow) -> int:
     if row.unreadable is not None or row.report is None:
         return 2
     return 0 if row.report.verdict in USABLE else 1
-
-
-def seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 def reason_of_row(row: ReportRow) -> str:
@@ -274,7 +270,7 @@ class Overview:
         table.add_column("streams", justify="right")
         for name, values in self._timings.items():
             if values:
-                cells = (f"{value:,.2f}" for value in values.at(*PERCENTS))
+                cells = (seconds(value) for value in values.at(*PERCENTS))
                 table.add_row(name, *cells, f"{len(values):,}")
         return table
 

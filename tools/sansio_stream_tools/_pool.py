@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 __all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked", "sigpipe_blocked"]
 
@@ -157,21 +157,21 @@ def result_of_retry(function: Callable[[Item], Result], item: Item) -> Result | 
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
+def sigint_blocked() -> Generator[None]:
     """Delay Ctrl-C until the block ends. Processes that are started in the block ignore it."""
     with masked("SIG_BLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
-def sigint_allowed() -> Iterator[None]:
+def sigint_allowed() -> Generator[None]:
     """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
     with masked("SIG_UNBLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
-def sigpipe_blocked() -> Iterator[None]:
+def sigpipe_blocked() -> Generator[None]:
     """Block SIGPIPE in this thread, and for ever in the threads that are started in the block.
 
     The command lets SIGPIPE end the process, so that `| head` ends it silently. But when a process
@@ -185,7 +185,7 @@ def sigpipe_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def masked(how: str, name: str) -> Iterator[None]:
+def masked(how: str, name: str) -> Generator[None]:
     """Block or unblock a signal in this thread. At the end of the block, restore what was before.
 
     Does nothing on a system without signal masks.

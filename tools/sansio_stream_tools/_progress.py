@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sansio_stream.capture import Chunk
 
-__all__ = ["ProgressBar", "can_show_progress", "size_of"]
+__all__ = ["FilePosition", "ProgressBar", "can_show_progress", "size_of"]
 
 STEP: Final = 2**16
 """The bar of a file is updated after this number of bytes. One update takes longer than a chunk."""
@@ -66,6 +66,21 @@ def size_of(name: str) -> int | None:
     return None
 
 
+class FilePosition:
+    """The position in a file that is read in pieces.
+
+    Attributes:
+        bytes: the number of bytes that were read.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def add(self, piece: bytes) -> None:
+        """Count a piece that was read."""
+        self.bytes += len(piece)
+
+
 class ProgressBar:
     """A progress bar, as a context manager. It is removed at the end.
 
@@ -77,8 +92,7 @@ class ProgressBar:
 
     def __init__(self, *, is_shown: bool, total: int | None, counts_items: bool = False) -> None:
         self._total = total
-        self._done = 0
-        self._shown_done = 0
+        self._shown = 0
         self._step = 1 if counts_items else STEP
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -116,27 +130,25 @@ class ProgressBar:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, description=ending(unbroken(text), NAME_WIDTH))
 
-    def advance(self, amount: int) -> None:
-        """Add a number of bytes or items."""
-        self._done += amount
-        if self._done - self._shown_done < self._step:
+    def advance_to(self, done: int) -> None:
+        """Show the number of bytes or items that are done."""
+        if done - self._shown < self._step:
             return
-        self._shown_done = self._done
+        self._shown = done
         if self._progress is not None and self._task is not None:
-            if self._total is not None and self._done > self._total:
-                # The body of a compressed file is larger than the file.
-                self._total = None
-                self._progress.reset(self._task, total=None, completed=self._done)
-            self._progress.update(self._task, completed=self._done)
+            if self._total is not None and done > self._total:
+                self._total = None  # the file has grown
+                self._progress.reset(self._task, total=None, completed=done)
+            self._progress.update(self._task, completed=done)
 
     def set_done(self, done: int, total: int | None) -> None:
         """Show a number of finished items, and that of all, if it is known."""
-        self._done = self._shown_done = done
+        self._shown, self._total = done, total
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
-    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """Return the same chunks, and count their bytes."""
+    def watch(self, chunks: Iterable[Chunk], position: FilePosition) -> Iterator[Chunk]:
+        """Return the same chunks, and show the position in the file."""
         for chunk in chunks:
-            self.advance(len(chunk.data))
+            self.advance_to(position.bytes)
             yield chunk

@@ -11,6 +11,7 @@ import attrs
 
 from sansio_stream.capture import CaptureWriter
 from sansio_stream_adapters._recording import make_private, open_private
+from sansio_stream_adapters._stream_core import RESPONSE_PIECE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,9 +123,13 @@ class CaptureFile:
         file.write(self._writer.begin())
 
     def chunk(self, chunk: Chunk) -> None:
-        """Write a chunk. An empty one is not written."""
-        if chunk.data:
-            self._file.write(self._writer.chunk(chunk.data, self._time_of(chunk.at)))
+        """Write a chunk, in pieces of at most 64 KiB. An empty one is not written."""
+        data = chunk.data
+        if data:
+            at = self._time_of(chunk.at)
+            for start in range(0, len(data), RESPONSE_PIECE_BYTES):
+                piece = data[start : start + RESPONSE_PIECE_BYTES]
+                self._file.write(self._writer.chunk(piece, at))
 
     def end(self, end: CaptureEnd | None) -> None:
         """Write the end. None writes nothing: the capture counts as cut off."""

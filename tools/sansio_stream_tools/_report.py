@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -16,7 +17,7 @@ from ._observing import observe_end
 from ._options import ReadLimits, arrival_option, limit_option, stall_option
 from ._overview import USABLE, Overview, line_of_row, row_heading, status_of
 from ._pool import sigint_blocked
-from ._progress import ProgressBar, can_show_progress, size_of
+from ._progress import FilePosition, ProgressBar, can_show_progress, size_of
 from ._reading import CUT_OFF, failure_of
 from ._recording_file import PrivateFile
 from ._row_lines import json_line
@@ -37,10 +38,11 @@ from ._views import BAD, GOOD, INTERRUPTED, UNUSABLE, complain, console_of_stdou
 from .sources import open_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
+    from sansio_stream.capture import Chunk
     from sansio_stream.machine import StreamMachine
     from sansio_stream.observer import Observer
     from sansio_stream.report import Report
@@ -192,14 +194,19 @@ def report_file(
     Returns the exit status.
     """
     hints = HintPrinter()
+    position = FilePosition()
+    bar = ProgressBar(is_shown=can_show_progress(prints=False), total=size_of(name))
     try:
-        sources = reads(open_sources(name, options.limits.source))
+        sources = reads(open_sources(name, options.limits.source, on_piece=position.add))
         first = next(sources, None)
         if first is None:
             complain(f"{name}: the file contains no stream")
             return UNUSABLE
         hints.show(first.name, first.hints)
-        observer, failure = read_observed(first, name, options, clock)
+        observer = source_observer(first, options)
+        with bar:
+            bar.name(first.name)
+            failure = observe(first, observer, partial(bar.watch, position=position), clock)
         second = None if failure is not None else next(sources, None)
     except UnreadableError as error:
         complain(f"{name}: {error}")
@@ -235,22 +242,22 @@ def report_file(
     return status_of(row_of(first, observer))
 
 
-def read_observed(
-    source: Source, file: str, options: ReportOptions, clock: ArrivalClock | None
-) -> tuple[Observer, UnreadableError | KeyboardInterrupt | None]:
-    """Read a stream with a progress bar. Return its observer, and what ended the reading early."""
-    observer = source_observer(source, options)
-    chunks = reads(source.chunks) if clock is None else clock.chunks(reads(source.chunks))
-    with ProgressBar(is_shown=can_show_progress(prints=False), total=size_of(file)) as bar:
-        bar.name(source.name)
-        try:
-            for chunk in bar.watch(chunks):
-                observer.chunk(chunk.data, chunk.at)
-        except (UnreadableError, KeyboardInterrupt) as error:
-            observer.closed()
-            return observer, error
+def observe(
+    source: Source,
+    observer: Observer,
+    watch: Callable[[Iterator[Chunk]], Iterator[Chunk]],
+    clock: ArrivalClock | None,
+) -> UnreadableError | KeyboardInterrupt | None:
+    """Show a stream to an observer. Return what ended the reading early, or None."""
+    chunks = reads(source.chunks)
+    try:
+        for chunk in watch(chunks if clock is None else clock.chunks(chunks)):
+            observer.chunk(chunk.data, chunk.at)
+    except (UnreadableError, KeyboardInterrupt) as error:
+        observer.closed()
+        return error
     observe_end(observer, source.end if clock is None else clock.end(source.end))
-    return observer, None
+    return None
 
 
 def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
@@ -385,7 +392,7 @@ def report_rows(
         hints: prints their hints.
         total: the number of files, if it is known.
     """
-    status = GOOD
+    status, done = GOOD, 0
     is_shown = can_show_progress(prints=rows.is_shown)
     rows.begin()
     try:
@@ -399,7 +406,8 @@ def report_rows(
                     rows.add(row)
                     hints.show(row.name, row.hints)
                     status = max(status, status_of(row))
-                bar.advance(1)
+                done += 1
+                bar.advance_to(done)
     except KeyboardInterrupt:
         complain("interrupted; the rows that were done are kept")
         status = INTERRUPTED

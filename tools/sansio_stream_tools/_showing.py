@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,10 +19,10 @@ from sansio_stream_adapters._cut import recut, sizes_from
 
 from ._options import ReadLimits
 from ._overview import USABLE
-from ._progress import ProgressBar, can_show_progress, size_of
+from ._progress import FilePosition, ProgressBar, can_show_progress, size_of
 from ._reading import Pace, Reading
 from ._recording_file import CaptureFile, PrivateFile
-from ._text import fitting, one_line, unbroken
+from ._text import one_line, unbroken
 from ._views import GOOD, INTERRUPTED, UNUSABLE, View, complain, judge, reason_of
 from .sources import open_sources
 
@@ -152,10 +153,14 @@ class Showing:
     def _show_file(self, name: str, *, is_only: bool) -> int:
         status = GOOD
         clock = ArrivalClock() if self._options.arrival_times else None
+        position = FilePosition()
+        bar = partial(ProgressBar, total=size_of(name))
+        limits = self._options.limits.source
         try:
-            for source in reads(open_sources(name, self._options.limits.source)):
+            for source in reads(open_sources(name, limits, on_piece=position.add)):
                 is_alone = is_only and source.name == name
-                status = max(status, self._show_source(source, name, clock, is_alone=is_alone))
+                shown = self._show_source(source, bar, position, clock, is_alone=is_alone)
+                status = max(status, shown)
                 if status == INTERRUPTED:
                     break
         except UnreadableError as error:
@@ -172,7 +177,13 @@ class Showing:
         return UNUSABLE
 
     def _show_source(
-        self, source: Source, file: str, clock: ArrivalClock | None, *, is_alone: bool
+        self,
+        source: Source,
+        bar_of: Callable[..., ProgressBar],
+        position: FilePosition,
+        clock: ArrivalClock | None,
+        *,
+        is_alone: bool,
     ) -> int:
         """Show one stream, and return its exit status."""
         self._hints.show(source.name, source.hints)
@@ -182,17 +193,16 @@ class Showing:
         if view.is_for_people and not is_alone:
             self._heading(source.name)
         chunks = reads(source.chunks)
-        bar = ProgressBar(is_shown=can_show_progress(prints=view.is_live), total=size_of(file))
         if clock is not None:
             chunks = clock.chunks(chunks)
         save = self._capture_file(source)
         if save is not None:
             chunks = saved(chunks, save)
         failure: UnreadableError | KeyboardInterrupt | None = None
-        with bar:
+        with bar_of(is_shown=can_show_progress(prints=view.is_live)) as bar:
             bar.name(source.name)
             try:
-                self._feed(source, view, bar.watch(chunks), clock, save)
+                self._feed(source, view, bar.watch(chunks, position), clock, save)
             except (UnreadableError, KeyboardInterrupt) as error:
                 failure = error
         if failure is not None and not reading.chunks_fed:
@@ -292,8 +302,11 @@ class Showing:
                 self._print_line(f"{unbroken(shown.name)}: {shown.outcome}")
 
     def _print_line(self, text: str) -> None:
-        text = fitting(unbroken(text), max(self._console.width, 20))
-        self._console.print(Text(text), soft_wrap=True)
+        indent = ""
+        for line in Text(unbroken(text)).wrap(self._console, max(self._console.width - 2, 20)):
+            line.rstrip()
+            self._console.print(Text.assemble(indent, line), soft_wrap=True)
+            indent = "  "
 
 
 class UnreadableError(Exception):

@@ -14,7 +14,7 @@ from sansio_stream.errors import Verdict
 from sansio_stream.message import InputBlock
 from sansio_stream.report import is_call, type_of
 
-from ._text import unbroken
+from ._text import seconds, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,7 +126,7 @@ def message_rows(report: Report, message: Message) -> Iterator[Row]:
 
 def time_rows(report: Report, stall: float) -> Iterator[Row]:
     if report.first_content is not None:
-        line = f"first token after {report.first_content:.2f} s"
+        line = f"first token after {seconds(report.first_content)} s"
         if report.output_tokens_per_second is not None:
             line += f", then {report.output_tokens_per_second:,.1f} output tokens per second"
         yield "timing", [line, *other_times(report)], ""
@@ -134,8 +134,9 @@ def time_rows(report: Report, stall: float) -> Iterator[Row]:
         yield "timing", [*other_times(report)], ""
     if report.gap_max is not None:
         gaps = (
-            f"half of them up to {report.gap_p50:.3f} s, 95 % up to {report.gap_p95:.3f} s,"
-            f" the longest {report.gap_max:.3f} s"
+            f"half of them up to {seconds(report.gap_p50, 3)} s,"
+            f" 95 % up to {seconds(report.gap_p95, 3)} s,"
+            f" the longest {seconds(report.gap_max, 3)} s"
         )
         yield "gaps", [gaps], ""
     if report.stall_count:
@@ -153,14 +154,15 @@ def other_times(report: Report) -> Iterator[str]:
         "last token": report.last_content,
         "end": report.end,
     }
-    known = [f"{name} {at:.2f} s" for name, at in times.items() if at is not None]
+    known = [f"{name} {seconds(at)} s" for name, at in times.items() if at is not None]
     if known:
         yield ", ".join(known)
 
 
 def stall_line(stall: Stall) -> str:
     offset = "" if stall.byte_offset is None else f", byte {stall.byte_offset:,}"
-    return f"{stall.seconds:.2f} s until {stall.at:.2f} s (event {stall.event_number:,}{offset})"
+    pause, until = seconds(stall.seconds), seconds(stall.at)
+    return f"{pause} s until {until} s (event {stall.event_number:,}{offset})"
 
 
 def first_of(lines: Iterable[str], *, more: int = 0) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "fitting",
     "one_line",
     "printable",
+    "seconds",
     "to_json",
     "unbroken",
 ]
@@ -138,6 +140,19 @@ def count_within(chars: Iterable[str], width: int) -> int:
             break
         count += 1
     return count
+
+
+def seconds(value: float | None, digits: int = 2) -> str:
+    """Return a number of seconds in at most 8 cells, or "" if it is None or not finite.
+
+    A file may contain any time, and `1e308` written in full has 309 digits.
+    """
+    if value is None or not math.isfinite(value):
+        return ""
+    text = f"{value:.{digits}f}"
+    if len(text) > 8:
+        text = f"{value:.0f}" if abs(value) < 1e8 - 1 else f"{value:.1e}"
+    return text
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

@@ -7,7 +7,6 @@ parentheses is the name of a frame that gave no event.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -26,6 +25,7 @@ from ._text import (
     fitting,
     one_line,
     printable,
+    seconds,
     to_json,
     unbroken,
 )
@@ -158,17 +158,22 @@ class Trace:
             self._number = result.number
         # Most frames need their bytes neither for their text nor for a quote.
         lines = self._frames.lines_at(result.offset) if event is None else []
-        if event is None:
-            label, text = name_in(lines), data_in(lines)
-        else:
-            label, text = label_of(event), payload_text(event)
-        names = {label} if event is None else {label, event.type}
-        if index is not None:
-            names |= {str(index), self._types.get(index, "")}
+        label = name_in(lines) if event is None else label_of(event)
+        names = (
+            label,
+            "" if event is None else event.type,
+            "" if index is None else str(index),
+            "" if index is None else self._types.get(index, ""),
+        )
+
+        def whole_text() -> str:
+            return data_in(lines) if event is None else payload_text(event)
+
         if not self._options.filter.accepts(
-            result, number=self._number, names=frozenset(names), text=text
+            result, number=self._number, names=names, text=whole_text
         ):
             return
+        text = whole_text()
         self._shown += 1
         if self._options.as_json:
             self._print(Text(to_json(object_of(result, gap, text))))
@@ -210,8 +215,8 @@ class Trace:
                 "frame": "-" if result.number is None else str(result.number),
                 "chunk": str(result.chunk),
                 "offset": "" if result.offset is None else str(result.offset),
-                "time": seconds(result.at),
-                "gap": seconds(gap),
+                "time": seconds(result.at, 3),
+                "gap": seconds(gap, 3),
                 "event": columns.name(label),
                 "ix": "" if index is None else fitting(str(index), 6),
             }
@@ -291,15 +296,6 @@ def is_thinking(result: FrameResult) -> bool:
 def whole(text: str) -> str:
     """Return a text as one line that is not cut."""
     return unbroken(text, 2 * len(text) + 1)
-
-
-def seconds(value: float | None) -> str:
-    """Return a time in seconds in at most 8 cells, or "" for None."""
-    if value is None or not math.isfinite(value):
-        return ""
-    if value < 9_999.9995:
-        return f"{value:.3f}"
-    return f"{value:.0f}" if value < 99_999_999 else f"{value:.1e}"
 
 
 def object_of(result: FrameResult, gap: float | None, text: str) -> dict[str, Any]:
