@@ -31,7 +31,7 @@ help:  ## list the commands
 	  || sed -n 's/^\([a-z]*\):.*## /make \1: /p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## replay a recorded stream, as a first look at the project
-	@$(BIN)/sansio-stream replay examples/thinking-and-tool-use.capture.jsonl
+	@$(BIN)/sansio-stream replay --demo
 
 test: $(VENV)/dev.stamp  ## run the tests
 	@$(RUN) pytest --numprocesses auto

@@ -855,8 +855,11 @@ def test_an_http_status_that_is_not_a_success_is_shown() -> None:
     sent = capture((0.1, b"<html>busy"), status=529)
     result = replay("-", data=sent)
     assert "  HTTP 529\n" in result.stdout
-    failure = "-: HTTP 529, NOT_AN_EVENT_STREAM: the body is not an event stream: '<html>busy'"
+    failure = "-: ERRORED: the server sent an error: HTTP 529: <html>busy"
     assert failure in replay("-", "--events", data=sent).stderr
+    error = b'{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'
+    failure = "-: HTTP 529, ERRORED: the server sent an error: overloaded_error: Overloaded"
+    assert failure in replay("-", "--events", data=capture((0.1, error), status=529)).stderr
     assert "HTTP 200" not in replay("-", data=TIMED).stdout
 
 

@@ -21,10 +21,12 @@ from commands import COLOURS, CONTROLS, capture, command
 from processes import COMMAND, Start
 from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk, parse_capture
 from sansio_stream_tools import _main, _progress, _recording_file, _report, _rows, _showing
+from sansio_stream_tools._demo import DEMO
 from sansio_stream_tools._reading import Reading
 from sansio_stream_tools.sources import Source, SourceError, SourceLimits
 from servers import PATIENCE, wait_until_it_waits
-from test_cli import CUT, DIRTY
+from shared_data import REPOSITORY
+from test_cli import CUT, DIRTY, replay
 from tracing import peak_of
 from wire import HELLO, MESSAGE_STOP, PING, body, message_delta, message_start, text
 
@@ -454,3 +456,20 @@ def test_words_of_a_long_answer_are_shown_before_its_end_on_a_terminal(start: St
     read_until(our_end, b"One word")
     process.communicate(body(*HELLO[5:]), timeout=PATIENCE)
     os.close(our_end)
+
+
+# The recording that comes with the command.
+
+
+def test_the_demo_is_one_of_the_examples() -> None:
+    example = REPOSITORY / "examples" / "thinking-and-tool-use.capture.jsonl"
+    assert example.read_bytes() == DEMO
+    shown = replay("--demo", "--events")
+    assert (shown.exit_code, shown.stdout) == (0, replay(str(example), "--events").stdout)
+
+
+def test_a_file_or_the_demo_must_be_given_and_not_both() -> None:
+    for arguments in ((), ("--demo", "a.sse")):
+        result = replay(*arguments)
+        assert result.exit_code == 2
+        assert "give at least one FILE, or --demo and no FILE" in result.stderr

@@ -22,6 +22,7 @@ from sansio_stream.errors import (
 from sansio_stream.events import MessageStreamEvent
 from sansio_stream.machine import StreamMachine
 from sansio_stream.observer import Observer
+from sansio_stream.request.responses import REFUSAL_BYTES, check_response
 from sansio_stream.transitions import State
 
 from ._frame_bytes import FrameBytes
@@ -152,6 +153,9 @@ class Reading:
         self._limits = limits or Limits()
         self._observer: Observer | None = None
         self._frames: FrameBytes | None = None
+        status = header.status
+        self._is_refused = status is not None and not 200 <= status < 300
+        self._refusal = bytearray()
         self._at: float | None = None
         self._violations_seen = 0
         self._last_number = 0
@@ -160,12 +164,17 @@ class Reading:
     def observe(self, stall: float = 2.0) -> Observer:
         """Return an observer of all chunks that are fed from now on, and of the end.
 
-        Like the machine, it reads the body as a stream, whatever the status and the headers say.
+        Like the machine, it reads the body of a success as a stream, whatever the headers say.
 
         Args:
             stall: a pause without content that is longer than this many seconds is a stall.
         """
-        self._observer = Observer(strict=self._strict, limits=self._limits, stall=stall)
+        status, headers = 200, dict[str, str]()
+        if self._is_refused:
+            status, headers = self.header.status or status, self.header.headers
+        self._observer = Observer(
+            status, headers, strict=self._strict, limits=self._limits, stall=stall
+        )
         return self._observer
 
     def keep_frames(self) -> FrameBytes:
@@ -188,6 +197,8 @@ class Reading:
             self._observer.chunk(chunk.data, chunk.at)
         if self._frames is not None:
             self._frames.add(chunk.data)
+        if self._is_refused and len(self._refusal) < REFUSAL_BYTES:
+            self._refusal += chunk.data[:REFUSAL_BYTES]
         return self._take(self.machine.receive_data(chunk.data))
 
     def finish(self, end: CaptureEnd | None) -> Iterator[FrameResult]:
@@ -290,8 +301,15 @@ class Reading:
         return self._end.error
 
     @property
+    def verdict(self) -> Verdict:
+        """The verdict of the machine. If the status was not a success: ERRORED."""
+        return Verdict.ERRORED if self._is_refused else self.machine.verdict
+
+    @property
     def failure(self) -> str | None:
         """The reason why the stream gave no usable message, or None if it gave one."""
+        if self._is_refused:
+            return self._refusal_reason()
         machine = self.machine
         failure = failure_of(machine)
         if failure is None and self._strict and self.broken is not None:
@@ -300,21 +318,25 @@ class Reading:
             return machine.violations[0].message
         return failure
 
+    def _refusal_reason(self) -> str:
+        """Return what the server said in a response whose status was not a success."""
+        header = self.header
+        error = check_response(header.status or 500, header.headers, bytes(self._refusal))
+        kind = f"{error.type}: " if isinstance(error, APIStatusError) and error.type else ""
+        return f"{Verdict.ERRORED.value}: {kind}{error}"
+
     @property
     def outcome(self) -> str:
         """The verdict and the reason for it, as one sentence."""
-        verdict, failure = self.machine.verdict, self.failure
-        status = self.header.status
-        http = (
-            "" if failure is None or status is None or 200 <= status < 300 else f"HTTP {status}, "
-        )
-        return f"{http}{verdict.name}: {verdict.value if failure is None else failure}"
+        failure, http = self.failure, f"HTTP {self.header.status}"
+        prefix = f"{http}, " if self._is_refused and http not in str(failure) else ""
+        return f"{prefix}{self.verdict.name}: {failure or self.verdict.value}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """Sentences about the irregular end of a stream that nevertheless gave a message."""
         sentences: list[str] = []
-        if self.machine.verdict is Verdict.UNTERMINATED:
+        if self.verdict is Verdict.UNTERMINATED:
             sentences.append(
                 "message_stop is missing, but a stop_reason was received, and no block is open"
                 " except one that max_tokens cut"

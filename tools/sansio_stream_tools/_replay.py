@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from ._demo import DEMO
 from ._options import (
     ReadLimits,
     arrival_option,
@@ -19,8 +20,10 @@ from ._options import (
 )
 from ._showing import Showing, ShowOptions
 from ._views import console_of_stdout, view_of, view_options, wanted_view
+from .sources import Source, SourceLimits, sources_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = ["replay"]
@@ -28,6 +31,7 @@ __all__ = ["replay"]
 EPILOG: Final = """\
 \b
 Examples:
+  sansio-stream replay --demo
   sansio-stream replay examples/text.capture.jsonl
   curl -N https://... | sansio-stream replay -
   curl -N https://... |
@@ -51,7 +55,8 @@ If several files are given, the status is the highest one.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1)
+@click.option("--demo", is_flag=True, help="Show a recording that comes with the command.")
 @click.option(
     "--speed",
     callback=read_speed,
@@ -75,6 +80,7 @@ def replay(
     ctx: click.Context,
     files: tuple[str, ...],
     *,
+    demo: bool,
     verbose: bool,
     speed: float | None,
     cut: str | None,
@@ -93,6 +99,8 @@ def replay(
     shows the answer while it grows, and then prints a table that summarises it. What comes through
     a pipe is shown as it arrives.
     """
+    if bool(files) is demo:
+        raise click.UsageError("give at least one FILE, or --demo and no FILE")
     view = wanted_view(events=events, message=message)
     options = ShowOptions(
         limits=limits,
@@ -104,8 +112,18 @@ def replay(
         force=force,
     )
     console = console_of_stdout()
-    showing = Showing(options, console, partial(view_of, view, console=console, verbose=verbose))
-    ctx.exit(showing.run(files))
+    showing = Showing(
+        options,
+        console,
+        partial(view_of, view, console=console, verbose=verbose),
+        sources_in=demo_sources if demo else None,
+    )
+    ctx.exit(showing.run(("demo",) if demo else files))
+
+
+def demo_sources(name: str, limits: SourceLimits, **_: object) -> Iterator[Source]:
+    """Return the recording that comes with the command."""
+    return sources_of(DEMO, name, limits)
 
 
 def factor_of(speed: float | None, view: str) -> float | None:

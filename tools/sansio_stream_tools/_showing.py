@@ -110,14 +110,22 @@ class Showing:
         options: how streams are read and shown.
         console: the console of stdout.
         view_of: makes the view of a reading.
+        sources_in: returns the streams in a file, with the arguments of `open_sources`. The
+            default is that function.
     """
 
     def __init__(
-        self, options: ShowOptions, console: Console, view_of: Callable[[Reading], View]
+        self,
+        options: ShowOptions,
+        console: Console,
+        view_of: Callable[[Reading], View],
+        *,
+        sources_in: Callable[..., Iterator[Source]] | None = None,
     ) -> None:
         self._options = options
         self._console = console
         self._view_of = view_of
+        self._sources_in = sources_in or open_sources
         self._hints = HintPrinter()
         self._shown: list[Shown] = []
         self._has_output = False
@@ -157,7 +165,7 @@ class Showing:
         bar = partial(ProgressBar, total=size_of(name))
         limits = self._options.limits.source
         try:
-            for source in reads(open_sources(name, limits, on_piece=position.add)):
+            for source in reads(self._sources_in(name, limits, on_piece=position.add)):
                 is_alone = is_only and source.name == name
                 shown = self._show_source(source, bar, position, clock, is_alone=is_alone)
                 status = max(status, shown)
@@ -216,11 +224,11 @@ class Showing:
         self._hints.show(source.name, source.hints)
         if isinstance(failure, KeyboardInterrupt):
             complain("interrupted")
-            self._shown.append(Shown(source.name, reading.machine.verdict, "interrupted"))
+            self._shown.append(Shown(source.name, reading.verdict, "interrupted"))
             return INTERRUPTED
         if failure is not None:
             return self._unreadable(source.name, failure)
-        self._shown.append(Shown(source.name, reading.machine.verdict, reading.outcome))
+        self._shown.append(Shown(source.name, reading.verdict, reading.outcome))
         return judge(source.name, view)
 
     def _feed(
