@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from multiprocessing.process import BaseProcess
 
 __all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked", "sigpipe_blocked"]
 
@@ -116,7 +117,8 @@ def end_pool(pool: ProcessPoolExecutor, *, is_done: bool) -> None:
     """End a pool. Unless all its work is done, its processes are terminated."""
     # The attribute is private. Python 3.14 has `terminate_workers` instead. Other children of this
     # process, such as those of another pool, must go on.
-    processes = [] if is_done else list((vars(pool)["_processes"] or {}).values())
+    running: dict[int, BaseProcess] | None = vars(pool)["_processes"]
+    processes = [] if is_done or running is None else [*running.values()]
     with sigpipe_blocked():
         pool.shutdown(wait=is_done, cancel_futures=True)
     for process in processes:
@@ -157,21 +159,21 @@ def result_of_retry(function: Callable[[Item], Result], item: Item) -> Result | 
 
 
 @contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
+def sigint_blocked() -> Generator[None]:
     """Delay Ctrl-C until the block ends. Processes that are started in the block ignore it."""
     with masked("SIG_BLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
-def sigint_allowed() -> Iterator[None]:
+def sigint_allowed() -> Generator[None]:
     """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
     with masked("SIG_UNBLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
-def sigpipe_blocked() -> Iterator[None]:
+def sigpipe_blocked() -> Generator[None]:
     """Block SIGPIPE in this thread, and for ever in the threads that are started in the block.
 
     The command lets SIGPIPE end the process, so that `| head` ends it silently. But when a process
@@ -185,7 +187,7 @@ def sigpipe_blocked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def masked(how: str, name: str) -> Iterator[None]:
+def masked(how: str, name: str) -> Generator[None]:
     """Block or unblock a signal in this thread. At the end of the block, restore what was before.
 
     Does nothing on a system without signal masks.
