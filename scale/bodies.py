@@ -214,7 +214,7 @@ def write(path: Path, rows: int, seed: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--rows", type=int, default=20_000, help="a multiple of 1,000")
     parser.add_argument("--seed", type=int, default=1)

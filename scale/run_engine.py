@@ -115,7 +115,7 @@ def command_of(pid: int) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("source")
     parser.add_argument("destination", type=Path)

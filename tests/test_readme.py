@@ -38,7 +38,9 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bin_.mkdir()
     module, _, function = PROJECT["scripts"]["sansio-stream"].partition(":")
     script = bin_ / "sansio-stream"
-    script.write_text(f"#!{sys.executable}\nfrom {module} import {function}\n{function}()\n")
+    # As pip writes it. Processes that the command starts import the script, too.
+    guard = f'if __name__ == "__main__":\n    {function}()\n'
+    script.write_text(f"#!{sys.executable}\nfrom {module} import {function}\n{guard}")
     script.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{bin_}{os.pathsep}{os.environ['PATH']}")

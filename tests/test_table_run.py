@@ -47,7 +47,7 @@ def test_an_item_whose_process_dies_is_tried_once_more(tmp_path: Path) -> None:
 
 def test_an_exception_of_the_function_is_raised_and_ends_the_processes() -> None:
     with pytest.raises(ValueError, match="not a number"):
-        [*map_in_processes(int, ["not a number"], workers=1)]
+        list(map_in_processes(int, ["not a number"], workers=1))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this system has no SIGPIPE")

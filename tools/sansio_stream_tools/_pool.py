@@ -14,6 +14,7 @@ import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from multiprocessing.process import BaseProcess
 
 __all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked", "sigpipe_blocked"]
 
@@ -116,7 +117,8 @@ def end_pool(pool: ProcessPoolExecutor, *, is_done: bool) -> None:
     """End a pool. Unless all its work is done, its processes are terminated."""
     # The attribute is private. Python 3.14 has `terminate_workers` instead. Other children of this
     # process, such as those of another pool, must go on.
-    processes = [] if is_done else list((vars(pool)["_processes"] or {}).values())
+    running: dict[int, BaseProcess] | None = vars(pool)["_processes"]
+    processes = [] if is_done or running is None else [*running.values()]
     with sigpipe_blocked():
         pool.shutdown(wait=is_done, cancel_futures=True)
     for process in processes:

@@ -5,9 +5,11 @@ This module shows nothing. It reports its progress to functions of its caller.
 
 from __future__ import annotations
 
+# The stubs of pyarrow leave some types open.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -96,9 +98,7 @@ class TableRun:
                 " column"
             )
         with opened_table(self.source, body=self.body, id=self.id) as table:
-            type = table.schema.field(self.body).type
-            if not is_body_type(type):
-                raise TableError(f"the column {self.body!r} has neither bytes nor text, but {type}")
+            check_type(table.schema, self.body)
             parts = self._parts(resume=resume, force=force)
             work = partial(
                 report_batch,
@@ -152,3 +152,10 @@ class TableRun:
             status = Path(self.source).stat()
             options |= {"size": status.st_size, "modified": status.st_mtime_ns}
         return options
+
+
+def check_type(schema: pa.Schema, body: str) -> None:
+    """Raise TableError if the column of bodies has neither bytes nor text."""
+    field: Any = schema.field(body)
+    if not is_body_type(field.type):
+        raise TableError(f"the column {body!r} has neither bytes nor text, but {field.type}")

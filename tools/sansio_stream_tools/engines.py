@@ -10,6 +10,8 @@ machine, `sansio-stream report` needs less time; docs/a-million-streams.md has t
 
 from __future__ import annotations
 
+# pyarrow's stubs do not know the types of pandas.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 import importlib
 from functools import partial
 from typing import Any, Final
