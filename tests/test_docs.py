@@ -358,3 +358,11 @@ def test_every_link_leads_to_an_existing_file_and_heading(page: Path) -> None:
 def test_links_are_found() -> None:
     assert "docs/embedding.md" in links_of(REPOSITORY / "README.md")
     assert "4-the-verdict" in anchors_of(DOCS / "embedding.md")
+
+
+def test_the_picture_of_the_readme_shows_what_the_command_shows() -> None:
+    make_picture: Any = importlib.import_module("make_picture")
+    stored = make_picture.PICTURE.read_text(encoding="utf-8")
+    shown = make_picture.shown().export_text()
+    assert make_picture.text_in(stored) == "".join(shown.split())
+    assert "https:" not in stored  # no font is loaded from the web
