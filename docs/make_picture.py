@@ -62,7 +62,7 @@ def shown() -> Console:
         highlight=False,
         legacy_windows=False,
     )
-    (source,) = open_sources(str(RECORDING))
+    source = next(open_sources(str(RECORDING)))
     view = view_of("show", Reading(source.header), console, verbose=False)
     view.begin()
     for chunk in source.chunks:

@@ -365,4 +365,5 @@ def test_the_picture_of_the_readme_shows_what_the_command_shows() -> None:
     stored = make_picture.PICTURE.read_text(encoding="utf-8")
     shown = make_picture.shown().export_text()
     assert make_picture.text_in(stored) == "".join(shown.split())
+    assert "TRUNCATED: the message began and was cut" in shown
     assert "https:" not in stored  # no font is loaded from the web
