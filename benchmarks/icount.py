@@ -45,6 +45,28 @@ FEW_EVENTS: Final = 500
 CHARACTERS: Final = 12_000
 SIZES: Final = {None: "one event a chunk", 1_400: "1,400 B", 16_384: "16 KiB"}
 AGAIN: Final = 2
+
+LIMITS: Final = {
+    "text, one event a chunk": 0.92,
+    "text, 1,400 B": 0.90,
+    "text, 16 KiB": 0.78,
+    "mixed, one event a chunk": 0.98,
+    "mixed, 1,400 B": 0.90,
+    "mixed, 16 KiB": 0.84,
+    "text, 64 B": 1.75,
+    "text, 1 B": 18.7,
+    "mixed, CRLF": 1.2,
+    "mixed, no event line": 1.35,
+    "mixed, blanks after the brace": 1.2,
+    "mixed, keys in another order": 1.1,
+    "mixed, plain path": 5.0,
+    "string input, never read": 0.95,
+    "string input, read after each delta": 2.5,
+    "records input, never read": 1.2,
+    "records input, read after each delta": 4.1,
+}
+"""The targets: the largest ratio to the floor, for the cases that have a target."""
+
 FLOOR: Final = "mixed: floor"
 SAME_BUILD: Final = 0.06
 """The limit for the difference between the floor and its stored count, as a fraction.

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from curves import CURVES
 from goals import GOALS, shown
-from icount import floor_case, kept
+from icount import LIMITS, floor_case, kept
 from plot import svg
 
 RESULTS: Final = Path(__file__).with_name("results")
@@ -68,7 +68,7 @@ def peers() -> str:
 
 
 def instructions() -> str:
-    """Return the table of instructions per event, with their ratio to the floor."""
+    """Return the table of instructions per event, with their ratio to the floor and its target."""
     versions = kept()["instructions"]
     builds = kept().get("builds", {})
     names = next(iter(versions.values()))
@@ -76,20 +76,28 @@ def instructions() -> str:
         [
             [
                 "instructions per event",
+                "target",
                 *(f"{each} ({builds[each]})" if each in builds else each for each in versions),
             ],
             *(
                 [
                     name,
-                    *(
-                        f"{each[name]:,} ({each[name] / each[floor_case(name)]:.2f} ×)"
-                        for each in versions.values()
-                    ),
+                    f"≤ {LIMITS[name]:.2f} ×" if name in LIMITS else "",
+                    *(counted(name, each) for each in versions.values()),
                 ]
                 for name in names
             ),
         ]
     )
+
+
+def counted(name: str, counts: dict[str, int]) -> str:
+    """Return a count and its ratio to the floor. The ratio is bold if it misses its target."""
+    ratio = counts[name] / counts[floor_case(name)]
+    shown_ratio = f"{ratio:.2f} ×"
+    if round(ratio, 2) > LIMITS.get(name, ratio):
+        shown_ratio = f"**{shown_ratio}**"
+    return f"{counts[name]:,} ({shown_ratio})"
 
 
 def conditions_of(conditions: dict[str, Any]) -> list[str]:
