@@ -296,17 +296,23 @@ def record(
 
 
 class RecordingViewer:
-    """Shows the lines of a recording file. `view` is None until the first was written."""
+    """Shows the lines of a recording file, as `replay` shows the file.
+
+    Attributes:
+        view: the view; None until the first line was written.
+    """
 
     def __init__(self, file: RecordingFile, view_of: Callable[[Reading], View]) -> None:
         self.view: View | None = None
+        self._is_ended = False
         self._file = file
         self._view_of = view_of
 
     def update(self) -> None:
         """Show the lines that were written since the last call."""
         for lines in self._file.take_lines():
-            self._show(lines)
+            if not self._is_ended:
+                self._show(lines)
 
     def _show(self, lines: bytes) -> None:
         view = self.view
@@ -314,13 +320,22 @@ class RecordingViewer:
         if view is None:
             view = self.view = self._view_of(Reading(capture.header))
             view.begin()
+        reading = view.reading
         for chunk in capture.chunks:
-            for result in view.reading.feed(chunk):
+            for result in reading.feed(chunk):
                 view.add(result)
+            if reading.broken is not None:
+                reading.stop()  # as `replay` does: the rest of the stream changes nothing
+                self._end(view)
+                return
         if capture.end is not None:
-            for result in view.reading.finish(capture.end):
+            for result in reading.finish(capture.end):
                 view.add(result)
-            view.end()
+            self._end(view)
+
+    def _end(self, view: View) -> None:
+        view.end()
+        self._is_ended = True
 
 
 def outcome(
