@@ -84,8 +84,8 @@ class Scanner(GrowingValue):
         if self.error is None:
             self.length += len(text)
             if self._state is IN_STRING and not self._held and is_plain(text):
-                # Most pieces of a tool input come here. To add one takes 4,900 instructions. It would
-                # take 10,200 in `_step_string`, which searches for the end of the string.
+                # Most pieces of a tool input come here. To add one takes 4,900 instructions.
+                # `_step_string` searches for the end of the string, and would take 10,200.
                 self._grow_token(text)
             else:
                 self._scan_tokens(text)
