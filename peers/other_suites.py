@@ -1,15 +1,21 @@
-"""Runs tests of other projects, and tests with their frameworks, over our clients of the SDK.
+"""Runs tests with our subclasses of the official SDK's clients in the place of these clients.
 
     python peers/other_suites.py .venv/other-suites
 
-- The official SDK's own tests of streams, and those of langchain-anthropic that replay recordings.
-  pip downloads both from the package registry, as sources. No file of them is part of this
-  repository.
+The tests are:
+
+- the official SDK's own tests of streams, and the tests of langchain-anthropic that replay
+  recordings. pip downloads the sources of both from the package registry. No file of them is part
+  of this repository.
 - `peers/frameworks`: our tests of the streaming interfaces of pydantic-ai and langchain-anthropic.
 
-The environment and the sources are made once, in the folder that is passed. Whatever cannot be had
-is LEFT OUT with the reason, and the script goes on. It fails if a test fails for a reason that is
-not in this file, or if a test passes although this file says that it fails.
+The environment and the sources are made once, in the folder that is passed. If one of them cannot
+be made, the script leaves out the tests that need it, and prints LEFT OUT with the reason. The
+script fails in three cases:
+
+- a test fails, and no pattern in `SUITES` matches its name;
+- no test fails that a pattern in `SUITES` matches;
+- no test of a suite passes.
 """
 
 import os
@@ -37,21 +43,23 @@ INSTALLED: Final = (
     *("http-snapshot[httpx]==0.1.9", "dirty-equals", "time-machine", "opentelemetry-sdk"),
     *("langchain-tests>=1.1.9,<2", "requests", "brotli"),
 )
-"""Pinned, because other versions may have other tests."""
+"""The projects whose tests run are pinned, because other versions may have other tests."""
 
 STREAMS: Final = "  streams of messages read by our machine"
-"""What `over_our_machine` prints."""
+"""The beginning of the line that the pytest plugin `over_our_machine` prints."""
 
 LEFT_OUT: Final = "LEFT OUT: pydantic-ai's own tests: its sources in the registry have no tests"
 
 PIP_SECONDS: Final = 180
 SUITE_SECONDS: Final = 180
-"""Many times what a step needs on an idle machine. What takes longer is LEFT OUT."""
+"""The timeouts, many times what a step needs on an idle machine. A step that takes longer is LEFT
+OUT.
+"""
 
 
 @attrs.frozen
 class Known:
-    """Tests that fail, and why.
+    """Tests of other projects that fail with our clients, and the reason.
 
     Attributes:
         tests: a pattern for their names, with their class and parameters.
@@ -130,7 +138,7 @@ SUITES: Final = (
 
 
 def run(command: Sequence[object], folder: Path, seconds: int) -> str | None:
-    """Run a command, with its output in `folder/log`. Return None, or why it did not succeed."""
+    """Run a command, and write its output to `folder/log`. Return None, or why it failed."""
     variables = {
         **{name: value for name, value in os.environ.items() if "ANTHROPIC" not in name},
         "PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "adapters", FRAMEWORKS))),
@@ -139,7 +147,7 @@ def run(command: Sequence[object], folder: Path, seconds: int) -> str | None:
     }
     with (folder / "log").open("w") as log:
         try:
-            code = subprocess.run(  # noqa: S603 - what is named here
+            code = subprocess.run(  # noqa: S603 - commands of this module
                 [str(each) for each in command],
                 cwd=folder,
                 env=variables,
@@ -154,7 +162,7 @@ def run(command: Sequence[object], folder: Path, seconds: int) -> str | None:
 
 
 def environment(folder: Path) -> Path | str:
-    """Return the Python of the environment, or why there is none."""
+    """Return the path of the environment's Python, or the reason why there is none."""
     python = folder / "venv" / "bin" / "python"
     stamp = folder / "installed"
     wanted = "\n".join(INSTALLED)
@@ -207,7 +215,7 @@ def failures_in(report: Path) -> tuple[int, list[str]]:
 
 
 def result_of(suite: Suite, python: Path, folder: Path) -> Iterator[str]:
-    """Run a suite, and yield the lines that say how it went. One with FAILED is a failure."""
+    """Run a suite, and yield the lines of its result. A line with FAILED is a failure."""
     where: Path | str = folder
     if suite.requirement is not None:
         where = sources(python, suite.requirement, folder)

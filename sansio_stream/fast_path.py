@@ -5,31 +5,32 @@ string and in their padding:
 
     event: content_block_delta⏎
     data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}   }⏎⏎
-    |----------------------------- prefix ---------------------------------------|string|S|padding|
+    |------------------------------------- prefix ------------------------------------|TTTTTSSPPPPPP
 
-S is the suffix. The padding is blanks, the last brace, more blanks in some layouts, and the end of
-the frame.
+The prefix includes the line of the event name. T is the string with the text, S is the suffix, and
+P is the padding. The padding has blanks, the last brace, more blanks in some layouts, and the end
+of the frame.
 
 Strategy: a `DeltaTemplate` has the prefix, the suffix and the end of the frame. Two functions make
 templates. When a block begins, `expected_template` makes the one for the layout that the API
-writes. If the deltas have another order of members, other blanks, other line ends or no name,
-`learned_template` makes one from a decoded delta. A frame matches if it has the prefix, a string,
-the suffix, and any padding. Such a frame means the same as the delta of the template, with another
-string. There are two reasons:
+writes. The deltas may have another order of members, other blanks, other line ends or no event
+name. Then `learned_template` makes a template from a decoded delta. A frame matches if it has the
+prefix, a string, the suffix, and any padding. A frame that matches encodes the event of the
+template with its own text. There are two reasons:
 
 * Its JSON text is the same except for the string, and the string is the text of the delta. For the
   API's layout this is known. For a learned layout it is verified: `learned_template` decodes the
   frame once more with another string.
-* `transitions.decide` would return the same decision: to fold it without a violation. The decision
-  depends on the type and the index of the event, on the state of the stream, and on whether the
-  block exists, is open and accepts the delta. An event that could change one of these is decoded,
-  and then the reader drops the template.
+* `transitions.decide` would return the same decision: to fold the event without a violation. The
+  decision depends on the type and the index of the event, on the state of the stream, and on
+  whether the block exists, is open and accepts the delta. The reader decodes each event that could
+  change one of these, and drops the template after it.
 
 The reader uses a template only for bytes that cannot exceed a limit. It decodes every frame that
 does not match completely, even if the bytes already show a fault. So the machine gives the same
 results without the fast path, only slower.
 
-Pure: a template is immutable, and has no reference to the buffer or the message.
+A template is immutable, and has no reference to the buffer or the message.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ CHANGE_SPECIAL: Final = bytes(
 )
 
 MAX_LEARN_ATTEMPTS: Final = 4
-"""The maximum number of calls of `learned_template` in a row: a call costs as much as decoding two
-deltas. Every event that is not a delta, a ping or an unknown event resets the count.
+"""The maximum number of calls of `learned_template` in a row. A call costs as much as decoding two
+deltas. Deltas, pings and unknown events do not reset the count; every other event does.
 """
 
 MAX_BLANKS: Final = 32
@@ -172,7 +173,7 @@ class Layout(frozen.HashableValue):
 
 
 class DeltaTemplate:
-    """The layout of a delta's frame, and the event that such a frame encodes.
+    """The layout of the frames of a block's deltas, and the event that such a frame encodes.
 
     Attributes:
         index: the index of the block.
@@ -181,7 +182,7 @@ class DeltaTemplate:
         paddings: what may follow the suffix, without the end of the frame.
         last_paddings: what may follow the suffix, with the end of the frame.
         uncounted: the number of bytes of each frame that do not count in its size. The framer
-            counts the line end of a blank line as one byte.
+            counts the line end of a blank line as one byte, even if it is CRLF.
         code: the violation of every such frame, or None.
 
     Args:
@@ -239,8 +240,8 @@ class DeltaTemplate:
             paddings: `last_paddings` for a frame with its end, else `paddings`.
             pieces: the list to which the text is appended; None to append nothing.
         """
-        # `removeprefix` and `rpartition` take 490 and 930 instructions, a pattern for the whole
-        # frame 4,200 to 4,900.
+        # `removeprefix` takes 490 instructions and `rpartition` 930. A pattern for the whole frame
+        # takes 4,200 to 4,900.
         rest = frame.removeprefix(self._prefix)
         if rest is frame:
             return None
@@ -291,7 +292,7 @@ class PingTemplate(frozen.HashableValue):
 
 
 def data_of(frame: bytes) -> bytes:
-    """Return the data of a frame whose template has a violation. Such a frame has one line."""
+    """Return the data of a frame whose template has a violation. The frame has one line of data."""
     return frame[BEGIN_OF_DATA:].rstrip(b"\r\n")
 
 
@@ -352,8 +353,8 @@ def learned_template(
         if flaws != (UNNAMED,) or not is_one_line(prefix):
             return None
         code = UNNAMED.code
-    # Verify by decoding the same frame with another string. The other string is one letter, so the
-    # frame stays one frame, and exceeds no limit that the decoded one did not exceed.
+    # Verify the layout: decode the same frame with another string. This string is one letter, so
+    # the bytes stay one frame, which exceeds no limit that the first frame did not exceed.
     other = "x" if getattr(event.delta, TEXT_FIELDS[delta]) != "x" else "y"
     framer = Framer(limits)
     framer.buffer.feed(prefix + other.encode() + suffix + b"}" + end)

@@ -5,13 +5,13 @@ The buffer only searches for the ends of frames and lines. `framer` reads the fr
 Strategy: `feed` searches the new chunk for its last blank line. The bytes up to this blank line are
 the text, which consists of whole frames. The framer reads it frame by frame. The bytes after it are
 the partial frame, a bytearray that grows in place. So each byte is searched for a blank line only
-once, and a chunk without a line end is only appended. A chunk that comes before the text is
-consumed is stored, and searched later. Two kinds of chunks are not searched:
+once, and a chunk without a line end is only appended. If a chunk comes while a part of the text is
+not consumed, the chunk is stored, and searched later. Two kinds of chunks are not searched:
 
-* A chunk that is added by `add_frames` is known to be the text.
-* A chunk with a CR can end inside a blank line in several ways. So the text ends at its last line
-  end, whether that line is blank or not. There is one exception: if the lines after its last blank
-  line end in CRLF or LF, and if the chunk does not begin with a line end, the chunk is searched.
+* If the buffer is idle and a frame begins with the chunk, a chunk that ends in a blank line
+  consists of whole frames. So `add_frames` makes the chunk the text.
+* A chunk with a CR can end inside a blank line in several ways. So the text ends at the last line
+  end of the chunk, whether that line is blank or not. There is one exception, `_search_crlf`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ BOM: Final = b"\xef\xbb\xbf"
 CR, LF = b"\r\n"
 FRAME_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 SINGLE_BYTES: Final = frozenset(bytes([byte]) for byte in range(256) if byte not in (CR, LF))
-"""All chunks of one byte that end no line. To look a chunk up takes 100 instructions, and to search
-it for CR and LF takes 500.
+"""All chunks of one byte that end no line. To look a chunk up in this set takes 100 instructions.
+To search it for CR and LF takes 500.
 """
 
 
 class ReceivedBytes:
     """The received bytes of a body, in order, and their offsets in it.
 
-    They are: dropped bytes, the text, the partial frame, chunks that were not searched yet, and
-    bytes beyond `Limits.total_bytes`, which are only counted.
+    In the order of the body, they are: bytes that were consumed and dropped, the text, the partial
+    frame, chunks that were not searched yet, and bytes beyond `Limits.total_bytes`. Bytes of the
+    last kind are only counted.
 
     Attributes:
         text: whole frames, or whole lines. The bytes before `pos` are consumed.
@@ -75,7 +76,7 @@ class ReceivedBytes:
         self.frames: int = 0
 
     def _set_text(self, text: bytes) -> None:
-        """Drop the text, and make the bytes after it the new one."""
+        """Drop the text. Make `text`, which follows it in the body, the new text."""
         if not self.frames:
             # These bytes are kept for error messages.
             self._head += self.text[: max(0, EXCERPT_CHARACTERS - len(self._head))]
@@ -119,7 +120,7 @@ class FrameBuffer(ReceivedBytes):
 
     Attributes:
         is_idle: whether nothing is left to read, and no limit must be checked.
-        partial_limit: the size up to which the partial frame exceeds no limit, in bytes. Valid
+        partial_limit: a size in bytes. A partial frame up to this size exceeds no limit. Valid
             while `is_idle`.
         frame_offset: the offset of the last consumed frame in the body; None before the first.
         frame_start: the offset of the frame whose lines are being consumed; None between frames.
@@ -160,16 +161,17 @@ class FrameBuffer(ReceivedBytes):
         if not self.partial and not self._by_lines and size <= self.partial_limit:
             tail = data[-2:]  # `endswith` takes 450 instructions more
             if tail == b"\n\n" or (tail == b"\r\n" and data.endswith(b"\r\n\r\n")):
-                # No line end is cut here, so a CR needs no other treatment.
+                # The chunk ends in LF. So it cuts no line end, even if it contains a CR.
                 self.add_frames(data, self.end + size)
                 self.partial_limit -= size
                 return True
         return self.extend(data)
 
     def extend(self, data: bytes) -> bool:
-        """Do the same as `feed`, for an idle buffer with a partial frame.
+        """Do the same as `feed`, for an idle buffer, without its shortcut for whole frames.
 
-        If each chunk has one byte, this method takes most of the time.
+        The machine calls this method if the buffer has a partial frame. If each chunk has one byte,
+        the method takes most of the time.
         """
         partial = self.partial
         if data in SINGLE_BYTES if len(data) == 1 else (LF not in data and CR not in data):
@@ -193,8 +195,8 @@ class FrameBuffer(ReceivedBytes):
         """Add a chunk of whole frames, without searching it.
 
         Requires that the buffer is idle, that the next byte begins a frame, and that the chunk
-        exceeds no limit. `partial_limit` stays as it is. So the caller must lower it, unless
-        `event_bytes` are left after the chunk up to `total_bytes`.
+        exceeds no limit. `partial_limit` stays as it is. So the caller must lower it by the size of
+        the chunk, unless the end of the chunk is at least `event_bytes` before `total_bytes`.
 
         Args:
             frames: the chunk.
@@ -207,6 +209,7 @@ class FrameBuffer(ReceivedBytes):
         self.is_idle = False
 
     def _feed_slowly(self, data: bytes) -> None:
+        """Do the same as `feed`, in any state and near any limit."""
         self.mark_pending()
         total = self._limits.total_bytes
         if total is not None:
@@ -260,13 +263,14 @@ class FrameBuffer(ReceivedBytes):
         self._set_text(text)
 
     def _search_crlf(self, data: bytes) -> bool:
-        """Do the same as `_search`, if the data has CRLF line ends and does not begin with one.
+        """Do the same as `_search`, if the data has CRLF line ends and begins with no line end.
 
         Without this method, each frame that is cut would be read line by line, on the plain path.
 
         Returns:
-            Whether the data was added. It was not if a line after the last blank line ends in
-            another way, because a blank line may then end in several ways.
+            Whether the data was added. It is not added if it is of another kind, or if there is a
+            CR without LF or a blank line after the last CRLF CRLF. The last blank line may then be
+            a different one.
         """
         if CR not in data or data[0] in (CR, LF):
             return False
@@ -281,6 +285,7 @@ class FrameBuffer(ReceivedBytes):
         return True
 
     def _add_lines(self, data: bytes) -> None:
+        """Add bytes, and make the whole lines up to the last line end the new text."""
         partial = self.partial
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
         if end:
@@ -320,7 +325,7 @@ class FrameBuffer(ReceivedBytes):
         self.pos = end
 
     def set_frame_start(self, offset: int | None) -> None:
-        """Set the offset of the frame whose lines are consumed; None if a frame was skipped."""
+        """Set the offset of the frame whose lines are consumed; None after one without data."""
         self.frame_start = offset
 
     def finish_frame(self, *, has_data: bool) -> None:
@@ -361,7 +366,8 @@ class FrameBuffer(ReceivedBytes):
     def partial_line(self) -> bytes | None:
         """Return the partial line, without a byte order mark.
 
-        None if it is only a byte order mark or a part of one. The mark counts towards no limit.
+        None if it is only a byte order mark or a part of one. The mark counts towards no limit, so
+        this method consumes it.
         """
         if self.offset == 0:
             if BOM.startswith(self.partial):
@@ -373,8 +379,9 @@ class FrameBuffer(ReceivedBytes):
         return bytes(self.partial)
 
     def mark_drained(self) -> bool:
-        """Set `is_idle` if nothing has to be read. Return whether it is set."""
-        # Before the first frame, no chunk may take the shortcut of `feed`, which keeps no head.
+        """Set `is_idle` if nothing is left to read. Return whether it is set."""
+        # Before the first frame, no chunk may take the shortcut of `feed`, because that shortcut
+        # does not keep the first bytes for `head`.
         has_begun = self.frames > 0 or len(self.partial) > 0
         if self.pos == len(self.text) and not self._chunks and has_begun and not self._is_closed:
             limit = self._limits.event_bytes - (self.offset - self.start_of_frame)

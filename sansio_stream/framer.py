@@ -31,7 +31,7 @@ COLON = ord(":")
 IDLE_BEGINNINGS: Final = frozenset(b":\r\n")
 
 LINES_AT_ONCE: Final = 16_384
-"""How many bytes are read in one step. More would only make the list of their lines longer."""
+"""The maximum number of bytes whose lines are split in one step. This bounds the list of lines."""
 
 # A line and its end.
 whole_line: Final = re.compile(rb"([^\r\n]*+)(?:\r\n|\n|\r)").match
@@ -44,15 +44,16 @@ idle_lines: Final = re.compile(rb"(?:[\r\n]++|:[^\r\n]*+(?=[\r\n]))++").match
 frame_lines: Final = re.compile(rb"((?:[^\r\n]++(?:\r\n|\n|\r))++)(\r\n|\n|\r)?+").match
 split_fields: Final = re.compile(rb"(([^:\r\n]*+)(?:: ?([^\r\n]*+))?+)[\r\n]++").findall
 # The form of nearly every frame: an optional event name, one line of data, a blank line. `.` also
-# matches a CR, which is looked for afterwards: "[^\r\n]" would take 5,000 instructions more.
+# matches a CR, so `next_frame` searches the match for a CR afterwards. "[^\r\n]" instead of `.`
+# would take 5,000 instructions more.
 usual_frame: Final = re.compile(rb"(?:event: ?(.*+)\n)?+data: ?(.*+)\n\n").match
 
 
 class Framer:
     """Cuts a body into frames: `buffer.feed` adds bytes, and `next_frame` returns frames.
 
-    `feed` stores bytes and reads no field. `next_frame` reads them, up to the end of the frame that
-    it returns. So `last_event_id` and the other properties do not yet reflect any later frame.
+    `feed` stores bytes and reads no field. `next_frame` reads the fields up to the end of the frame
+    that it returns. So `last_event_id` and the other properties do not yet reflect later frames.
 
     Attributes:
         buffer: the received bytes.
@@ -165,8 +166,8 @@ class Framer:
     def _skip_idle_lines(self) -> bool:
         """Skip the next comments and, between frames, the next blank lines in one step.
 
-        One by one they would cost 1 µs each, and 8 kB of gzip can contain 8 million of them. Stops
-        at the limit of an event, so that `_take_line` raises for a line beyond it.
+        One by one the lines would cost 1 µs each, and 8 kB of gzip can expand to 8 million lines.
+        The method stops at the limit of an event, so that `_take_line` raises for a line beyond it.
 
         Returns:
             Whether any line was skipped.
@@ -181,13 +182,13 @@ class Framer:
         return skipped is not None
 
     def _index_of_limit(self) -> int:
-        """Return the index in the text from which on the frame exceeds `event_bytes`."""
+        """Return the index in the text at which the frame has `event_bytes`."""
         return self.buffer.start_of_frame - self.buffer.base + self._limits.event_bytes
 
     def _take_lines(self) -> Frame | None:
         """Read the next lines, and the blank line after them if it is there, in one step.
 
-        One by one the lines would cost 2 µs each. Stops at the limit of an event.
+        One by one the lines would cost 2 µs each. The method stops at the limit of an event.
 
         Returns:
             The frame if the blank line ends a frame with data, else None.
@@ -210,6 +211,7 @@ class Framer:
         return None
 
     def _take_line(self) -> Frame | None:
+        """Read the next line; see `_take_content`."""
         buffer = self.buffer
         line = whole_line(buffer.text, buffer.pos)
         assert line is not None, "the text consists of whole lines"
@@ -246,6 +248,7 @@ class Framer:
     # Making frames.
 
     def _end_of_frame(self, end: int) -> Frame | None:
+        """End the frame at its blank line. Return the frame if it has data, else None."""
         if self._fields.has_data:
             return self._frame_of_fields(end)
         # "If the data buffer is an empty string, set the data buffer and the event type buffer to

@@ -1,4 +1,4 @@
-"""A text that grows: pieces in, the text of any moment out.
+"""A text that grows: pieces in, the text as it was at any moment out.
 
 A `GrowingText` belongs to one block. A snapshot has a `TextSoFar`: the growing text and its length
 at that moment. The text itself is joined when somebody reads it. So a snapshot costs the same
@@ -29,8 +29,8 @@ Place: TypeAlias = tuple[int, list[str] | None, int]
 """A place in a growing text, from which reading goes on. It has three parts:
 
 * position: the number of characters before the place;
-* batch: the list of the newest pieces, if the text ended at this place when the place was made;
-  else None;
+* batch: the list of the newest pieces if the whole text ended at this place when the place was
+  made; else None;
 * number: how many pieces of this list are before the place.
 
 It is a plain tuple, because each read after a delta makes one. A NamedTuple takes 2,600

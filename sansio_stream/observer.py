@@ -1,7 +1,7 @@
 """Observer: follows a response that other code reads. Chunks and their times in, a report out.
 
-The observer has no clock: the caller passes the times in. It never raises an exception, because an
-exception would break the code that it only observes.
+The observer has no clock: the caller passes the times in. Its methods raise no exception, because
+an exception would break the code that it only observes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["BodyDecoder", "Observer", "report_of"]
 
 PENDING_CHUNKS: Final = 64
 PENDING_BYTES: Final = 2_048
-"""The observer reads its stored chunks when there are `PENDING_CHUNKS` of them, or when a chunk
-comes that has more than `PENDING_BYTES` bytes, which is not stored.
+"""The observer reads its stored chunks as soon as it has `PENDING_CHUNKS` of them. It also reads
+them if a chunk has more than `PENDING_BYTES` bytes. It reads such a chunk immediately, too.
 """
 
 
@@ -72,7 +72,8 @@ class Observer:
     something else. If it is not a stream, the observer keeps only the first 64 KiB of the body.
 
     No method raises an exception, whatever its arguments are and in whatever order the methods are
-    called. Calls after the end are ignored. An observer is not thread-safe.
+    called. Only the constructor raises one, if an argument has the wrong type. Calls after the end
+    are ignored. An observer is not thread-safe.
 
     Cost: that of the machine, plus a quarter or less. Up to 64 small chunks are stored and then
     read at once, so the work of a call varies. Memory: that of the machine, up to 128 KiB of stored
@@ -116,10 +117,10 @@ class Observer:
         self._is_read = self._is_stream
         # Whether the next chunk is only stored. Chunks are read several at once, joined, for two
         # reasons. The machine reads 64 small chunks with a fifth fewer instructions if they are
-        # one. And other code runs between two calls, after which the code and the data of the
-        # machine must come back into the caches of the processor. When each chunk was read
-        # immediately, a gateway took 1.19 times the CPU time of one without an observer. `machine`
-        # and `report` first read what is stored, so the delay is not visible.
+        # one. Other code runs between two calls, so the code and the data of the machine must be
+        # loaded into the caches of the processor again. When each chunk was read immediately, a
+        # gateway took 1.19 times the CPU time of one without an observer. `machine` and `report`
+        # first read the stored chunks, so the delay is not visible.
         self._is_direct = False
         self._pending: list[tuple[bytes, float]] = []
         self._is_shown = False
@@ -130,7 +131,8 @@ class Observer:
         # because its traceback would keep the reader's frames and their variables alive.
         self._failure: dict[str, Any] = {}
         self._decoder: BodyDecoder | None = None
-        # Whether the encoding is unknown. Then the end of the body tells nothing about the stream.
+        # Whether `make_decoder` raised an exception, so that the stream cannot be decoded. Then the
+        # end of the body tells nothing about the stream.
         self._is_opaque = False
         if make_decoder is not None:
             self._make_decoder(make_decoder)
@@ -213,7 +215,7 @@ class Observer:
         before = self._bytes
         try:
             self._read_or_keep(data, self._pending[:count])
-        finally:  # Ctrl-C may interrupt this. What was not received is then read later.
+        finally:  # after Ctrl-C, chunks that the machine did not get stay stored
             taken = count if self._bytes > before else 0
             self._chunks += taken
             del self._pending[:taken]
@@ -286,6 +288,7 @@ class Observer:
         if exc is None:
             exc = None if self._decoder is None else end_of(self._decoder)
         # An earlier error of the decoder stays, because it came before the end of the connection.
+        # But the error of `make_decoder` (`_is_opaque`) gives way to the error of the connection.
         if exc is not None and (self._is_opaque or not self._failure):
             self._failure = error_facts(exc)
         if self._is_stream and not self._is_opaque:

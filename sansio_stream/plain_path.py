@@ -2,8 +2,8 @@
 
 The steps for a frame are, in this order: `Inbox.next` returns it, `reading.read_frame` decodes it,
 `transitions.decide` decides what to do with its event, `Fold.check_limits` compares the sizes with
-the limits, and `Fold.apply` folds the event. `Outcome.note` records the violations, both those of
-decoding and those of the decision.
+the limits, and `Fold.apply` folds the event. The `Outcome` records the violations: those found by
+decoding, and those that the decision returns.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class PlainReader:
     Attributes:
         without_event: the number of frames and payloads that gave no event.
         last_flaws: the flaws with which the last event was read.
-        last_offset: the offset of its frame in the body. None for a payload, or if there were
-            violations besides these flaws.
+        last_offset: the offset of the last event's frame in the body. None if the event came from
+            a payload, or if the frame had violations besides `last_flaws`.
 
     Args:
         limits: the limits of the stream.
@@ -94,7 +94,7 @@ class PlainReader:
         """Return the next event that is not ignored, or None if nothing is left.
 
         Raises:
-            ProtocolError: a fatal error. It is latched: later calls raise a copy.
+            ProtocolError: a fatal error. `Outcome.fatal` keeps it, and later calls raise a copy.
         """
         if self._outcome.fatal.error is not None:
             self._outcome.fatal.raise_if_set()
@@ -119,7 +119,7 @@ class PlainReader:
                     self._conclude()
         except ProtocolError as error:
             self._fail(error)
-            # The latched error is never raised: its traceback would keep the caller's frames alive.
+            # The kept error is never raised: its traceback would keep the caller's frames alive.
             raise copy_for_raise(error) from None
         return event
 
@@ -216,7 +216,8 @@ class PlainReader:
             if loses:
                 self._fold.record_loss(event)
             return None
-        # A block that begins exists only after `apply`. A block that stops must be marked before.
+        # `record_loss` marks the inputs of blocks. A block that begins exists only after `apply`. A
+        # block that stops must be marked before `apply`.
         if loses and not isinstance(event, STARTS_BLOCKS):
             self._fold.record_loss(event)
         event = self._fold.apply(event, decision.state, source.size)

@@ -12,15 +12,15 @@ iterator has state of its own. This has five consequences:
 
 Folding on receipt instead would need a queue of events, and a snapshot for each of them.
 
-`plain_path` reads one event by decoding its frame. This module has the loop, and the runs of the
-fast path. A run is a sequence of frames that match a `DeltaTemplate`. For each of them, the reader
-calls `DeltaTemplate.read`, which appends the text to a list, instead of all steps of the plain
-path. There are three ways to find the frames of a run:
+`plain_path` reads one event by decoding its frame. This module has the loop over the events, and
+the runs of the fast path. A run is a sequence of frames that match the same `DeltaTemplate`. For
+such a frame the reader only calls `DeltaTemplate.read` and appends the text to a list. It skips the
+steps of the plain path. There are three ways to find the frames of a run:
 
-* `receive` compares a small chunk as a whole. If it matches, it is one frame, and its iterator
-  needs nothing but the event.
-* `events` compares a small text as a whole, which was put together from smaller chunks.
-* `events` splits any other text, a window at a time.
+* `receive` compares a small chunk with the template. A chunk that matches is one whole frame, and
+  the iterator for the chunk only returns its event.
+* `events` compares a small text with the template. Such a text consists of several smaller chunks.
+* `events` splits any other text into frames, `WINDOW` bytes at a time.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ NOTHING: Final[Iterator[Any]] = iter(())
 """An iterator that is always empty, for calls after which no event can be whole."""
 
 WINDOW: Final = 4096
-"""How many bytes of the text are split into frames at once. `split` copies all of them before the
-first frame is read. If the iterator is dropped, the other copies are wasted.
+"""How many bytes of the text are split into frames at once. `split` copies all these frames before
+the first one is read. If the iterator is dropped, the other copies are wasted.
 """
 
 RUN_BYTES: Final = 65_536
@@ -69,14 +69,14 @@ memory.
 """
 
 FEW_BYTES: Final = 512
-"""The size up to which a chunk or a text is tried as one frame before it is split. Splitting takes
-814 instructions for each frame. To try a text in vain takes 2,000.
+"""A chunk or a text of up to this many bytes is compared with the template before it is split.
+Splitting takes 814 instructions for each frame. A comparison that fails takes 2,000.
 """
 
 
 Run: TypeAlias = tuple[DeltaTemplate, list[str], int, int]
 """A run: its template, the list to which the text of each delta is appended, the offset in the body
-up to which it goes, and the offset up to which `FrameBuffer.add_frames` may be called.
+up to which the run may go, and the offset up to which `FrameBuffer.add_frames` may be called.
 """
 
 
@@ -127,8 +127,8 @@ class EventReader:
         self._learn_attempts = MAX_LEARN_ATTEMPTS
         # The run of deltas that the template reads; None before it and after it.
         self._run: Run | None = None
-        # The offset at which the run began, plus the bytes of the pings since; and the number of
-        # frames before it, plus the pings since.
+        # Pings inside a run do not count as parts of it. So their bytes are added to the offset at
+        # which the run began, and their number is added to the number of frames before the run.
         self._run_start = 0
         self._frames_before_run = 0
         self._few = min(FEW_BYTES, limits.event_bytes)
@@ -142,10 +142,10 @@ class EventReader:
     def receive(self, data: bytes) -> Iterator[MessageStreamEvent]:
         """Add bytes to an idle buffer without a partial frame, and return an iterator of events.
 
-        In a run, the chunk is first compared with the template. If it matches, it is one whole
-        frame. So the buffer need not search it, and the iterator need not look for the next frame:
-        a frame takes 1,700 instructions less. The message changes at `next()`, as it does for any
-        other chunk.
+        In a run, the chunk is first compared with the template. A chunk that matches is one whole
+        frame. So the buffer need not search it, and the iterator need not look for the next frame.
+        This saves 1,700 instructions for each frame. The message changes at `next()`, as it does
+        for any other chunk.
         """
         buffer = self._buffer
         run = self._run
@@ -189,8 +189,8 @@ class EventReader:
     def events(self) -> Iterator[MessageStreamEvent]:
         """Return an iterator that reads one event at each `next()`.
 
-        Another iterator may read the next event. So after each `yield` this one checks whether that
-        has happened before it relies on a local variable.
+        During a `yield`, another iterator may read the next event. So after each `yield` this one
+        checks the buffer before it relies on a local variable.
         """
         buffer = self._buffer
         event: MessageStreamEvent | None
@@ -203,7 +203,7 @@ class EventReader:
                 text = buffer.text
                 pos = buffer.pos
                 if not pos and len(text) <= self._few and buffer.end <= limit:
-                    # The text may be one frame, as it is if small chunks are put together.
+                    # The text is one frame if several small chunks together make a frame.
                     event = template.read(text, template.last_paddings, pieces)
                     if event is not None:
                         if template.code is not None:
@@ -255,7 +255,7 @@ class EventReader:
     def _is_drained(self) -> bool:
         """Return whether nothing is left to read, and no error to raise again.
 
-        `_next_event` would find that out, too. But it takes longer, and it ends the run.
+        `_next_event` would find out the same. But it takes longer, and it ends the run.
         """
         buffer = self._buffer
         is_consumed = buffer.pos == len(buffer.text) and self._outcome.fatal.error is None
@@ -276,8 +276,8 @@ class EventReader:
         self._run_start = buffer.base + buffer.pos
         self._frames_before_run = buffer.frames
         limit = self._run_start + min(size, RUN_BYTES)
-        # What `add_frames` requires: a chunk of FEW_BYTES exceeds no limit, and the body is so far
-        # from its end that the partial frame may have `event_bytes`.
+        # What `add_frames` requires: a chunk of FEW_BYTES exceeds no limit, and the end of the run
+        # is at least `event_bytes` before `total_bytes`.
         event_bytes, total = self._limits.event_bytes, self._limits.total_bytes
         is_far_from_total = total is None or limit + event_bytes <= total
         chunk_limit = limit if event_bytes >= FEW_BYTES and is_far_from_total else 0
@@ -321,10 +321,10 @@ class EventReader:
         return event
 
     def _ping_of(self, frame: bytes, end: bytes) -> PingEvent | None:
-        """Return the event of a frame in a window, if it is a ping that its template matches.
+        """Return the event of a frame in a window if the frame is the ping of `_ping`, else None.
 
-        A window goes on after a ping. To split the rest of it again would add 2 % to the cost of a
-        stream with a ping after every 50 events.
+        The loop over the frames of a window continues after a ping. To split the rest of the window
+        again would add 2 % to the cost of a stream with a ping after every 50 events.
         """
         ping = self._ping
         if ping is None or ping.frame != frame + end:
@@ -346,7 +346,9 @@ class EventReader:
         if isinstance(event, ContentBlockDeltaEvent | PingEvent):
             raw = b"" if offset is None else self._buffer.since(offset)
             if not raw.endswith(FRAME_ENDS):
-                return  # no frame, only a part of it in the text, or other violations than `flaws`
+                # A payload has no frame, the text may have only a part of the frame, or the frame
+                # has violations besides `flaws`.
+                return
             if isinstance(event, PingEvent):
                 self._ping = learned_ping(event, raw, flaws)
                 return

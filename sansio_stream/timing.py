@@ -1,4 +1,6 @@
-"""Timing: the times at which a stream brought content. Events and their times in, columns out.
+"""Timing: the times at which a stream brought content.
+
+Events and their times go in, and columns of a report come out.
 
 There is no clock here: the caller passes the times in.
 """
@@ -79,8 +81,8 @@ class Timing:
         self._stall = stall
         self.received = 0
         self.first_byte: float | None = None
-        # The time of the chunk that the events come from, and the offset of its end in the body.
-        # And the received chunks after it, as long as events of these chunks are left.
+        # The time of the chunk that the current event comes from, the offset of the end of this
+        # chunk in the body, and the chunks after it whose events are not taken yet.
         self._at = UNKNOWN
         self._end: float = 0
         self._arrivals: deque[tuple[bytes, float]] = deque()
@@ -105,8 +107,9 @@ class Timing:
     ) -> bool:
         """Pass bytes to the machine, and record the times of content.
 
-        Ctrl-C may interrupt this. If `received` has not grown then, the machine did not get the
-        bytes, and the caller passes them again. Else the next call takes the remaining events.
+        Ctrl-C may interrupt this method. If `received` has not grown then, the machine did not get
+        the bytes, and the caller passes them again. Otherwise the next call takes the remaining
+        events.
 
         Args:
             receive: the method `receive_data` of the machine.
@@ -142,7 +145,7 @@ class Timing:
         Args:
             receive: the method `connection_lost` of the machine.
             exc: the exception that broke the connection, or None.
-            at: the time of the end. It completes what has no end of its own.
+            at: the time of the end. An event whose frame has no blank line gets this time.
         """
         self._arrivals.clear()
         self._at, self._end = at, math.inf
@@ -153,8 +156,9 @@ class Timing:
     ) -> bool:
         """Take all events, and record the times of content.
 
-        One loop takes all events, because a call for each would cost more than half of what the
-        machine does. For nearly all content, the first or second branch of the last `if` applies.
+        One loop takes all events, because a call for each event would cost more than half of what
+        the machine costs. For nearly all content, one of the first two branches of the last `if`
+        applies.
         """
         buffer, stall, add_gap = self._buffer, self._stall, self._gaps.append
         next_arrival = self._arrivals.popleft

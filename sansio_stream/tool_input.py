@@ -30,7 +30,7 @@ InputState: TypeAlias = Literal["complete", "invalid", "incomplete"]
 """The state of a tool input.
 
 * "complete": the block has stopped, and no piece of the input was lost. A strict parse of the text
-  gave an object, or no text came and the start block had an object.
+  gave an object, or no text came and the block began with an object.
 * "invalid": the block has stopped, but the input is not one JSON object, or a piece of it was lost.
 * "incomplete": everything else. The block is running, it was cut off, or no input was sent.
 """
@@ -67,8 +67,8 @@ class GrowingInput(GrowingText):
 
     def _begin_scan(self) -> None:
         self._scanner: Scanner | None = None
-        # The scanner has the text before this place. Only if the first half of a surrogate pair
-        # ends there, the scanner lacks this half, and gets it together with the second half.
+        # The scanner has scanned the text before this place. If this text ends in the first half of
+        # a surrogate pair, the scanner gets that half later, together with the second half.
         self._scanned = BEGINNING
         self._unscanned_half = ""
 
@@ -151,7 +151,7 @@ class ToolInput(NamedTuple):
     Attributes:
         growing: the text, which may have grown since this moment.
         length: the length of the text at this moment.
-        start: the input that the start block had, or None.
+        start: the input with which the block began, or None.
         state: see `InputState`.
         error: why the state is "invalid"; None in any other state.
         value: the input if the state is "complete"; None in any other state.
@@ -185,7 +185,8 @@ class ToolInput(NamedTuple):
     def stopped(cls, growing: GrowingInput, start: Any) -> ToolInput:
         """Return the input of a block that has stopped.
 
-        A text that is not empty replaces the input of the start block. An empty text does not.
+        A text that is not empty replaces the input with which the block began. An empty text does
+        not.
         """
         count = growing.length()
         text = growing.text(count)
@@ -241,7 +242,7 @@ class ToolInput(NamedTuple):
         """Return the display value. It may be unfinished, so never act on it."""
         if self.value is not None:
             return self.value
-        # An empty text means the input of the start block. The first delta is empty, and it may be
-        # the only one.
+        # While the text is empty, the input is the one with which the block began. The API sends an
+        # empty first delta, which may be the only one.
         value = self.growing.partial_value(self.length)
         return self.start if value is None and not self.length else value

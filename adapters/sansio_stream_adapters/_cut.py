@@ -1,7 +1,7 @@
-"""The chunks of a capture in, the same bytes in other chunks out. The content does not matter.
+"""The chunks of a capture in, the same bytes in other chunks out. The bytes are not parsed.
 
-A new chunk gets the time of the recorded chunk that contained its last byte, because its bytes
-were complete only then.
+A new chunk gets the time of the recorded chunk that contained its last byte, because the bytes of
+the new chunk had not all arrived before that time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Closes streams and pools that were dropped without being closed.
 
-A garbage collection may drop the last reference. It runs in any thread, and that thread may hold
-any lock. So nothing is closed on the spot. The closing is passed to a new thread or to the event
-loop, without taking a lock.
+A garbage collection may drop the last reference to a stream. It runs in any thread, and that
+thread may hold any lock. So the stream is not closed by this thread. A new thread or the event loop
+closes it. Passing the work on to them waits for no lock that the thread may hold.
 
-The module imports neither asyncio nor trio. The code that calls it has imported its own.
+This module imports neither asyncio nor trio. Its callers have imported the one that they use.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ HELD: Final[dict[int, object]] = {}
 def hold(chunks: object) -> None:
     """Keep the chunks of a stream alive until `let_go_of`, even if the stream becomes garbage.
 
-    A garbage collection would otherwise finalize the stream and its chunks together. It would end
-    the chunks, such as a generator, before their source is closed.
+    A garbage collection would otherwise finalize the stream and its chunks together. Then chunks
+    that are a generator would end before their source is closed.
     """
     HELD[id(chunks)] = chunks
 
@@ -46,7 +46,7 @@ def let_go_of(chunks: object) -> None:
 def in_a_thread(action: Callable[[], object]) -> None:
     """Run an action in a new thread, or in this one if no thread can be started.
 
-    Nothing runs while the interpreter exits.
+    While the interpreter exits, the function does nothing.
     """
     if sys.is_finalizing():
         return
@@ -80,7 +80,7 @@ def hand_over_to_trio(trio: Any, token: Any, action: Action) -> bool:
             trio.lowlevel.spawn_system_task(quietly, action)
 
     if running_trio() is not None and trio.lowlevel.current_trio_token() is token:
-        start()  # a scheduled call is lost if the main task ends now
+        start()  # if the main task ends now, a scheduled call would be lost
         return True
     try:
         token.run_sync_soon(start)

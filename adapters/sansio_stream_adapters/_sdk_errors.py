@@ -1,8 +1,8 @@
 """Our exceptions as exceptions of the official SDK.
 
-The SDK's users catch `anthropic.APIError` and its subclasses. What only this library knows is in
-attributes of our exceptions. So an exception that leaves a client of `anthropic` is an instance of
-both classes: an `except` clause for either of them catches it.
+The SDK's users catch `anthropic.APIError` and its subclasses. Our exceptions have attributes that
+those of the SDK do not have. So an exception of a client in `anthropic` is an instance of both
+classes. An `except` clause for either of them catches it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sansio_stream.errors import APIConnectionError, APIError, APIStatusError, A
 __all__ = ["to_sdk_error"]
 
 URL: Final = "https://api.anthropic.com/v1/messages"
-"""The URL of the request of an error that has no response. The SDK's errors must have a request."""
+"""The URL of the request of an error without a response. The SDK's errors must have a request."""
 
 
 def to_sdk_error(error: APIError, response: httpx2.Response | None = None) -> anthropic.APIError:
@@ -30,11 +30,12 @@ def to_sdk_error(error: APIError, response: httpx2.Response | None = None) -> an
     | `APIConnectionError`, `IncompleteMessageError` | `APIConnectionError` |
     | `ProtocolError`, `LimitError`, `NotAnEventStreamError` | `APIResponseValidationError` |
 
-    The result has all attributes of both. If both have one, the value is that of `error`: the
-    `status_code` of an error in the stream is the equivalent one, such as 529, and not 200. The
-    cause is that of `error`. The result can be pickled.
+    The result has the attributes of both classes. If both classes have the same attribute, the
+    value is that of `error`. For example, an error event in a stream has the `status_code` that
+    fits its type, such as 529, and not the 200 of the response. The cause is that of `error`. The
+    result can be pickled.
 
-    An exception that is the SDK's already is returned as it is.
+    If `error` is already an instance of a class of the SDK, it is returned unchanged.
 
     Args:
         error: the exception of this library.
@@ -67,7 +68,7 @@ def sdk_error(error: APIError, response: httpx2.Response) -> anthropic.APIError:
 
 
 def empty_response(error: APIError) -> httpx2.Response:
-    """Return a response without a body, which has what the error knows of the real one."""
+    """Return a response without a body, with the status and headers that the error has."""
     request = httpx2.Request("POST", URL)
     if isinstance(error, APIStatusError):
         return httpx2.Response(error.http_status, headers=error.headers, request=request)
@@ -75,15 +76,15 @@ def empty_response(error: APIError) -> httpx2.Response:
 
 
 class SDKError:
-    """The first base class of our exceptions that are the SDK's, too.
+    """The first base class of the classes that `both` makes.
 
-    The constructors of the other base classes take different arguments. So none of them is called:
-    `to_sdk_error` sets the attributes. Both also pickle in different ways, and neither knows how to
-    find a class that `both` has made.
+    The constructors of the other two base classes take different arguments. So none of them is
+    called, and `to_sdk_error` sets the attributes. The two classes also define different ways to
+    pickle. Neither way can find a class that `both` has made.
     """
 
     def __init__(self, message: str) -> None:
-        """Take the message. `BaseException.__new__` has stored it."""
+        """Do nothing, because `BaseException.__new__` has stored the message."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, ours, theirs = type(self).__bases__

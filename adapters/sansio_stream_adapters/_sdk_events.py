@@ -60,7 +60,7 @@ CLASSES: Final[dict[str, tuple[type[anthropic.BaseModel], type[anthropic.BaseMod
     "message_delta": (RawMessageDeltaEvent, BetaRawMessageDeltaEvent),
     "message_stop": (RawMessageStopEvent, BetaRawMessageStopEvent),
 }
-"""The SDK's classes of each type of event: that of `messages`, and that of `beta.messages`."""
+"""For each type of event, the SDK's classes: one for `messages`, and one for `beta.messages`."""
 
 DELTA_TYPES: Final = frozenset(
     kind.type for kind in get_args(ContentBlockDelta) if kind is not UnknownDelta
@@ -82,12 +82,12 @@ def to_sdk_event(
 def to_sdk_event(event: MessageStreamEvent, *, beta: bool = False) -> Any:
     """Return an event as the object that the SDK makes of the same payload.
 
-    It is what `messages.create(stream=True)` of the SDK yields. An event that the SDK has no class
-    for, such as a ping, is an `anthropic.BaseModel` with the members of the payload.
+    `messages.create(stream=True)` of the SDK yields such objects. If the SDK has no class for the
+    event, as for a ping, the object is an `anthropic.BaseModel` with the members of the payload.
 
     Args:
         event: the event.
-        beta: whether the object is one of `anthropic.types.beta`.
+        beta: whether the class of the object is one of `anthropic.types.beta`.
     """
     normal, of_beta = CLASSES.get(event.type, (anthropic.BaseModel, anthropic.BaseModel))
     return (of_beta if beta else normal).model_construct(**payload_of(event))
@@ -102,8 +102,8 @@ def to_sdk_message(message: Message, *, beta: bool) -> SDKMessage | BetaMessage:
 def to_sdk_message(message: Message, *, beta: bool = False) -> Any:
     """Return a message as an object of the SDK.
 
-    The `input` of a tool call that is not complete is None, although the SDK's annotation does not
-    say so: `{}` or a part of the arguments would look like a call that may be run.
+    If the input of a tool call is not complete, its `input` is None, although the SDK's annotation
+    does not allow None. `{}` or a part of the arguments would look like a call that may be run.
 
     Args:
         message: a whole message, or a snapshot.
@@ -115,8 +115,8 @@ def to_sdk_message(message: Message, *, beta: bool = False) -> Any:
 def from_sdk_message(message: AnySDKMessage) -> Message:
     """Return a message of the SDK as a `Message`, without what the server has not sent.
 
-    It is `complete` if it has a stop reason. The SDK does not say whether the input of a tool call
-    arrived in full, so every input that is an object counts as complete.
+    The result is `complete` if it has a stop reason. The SDK does not say whether the input of a
+    tool call arrived in full, so every input that is an object counts as complete.
 
     Args:
         message: a message, a message of the beta, or what the stream helpers return.
@@ -128,7 +128,7 @@ def from_sdk_message(message: AnySDKMessage) -> Message:
     # `model_dump` would add each member that the server has not sent, as null.
     written: dict[str, Any] = message.to_dict(mode="json")
     for block in written.get("content", ()):
-        block.pop("parsed_output", None)  # not from the server: the SDK's helper has added it
+        block.pop("parsed_output", None)  # the SDK's helper has added it
     return message_from_dict(written)
 
 
@@ -143,18 +143,21 @@ def payload_of(event: MessageStreamEvent) -> dict[str, Any]:
 class FoldablePayloads:
     """Turns the events of one stream into payloads that the SDK's accumulators fold correctly.
 
-    The accumulators trust that a stream is as the API sends it. Here other streams become so:
+    The accumulators rely on a stream that is as the API sends it. This class changes the payloads
+    of other streams:
 
-    - The SDK takes an index as a position. A block gets its position instead of its index, so that
-      gaps and repeated indexes neither raise IndexError nor mix two blocks.
-    - The SDK raises TypeError or AttributeError if `content`, `usage`, `text` or `thinking` is
-      missing at a start. They are there, and empty.
-    - The SDK assigns what a message_delta has, even if it has nothing. Here it has what the message
-      has after it.
-    - An event that our machine could not understand, though it has a known type, is left out. If
-      content was lost with it, the stream raises at its end.
+    - The SDK uses the index of a block as its position in the message. So the payload has the
+      position instead of the index. Otherwise a gap between indexes would raise IndexError, and a
+      repeated index would mix two blocks.
+    - The SDK raises TypeError or AttributeError if `content` or `usage` is missing in a
+      message_start, or `text` or `thinking` in a block that begins. So an empty one is added.
+    - The SDK assigns the stop reason, its details and the output tokens of each message_delta, and
+      None if they are missing. So the payload has the values that the message has after the event.
+    - The SDK does not get an event whose data is not a JSON object, or an event or delta of a known
+      type that our machine could not read. If content was lost with it, the stream raises at its
+      end.
 
-    The payloads of a stream of the API are equal to what the server sent.
+    If the server is the API, the payloads are equal to those that it sent.
     """
 
     def __init__(self) -> None:
@@ -166,8 +169,8 @@ class FoldablePayloads:
 
         Args:
             event: the event.
-            message: the message after this event. Only asked for its content if the event is a
-                message_start, and for its other members if it is a message_delta.
+            message: the message after this event. It is needed only if the event is a
+                message_delta.
         """
         if isinstance(event, UnknownEvent):
             is_usable = event.raw is None and event.wire_type not in CLASSES
@@ -196,7 +199,7 @@ class FoldablePayloads:
 
 
 def with_text(block: ContentBlock) -> dict[str, Any]:
-    """Return the payload of a block, with the text to which its deltas are appended."""
+    """Return the payload of a block, always with the text to which deltas are appended."""
     payload = block.to_dict()
     if isinstance(block, TextBlock):
         payload["text"] = block.text
@@ -206,7 +209,10 @@ def with_text(block: ContentBlock) -> dict[str, Any]:
 
 
 def with_values_of(message: Message, payload: dict[str, Any]) -> None:
-    """Give the payload of a message_delta what the message has after it."""
+    """Set the stop reason, its details and the output tokens of a message_delta's payload.
+
+    They get the values that the message has after the event.
+    """
     payload["delta"] = delta = dict(payload.get("delta") or {})
     for name in ("stop_reason", "stop_sequence", "stop_details"):
         value = getattr(message, name)
@@ -217,25 +223,28 @@ def with_values_of(message: Message, payload: dict[str, Any]) -> None:
         usage["output_tokens"] = message.usage.output_tokens
 
 
-STOPPED_BY_A_LIMIT: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
-"""The stop reasons that say that the model did not finish. A call may then have no whole input."""
+STOPPED_EARLY: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
+"""The stop reasons of a model that did not finish. The last tool call may then lack its input."""
 
 
 def raise_if_unfinished(message: Message | None) -> None:
-    """Raise if a call of the caller's tools lacks its input, although the model has finished it.
+    """Raise if the model has finished, but the input of a tool call is not complete.
 
-    The accumulators of the SDK return what they could read of such an input, often `{}`, and
-    programs would run the tool with it.
+    The accumulators of the SDK return what they could read of such an input, often `{}`. A program
+    would run the tool with this input.
+
+    Args:
+        message: the message; None if there is none.
 
     Raises:
-        IncompleteMessageError: see above.
+        IncompleteMessageError: a call of a tool that the caller runs has no complete input.
     """
-    if message is None or message.stop_reason in STOPPED_BY_A_LIMIT:
+    if message is None or message.stop_reason in STOPPED_EARLY:
         return
     unfinished: ToolUseBlock | None = None
     for block in message.content:
         if isinstance(block, FallbackBlock):
-            unfinished = None  # another model went on, after a refusal that may cut a call
+            unfinished = None  # after a refusal, which may cut a call, another model went on
         elif isinstance(block, ToolUseBlock) and block.input_state != "complete":
             unfinished = unfinished or block
     if unfinished is not None:

@@ -24,7 +24,7 @@ __all__ = ["AsyncTee", "Tee", "tee"]
 
 
 class Follower(Protocol):
-    """What a tee notifies: an `Observer`, or an object with these methods of it."""
+    """The object that a tee notifies: an `Observer`, or another object with these methods."""
 
     def chunk(self, data: bytes, at: float | None = None) -> None:
         """Record bytes of the body."""
@@ -59,7 +59,7 @@ class Observed:
         self._observer.closed(self._elapsed())
 
     def __del__(self) -> None:
-        # If `__init__` failed, there is no observer. After an end the observer ignores this call.
+        # If `__init__` failed, there is no observer. After the end, the observer ignores this call.
         with contextlib.suppress(AttributeError):
             self._notify_closed()
 
@@ -92,8 +92,9 @@ class Tee(Observed, Iterator[bytes]):
                 raise
             self._notify_chunk(chunk)
         except BaseException:
-            # If the body has not ended, it was Ctrl-C, in the source or in the observer, or a
-            # closed generator: the reader left, and the body did not fail.
+            # After the end of the body, the observer ignores the notice that `close` gives. Before
+            # it, the exception is Ctrl-C or the GeneratorExit of a closed generator. Then the
+            # reader left, and the body did not fail.
             self.close()
             raise
         return chunk
@@ -148,8 +149,9 @@ class AsyncTee(Observed, AsyncIterator[bytes]):
                 raise
             self._notify_chunk(chunk)
         except BaseException:
-            # If the body has not ended, the task was cancelled, as servers cancel the task that
-            # writes to a client that has left, or Ctrl-C came.
+            # After the end of the body, the observer ignores the notice that `aclose` gives. Before
+            # it, the exception is Ctrl-C or a cancellation. For example, a server cancels the task
+            # that writes to a client when this client has left.
             await self.aclose()
             raise
         return chunk
@@ -200,23 +202,24 @@ def tee(
                 ...                              # pass it on
 
     An asynchronous iterable gives an asynchronous iterator. Both kinds are context managers. The
-    source is closed (`close`, `aclose`) in every case: at its end, at the end of the block, by
-    `close`, and by any exception, cancellation or Ctrl-C in the tee, which may come from its source
-    or interrupt its observer.
+    tee closes its source with the method `close` or `aclose` of the source. It does so at the end
+    of the source, at the end of the `with` block, when the tee itself is closed, and at any
+    exception in the tee. Such an exception may come from the source. It may also be a cancellation
+    or Ctrl-C.
 
-    A tee that is dropped without being closed notifies the observer that the reader has left. Its
-    source is then closed by a new thread or a new task of the event loop, because a tee may be
-    dropped anywhere, even while a lock is held that the source needs. If the event loop has ended,
-    an asynchronous source is not closed.
+    If a tee is dropped without being closed, it notifies the observer that the reader has left. A
+    new thread or a new task of the event loop then closes the source. A tee may be dropped
+    anywhere, even while a lock is held that the source needs, so the source is not closed at that
+    place. If the event loop has ended, an asynchronous source is not closed.
 
     An exception of the source passes unchanged. The tee raises none of its own. A chunk costs what
-    the observer costs, and one reading of the clock. No chunk is kept.
+    the observer costs, and one reading of the clock. The tee keeps no chunk.
 
     Args:
-        chunks: The body as it arrives, after content-decoding. It may be before content-decoding if
+        chunks: the body as it arrives, after content-decoding. It may be before content-decoding if
             the observer was made with `make_decoder`.
-        observer: An observer made from the status and the headers of the response.
-        sent_at: The `time.monotonic()` at which the request was sent. Default: now.
+        observer: an observer made from the status and the headers of the response.
+        sent_at: the `time.monotonic()` at which the request was sent. Default: now.
     """
     if isinstance(chunks, AsyncIterable):
         return AsyncTee(chunks, observer, sent_at)

@@ -1,27 +1,28 @@
-"""The official SDK's clients, types and exceptions on the machine of this library.
+"""The official SDK's clients, whose streams of messages are read by the machine of this library.
 
     from sansio_stream_adapters.anthropic import Anthropic
 
     client = Anthropic()
 
 `Anthropic` and `AsyncAnthropic` are subclasses of the SDK's clients of the same names. Only the
-streams of messages are different: `messages.stream`, `messages.create(stream=True)`, both of
-`beta.messages`, and what the SDK builds on them, such as its tool runner. The machine of this
-library reads the bytes of their responses. Its events go into the SDK's own loop and accumulators.
+streams of messages are different: those of `messages.stream` and `messages.create(stream=True)`, of
+the same methods of `beta.messages`, and of what the SDK builds on them, such as its tool runner.
+The machine of this library reads the bytes of their responses. Its events go into the SDK's own
+loop and accumulators. An accumulator is the code of the SDK that builds a message from events.
 Requests, authentication, retries, middleware, timeouts and types are the SDK's.
 
-A stream raises unless its message arrived in full. Each exception is of the SDK's class and of
-ours; see `to_sdk_error`.
+A stream raises an exception unless its message arrived in full. Each exception is an instance of a
+class of the SDK and of a class of this library; see `to_sdk_error`.
 
-These names of the SDK are used although they are not public. `tests/test_sdk_clients.py` fails if
-one is missing:
+This module uses these names of the SDK although they are not public. `tests/test_sdk_clients.py`
+fails if one is missing:
 
-- `Stream._iter_events` and `AsyncStream._iter_events`: the events of a response, before the SDK
-  decodes their JSON. Overridden.
-- `anthropic._streaming.ServerSentEvent`: what they return.
-- `_token_cache` and the argument `_extra_kwargs` of `copy`: a copy of a client keeps its
+- `Stream._iter_events` and `AsyncStream._iter_events` return the events of a response, before the
+  SDK decodes their JSON. This module overrides them.
+- `anthropic._streaming.ServerSentEvent` is the class of these events.
+- `_token_cache` and the argument `_extra_kwargs` of `copy` let a copy of a client keep its
   credentials. The SDK does this only for its own classes.
-- The header `x-stainless-stream-helper` of a request: whether an accumulator reads the stream.
+- The header `x-stainless-stream-helper` of a request tells whether an accumulator reads the stream.
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ HELPER_HEADER: Final = "x-stainless-stream-helper"
 
 
 class EventTranslation:
-    """The events of one stream of ours in, those for the SDK's loop out. It reads nothing.
+    """Turns the events of our stream into those for the SDK's loop. It does no I/O.
 
     Args:
         response: the response of the stream.
-        messages: the stream of ours.
+        messages: our stream.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class EventTranslation:
         self._payloads = FoldablePayloads()
         self._has_accumulator = HELPER_HEADER in response.request.headers
 
-    def of(self, event: MessageStreamEvent) -> ServerSentEvent | None:
-        """Return the event for the SDK's loop, or None if it gets none.
+    def translate(self, event: MessageStreamEvent) -> ServerSentEvent | None:
+        """Return the event for the SDK's loop, or None if the loop must not get it.
 
         Raises:
             IncompleteMessageError: see `raise_if_unfinished`.
@@ -95,8 +96,8 @@ class EventTranslation:
         message = None
         if isinstance(event, MessageStopEvent):
             if self._messages.verdict is not Verdict.COMPLETE:
-                return None  # Content was lost. Readers stop here, and the next read raises.
-            self.ended()
+                return None  # Content was lost. The next read of `_messages` raises.
+            self.check_end()
         elif isinstance(event, MessageDeltaEvent):
             message = self._messages.snapshot
         payload = self._payloads.of(event, message)
@@ -104,19 +105,25 @@ class EventTranslation:
             return None
         return ServerSentEvent(event=payload["type"], data=in_json(payload))
 
-    def ended(self) -> None:
-        """Note the end of the events. Raises as `of` does."""
+    def check_end(self) -> None:
+        """Raise at the end of the events if an accumulator would return an unfinished tool call.
+
+        Raises:
+            IncompleteMessageError: see `raise_if_unfinished`.
+        """
         if self._has_accumulator:
             raise_if_unfinished(self._messages.snapshot)
 
-    def raised(self, error: APIError) -> anthropic.APIError:
+    def to_sdk_error(self, error: APIError) -> anthropic.APIError:
         """Return the exception of the SDK for an exception of the stream."""
         return to_sdk_error(error, self._response)
 
 
 class Events(Iterator[ServerSentEvent]):
-    """The events of one response, for the loop of `MachineStream`. It is not a generator, so it can
-    be dropped at any time.
+    """The events of one response, for the loop of `MachineStream`.
+
+    It is not a generator. Python would have to finish a generator that is dropped before its end,
+    and an async generator can only be finished by the event loop.
     """
 
     def __init__(self, response: httpx2.Response, messages: MessageStream) -> None:
@@ -126,11 +133,11 @@ class Events(Iterator[ServerSentEvent]):
     def __next__(self) -> ServerSentEvent:
         try:
             for event in self._messages:
-                if (translated := self._translation.of(event)) is not None:
+                if (translated := self._translation.translate(event)) is not None:
                     return translated
-            self._translation.ended()
+            self._translation.check_end()
         except APIError as error:
-            raise self._translation.raised(error) from error.__cause__
+            raise self._translation.to_sdk_error(error) from error.__cause__
         raise StopIteration
 
 
@@ -144,11 +151,11 @@ class AsyncEvents(AsyncIterator[ServerSentEvent]):
     async def __anext__(self) -> ServerSentEvent:
         try:
             async for event in self._messages:
-                if (translated := self._translation.of(event)) is not None:
+                if (translated := self._translation.translate(event)) is not None:
                     return translated
-            self._translation.ended()
+            self._translation.check_end()
         except APIError as error:
-            raise self._translation.raised(error) from error.__cause__
+            raise self._translation.to_sdk_error(error) from error.__cause__
         raise StopAsyncIteration
 
 
@@ -190,22 +197,23 @@ STREAMS: Final[Mapping[Any, Any]] = {
     anthropic.AsyncStream[RawMessageStreamEvent]: AsyncMachineStream[RawMessageStreamEvent],
     anthropic.AsyncStream[BetaRawMessageStreamEvent]: AsyncMachineStream[BetaRawMessageStreamEvent],
 }
-"""The streams of messages of the SDK, and those that read in their place."""
+"""The SDK's classes of streams of messages, each with the class that replaces it."""
 
 CREDENTIALS: Final = ("api_key", "auth_token", "credentials", "config", "profile")
-"""The arguments of a client that are credentials."""
+"""The arguments that give a client its credentials, or tell it where to find them."""
 
 CREDENTIAL_VARIABLES: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+"""The environment variables that give a client its credentials."""
 
 
 def with_credentials(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a client, with the credentials that the SDK finds for its own clients.
 
-    Without a key, the SDK looks for a profile and for a workload identity, but not for subclasses
-    of its clients.
+    Without a key, the SDK's clients look for a profile and for a workload identity. Subclasses of
+    these clients do not.
     """
-    is_told = any(settings.get(name) is not None for name in CREDENTIALS)
-    if is_told or any(os.environ.get(name) for name in CREDENTIAL_VARIABLES):
+    is_set = any(settings.get(name) is not None for name in CREDENTIALS)
+    if is_set or any(os.environ.get(name) for name in CREDENTIAL_VARIABLES):
         return settings
     chosen = settings.get("base_url") or os.environ.get("ANTHROPIC_BASE_URL")
     found = default_credentials(**({"base_url": str(chosen)} if chosen else {}))
@@ -220,17 +228,17 @@ def with_credentials(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_own_credentials(client: Any, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `copy`, so that a copy has the credentials of the client.
+    """Return the arguments of `copy`, with the credentials of the client.
 
-    Nothing is added if the client has a key, or if the copy gets other credentials.
+    They are not added if the client has a key, or if `changes` has other credentials.
     """
     has_key = client.api_key is not None or client.auth_token is not None
-    is_told = any(changes.get(name) is not None for name in CREDENTIALS) or "credentials" in changes
-    if client.credentials is None or has_key or is_told:
+    is_set = any(changes.get(name) is not None for name in CREDENTIALS) or "credentials" in changes
+    if client.credentials is None or has_key or is_set:
         return changes
     kept = {"credentials": client.credentials}
     if changes.get("base_url") is None:
-        kept["_token_cache"] = client._token_cache  # noqa: SLF001  (its tokens are for this host)
+        kept["_token_cache"] = client._token_cache  # noqa: SLF001  (the tokens are for this host)
     return {**changes, "_extra_kwargs": {**kept, **changes.get("_extra_kwargs", {})}}
 
 
@@ -250,7 +258,7 @@ class Anthropic(anthropic.Anthropic):
         def request(
             self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
         ) -> Any:
-            """Send a request. All calls of the SDK end here, with the class of their stream."""
+            """Send a request. The SDK's methods call this one, with the class of the stream."""
             kind = STREAMS.get(stream_cls, stream_cls)
             return super().request(cast_to, options, stream=stream, stream_cls=kind)
 

@@ -12,7 +12,8 @@ from .header import CaptureHeader
 
 __all__ = ["Capture", "CaptureEnd", "CaptureError", "Chunk"]
 
-# In seconds; about thirty years. Up to here a float distinguishes one microsecond from the next.
+# The maximum of a time, in seconds: about thirty years. Up to it, a float distinguishes one
+# microsecond from the next.
 MAX_SECONDS: Final = 1e9
 
 CaptureKind: TypeAlias = Literal["capture", "body", "payloads"]
@@ -20,7 +21,7 @@ CaptureKind: TypeAlias = Literal["capture", "body", "payloads"]
 
 
 class CaptureError(ValueError):
-    """The capture is damaged or has a later format version.
+    """The capture is damaged, or its format version is newer than this reader supports.
 
     Attributes:
         line: the number of the line with the fault. The first line is 1.

@@ -25,13 +25,14 @@ _RECORDED_HEADERS = (
 
 
 def _recorded_headers(headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers that a capture keeps, under lower-case names."""
     lower = {name.lower(): value for name, value in dict(headers).items()}
     return {name: value for name, value in lower.items() if re.fullmatch(_RECORDED_HEADERS, name)}
 
 
-# The parameters with the content of the request, and the schemas for answers and tools. They
-# are kept unchanged, because the names inside them are not names of parameters: a JSON Schema may
-# well have a property called `api_key`.
+# The parameters with the content of the request, and the schemas of answers and tools. They are
+# kept unchanged, because the names inside them are not names of parameters: for example, a JSON
+# Schema may have a property called `api_key`.
 _CONTENT = frozenset({"messages", "system", "input_schema", "schema"})
 
 # The names of members in which gateways accept keys, or headers to forward. The pattern does not
@@ -43,8 +44,8 @@ _CREDENTIAL_NAME = (
 
 _MCP_SERVERS = frozenset({"mcp_servers", "mcpServers"})
 
-# No known parameter outside the content nests deeper. Anything deeper is dropped, because it is not
-# searched for credentials.
+# No known parameter outside the content nests deeper. Containers below this depth are not searched
+# for credentials, so they are dropped.
 _MAX_DEPTH = 16
 
 
@@ -80,7 +81,7 @@ def _member(name: object, value: Any, depth: int) -> Any:
 
 
 def _servers(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """Yield the redacted entry of each MCP server in `value`, whatever containers they are in."""
+    """Yield the redacted entry of each MCP server in `value`, however its containers are nested."""
     match value:
         case {"url": str()} | {"type": str(), "name": str()}:
             yield _redacted_server(value)
@@ -123,8 +124,9 @@ def _items(value: Any) -> Iterable[tuple[Any, Any]] | None:
 
 
 # Browsers accept any number of slashes or backslashes after the scheme, and so does this pattern.
-# It does not match if an `@` follows the host, because the "host" may then be a user name before a
-# password. The port is not kept, because digits after the colon may be the start of a password.
+# It does not match if an `@` follows the host, because the text that looks like the host may be a
+# user name, and a password may follow it. The port is not kept, because digits after the colon may
+# be the beginning of a password.
 _URL = (
     r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?):[/\\]*(?:[^/\\?#@]*@)?"
     r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?(?:[/\\?#][^@]*)?"

@@ -26,7 +26,7 @@ LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 
 
 class CaptureReader:
-    """A parser of a file that arrives piece by piece. It reads the three kinds of `parse_capture`.
+    """A parser of a file that arrives piece by piece. `parse_capture` lists the kinds of files.
 
         reader = CaptureReader()
         while data := file.read(65_536):
@@ -39,16 +39,17 @@ class CaptureReader:
     How the file is cut into pieces does not matter, except that each piece of a plain body is one
     chunk.
 
-    `feed` and `close` return iterators, which parse a line when its chunk is taken. Chunks that the
-    caller does not take are returned by the iterator of the next call. At a damaged line, after all
-    chunks before it, an iterator raises CaptureError. Every later call raises it again.
+    `feed` and `close` return iterators. An iterator parses a line when the caller takes its chunk.
+    If the caller does not take a chunk, the iterator of the next call returns it. At a damaged
+    line, after all chunks before it, an iterator raises CaptureError. Every later call raises it
+    again.
 
     Cost: linear in the bytes fed. Memory: the pieces whose chunks are not taken yet, one line, and
     the header.
 
     Args:
-        max_line_bytes: the largest size of a line, without its line end. It is also the largest
-            number of blank bytes at the beginning of a file.
+        max_line_bytes: the largest size of a line, without its line end. A longer line is an error.
+            A file with more blank bytes at its beginning is read as a plain body.
     """
 
     def __init__(self, *, max_line_bytes: int = 2**26) -> None:
@@ -90,7 +91,7 @@ class CaptureReader:
             TypeError: if `data` is not bytes-like.
         """
         data = bytes(memoryview(data))
-        self._demand_no_error()
+        self._raise_if_damaged()
         if self._input.is_closed:
             raise RuntimeError("the end of this file has already been reached")
         if self._source is None:
@@ -108,13 +109,14 @@ class CaptureReader:
         Raises:
             CaptureError: if the iterator of an earlier call has raised it.
         """
-        self._demand_no_error()
+        self._raise_if_damaged()
         if self._source is None:
             self._begin("capture" if self._undecided.startswith(b"{") else "body", b"")
         self._input.close()
         return self._chunks()
 
-    def _demand_no_error(self) -> None:
+    def _raise_if_damaged(self) -> None:
+        """Raise the error of a damaged line again, if there was one."""
         if self._error is not None:
             raise CaptureError(self._error.line, self._error.reason)
 
@@ -152,7 +154,7 @@ class CaptureReader:
             yield chunk
 
     def _next_chunk(self) -> Chunk | None:
-        self._demand_no_error()
+        self._raise_if_damaged()
         try:
             match self._source:
                 case "capture":
@@ -162,7 +164,7 @@ class CaptureReader:
                 case _:
                     return self._next_piece()
         except CaptureError as error:
-            # A copy, because the error itself keeps the frames of its traceback alive.
+            # Keep a copy, because the error itself keeps the frames of its traceback alive.
             self._error = CaptureError(error.line, error.reason)
             raise
 
@@ -266,8 +268,8 @@ class Input:
         self._pieces: deque[bytes] = deque()
         self._at = 0  # the position in the first piece
         self._begun = bytearray()  # a line whose line end is missing
-        self._number = 1  # of this line
-        self._after_cr = False  # a line feed would belong to the CR before it
+        self._number = 1  # the number of the next line
+        self._after_cr = False  # whether a CR was read last: an LF after it ends the same line
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the file."""
@@ -297,7 +299,7 @@ class Input:
             if line_end is None:
                 self._begun += memoryview(piece)[self._at :]
                 self._advance(len(piece))
-                self._demand_short(self._begun)
+                self._check_length(self._begun)
                 continue
             data = piece[self._at : line_end.start()]
             if self._begun:
@@ -305,7 +307,7 @@ class Input:
                 self._begun.clear()
             self._advance(line_end.end())
             self._after_cr = not self._at and line_end[0] == b"\r"
-            self._demand_short(data)
+            self._check_length(data)
             line = Line(self._number, data, is_last=False)
             self._number += 1
             return line
@@ -322,13 +324,15 @@ class Input:
             at = 0
         self._at = at
 
-    def _demand_short(self, line: bytes | bytearray) -> None:
+    def _check_length(self, line: bytes | bytearray) -> None:
+        """Raise CaptureError if a line is too long."""
         if len(line) > self._max_line_bytes:
             reason = f"the line is longer than {self._max_line_bytes:,} bytes"
             raise CaptureError(self._number, reason)
 
 
 def header_of(value: Any) -> CaptureHeader:
+    """Return the header that the first line of a capture stands for. Raises ValueError."""
     known: Any = {"status": None, "headers": {}, "request": None, **value}
     match known:
         case {"sansio_stream_capture": int(version)} if version > 1:
@@ -347,6 +351,10 @@ def header_of(value: Any) -> CaptureHeader:
 
 
 def entry_of(value: Any) -> Chunk | CaptureEnd | None:
+    """Return what a later line of a capture stands for; None if its kind is unknown.
+
+    Raises ValueError if the line is damaged.
+    """
     match value:
         case {"at": at, "text": str(text)}:
             return Chunk(seconds_from(at), text.encode())
@@ -367,6 +375,7 @@ def entry_of(value: Any) -> Chunk | CaptureEnd | None:
 
 
 def event_line(payload: Any) -> bytes:
+    """Return the `event:` line for a payload, or b"" if its type cannot be an event name."""
     match payload:
         # An unprintable name may contain a line end, which would begin another field, or a lone
         # surrogate, which UTF-8 cannot encode.

@@ -19,10 +19,10 @@ __all__ = ["CaptureWriter"]
 class CaptureWriter:
     """A formatter for one capture. The caller appends the returned lines to a file, in order.
 
-    The first call, of whichever method, also returns the header line. After `end`, every call
-    raises RuntimeError. `at` is seconds since the request was sent; it is rounded to the
+    The first call of any method also returns the header line. After `end`, every call raises
+    RuntimeError. `at` is a time in seconds since the request was sent. It is rounded to the
     microsecond. A method raises ValueError if `at` is not a number from 0 to 1e9. A call that
-    raises changes nothing.
+    raises an exception changes nothing.
     """
 
     def __init__(self, header: CaptureHeader) -> None:
@@ -48,7 +48,7 @@ class CaptureWriter:
 
     def chunk(self, data: bytes | bytearray | memoryview, at: float) -> bytes:
         """Return the line for one chunk."""
-        data = bytes(memoryview(data))  # bytes(3) would give three NULs; memoryview(3) raises
+        data = bytes(memoryview(data))  # bytes(3) would be three NUL bytes; memoryview(3) raises
         try:
             return self._append(_line({"at": seconds_from(at), "text": data.decode()}))
         except UnicodeDecodeError:

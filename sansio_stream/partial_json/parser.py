@@ -103,15 +103,16 @@ class PartialJSON:
         return scanner
 
     def _adopt(self) -> None:
-        """Parse the text by the C code of `json`, if it is a complete array or object.
+        """Parse the text by the C code of `json`, and give the value to the scanner.
 
-        Nothing of the text may be scanned yet.
+        Does nothing if the text is not a complete array or object. The scanner must not have
+        scanned any of the text yet.
         """
         text = "".join(self._pushed)
         try:
             value = decode(text, self._max_depth)
         except (ValueError, RecursionError):
-            return  # the scanner finds position and reason, and does not recurse
+            return  # the scanner finds the position and reason of the error, and does not recurse
         if isinstance(value, (list, dict)):
             self._scanner.adopt(value, len(text))
             self._past, self._pushed = self._pushed, []

@@ -38,7 +38,7 @@ from .value import GrowingValue
 # an array. The pattern reads at most _AT_ONCE characters.
 _MANY: Final = 256
 _AT_ONCE: Final = 65_536
-# The states after the tokens that change nothing else.
+# The new state after each token that changes nothing but the state.
 _BEGUN: Final[Mapping[str | None, str]] = {"next_value": VALUE, "next_key": KEY, "in_key": IN_KEY}
 _REFUSED: Final = "an integer has more digits than Python converts"
 # The C function of `json`: a text and the index after a quote -> the string, and the index after
@@ -79,13 +79,13 @@ class Scanner(GrowingValue):
     def scan(self, text: str) -> Any:
         """Scan the next piece of the text. Return the value of the text so far.
 
-        A text with an error keeps the value that it had before the error.
+        After an error, it is the value of the text before the error.
         """
         if self.error is None:
             self.length += len(text)
             if self._state is IN_STRING and not self._held and is_plain(text):
-                # Most pieces of an input are such pieces. To add one here takes 4,900 instructions.
-                # `_step_string` takes 10,200, because it searches for the end of the string.
+                # Most pieces of a tool input come here. To add one takes 4,900 instructions.
+                # `_step_string` searches for the end of the string, and would take 10,200.
                 self._grow_token(text)
             else:
                 self._scan_tokens(text)
@@ -154,7 +154,7 @@ class Scanner(GrowingValue):
         return self._TOKEN_STEPS[token.lastgroup](self, text, token)
 
     def _begins_item(self, text: str, position: int) -> bool:
-        """Whether `many_items` may be used from here on, or after a comma that is here.
+        """Return whether `many_items` may be used at a position, or after a comma at it.
 
         The next token must begin an item of an array, and the deepest item that `many_items`
         matches must not exceed `max_depth`.
@@ -250,7 +250,8 @@ class Scanner(GrowingValue):
     def _step_string(self, text: str, position: int) -> int:
         """Consume characters up to the closing quote, in IN_STRING and IN_KEY."""
         if text.startswith("\\", position) and end_of_escape(text, position) == len(text):
-            self._held = text[position:]  # so an escape in tiny pieces is not tried below each time
+            # The code below would find the same. It would cost more for each piece of an escape.
+            self._held = text[position:]
             return len(text)
         found = rest_of_string(text, position)
         if found is None:
@@ -298,7 +299,7 @@ class Scanner(GrowingValue):
             self._part = part
             digits = None if part is ZERO else matchers[DIGIT_RUN](text, position)
             position = digits.end() if digits else position + 1
-        token, self._token = self._token, ""  # adds in place, as in `_grow_token`
+        token, self._token = self._token, ""  # so that `+=` adds in place; see `_grow_token`
         token += text[start:position]
         if position == len(text):
             self._token = token
@@ -353,9 +354,9 @@ class Scanner(GrowingValue):
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has only printable characters, and neither a quote nor a backslash.
+    """Return whether a text has only printable characters, and neither a quote nor a backslash.
 
-    A JSON string may have some characters that are not printable, but they are rare.
+    A JSON string may also have characters that are not printable. They are rare.
     """
     return '"' not in text and "\\" not in text and text.isprintable()
 
@@ -367,8 +368,8 @@ def rest_of_string(text: str, position: int) -> tuple[str, int] | None:
 
     Returns:
         The characters, and the position after the closing quote. If the text ends before the quote,
-        the position is behind the end of the text. None if the string is invalid, or if the text
-        may end inside an escape or between the halves of a surrogate pair.
+        the position is greater than the length of the text. None if the string is invalid, or if
+        the text may end inside an escape or between the halves of a surrogate pair.
     """
     if position and text.find('"', position) >= 0:
         try:
@@ -376,7 +377,7 @@ def rest_of_string(text: str, position: int) -> tuple[str, int] | None:
         except ValueError:
             pass  # the string is cut or invalid
     try:
-        # The C function needs a quote at the end. Another one that comes before it is found first.
+        # The C function needs a closing quote, so one is added. A quote in the text comes first.
         characters, end = scan_string(text[position:] + '"', 0)
     except ValueError:
         return None
@@ -399,6 +400,6 @@ def characters_at(text: str, position: int) -> tuple[str, int]:
 
 
 def end_of_escape(text: str, position: int) -> int:
-    """Return the position after what has arrived of an escape that is cut, if it is cut."""
+    """Return the position after the beginning of an escape; `position` if there is no escape."""
     escape = matchers[CUT_ESCAPE](text, position)
     return escape.end() if escape else position

@@ -1,6 +1,6 @@
 """The grammar: the states between tokens, the patterns of each state, and the parts of a number.
 
-This module has only texts and tables. A pattern is compiled when it is first needed.
+A pattern is stored as a text, and compiled when it is first needed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ IN_NUMBER: Final = "a digit"
 IN_LITERAL: Final = "the end of true, false or null"
 
 # The tokens that each state accepts, after white space. A group has the name of its token. A group
-# `in_…` is the beginning of a token that is cut, or of a string with escapes. A group `next_…` is
-# empty: the text ends before the next token, or has an invalid one.
+# `in_…` is the beginning of a token that is cut, or of a string with escapes. A group `next_…`
+# matches no characters: the text ends before the next token, or the next token is invalid.
 _SPACE = r"[ \t\n\r]*+"
 _PLAIN = r'[^"\\\x00-\x1f]'
 _INT = r"-?(?:0|[1-9][0-9]*+)"
@@ -111,7 +111,7 @@ LITERALS: Final[Mapping[str, tuple[str, bool | None]]] = {
 }
 
 LEVELS: Final = 2
-"""How many levels of arrays and objects an item may have, for `many_items` to match it."""
+"""The maximum number of levels of arrays and objects in an item that `many_items` matches."""
 
 
 @functools.cache

@@ -17,8 +17,9 @@ from .tokens import (
     WHOLE_NUMBER,
 )
 
-# The value leaves out an unfinished number that is longer than CPython's default limit for the
-# digits of an integer. To convert it again at each read would cost the square of its length.
+# An unfinished number with more characters is not in the value. This is CPython's default limit for
+# the digits of an integer. To convert a long number again at each read would cost the square of its
+# length.
 _LONGEST_SHOWN: Final = 4300
 _ABSENT: Final = object()
 
@@ -44,9 +45,9 @@ class GrowingValue:
         self._place: Any = -1  # the place of the newest value in `_top`: its key, or -1 in a list
 
         self._token = ""  # an unfinished string (unescaped), number or literal
-        self._part = MINUS  # the part of an unfinished number
+        self._part = MINUS  # the part of an unfinished number that was scanned last
         self._shown = False  # whether an unfinished number is in its container
-        self._older: Any = _ABSENT  # the value that this number replaced, if its key came twice
+        self._older: Any = _ABSENT  # the value before this number, if the key came twice
 
     @property
     def value(self) -> Any:

@@ -1,4 +1,4 @@
-"""Whole texts in, their values out, at the speed of `json.loads`; errors have their position."""
+"""Whole texts in, their values out, at the speed of `json.loads`. Errors have a position."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ def loads(text: str, max_depth: int = 512, *, finite: bool = False) -> Any:
 def object_in(text: str, max_depth: int) -> dict[str, Any] | None:
     """Return what `loads` returns if that is an object; None if it is not, or if `loads` raises.
 
-    Cost: that of `json.loads`, for invalid texts too. This function does not search for the
-    position of the error, which would take ten times as long.
+    Cost: that of `json.loads`, for invalid texts too. The function does not search for the position
+    of an error, which would take ten times as long. There is one exception: it calls `loads` if the
+    text nests deeper than `max_depth` or than the recursion limit allows.
 
     Raises:
         TooDeepError: if `loads` raises it.
@@ -84,5 +85,5 @@ def refuse_infinity(text: str) -> None:
 
 @functools.cache
 def strings_or_numbers() -> re.Pattern[str]:
-    """Return a pattern for a string or a number. Few texts need it."""
+    """Return a pattern for a string or a number. It is compiled at the first call."""
     return re.compile(r'"(?:[^"\\]|\\.)*+"|(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)')
