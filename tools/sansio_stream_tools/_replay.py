@@ -137,5 +137,5 @@ def factor_of(speed: float | None, view: str) -> float | None:
 
 
 def is_terminal() -> bool:
-    """Whether stdout is a terminal. FORCE_COLOR changes rich's answer, so rich is not asked."""
+    """Whether stdout is a terminal. rich would also say so if FORCE_COLOR is set."""
     return sys.stdout.isatty()

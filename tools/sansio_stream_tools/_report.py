@@ -68,7 +68,7 @@ With one FILE that contains one stream, the report is a table, or with --json th
 with --json, each row is an object on one line, and there is no overview.
 
 With --body, the only PATH is a table: a file or a URL that ends in .parquet, .jsonl or .csv. There
-is a row for each body in it. If the command is interrupted, --resume goes on where it stopped.
+is a row for each body in it. If the command is interrupted, --resume continues where it stopped.
 
 \b
 Examples:
@@ -109,7 +109,7 @@ Exit status:
 @click.option("--body", metavar="COLUMN", help="PATH is a table, and this is its column of bodies.")
 @click.option("--id", metavar="COLUMN", help="Copy this column of the table to the rows.")
 @click.option(
-    "--resume", is_flag=True, help="Go on with the rows of a table behind those that are done."
+    "--resume", is_flag=True, help="Continue after the rows of a table that are already done."
 )
 @click.option(
     "-j",
@@ -158,7 +158,7 @@ def report(
     if id is not None or resume or (out is not None and out.suffix.lower() == PARQUET):
         raise click.UsageError(f"--id, --resume and {PARQUET} are for a table; it needs --body")
     files = list(files_in(paths))
-    # A single stream is read here, in pieces, and its message is shown, too.
+    # A single file is read in this process, because its message is shown, too.
     if paths == tuple(files) and len(files) == 1 and out is None:
         clock = ArrivalClock() if arrival_times else None
         ctx.exit(report_file(files[0], options, as_json=as_json, clock=clock))
@@ -248,7 +248,7 @@ def observe(
     watch: Callable[[Iterator[Chunk]], Iterator[Chunk]],
     clock: ArrivalClock | None,
 ) -> UnreadableError | KeyboardInterrupt | None:
-    """Show a stream to an observer. Return what ended the reading early, or None."""
+    """Pass a stream to an observer. Return the exception that ended the reading early, or None."""
     chunks = reads(source.chunks)
     try:
         for chunk in watch(chunks if clock is None else clock.chunks(chunks)):
@@ -261,7 +261,7 @@ def observe(
 
 
 def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
-    """Return the same rows, and a row with the reason if the file cannot be read further."""
+    """Yield the same rows. If the file cannot be read further, yield a row with the reason."""
     try:
         yield from rows
     except UnreadableError as error:
@@ -269,7 +269,7 @@ def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
 
 
 def outcome_of(report: Report, machine: StreamMachine) -> Outcome:
-    """Return how a stream ended, for people."""
+    """Return how a stream ended, in words."""
     if report.ended == "pending":
         return Outcome(remarks=(CUT_OFF,))
     if report.verdict is Verdict.PENDING:
@@ -290,7 +290,7 @@ def outcome_of(report: Report, machine: StreamMachine) -> Outcome:
 
 
 class Rows:
-    """Prints or writes rows. The base class of the ways to do this.
+    """The base class of the classes that print or write rows.
 
     Attributes:
         is_shown: whether rows are printed to stdout, where a person may see them.
@@ -359,7 +359,7 @@ class WrittenRows(Rows):
         self._file.write(self._heading.encode())
 
     def add(self, row: ReportRow) -> None:
-        """Write a row. Each row is passed to the system at once, so an interruption keeps it."""
+        """Write a row. It is not buffered, so it is kept if the command is interrupted."""
         self._overview.add(row)
         self._file.write(self._line_of(row.to_dict()).encode())
 
