@@ -50,7 +50,7 @@ def rows_of_files(
     work = partial(all_rows, options=options)
     for outcome in map_in_processes(work, names, jobs, waiting=FILES_PER_PROCESS):
         if outcome.result is None:
-            reason = "the process that read this file was killed, also when it was tried again"
+            reason = "the process that read this file was killed, and so was a second one"
             yield (ReportRow(name=outcome.item, unreadable=reason),)
         else:
             yield outcome.result

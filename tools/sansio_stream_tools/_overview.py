@@ -190,7 +190,8 @@ class Overview:
         if report.error_type is not None:
             self._errors.add(report.error_type)
         if report.verdict is not Verdict.NOT_AN_EVENT_STREAM:
-            # In a body that is not an event stream, each line is a violation. These say nothing.
+            # In a body that is not an event stream, each line is a violation, so the number means
+            # nothing.
             for code, count in report.violations.items():
                 self._violations.add(code, count)
         if report.model is not None:

@@ -125,7 +125,8 @@ recorded.
 \b
 Exit status:
   0    the stream gave a usable message (a note is printed if only message_stop was missing)
-  1    it gave none: no connection, a refused request, a cut or broken stream, or a server error
+  1    there is no usable message: no connection, a refused request, a cut or broken stream, or a
+       server error
   2    a request or a file cannot be used, or the usage is wrong
   130  the command was interrupted; the part that was received until then is recorded
 """

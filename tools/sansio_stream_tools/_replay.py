@@ -44,8 +44,8 @@ Examples:
 \b
 Exit status:
   0    the stream gave a usable message
-  1    it gave none: it was cut or broken, or contained
-       an error (with --strict: any violation)
+  1    it gave no usable message: it was cut or broken, or
+       contained an error (with --strict: any violation)
   2    a file cannot be read or written, or the usage
        is wrong
   130  the command was interrupted

@@ -116,11 +116,11 @@ def report_rows_of_table(
     for unread in died[:MOST_RANGES]:
         complain(
             f"rows {unread[0] + 1:,} to {unread[-1] + 1:,} were not read, because the process that"
-            " read them was killed, also when it was tried again"
+            " read them was killed, and so was a second one"
         )
     if len(died) > MOST_RANGES:
         number = sum(map(len, died[MOST_RANGES:]))
-        complain(f"{number:,} more rows were not read for this reason; they have a failure")
+        complain(f"{number:,} more rows were not read for this reason; their `failure` says so")
     seen.overview.print(console_of_stdout())
     return seen.status
 

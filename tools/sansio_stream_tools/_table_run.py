@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartsError", "TableError", "TableRun"]
 
-DIED: Final = "the process that read the body died, also when it was tried again"
+DIED: Final = "the process that read the body died, and so did a second one"
 
 
 @attrs.frozen(kw_only=True)

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["FAILURE", "REPORT_SCHEMA", "failed_table", "is_body_type", "report_table", "schema_of"]
 
 FAILURE: Final = "failure"
-"""The name of the column that says why a body could not be read. Otherwise its value is null."""
+"""The name of the column that says why a body could not be read.
+
+The value is null for a body that could be read.
+"""
 
 STALL_TYPE: Final = pa.struct(
     [

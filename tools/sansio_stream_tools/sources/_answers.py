@@ -221,7 +221,8 @@ def decoded(
             read.extend(chunks)
             return read, bytes(text)
     except SourceError:
-        # Decompressing the chunks later raises this error again.
+        # The data is damaged, or JSON has more than 64 MiB. Damaged data raises the error again
+        # when the chunks are decompressed.
         text.clear()
     begin = b"" if len(text) > MOST_JSON_BYTES else bytes(text)
     return itertools.chain(read, chunks), begin

@@ -30,7 +30,7 @@ __all__ = ["EventArrayFormat", "IndentedEventsFormat", "MessageFormat"]
 
 
 def first_value(head: bytes) -> Any:
-    """Return the first JSON value of a head. If the head cuts the value, return the part before."""
+    """Return the first JSON value of a head. Of a value that is cut off, return what is there."""
     text = head.decode(errors="ignore")
     value, is_complete = first_document(text)
     if is_complete:
@@ -49,8 +49,8 @@ ARRAY_START: Final = re.compile(rb"\s*\[\s*[\{\[\"]")
 class EventArrayFormat:
     """A JSON array of events. A stream begins with each message_start.
 
-    `unwrapped` says what an item may be. In an array of arrays, each of these has streams of
-    its own.
+    `unwrapped` says what an item may be. In an array of arrays, each inner array
+    has its own streams.
     """
 
     kind: str = "JSON array of events"

@@ -152,7 +152,7 @@ def held_back(text: bytes) -> int:
 
 
 def head_of(lines: Iterable[bytes]) -> Head:
-    """Return the head with these lines. A second status line begins another head instead.
+    """Return the head with these lines. Lines before the last status line are ignored.
 
     Lines that are not headers are ignored, because a terminal may have cut them.
 

@@ -133,7 +133,10 @@ class UntilCut:
             self.cut = str(error)
 
     def demanded(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield `pieces`, made from this file. Raises a SourceError if the file was cut off."""
+        """Yield `pieces`, which must be made from the pieces of this object.
+
+        Raises SourceError at the end if the compressed data was cut off.
+        """
         yield from pieces
         if self.cut is not None:
             raise SourceError(self.cut)
@@ -141,7 +144,7 @@ class UntilCut:
     def chunks(
         self, items: Iterable[Chunk | CaptureEnd], end: CaptureEnd | None
     ) -> Iterator[Chunk | CaptureEnd]:
-        """Yield the items of a body, with an error as their end if the file is cut off.
+        """Yield the items of a body, with an error as their end if the file was cut off.
 
         An end with a time or an error is kept, because the file itself contains it.
 
