@@ -84,9 +84,9 @@ Examples:
 \b
 Exit status:
   0    each stream gave a usable message
-  1    one gave no usable message: it was cut or broken, or
-       contained an error; or a body of a table cannot be
-       read
+  1    one gave no usable message: it was cut or broken,
+       or contained an error; or a body of a table cannot
+       be read
   2    a file cannot be read or written, or the usage
        is wrong
   130  the command was interrupted; the rows that were
