@@ -297,7 +297,7 @@ def record(
 
 
 class RecordingViewer:
-    """Shows the lines of a recording file. `view` is None until the first line was written."""
+    """Shows the lines of a recording file. `view` is None until the first was written."""
 
     def __init__(self, file: RecordingFile, view_of: Callable[[Reading], View]) -> None:
         self.view: View | None = None
