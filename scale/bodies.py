@@ -1,4 +1,4 @@
-"""A table of streams in known shares: whole ones, and ones with each kind of fault.
+"""Writes a table of bodies. It has whole streams and each kind of fault, in fixed shares.
 
     python scale/bodies.py bodies.parquet --rows 20000 --seed 1
 
@@ -59,8 +59,8 @@ DIALECTS: Final = (
 )
 
 
-def text_of(chance: random.Random) -> str:
-    return " ".join(chance.choices(WORDS, k=chance.randint(1, 6)))
+def text_of(rng: random.Random) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.randint(1, 6)))
 
 
 def block(index: int, start: dict[str, Any], deltas: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -71,33 +71,33 @@ def block(index: int, start: dict[str, Any], deltas: list[dict[str, Any]]) -> li
     ]
 
 
-def text_block(chance: random.Random, index: int) -> list[dict[str, Any]]:
-    pieces = [text_of(chance) for _ in range(chance.randint(3, 60))]
+def text_block(rng: random.Random, index: int) -> list[dict[str, Any]]:
+    pieces = [text_of(rng) for _ in range(rng.randint(3, 60))]
     deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
     return block(index, {"type": "text", "text": ""}, deltas)
 
 
-def tool_block(chance: random.Random, index: int) -> list[dict[str, Any]]:
-    text = json.dumps({"query": text_of(chance), "rows": [chance.random() for _ in range(5)]})
+def tool_block(rng: random.Random, index: int) -> list[dict[str, Any]]:
+    text = json.dumps({"query": text_of(rng), "rows": [rng.random() for _ in range(5)]})
     pieces = [text[at : at + 12] for at in range(0, len(text), 12)]
     deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
     start = {"type": "tool_use", "id": f"toolu_{index}", "name": "look_up", "input": {}}
     return block(index, start, deltas)
 
 
-def payloads(chance: random.Random) -> list[dict[str, Any]]:
+def payloads(rng: random.Random) -> list[dict[str, Any]]:
     """Return the payloads of a whole stream."""
-    has_tool = chance.random() < 0.3
-    blocks = [text_block(chance, 0), *([tool_block(chance, 1)] if has_tool else [])]
+    has_tool = rng.random() < 0.3
+    blocks = [text_block(rng, 0), *([tool_block(rng, 1)] if has_tool else [])]
     message: dict[str, Any] = {
-        "id": f"msg_{chance.randrange(10**9)}",
+        "id": f"msg_{rng.randrange(10**9)}",
         "type": "message",
         "role": "assistant",
-        "model": chance.choice(["claude-small-1", "claude-large-1"]),
+        "model": rng.choice(["claude-small-1", "claude-large-1"]),
         "content": [],
         "stop_reason": None,
         "stop_sequence": None,
-        "usage": {"input_tokens": chance.randint(10, 5000), "output_tokens": 1},
+        "usage": {"input_tokens": rng.randint(10, 5000), "output_tokens": 1},
     }
     return [
         {"type": "message_start", "message": message},
@@ -105,65 +105,65 @@ def payloads(chance: random.Random) -> list[dict[str, Any]]:
         {
             "type": "message_delta",
             "delta": {"stop_reason": "tool_use" if has_tool else "end_turn", "stop_sequence": None},
-            "usage": {"output_tokens": chance.randint(10, 500)},
+            "usage": {"output_tokens": rng.randint(10, 500)},
         },
         {"type": "message_stop"},
     ]
 
 
-def frames(chance: random.Random) -> list[str]:
-    dialect = chance.choice(DIALECTS)
-    return [dialect.frame(payload) for payload in payloads(chance)]
+def frames(rng: random.Random) -> list[str]:
+    dialect = rng.choice(DIALECTS)
+    return [dialect.frame(payload) for payload in payloads(rng)]
 
 
 # The kinds of bodies.
 
 
-def whole(chance: random.Random) -> bytes:
-    return "".join(frames(chance)).encode()
+def whole(rng: random.Random) -> bytes:
+    return "".join(frames(rng)).encode()
 
 
-def cut(chance: random.Random) -> bytes:
-    parts = frames(chance)
-    return "".join(parts[: chance.randint(2, len(parts) - 3)]).encode()
+def cut(rng: random.Random) -> bytes:
+    parts = frames(rng)
+    return "".join(parts[: rng.randint(2, len(parts) - 3)]).encode()
 
 
-def damaged(chance: random.Random) -> bytes:
-    parts = frames(chance)
-    place = chance.randint(2, 4)  # a delta of the text
+def damaged(rng: random.Random) -> bytes:
+    parts = frames(rng)
+    place = rng.randint(2, 4)  # a delta of the text
     parts[place] = parts[place].replace('"index": 0', '"index": 9', 1)  # no such block
     return "".join(parts).encode()
 
 
-def errored(chance: random.Random) -> bytes:
+def errored(rng: random.Random) -> bytes:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
-    return cut(chance) + f"event: error\ndata: {json.dumps(error)}\n\n".encode()
+    return cut(rng) + f"event: error\ndata: {json.dumps(error)}\n\n".encode()
 
 
-def unterminated(chance: random.Random) -> bytes:
-    return "".join(frames(chance)[:-1]).encode()
+def unterminated(rng: random.Random) -> bytes:
+    return "".join(frames(rng)[:-1]).encode()
 
 
 def empty(_: random.Random) -> bytes:
     return b""
 
 
-def compressed(chance: random.Random) -> bytes:
-    return gzip.compress(whole(chance), mtime=0)
+def compressed(rng: random.Random) -> bytes:
+    return gzip.compress(whole(rng), mtime=0)
 
 
-def captured(chance: random.Random) -> bytes:
+def captured(rng: random.Random) -> bytes:
     writer = CaptureWriter(CaptureHeader(status=200))
     lines: list[bytes] = []
     at = 0.2
-    for frame in frames(chance):
-        at += chance.choice([0.01, 0.02, 0.05])
+    for frame in frames(rng):
+        at += rng.choice([0.01, 0.02, 0.05])
         lines.append(writer.chunk(frame.encode(), at))
     return b"".join([*lines, writer.end(at)])
 
 
-def unreadable(chance: random.Random) -> bytes:
-    return captured(chance).replace(b'{"at"', b'{at"', 1)
+def unreadable(rng: random.Random) -> bytes:
+    return captured(rng).replace(b'{"at"', b'{at"', 1)
 
 
 KINDS: Final[dict[str, tuple[int, Callable[[random.Random], bytes], str]]] = {
@@ -177,11 +177,13 @@ KINDS: Final[dict[str, tuple[int, Callable[[random.Random], bytes], str]]] = {
     "captured": (40, captured, "COMPLETE"),
     "unreadable": (10, unreadable, "PENDING"),
 }
-"""For each kind: its number of bodies in a thousand, its maker, and the verdict of its report."""
+"""For each kind of body: the number in a thousand bodies, the function that makes one, and the
+verdict of its report.
+"""
 
 
 def expected_verdicts(rows: int) -> Counter[str]:
-    """Return the number of each verdict among a number of rows, which is a multiple of 1,000."""
+    """Return how often each verdict occurs in `rows` rows. `rows` is a multiple of 1,000."""
     verdicts: Counter[str] = Counter()
     for share, _, verdict in KINDS.values():
         verdicts[verdict] += share * rows // 1000
@@ -190,11 +192,11 @@ def expected_verdicts(rows: int) -> Counter[str]:
 
 def thousand(seed: int, number: int) -> tuple[list[str], list[bytes]]:
     """Return the ids and the bodies of one thousand rows."""
-    chance = random.Random(f"{seed} {number}")
+    rng = random.Random(f"{seed} {number}")
     kinds = [kind for kind, (share, *_) in KINDS.items() for _ in range(share)]
-    chance.shuffle(kinds)
+    rng.shuffle(kinds)
     ids = [f"{kind}-{number * 1000 + place}" for place, kind in enumerate(kinds)]
-    return ids, [KINDS[kind][1](chance) for kind in kinds]
+    return ids, [KINDS[kind][1](rng) for kind in kinds]
 
 
 def tables(rows: int, seed: int) -> Iterator[pa.Table]:

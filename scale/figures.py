@@ -1,9 +1,9 @@
-"""Measures the engines in one sitting, and prints a table.
+"""Measures the engines one after another, and prints a table.
 
     python scale/figures.py [--runs 3]
 
-The cost of a row is the slope between 1,000 and 20,000 bodies, and the fixed cost is what is left
-for 0 bodies. Of several runs, the one with the least CPU time counts. Ray and Dask run once.
+The CPU time per row is the slope between 1,000 and 20,000 bodies, and the fixed CPU time is the
+rest. Of several runs, the one with the least CPU time counts. Ray and Dask run once.
 """
 
 import argparse
@@ -24,11 +24,13 @@ SMALL, LARGE = 1_000, 20_000
 SCRIPT: Final = Path(__file__).with_name("run_engine.py")
 
 GOAL: Final = 0.85
-"""The rows per CPU second of the command, in comparison with the function in one process."""
+"""The command must report at least this fraction of the rows per CPU second that `report_table`
+reports in one process.
+"""
 
 
 def usage_of(engine: str, source: Path, folder: Path, runs: int) -> Usage:
-    """Return the usage of the cheapest of several runs."""
+    """Return the usage of the run with the least CPU time."""
     found: list[Usage] = []
     for _ in range(runs):
         destination = folder / "rows"

@@ -1,12 +1,13 @@
-"""Runs a command, and measures what it and all processes below it need.
+"""Runs a command, and measures the CPU time and the memory of it and all its descendants.
 
     python scale/process_usage.py COMMAND...
 
-prints the result as JSON. Linux only: it reads /proc. CPU time is that of all processes, also of
-daemons that outlive the command: they are adopted here, ended and waited for.
+prints the result as JSON. It works only on Linux, because it reads /proc. The CPU time includes
+that of daemons that outlive the command: this process becomes their parent, kills them and waits
+for them.
 
-The system adds up the time of the processes that were waited for. A daemon may not wait for its
-own, so their times are also read while they run, and the larger sum counts.
+The system adds up the times of the processes that were waited for. But a daemon may not wait for
+its children. So the times of all processes are also read while they run, and the larger sum counts.
 """
 
 import contextlib
@@ -39,8 +40,8 @@ class Usage:
         status: its exit status.
         cpu: the CPU time of all processes, in seconds.
         wall: the time until the command had ended, in seconds.
-        command_rss: the most memory of the command's own process, in bytes.
-        other_rss: the most memory of any single other process, in bytes.
+        command_rss: the peak memory of the command's own process, in bytes.
+        other_rss: the largest peak memory of another process, in bytes.
     """
 
     status: int
@@ -78,14 +79,14 @@ def measure(command: list[str]) -> Usage:
                 other_rss = max(other_rss, rss)
         time.sleep(SAMPLE_SECONDS)
     wall = time.monotonic() - start
-    adopt_all()
+    kill_all()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = max(used.ru_utime + used.ru_stime, sum(seconds.values()))
     return Usage(process.returncode, cpu, wall, command_rss, other_rss)
 
 
-def adopt_all() -> None:
-    """End the processes that are left, and wait for them, so that their time is counted."""
+def kill_all() -> None:
+    """Kill the processes that are left, and wait for them, so that their time is counted."""
     with contextlib.suppress(ChildProcessError):
         while True:
             for pid in descendants(os.getpid()):
@@ -95,7 +96,7 @@ def adopt_all() -> None:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Yield the processes below a process."""
+    """Yield the ids of all descendants of a process."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -118,7 +119,7 @@ def cpu_of(pid: int) -> float:
 
 
 def peak_rss(pid: int) -> int:
-    """Return the most memory that a process has had so far, in bytes. 0 if it has ended."""
+    """Return the peak memory of a process so far, in bytes. 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")

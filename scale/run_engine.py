@@ -3,8 +3,8 @@
     python scale/run_engine.py ENGINE bodies.parquet rows [--kill]
 
 The engine is `function` (`report_table` in one process, without any engine), `local` (the command
-`sansio-stream report`), `ray` or `dask`. With `--kill`, a process that works is killed in the
-middle of its work.
+`sansio-stream report`), `ray` or `dask`. With `--kill`, one worker process is killed while it
+works.
 """
 
 import argparse
@@ -30,10 +30,11 @@ __all__ = ["ENGINES"]
 WORKERS: Final = 2
 
 KILL_AFTER_SECONDS: Final = 3.0
-"""The CPU time after which a process is killed. To start and to import takes one or two seconds."""
+"""The CPU time after which a process is killed. The start and the imports take one or two seconds.
+"""
 
 NOBODY_KILLED: Final = 3
-"""The exit status if no process had worked for so long."""
+"""The exit status if no process reached this CPU time."""
 
 
 def by_function(source: str, destination: Path) -> None:
@@ -79,7 +80,7 @@ ENGINES: Final[dict[str, Callable[[str, Path], None]]] = {
 
 
 class Killer(threading.Thread):
-    """Kills one process that has worked for a while.
+    """Kills one worker process once it has used some CPU time.
 
     Attributes:
         killed: the command of the process, or None as long as none was killed.
@@ -104,6 +105,7 @@ class Killer(threading.Thread):
 
 
 MARKS: Final = {"local": "spawn_main", "ray": "ray::", "dask": "spawn_main"}
+"""A text that the commands of the worker processes of an engine contain."""
 
 
 def command_of(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""All engines give the same rows for 20,000 bodies, also if a process of theirs is killed.
+"""All engines give the same rows for 20,000 bodies, even if one of their processes is killed.
 
 `make scale` runs these tests. They take minutes.
 """

@@ -393,7 +393,7 @@ def test_a_process_that_is_killed_gives_rows_that_say_so(monkeypatch: pytest.Mon
     with _pool.sigint_blocked():
         made = list(_file_rows.rows_of_files([DIRTY, CUT], OPTIONS, jobs=2))
     assert [row.name for (row,) in made] == [DIRTY, CUT]
-    assert all("was killed, also when it was tried again" in str(row.unreadable) for (row,) in made)
+    assert all("was killed, and so was a second one" in str(row.unreadable) for (row,) in made)
 
 
 def test_an_interruption_keeps_the_rows_that_are_done(start: Start, tmp_path: Path) -> None:

@@ -276,11 +276,11 @@ def test_rows_whose_process_was_killed_are_listed(
     lines = result.stderr.splitlines()
     assert lines[0] == (
         "sansio-stream: rows 1 to 4 were not read, because the process that read them was killed,"
-        " also when it was tried again"
+        " and so was a second one"
     )
     assert lines[1].startswith("sansio-stream: rows 9 to 12 were")
     assert lines[10:] == [
-        "sansio-stream: 16 more rows were not read for this reason; they have a failure"
+        "sansio-stream: 16 more rows were not read for this reason; their `failure` says so"
     ]
     assert rows(result.stdout)["verdicts"] == "56  unreadable 4  COMPLETE"
     assert result.exit_code == 1

@@ -1,35 +1,38 @@
 """The command `sansio-stream`: shows captured streams, records them, and serves them.
 
-No other part of the project uses a terminal. The modules of this package, in reading order:
+The library and its adapters never use a terminal; only this package does. The modules, in reading
+order:
 
     _demo            the recording that `replay --demo` shows
     _text            makes text safe to print: no control characters, no lone surrogates
     _frame_bytes     keeps the bytes of the newest frame
-    _reading         feeds a body to a machine and returns the result of each frame
+    _reading         feeds a body to a machine and returns the result of each frame; can also wait
+                     as long as the recorded times say
     _json            lays out a growing JSON text while it arrives
     _answer_view     the view of the answer while it grows
     _frame_text      the name and the text of one event, and the choice of frames to show
     _trace_view      the view with one line per frame, for debugging
     _summary         the table that summarises a stream
-    _views           selects a view, and computes the exit status
+    _views           the views and the options that select one, the exit statuses, and messages on
+                     stderr
     sources          reads recorded streams from files of many formats
     _options         the options that several subcommands share
     _progress        a progress bar on stderr
-    _recording_file  the files that recordings are written to
+    _recording_file  new files that only their owner can read, and the file of a recording
     _observing       observes a recorded stream while it is read
     _row_lines       rows as lines of JSON or CSV
-    _rows            the report of each stream in a file, as a row
+    _rows            the files that arguments mean, and a row with the report of each stream
     _counts          counts of names and percentiles, in bounded memory
     _overview        the overview of many rows
-    _pool            applies a function to many items in several processes
-    _file_rows       makes the rows of many files on all cores
+    _pool            applies a function to many items in several processes; masks signals
+    _file_rows       makes the rows of many files, in several processes if that saves time
     table            reports of the bodies in an Arrow table (public)
-    engines          the same by Ray or Dask (public)
-    _table_work      what the processes of a run over a table do
+    engines          reports of the bodies in a data set, by Ray or Dask (public)
+    _table_work      the work of the other processes in a run over a table
     _batches         reads a table of bodies in batches
     _parts           the parts of a long run, and its result
-    _table_run       reports of all bodies in a table, by all cores
-    _table_report    shows such a run
+    _table_run       reports all bodies in a table, in several processes
+    _table_report    shows the progress and the result of a run over a table
     _showing         shows the streams of files in a view, as they arrive
     _replay          the subcommand `replay`: shows captured streams as they arrived
     _trace           the subcommand `trace`: shows a line for each frame
@@ -39,9 +42,10 @@ No other part of the project uses a terminal. The modules of this package, in re
     _record          the subcommand `record`: sends a request, shows the answer and records it
     _recordings      recordings to serve: the models that they answer, and their answers
     _app             an ASGI application that answers with captures
-    _uvicorn         the HTTP server that runs this application
+    _uvicorn         the HTTP server that runs the application of `_app`
     _serve           the subcommand `serve`: answers requests with captured streams
-    _main            the command with its subcommands, and the exit statuses
+    _main            the command with its subcommands
+    __main__         runs the command with `python -m sansio_stream_tools`
 """
 
 import sys

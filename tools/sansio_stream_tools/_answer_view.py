@@ -2,7 +2,7 @@
 
 Strategy: the view only appends text and never moves the cursor. So the same code works for
 terminals and pipes. On a terminal it wraps words, and it shows a word only when the word is
-complete. In a pipe it writes the text unchanged and at once.
+complete. In a pipe it does not wrap, and it shows each piece of text at once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ GUTTER: Final = 2
 WORDS: Final = re.compile(r"\n|[^\S\n]+|\S+")
 
 THOUGHTS: Final = "dim"
-ASIDE: Final = "dim"
+NOTE: Final = "dim"
 TROUBLE: Final = "yellow"
 FAILURE: Final = "bold red"
 STYLES: Final = {
@@ -127,7 +127,7 @@ class Writer:
                 self._grow_word(piece, style)
 
     def may_break(self) -> None:
-        """End the line here if this writer wraps lines."""
+        """End the line here if this writer wraps words."""
         if self._wraps:
             self._end_word()
             self._end_line(continues=True)
@@ -168,8 +168,8 @@ class Writer:
         self._space = ""
 
     def _grow_word(self, piece: str, style: str) -> None:
-        # A word that is wider than a line is cut. The places do not depend on the pieces in which
-        # the word arrived.
+        # A word that is wider than a line is cut. The places of the cuts do not depend on the
+        # pieces in which the word arrived.
         fits = self._word_width + cell_len(piece) <= self._room
         for part in [piece] if fits else piece:
             width = cell_len(part)
@@ -242,7 +242,7 @@ class Show:
             self._event(result.event)
         if self._verbose:
             for violation in result.violations:
-                self._aside(f"! {violation.code}: {violation.message}", TROUBLE)
+                self._note(f"! {violation.code}: {violation.message}", TROUBLE)
         self._writer.flush()
 
     def end(self) -> None:
@@ -260,25 +260,25 @@ class Show:
             case ContentBlockStopEvent(index=index, content_block=block):
                 self._stop(index, block)
             case MessageStartEvent(message=message):
-                self._writer.line(f"{message.model or '?'}  {message.id or ''}", ASIDE)
+                self._writer.line(f"{message.model or '?'}  {message.id or ''}", NOTE)
                 for index, block in enumerate(message.content):
                     self._start(index, block)
                     self._stop(index, block)
             case ErrorEvent():
                 kind = event.error_type or "error"
-                self._aside(f"The server sent an error: {kind}: {event.message}", FAILURE)
+                self._note(f"The server sent an error: {kind}: {event.message}", FAILURE)
             case PingEvent():
                 if self._verbose:
-                    self._aside("ping", ASIDE)
+                    self._note("ping", NOTE)
             case UnknownEvent(wire_type=kind):
                 if self._verbose:
                     sent = to_json(event.to_dict()) if event.raw is None else event.raw
-                    self._aside(f"unknown event {kind}: {sent}", ASIDE)
+                    self._note(f"unknown event {kind}: {sent}", NOTE)
             case MessageDeltaEvent() | MessageStopEvent():
                 pass  # the table at the end shows their content
             case _:
                 if self._verbose:
-                    self._aside(f"event: {to_json(event.to_dict())}", ASIDE)
+                    self._note(f"event: {to_json(event.to_dict())}", NOTE)
 
     # Blocks.
 
@@ -286,8 +286,8 @@ class Show:
         name = one_line(name_of(block), 48)
         self._heading(index, name, style_of(block))
         self._names[index] = name
-        is_aside = isinstance(block, (ThinkingBlock, CompactionBlock))
-        self._styles[index] = THOUGHTS if is_aside else ""
+        is_dim = isinstance(block, (ThinkingBlock, CompactionBlock))
+        self._styles[index] = THOUGHTS if is_dim else ""
         self._layouts[index] = Layout()
         self._citations[index] = []
         match block:
@@ -299,10 +299,10 @@ class Show:
             case CompactionBlock(content=text):
                 self._writer.write(text or "", THOUGHTS)
             case RedactedThinkingBlock(data=data):
-                self._writer.line(f"{len(data or ''):,} encrypted characters", ASIDE)
+                self._writer.line(f"{len(data or ''):,} encrypted characters", NOTE)
             case FallbackBlock(from_=before, to=after):
                 models = [(side or {}).get("model", "?") for side in (before, after)]
-                self._writer.line(f"from {models[0]} to {models[1]}", ASIDE)
+                self._writer.line(f"from {models[0]} to {models[1]}", NOTE)
             case _ if is_call(block):
                 pass  # the input is shown while it grows, or when the block stops
             case _:
@@ -318,7 +318,7 @@ class Show:
                 self._grow(index, to_json(value))
             if block.input_error is not None:
                 error = block.input_error
-                self._aside(
+                self._note(
                     f"The input is not valid JSON: {error.reason} at {error.position}", FAILURE
                 )
         for citation in self._citations.pop(index, ()):
@@ -334,21 +334,21 @@ class Show:
                 self._citations.setdefault(index, []).append(citation)
             case UnknownDelta():
                 if self._verbose:
-                    self._aside(f"unknown delta: {to_json(delta.to_dict())}", ASIDE)
+                    self._note(f"unknown delta: {to_json(delta.to_dict())}", NOTE)
             case _:
                 for name, value in delta.to_dict().items():
-                    if name not in OPAQUE and value is not None:
+                    if name not in HIDDEN and value is not None:
                         self._member(index, name, value)
 
     def _member(self, index: int, name: str, value: object) -> None:
         """Show a member of a delta. A readable text continues the text of its block."""
         if not isinstance(value, str):
             if self._verbose:
-                self._aside(f"{name} {digest_of(value)}", ASIDE)
-        elif not is_opaque(name):
+                self._note(f"{name} {digest_of(value)}", NOTE)
+        elif not is_encrypted(name):
             self._writer.write(value, self._styles.get(index, ""))
         elif self._verbose:
-            self._aside(f"{name}, {len(value):,} characters", ASIDE)
+            self._note(f"{name}, {len(value):,} characters", NOTE)
 
     def _grow(self, index: int, fragment: str) -> None:
         for text, role in self._layouts.setdefault(index, Layout()).feed(fragment):
@@ -372,7 +372,7 @@ class Show:
         if self._current != index:
             self._heading(index, f"{self._names.get(index, '')} (continued)", "dim")
 
-    def _aside(self, text: str, style: str) -> None:
+    def _note(self, text: str, style: str) -> None:
         self._writer.line(text, style)
 
 
@@ -417,24 +417,24 @@ def block_failed(block: dict[str, Any]) -> bool:
     return block.get("is_error") is True or (isinstance(content, dict) and "error_code" in content)
 
 
-# Members of a block that tell a person nothing.
-OPAQUE: Final = {"type", "id", "tool_use_id", "caller", "citations"}
+# The members of a block that say nothing to a person. They are not shown.
+HIDDEN: Final = {"type", "id", "tool_use_id", "caller", "citations"}
 
 
-def is_opaque(name: str) -> bool:
+def is_encrypted(name: str) -> bool:
     """Whether the name of a member shows that its text is encrypted or a signature."""
     return name == "signature" or name.startswith("encrypted_")
 
 
 def digest(block: dict[str, Any]) -> str:
-    """Return a summary of a block on one line, or "" if the block is still empty.
+    """Return a summary of a block, or "" if the block is still empty.
 
-    It is for blocks that arrive as a whole, such as tool results.
+    The view shows it for blocks that arrive as a whole, such as tool results.
     """
     members = {
         name: value
         for name, value in block.items()
-        if name not in OPAQUE and value is not None and value != ""
+        if name not in HIDDEN and value is not None and value != ""
     }
     if members.keys() == {"content"}:
         return digest_of(members["content"])
@@ -446,20 +446,20 @@ def digest_of(value: Any) -> str:
         case str():
             return " ".join(value[:200].split())
         case [*items]:
-            known = [label for item in items if (label := label_of(item))]
+            known = [label for item in items if (label := item_name(item))]
             return f"{len(items)} items" + (f": {'; '.join(known)}" if known else "")
         case dict():
             members = cast("dict[str, Any]", value)
             return ", ".join(
                 f"{name} {digest_of(member)}"
                 for name, member in members.items()
-                if name not in OPAQUE and not is_opaque(name)
+                if name not in HIDDEN and not is_encrypted(name)
             )
         case _:
             return to_json(value)
 
 
-def label_of(item: Any) -> str:
+def item_name(item: Any) -> str:
     """Return a short name for one of several results, or "" if it has none."""
     if isinstance(item, dict):
         members = cast("dict[str, Any]", item)

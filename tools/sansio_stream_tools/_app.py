@@ -87,11 +87,11 @@ class App:
         recordings: at least one recording.
         speed: the speed of an answer as a factor of the recorded speed. Infinity never waits.
         fault: the name of the fault of each answer. The header `x-fault` of a request overrides it.
-        any_model: whether a request for an unknown model, or for none, is answered with all
+        any_model: whether a request for an unknown model, or without a model, is answered with all
             recordings in turn. Otherwise its answer is a 404 or a 400.
         is_local: whether to refuse requests whose Host is not a name or an address of the loopback.
-            Without this check, a web page could read the recordings (DNS rebinding): its owner lets
-            the page's host name resolve to 127.0.0.1, and the visitor's browser sends the requests.
+            Without this check, a web page could read the recordings by DNS rebinding: the owner of
+            the page lets its host name resolve to 127.0.0.1, and the browser sends the requests.
         log: is called with each exchange when it has ended.
         clock: returns a monotonic time in seconds, for the log.
     """

@@ -1,7 +1,7 @@
 """Reads a table of bodies in batches: Parquet, JSON Lines or CSV, from a file or a URL.
 
-The functions yield Arrow tables with two columns, the ids and the bodies. A batch ends after 1,024
-rows or 4 MiB of bodies, so the size of a table does not matter, nor that of its row groups.
+A batch is an Arrow table with the column of bodies and, if there is one, that of ids. It ends after
+about 1,024 rows or 4 MiB, so the memory grows neither with the table nor with its row groups.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BATCH_ROWS: Final = 1024
 BATCH_BYTES: Final = 4 * 2**20
 
 ROWS_OF_A_READ: Final = 64
-"""The most rows that are decoded at a time."""
+"""The maximum number of rows that are decoded at a time."""
 
 BUFFER_BYTES: Final = 2**20
 """The size of the buffer for a column of Parquet. Without one, Arrow reads a whole row group."""
@@ -48,7 +48,7 @@ class TableFile:
     """An open table.
 
     Attributes:
-        schema: the schema of the two columns.
+        schema: the schema of the columns.
         rows: the number of rows, or None if it is not known before they are read.
         reads: the rows, in pieces of any size.
     """
@@ -81,7 +81,7 @@ def is_full(tables: list[pa.Table]) -> bool:
 
 def joined(tables: list[pa.Table], end: int) -> Batch:
     """Return a batch of tables that end after `end` rows of the file."""
-    # In one piece, because each piece costs time when it is sent to another process.
+    # A single chunk per column, because each chunk costs time when it is sent to another process.
     table = pa.concat_tables(tables).combine_chunks()
     return Batch(end - len(table), table)
 
@@ -110,7 +110,11 @@ def opened_table(name: str, *, body: str, id: str | None) -> Generator[TableFile
 
 @contextmanager
 def explained(name: str) -> Generator[None]:
-    """Raise a TableError for each error of reading a file. Each library of fsspec has its own."""
+    """Raise a TableError instead of an error that reading a file has raised.
+
+    For a path, only an OSError is replaced. For a URL, every exception is, because each library of
+    fsspec has exceptions of its own.
+    """
     try:
         yield
     except TableError:
@@ -124,7 +128,7 @@ def explained(name: str) -> Generator[None]:
 
 
 def explained_reads(reads: Generator[pa.Table], name: str) -> Generator[pa.Table]:
-    """Yield the same rows. Errors become a TableError."""
+    """Yield the same rows. Errors become a TableError, as in `explained`."""
     with closing(reads), explained(name):
         yield from reads
 
@@ -243,9 +247,9 @@ def table_of(rows: list[list[str | None]], schema: pa.Schema) -> pa.Table:
 
 
 def json_rows(file: IO[bytes], wanted: list[str]) -> Generator[list[str | None]]:
-    """Yield the wanted members of each line as text. Those that are not text become JSON.
+    """Yield the wanted members of each line as text. Other values than text and null become JSON.
 
-    A missing member becomes null, but the first line must have all of them.
+    A missing member becomes null. In line 1, all wanted members must be present.
     """
     for number, line in enumerate(file, 1):
         if not line.strip():

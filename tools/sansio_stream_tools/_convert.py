@@ -134,7 +134,7 @@ class Converter:
             return False
         with file:
             capture = CaptureFile(file, source.header)
-            # The line is printed in any case, because the file is there.
+            # The line is printed even after an error, because the file exists.
             with contextlib.ExitStack() as stack:
                 stack.callback(announce, source.name, path)
                 if first is not None:

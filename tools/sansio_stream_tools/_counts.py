@@ -9,16 +9,19 @@ from typing import Final
 __all__ = ["NameCounts", "Percentiles"]
 
 MOST_NAMES: Final = 10_000
-"""The number of names that are counted each by itself."""
+"""The maximum number of names that have a count of their own."""
 
 OTHER_NAMES: Final = "(other names)"
 
 LARGEST: Final = 1e12
-"""Larger values count as this one."""
+"""A larger number is counted as this number."""
 
 
 class NameCounts:
-    """How often each name came. After 10,000 names, all new ones are counted together."""
+    """The number of times that each name was added.
+
+    After 10,000 different names, all new names are counted together.
+    """
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -38,9 +41,11 @@ class NameCounts:
 
 
 class Percentiles:
-    """Percentiles of numbers from 0, each rounded to a thousandth or to four digits.
+    """Percentiles of numbers that are 0 or larger.
 
-    So there are at most some hundred thousand different numbers, whatever their number is.
+    Numbers below 10 are rounded to a thousandth, larger ones to four digits.
+
+    Memory: at most about 110,000 counters, however many numbers are added.
     """
 
     def __init__(self) -> None:
@@ -57,7 +62,7 @@ class Percentiles:
         return self._total
 
     def at(self, *percents: int) -> list[float]:
-        """Return percentiles by nearest rank, as a report has them. `percents` is sorted.
+        """Return percentiles by nearest rank, as a report does. `percents` must be ascending.
 
         Raises ValueError if no number was added.
         """

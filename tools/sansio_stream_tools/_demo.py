@@ -1,4 +1,4 @@
-"""The recording that `replay --demo` shows. It is a module, so that an installed wheel has it.
+"""The recording that `replay --demo` shows. It is a module, so that each wheel contains it.
 
 It has the same bytes as `examples/thinking-and-tool-use.capture.jsonl`.
 """

@@ -1,4 +1,4 @@
-"""Makes the rows of many files on all cores: the names of files in, rows in the same order out."""
+"""Makes the rows of many files in several processes: names of files in, rows in their order out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["rows_of_files"]
 
 WORTH_A_POOL: Final = 16 * 2**20
-"""The size in bytes of all files from which other processes are started.
+"""By default, other processes are started if the files have this many bytes together.
 
 To start a process takes as long as to read some megabytes.
 """
 
 FILES_PER_PROCESS: Final = 4
-"""How many files wait or are done for each process. It bounds the rows that are kept."""
+"""The number of files that wait or are done, for each process. It bounds the rows in memory."""
 
 
 def rows_of_files(
@@ -36,8 +36,8 @@ def rows_of_files(
     Args:
         names: the names of the files.
         options: how the reports are made.
-        jobs: the number of processes. By default one for each core, or none but this one if the
-            files are small or if standard input is one of them.
+        jobs: the number of processes. By default one for each core, or only this process if the
+            files are small. If standard input is one of the files, this process reads all of them.
     """
     if jobs is None:
         jobs = min(os.cpu_count() or 1, len(names)) if is_worth_a_pool(names) else 1
@@ -50,7 +50,7 @@ def rows_of_files(
     work = partial(all_rows, options=options)
     for outcome in map_in_processes(work, names, jobs, waiting=FILES_PER_PROCESS):
         if outcome.result is None:
-            reason = "the process that read this file was killed, also when it was tried again"
+            reason = "the process that read this file was killed, and so was a second one"
             yield (ReportRow(name=outcome.item, unreadable=reason),)
         else:
             yield outcome.result

@@ -41,7 +41,7 @@ class Line:
 class FrameBytes:
     """The last bytes of a body.
 
-    Memory: after `drop_before`, at most `most` bytes; before it also the chunks added since then.
+    Memory: at most `most` bytes, and the chunks that were added since the last `drop_before`.
 
     Args:
         most: the maximum size of a frame in bytes.
@@ -65,7 +65,8 @@ class FrameBytes:
 
         Call it after the machine has read all frames of the chunks added so far.
         """
-        # A partial frame has at most `most` bytes. Comments before it may be longer.
+        # An incomplete frame has at most `most` bytes. Comments before it may have more bytes, and
+        # nobody needs them.
         offset = max(offset, self._start + len(self._kept) - self._most)
         if offset > self._start:
             del self._kept[: offset - self._start]
@@ -105,7 +106,10 @@ def data_in(lines: list[Line]) -> str:
 
 
 def name_in(lines: list[Line]) -> str:
-    """Return the name of a frame that gave no event, or `[DONE]`, or `-` if it has no name."""
+    """Return the name in the last `event` line of a frame that gave no event.
+
+    Without such a line, the result is `[DONE]` if this is the data of the frame, otherwise `-`.
+    """
     for line in reversed(lines):
         if line.raw.startswith(b"event:"):
             return text_of(line.raw.removeprefix(b"event:")).strip()

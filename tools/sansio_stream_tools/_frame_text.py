@@ -1,4 +1,7 @@
-"""One event in, its name and its text for one line of the trace out. This module prints nothing."""
+"""One event in, its name and its text for one line of the trace out.
+
+`FrameFilter` decides which frames the trace shows. This module prints nothing.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ __all__ = ["FrameFilter", "Gaps", "Position", "index_of", "label_of", "payload_t
 
 
 def label_of(event: MessageStreamEvent) -> str:
-    """Return the name of an event: for a delta that of the delta, otherwise that of the event."""
+    """Return the type of the delta if the event is a delta, otherwise the type of the event."""
     match event:
         case ContentBlockDeltaEvent(delta=UnknownDelta(wire_type=name)):
             return name
@@ -118,7 +121,7 @@ def delta_text(event: ContentBlockDeltaEvent) -> str:
 
 
 def stop_text(block: ContentBlock | None) -> str:
-    """Return the state of the input of a call if it is not complete."""
+    """Return the state of the input of a call, or "" if the input is complete."""
     if isinstance(block, InputBlock) and (is_call(block) or block.input_json):
         return "" if block.input_state == "complete" else f"the input is {block.input_state}"
     return ""
@@ -131,7 +134,7 @@ class Gaps:
         self._last: float | None = None
 
     def before(self, result: FrameResult) -> float | None:
-        """Return the time in seconds from the content before to this result.
+        """Return the time in seconds from the previous content to the content of this result.
 
         Returns None if the result has no content, if it is the first content, or if a time is not
         known. If the clock went back, the gap is 0. Call it once for each result, in order.
@@ -161,7 +164,7 @@ POSITION: Final = re.compile(
 
 @attrs.frozen
 class Position:
-    """A position in a stream: exactly one attribute is not None.
+    """A position in a stream. Exactly one attribute is not None.
 
     Attributes:
         number: the number of an event, counted from 1.
@@ -193,7 +196,10 @@ class Position:
 
         Args:
             result: the result.
-            number: its number, or that of the frame before if it has none.
+            number: the number of its frame. If it belongs to no frame, that of the last frame.
+
+        Returns:
+            A number of frames, bytes or seconds. It is negative before this position.
         """
         if self.number is not None:
             return number - self.number
@@ -228,7 +234,7 @@ class FrameFilter:
 
         Args:
             result: the result.
-            number: its number, or that of the frame before if it has none.
+            number: the number of its frame. If it belongs to no frame, that of the last frame.
             names: its names: those of its event, its delta and its block, and the index.
             text: returns its text, in full. It is called only if `grep` needs it.
         """

@@ -1,8 +1,8 @@
 r"""Lays out a growing JSON text while it arrives: fragments in, pieces and their roles out.
 
 The role of a piece says what the piece is, such as a key or a string. The text is only split into
-tokens, not parsed. So every fragment is shown at once, even if the text is not JSON. An escape
-sequence is shown as it was sent. A line may break after the escape `\n`. This module does not
+tokens, not parsed. So each fragment gives its pieces at once, even if the text is not JSON. An
+escape sequence stays as it was sent. A line may end after the escape `\n`. This module does not
 print.
 
 Cost: one regular expression over each fragment. The indentation is bounded.
@@ -29,7 +29,7 @@ STEP: Final = "  "
 
 
 class Role(enum.Enum):
-    """The role of a piece. `_show` maps it to a colour; the values have no meaning elsewhere."""
+    """The role of a piece. `_answer_view` has a style for each role."""
 
     MARK = "mark"
     KEY = "key"
@@ -55,7 +55,7 @@ class Layout:
         self._gap = False
 
     def feed(self, fragment: str) -> Iterator[tuple[str, Role]]:
-        """Return the pieces of the next fragment."""
+        """Yield each piece of the next fragment, with its role."""
         at = 0
         while at < len(fragment):
             if self._escaped:

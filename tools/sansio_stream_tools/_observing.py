@@ -1,4 +1,4 @@
-"""Observes a recorded stream as `report_of` does, but while it is read."""
+"""Observes a recorded stream while it is read. The report is the one that `report_of` returns."""
 
 from __future__ import annotations
 

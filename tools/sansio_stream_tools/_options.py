@@ -1,4 +1,4 @@
-"""The options that several subcommands share: their values are read and checked here."""
+"""The options that several subcommands share. This module reads and checks their values."""
 
 from __future__ import annotations
 
@@ -109,9 +109,9 @@ def limit_option(function: AnyFunction) -> AnyFunction:
 
 
 def read_stall(_: click.Context, __: click.Parameter, value: float) -> float:
-    """Return the value of `--stall`. Raises BadParameter if it is not a number from 0."""
+    """Return the value of `--stall`. Raises BadParameter if it is negative or not finite."""
     if not 0 <= value < math.inf:
-        raise click.BadParameter(f"{value} is not a number of seconds from 0")
+        raise click.BadParameter(f"{value} is not a finite number of seconds, 0 or more")
     return value
 
 

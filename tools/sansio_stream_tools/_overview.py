@@ -1,4 +1,4 @@
-"""The overview of many streams: rows in, tables out. Its memory does not grow with the rows."""
+"""The overview of many streams: rows in, tables out. The memory does not grow with the rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MOST_NAMES: Final = 10
 MOST_WORST: Final = 10
 
 BIGGEST: Final = 2**63
-"""Counters from here on are not summed."""
+"""A counter of a usage that has this size or more is not summed."""
 
 PERCENTS: Final = (50, 95, 99, 100)
 
@@ -60,7 +60,7 @@ def status_of(row: ReportRow) -> int:
 
 
 def reason_of_row(row: ReportRow) -> str:
-    """Return why a stream is not as it should be, in a few words, or ""."""
+    """Return what is wrong with a stream in a few words, or "" if nothing is."""
     report = row.report
     if report is None or row.unreadable is not None:
         return row.unreadable or "nothing was read"
@@ -85,7 +85,7 @@ def counted_as(count: int, word: str) -> str:
     return f"{count:,} {word}{'s' * (count != 1)}"
 
 
-# One line for each row. It is printed at once, so the widths are fixed.
+# One line for each row. A line is printed before the next row is known, so the widths are fixed.
 
 VERDICT_WIDTH: Final = max(len(verdict.name) for verdict in Verdict)
 
@@ -96,10 +96,11 @@ def row_heading(width: int) -> str:
 
 
 def line_of_row(row: ReportRow, width: int) -> str:
-    """Return the line of a row, at most `width` cells wide if that is 40 or more.
+    """Return the line of a row. It has at most `width` cells if `width` is at least 40.
 
-    It has the name, the verdict, the time of the first token, the longest gap, the output tokens
-    and the reason why the stream is not as it should be.
+    The line has the name of the stream and the verdict. From 64 cells on, it also has the time of
+    the first token, the longest gap and the output tokens. What is wrong with the stream follows if
+    there is room for it.
     """
     report = row.report
     if report is None or row.unreadable is not None:
@@ -118,17 +119,16 @@ def _line(width: int, name: str, cells: tuple[str, str, str, str], reason: str =
     verdict, first, gap, tokens = cells
     if width < 64:
         # Room for the name and the verdict only.
-        return f"{ending_line(name, width - VERDICT_WIDTH - 2)}  {verdict}".rstrip()
+        return f"{name_cell(name, width - VERDICT_WIDTH - 2)}  {verdict}".rstrip()
     name_width = min(40, width - VERDICT_WIDTH - 24)
     line = (
-        f"{ending_line(name, name_width)}  {verdict:<{VERDICT_WIDTH}} {first:>6} {gap:>6}"
-        f" {tokens:>7}"
+        f"{name_cell(name, name_width)}  {verdict:<{VERDICT_WIDTH}} {first:>6} {gap:>6} {tokens:>7}"
     )
     room = width - cell_len(line) - 2
     return f"{line}  {one_line(reason, room)}".rstrip() if room >= 8 else line.rstrip()
 
 
-def ending_line(name: str, width: int) -> str:
+def name_cell(name: str, width: int) -> str:
     """Return a name in exactly `width` cells. A long one is cut at its beginning."""
     text = ending(unbroken(name), width)
     return set_cell_size(text, width)
@@ -139,7 +139,15 @@ def ending_line(name: str, width: int) -> str:
 
 @attrs.frozen(order=True)
 class Rank:
-    """How bad a stream is. A higher rank is worse; the last added wins a tie."""
+    """How bad a stream is. A higher rank is worse. The attributes are compared in this order.
+
+    Attributes:
+        severity: 3 if the stream is unreadable, 2 if it gave no usable message, 1 if the message
+            has no message_stop or a broken tool call, 0 for stalls and violations.
+        pause: the longest gap in seconds.
+        wait: the time of the first token in seconds.
+        number: the number of the stream, so that no two ranks are equal.
+    """
 
     severity: int
     pause: float
@@ -182,13 +190,14 @@ class Overview:
         if report.error_type is not None:
             self._errors.add(report.error_type)
         if report.verdict is not Verdict.NOT_AN_EVENT_STREAM:
-            # Each line of another text is a violation, which tells nothing about any stream.
+            # In a body that is not an event stream, each line is a violation, so the number means
+            # nothing.
             for code, count in report.violations.items():
                 self._violations.add(code, count)
         if report.model is not None:
             self._models.add(report.model)
-        # Only the counters at the top: the nested ones are parts of them, or no tokens. A sum of
-        # numbers with thousands of digits could not be printed.
+        # A dot marks a nested counter, which is a part of another counter or does not count tokens.
+        # Huge numbers are left out: Python cannot print a sum with thousands of digits.
         for name, count in report.usage.items():
             if "." not in name and 0 < count < BIGGEST:
                 self._usage.add(name, count)
@@ -236,8 +245,7 @@ class Overview:
             console.print(self._timing_table())
         if self._worst:
             console.print(Text("the worst streams", style="bold"))
-            for rank, name, verdict, reason in sorted(self._worst, reverse=True):
-                del rank
+            for _, name, verdict, reason in sorted(self._worst, reverse=True):
                 sentence = f"{name}: {verdict}{f', {reason}' if reason else ''}"
                 for line in Text(unbroken(sentence)).wrap(console, max(console.width - 4, 16)):
                     line.rstrip()

@@ -1,7 +1,8 @@
 """The result of a long run: parts that are kept while it runs, and one file at its end.
 
-The parts are Parquet files in a folder beside the destination. A part is complete once it has its
-name. So whatever ends the run, the parts that exist are valid, and a later run goes on behind them.
+The parts are Parquet files in a folder beside the destination. A file gets the name of a part only
+when it is complete. So all parts are valid, whatever ends the run, and a later run can continue
+after the last part.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PART_ROWS: Final = 10_000
 
 
 class PartsError(ValueError):
-    """The parts of an earlier run are in the way, or do not fit. The message is one sentence."""
+    """A run cannot use its destination or the parts of an earlier run. The message says why."""
 
 
 def folder_of(destination: Path) -> Path:
@@ -56,12 +57,12 @@ class ResultParts:
 
     @classmethod
     def begin(cls, folder: Path, settings: dict[str, Any], *, resume: bool) -> ResultParts:
-        """Make the folder, or go on with the parts that it has.
+        """Make the folder, or continue with the parts that it has.
 
         Args:
             folder: the folder.
             settings: JSON values on which the rows depend: the input and the options.
-            resume: whether to go on behind the parts of an earlier run.
+            resume: whether to continue after the parts of an earlier run.
 
         Raises:
             PartsError: if the folder exists and `resume` is false, or if its settings differ.
@@ -77,7 +78,7 @@ class ResultParts:
         if not resume:
             raise PartsError(
                 f"{folder} has {parts.rows_done:,} rows of a run that was interrupted: use"
-                " --resume to go on behind them, or --force to start again"
+                " --resume to continue after them, or --force to start again"
             )
         if json.loads(file.read_text(encoding="utf-8")) != settings:
             raise PartsError(
@@ -95,9 +96,10 @@ class ResultParts:
         return sorted(self.folder.glob("rows-*.parquet"))
 
     def add(self, table: pa.Table) -> None:
-        """Add the next rows. They are written as soon as they are enough for a part.
+        """Add the next rows. They are written as soon as there are enough rows for a part.
 
-        Raises OSError if a part cannot be written. Then its rows are lost, and no other ones.
+        Raises OSError if a part cannot be written. Then the rows of this part are lost. All other
+        parts stay valid.
         """
         self._pending.append(table)
         if sum(map(len, self._pending)) >= PART_ROWS:
@@ -119,10 +121,10 @@ class ResultParts:
             yield pq.read_table(part)
 
     def finish(self, destination: Path, schema: pa.Schema, see: Callable[[pa.Table], None]) -> None:
-        """Write all rows to the destination. Call `see` with all rows. The parts are kept.
+        """Write all rows to the destination, and call `see` with the rows of each part.
 
-        Only its owner can read the destination. The end of its name selects its format: `.parquet`,
-        `.jsonl` or `.csv`.
+        The parts are kept. Only its owner can read the destination. The end of the name selects the
+        format: `.parquet`, `.jsonl` or `.csv`.
 
         Raises OSError if the destination cannot be written.
         """
@@ -179,7 +181,7 @@ class JSONRows:
         self._file.writelines(json_line(row).encode() for row in plain_rows(table))
 
     def close(self) -> None:
-        """Do nothing: a file of lines has no end of its own."""
+        """Do nothing: nothing follows the last line."""
 
 
 class CSVRows:
@@ -194,11 +196,11 @@ class CSVRows:
         self._file.writelines(csv_line(row).encode() for row in plain_rows(table))
 
     def close(self) -> None:
-        """Do nothing: a file of lines has no end of its own."""
+        """Do nothing: nothing follows the last line."""
 
 
 def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Yield each row as JSON values. An id that is a date or a decimal becomes text."""
+    """Yield each row as JSON values. `plain_id` converts the id."""
     names = table.schema.names
     columns = [plain_values(name, table.column(name)) for name in names]
     for values in zip(*columns, strict=True):
@@ -214,7 +216,11 @@ def plain_values(name: str, column: pa.ChunkedArray[Any]) -> list[Any]:
 
 
 def plain_id(value: Any) -> Any:
-    """Return an id as a JSON value. One that JSON does not have becomes text."""
+    """Return an id as a JSON value.
+
+    None, text and whole numbers stay as they are. Bytes are decoded as UTF-8. Any other value, such
+    as a date or a float, becomes text.
+    """
     match value:
         case None | str() | int():
             return value

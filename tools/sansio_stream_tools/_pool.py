@@ -48,7 +48,7 @@ def map_in_processes(
         function: a function that can be pickled. An exception that it raises is raised here.
         items: objects that can be pickled. They are taken as they are needed.
         workers: the number of processes.
-        waiting: the number of items that wait or are finished, for each process.
+        waiting: the number of items that wait, are in work or are finished, for each process.
     """
     remaining = iter(items)
     in_work: deque[tuple[Item, Future[Result]]] = deque()
@@ -99,7 +99,7 @@ def map_in_processes(
 
 
 def is_finished(future: Future[Result]) -> bool:
-    """Whether the future has a result, not an exception."""
+    """Whether a future has a result, and no exception."""
     return future.done() and not future.cancelled() and future.exception() is None
 
 
@@ -107,8 +107,8 @@ def new_pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of processes. They ignore SIGINT if it is blocked in this thread.
 
     The processes are spawned: to fork a process that has threads, such as that of a progress bar or
-    those of Arrow, is unsafe. They inherit that SIGINT is blocked. So Ctrl-C, which the terminal
-    sends to all of them, interrupts only this process.
+    those of Arrow, is unsafe. A process inherits that SIGINT is blocked. So Ctrl-C, which the
+    terminal sends to all processes, interrupts only this one.
     """
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
@@ -167,14 +167,14 @@ def sigint_blocked() -> Generator[None]:
 
 @contextlib.contextmanager
 def sigint_allowed() -> Generator[None]:
-    """Allow Ctrl-C until the block ends, also one that was delayed by `sigint_blocked`."""
+    """Allow Ctrl-C until the block ends. A delayed Ctrl-C interrupts at once."""
     with masked("SIG_UNBLOCK", "SIGINT"):
         yield
 
 
 @contextlib.contextmanager
 def sigpipe_blocked() -> Generator[None]:
-    """Block SIGPIPE in this thread, and for ever in the threads that are started in the block.
+    """Block SIGPIPE in this thread. Threads that are started in the block keep it blocked.
 
     The command lets SIGPIPE end the process, so that `| head` ends it silently. But when a process
     of a pool has ended, the threads of the pool may still write to it.
@@ -182,20 +182,20 @@ def sigpipe_blocked() -> Generator[None]:
     with masked("SIG_BLOCK", "SIGPIPE"):
         yield
         if hasattr(signal, "sigtimedwait"):
-            # A signal that waits would come at the end of the block. This takes it.
+            # Otherwise a pending SIGPIPE would be delivered at the end of the block.
             signal.sigtimedwait({signal.SIGPIPE}, 0)
 
 
 @contextlib.contextmanager
 def masked(how: str, name: str) -> Generator[None]:
-    """Block or unblock a signal in this thread. At the end of the block, restore what was before.
+    """Block or unblock a signal in this thread. At the end, restore the signal mask from before.
 
     Does nothing on a system without signal masks.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # Not the result of the next call: it may raise KeyboardInterrupt, and return nothing.
+    # The next call returns this mask, too. But it may raise KeyboardInterrupt instead.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         signal.pthread_sigmask(getattr(signal, how), {getattr(signal, name)})

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where nothing else is shown on a terminal."""
+"""A progress bar on stderr. It is shown only if nothing else is shown on the terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["FilePosition", "ProgressBar", "can_show_progress", "size_of"]
 
 STEP: Final = 2**16
-"""The bar of a file is updated after this number of bytes. One update takes longer than a chunk."""
+"""The bar of a file is updated after this number of bytes. An update takes longer than to read a
+chunk.
+"""
 
 NAME_WIDTH: Final = 24
 
@@ -40,8 +42,8 @@ NAME_WIDTH: Final = 24
 def can_show_progress(*, prints: bool) -> bool:
     """Whether a bar can be shown on stderr, because nothing else is shown on the terminal.
 
-    Never if stdout is a pipe: its reader, such as `less`, may use the same terminal, and it may end
-    this process by SIGPIPE, which would leave the cursor hidden.
+    If stdout is a pipe, no bar is shown: the reader of the pipe, such as `less`, may use the same
+    terminal. If the reader ends early, SIGPIPE ends this process, and the cursor stays hidden.
 
     Args:
         prints: whether something is printed to stdout before the end.
@@ -131,7 +133,7 @@ class ProgressBar:
             self._progress.update(self._task, description=ending(unbroken(text), NAME_WIDTH))
 
     def advance_to(self, done: int) -> None:
-        """Show the number of bytes or items that are done."""
+        """Show the number of bytes or items that are done, unless it has grown only a little."""
         if done - self._shown < self._step:
             return
         self._shown = done
@@ -142,7 +144,7 @@ class ProgressBar:
             self._progress.update(self._task, completed=done)
 
     def set_done(self, done: int, total: int | None) -> None:
-        """Show a number of finished items, and that of all, if it is known."""
+        """Show the number of finished items, and the total if it is known."""
         self._shown, self._total = done, total
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)

@@ -1,6 +1,6 @@
 """The chunks of a body in, the result of each of its frames out. This module prints nothing.
 
-`Reading` reads a body. `Pace` waits as long as the recorded times say; only this uses a clock.
+`Reading` reads a body. `Pace` waits as long as the recorded times say. Only `Pace` uses a clock.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Reading:
         return self._observer
 
     def keep_frames(self) -> FrameBytes:
-        """Return the bytes of the frame at hand, from now on."""
+        """Keep the bytes of the newest frames from now on. Return the object that keeps them."""
         self._frames = FrameBytes(self._limits.event_bytes)
         return self._frames
 
@@ -233,9 +233,9 @@ class Reading:
                 self.broken = error = caught
             own = self._own_frame(event, error)
             violations = self._new_violations()
-            for number, kept_out in itertools.groupby(violations, lambda each: each.event_number):
+            for number, group in itertools.groupby(violations, lambda each: each.event_number):
                 if own is None or number != own.number:
-                    yield self._without_event(number, tuple(kept_out), before)
+                    yield self._without_event(number, tuple(group), before)
             if own is None:
                 if self._frames is not None:
                     self._frames.drop_before(self._last_offset)
@@ -276,8 +276,8 @@ class Reading:
     def _without_event(
         self, number: int, violations: tuple[Violation, ...], state: State
     ) -> FrameResult:
-        # The frame with this number already gave a result. So these violations are in lines that
-        # follow it and belong to no frame.
+        # If the frame with this number already gave a result, these violations are in lines after
+        # it that belong to no frame.
         stray = number <= self._last_number
         self._last_number = max(self._last_number, number)
         return FrameResult(
@@ -350,7 +350,7 @@ class Reading:
 
 @attrs.frozen
 class Place:
-    """The number of a frame, and the byte offset at which it begins."""
+    """The number of a frame, and the byte offset at which the frame begins."""
 
     number: int
     offset: int | None

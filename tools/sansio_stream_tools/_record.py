@@ -1,6 +1,6 @@
-"""The command `record`: sends a prompt, shows the answer while it arrives, and records it.
+"""The subcommand `record`: sends a prompt, shows the answer while it arrives, and records it.
 
-The view reads the lines that are written to the file. So `replay` of this file shows the same.
+The view reads the lines that are written to the file. So `replay` shows the same for this file.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ __all__ = ["record"]
 
 LONGEST_WAIT: Final = 86_400  # seconds, a day
 
-OF_CREDENTIALS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
+CREDENTIAL_PARTS: Final = ("auth", "cookie", "credential", "key", "passw", "secret", "token")
 """Parts of header names. A header whose name contains one of them may be a credential.
 
 Harmless headers such as `x-tokenizer` are refused, too; a Python program can send these. A list of
-exact names was rejected: it would miss some credentials, and an exposed key stays exposed.
+exact names was rejected, because it would miss some credentials.
 """
 
 # The first line of a capture. With it, any later lines of a capture can be parsed on their own.
@@ -101,7 +101,7 @@ def read_headers(_: click.Context, __: click.Parameter, values: tuple[str, ...])
         name = name.strip().lower()
         if not (name and colon):
             raise click.BadParameter("a header must have the form 'NAME: VALUE'")
-        if name in CREDENTIALS or any(part in name for part in OF_CREDENTIALS):
+        if name in CREDENTIALS or any(part in name for part in CREDENTIAL_PARTS):
             raise click.BadParameter(
                 f"{one_line(name, 60)} may be a credential, and other users can read command lines."
                 " Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or send the header from Python"
@@ -125,7 +125,8 @@ recorded.
 \b
 Exit status:
   0    the stream gave a usable message (a note is printed if only message_stop was missing)
-  1    it gave none: no connection, a refused request, a cut or broken stream, or a server error
+  1    there is no usable message: no connection, a refused request, a cut or broken stream, or a
+       server error
   2    a request or a file cannot be used, or the usage is wrong
   130  the command was interrupted; the part that was received until then is recorded
 """

@@ -1,6 +1,6 @@
 """The call of `record`: the body of the request, the client, and the loops that read the answer.
 
-This module imports no HTTP library. It only contains the names of the adapters.
+This module imports no HTTP library by itself. `client_of` imports the adapter that is used.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def client_of(wanted: str | None, settings: ClientSettings) -> tuple[str, AnyCli
 def demand_key(base_url: str) -> None:
     """Raise UsageError if the request goes to Anthropic's API and the environment has no key.
 
-    `record` sends no other keys: one on the command line would be visible to other users.
+    `record` takes no key from the command line, because other users can read command lines.
     """
     names = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
     if base_url == DEFAULT_URL and not any(map(os.environ.get, names)):

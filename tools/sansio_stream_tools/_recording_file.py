@@ -108,8 +108,8 @@ class CaptureFile:
         header: the header of the stream.
 
     Attributes:
-        has_untimed: whether a chunk had no time that a capture can hold. Such a chunk gets the time
-            of the one before, or 0.
+        has_untimed: whether a chunk or the end had no time that a capture can hold. It then gets
+            the time before it, or 0.
     """
 
     def __init__(self, file: PrivateFile, header: CaptureHeader) -> None:

@@ -34,8 +34,8 @@ class Recording:
 
     Attributes:
         name: the name of the file.
-        stem: its name up to the first dot. For a request with this model, the recording takes
-            precedence over those that have the model only in `models`.
+        stem: the name up to the first dot. It also is the name of a model: a request for this model
+            gets this recording, not one that has the model only in `models`.
         models: the model in the recorded request, and the one in the recorded answer, if known.
         capture: the recorded stream.
     """
@@ -59,7 +59,9 @@ class Recording:
         return answer_of(self.capture, request_id)
 
     def message(self, request_id: str) -> Answer:
-        """Return the answer to a call that does not stream: the message, at the end of the stream.
+        """Return the answer to a call that does not stream.
+
+        Its body is the message, which arrives at the time of the last recorded chunk.
 
         A recorded answer with an error status is returned as it is. A stream that gives no message
         becomes the error that it contains, or else an `api_error` whose message says why.
@@ -101,7 +103,7 @@ def read_recordings(path: Path) -> list[Recording]:
 
 
 def demand_sendable(header: CaptureHeader) -> None:
-    """Raise a ValueError that names the part of the head if HTTP cannot send it."""
+    """Raise a ValueError if HTTP cannot send the status or a header. The message names it."""
     if header.status is not None and header.status not in STATUSES_WITH_A_BODY:
         raise ValueError(
             f"the status {header.status} cannot be served: it is not the status of a response"

@@ -44,8 +44,8 @@ Examples:
 \b
 Exit status:
   0    the stream gave a usable message
-  1    it gave none: it was cut or broken, or contained
-       an error (with --strict: any violation)
+  1    it gave no usable message: it was cut or broken, or
+       contained an error (with --strict: any violation)
   2    a file cannot be read or written, or the usage
        is wrong
   130  the command was interrupted
@@ -137,5 +137,5 @@ def factor_of(speed: float | None, view: str) -> float | None:
 
 
 def is_terminal() -> bool:
-    """Whether stdout is a terminal. FORCE_COLOR changes rich's answer, so rich is not asked."""
+    """Whether stdout is a terminal. rich would also say so if FORCE_COLOR is set."""
     return sys.stdout.isatty()

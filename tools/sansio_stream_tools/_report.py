@@ -63,12 +63,12 @@ def read_out(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
 
 
 EPILOG: Final = """\
-With one FILE that contains one stream, the report is a table, or with --json the object that
+If the only PATH is a file with one stream, the report is a table, or with --json the object that
 `Report.to_dict()` returns. Otherwise there is a row for each stream, and an overview at the end;
 with --json, each row is an object on one line, and there is no overview.
 
 With --body, the only PATH is a table: a file or a URL that ends in .parquet, .jsonl or .csv. There
-is a row for each body in it. If the command is interrupted, --resume goes on where it stopped.
+is a row for each body in it. If the command is interrupted, --resume continues where it stopped.
 
 \b
 Examples:
@@ -84,8 +84,9 @@ Examples:
 \b
 Exit status:
   0    each stream gave a usable message
-  1    one gave none: it was cut or broken, or contained
-       an error; or a body of a table cannot be read
+  1    one gave no usable message: it was cut or broken,
+       or contained an error; or a body of a table cannot
+       be read
   2    a file cannot be read or written, or the usage
        is wrong
   130  the command was interrupted; the rows that were
@@ -109,7 +110,7 @@ Exit status:
 @click.option("--body", metavar="COLUMN", help="PATH is a table, and this is its column of bodies.")
 @click.option("--id", metavar="COLUMN", help="Copy this column of the table to the rows.")
 @click.option(
-    "--resume", is_flag=True, help="Go on with the rows of a table behind those that are done."
+    "--resume", is_flag=True, help="Continue after the rows of a table that are already done."
 )
 @click.option(
     "-j",
@@ -158,16 +159,16 @@ def report(
     if id is not None or resume or (out is not None and out.suffix.lower() == PARQUET):
         raise click.UsageError(f"--id, --resume and {PARQUET} are for a table; it needs --body")
     files = list(files_in(paths))
-    # A single stream is read here, in pieces, and its message is shown, too.
+    # A single file is read in this process, because its message is shown, too.
     if paths == tuple(files) and len(files) == 1 and out is None:
         clock = ArrivalClock() if arrival_times else None
         ctx.exit(report_file(files[0], options, as_json=as_json, clock=clock))
     if arrival_times:
-        raise click.UsageError("--arrival-times is for a single FILE")
+        raise click.UsageError("--arrival-times needs a single PATH that is a file")
     if out is not None and as_json:
         raise click.UsageError("use only one of --json and --out")
     if out is None:
-        printer = JsonRows() if as_json else TextRows(console_of_stdout(), stall)
+        printer = JsonPrinter() if as_json else TextPrinter(console_of_stdout(), stall)
         ctx.exit(report_files(files, options, printer, jobs))
     try:
         file = PrivateFile(out, replace=force)
@@ -175,8 +176,8 @@ def report(
         complain(cannot_save(out, error))
         ctx.exit(UNUSABLE)
     with file:
-        written = WrittenRows(file, console_of_stdout(), stall)
-        status = report_files(files, options, written, jobs)
+        writer = FileWriter(file, console_of_stdout(), stall)
+        status = report_files(files, options, writer, jobs)
         if file.failure is not None:
             complain(f"{out}: the rows are incomplete: {file.failure.strerror}")
             status = UNUSABLE
@@ -218,7 +219,7 @@ def report_file(
         row = row_of(first, observer)
         others = (read_row(source, options) for source in itertools.chain([second], sources))
         rows = itertools.chain([row], guarded(others, name))
-        printer = JsonRows() if as_json else TextRows(console_of_stdout(), options.stall)
+        printer = JsonPrinter() if as_json else TextPrinter(console_of_stdout(), options.stall)
         return report_rows(((row,) for row in rows), printer, hints=hints)
     hints.show(first.name, first.hints)
     report = observer.report
@@ -248,7 +249,7 @@ def observe(
     watch: Callable[[Iterator[Chunk]], Iterator[Chunk]],
     clock: ArrivalClock | None,
 ) -> UnreadableError | KeyboardInterrupt | None:
-    """Show a stream to an observer. Return what ended the reading early, or None."""
+    """Pass a stream to an observer. Return the exception that ended the reading early, or None."""
     chunks = reads(source.chunks)
     try:
         for chunk in watch(chunks if clock is None else clock.chunks(chunks)):
@@ -261,7 +262,7 @@ def observe(
 
 
 def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
-    """Return the same rows, and a row with the reason if the file cannot be read further."""
+    """Yield the same rows. If the file cannot be read further, yield a row with the reason."""
     try:
         yield from rows
     except UnreadableError as error:
@@ -269,7 +270,7 @@ def guarded(rows: Iterator[ReportRow], name: str) -> Iterator[ReportRow]:
 
 
 def outcome_of(report: Report, machine: StreamMachine) -> Outcome:
-    """Return how a stream ended, for people."""
+    """Return how a stream ended, in words."""
     if report.ended == "pending":
         return Outcome(remarks=(CUT_OFF,))
     if report.verdict is Verdict.PENDING:
@@ -289,8 +290,8 @@ def outcome_of(report: Report, machine: StreamMachine) -> Outcome:
 # Rows.
 
 
-class Rows:
-    """Prints or writes rows. The base class of the ways to do this.
+class RowPrinter:
+    """The base class of the classes that print or write rows.
 
     Attributes:
         is_shown: whether rows are printed to stdout, where a person may see them.
@@ -308,7 +309,7 @@ class Rows:
         """Print what follows the rows."""
 
 
-class JsonRows(Rows):
+class JsonPrinter(RowPrinter):
     """Prints each row as one line of JSON."""
 
     def add(self, row: ReportRow) -> None:
@@ -316,7 +317,7 @@ class JsonRows(Rows):
         click.echo(json_line(row.to_dict()), nl=False)
 
 
-class TextRows(Rows):
+class TextPrinter(RowPrinter):
     """Prints each row as one line of text, and then the overview."""
 
     def __init__(self, console: Console, stall: float) -> None:
@@ -343,7 +344,7 @@ class TextRows(Rows):
 STYLES: Final = {GOOD: "", BAD: "red", UNUSABLE: "bold red"}
 
 
-class WrittenRows(Rows):
+class FileWriter(RowPrinter):
     """Writes each row to a file, and then prints the overview."""
 
     is_shown = False
@@ -359,7 +360,7 @@ class WrittenRows(Rows):
         self._file.write(self._heading.encode())
 
     def add(self, row: ReportRow) -> None:
-        """Write a row. Each row is passed to the system at once, so an interruption keeps it."""
+        """Write a row. It is not buffered, so it is kept if the command is interrupted."""
         self._overview.add(row)
         self._file.write(self._line_of(row.to_dict()).encode())
 
@@ -368,18 +369,20 @@ class WrittenRows(Rows):
         self._overview.print(self._console)
 
 
-def report_files(files: list[str], options: ReportOptions, rows: Rows, jobs: int | None) -> int:
+def report_files(
+    files: list[str], options: ReportOptions, printer: RowPrinter, jobs: int | None
+) -> int:
     """Print or write the rows of files. Return the exit status."""
     if not files:
         complain("there is no file in these folders")
         return UNUSABLE
-    made = rows_of_files(files, options, jobs=jobs)
-    return report_rows(made, rows, hints=HintPrinter(), total=len(files))
+    rows_by_file = rows_of_files(files, options, jobs=jobs)
+    return report_rows(rows_by_file, printer, hints=HintPrinter(), total=len(files))
 
 
 def report_rows(
-    made: Iterator[tuple[ReportRow, ...]],
-    rows: Rows,
+    rows_by_file: Iterator[tuple[ReportRow, ...]],
+    printer: RowPrinter,
     *,
     hints: HintPrinter,
     total: int | None = None,
@@ -387,23 +390,23 @@ def report_rows(
     """Print or write the rows of files. Return the exit status.
 
     Args:
-        made: the rows of each file.
-        rows: prints or writes them.
-        hints: prints their hints.
+        rows_by_file: the rows of each file.
+        printer: prints or writes the rows.
+        hints: prints the hints of the rows.
         total: the number of files, if it is known.
     """
     status, done = GOOD, 0
-    is_shown = can_show_progress(prints=rows.is_shown)
-    rows.begin()
+    is_shown = can_show_progress(prints=printer.is_shown)
+    printer.begin()
     try:
         with (
             sigint_blocked(),
             ProgressBar(is_shown=is_shown, total=total, counts_items=True) as bar,
         ):
-            for rows_of_file in made:
-                for row in rows_of_file:
+            for rows in rows_by_file:
+                for row in rows:
                     bar.name(row.name)
-                    rows.add(row)
+                    printer.add(row)
                     hints.show(row.name, row.hints)
                     status = max(status, status_of(row))
                 done += 1
@@ -411,5 +414,5 @@ def report_rows(
     except KeyboardInterrupt:
         complain("interrupted; the rows that were done are kept")
         status = INTERRUPTED
-    rows.end()
+    printer.end()
     return status

@@ -36,9 +36,9 @@ def csv_of(cells: Iterable[object]) -> str:
     return text.getvalue()
 
 
-# A spreadsheet takes a cell that begins with one of these characters for a formula, which may read
-# other cells and send them somewhere. Some programs ignore white space before it. The last four are
-# the full-width forms.
+# A spreadsheet takes a cell that begins with one of these characters for a formula. A formula may
+# read other cells and send them somewhere. Some programs ignore white space before the character.
+# The four code points are the full-width forms of the four characters before them.
 FORMULA: Final = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 

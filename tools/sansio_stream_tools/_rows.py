@@ -38,7 +38,7 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class ReportOptions:
-    """How reports are made. It can be pickled.
+    """How reports are made. The object can be pickled.
 
     Attributes:
         limits: the bounds on what is read.
@@ -117,7 +117,7 @@ def read_row(source: Source, options: ReportOptions) -> ReportRow:
 
 
 def rows_of_file(name: str, options: ReportOptions) -> Iterator[ReportRow]:
-    """Yield a row for each stream in a file. What cannot be read gives a row with the reason."""
+    """Yield a row for each stream in a file. If the file cannot be read, a row has the reason."""
     try:
         for source in open_sources(name, options.limits.source):
             yield read_row(source, options)
@@ -149,7 +149,7 @@ def files_matching(pattern: str) -> list[str]:
     """Return the files that match a pattern, each once, and those in matching folders."""
     path = Path(pattern)
     try:
-        # `Path.glob` does not follow links to folders, which may lead in a circle.
+        # In `Path.glob`, `**` does not follow links to folders. Such a link may lead in a circle.
         matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     except (OSError, ValueError, NotImplementedError):
         return []
@@ -177,4 +177,4 @@ FORMATS: Final[dict[str, tuple[str, Callable[[dict[str, Any]], str]]]] = {
     ".jsonl": ("", json_line),
     ".csv": (csv_heading(COLUMNS), csv_line),
 }
-"""For each ending of the name of a file: the line before all rows, and the function of a row."""
+"""For each ending of a file name: the line before all rows, and the function that writes a row."""

@@ -1,4 +1,4 @@
-"""The subcommand `serve`: answers requests with captured streams, on a local port."""
+"""The subcommand `serve`: an HTTP server that answers requests with captured streams."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ The header `x-fault` of a request replaces the value of --fault for this request
 
 \b
 Faults of the connection:
-{around}
+{of_connection}
 
 \b
 Faults of the bytes. They need a recording of a complete message:
-{inside}
+{of_bytes}
 """.format(
-    around="\n".join(
+    of_connection="\n".join(
         f"  {name:18}{fault.description}"
         for name, fault in SERVED.items()
         if fault.kind == "connection"
     ),
-    inside=textwrap.fill(
+    of_bytes=textwrap.fill(
         ", ".join(name for name, fault in SERVED.items() if fault.kind == "bytes"),
         width=76,
         initial_indent="  ",

@@ -1,4 +1,4 @@
-"""Shows the streams of files in a view, as they arrive. `replay` and `trace` do this."""
+"""Shows the streams of files in a view, as they arrive. `replay` and `trace` use it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ class ShowOptions:
 
 
 class ArrivalClock:
-    """Gives the time at which they arrive to chunks without a time: seconds since it was made."""
+    """Gives each chunk without a time the time of its arrival.
+
+    The time is in seconds since this clock was made.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -96,7 +99,13 @@ class HintPrinter:
 
 @attrs.frozen
 class Shown:
-    """One stream that was shown, or a file that was not: `outcome` says why."""
+    """A stream that was shown, or a file or stream that could not be read.
+
+    Attributes:
+        name: the name of the file or the stream.
+        verdict: the verdict, or None if it could not be read.
+        outcome: the outcome, or the reason why it could not be read.
+    """
 
     name: str
     verdict: Verdict | None
@@ -136,7 +145,7 @@ class Showing:
     def run(self, files: tuple[str, ...]) -> int:
         """Show the streams of files, and return the exit status: the highest one.
 
-        An interruption ends the stream at hand, and the rest is left out.
+        Ctrl-C ends the current stream, and no other stream is shown.
         """
         statuses = [GOOD]
         with contextlib.ExitStack() as stack:
@@ -247,7 +256,7 @@ class Showing:
         is_begun = False
         for chunk in chunks:
             if not is_begun:
-                # Not before the first chunk: a file that cannot be read shows only its error.
+                # Not earlier: if a file cannot be read, only the error is shown.
                 view.begin()
                 is_begun = True
             if pace is not None:
@@ -255,7 +264,7 @@ class Showing:
             for result in reading.feed(chunk):
                 view.add(result)
             if reading.broken is not None and save is None:
-                # The rest changes nothing. It may take long to come.
+                # The rest of the stream changes nothing, and it may take long to arrive.
                 reading.stop()
                 return
         if not is_begun:
@@ -325,9 +334,10 @@ T = TypeVar("T")
 
 
 def reads(items: Iterable[T]) -> Iterator[T]:
-    """Return the items that are read from a file. Raise UnreadableError if that fails.
+    """Yield the items that are read from a file. Raise UnreadableError if reading fails.
 
-    The code that prints may raise an OSError, too. Its error must not be taken for one of the file.
+    The code that prints may raise an OSError, too. Only an error of the file becomes an
+    UnreadableError.
     """
     try:
         yield from items

@@ -39,7 +39,7 @@ Row: TypeAlias = tuple[str, list[str], str]
 
 @attrs.frozen
 class Outcome:
-    """How a stream ended, for people.
+    """How a stream ended, in words.
 
     Attributes:
         failure: the reason why there is no usable message, or None if there is one.
@@ -72,7 +72,7 @@ def summary_table(
     """
     table = blank_table()
     for name, lines, style in rows_of(report, message, outcome, stall):
-        # No text of the stream may begin another line.
+        # `unbroken`: text of the stream must not start a line of its own in the table.
         table.add_row(name, Text("\n".join(map(unbroken, lines)), style=style))
     return table
 
@@ -119,7 +119,7 @@ def message_rows(report: Report, message: Message) -> Iterator[Row]:
     if states:
         yield "tool calls", [", ".join(states)], TROUBLED if report.tool_calls_broken else ""
     yield from (("input", [line], "red") for line in first_of(unusable_inputs(message)))
-    # An answer has many counters, and most of them are 0.
+    # The usage of an answer has many counters, and most of them are 0.
     usage = [f"{count:>7,}  {name}" for name, count in report.usage.items() if count]
     yield "usage", first_of(usage) or ["nothing" if report.usage else "unknown"], ""
 
@@ -147,7 +147,7 @@ def time_rows(report: Report, stall: float) -> Iterator[Row]:
 
 
 def other_times(report: Report) -> Iterator[str]:
-    """Yield a line with the other times that are known."""
+    """Yield one line with the other times that are known, or nothing if none is."""
     times = {
         "first byte": report.first_byte,
         "first text": None if report.first_text == report.first_content else report.first_text,

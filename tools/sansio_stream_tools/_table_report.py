@@ -1,4 +1,4 @@
-"""Shows a run over a table of bodies: its progress, its overview, and what went wrong."""
+"""Shows a run over a table of bodies: its progress, the overview, and what went wrong."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OVERVIEW_COLUMNS: Final = (
 """The columns of a report that the overview needs."""
 
 MOST_RANGES: Final = 10
-"""The number of ranges of rows that are listed whose process died."""
+"""The maximum number of messages about rows whose process died. Each is about a range of rows."""
 
 
 def report_rows_of_table(
@@ -61,7 +61,7 @@ def report_rows_of_table(
         options: how the reports are made.
         body: the name of the column of bodies.
         id: the name of the column that is copied to the rows, or None.
-        resume: whether to go on behind the rows of an interrupted run.
+        resume: whether to continue after the rows of an interrupted run.
         force: whether to replace the results of earlier runs.
         jobs: the number of processes. None means one for each core.
 
@@ -116,11 +116,11 @@ def report_rows_of_table(
     for unread in died[:MOST_RANGES]:
         complain(
             f"rows {unread[0] + 1:,} to {unread[-1] + 1:,} were not read, because the process that"
-            " read them was killed, also when it was tried again"
+            " read them was killed, and so was a second one"
         )
     if len(died) > MOST_RANGES:
         number = sum(map(len, died[MOST_RANGES:]))
-        complain(f"{number:,} more rows were not read for this reason; they have a failure")
+        complain(f"{number:,} more rows were not read for this reason; their `failure` says so")
     seen.overview.print(console_of_stdout())
     return seen.status
 
@@ -131,7 +131,7 @@ def kept(rows: int) -> str:
 
 
 class SeenRows:
-    """What is shown of the rows.
+    """Collects what is shown about the rows.
 
     Attributes:
         overview: the overview of the rows.

@@ -1,6 +1,6 @@
-"""Reports of all bodies in a table, by all cores: a file of bodies in, a file of rows out.
+"""Reports all bodies in a table, in several processes: a file of bodies in, a file of rows out.
 
-This module shows nothing. It reports its progress to functions of its caller.
+This module prints nothing. It passes its progress to functions of its caller.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["PartsError", "TableError", "TableRun"]
 
-DIED: Final = "the process that read the body died, also when it was tried again"
+DIED: Final = "the process that read the body died, and so did a second one"
 
 
 @attrs.frozen(kw_only=True)
 class TableRun:
-    """The task of one run.
+    """A run over a table of bodies.
 
     Attributes:
         source: the path or the URL of the table: Parquet, JSON Lines or CSV.
-        destination: the file for the rows. The end of its name selects one of these formats.
+        destination: the file for the rows. The end of its name selects one of the same formats.
         body: the name of the column of bodies.
         id: the name of the column that is copied to the rows, or None.
         limits: the bounds on what the machine holds for one body.
@@ -67,23 +67,26 @@ class TableRun:
     ) -> int:
         """Report all bodies. Return the number of rows.
 
-        The finished rows are in parts beside the destination until all are finished. After an
-        exception, KeyboardInterrupt included, they are kept, and `resume` goes on behind them.
+        The finished rows are kept in parts beside the destination until all rows are finished. The
+        parts stay after an exception, such as KeyboardInterrupt, and `resume` continues after them.
 
-        Call it inside `sigint_blocked`, so that an interruption costs no finished row.
+        Call it inside `sigint_blocked`, so that Ctrl-C loses no finished row.
 
         Args:
-            resume: whether to go on behind the parts of an earlier run.
+            resume: whether to continue after the parts of an earlier run.
             force: whether to remove the parts of an earlier run, and to replace the destination.
-            advanced: is called with the number of finished rows and that of all, if it is known.
-            died: is called with the numbers of rows whose process died twice. The rows have a
-                `failure`.
-            see: is called with all rows, in their order, at the end.
+            advanced: is called with the number of finished rows and the number of all rows, which
+                is None if it is unknown.
+            died: is called with a range of rows, counted from 0, whose process died twice. These
+                rows have a `failure`.
+            see: is called at the end with the rows of each part, in order.
 
         Raises:
             OSError: if the rows cannot be written.
-            TableError: if the table cannot be read.
-            PartsError: if the destination or the parts of an earlier run are in the way.
+            TableError: if the table cannot be read, or if a column has an unsuitable name or type.
+            PartsError: if the name of the destination selects no format, if the destination or
+                parts exist and neither `force` nor `resume` allows that, or if the parts belong to
+                another table or other options.
         """
         if self.destination.suffix.lower() not in WRITERS:
             raise PartsError(
@@ -115,7 +118,9 @@ class TableRun:
                     rows = outcome.result
                     batch = outcome.item
                     if batch.start > done:
-                        continue  # an interruption has left rows before it that are not done
+                        # After an interruption, the rows before this batch may not be done. The
+                        # parts must not have a gap.
+                        continue
                     done += len(batch.table)
                     if rows is None:
                         died(range(batch.start, done))
@@ -130,7 +135,7 @@ class TableRun:
         return done
 
     def rows_kept(self) -> int:
-        """Return the number of finished rows in parts. They are there for `resume`."""
+        """Return the number of finished rows that are kept in parts for `resume`."""
         return ResultParts(folder_of(self.destination)).count()
 
     def _parts(self, *, resume: bool, force: bool) -> ResultParts:
@@ -143,7 +148,8 @@ class TableRun:
     def _settings(self) -> dict[str, object]:
         """Return the values on which the rows depend, as JSON values.
 
-        They include the size and the time of a local table, so that a changed one is noticed.
+        They include the size and the modification time of a local table, so that `resume` refuses a
+        table that has changed.
         """
         options = attrs.asdict(self)
         for name in ("destination", "workers"):

@@ -1,6 +1,6 @@
-"""What the processes of a run do: a batch of bodies in, its rows out.
+"""The work of the other processes in a run over a table: a batch of bodies in, its rows out.
 
-A process that starts imports only this module, and not what reads tables and shows results.
+A new process imports this module, and none of the modules that read tables or show results.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Batch", "report_batch"]
 
 @attrs.frozen
 class Batch:
-    """Some consecutive rows.
+    """Some consecutive rows of a table of bodies.
 
     Attributes:
         start: the number of rows before these.
-        table: the columns of ids, if there is one, and of bodies.
+        table: the rows: the column of ids, if there is one, and the column of bodies.
     """
 
     start: int

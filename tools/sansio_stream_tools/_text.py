@@ -3,6 +3,9 @@
 The text of a model may contain escape sequences that move the cursor or rename the window. It may
 contain characters that are invisible or that reverse the order of others. It may contain lone
 surrogates, which no encoding can write.
+
+All widths are in cells. A cell is the place of one narrow character on a terminal. A wide
+character, such as an emoji, takes two cells, and a combining character takes none.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ REPLACEMENT: Final = 0xFFFD
 
 # Invisible characters: the format characters (Cf) of Unicode, the line and paragraph separators,
 # and the default ignorable code points. They can change how other characters are shown. This set
-# excludes visible characters of Cf, such as U+0600. It also excludes the variation selectors up to
-# U+FE0F, because these select the colours of emojis.
+# excludes visible characters of Cf, such as U+0600. It also excludes U+FE00 to U+FE0F, because some
+# of these variation selectors choose between a coloured emoji and plain text.
 INVISIBLE: Final = frozenset(
     itertools.chain(
         (0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5),
@@ -51,8 +54,9 @@ INVISIBLE: Final = frozenset(
     )
 )
 
-# Unicode has a symbol for each C0 character and for DEL (␛ for ESC). It has none for C1, which some
-# terminals execute, and none for invisible characters. These become U+FFFD.
+# Unicode has a symbol for each C0 character and for DEL (␛ for ESC). It has no symbols for C1
+# characters, which some terminals execute, and none for invisible characters. Characters without a
+# symbol become U+FFFD.
 SYMBOLS: Final = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
     0x7F: 0x2421,
@@ -72,7 +76,10 @@ CHARACTERS_IN_A_CELL: Final = 8
 
 
 def printable(text: str) -> str:
-    """Return `text` with a visible symbol for each invisible character except newline and tab."""
+    """Return `text` with a visible symbol for each control character and invisible character.
+
+    Newline and tab stay. Lone surrogates become U+FFFD.
+    """
     return text if text.isascii() and text.isprintable() else _with_symbols(text)
 
 
@@ -83,7 +90,7 @@ def _with_symbols(text: str) -> str:
 def unbroken(text: str, width: int = 2_000) -> str:
     """Return the beginning of `text` as one line of at most `width` cells.
 
-    `one_line` joins white space. This function keeps it: spaces unchanged, the rest as symbols.
+    Spaces stay as they are. Newlines and tabs become symbols.
     """
     limit = CHARACTERS_IN_A_CELL * width
     line = printable(text[:limit]).translate({0x09: 0x2409, 0x0A: 0x240A})
@@ -91,7 +98,9 @@ def unbroken(text: str, width: int = 2_000) -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """Return the beginning of `text` as one line of at most `width` cells, with white space joined.
+    """Return the beginning of `text` as one line of at most `width` cells.
+
+    Each run of white space becomes one space.
 
     Cost: proportional to `width`, even if `text` has megabytes.
     """
@@ -131,7 +140,7 @@ def fits(text: str, width: int) -> bool:
 def count_within(chars: Iterable[str], width: int) -> int:
     """Return how many of the first characters are narrower than `width` cells in total.
 
-    The result is at most eight per cell.
+    At most eight characters per cell are counted.
     """
     cells = count = 0
     for char in itertools.islice(chars, CHARACTERS_IN_A_CELL * width):
@@ -143,9 +152,10 @@ def count_within(chars: Iterable[str], width: int) -> int:
 
 
 def seconds(value: float | None, digits: int = 2) -> str:
-    """Return a number of seconds in at most 8 cells, or "" if it is None or not finite.
+    """Return a number of seconds as text, or "" if it is None or not finite.
 
-    A file may contain any time, and `1e308` written in full has 309 digits.
+    The text has at most 8 cells, or 9 with a minus sign. A file may contain any time, and `1e308`
+    written in full has 309 digits.
     """
     if value is None or not math.isfinite(value):
         return ""

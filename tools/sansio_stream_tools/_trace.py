@@ -46,10 +46,10 @@ def read_position(_: click.Context, __: click.Parameter, value: str | None) -> P
 
 EPILOG: Final = """\
 The columns are the offset of the frame in the body, the time of the chunk that completed it, the
-gap to the content before, the name of the event or delta, the index of its block, and its text. A
-name in parentheses is that of a frame that gave no event. An arrow shows that the state of the
-stream changed. Violations follow their frame, with a caret under the place. Without times in the
-file, there are no columns for them.
+gap (the time since the previous content), the name of the event or delta, the index of its block,
+and its text. A name in parentheses is that of a frame that gave no event. An arrow shows that the
+state of the stream changed. Violations follow their frame, with a caret under the place. If the
+file has no times, the columns time and gap are left out.
 
 \b
 A position (--from, --to) is one of:
@@ -69,8 +69,8 @@ Examples:
 \b
 Exit status:
   0    the stream gave a usable message
-  1    it gave none: it was cut or broken, or contained
-       an error (with --strict: any violation)
+  1    it gave no usable message: it was cut or broken, or
+       contained an error (with --strict: any violation)
   2    a file cannot be read or written, or the usage
        is wrong
   130  the command was interrupted

@@ -1,8 +1,8 @@
 """The view for debugging: the result of each frame in, a line for each frame out.
 
-Below its line, each violation or error of the frame is printed with a quote. Quotes come from the
-recorded bytes, not from the parsed event, so they show what the server really sent. A name in
-parentheses is the name of a frame that gave no event.
+The violations and the error of a frame follow its line, each with a quote from the frame. Quotes
+come from the recorded bytes, not from the parsed event, so they show what the server really sent. A
+name in parentheses is the name of a frame that gave no event.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Trace:
 
     Args:
         console: the console to print to.
-        reading: the reading whose results are traced, before the first chunk is fed.
+        reading: the reading whose results are traced. No chunk has been fed to it yet.
         options: what is shown.
     """
 
@@ -242,7 +242,7 @@ class Trace:
         sentence = f"! {violation.code}: {violation.message}{'; content was lost' if lost else ''}"
         self._sentence(sentence, FAILURE if lost else WARNING)
         if violation.byte_offset != offset:
-            # The violation is in lines before the frame, separated from it by a blank line.
+            # The violation is in lines before the frame. A blank line separates them from it.
             lines = self._frames.lines_at(violation.byte_offset)
         self._quote(*place_of(violation, lines))
 
@@ -334,7 +334,7 @@ def object_of(result: FrameResult, gap: float | None, text: str) -> dict[str, An
 
 
 def shown(text: str) -> str:
-    """Return a part of a line as printable text of one line, with all its spaces."""
+    """Return a part of a line as printable text on one line. Each space stays."""
     return printable(text).replace("\t", " ").replace("\n", " ")
 
 

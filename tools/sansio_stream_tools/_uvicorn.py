@@ -31,10 +31,10 @@ Each connection uses a file descriptor, and the process needs some for other fil
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that gives the application the transport, and that limits idle connections.
+    """HTTP/1.1 of uvicorn. It gives the application the transport, and limits idle connections.
 
-    The application needs the transport to reset or close a connection. uvicorn itself has no limit
-    on the time for a head, and none on connections on which nothing is requested.
+    The application needs the transport to reset or close a connection. uvicorn itself limits
+    neither the time for a head nor the number of connections that send no request.
     """
 
     _head_timer: asyncio.TimerHandle | None = None

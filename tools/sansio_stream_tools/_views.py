@@ -1,4 +1,4 @@
-"""The views of a stream: the result of each frame in, text out. Also the exit status.
+"""The views of a stream: the result of each frame in, text out. Also the exit statuses.
 
 This module reads no files and no network. The code that reads a stream passes the result of each
 frame, a `FrameResult`, to a view.
@@ -40,6 +40,8 @@ __all__ = [
     "wanted_view",
 ]
 
+# The exit statuses: a usable message; no usable message; a file or an argument that cannot be used;
+# an interruption by Ctrl-C.
 GOOD, BAD, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -96,7 +98,7 @@ class Live(View):
         """Print the table."""
         self._show.end()
         reading = self.reading
-        # The observer read the body as a stream, so it knows neither the status nor the headers.
+        # For a success, `observe` gave the observer neither the recorded status nor the headers.
         status, request_id = reading.header.status, reading.header.headers.get("request-id")
         failure = reading.failure
         self._console.print()
@@ -210,8 +212,8 @@ def console_of_stdout() -> Console:
 def judge(name: str, view: View) -> int:
     """Return the exit status of a finished stream.
 
-    A view for people has shown the verdict. For any other view, this function prints the failure or
-    the remarks on stderr, so that a verdict is always shown exactly once.
+    A view for people has already shown the verdict and the remarks. For any other view, this
+    function prints on stderr why the stream gave no usable message, or the remarks if it gave one.
     """
     reading = view.reading
     failure = reading.failure

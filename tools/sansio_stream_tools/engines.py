@@ -1,8 +1,9 @@
 """Reports of tables that are too large for one machine, by Ray or Dask.
 
-Both functions map `report_table` over a data set: the engine's own reader reads it in pieces, and
-its own writer writes one file of rows per piece. Use them where such a cluster runs already. On one
-machine, `sansio-stream report` needs less time; docs/a-million-streams.md has the figures.
+Both functions map `report_table` over a data set. The engine's own reader reads the data set in
+pieces, and its own writer writes one file of rows per piece. Use the functions if you already have
+such a cluster. On one machine, `sansio-stream report` needs less time; docs/a-million-streams.md
+has the figures.
 
 `ray_report` needs `pip install 'sansio-stream[ray]'`, and `dask_report` needs
 `pip install 'sansio-stream[dask]'`, on all machines.
@@ -23,14 +24,14 @@ from .table import report_table, schema_of
 __all__ = ["dask_report", "ray_report"]
 
 BLOCK_ROWS: Final = 4096
-"""The number of rows of a task of Ray, and of a file that it writes.
+"""The number of rows of a task of Ray, and of a file that the task writes.
 
-Without it, a task of Ray has 128 MiB of bodies. These are minutes of work for one core, and all of
-it is done again if a process dies.
+By default, a task of Ray has 128 MiB of bodies. These are minutes of work for one core, and Ray
+does all of it again if a process dies.
 """
 
 BATCH_ROWS: Final = 1024
-"""The number of rows that Ray gives to a call. It costs little, and bounds the memory of a call."""
+"""The number of rows that Ray passes to a call of `report_table`. It bounds its memory."""
 
 
 def ray_report(

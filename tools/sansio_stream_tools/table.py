@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["FAILURE", "REPORT_SCHEMA", "failed_table", "is_body_type", "report_table", "schema_of"]
 
 FAILURE: Final = "failure"
-"""The name of the column that says why a body could not be read. It is null if it could be read."""
+"""The name of the column that says why a body could not be read.
+
+The value is null for a body that could be read.
+"""
 
 STALL_TYPE: Final = pa.struct(
     [
@@ -92,8 +95,8 @@ def report_table(
     compressed or not. Its status, headers and times are those that the format contains.
 
     No body raises an exception: the row of a body that cannot be read has a `failure`, and the
-    columns of its report have their defaults. A body that contains several streams, or none, cannot
-    be read, because it has one row.
+    columns of its report have their defaults. A body has exactly one row, so a body with several
+    streams, or with none, counts as one that cannot be read.
 
     Memory: one body at a time, and the rows of the result.
 
@@ -163,7 +166,7 @@ BODY_TYPES: Final[tuple[Callable[[pa.DataType], bool], ...]] = (
 
 
 def is_body_type(type: pa.DataType) -> bool:
-    """Whether a column of this type can have bodies: bytes or text."""
+    """Whether a column of this type can have bodies: bytes, text, or only nulls."""
     values: pa.DataType = type.value_type if pa.types.is_dictionary(type) else type
     return any(is_type(values) for is_type in BODY_TYPES)
 
@@ -184,7 +187,7 @@ def report_row(
         return [None, *arrow_values(report_in(data, limits, source_limits, stall))]
     except SourceError as error:
         failure = str(error)
-    except Exception as error:  # noqa: BLE001 - a row must not cost the others
+    except Exception as error:  # noqa: BLE001 - the other rows are reported anyway
         failure = f"{type(error).__name__}: {error}"
     return [storable(failure), *arrow_values(Report())]
 
@@ -222,7 +225,7 @@ def arrow_values(report: Report) -> list[Any]:
 
     Raises OverflowError if a number needs more than 64 bits.
     """
-    # Not from `to_dict`: this runs for each body, and a second dict of 35 members takes longer.
+    # `to_dict` would make a dict of 35 members first, which takes longer. This runs for each body.
     values: list[Any] = [*values_of(report)]
     values[VERDICT] = report.verdict.name
     for place in TEXTS:
@@ -256,5 +259,5 @@ def in_range(number: int, place: int) -> None:
 
 
 def storable(text: str) -> str:
-    """Return a text without lone surrogates, because UTF-8 cannot encode them."""
+    """Return a text with `?` for each lone surrogate, because UTF-8 cannot encode these."""
     return text if text.isascii() else text.encode(errors="replace").decode()

@@ -8,9 +8,9 @@ The modules, in reading order:
     _decompression  decompresses files and bodies in bounded pieces
     _unicode        UTF-16 and UTF-32 as UTF-8
     _lines          cuts the pieces of a file into lines
-    _plain          the formats of our own: captures, plain bodies, JSON payloads
+    _plain          the formats of this project: captures, plain bodies, JSON payloads
     _prefixed       event streams in logs
-    _json           JSON text and its values, in whatever types other programs write them
+    _json           JSON text to values, parts of values, and values to text and frames
     _yaml           YAML text to plain values
     _answers        the answer to a recorded request, and the stream in it
     _har            HAR files, and the recordings of Polly.js
@@ -21,9 +21,9 @@ The modules, in reading order:
     _curl_trace     the dumps of `curl --trace` and `curl --trace-ascii`
     _events         events inside of other JSON values
     _event_log      logs with a JSON object on each line: Claude Code, claude-trace, others
-    _documents      JSON arrays of events, indented events, whole messages and errors
-    _foreign        the formats of other programs, in order
-    _unreadable     what another file looks like, and what would help
+    _documents      whole files of JSON: arrays of events, indented events, messages, errors
+    _foreign        the list of the formats of other programs
+    _unreadable     says what a file without a recorded stream looks like, and what would help
     _sniffing       recognises the format of a file
     _opening        opens a file and returns its streams
 """

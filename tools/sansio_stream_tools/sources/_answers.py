@@ -1,6 +1,6 @@
 """A recorded answer in, its stream out. HAR files, cassettes and HTTP dumps consist of answers.
 
-An answer that is no stream is shown, too, if it is a message or an error of the API.
+A message or an error of the API that was not streamed becomes a stream, too.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ JSON_LIMITS: Final = SourceLimits(decoded_bytes=MOST_JSON_BYTES)
 # A line that a stream of server-sent events may begin with.
 STREAM_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:event|data|id|retry)?:")
 
-# Whether a text may be a JSON object: its first byte, or the white space before it.
+# A JSON object begins with one of these bytes: a brace, or white space before it.
 JSON_BEGIN: Final = (b"{", b" ", b"\t", b"\r", b"\n")
 
 AMAZON_STREAM: Final = "application/vnd.amazon.eventstream"
@@ -63,7 +63,7 @@ class Answer:
         status: the HTTP status, or None if it is unknown.
         headers: the headers, under lower-case names.
         request: the body of the request, or None if it is unknown.
-        chunks: the body, maybe still compressed. Its last item may be its end.
+        chunks: the chunks of the body, maybe still compressed. The last item may be its end.
     """
 
     status: int | None
@@ -85,8 +85,8 @@ class Answer:
 def stream_in(answer: Answer) -> Body | None:
     """Return the body of an answer: a stream, or a message or an error that is shown as one.
 
-    The result is None if the body is none of these. The function reads the first bytes of the
-    chunks, and JSON to its end.
+    The result is None if the body is none of these. The function reads only the beginning of the
+    chunks, or all of them if they are JSON.
     """
     body, is_known = recognised(answer)
     return body if is_known else None
@@ -131,7 +131,7 @@ def stream_header(answer: Answer) -> CaptureHeader:
 
 
 def nothing_found(file: str, items: str, types: list[str]) -> str:
-    """Return the sentence for a file without any stream.
+    """Return the sentence that explains why a file contains no stream.
 
     Args:
         file: the file, for example "the HAR file".
@@ -164,7 +164,7 @@ def is_error(value: object) -> bool:
 
 
 def message_chunks(value: dict[str, Any]) -> tuple[Chunk, ...]:
-    """Return the stream that folds to a message, one chunk for each event.
+    """Return a stream whose events build up a message, one chunk for each event.
 
     Raises:
         SourceError: if JSON cannot represent a value of the message.
@@ -177,7 +177,7 @@ def message_chunks(value: dict[str, Any]) -> tuple[Chunk, ...]:
 
 
 def error_chunk(value: dict[str, Any]) -> Chunk:
-    """Return the frame of an error, as a stream has it."""
+    """Return the frame that an error has in a stream."""
     return Chunk(None, frame_of(json_text(value), "error"))
 
 
@@ -187,7 +187,7 @@ def error_chunk(value: dict[str, Any]) -> Chunk:
 def peeked(
     chunks: Iterator[Chunk | CaptureEnd],
 ) -> tuple[bytes, Iterator[Chunk | CaptureEnd]]:
-    """Return the first bytes that are not white space, maybe none, and all chunks again."""
+    """Return the first bytes that are not white space, or b"", and all chunks again."""
     read: list[Chunk | CaptureEnd] = []
     for item in chunks:
         read.append(item)
@@ -199,7 +199,7 @@ def peeked(
 def decoded(
     chunks: Iterator[Chunk | CaptureEnd],
 ) -> tuple[Iterable[Chunk | CaptureEnd], bytes]:
-    """Return the chunks again, and their decompressed text: all of JSON, the begin of other text.
+    """Return the chunks again, and their decompressed text. Other text than JSON is cut early.
 
     The text is b"" if the compressed data is damaged, or if JSON has more than 64 MiB.
     """
@@ -221,7 +221,8 @@ def decoded(
             read.extend(chunks)
             return read, bytes(text)
     except SourceError:
-        # The reader of the chunks meets the same fault, and raises the error.
+        # The data is damaged, or JSON has more than 64 MiB. Damaged data raises the error again
+        # when the chunks are decompressed.
         text.clear()
     begin = b"" if len(text) > MOST_JSON_BYTES else bytes(text)
     return itertools.chain(read, chunks), begin

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CassetteFormat"]
 
-# What stands before the interactions, on lines of its own or as members with plain values.
+# The beginning of a cassette up to its interactions. Lines or members with plain values may precede
+# them.
 YAML_START: Final = re.compile(
     rb"(?:(?:#[^\n]*|---[^\n]*|version:[^\n]*|recorded_with:[^\n]*|[ \t\r]*)\n)*+"
     rb"(?:http_)?interactions:"
@@ -37,7 +38,7 @@ class CassetteFormat:
     """A cassette. Interactions that are no streams, messages or errors of the API are left out.
 
     The file has a list of interactions under the name `interactions` (vcrpy, go-vcr) or
-    `http_interactions` (VCR for Ruby, betamax), or is such a list itself (ExVCR).
+    `http_interactions` (VCR for Ruby, betamax), or the whole file is such a list (ExVCR).
 
     Attributes:
         is_json: whether the file is JSON. Otherwise it is YAML.
@@ -73,7 +74,7 @@ class CassetteFormat:
 
 
 def answer_of(interaction: object) -> Answer:
-    """Return the answer of an interaction. What is missing or has an unknown type is left out."""
+    """Return the answer of an interaction. A part with an unexpected type counts as missing."""
     response = members(members(interaction).get("response"))
     request = members(members(interaction).get("request"))
     # Old versions of vcrpy have `content` for clients on httpx.
@@ -108,7 +109,7 @@ def status_of(response: dict[str, Any]) -> int | None:
         response.get("status_code"),
         status,
     ):
-        # Numbers of YAML are text here.
+        # `parse_yaml` returns numbers as text.
         number = str(value) if isinstance(value, int) else value
         if isinstance(number, str) and (found := re.match(r"[1-5][0-9]{2}(?!\w)", number)):
             return int(found[0])

@@ -1,4 +1,4 @@
-"""The chunked transfer coding of HTTP/1.1 (RFC 9112, section 7.1), as a dump of a socket has it."""
+"""The chunked transfer coding of HTTP/1.1 (RFC 9112, section 7.1), as in a dump of a socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ChunkedBody", "begins_chunked"]
 # A dump that went through a terminal or an editor may have lost its carriage returns.
 SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;[^\r\n]*)?\r?\n")
 MOST_SIZE_LINE: Final = 1_024
-"""The longest line with a size, in bytes. It may have extensions, which nobody uses."""
+"""The longest line with a size, in bytes. It may have chunk extensions, which nobody uses."""
 
 
 def begins_chunked(head: bytes) -> bool | None:
@@ -28,7 +28,7 @@ class ChunkedBody:
     """Removes the chunked coding from a body. Bytes in, the data of the chunks out.
 
     Attributes:
-        error: what is wrong if the body ends here; None if it is complete.
+        error: what is wrong with the body if it ends here, or None if it is complete.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class ChunkedBody:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the data of the chunks in these bytes, at least one piece for each chunk.
 
-        What follows the last chunk (trailers) is ignored, and what follows a fault, too.
+        Bytes after the last chunk (trailers) or after a fault are ignored.
         """
         at = 0
         while at < len(data) and not self._is_over:

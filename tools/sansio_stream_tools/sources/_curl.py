@@ -40,7 +40,7 @@ class IncludeFormat:
 
 @attrs.frozen
 class ChunkedFormat:
-    """What `curl --raw` prints: a body with the chunks of HTTP/1.1 around it, and no head."""
+    """What `curl --raw` prints: a body with its chunked coding, and no head."""
 
     kind: str = "curl --raw"
     in_pieces: bool = True
@@ -70,7 +70,7 @@ REQUEST_OR_RESPONSE: Final = re.compile(
 )
 STREAM_OR_JSON: Final = re.compile(rb"\s*(?:(?:event|data|id|retry):|:|[\[{]\s*[\"{])")
 
-# A space follows the mark, which an editor may have removed from the end of a line.
+# A space follows the mark. At the end of a line, an editor may have removed the space.
 NOTE: Final = re.compile(
     PREFIX + rb"(?P<mark>[*<>](?= |\r?\n?\Z)|[{}](?= \[\d+ bytes data\])) ?(?P<text>.*)",
     re.DOTALL,
@@ -172,14 +172,14 @@ def verbose_parts(pieces: Iterator[bytes]) -> Iterator[Part]:
 
 
 class Clock:
-    """Turns times of day into seconds that never decrease, across midnights."""
+    """Turns times of day into seconds that never decrease, also after midnight."""
 
     def __init__(self) -> None:
         self._last = 0.0
         self._days = 0
 
     def seconds(self, text: bytes | None) -> float | None:
-        """Return the seconds since the first midnight of a time `HH:MM:SS.ffffff`."""
+        """Return a time `HH:MM:SS.ffffff` as seconds since the midnight before the first time."""
         if text is None:
             return None
         time = time_of_day(text) + self._days * 86_400

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TraceASCIIFormat", "TraceFormat"]
 
-# A record begins with such a line. If the body goes to the same terminal, the line may follow a
-# part of it. `--trace-time` writes the time, and `--trace-ids` the numbers in brackets.
+# A record begins with such a line. If the body goes to the same terminal, a part of the body may
+# precede the line. `--trace-time` writes the time, and `--trace-ids` the numbers in brackets.
 RECORD: Final = re.compile(
     rb"(?:(?P<time>\d\d:\d\d:\d\d\.\d{6}) )?(?:\[[\w-]+\] )?"
     rb"(?:(?:=>|<=) (?P<verb>Send|Recv) (?P<what>header|data|SSL data),"
@@ -109,7 +109,7 @@ class TraceASCIIFormat:
 
 
 def records(lines: Iterator[bytes], *, is_hex: bool) -> Iterator[Record]:
-    """Yield the records of a dump. Lines that belong to none are ignored."""
+    """Yield the records of a dump. Lines that belong to no record are ignored."""
     clock = Clock()
     current: RecordReader | None = None
     for line in lines:
@@ -156,8 +156,9 @@ class RecordReader:
 
     @property
     def record(self) -> Record:
-        """The record with the bytes so far. There are no more rows."""
-        # A row of text ends before a CR LF, which it does not show, and there may be no next row.
+        """The record with its bytes. Read it only after the last row."""
+        # A row of text ends before a CR LF and does not show it. No next row may follow to show
+        # that two bytes are missing.
         is_line_end = not self._is_hex and self._size - len(self._data) == 2
         return attrs.evolve(self._record, data=bytes(self._data) + b"\r\n" * is_line_end)
 
@@ -235,8 +236,8 @@ def restored(items: list[Chunk | CaptureEnd]) -> Iterator[Chunk | CaptureEnd]:
 def with_line_ends(text: str) -> str:
     """Return a stream with LF instead of each dot that stands for one. The length stays the same.
 
-    The dot after a JSON value is a line end, and so are dots before the name of a field. Dots
-    inside of JSON are left alone.
+    Dots after a JSON value and dots before the name of a field are line ends. Dots inside JSON stay
+    as they are.
     """
     if FIELD.match(text) is None:
         return text
@@ -265,7 +266,7 @@ def line_end(text: str, at: int) -> int:
     try:
         return DECODER.raw_decode(text, value.end())[1]
     except (ValueError, RecursionError):
-        # The value is cut or damaged. The next frame begins at a place that JSON cannot contain
-        # by chance.
+        # The value is cut or damaged. `FRAME_END` matches at the next frame, and JSON rarely
+        # contains such a text.
         found = FRAME_END.search(text, at + 1)
         return found.start() if found else len(text)

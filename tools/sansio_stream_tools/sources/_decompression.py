@@ -1,7 +1,7 @@
 """Decompresses files and bodies in bounded pieces: gzip, zstd, deflate and br.
 
-The encodings may be nested up to three deep. A piece is at most 64 KiB, and the bytes of all pieces
-are counted, so a bomb ends in an error after a bounded time.
+The encodings may be nested up to three deep. A piece has at most 64 KiB, and the bytes of all
+pieces are counted. So a decompression bomb ends in an error after a bounded time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class EncodedDataCutError(SourceError):
 
 
 COST_OF_NO_OUTPUT: Final = 4_096
-"""The bytes that a step without output counts for. A gzip file may consist of empty members."""
+"""A step without output counts as this many bytes. Otherwise a gzip file of empty members would
+never reach the limit.
+"""
 
 
 def decompressed(
@@ -35,7 +37,7 @@ def decompressed(
 ) -> Iterator[bytes]:
     """Yield the decompressed bytes of one file or body, in pieces of at most 64 KiB.
 
-    See `Decompression.pieces`. The decoded bytes of several calls are not counted together.
+    See `Decompression.pieces`. Each call counts its decoded bytes anew.
     """
     return Decompression(limits or SourceLimits()).pieces(pieces, encodings)
 

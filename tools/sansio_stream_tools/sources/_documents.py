@@ -30,7 +30,7 @@ __all__ = ["EventArrayFormat", "IndentedEventsFormat", "MessageFormat"]
 
 
 def first_value(head: bytes) -> Any:
-    """Return the first JSON value of a head, or the part of it that the head has."""
+    """Return the first JSON value of a head. Of a value that is cut off, return what is there."""
     text = head.decode(errors="ignore")
     value, is_complete = first_document(text)
     if is_complete:
@@ -49,7 +49,8 @@ ARRAY_START: Final = re.compile(rb"\s*\[\s*[\{\[\"]")
 class EventArrayFormat:
     """A JSON array of events. A stream begins with each message_start.
 
-    The items are what `unwrapped` accepts. An array of arrays has a stream in each of them.
+    `unwrapped` says what an item may be. In an array of arrays, each inner array
+    has its own streams.
     """
 
     kind: str = "JSON array of events"
@@ -84,7 +85,7 @@ def is_stream_text(value: object) -> bool:
 
 
 def events_in(values: list[Any]) -> Iterator[Event]:
-    """Yield the events of values. What stands for no event is left out."""
+    """Yield the events of values. A value that is no event is left out."""
     are_wrapped = any(map(is_wrapped, values))
     for value in values:
         event = unwrapped(value, may_be_unknown=not are_wrapped)
@@ -110,7 +111,7 @@ class IndentedEventsFormat:
         if not is_indented(head):
             return False
         values: list[Any] = [first_value(head)]
-        with contextlib.suppress(SourceError):  # at the end of the head, a value is cut
+        with contextlib.suppress(SourceError):  # the end of the head may cut a value
             values.extend(documents(head.decode(errors="ignore"), "the head"))
         return any(is_payload(value) or is_wrapped(value) for value in values)
 
@@ -134,7 +135,7 @@ def is_indented(head: bytes) -> bool:
 class MessageFormat:
     """Whole messages, or the error that the API answers a request with, as JSON.
 
-    A message is shown as the stream that folds to it.
+    A message becomes a stream whose events build up the message.
     """
 
     kind: str = "message"
@@ -152,7 +153,7 @@ class MessageFormat:
         what = "the file"
         values = [*documents(decoded(b"".join(pieces), what), what)]
         if any(is_payload(value) and not is_error(value) for value in values):
-            # The first event of a stream was an error.
+            # The file has the events of a stream, and the first event is an error.
             yield from whole_bodies_of(events_in(values))
             return
         for value in values:

@@ -1,7 +1,7 @@
 """Recognises how data is compressed, by its first bytes.
 
-gzip and zstd begin with a magic number. deflate and br do not: data that is not text is taken for
-one of them if its first bytes decode to text.
+gzip and zstd begin with a magic number. deflate and br do not. Data that is not text is taken for
+deflate or br if its first bytes decode to text, or to the beginning of gzip or zstd.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ MAGIC: Final = re.compile(
 FIRST_STEP: Final = 8
 """An encoding is looked for in the first 8 bytes, then in the first 16, 32, and so on to 64 KiB.
 
-These steps do not depend on how the file is cut, so neither does the answer.
+These steps do not depend on how the file is cut into pieces, so neither does the result.
 """
 
 TRIAL_BYTES: Final = 1_024
-"""The most output of a trial of deflate or br."""
+"""The output of deflate or br that is examined, in bytes."""
 
 TEXT_BYTES: Final = 16
-"""The fewest bytes that tell a text from compressed data, unless they are all bytes."""
+"""Fewer bytes do not tell text from compressed data, unless they are all bytes of the data."""
 
 # What an event stream, an HTTP dump or JSON begins with. Such a beginning is never compressed.
 TEXT_START: Final = re.compile(
@@ -50,7 +50,7 @@ TEXT_START: Final = re.compile(
 # The byte order marks of UTF-16 and UTF-32.
 TEXT_MARKS: Final = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 
-# All but tab, line ends, form feed, and escape, which begins the colours of a log.
+# All control characters but tab, line ends, form feed and ESC. Colours in logs begin with ESC.
 UNUSUAL_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -90,7 +90,8 @@ def is_decodable(encoding: str) -> bool:
 def recognised_encoding(pieces: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
     """Return the encoding of data, or "" if it is not compressed, and all its pieces again.
 
-    It reads as few pieces as it needs: the first 16 bytes of a text, up to 64 KiB of other data.
+    It reads as few pieces as it needs: at most the first 16 bytes of a text, and at most the first
+    64 KiB of other data.
     """
     head = bytearray()
     step = FIRST_STEP

@@ -34,8 +34,7 @@ def values_of(pieces: Iterator[bytes], what: str) -> Iterator[Any]:
     """Yield the value of each line that is a JSON object.
 
     Lines that do not begin with `{` are left out, because programs print other things between the
-    objects. If the last line is cut, its value is
-    `Cut()`.
+    objects. If the last line is not complete JSON, its value is `Cut()`.
 
     Raises:
         SourceError: if another line begins with `{` and is not JSON.
@@ -54,7 +53,7 @@ def values_of(pieces: Iterator[bytes], what: str) -> Iterator[Any]:
 
 
 def first_lines(head: bytes) -> Iterator[Any]:
-    """Yield the values of the complete lines of a head. Lines that are not JSON are left out."""
+    """Yield the value of each line that begins with `{`, or None if the line is not whole JSON."""
     for line in head.decode(errors="replace").split("\n"):
         if line.lstrip().startswith("{"):
             yield first_document(line)[0]
@@ -62,8 +61,8 @@ def first_lines(head: bytes) -> Iterator[Any]:
 
 # Claude Code.
 
-# The types of the lines that `claude --output-format stream-json` prints, and those of the
-# transcripts that it keeps of each session.
+# A line that `claude --output-format stream-json` prints, or a line of the transcript that Claude
+# Code keeps of each session. The types of both are listed.
 CLAUDE_CODE_LINE: Final = re.compile(
     rb"^[ \t]*\{(?=[^\n]*\"(?:session_id|sessionId|leafUuid|parentUuid)\"\s*:)"
     rb"(?=[^\n]*\"type\"\s*:\s*\"(?:stream_event|system|assistant|user|result|summary|progress"
@@ -155,7 +154,9 @@ TRACE_LINE: Final = re.compile(
 
 @attrs.frozen
 class ClaudeTraceFormat:
-    """A log of claude-trace: a request and its response on each line. Other answers are left out.
+    """A log of claude-trace: a request and its response on each line.
+
+    Responses that are no streams, messages or errors of the API are left out.
 
     Its only exact times are those of the request and of the end of the body.
     """

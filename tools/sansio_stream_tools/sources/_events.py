@@ -1,4 +1,4 @@
-"""Events inside of other JSON values: which event a value stands for, and which stream has it."""
+"""Events inside other JSON values: which event a value is, and to which stream it belongs."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class Event:
     """An event that a JSON value stands for.
 
     Attributes:
-        frame: the frame of the event.
+        frame: the bytes of the frame.
         type: the type of the payload; "" if it has none.
         stream: distinguishes streams whose events are mixed in a file.
-        is_exclusive: whether nothing follows a `message_stop` in its stream.
+        ends_at_stop: whether a `message_stop` is always the last event of its stream.
         is_known: whether it has the payload of a known event.
     """
 
     frame: bytes
     type: str
     stream: Hashable = None
-    is_exclusive: bool = False
+    ends_at_stop: bool = False
     is_known: bool = False
 
 
@@ -99,7 +99,7 @@ def unwrapped(value: object, *, may_be_unknown: bool = True) -> Event | None:
     match value:
         case {"type": "stream_event", "event": dict()}:
             stream = (hashable(parts.get("session_id")), hashable(parts.get("parent_tool_use_id")))
-            return attrs.evolve(of_payload(parts["event"]), stream=stream, is_exclusive=True)
+            return attrs.evolve(of_payload(parts["event"]), stream=stream, ends_at_stop=True)
         case {"event": dict()}:
             return of_payload(parts["event"])
         case {"event": str(name)} if "data" in parts:
@@ -136,8 +136,8 @@ def of_fields(name: str | None, data: object) -> Event | None:
     """Return the event with this name and data.
 
     Args:
-        name: the name. "message" is that of an event without a name on the wire. None if it is not
-            known: it is then the type of the payload.
+        name: the name. An event that has no name on the wire is called "message". If the name is
+            None, the type of the payload is used.
         data: the data: text, or the payload.
     """
     name = "" if name == "message" else name
@@ -165,7 +165,7 @@ def of_fields(name: str | None, data: object) -> Event | None:
 # The events of several streams to their bodies.
 
 MOST_WAITING_BYTES: Final = 2**26
-"""The most bytes of other streams that are kept until the current one has ended."""
+"""The maximum number of bytes that are kept until the current stream has ended."""
 
 
 class Stream:
@@ -196,7 +196,7 @@ class Stream:
 
 
 class Streams:
-    """Distributes events to their streams. Each `message_start` but the first begins another one.
+    """Distributes events to their streams. A second `message_start` begins another stream.
 
     Args:
         events: the events of a file, and maybe `Cut`.
@@ -238,7 +238,7 @@ class Streams:
                 "the events of several streams are mixed, and more than"
                 f" {MOST_WAITING_BYTES:,} bytes would wait for the end of the first one"
             )
-        if event.is_exclusive and event.type == "message_stop":
+        if event.ends_at_stop and event.type == "message_stop":
             stream.end()
             del self._open[event.stream]
         return True

@@ -63,7 +63,7 @@ def response_of(entry: object) -> dict[str, Any]:
 
 
 def content_type(response: dict[str, Any]) -> str:
-    """Return the content type: that of the headers, or that of `content`, if only it has one."""
+    """Return the content type in the headers. Without one, return that of `content`, or ""."""
     named = header_pairs(response.get("headers")).get("content-type")
     own = members(response.get("content")).get("mimeType")
     return named or (own if isinstance(own, str) else "")
@@ -95,7 +95,7 @@ def body_of(entry: object) -> Body | None:
 
 
 def content_bytes(content: dict[str, Any]) -> tuple[bytes, str]:
-    """Return the bytes of a `content`, and the hint if there are none."""
+    """Return the bytes of a `content`, and the hint for the case that there are none."""
     text = content.get("text")
     if not isinstance(text, str) or not text:
         elsewhere = content.get("_file")
@@ -112,7 +112,7 @@ def binary(text: str) -> bytes:
     """Return the bytes of a base64 text.
 
     Polly.js writes a compressed body as the JSON text of a list, with one base64 text for each
-    chunk. Its older versions write them in hexadecimal.
+    chunk. Older versions of Polly.js write the chunks in hexadecimal.
 
     Raises:
         ValueError: if the text is damaged.
@@ -127,7 +127,7 @@ def binary(text: str) -> bytes:
 
 
 def duration(timings: object) -> float | None:
-    """Return the seconds from the begin of the request to the end of the body, or None."""
+    """Return the seconds from the start of the request to the end of the body, or None."""
     parts = [members(timings).get(name) for name in ("send", "wait", "receive")]
     numbers = [seconds(each) for each in parts]
     known = [each for each in numbers if each is not None]
@@ -135,7 +135,7 @@ def duration(timings: object) -> float | None:
 
 
 def event_source_chunks(messages: list[Any], started: object) -> Iterator[Chunk | CaptureEnd]:
-    """Yield the events that Chrome writes beside an entry. `time` is seconds since 1970."""
+    """Yield the events that Chrome adds to an entry. Their `time` is in seconds since 1970."""
     at: float | None = None
     for message in messages:
         match message:

@@ -51,8 +51,8 @@ Part: TypeAlias = Head | Chunk | CaptureEnd
 class HeadParser:
     """Separates the heads of responses from their bodies. Bytes in, parts out.
 
-    A head begins with a status line, at the begin of the input or of any line. An event stream has
-    no line that looks like one.
+    A head begins with a status line, at the start of the input or of any line. An event stream has
+    no line that looks like a status line.
 
     Args:
         in_head: whether the input begins with a head. Otherwise it begins with a body.
@@ -89,7 +89,7 @@ class HeadParser:
                 yield from self._head_line(data[start:end])
                 start = end
                 continue
-            # With the byte before it, so that the pattern sees where a line begins.
+            # `HEAD_START` needs the byte before the data, to see whether a line begins here.
             text = self._last + data[start:]
             found = HEAD_START.search(text)
             if found is not None:
@@ -145,14 +145,14 @@ class HeadParser:
 
 
 def held_back(text: bytes) -> int:
-    """Return how many bytes at the end of a text may be the begin of a status line."""
+    """Return how many bytes at the end of a text may be the start of a status line."""
     line = text[text.rfind(b"\n") + 1 :]
     is_begin = b"\n" in text and len(line) < MOST_STATUS_LINE
     return len(line) if is_begin and b"HTTP/".startswith(line[:5]) else 0
 
 
 def head_of(lines: Iterable[bytes]) -> Head:
-    """Return the head with these lines. A second status line begins it anew.
+    """Return the head with these lines. Lines before the last status line are ignored.
 
     Lines that are not headers are ignored, because a terminal may have cut them.
 
@@ -177,7 +177,7 @@ def head_of(lines: Iterable[bytes]) -> Head:
 
 
 class Parts:
-    """Iterates over parts. The last one that was taken can be returned.
+    """Iterates over parts. The last part that was taken can be put back.
 
     Args:
         parts: the parts.
@@ -192,15 +192,15 @@ class Parts:
         return self._returned.pop() if self._returned else next(self._parts, None)
 
     def put_back(self, part: Part) -> None:
-        """Return a part, which is then the next one again."""
+        """Put a part back. `take` returns it next."""
         self._returned.append(part)
 
 
 def bodies_of(parts: Iterator[Part]) -> Iterator[Body]:
     """Yield the body of each response in a dump.
 
-    Of heads without a body between them, the last one counts: the others are those of `100
-    Continue`, of redirects, and of a proxy's `200 Connection established`.
+    If several heads follow one another without a body, only the last one counts. The others are
+    those of `100 Continue`, of redirects, and of a proxy's `200 Connection established`.
     """
     source = Parts(parts)
     while (head := last_head(source)) is not None:
@@ -218,7 +218,7 @@ def last_head(source: Parts) -> Answer | None:
             break
     if found is not None:
         return Answer(status=found.status, headers=found.headers, request=found.request, chunks=())
-    # A body without a head, or the error because of which there is no response.
+    # `part` belongs to a body without a head, or is the error that prevented a response.
     return None if part is None else Answer(status=None, headers={}, request=None, chunks=())
 
 
@@ -267,10 +267,10 @@ def checked_length(
 def without_chunked_coding(
     answer: Answer, items: Iterator[Chunk | CaptureEnd]
 ) -> Iterator[Chunk | CaptureEnd]:
-    """Yield the items without the chunks of HTTP/1.1 around them, if there are any.
+    """Yield the items without the chunked coding of HTTP/1.1, if they have it.
 
-    Whether there are any is seen in the first bytes: curl removes the chunks, but not the header
-    that announces them.
+    The first bytes tell whether they have it. The headers do not tell: curl removes the coding, but
+    keeps the header that announces it.
     """
     read: list[Chunk | CaptureEnd] = []
     head = b""

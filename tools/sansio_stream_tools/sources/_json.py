@@ -1,4 +1,4 @@
-"""JSON text in, values out. Every failure is a `SourceError`. Values back to text and to frames."""
+"""Reads JSON text, takes parts from values, and writes values as text and as frames."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ MOST_SECONDS: Final = 1e9
 """The largest time in seconds. A capture has the same limit."""
 
 MOST_SECONDS_SINCE_1970: Final = 1e11
-"""The largest time since 1970, in seconds. Larger numbers are milliseconds."""
+"""The largest time since 1970, in seconds. A larger number is probably in milliseconds, and is not
+read.
+"""
 
 SPACE: Final = re.compile(r"[ \t\r\n]*")
 SPACE_AND_COMMA: Final = re.compile(r"[ \t\r\n]*(?:,[ \t\r\n]*)?")
@@ -79,7 +81,7 @@ def documents(text: str, what: str) -> Iterator[Any]:
     """Yield the values of JSON texts that follow one another, with white space or a comma between.
 
     Raises:
-        SourceError: as `parse_json` does. The values before the fault were yielded.
+        SourceError: as `parse_json` does, after the values before the fault.
     """
     at = after(SPACE, text, 0)
     while at < len(text):
@@ -112,14 +114,17 @@ def after(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def reason_of(error: ValueError) -> str:
-    """Return why a text is not JSON, as a clause. A text with too many digits is a ValueError."""
+    """Return why a text is not JSON, as a clause.
+
+    A number with too many digits raises a ValueError that is no JSONDecodeError.
+    """
     if isinstance(error, json.JSONDecodeError):
         reason = error.msg[:1].lower() + error.msg[1:]
         return f"{reason} (line {error.lineno:,}, column {error.colno:,})"
     return "a number has too many digits"
 
 
-# Parts of values. What has another type than expected counts as missing.
+# Parts of values. A part that has an unexpected type counts as missing.
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
@@ -138,7 +143,7 @@ def members(value: object) -> dict[str, Any]:
 
 
 def status_of(value: object) -> int | None:
-    """Return an HTTP status. Recorders write 0 if there was no response; that is None."""
+    """Return an HTTP status; None for any other value. Recorders write 0 if no response came."""
     if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 999:
         return value
     return None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["LINE_BYTES", "lines_of"]
 
 LINE_BYTES: Final = 2**26
-"""The size of the longest line: 64 MiB, as for a line of a capture, and for an event."""
+"""The maximum size of a line: 64 MiB. The default limit of an event is the same."""
 
 LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 

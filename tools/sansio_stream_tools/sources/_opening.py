@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["open_sources", "sources_of"]
 
 PIECE_BYTES: Final = 65_536
-"""The most bytes that are read at once."""
+"""The maximum number of bytes that are read at once."""
 
 
 def open_sources(
@@ -44,14 +44,16 @@ def open_sources(
     Args:
         name: the path of the file, or `-`.
         limits: the bounds on what is read.
-        on_piece: is called with each piece of the file as it was read, before it is decompressed.
+        on_piece: is called with each piece of the file before it is decompressed.
 
     Raises:
         OSError: if the file cannot be read.
         SourceError: if its content is not a recorded stream, or exceeds a limit. Reading the chunks
             of a source may raise it, too.
     """
-    yield from named_sources(tapped(pieces_of(name), on_piece), name, limits or SourceLimits())
+    yield from named_sources(
+        with_callback(pieces_of(name), on_piece), name, limits or SourceLimits()
+    )
 
 
 def sources_of(data: bytes, name: str, limits: SourceLimits | None = None) -> Iterator[Source]:
@@ -70,7 +72,7 @@ def sources_of(data: bytes, name: str, limits: SourceLimits | None = None) -> It
 
 
 def pieces_of(name: str) -> Iterator[bytes]:
-    """Yield what a file contains, each piece as soon as it has arrived."""
+    """Yield the content of a file, each piece as soon as it has arrived."""
     if name == "-":
         stdin = cast("io.BufferedReader", sys.stdin.buffer)
         while piece := stdin.read1(PIECE_BYTES):  # `read` would wait for all these bytes
@@ -85,7 +87,7 @@ def pieces_of(name: str) -> Iterator[bytes]:
             yield piece
 
 
-def tapped(pieces: Iterator[bytes], on_piece: Callable[[bytes], object]) -> Iterator[bytes]:
+def with_callback(pieces: Iterator[bytes], on_piece: Callable[[bytes], object]) -> Iterator[bytes]:
     """Yield the pieces, and call `on_piece` with each of them first."""
     for piece in pieces:
         on_piece(piece)
@@ -131,7 +133,10 @@ class UntilCut:
             self.cut = str(error)
 
     def demanded(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield pieces that depend on these. Raises a SourceError if these were cut off."""
+        """Yield `pieces`, which must be made from the pieces of this object.
+
+        Raises SourceError at the end if the compressed data was cut off.
+        """
         yield from pieces
         if self.cut is not None:
             raise SourceError(self.cut)
@@ -139,9 +144,9 @@ class UntilCut:
     def chunks(
         self, items: Iterable[Chunk | CaptureEnd], end: CaptureEnd | None
     ) -> Iterator[Chunk | CaptureEnd]:
-        """Yield the items of a body, with another end if these pieces were cut off.
+        """Yield the items of a body, with an error as their end if the file was cut off.
 
-        An end that the file itself contains is kept. It has a time or an error.
+        An end with a time or an error is kept, because the file itself contains it.
 
         Args:
             items: the chunks, and possibly the end.
@@ -174,7 +179,7 @@ def one_by_one(
             hints=body.hints,
         )
         yield source
-        for _ in source.chunks:  # what the caller has not read stands before the next body
+        for _ in source.chunks:  # unread chunks stand before the next body
             pass
     demand_some(number, format)
 

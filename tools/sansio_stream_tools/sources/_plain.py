@@ -1,4 +1,4 @@
-"""The formats of our own: captures, plain bodies, and files with one JSON payload per line."""
+"""The formats of this project: captures, plain bodies, and files with one JSON payload per line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BODY", "CAPTURE", "EVENT_TYPES", "PAYLOADS", "first_line"]
 
-# A line of an event stream. The first line that is not blank must be one. (WHATWG HTML, 9.2.6)
+# A line of an event stream (WHATWG HTML, 9.2.6). The first line that is not blank must match.
 FIELD: Final = re.compile(rb"(?:event|data|id|retry)?:|(?:event|data|id|retry)$")
 
 # The types of the payloads of a stream. `error` is also the type of a response without a stream.
@@ -112,7 +112,7 @@ def body_of(pieces: Iterator[bytes]) -> Iterator[Body]:
     """Yield the one stream in a file that `CaptureReader` reads."""
     reader = CaptureReader(max_line_bytes=LINE_BYTES)
     items = items_of(reader, pieces)
-    first = next(items, None)  # with the first item the header is known
+    first = next(items, None)  # after the first item, the reader knows the header
     chunks = items if first is None else itertools.chain([first], items)
     yield Body(reader.header or CaptureHeader(), chunks)
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PREFIXED"]
 
-# At most 200 characters before a field, without a quote or a brace: those would begin a JSON text
-# that contains the field. The value of `data` must be a JSON object or [DONE], and that of `event`
-# a name, because other lines of a log may contain these words.
+# At most 200 characters before a field. They contain no quote and no brace, because these would
+# begin a JSON text that contains the field. The value of `data` must be a JSON object or [DONE],
+# and that of `event` a name, because other lines of a log may contain these words.
 LINE: Final = re.compile(
     rb"(?P<prefix>[^\"'{}]{0,200}?)(?<![A-Za-z0-9_-])"
     rb"(?P<name>data|event): ?"

@@ -1,4 +1,4 @@
-"""Recognises the format of a file by its first bytes, as early as they tell."""
+"""Recognises the format of a file by as few of its first bytes as possible."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "recognised_format"]
 
 FORMATS: Final[tuple[Format, ...]] = (CAPTURE, *FOREIGN_FORMATS, BODY, PAYLOADS, PREFIXED)
-"""All formats, in the order in which they are asked."""
+"""All formats, in the order in which they are tried."""
 
 
 def recognised_format(pieces: Iterator[bytes]) -> tuple[Format, Iterator[bytes]]:
     """Return the format of a file, and all its pieces again.
 
-    The formats are asked after the first line of the file, then after 2, 4, 8, ... lines, at last
-    with the first 64 KiB or the whole file. So a live stream is recognised by its first lines, and
-    the answer does not depend on how the file is cut.
+    The formats are tried on the first line of the file, then on the first 2, 4, 8, ... lines, and
+    at last on the first 64 KiB or the whole file. So a live stream is recognised by its first
+    lines, and the result does not depend on how the file is cut into pieces.
 
     Args:
         pieces: the file: not empty, UTF-8 without a byte order mark, and not compressed.
 
     Raises:
-        SourceError: if the file contains something that is not a recorded stream. The sentence
-            names what it looks like, and what would help.
+        SourceError: if the file contains no recorded stream. The message says what the file looks
+            like, and what would help.
     """
     head = bytearray()
     steps = LineSteps()
@@ -51,7 +51,7 @@ def recognised_format(pieces: Iterator[bytes]) -> tuple[Format, Iterator[bytes]]
 
 
 class LineSteps:
-    """Finds the places in the head of a file at which the formats are asked."""
+    """Finds the places in the head of a file at which the formats are tried."""
 
     def __init__(self) -> None:
         self._searched = 0  # no line ends before this position, except those already found
@@ -67,7 +67,7 @@ class LineSteps:
         while line_end := LINE_END.search(head, self._searched, HEAD_BYTES):
             if line_end[0] == b"\r" and line_end.end() == len(head) < HEAD_BYTES:
                 self._searched = line_end.start()
-                return  # a line feed may follow, which belongs to this line end
+                return  # a line feed that belongs to this line end may follow
             is_blank = not head[self._line_begin : line_end.start()].strip()
             self._searched = self._line_begin = line_end.end()
             self._lines += not is_blank
@@ -83,7 +83,7 @@ def format_of(head: bytes) -> Format | None:
 
 
 def final_format(head: bytes) -> Format:
-    """Return the format of a file by its whole head. A text of no other format is a plain body."""
+    """Return the format of a file by its whole head. Text of an unknown format is a plain body."""
     found = format_of(head)
     if found is not None:
         return found

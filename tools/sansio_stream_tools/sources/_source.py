@@ -12,7 +12,7 @@ from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk
 __all__ = ["HEAD_BYTES", "Body", "Format", "Source", "SourceError", "SourceLimits"]
 
 HEAD_BYTES = 65_536
-"""The most bytes from the beginning of a file by which its format is recognised."""
+"""The format of a file is recognised by at most this many bytes from its beginning."""
 
 
 class SourceError(ValueError):
@@ -58,7 +58,7 @@ class Body:
 
 
 class Format(Protocol):
-    """A format of files that contain streams. An object has no state and reads many files."""
+    """A format of files that contain streams. An object has no state, so it can read many files."""
 
     @property
     def kind(self) -> str:

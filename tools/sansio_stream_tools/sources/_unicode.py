@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["utf8"]
 
-# The mark of UTF-32 (little endian) begins with that of UTF-16, so it is looked for first.
+# The mark of UTF-32 (little endian) begins with that of UTF-16, so UTF-32 is tried first.
 ENCODINGS: Final = {
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",

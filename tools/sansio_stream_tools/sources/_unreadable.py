@@ -1,4 +1,4 @@
-"""Says what a file looks like that contains no recorded stream, and what would help."""
+"""Says what a file without a recorded stream looks like, and what would help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALL: Final = "pip install 'sansio-stream[formats]'"
 RECORD: Final = "record the body of a response instead, for example with `curl -N ... > FILE`"
 DECOMPRESS: Final = "decompress it first"
 
-# What the first bytes of other files match, what such a file looks like, and what would help.
+# A pattern of the first bytes of a file, what such a file looks like, and what would help.
 KINDS: Final = tuple(
     (re.compile(pattern, re.DOTALL), looks_like, help)
     for pattern, looks_like, help in (
@@ -59,7 +59,8 @@ KINDS: Final = tuple(
     )
 )
 
-# Characters that text does not contain, except for tab, line ends and escape.
+# The control characters that text does not contain: all but tab, line ends, vertical tab, form feed
+# and escape.
 CONTROLS: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 UTF_16: Final = re.compile(rb"(?:[\t\n\r -~]\x00){8}|(?:\x00[\t\n\r -~]){8}")

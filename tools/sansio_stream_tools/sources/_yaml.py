@@ -1,4 +1,4 @@
-"""YAML text in, plain values out. No object of any class is constructed, whatever the tags say.
+"""YAML text in, plain values out. A tag never constructs an object of a class.
 
 PyYAML's loader in C turns the text into parsing events. This module composes the values from the
 events itself, for two reasons: the loaders of PyYAML recurse, so a deeply nested file can exhaust
@@ -15,11 +15,12 @@ from ._source import SourceError
 __all__ = ["parse_yaml"]
 
 MOST_NODES: Final = 1_000_000
-"""The most values in a file. An alias counts as one, and it refers to a value; it never copies it.
+"""The maximum number of values in a file. An alias counts as one value, because it never copies its
+value.
 """
 
 MOST_DEPTH: Final = 100
-"""The most sequences and mappings inside one another. A cassette has about ten."""
+"""The maximum number of sequences and mappings inside one another. A cassette has about ten."""
 
 BINARY_TAGS: Final = frozenset({"tag:yaml.org,2002:binary", "!binary"})
 """The tags of base64: Python's, and Ruby's."""
@@ -30,10 +31,10 @@ NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 def parse_yaml(data: bytes, what: str) -> Any:
     """Return the value of the first document of a YAML text.
 
-    Scalars become str; those with a binary tag, bytes; a null without quotes, None. All other tags
-    are ignored, `!!python/str` and `!!python/unicode` among them, so numbers are text, too. Keys
-    that are not scalars are left out with their values. Several places of the result may be the
-    same object, and an object may contain itself.
+    A scalar with a binary tag becomes bytes. A null without quotes and without a tag becomes None.
+    Any other scalar becomes str, also a number. All other tags are ignored, for example
+    `!!python/str` and `!!python/unicode`. A key that is not a str is left out with its value.
+    Several places of the result may be the same object, and an object may contain itself.
 
     Args:
         data: the text.
@@ -91,7 +92,8 @@ class Composer:
         self.root: Any = None
         self._what = what
         self._open: list[list[Any] | dict[str, Any]] = []
-        # For each open container, the key that waits for its value. Sequences have None there.
+        # For each open container, the key that waits for its value; NO_KEY if none does, and in
+        # sequences; None for a key that is left out.
         self._keys: list[Any] = []
         self._anchors: dict[str, Any] = {}
         self._nodes = 0
@@ -148,4 +150,4 @@ class Composer:
 
 
 NO_KEY: Final = object()
-"""Stands for the key of a mapping that has not come yet."""
+"""Stands for a key that was not read yet."""

@@ -1,4 +1,4 @@
-"""A decoder of zstd by the library `zstandard`, for interpreters without a decoder of their own."""
+"""A decoder of zstd by the library `zstandard`, if no other library for zstd is installed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sansio_stream_adapters._decoding import RESPONSE_PIECE_BYTES, DecodingError
 __all__ = ["ZstandardDecoder"]
 
 GIVEN_BYTES: Final = 128
-"""The most input that the library gets at once, in bytes.
+"""The maximum input that the library gets at once, in bytes.
 
-The library returns all output of its input at once. A block of zstd needs at least 4 bytes and has
-at most 128 KiB (RFC 8878, 3.1.1.2), so the output of 128 bytes is at most 4 MiB. The library joins
-it from pieces, which takes as much memory again.
+The library returns the whole output of its input at once. A block of zstd needs at least 4 bytes
+and has at most 128 KiB (RFC 8878, 3.1.1.2), so the output of 128 bytes is at most 4 MiB. The
+library joins it from pieces, which takes as much memory again.
 """
 
 
