@@ -80,7 +80,8 @@ class ArrivalClock:
         return CaptureEnd(self._now(), end.error) if end is not None and end.at is None else end
 
     def _now(self) -> float:
-        return self._clock() - self._start
+        # A capture stores microseconds. With more digits, a replay could show other rates.
+        return round(self._clock() - self._start, 6)
 
 
 class HintPrinter:
