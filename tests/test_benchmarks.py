@@ -389,12 +389,13 @@ def test_a_figure_that_misses_its_target_is_bold(monkeypatch: pytest.MonkeyPatch
     result = page.results()[0]
     first, second = ROWS[0], ROWS[1]
     assert first.limit is not None
+    assert second.limit is not None
     result["goals"][first.what] = [first.limit + 1, 0, 0]
     result["goals"][second.what] = [second.limit, 0, 0]
     monkeypatch.setattr(page, "results", lambda: [result])
     _, _, missed, met, *_ = page.targets().splitlines()
-    assert missed.endswith("| **2.00 ×** |")
-    assert met.endswith("| 1.00 × |")
+    assert missed.endswith(f"| **{first.limit + 1:.2f} ×** |")
+    assert met.endswith(f"| {second.limit:.2f} × |")
 
 
 def test_a_plot_names_every_line_and_draws_every_point() -> None:
