@@ -1034,3 +1034,26 @@ def test_blanks_before_the_payload_change_nothing() -> None:
         frame_bytes = f'event: ping\ndata: {blanks}{{"type": "ping"}}\n\n'.encode()
         (event,) = StreamMachine(fast_path=False).receive_data(frame_bytes)
         assert event == PingEvent()
+
+
+def test_subclasses_of_the_types_of_json_are_read_like_these_types() -> None:
+    class Members(dict[str, Any]):
+        """As a library's own kind of dict."""
+
+    class Items(list[Any]):
+        """As a library's own kind of list."""
+
+    class Text(str):
+        __slots__ = ()
+
+    plain = {"type": "plugin_event", "members": {"items": [1, "a", {"b": None}], "text": "c"}}
+    subclassed = Members(
+        type="plugin_event",
+        members=Members(items=Items([1, Text("a"), Members(b=None)]), text=Text("c")),
+    )
+    events = [
+        event for payload in (plain, subclassed) for event in StreamMachine().receive_event(payload)
+    ]
+    assert events[0] == events[1]
+    with pytest.raises(TypeError, match="set"):
+        StreamMachine().receive_event(Members(type="a", members=Items([Members(b={1})])))
