@@ -236,6 +236,14 @@ def test_a_header_that_may_be_a_credential_is_refused_and_not_printed(name: str)
     assert "pssst" not in stderr
 
 
+def test_the_limits_reach_the_client_and_the_view(example_server: str) -> None:
+    pytest.importorskip("h11", reason="the adapter for sockets needs h11")
+    result = record(example_server, "-m", "text", "--limit", "event_bytes=200", "Hello?")
+    assert result.exit_code == 1
+    assert "BROKEN" in result.stdout
+    assert "200" in result.stdout
+
+
 def test_frames_after_the_message_are_recorded_and_noted_if_the_adapter_reads_them(
     adapter: str, raw_server: Callable[..., RawServer]
 ) -> None:

@@ -1,6 +1,7 @@
 """`sansio-stream serve` limits the memory, the connections and the hosts of its requests."""
 
 import asyncio
+import gzip
 import json
 import math
 import re
@@ -250,3 +251,12 @@ def test_every_status_with_a_body_is_served(status: int, tmp_path: Path) -> None
     with http_server(_app.App([recording_in(path)], speed=math.inf, any_model=True)) as url:
         fetched = fetch(url)
     assert (fetched.status, fetched.body) == (status, b"body")
+
+
+def test_a_file_that_exceeds_a_limit_of_the_command_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.sse.gz"
+    path.write_bytes(gzip.compress(body(*HELLO) * 100))
+    with command("--port", "0", "--limit", "decoded_bytes=10KiB", str(path)) as process:
+        _, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "bomb.sse.gz: the decompressed data is larger than 10,240 bytes" in stderr

@@ -20,6 +20,7 @@ from sansio_stream.errors import APIError, APIStatusError
 from sansio_stream.request.headers import CREDENTIALS
 from sansio_stream_adapters._timeout import Timeout
 
+from ._options import ReadLimits, limit_option
 from ._reading import Reading
 from ._record_call import (
     ADAPTERS,
@@ -47,6 +48,8 @@ from ._views import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sansio_stream.errors import Limits
 
 
 __all__ = ["record"]
@@ -217,6 +220,7 @@ Exit status:
     "--beta", "betas", multiple=True, metavar="NAME", help="A beta feature. May be repeated."
 )
 @view_options
+@limit_option
 @click.pass_context
 def record(
     ctx: click.Context,
@@ -240,6 +244,7 @@ def record(
     verbose: bool,
     events: bool,
     message: bool,
+    limits: ReadLimits,
 ) -> None:
     """Send a prompt, show the answer while it arrives, and record it for `replay`.
 
@@ -276,11 +281,13 @@ def record(
         "extra_body": body,
         "betas": betas,
         "record_to": file,
+        "limits": limits.machine,
     }
     console = console_of_stdout()
     failure: APIError | KeyboardInterrupt | None = None
     with file:
-        viewer = RecordingViewer(file, partial(view_of, wanted, console=console, verbose=verbose))
+        view = partial(view_of, wanted, console=console, verbose=verbose)
+        viewer = RecordingViewer(file, view, limits.machine)
         try:
             read = stream_reader(adapter, client, call, viewer.update)
         except ValueError as error:
@@ -303,11 +310,14 @@ class RecordingViewer:
         view: the view; None until the first line was written.
     """
 
-    def __init__(self, file: RecordingFile, view_of: Callable[[Reading], View]) -> None:
+    def __init__(
+        self, file: RecordingFile, view_of: Callable[[Reading], View], limits: Limits
+    ) -> None:
         self.view: View | None = None
         self._is_ended = False
         self._file = file
         self._view_of = view_of
+        self._limits = limits
 
     def update(self) -> None:
         """Show the lines that were written since the last call."""
@@ -319,7 +329,7 @@ class RecordingViewer:
         view = self.view
         capture = parse_capture(lines if view is None else FIRST_LINE + lines)
         if view is None:
-            view = self.view = self._view_of(Reading(capture.header))
+            view = self.view = self._view_of(Reading(capture.header, limits=self._limits))
             view.begin()
         reading = view.reading
         for chunk in capture.chunks:

@@ -21,6 +21,8 @@ from .sources import open_sources
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from .sources import SourceLimits
+
 __all__ = ["Recording", "read_recordings"]
 
 # The header values that HTTP allows, and the status codes of responses that have a body.
@@ -87,15 +89,19 @@ class Recording:
         return Answer(status=streamed.status, headers=headers, chunks=(Chunk(last, body),))
 
 
-def read_recordings(path: Path) -> list[Recording]:
+def read_recordings(path: Path, limits: SourceLimits | None = None) -> list[Recording]:
     """Return the recordings in a file, which may have any format that `replay` reads.
+
+    Args:
+        path: the path of the file.
+        limits: the bounds on what is read.
 
     Raises:
         OSError: if the file cannot be read.
         ValueError: if it is damaged, or if HTTP cannot send a recorded status or header.
     """
     recordings: list[Recording] = []
-    for source in open_sources(str(path)):
+    for source in open_sources(str(path), limits):
         chunks = tuple(source.chunks)
         name = path.name + source.name.removeprefix(str(path))
         recordings.append(Recording.of(name, Capture(source.header, chunks, source.end)))

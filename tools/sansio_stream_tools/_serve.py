@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from ._app import SERVED, App, Exchange, is_loopback
-from ._options import read_speed
+from ._options import ReadLimits, limit_option, read_speed
 from ._recordings import Recording, read_recordings
 from ._text import one_line, unbroken
 from ._views import GOOD, UNUSABLE, complain, reason_of, survive_broken_pipes
@@ -83,6 +83,7 @@ Faults of the bytes. They need a recording of a complete message:
     is_flag=True,
     help="Answer requests for unknown models, too: all files take turns.",
 )
+@limit_option
 def serve(
     files: tuple[Path, ...],
     *,
@@ -91,6 +92,7 @@ def serve(
     speed: float,
     fault: str | None,
     any_model: bool,
+    limits: ReadLimits,
 ) -> int:
     """Answer POST /v1/messages with captured streams, at their recorded speed.
 
@@ -102,7 +104,7 @@ def serve(
     recordings: list[Recording] = []
     for path in files:
         try:
-            recordings += read_recordings(path)
+            recordings += read_recordings(path, limits.source)
         except (OSError, ValueError) as error:
             complain(f"{path}: {reason_of(error)}")
             return UNUSABLE
