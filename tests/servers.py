@@ -214,8 +214,12 @@ def app_of_examples(**options: Any) -> App:
 
     The header `x-fault` of a request selects a fault.
     """
-    paths = sorted(EXAMPLES.glob("*.capture.jsonl"))
-    return App([recording_in(path) for path in paths], **{"speed": math.inf, **options})
+    return App(example_recordings(), **{"speed": math.inf, **options})
+
+
+def example_recordings() -> list[Recording]:
+    """Return the recordings of all examples."""
+    return [recording_in(path) for path in sorted(EXAMPLES.glob("*.capture.jsonl"))]
 
 
 def recording_in(path: Path) -> Recording:

@@ -9,6 +9,7 @@ import gc
 import gzip
 import json
 import logging
+import math
 import os
 import re
 import stat
@@ -46,14 +47,15 @@ from sansio_stream_adapters.transports import (
     asks_for_stream,
     verify,
 )
+from sansio_stream_tools._app import App, Reply, Request
 from servers import (
     EXAMPLES,
     PATIENCE,
     Do,
     RawServer,
     TooSoonError,
-    app_of_examples,
     chunk,
+    example_recordings,
     head,
     http_server,
     response as response_of,
@@ -1148,10 +1150,16 @@ def model_for(fault: str) -> str | None:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[str, list[str]]]:
-    """The base URL of a server of examples, and a line for each request that it got."""
-    lines: list[str] = []
-    with http_server(app_of_examples(log=lines.append)) as url:
-        yield url, lines
+    """The base URL of a server of examples, and the target of each request that it got."""
+    targets: list[str] = []
+
+    class CountingApp(App):
+        def reply(self, request: Request) -> Reply:
+            targets.append(request.target)
+            return super().reply(request)
+
+    with http_server(CountingApp(example_recordings(), speed=math.inf)) as url:
+        yield url, targets
 
 
 @pytest.mark.parametrize("fault", [name for name in SERVED if name not in SLOW])
