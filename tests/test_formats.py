@@ -739,11 +739,12 @@ def test_texts_of_python_2_are_texts_and_no_tag_makes_an_object() -> None:
 
 def test_a_file_of_yaml_is_bounded() -> None:
     start = b"interactions:\n"
-    assert wrong(start + b"- " + b"[" * 1_000_000).startswith("the cassette is not YAML: ")
-    assert (
-        wrong(start + b"- " + b"- " * 1_000_000)
-        == "the cassette has YAML that is nested too deeply"
+    too_deep = "the cassette has YAML that is nested too deeply"
+    # Newer versions of libyaml have a limit of their own for the first one.
+    assert wrong(start + b"- " + b"[" * 1_000_000).startswith(
+        (too_deep, "the cassette is not YAML: ")
     )
+    assert wrong(start + b"- " + b"- " * 1_000_000) == too_deep
     assert wrong(start + b"- *a\n") == "the cassette has a YAML alias without an anchor"
     # Each alias doubles what it stands for. It is never copied.
     doubled = b"".join(b"- &a%d [*a%d, *a%d]\n" % (each + 1, each, each) for each in range(60))
