@@ -17,14 +17,29 @@ from sansio_stream_adapters._cut import sizes_from
 from .sources import SourceLimits
 
 __all__ = [
+    "EXIT_STATUS",
     "ReadLimits",
     "arrival_option",
     "limit_option",
-    "read_cut",
     "read_speed",
+    "reading_options",
     "save_options",
     "stall_option",
 ]
+
+EXIT_STATUS: Final = """
+\b
+Exit status:
+  0    the stream gave a usable message
+  1    it gave no usable message: it was cut or broken, or
+       contained an error (with --strict: any violation)
+  2    a file cannot be read or written, or the usage
+       is wrong
+  130  the command was interrupted
+
+If several files are given, the status is the highest one.
+"""
+"""The end of the help of the subcommands that show streams."""
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
@@ -93,6 +108,18 @@ def read_limit(text: str) -> tuple[str, int | None]:
     if name == "depth" and value > DEEPEST:
         raise click.BadParameter(f"the limit depth is at most {DEEPEST}")
     return name, value
+
+
+def reading_options(function: AnyFunction) -> AnyFunction:
+    """Add `--cut` and `--strict`, which say how a machine reads the stream."""
+    strict = click.option("--strict", is_flag=True, help="Make nearly every violation fatal.")
+    cut = click.option(
+        "--cut",
+        callback=read_cut,
+        metavar="SIZE|bytes|random:SEED",
+        help="Cut the body into other chunks. This must not change the events.",
+    )
+    return cut(strict(function))
 
 
 def limit_option(function: AnyFunction) -> AnyFunction:

@@ -11,11 +11,12 @@ import click
 
 from ._demo import DEMO
 from ._options import (
+    EXIT_STATUS,
     ReadLimits,
     arrival_option,
     limit_option,
-    read_cut,
     read_speed,
+    reading_options,
     save_options,
 )
 from ._showing import Showing, ShowOptions
@@ -40,21 +41,10 @@ Examples:
   sansio-stream replay --message a.sse | jq .usage
   sansio-stream replay --strict --message *.sse \\
     >/dev/null && echo all files are fine
-
-\b
-Exit status:
-  0    the stream gave a usable message
-  1    it gave no usable message: it was cut or broken, or
-       contained an error (with --strict: any violation)
-  2    a file cannot be read or written, or the usage
-       is wrong
-  130  the command was interrupted
-
-If several files are given, the status is the highest one.
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG + EXIT_STATUS)
 @click.argument("files", metavar="FILE...", nargs=-1)
 @click.option("--demo", is_flag=True, help="Show a recording that comes with the command.")
 @click.option(
@@ -64,13 +54,7 @@ If several files are given, the status is the highest one.
     help="Replay N times as fast as recorded. A pause of more than a minute is cut to a minute."
     " Default: 1 on a terminal, otherwise max.",
 )
-@click.option(
-    "--cut",
-    callback=read_cut,
-    metavar="SIZE|bytes|random:SEED",
-    help="Cut the body into other chunks. This must not change the events.",
-)
-@click.option("--strict", is_flag=True, help="Make nearly every violation fatal.")
+@reading_options
 @view_options
 @arrival_option
 @save_options

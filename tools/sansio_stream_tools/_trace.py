@@ -9,10 +9,11 @@ import click
 
 from ._frame_text import FrameFilter, Position
 from ._options import (
+    EXIT_STATUS,
     ReadLimits,
     arrival_option,
     limit_option,
-    read_cut,
+    reading_options,
     save_options,
     stall_option,
 )
@@ -65,21 +66,10 @@ Examples:
   sansio-stream trace --only 2 --wide a.sse | less -S
   sansio-stream trace --from 9s --to 12.5s a.capture.jsonl
   sansio-stream trace --json a.sse | jq 'select(.gap > 2)'
-
-\b
-Exit status:
-  0    the stream gave a usable message
-  1    it gave no usable message: it was cut or broken, or
-       contained an error (with --strict: any violation)
-  2    a file cannot be read or written, or the usage
-       is wrong
-  130  the command was interrupted
-
-If several files are given, the status is the highest one.
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG + EXIT_STATUS)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("-w", "--wide", is_flag=True, help="Show all columns, and cut no text.")
 @click.option(
@@ -112,13 +102,7 @@ If several files are given, the status is the highest one.
 @click.option("--no-ping", is_flag=True, help="Do not show pings.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per frame.")
 @stall_option
-@click.option(
-    "--cut",
-    callback=read_cut,
-    metavar="SIZE|bytes|random:SEED",
-    help="Cut the body into other chunks. This must not change the events.",
-)
-@click.option("--strict", is_flag=True, help="Make nearly every violation fatal.")
+@reading_options
 @arrival_option
 @save_options
 @limit_option
