@@ -21,7 +21,7 @@ from .timing import Timing, known, seconds_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from .capture import Capture
+    from .capture import Capture, CaptureEnd, CaptureHeader
     from .report import Ended
 
 __all__ = ["BodyDecoder", "Observer", "report_of"]
@@ -417,11 +417,19 @@ def report_of(capture: Capture, *, limits: Limits | None = None, stall: float = 
         limits: the bounds on what the machine holds.
         stall: a pause without content that is longer than this many seconds is a stall.
     """
-    header = capture.header
-    observer = Observer(header.status or 200, header.headers, limits=limits, stall=stall)
+    observer = observer_of(capture.header, limits=limits, stall=stall)
     for chunk in capture.chunks:
         observer.chunk(chunk.data, chunk.at)
-    if capture.end is not None:
-        lost = None if capture.end.error is None else ConnectionError(capture.end.error)
-        observer.end(lost, capture.end.at)
+    observe_end(observer, capture.end)
     return observer.report
+
+
+def observer_of(header: CaptureHeader, *, limits: Limits | None, stall: float) -> Observer:
+    """Return the observer of a recorded stream. A stream without a status counts as a 200."""
+    return Observer(header.status or 200, header.headers, limits=limits, stall=stall)
+
+
+def observe_end(observer: Observer, end: CaptureEnd | None) -> None:
+    """Tell an observer how the body ended. None means that the recording was cut off."""
+    if end is not None:
+        observer.end(None if end.error is None else ConnectionError(end.error), end.at)

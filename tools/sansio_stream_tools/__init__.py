@@ -19,7 +19,6 @@ order:
     _options         the options that several subcommands share
     _progress        a progress bar on stderr
     _recording_file  new files that only their owner can read, and the file of a recording
-    _observing       observes a recorded stream while it is read
     _row_lines       rows as lines of JSON or CSV
     _rows            the files that arguments mean, and a row with the report of each stream
     _counts          counts of names and percentiles, in bounded memory

@@ -11,9 +11,9 @@ import click
 from rich.text import Text
 
 from sansio_stream.errors import Verdict
+from sansio_stream.observer import observe_end
 
 from ._file_rows import rows_of_files
-from ._observing import observe_end
 from ._options import ReadLimits, arrival_option, limit_option, stall_option
 from ._overview import USABLE, Overview, line_of_row, row_heading, status_of
 from ._pool import sigint_blocked

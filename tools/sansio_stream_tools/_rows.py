@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sansio_stream.observer import observe_end, observer_of
 from sansio_stream.report import REPORT_COLUMNS, Report
 
-from ._observing import observe_end, observer_of
 from ._options import ReadLimits
 from ._row_lines import csv_heading, csv_line, json_line
 from ._views import reason_of

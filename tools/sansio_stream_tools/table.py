@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from sansio_stream.capture import CaptureEnd, CaptureHeader
+from sansio_stream.observer import observe_end, observer_of
 from sansio_stream.report import REPORT_COLUMNS, Report
 
-from ._observing import observe_end, observer_of
 from .sources import SourceError, SourceLimits, sources_of
 
 if TYPE_CHECKING:
