@@ -3,9 +3,12 @@
 import csv
 import errno
 import json
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -16,11 +19,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from arrow import rows_in
-from killing import Killing
+from killing import Killing, killed_while_its_result_is_sent
 from sansio_stream_tools import _batches, _parts, _table_run
 from sansio_stream_tools._batches import TableError, TableFile, opened_table
 from sansio_stream_tools._parts import PartsError, folder_of
-from sansio_stream_tools._pool import Outcome, map_in_processes, sigpipe_blocked
+from sansio_stream_tools._pool import (
+    Outcome,
+    end_pool,
+    map_in_processes,
+    new_pool,
+    sigpipe_blocked,
+)
 from sansio_stream_tools._table_run import DIED, TableRun
 from sansio_stream_tools._table_work import Batch
 from sansio_stream_tools.table import report_table
@@ -48,6 +57,29 @@ def test_an_item_whose_process_dies_is_tried_once_more(tmp_path: Path) -> None:
 def test_an_exception_of_the_function_is_raised_and_ends_the_processes() -> None:
     with pytest.raises(ValueError, match="not a number"):
         list(map_in_processes(int, ["not a number"], workers=1))
+    assert_nothing_is_left()
+
+
+def test_a_caller_that_goes_away_ends_the_processes(tmp_path: Path) -> None:
+    outcomes = map_in_processes(Killing(tmp_path, {}), iter(range(20)), workers=2)
+    next(outcomes)
+    del outcomes
+    assert_nothing_is_left()
+
+
+def test_a_pool_ends_although_a_process_died_while_it_sent_its_result() -> None:
+    pool = new_pool(1)
+    pool.submit(killed_while_its_result_is_sent)
+    (process,) = multiprocessing.active_children()
+    wait([process.sentinel])
+    end_pool(pool, is_done=False)
+    assert_nothing_is_left()
+
+
+def assert_nothing_is_left() -> None:
+    """Assert that no process and no thread of a pool is left."""
+    assert multiprocessing.active_children() == []
+    assert [thread for thread in threading.enumerate() if "Executor" in type(thread).__name__] == []
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this system has no SIGPIPE")

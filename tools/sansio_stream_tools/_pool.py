@@ -8,13 +8,14 @@ import signal
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from multiprocessing.process import BaseProcess
+    from multiprocessing.queues import SimpleQueue
 
 __all__ = ["Outcome", "map_in_processes", "sigint_allowed", "sigint_blocked", "sigpipe_blocked"]
 
@@ -114,15 +115,23 @@ def new_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def end_pool(pool: ProcessPoolExecutor, *, is_done: bool) -> None:
-    """End a pool. Unless all its work is done, its processes are terminated."""
-    # The attribute is private. Python 3.14 has `terminate_workers` instead. Other children of this
-    # process, such as those of another pool, must go on.
-    running: dict[int, BaseProcess] | None = vars(pool)["_processes"]
-    processes = [] if is_done or running is None else [*running.values()]
+    """End a pool, and wait for its processes. Unless all its work is done, they are terminated."""
+    if not is_done:
+        # These attributes are private. Python 3.14 has `terminate_workers` instead. Other children
+        # of this process, such as those of another pool, must go on.
+        # Both are None in a pool that has been shut down.
+        running: dict[int, BaseProcess] | None = vars(pool)["_processes"]
+        results: SimpleQueue[Any] | None = vars(pool)["_result_queue"]
+        if results is not None:
+            # A process that dies may leave a part of a result in the pipe. The pool's thread would
+            # wait for the rest as long as there is an open writer.
+            vars(results)["_writer"].close()
+        for process in [*(running or {}).values()]:
+            process.terminate()
     with sigpipe_blocked():
-        pool.shutdown(wait=is_done, cancel_futures=True)
-    for process in processes:
-        process.terminate()
+        # Python 3.11 to 3.13: without the wait, the end of this process may write to a pipe that
+        # the pool's thread closes at the same time, and print a traceback.
+        pool.shutdown(cancel_futures=True)
 
 
 def submitted(
