@@ -83,7 +83,7 @@ peers: $(VENV)/peers.stamp  ## compare with the official SDK and jiter, and run 
 
 # MODULES="sse snapshot" selects some of the modules. mypy checks the folder here, because only this
 # target installs mutmut.
-mutants: $(VENV)/mutants.stamp  ## make small changes to the core, and list those that no test detects (an hour)
+mutants: $(VENV)/mutants.stamp  ## make small changes to the core, and list those that no test detects (some hours)
 	@$(RUN) mypy mutants
 	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(MODULES)
 
@@ -94,7 +94,7 @@ scale: $(VENV)/scale.stamp  ## report 20,000 bodies locally, by Ray and by Dask,
 
 clean:  ## remove the files that make, the tests and the tools have created
 	rm -rf $(VENV) .coverage .fuzz .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
-	  build dist htmlcov
+	  .mutants build dist htmlcov
 	find $(CHECKED) peers mutants -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The virtual environment. The target is a stamp and not bin/python, because bin/python also exists

@@ -2,9 +2,15 @@
 
 `python mutants/make_mutants.py [module ...]` needs a POSIX system. It prints the survivors and the
 score of each module. The exit code is 0 if at least 95 % of all mutants were killed.
+
+Each result is written to a file in `.mutants` at once. The next run continues there, unless the
+code or a test has changed. Several runs can work on different modules at the same time.
 """
 
+import contextlib
 import gc
+import hashlib
+import importlib
 import json
 import os
 import resource
@@ -13,7 +19,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -29,7 +35,35 @@ MEMORY: Final = 4 << 30
 # The test modules for each module, in the order in which they run. The first one kills most
 # mutants.
 MODULES: Final = {
+    # From bytes to frames.
     "sse": ("test_sse", "test_machine"),
+    "frames": ("test_sse", "test_fast_path", "test_machine", "test_losses"),
+    "framer": ("test_sse", "test_fast_path", "test_machine", "test_losses"),
+    "frame_buffer": ("test_sse", "test_fast_path", "test_machine", "test_losses"),
+    # From frames to events.
+    "inbox": ("test_machine", "test_fast_path", "test_losses"),
+    "fast_path": ("test_fast_path", "test_machine"),
+    "plain_path": ("test_fast_path", "test_machine", "test_losses"),
+    "reading": ("test_machine", "test_fast_path", "test_losses"),
+    "reader": ("test_fast_path", "test_machine", "test_losses", "test_kept_looks"),
+    "machine": ("test_machine", "test_fast_path", "test_losses"),
+    "payloads": ("test_codec", "test_events", "test_machine", "test_losses"),
+    "codec": ("test_codec", "test_events", "test_message"),
+    "members": ("test_codec", "test_events", "test_message"),
+    "fields": ("test_codec", "test_events", "test_message"),
+    "events": ("test_events", "test_codec", "test_machine"),
+    # The state of a stream, and what ends it.
+    "transitions": ("test_transitions", "test_docs"),
+    "losses": ("test_losses", "test_machine"),
+    "outcome": ("test_machine", "test_losses", "test_snapshot"),
+    # From events to the message.
+    "message": ("test_message", "test_snapshot", "test_kept_looks"),
+    "blocks": ("test_snapshot", "test_losses", "test_kept_looks", "test_machine"),
+    "growing": ("test_kept_looks", "test_snapshot", "test_message"),
+    "frozen": ("test_frozen", "test_message", "test_events"),
+    "copies": ("test_kept_looks", "test_message", "test_snapshot"),
+    "tool_input": ("test_tool_input", "test_snapshot", "test_losses"),
+    "snapshot": ("test_snapshot", "test_losses", "test_transitions", "test_machine"),
     "partial_json.errors": ("test_partial_json",),
     "partial_json.tokens": ("test_partial_json",),
     "partial_json.value": ("test_partial_json",),
@@ -37,13 +71,14 @@ MODULES: Final = {
     "partial_json.decoding": ("test_partial_json",),
     "partial_json.parser": ("test_partial_json",),
     "partial_json.whole": ("test_partial_json",),
-    "transitions": ("test_transitions", "test_docs"),
-    "blocks": ("test_snapshot", "test_losses", "test_machine"),
-    "snapshot": ("test_snapshot", "test_losses", "test_transitions", "test_machine"),
 }
 
 # These tests take as long as all others together. No known mutant is killed only by them.
 EXCLUDED: Final = "recorded_rows"
+
+# What a result depends on: the modules of the core, and all that the tests import.
+FOLDERS: Final = ("sansio_stream", "adapters", "tools", "tests", "benchmarks", "fuzz", "docs")
+KEPT: Final = REPOSITORY / ".mutants"
 
 # A failing example is not shrunk, because its existence is enough.
 hypothesis.settings.register_profile(
@@ -112,31 +147,81 @@ def run(module: str, seconds: dict[str, float]) -> NoReturn:
         which = ("-k", f"not {EXCLUDED}", f"tests/{module}.py")
         code = pytest.main([*options, *which], plugins=[watchdog])
         if watchdog.measures:
-            Path(f"{module}.json").write_text(json.dumps(watchdog.seconds), encoding="utf-8")
+            record = {"seconds": watchdog.seconds, "libraries": [*loaded_libraries()]}
+            Path(f"{module}.json").write_text(json.dumps(record), encoding="utf-8")
     finally:
         os._exit(code)
 
 
-def survivors(module: str) -> Iterator[tuple[Mutant, bool]]:
+class Results:
+    """The results for the present code and tests, in a file that several processes may extend."""
+
+    def __init__(self) -> None:
+        digest = hashlib.sha256()
+        for path in sorted(path for each in FOLDERS for path in REPOSITORY.glob(f"{each}/**/*.py")):
+            digest.update(path.read_bytes())
+        KEPT.mkdir(exist_ok=True)
+        self._path = KEPT / f"{digest.hexdigest()[:16]}.txt"
+        self._path.touch()
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        self._survived = {name: survived == "True" for name, survived in map(str.split, lines)}
+
+    def find(self, name: str) -> bool | None:
+        """Return whether a mutant survived, or None if it was not tried."""
+        return self._survived.get(name)
+
+    def add(self, name: str, *, survived: bool) -> None:
+        """Write whether a mutant survived."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{name} {survived}\n")
+
+
+def survivors(module: str, results: Results) -> Iterator[tuple[Mutant, bool]]:
     """Yield each mutant of a module, and whether it survived."""
-    tests = {}
-    for test in MODULES[module]:
-        if not passes(test, {}):
-            sys.exit(f"tests/{test}.py fails without any mutant")
-        tests[test] = json.loads(Path(f"{test}.json").read_text(encoding="utf-8"))
+    tests: dict[str, dict[str, float]] = {}
     path = Path("sansio_stream", *module.split(".")).with_suffix(".py")
     source = path.read_text(encoding="utf-8")
     for mutant in mutants_of(source):
-        path.write_text(mutant.source, encoding="utf-8")
-        yield mutant, all(passes(test, seconds) for test, seconds in tests.items())
-    path.write_text(source, encoding="utf-8")
+        name = f"{module}:{hashlib.sha256(mutant.source.encode()).hexdigest()}"
+        survived = results.find(name)
+        if survived is None:
+            tests = tests or durations(MODULES[module])
+            path.write_text(mutant.source, encoding="utf-8")
+            survived = all(passes(test, seconds) for test, seconds in tests.items())
+            path.write_text(source, encoding="utf-8")
+            results.add(name, survived=survived)
+        yield mutant, survived
 
 
-def examine(module: str) -> tuple[int, int]:
+def durations(tests: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the duration of each test of these modules without a mutant, in seconds."""
+    found = {}
+    for test in tests:
+        if not passes(test, {}):
+            sys.exit(f"tests/{test}.py fails without any mutant")
+        record = json.loads(Path(f"{test}.json").read_text(encoding="utf-8"))
+        found[test] = record["seconds"]
+        # The forks need not import them: this halves the time of a mutant that is killed.
+        for name in record["libraries"]:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    return found
+
+
+def loaded_libraries() -> Iterator[str]:
+    """Yield the names of the loaded modules that are not part of the copy."""
+    here = Path.cwd()
+    for name, module in sys.modules.items():
+        file = getattr(module, "__file__", None)
+        if file and not Path(file).is_relative_to(here):
+            yield name
+
+
+def examine(module: str, results: Results) -> tuple[int, int]:
     """Print the survivors of a module. Return the number of its mutants and of the killed ones."""
     start = time.monotonic()
     total = killed = 0
-    for mutant, survived in survivors(module):
+    for mutant, survived in survivors(module, results):
         total += 1
         killed += not survived
         if survived:
@@ -156,8 +241,9 @@ def main() -> None:
         shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         os.chdir(copy)
         # Before the folder of an editable installation, so that the copy is imported.
-        sys.path[:0] = [str(copy), str(copy / "adapters")]
-        totals, killed = zip(*map(examine, modules), strict=True)
+        sys.path[:0] = [str(copy), str(copy / "adapters"), str(copy / "tools")]
+        results = Results()
+        totals, killed = zip(*(examine(module, results) for module in modules), strict=True)
     print(f"{sum(killed) / sum(totals):.1%} of {sum(totals)} mutants were killed")
     sys.exit(sum(killed) < REQUIRED * sum(totals))
 
