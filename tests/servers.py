@@ -29,9 +29,11 @@ from unittest import mock
 import attrs
 import pytest
 
+from sansio_stream import parse_capture
 from sansio_stream_adapters import APITimeoutError
 from sansio_stream_tools._app import App
 from sansio_stream_tools._recordings import Recording, read_recordings
+from wire import HELLO, body
 
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 
@@ -210,11 +212,16 @@ def wait_until_it_waits(pid: int) -> None:
 
 
 def app_of_examples(**options: Any) -> App:
-    """Make an application that replays the examples without delays.
+    """Make an application that replays the examples and `SHORT` without delays.
 
     The header `x-fault` of a request selects a fault.
     """
-    return App(example_recordings(), **{"speed": math.inf, **options})
+    return App([*example_recordings(), SHORT], **{"speed": math.inf, **options})
+
+
+SHORT: Final = Recording.of("short", parse_capture(body(*HELLO)))
+"""A recording of 968 bytes. The fault `drip` sends each byte by itself; the example `text` has nine
+times as many."""
 
 
 def example_recordings() -> list[Recording]:
