@@ -612,14 +612,15 @@ def read_request(sock: socket.socket, number: int) -> Received | None:
         data += piece
     before, _, body = data.partition(b"\r\n\r\n")
     received = Received(before, body, number)
+    pieces = [body]
     missing = int(received.headers.get("content-length", "0")) - len(body)
     while missing > 0:
-        piece = sock.recv(missing)
+        piece = sock.recv(min(missing, 2**18))
         if not piece:
             return None
-        body += piece
+        pieces.append(piece)
         missing -= len(piece)
-    return attrs.evolve(received, body=body)
+    return attrs.evolve(received, body=b"".join(pieces))
 
 
 # Fixtures. `conftest` makes them available to all tests.

@@ -22,6 +22,7 @@ from sansio_stream.capture import Capture
 from sansio_stream_tools import _main, _record, _record_call, _recording_file
 from servers import (
     PATIENCE,
+    SHORT,
     Do,
     RawServer,
     TooSoonError,
@@ -138,12 +139,12 @@ FAULTS_WITH_A_STREAM: Final = {
 def test_a_stream_with_a_fault_is_recorded_and_has_the_exit_status_of_replay(
     adapter: str, fault: str, example_server: str
 ) -> None:
-    options = ("--adapter", adapter, "-m", "text", "--header", f"X-Fault:{fault}")
+    options = ("--adapter", adapter, "-m", "short", "--header", f"X-Fault:{fault}")
     result = record(example_server, *options, "Hello?")
     status, message = FAULTS_WITH_A_STREAM[fault]
     assert result.exit_code == status
     assert message in result.stdout
-    assert example("text").body.startswith(recorded().body) or "error" in fault
+    assert SHORT.capture.body.startswith(recorded().body) or "error" in fault
     replayed = sansio_stream("replay", "it")
     assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
 
