@@ -13,13 +13,15 @@ import pytest
 
 import shared_data
 from matrix import adapter, delays, nothing_is_left_open
-from processes import start
+from processes import fork, forking, start
 from servers import example_server, http2_example_server, raw_server, tls
 
 __all__ = [
     "adapter",
     "delays",
     "example_server",
+    "fork",
+    "forking",
     "http2_example_server",
     "nothing_is_left_open",
     "raw_server",

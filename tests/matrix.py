@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any, Final, Literal, Self, TypeVar
 
 import attrs
@@ -409,8 +409,9 @@ def ask(model: str = "text", *, fault: str | None = None, **params: Any) -> dict
     return {"model": model, "max_tokens": 64, "messages": [PROMPT], **headers, **params}
 
 
+@cache
 def machine_of(name: str) -> tuple[StreamMachine, list[Any]]:
-    """Return a machine that has read an example, and its events."""
+    """Return a machine that has read an example, and its events. Tests only read both."""
     capture = parse_capture((EXAMPLES / f"{name}.capture.jsonl").read_bytes())
     machine = StreamMachine()
     events = [*machine.receive_data(capture.body), *machine.receive_eof()]
@@ -451,10 +452,13 @@ def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
-def adapter(request: pytest.FixtureRequest) -> Adapter:
+def adapter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Adapter:
     """Each adapter in turn. It is skipped if one of its libraries is missing."""
     found: Adapter = request.param
     found.require()
+    if found.libraries[0] == "aiohttp":
+        # After an invalid chunk size only this look ends the read. The default is 2 s.
+        monkeypatch.setattr(found.module, "LOOK_SECONDS", 0.1)
     return found
 
 

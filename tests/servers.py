@@ -29,9 +29,11 @@ from unittest import mock
 import attrs
 import pytest
 
+from sansio_stream import parse_capture
 from sansio_stream_adapters import APITimeoutError
 from sansio_stream_tools._app import App
 from sansio_stream_tools._recordings import Recording, read_recordings
+from wire import HELLO, body
 
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 
@@ -210,11 +212,16 @@ def wait_until_it_waits(pid: int) -> None:
 
 
 def app_of_examples(**options: Any) -> App:
-    """Make an application that replays the examples without delays.
+    """Make an application that replays the examples and `SHORT` without delays.
 
     The header `x-fault` of a request selects a fault.
     """
-    return App(example_recordings(), **{"speed": math.inf, **options})
+    return App([*example_recordings(), SHORT], **{"speed": math.inf, **options})
+
+
+SHORT: Final = Recording.of("short", parse_capture(body(*HELLO)))
+"""A recording of 968 bytes. The fault `drip` sends each byte by itself; the example `text` has nine
+times as many."""
 
 
 def example_recordings() -> list[Recording]:
@@ -605,14 +612,15 @@ def read_request(sock: socket.socket, number: int) -> Received | None:
         data += piece
     before, _, body = data.partition(b"\r\n\r\n")
     received = Received(before, body, number)
+    pieces = [body]
     missing = int(received.headers.get("content-length", "0")) - len(body)
     while missing > 0:
-        piece = sock.recv(missing)
+        piece = sock.recv(min(missing, 2**18))
         if not piece:
             return None
-        body += piece
+        pieces.append(piece)
         missing -= len(piece)
-    return attrs.evolve(received, body=body)
+    return attrs.evolve(received, body=b"".join(pieces))
 
 
 # Fixtures. `conftest` makes them available to all tests.

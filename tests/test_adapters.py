@@ -14,7 +14,7 @@ import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -379,10 +379,10 @@ async def test_create_yields_events_and_requires_stream_true(
 
 
 @driven
-async def test_twenty_streams_at_once_do_not_mix_their_events(
+async def test_twelve_streams_at_once_do_not_mix_their_events(
     adapter: Adapter, example_server: str
 ) -> None:
-    names = ("text", "parallel-tools", "thinking-and-tool-use", "web-search-with-citations") * 5
+    names = ("text", "parallel-tools", "proxy-dirty", "web-search-with-citations") * 3
 
     async with adapter.client(example_server) as client:
 
@@ -559,10 +559,11 @@ async def test_a_whole_message_is_read_however_its_body_arrives_and_ends(
     adapter: Adapter, example_server: str, fault: str
 ) -> None:
     async with adapter.client(example_server, limit=1) as client:
-        for _ in range(1 if fault == "drip" else 2):
-            async with client.messages.stream(**ask("text", fault=fault)) as stream:
+        for _ in range(2):
+            async with client.messages.stream(**ask("short", fault=fault)) as stream:
                 message = await stream.get_final_message()
-            assert message == message_of("text")
+            assert text_of(message) == TEXT
+            assert message.stop_reason == "end_turn"
             assert stream.verdict is Verdict.COMPLETE
 
 
@@ -744,13 +745,19 @@ async def test_the_compressed_body_of_an_error_is_decoded(
     assert caught.value.body == json.loads(refusal)
 
 
+@cache
+def bombs() -> tuple[bytes, bytes]:
+    """Return 8 MiB that are compressed well, and 2 MiB that are not compressed."""
+    line = b":" * 1023 + b"\n"
+    return gzip.compress(line * 2**13), gzip.compress(line * 2**11, compresslevel=0)
+
+
 @pytest.mark.parametrize("status", [200, 500])
 @driven
 async def test_a_decompression_bomb_takes_little_memory(
     adapter: Adapter, raw_server: StartServer, status: int
 ) -> None:
-    line = b":" * 1023 + b"\n"
-    bomb, ordinary = gzip.compress(line * 2**13), gzip.compress(line * 2**11, compresslevel=0)
+    bomb, ordinary = bombs()
     sent = [response(each, status, encoded("gzip")) for each in (ordinary, ordinary, bomb)]
     server = raw_server(*([each] for each in sent))
     peaks: list[int] = []
@@ -830,8 +837,11 @@ HTML: Final = b"<!doctype html><title>Bad gateway</title>"
 async def test_each_status_raises_its_class_with_the_details_of_the_response(
     adapter: Adapter, raw_server: StartServer, body_kind: str
 ) -> None:
+    # Each adapter gets each status, with a body that names the error. The other bodies come with
+    # every fourth status: no adapter reads a body in another way because of its status.
+    errors = ERRORS if body_kind == "JSON" else ERRORS[::4]
     scripts: list[Script] = []
-    for status, kind, _ in ERRORS:
+    for status, kind, _ in errors:
         details = {"type": kind or "other_error", "message": f"It was {status}"}
         data = {
             "JSON": json.dumps({"type": "error", "error": details}).encode(),
@@ -844,7 +854,7 @@ async def test_each_status_raises_its_class_with_the_details_of_the_response(
         scripts.append([response(data, status, sent)])
     server = raw_server(*scripts)
     async with adapter.client(server.url) as client:
-        for status, kind, expected in ERRORS:
+        for status, kind, expected in errors:
             with pytest.raises(APIStatusError) as caught:
                 await client.messages.create(**ask(), stream=True)
             error = caught.value
@@ -1200,7 +1210,7 @@ def open_files() -> int:
 async def test_many_streams_leak_neither_files_nor_memory(
     adapter: Adapter, raw_server: StartServer
 ) -> None:
-    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 30
+    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 15
     server = raw_server([response(WHOLE)])
     async with adapter.client(server.url) as client:
 
@@ -1220,7 +1230,7 @@ async def test_many_streams_leak_neither_files_nor_memory(
         growth: list[int] = []
         tracemalloc.start()
         try:
-            await some(20)
+            await some(10)
             files, memory = await measure()
             # A leak grows each time. Caches and the threads of other servers grow once.
             while not growth or (growth[-1] >= 500 * times and len(growth) < 5):
@@ -1497,9 +1507,13 @@ def exceptions_of(name: str) -> list[Exception]:
     return [instance_of(kind) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
 
 
+ANYTHING: Final = mock.MagicMock()
+"""A request, a response or a connection of any library. To make one takes a millisecond."""
+
+
 def instance_of(kind: Any) -> Exception:
     """Make an exception with the first arguments that its class accepts."""
-    anything = mock.MagicMock()
+    anything = ANYTHING
     for make in (
         partial(kind, 5, "boom"),
         partial(kind, "boom"),

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import sansio_stream_tools
 from commands import COLOURS, CONTROLS, block_only, capture, command, results_of, tool_call
-from processes import COMMAND, Start
+from processes import COMMAND, Fork, Start
 from sansio_stream import StreamMachine, Verdict, event_from_dict
 from sansio_stream.capture import Chunk, parse_capture
 from sansio_stream.codec import WireObject, wire_object
@@ -1100,11 +1100,11 @@ def test_every_frame_and_every_violation_is_in_one_result(data: bytes, strict: b
 # The process: signals, pipes, terminals.
 
 
-def test_a_broken_pipe_ends_the_command_silently(start: Start, tmp_path: Path) -> None:
+def test_a_broken_pipe_ends_the_command_silently(fork: Fork, tmp_path: Path) -> None:
     long = tmp_path / "long.sse"
     long.write_bytes(body(*HELLO[:2], *[text(0, "word " * 20)] * 3000, *HELLO[5:]))
     for view in (["replay"], ["replay", "--events"], ["trace"], ["trace", "--json"]):
-        process = start(*view, str(long))
+        process = fork(*view, str(long))
         assert process.stdout is not None
         assert process.stdout.readline()
         process.stdout.close()
@@ -1113,10 +1113,10 @@ def test_a_broken_pipe_ends_the_command_silently(start: Start, tmp_path: Path) -
         assert process.stderr.read() == b""
 
 
-def test_an_interruption_ends_the_command_with_130(start: Start, tmp_path: Path) -> None:
+def test_an_interruption_ends_the_command_with_130(fork: Fork, tmp_path: Path) -> None:
     slow = tmp_path / "slow.capture.jsonl"
     slow.write_bytes(capture((0.0, body(*HELLO[:4])), (3600.0, body(*HELLO[4:]))))
-    process = start("replay", "--speed", "1", str(slow))
+    process = fork("replay", "--speed", "1", str(slow))
     assert process.stdout is not None
     output = b""
     while b"Hel" not in output:
@@ -1133,12 +1133,12 @@ def test_an_interruption_ends_the_command_with_130(start: Start, tmp_path: Path)
     assert "PENDING: the stream has not ended yet" in output.decode()
 
 
-def test_a_terminal_gets_colours_and_the_whole_output(start: Start, tmp_path: Path) -> None:
+def test_a_terminal_gets_colours_and_the_whole_output(fork: Fork, tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     timed = tmp_path / "timed.capture.jsonl"
     timed.write_bytes(capture((0.01, body(*HELLO[:5])), (0.02, body(*HELLO[5:]))))
     our_end, its_end = pty.openpty()
-    process = start("replay", str(timed), stdout=its_end, stderr=its_end)
+    process = fork("replay", str(timed), stdout=its_end, stderr=its_end)
     os.close(its_end)
     output = b""
     try:
@@ -1152,11 +1152,11 @@ def test_a_terminal_gets_colours_and_the_whole_output(start: Start, tmp_path: Pa
     assert "Hello, wörld" in COLOURS.sub("", output.decode())
 
 
-def test_a_full_disk_is_reported_without_a_traceback(start: Start) -> None:
+def test_a_full_disk_is_reported_without_a_traceback(fork: Fork) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with Path("/dev/full").open("wb") as full:
-        process = start("replay", "--events", DIRTY, stdout=full)
+        process = fork("replay", "--events", DIRTY, stdout=full)
         _, stderr = process.communicate()
     assert process.returncode == 2
     assert stderr == b"sansio-stream: the output cannot be written: No space left on device\n"

@@ -355,7 +355,7 @@ async def test_a_send_timeout_is_named(adapter: Adapter) -> None:
         timeout = Timeout(connect=LONG, read=LONG, write=0.2, pool=LONG)
         async with adapter.client(url, timeout=timeout) as client:
             with pytest.raises(APITimeoutError) as caught:
-                await client.messages.create(**ask(system="x" * 32_000_000), stream=True)
+                await client.messages.create(**ask(system="x" * 12_000_000), stream=True)
     assert ": send: the peer accepted no bytes of the request for 0.2 s" in str(caught.value)
 
 

@@ -21,6 +21,7 @@ from sansio_stream_tools._app import App
 from servers import (
     EXAMPLES,
     PATIENCE,
+    SHORT,
     http_server,
     listening,
     port_of,
@@ -38,7 +39,14 @@ uvicorn = pytest.importorskip(
 )
 
 PAGE: Final = REPOSITORY / "docs" / "gateways.md"
-STREAMS: Final = 200
+STREAMS: Final = 90
+"""Five of each kind. The pools of httpx take a time that grows with the square of this."""
+# The number of kinds is a multiple of three, so each of them has one of these. `drip`, which costs
+# the most for each byte, has the shortest.
+RECORDINGS: Final = [
+    SHORT,
+    *(recording_in(EXAMPLES / f"{name}.capture.jsonl") for name in ("parallel-tools", "text")),
+]
 
 
 class Upstream:
@@ -54,8 +62,7 @@ class Upstream:
                         read.capture, header=attrs.evolve(read.capture.header, headers={})
                     ),
                 )
-                for name in ("text", "parallel-tools", "thinking-and-tool-use")
-                for read in [recording_in(EXAMPLES / f"{name}.capture.jsonl")]
+                for read in RECORDINGS
             ],
             speed=float("inf"),
         )
@@ -152,7 +159,6 @@ KINDS: Final = (
     Kind("stall", "PENDING", "reader", leaves=True),
     Kind("ping-stall", "PENDING", "reader", leaves=True),
 )
-MODELS: Final = ("text", "parallel-tools", "thinking-and-tool-use")
 
 
 @attrs.define
@@ -170,7 +176,7 @@ async def ask(client: Any, number: int, everyone: asyncio.Barrier) -> Answer:
     """Ask for one stream, and read it once everybody has the head of theirs."""
     kind = KINDS[number % len(KINDS)]
     headers = {**kind.headers, **({} if kind.fault is None else {"x-fault": kind.fault})}
-    asked = {"model": MODELS[number % len(MODELS)], "stream": True}
+    asked = {"model": RECORDINGS[number % len(RECORDINGS)].stem, "stream": True}
     if not kind.headers:
         headers["accept-encoding"] = "identity"
     request = client.build_request("POST", "/v1/messages", json=asked, headers=headers)
@@ -213,7 +219,7 @@ def verdict_of(answer: Answer) -> str:
     return machine.verdict.name
 
 
-def test_two_hundred_streams_arrive_as_they_were_sent_and_each_report_is_true(
+def test_ninety_streams_arrive_as_they_were_sent_and_each_report_is_true(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upstream = Upstream()

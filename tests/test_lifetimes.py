@@ -337,7 +337,7 @@ def counts(adapter: Adapter, server: RawServer) -> tuple[int, int, int, int]:
 async def test_streams_leave_nothing_open_even_if_a_third_of_them_is_misused(
     adapter: Adapter, raw_server: StartServer
 ) -> None:
-    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 30
+    times = 1000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 12
     first = 12
     scripts = [[response(WHOLE)], [response(WHOLE)], UNENDING] * ((first + times) // 3)
     server = raw_server(*scripts)
@@ -455,8 +455,8 @@ async def test_the_timeouts_of_a_client_of_the_caller_apply(
 async def test_explicit_timeouts_replace_those_of_a_client_of_the_caller(
     adapter: Adapter, raw_server: StartServer
 ) -> None:
-    server = raw_server([head() + chunk(HALF), Sleep(0.3), chunk(REST) + chunk(b"")])
-    http = client_with_timeout(adapter, 0.1)
+    server = raw_server([head() + chunk(HALF), Sleep(0.12), chunk(REST) + chunk(b"")])
+    http = client_with_timeout(adapter, 0.03)
     for settings, more in (({"timeout": PATIENCE}, {}), ({}, {"timeout": PATIENCE})):
         client = adapter.make(base_url=server.url, http_client=http, max_retries=0, **settings)
         async with client.messages.stream(**ask(), **more) as stream:

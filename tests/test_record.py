@@ -4,11 +4,11 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +17,13 @@ from click import UsageError
 from click.testing import CliRunner, Result
 
 from documentation import blocks, commands, shows
+from processes import Fork, Forked
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
 from sansio_stream_tools import _main, _record, _record_call, _recording_file
 from servers import (
     PATIENCE,
+    SHORT,
     Do,
     RawServer,
     TooSoonError,
@@ -138,12 +140,12 @@ FAULTS_WITH_A_STREAM: Final = {
 def test_a_stream_with_a_fault_is_recorded_and_has_the_exit_status_of_replay(
     adapter: str, fault: str, example_server: str
 ) -> None:
-    options = ("--adapter", adapter, "-m", "text", "--header", f"X-Fault:{fault}")
+    options = ("--adapter", adapter, "-m", "short", "--header", f"X-Fault:{fault}")
     result = record(example_server, *options, "Hello?")
     status, message = FAULTS_WITH_A_STREAM[fault]
     assert result.exit_code == status
     assert message in result.stdout
-    assert example("text").body.startswith(recorded().body) or "error" in fault
+    assert SHORT.capture.body.startswith(recorded().body) or "error" in fault
     replayed = sansio_stream("replay", "it")
     assert (result.exit_code, result.stdout) == (replayed.exit_code, replayed.stdout)
 
@@ -527,25 +529,14 @@ def test_if_a_module_of_the_package_is_missing_the_import_error_is_raised(
 
 # The process: signals.
 
-COMMAND: Final = [sys.executable, "-m", "sansio_stream_tools"]
 
-
-@contextmanager
-def command(*args: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the command as a process. Kill the process at the end."""
-    path = os.pathsep.join([str(REPOSITORY / each) for each in ("", "adapters", "tools")])
-    process = subprocess.Popen(
-        [*COMMAND, *args],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+def started(fork: Fork, url: str, adapter: str) -> Forked:
+    """Start to record an answer in the file `it`."""
+    return fork(
+        *("record", "--base-url", url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?"),
+        env={"COLUMNS": "100"},
+        imports=[f"sansio_stream_adapters.{adapter}"],
     )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def is_recorded(data: bytes, name: str = "it") -> bool:
@@ -556,19 +547,18 @@ def is_recorded(data: bytes, name: str = "it") -> bool:
 
 
 def test_an_interruption_keeps_the_received_bytes(
-    adapter: str, raw_server: Callable[..., RawServer]
+    adapter: str, raw_server: Callable[..., RawServer], fork: Fork
 ) -> None:
     sent = body(*HELLO[:5])
     server = raw_server([head(), chunk(sent), Do.WAIT])
-    options = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
-    with command("record", *options) as process:
-        assert process.stdout is not None
-        stdout = b""
-        while "\N{PARTY POPPER}".encode() not in stdout:
-            stdout += os.read(process.stdout.fileno(), 4096)
-        wait_until_it_waits(process.pid)
-        process.send_signal(signal.SIGINT)
-        rest, stderr = process.communicate(timeout=PATIENCE)
+    process = started(fork, server.url, adapter)
+    assert process.stdout is not None
+    stdout = b""
+    while "\N{PARTY POPPER}".encode() not in stdout:
+        stdout += os.read(process.stdout.fileno(), 4096)
+    wait_until_it_waits(process.pid)
+    process.send_signal(signal.SIGINT)
+    rest, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     server.wait_until_closed()
     capture = recorded()
@@ -584,15 +574,14 @@ def test_an_interruption_keeps_the_received_bytes(
 
 
 def test_an_interruption_before_the_answer_leaves_no_file(
-    adapter: str, raw_server: Callable[..., RawServer]
+    adapter: str, raw_server: Callable[..., RawServer], fork: Fork
 ) -> None:
     server = raw_server([Do.WAIT])
-    options = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
-    with command("record", *options) as process:
-        wait_until(lambda: server.requests, "the request has arrived")
-        wait_until_it_waits(process.pid)
-        process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=PATIENCE)
+    process = started(fork, server.url, adapter)
+    wait_until(lambda: server.requests, "the request has arrived")
+    wait_until_it_waits(process.pid)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout) == (130, b"")
     assert stderr == b"sansio-stream: interrupted before an answer arrived\n"
     assert not Path("it").exists()
@@ -618,15 +607,14 @@ def test_an_interruption_in_an_exception_group_of_trio_is_raised_alone() -> None
 
 
 def test_the_recording_of_a_killed_process_is_readable(
-    adapter: str, raw_server: Callable[..., RawServer]
+    adapter: str, raw_server: Callable[..., RawServer], fork: Fork
 ) -> None:
     sent = body(*HELLO[:5])
     server = raw_server([head(), chunk(sent), Do.WAIT])
-    options = ("--base-url", server.url, "--adapter", adapter, "-m", "m", "-o", "it", "Hello?")
-    with command("record", *options) as process:
-        wait_until(lambda: is_recorded(sent), "the received bytes are recorded")
-        process.kill()
-        process.communicate()
+    process = started(fork, server.url, adapter)
+    wait_until(lambda: is_recorded(sent), "the received bytes are recorded")
+    process.kill()
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
     capture = recorded()
     assert capture.body == sent
@@ -638,21 +626,20 @@ def test_the_recording_of_a_killed_process_is_readable(
     assert "the recording file is cut off here" in replayed.stdout
 
 
-def test_if_the_output_cannot_be_written_the_recording_has_an_end(server: RawServer) -> None:
+def test_if_the_output_cannot_be_written_the_recording_has_an_end(
+    server: RawServer, fork: Fork
+) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    line = f"exec {sys.executable} -m sansio_stream_tools record -m m -o it "
-    line += f"--adapter sockets --base-url {server.url} Hello? >/dev/full"
-    path = os.pathsep.join([str(REPOSITORY / each) for each in ("", "adapters", "tools")])
-    done = subprocess.run(
-        ["sh", "-c", line],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    assert done.returncode == 2
-    assert b"the output cannot be written: No space left on device" in done.stderr
+    with Path("/dev/full").open("wb") as full:
+        process = fork(
+            *("record", "-m", "m", "-o", "it", "--adapter", "sockets"),
+            *("--base-url", server.url, "Hello?"),
+            stdout=full,
+        )
+        _, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert b"the output cannot be written: No space left on device" in stderr
     assert recorded().end is not None
 
 
@@ -685,8 +672,17 @@ def test_the_page_shows_the_output_of_its_commands(
     ]
     assert len(steps) > 2
     for step in steps:
-        done = subprocess.run(
-            ["sh", "-c", step.line], capture_output=True, text=True, check=False, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        assert shows(step.shown, done.stdout + done.stderr), done.stdout + done.stderr
+        if "|" in step.line:
+            done = subprocess.run(
+                ["sh", "-c", step.line],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=environment,
+            )
+            status, output = done.returncode, done.stdout + done.stderr
+        else:
+            result = sansio_stream(*shlex.split(step.line)[1:])
+            status, output = result.exit_code, result.stdout + result.stderr
+        assert status == 0, output
+        assert shows(step.shown, output), output

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 from commands import COLOURS, CONTROLS, capture, command
-from processes import COMMAND, Start
+from processes import COMMAND, Fork, Start
 from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk, parse_capture
 from sansio_stream_tools import _main, _progress, _recording_file, _report, _rows, _showing
 from sansio_stream_tools._demo import DEMO
@@ -61,9 +61,9 @@ def read_until(descriptor: int, word: bytes, *, seen: bytes = b"") -> bytes:
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_each_event_is_shown_before_the_next_one_is_sent(
-    start: Start, view: list[str], kind: str
+    fork: Fork, view: list[str], kind: str
 ) -> None:
-    process = start(*view, "-", stdin=subprocess.PIPE)
+    process = fork(*view, "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     whole = [body(*HELLO[:4]), body(HELLO[4]), body(*HELLO[5:])]
@@ -82,10 +82,10 @@ def test_each_event_is_shown_before_the_next_one_is_sent(
 
 
 def test_a_stream_on_standard_input_can_be_saved_while_it_is_shown(
-    start: Start, tmp_path: Path
+    fork: Fork, tmp_path: Path
 ) -> None:
     saved = tmp_path / "saved.capture.jsonl"
-    process = start("replay", "--save", str(saved), "-", stdin=subprocess.PIPE)
+    process = fork("replay", "--save", str(saved), "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(body(*HELLO[:4]))
@@ -293,11 +293,11 @@ def test_a_long_stream_is_not_kept() -> None:
 # Terminals.
 
 
-def on_terminal(start: Start, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+def on_terminal(fork: Fork, *args: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run the command on a terminal. Return its exit status and its output."""
     our_end, its_end = pty.openpty()
     settings = {"COLUMNS": "80", "TERM": "xterm", **(env or {})}
-    process = start(*args, stdout=its_end, stderr=its_end, env=settings)
+    process = fork(*args, stdout=its_end, stderr=its_end, env=settings)
     os.close(its_end)
     output = b""
     try:
@@ -338,9 +338,9 @@ def test_help_fits_60_columns(name: str) -> None:
     ids=["colour", "no colour", "dumb"],
 )
 def test_a_terminal_gets_only_the_escape_sequences_that_it_knows(
-    start: Start, env: dict[str, str], has_colours: bool
+    fork: Fork, env: dict[str, str], has_colours: bool
 ) -> None:
-    status, output = on_terminal(start, "trace", DIRTY, env=env)
+    status, output = on_terminal(fork, "trace", DIRTY, env=env)
     assert status == 0
     colours = re.findall(r"\x1b\[[0-9;]*m", output)
     assert any(re.search(r"[\[;]3[0-7][m;]", each) for each in colours) == has_colours
@@ -362,21 +362,21 @@ def test_a_locale_without_utf8_replaces_characters(start: Start) -> None:
     assert stderr == b""
 
 
-def test_a_progress_bar_is_shown_only_where_nothing_else_is(start: Start, tmp_path: Path) -> None:
+def test_a_progress_bar_is_shown_only_where_nothing_else_is(fork: Fork, tmp_path: Path) -> None:
     long = tmp_path / "long.sse"
     long.write_bytes(body(message_start(), *[PING] * 5_000, message_delta(), MESSAGE_STOP))
-    _, shown = on_terminal(start, "replay", "--message", str(long))
+    _, shown = on_terminal(fork, "replay", "--message", str(long))
     assert "long.sse"[-8:] in shown
     assert "━" in shown
     # Another program may show what comes through a pipe, on the same terminal.
     our_end, its_end = pty.openpty()
-    process = start("replay", "--events", CUT, stderr=its_end, env={"TERM": "xterm"})
+    process = fork("replay", "--events", CUT, stderr=its_end, env={"TERM": "xterm"})
     process.communicate(timeout=PATIENCE)
     os.write(its_end, b"end")
     assert "━" not in read_until(our_end, b"end").decode()
     os.close(its_end)
     os.close(our_end)
-    _, dumb = on_terminal(start, "replay", "--message", str(long), env={"TERM": "dumb"})
+    _, dumb = on_terminal(fork, "replay", "--message", str(long), env={"TERM": "dumb"})
     assert "━" not in dumb
 
 
@@ -399,8 +399,8 @@ def test_the_bar_shows_the_position_in_the_file() -> None:
 
 
 @pytest.mark.parametrize("view", [["replay"], ["trace"], ["report"]], ids=" ".join)
-def test_an_interruption_shows_the_summary_so_far(start: Start, view: list[str]) -> None:
-    process = start(*view, "-", stdin=subprocess.PIPE)
+def test_an_interruption_shows_the_summary_so_far(fork: Fork, view: list[str]) -> None:
+    process = fork(*view, "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(body(*HELLO[:4]))
@@ -432,9 +432,9 @@ def wait_until_empty(descriptor: int) -> None:
         fcntl.ioctl(descriptor, termios.FIONREAD, count)
 
 
-def test_an_interrupted_recording_counts_as_cut_off(start: Start, tmp_path: Path) -> None:
+def test_an_interrupted_recording_counts_as_cut_off(fork: Fork, tmp_path: Path) -> None:
     saved = tmp_path / "saved"
-    process = start("trace", "--save", str(saved), "-", stdin=subprocess.PIPE)
+    process = fork("trace", "--save", str(saved), "-", stdin=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(body(*HELLO[:4]))
@@ -446,9 +446,9 @@ def test_an_interrupted_recording_counts_as_cut_off(start: Start, tmp_path: Path
     assert (recorded.body, recorded.end) == (body(*HELLO[:4]), None)
 
 
-def test_words_of_a_long_answer_are_shown_before_its_end_on_a_terminal(start: Start) -> None:
+def test_words_of_a_long_answer_are_shown_before_its_end_on_a_terminal(fork: Fork) -> None:
     our_end, its_end = pty.openpty()
-    process = start("replay", "-", stdin=subprocess.PIPE, stdout=its_end, env={"TERM": "xterm"})
+    process = fork("replay", "-", stdin=subprocess.PIPE, stdout=its_end, env={"TERM": "xterm"})
     os.close(its_end)
     assert process.stdin is not None
     process.stdin.write(body(*HELLO[:3], text(0, "One word ")))

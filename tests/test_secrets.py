@@ -170,7 +170,7 @@ async def test_the_error_of_a_failed_send_shows_no_key(adapter: Adapter) -> None
     with unread_url() as url:
         async with adapter.client(url, timeout=waits, **SETTINGS) as client:
             with pytest.raises(APIError, match="send: the peer accepted no bytes") as caught:
-                async with client.messages.stream(**CALL, system=SECRET * 2_000_000):
+                async with client.messages.stream(**CALL, system=SECRET * 1_000_000):
                     pass
             assert_no_secret(caught.value)
 

@@ -38,6 +38,7 @@ from sansio_stream import (
 )
 from sansio_stream.capture import Capture, CaptureHeader, CaptureWriter
 from sansio_stream.testing import Asked, End
+from sansio_stream.testing.catalogue import connection
 from sansio_stream_adapters import APIConnectionError, APIError, APITimeoutError
 from sansio_stream_adapters._answers import SERVED, answer_of
 from sansio_stream_adapters._recordings import new_file
@@ -51,6 +52,7 @@ from sansio_stream_tools._app import App, Reply, Request
 from servers import (
     EXAMPLES,
     PATIENCE,
+    SHORT,
     Do,
     RawServer,
     TooSoonError,
@@ -559,7 +561,7 @@ def test_a_bomb_costs_no_more_memory_than_a_piece() -> None:
     httpx = pytest.importorskip("httpx")
     squeezed = zlib.compressobj(9, wbits=31)
     bomb = squeezed.compress(body(*HELLO[:1]))
-    for _ in range(64):
+    for _ in range(32):
         bomb += squeezed.compress(b": " + b"x" * 2**20 + b"\n\n")
     bomb += squeezed.compress(body(*HELLO[1:])) + squeezed.flush()
     inner = encoded(bomb, size=len(bomb))
@@ -573,7 +575,7 @@ def test_a_bomb_costs_no_more_memory_than_a_piece() -> None:
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 6 * 2**20, "64 MiB were decoded"
+    assert most < 6 * 2**20, "32 MiB were decoded"
     assert list(chunks) == []
 
 
@@ -738,12 +740,12 @@ def test_who_leaves_early_leaves_no_more_generators_than_without_it(
 
 
 @pytest.mark.parametrize("is_replayed", [False, True], ids=["given", "replayed"])
-def test_of_a_thousand_streams_nothing_is_left_and_every_report_is_true(
+def test_of_many_streams_nothing_is_left_and_every_report_is_true(
     way: Way, is_replayed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole, cut, damaged and failing streams, readers that leave, and readers that are stopped.
 
-    Each library and kind of client has a quarter of them.
+    Each library and kind of client reads ten of each kind. One that was left would be seen.
     """
     interrupt = asyncio.CancelledError if way.is_async else KeyboardInterrupt
     kinds: dict[str, tuple[tuple[Any, ...], tuple[str, str]]] = {
@@ -819,7 +821,7 @@ def test_of_a_thousand_streams_nothing_is_left_and_every_report_is_true(
     async def main() -> None:
         nonlocal current
         client = way.client(transport=transport)
-        for number in range(250):
+        for number in range(70):
             current = names[number % len(names)]
             with contextlib.suppress(*expected):
                 if way.is_async:
@@ -831,8 +833,8 @@ def test_of_a_thousand_streams_nothing_is_left_and_every_report_is_true(
     asyncio.run(main())
     gc.collect()
     assert set(told) == {(name, kinds[name][1]) for name in names}
-    assert told.total() == 250
-    assert len(kept) >= 250
+    assert told.total() == 70
+    assert len(kept) >= 70
     assert [ref for ref in kept if ref() is not None] == []
 
 
@@ -859,7 +861,7 @@ def test_nor_do_those_of_a_server(way: Way, served: tuple[str, list[str]]) -> No
 
     async def main() -> None:
         client = way.client(transport=transport, timeout=PATIENCE)
-        for number in range(60):
+        for number in range(36):
             await read(client, number)
         await client.aclose() if way.is_async else client.close()
 
@@ -867,7 +869,7 @@ def test_nor_do_those_of_a_server(way: Way, served: tuple[str, list[str]]) -> No
     before = open_files()
     asyncio.run(main())
     gc.collect()
-    assert len(reports) == 60
+    assert len(reports) == 36
     assert {"COMPLETE", "TRUNCATED", "ERRORED", "NOT_AN_EVENT_STREAM"} <= set(reports)
     wait_until(lambda: open_files() <= before, "the server has closed its ends")
 
@@ -1135,6 +1137,8 @@ SLOW: Final = ("stall", "ping-stall", "stays-open", "stays-open-pings")
 @cache
 def model_for(fault: str) -> str | None:
     """A recording that can have the fault."""
+    if fault == "drip":
+        return SHORT.stem
     asked = Asked(target="/v1/messages", accepts_gzip=True, number=1)
     for model in ("text", *MODELS):
         capture = parse_capture((EXAMPLES / f"{model}.capture.jsonl").read_bytes())
@@ -1158,18 +1162,34 @@ def served() -> Iterator[tuple[str, list[str]]]:
             targets.append(request.target)
             return super().reply(request)
 
-    with http_server(CountingApp(example_recordings(), speed=math.inf)) as url:
+    with http_server(CountingApp([*example_recordings(), SHORT], speed=math.inf)) as url:
         yield url, targets
+
+
+def ways_for(fault: str) -> list[Way]:
+    """The ways in which a test reads a fault.
+
+    The library and the kind of client decide how a connection is read and how it ends, so each of
+    them reads each fault of the connection. Bytes are the same for all of them, and so is the
+    `Verification` that reads them: the faults of the bytes are dealt out to the ways in turn.
+    """
+    if SERVED[fault].kind == "connection":
+        return WAYS
+    return [WAYS[[*SERVED].index(fault) % len(WAYS)]]
 
 
 @pytest.mark.parametrize("fault", [name for name in SERVED if name not in SLOW])
 def test_no_fault_passes_as_an_answer_and_none_is_sent_twice(
-    fault: str, served: tuple[str, list[str]], caplog: pytest.LogCaptureFixture
+    fault: str,
+    served: tuple[str, list[str]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(connection, "SECONDS_BEFORE_A_HEAD", 0.05)
     model = model_for(fault)
     if model is None:
         pytest.skip("no example has what this fault needs")
-    for way in WAYS:
+    for way in ways_for(fault):
         check_fault(way, fault, model, served, PATIENCE)
     caplog.clear()
 
@@ -1199,7 +1219,7 @@ def check_fault(
             json={**ASK, "model": model},
             headers={"x-fault": fault, "accept-encoding": "gzip, deflate"},
             is_raw=False,
-            enough=lambda data: STOPPED.search(data) or data.count(b"ping") > 20,
+            enough=lambda data: STOPPED.search(data) or data.count(b"ping") > 6,
         )
     except way.error("TimeoutException"):
         raise TooSoonError from None

@@ -14,7 +14,7 @@ from ._app import SERVED, App, Exchange, is_loopback
 from ._options import ReadLimits, limit_option, read_speed
 from ._recordings import Recording, read_recordings
 from ._text import one_line, unbroken
-from ._views import GOOD, UNUSABLE, complain, reason_of, survive_broken_pipes
+from ._views import UNUSABLE, complain, reason_of, survive_broken_pipes
 
 __all__ = ["serve"]
 
@@ -84,7 +84,9 @@ Faults of the bytes. They need a recording of a complete message:
     help="Answer requests for unknown models, too: all files take turns.",
 )
 @limit_option
+@click.pass_context
 def serve(
+    ctx: click.Context,
     files: tuple[Path, ...],
     *,
     host: str,
@@ -93,7 +95,7 @@ def serve(
     fault: str | None,
     any_model: bool,
     limits: ReadLimits,
-) -> int:
+) -> None:
     """Answer POST /v1/messages with captured streams, at their recorded speed.
 
     Use it to try a client without an API key. FILE may have any format that `replay` reads.
@@ -107,7 +109,7 @@ def serve(
             recordings += read_recordings(path, limits.source)
         except (OSError, ValueError) as error:
             complain(f"{path}: {reason_of(error)}")
-            return UNUSABLE
+            ctx.exit(UNUSABLE)
     app = App(
         recordings,
         speed=speed,
@@ -121,7 +123,7 @@ def serve(
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         complain(f"{host}, port {port}: {error.strerror}")
-        return UNUSABLE
+        ctx.exit(UNUSABLE)
     with listening:
         shown = f"[{host}]" if ":" in host else host
         port = listening.getsockname()[1]
@@ -130,7 +132,6 @@ def serve(
             models = ", ".join([recording.stem, *sorted(recording.models)])
             click.echo(unbroken(f"  {recording.name}  for model {models}", 500))
         server_of(app).run(sockets=[listening])
-    return GOOD
 
 
 def log(exchange: Exchange) -> None:
