@@ -122,7 +122,11 @@ def test_an_empty_table_gives_no_rows(tmp_path: Path) -> None:
 def test_a_body_that_is_larger_than_the_largest_event_is_a_row(tmp_path: Path) -> None:
     big = b":" + bytes(2**26)
     # Without these options most of the time would go into writing the table.
-    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    plain: dict[str, Any] = {
+        "compression": "none",
+        "use_dictionary": False,
+        "write_statistics": False,
+    }
     source = table_of(tmp_path, HELLO_BODY, big, HELLO_BODY, **plain)
     out = tmp_path / "rows.jsonl"
     assert report(source, out, "--id", "id").exit_code == 1
