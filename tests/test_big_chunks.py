@@ -21,7 +21,7 @@ from wire import HELLO, PING, body
 RESPONSE_PIECE_BYTES: Final = 65_536
 STEP_BYTES: Final = 8_192
 SSE: Final = {"content-type": "text/event-stream"}
-COMMENTS: Final = b":\n" * 4_000_000
+COMMENTS: Final = b":\n" * 2_000_000
 PIECES: Final = len(COMMENTS) // RESPONSE_PIECE_BYTES
 HELLO_BODY: Final = body(*HELLO)
 WHOLE: Final = body(*HELLO[:4]) + COMMENTS + body(*HELLO[4:])
@@ -142,7 +142,7 @@ def test_other_tasks_run_after_at_most_1500_tiny_events(
 ) -> None:
     """Each frame costs work, even if it is short or skipped."""
     turns: list[None] = []
-    count = 20_000
+    count = 10_000
 
     async def read() -> None:
         stream = AsyncMessageStream(AsyncByteSource([body(*HELLO[:4]), frame * count]))
@@ -150,7 +150,8 @@ def test_other_tasks_run_after_at_most_1500_tiny_events(
             await stream.until_done()
 
     runs(read, lambda: turns.append(None))
-    assert count / len(turns) < 1_500
+    before_reading = 1
+    assert count / (len(turns) - before_reading) < 1_500
 
 
 def test_a_second_reader_is_refused_while_the_first_one_is_within_a_chunk() -> None:
@@ -185,7 +186,7 @@ def test_closing_within_a_chunk_raises_in_the_reader_and_keeps_received_content(
     asyncio.run(main())
 
 
-PINGS: Final = body(PING) * 20_000
+PINGS: Final = body(PING) * 5_000
 LONG_BODY: Final = body(*HELLO[:4]) + PINGS + body(*HELLO[4:])
 
 
@@ -199,7 +200,7 @@ def test_the_events_of_a_big_chunk_are_complete_and_in_order(
             [LONG_BODY[at : at + 1000] for at in range(0, len(LONG_BODY), 1000)]
         )
     ]
-    assert expected.count("ping") > 20_000
+    assert expected.count("ping") > 5_000
     assert [event.type for event in MessageStream([kind(LONG_BODY)])] == expected
 
     async def chunks() -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from tracing import peak_of
 from wire import HELLO, body, frame, text
 
 WHOLE: Final = body(*HELLO)
-BOMB_BYTES: Final = 2**25
+BOMB_BYTES: Final = 2**23
 
 
 def library(*names: str) -> Any:
@@ -324,7 +324,7 @@ def test_of_any_bytes_there_is_a_report(encoding: str, chunks: list[bytes], stat
     assert observer.report.chunks == sum(map(bool, chunks))
 
 
-# Bombs. Each is 32 MiB, and some kilobytes as it is sent.
+# Bombs. Each is 8 MiB, and some kilobytes as it is sent.
 
 
 @pytest.mark.parametrize(

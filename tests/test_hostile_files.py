@@ -214,24 +214,24 @@ def test_a_block_with_an_index_of_400_digits_does_not_crash_a_view() -> None:
         assert replay("-", *view, data=data).exit_code == 1
 
 
-def test_the_table_shows_some_of_100000_counters_and_the_number_of_the_others() -> None:
-    usage = {f"counter_{number}": number for number in range(100_000)}
+def test_the_table_shows_some_of_20000_counters_and_the_number_of_the_others() -> None:
+    usage = {f"counter_{number}": number for number in range(20_000)}
     data = body(message_start(usage=usage), *HELLO[1:])
     output = replay("-", data=data).stdout
     assert len(output.splitlines()) < 100
     assert re.search(r"counter_1\b", output)
     assert not re.search(r"counter_0\b", output)  # a counter of 0 tells nothing
-    assert re.search(r"\b99,9\d\d more", output)
+    assert re.search(r"\b19,9\d\d more", output)
 
 
-def test_the_table_shows_some_of_1000_kinds_of_blocks_and_the_number_of_the_others() -> None:
-    kinds = [block_start(number, {"type": f"kind_{number}"}) for number in range(1_000)]
-    cut = [tool_start(number) for number in range(1_000, 2_000)]
+def test_the_table_shows_some_of_300_kinds_of_blocks_and_the_number_of_the_others() -> None:
+    kinds = [block_start(number, {"type": f"kind_{number}"}) for number in range(300)]
+    cut = [tool_start(number) for number in range(300, 600)]
     output = replay("-", data=body(message_start(), *kinds, *cut)).stdout
     table = output[output.index("verdict") :]
     assert len(table.splitlines()) < 200
     assert "1 kind_0, " in table
-    assert len(re.findall(r"\b9\d\d more", table)) >= 2
+    assert len(re.findall(r"\b2\d\d more", table)) >= 2
 
 
 def test_a_name_of_a_megabyte_is_shortened_everywhere() -> None:
@@ -252,13 +252,14 @@ def test_a_name_of_a_megabyte_is_shortened_everywhere() -> None:
     ids=[*"x", "space", "tab", "line", *UNUSUAL_WIDTHS],
 )
 def test_the_cost_of_a_long_word_is_linear(word: str) -> None:
-    def stream(count: int) -> bytes:
-        return block_only({"type": "text", "text": ""}, *[text(0, word * 8)] * count)
+    def cost(measure: Callable[[Callable[[], Any]], int], count: int) -> int:
+        data = block_only({"type": "text", "text": ""}, *[text(0, word * 8)] * count)
+        return measure(lambda: on_terminal(data))
 
-    once, twice = stream(60), stream(120)
-    on_terminal(once)  # the first run also fills the cache of widths
-    assert calls(lambda: on_terminal(twice)) <= AT_MOST * calls(lambda: on_terminal(once))
-    assert characters(lambda: on_terminal(twice)) <= AT_MOST * characters(lambda: on_terminal(once))
+    cost(calls, 60)  # the first run also fills the cache of widths
+    assert cost(calls, 120) <= AT_MOST * cost(calls, 60)
+    empty = cost(characters, 0)
+    assert cost(characters, 60) - empty <= AT_MOST * (cost(characters, 30) - empty)
 
 
 def test_the_buffer_of_spaces_is_no_longer_than_a_line() -> None:
@@ -291,8 +292,12 @@ def test_the_buffer_of_spaces_is_no_longer_than_a_line() -> None:
     ],
 )
 def test_the_cost_of_a_file_is_linear(stream: Callable[[int], bytes], name: str) -> None:
-    once, twice = stream(100), stream(200)
-    command(name, "-", data=once)
-    for measure in (calls, characters):
-        cost = measure(lambda: command(name, "-", data=once))
-        assert measure(lambda: command(name, "-", data=twice)) <= AT_MOST * cost
+    def cost(measure: Callable[[Callable[[], Any]], int], count: int) -> int:
+        data = stream(count)
+        return measure(lambda: command(name, "-", data=data))
+
+    command(name, "-", data=stream(100))
+    assert cost(calls, 200) <= AT_MOST * cost(calls, 100)
+    # Counting characters takes long. Without the cost of an empty file, small files are enough.
+    empty = cost(characters, 0)
+    assert cost(characters, 100) - empty <= AT_MOST * (cost(characters, 50) - empty)

@@ -258,8 +258,9 @@ def test_every_fault_of_the_catalogue_is_answered(fault: str) -> None:
     capture = EXAMPLES / f"{model_for(fault)}.capture.jsonl"
     for way in WAYS:
         way.require()
-        enough = lambda data: data.count(b"ping") > 2  # noqa: E731
-        how = {"headers": {"accept-encoding": "gzip"}, "enough": enough}
+        how: dict[str, Any] = {"headers": {"accept-encoding": "gzip"}}
+        if "ping" in fault:  # the pings never end
+            how["enough"] = lambda data: data.count(b"ping") > 2
         try:
             read = replayed(way, capture, fault=fault, how=how)
         except way.error("TransportError"):

@@ -763,26 +763,27 @@ def hostile_line(line: bytes) -> bytes:
         (hostile_line(b'{"at": 1e999, "text": ""}'), "line 2: the time is not a number of seconds"),
         (hostile_line(b'{"at": NaN, "text": ""}'), "line 2: the time is not a number of seconds"),
         (hostile_line(b'{"at": -1, "end": "eof"}'), "line 2: the time is not a number of seconds"),
-        (hostile_line(b"[" * 1_000_000), "line 2: JSON nested too deeply"),
-        (hostile_line(b'{"a":' * 1_000_000), "line 2: JSON nested too deeply"),
+        (hostile_line(b"[" * 200_000), "line 2: JSON nested too deeply"),
+        (hostile_line(b'{"a":' * 200_000), "line 2: JSON nested too deeply"),
         (hostile_line(b"1" * 1_000_000), "line 2: not JSON in UTF-8: Exceeds the limit"),
         (hostile_line(b"\0" * 1_000_000), "line 2: not JSON in UTF-8"),
         (hostile_line(b"\x1b[2J\xff"), "line 2: not JSON in UTF-8"),
         (hostile_line(b'{"at": 1, "base64": "!"}'), "line 2: "),
         (hostile_line(CAPTURE), "line 2: there is a second header"),
         (b'{"sansio_stream_capture": 2}\n', "line 1: the format version is 2"),
-        (b"[" * 1_000_000, "it looks like a JSON document"),
-        (b'{"a":' * 1_000_000, "line 1: JSON nested too deeply"),
-        (b'{"a":\n' * 1_000_000, "it looks like a JSON document"),
+        (b"[" * 200_000, "it looks like a JSON document"),
+        (b'{"a":' * 200_000, "line 1: JSON nested too deeply"),
+        (b'{"a":\n' * 200_000, "it looks like a JSON document"),
         (b"\0" * 1_000_000, "it looks like binary data"),
         (PAYLOADS + b"\xff\n", f"line {len(HELLO) + 1}: not JSON in UTF-8"),
     ],
     ids=range(17),
 )
 def test_a_hostile_file_ends_in_a_sentence(data: bytes, sentence: str) -> None:
-    assert refused(data).startswith(sentence)
-    assert refused(data).isprintable()
-    assert refused(raw_gzip(data)) == refused(data)
+    refusal = refused(data)
+    assert refusal.startswith(sentence)
+    assert refusal.isprintable()
+    assert refused(raw_gzip(data)) == refusal
 
 
 def test_chunks_before_the_damage_are_returned() -> None:

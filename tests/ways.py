@@ -106,7 +106,7 @@ def read_sync(
         try:
             for chunk in response.iter_raw() if is_raw else response.iter_bytes():
                 chunks.append(chunk)
-                if enough(b"".join(chunks)):
+                if enough is not to_the_end and enough(b"".join(chunks)):
                     break
         except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
             return Read(response.status_code, response.headers, chunks, error)
@@ -132,7 +132,7 @@ async def read_async(
         try:
             async for chunk in response.aiter_raw() if is_raw else response.aiter_bytes():
                 chunks.append(chunk)
-                if enough(b"".join(chunks)):
+                if enough is not to_the_end and enough(b"".join(chunks)):
                     break
         except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
             return Read(response.status_code, response.headers, chunks, error)
