@@ -402,7 +402,8 @@ def test_comparing_types_first_does_not_change_the_result(data: st.DataObject) -
 @settings(max_examples=4 * settings().max_examples)
 @given(value=vocabulary.JSON)
 def test_a_value_with_the_exact_type_of_a_member_fits(value: Any) -> None:
-    for cls in (Tree, *OBJECTS):
+    classes: list[type[Any]] = [Tree, *OBJECTS]
+    for cls in classes:
         for member in schema_of(cls).members:
             assert type(value) is not member.kind or member.fits(value), (cls, member.name)
 
