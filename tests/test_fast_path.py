@@ -553,12 +553,19 @@ def test_both_paths_agree_on_each_layout(layout: bytes, string: str) -> None:
         steps = [frame(message_start()), frame(block_start(0)), *before, *deltas]
         for strict in (True, False):
             assert_both_paths_agree(steps, strict=strict)
-            assert_both_paths_agree([b"".join(steps)], strict=strict)
+        # Whether a machine is strict matters to a frame, and not to the place of its end.
+        assert_both_paths_agree([b"".join(steps)])
 
 
-@pytest.mark.parametrize(("kind", "block"), [BLOCKS[1], BLOCKS[3], BLOCKS[4]])
-@pytest.mark.parametrize("read_every", [AFTER_EACH_EVENT, 250, NEVER])
-@pytest.mark.parametrize("consumptions", [[TAKE_ALL], [Consumption(0), Consumption(700)]])
+# Each kind of block is read at each interval. The ways of consuming come in turn.
+@pytest.mark.parametrize(
+    ("kind", "block", "read_every", "consumptions"),
+    [
+        (*block, read_every, ([TAKE_ALL], [Consumption(0), Consumption(700)])[(row + column) % 2])
+        for row, block in enumerate((BLOCKS[1], BLOCKS[3], BLOCKS[4]))
+        for column, read_every in enumerate((AFTER_EACH_EVENT, 250, NEVER))
+    ],
+)
 def test_both_paths_agree_on_a_block_with_many_deltas(
     kind: bytes, block: dict[str, Any], read_every: int, consumptions: list[Consumption]
 ) -> None:

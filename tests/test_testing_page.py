@@ -106,5 +106,4 @@ def test_the_page_lists_what_the_kit_finds_in_the_naive_reader() -> None:
         completed=page["is_whole"],
         tool_inputs=page["naive_calls"],
         blocks=("text", "tool_use"),
-        max_blocks=2,
     )
