@@ -358,19 +358,24 @@ def run_with_copies(
 ) -> tuple[StreamMachine, Message | None]:
     """Give a machine the chunks, and replace it by a copy between them.
 
+    A copy takes longer the more the machine has read. So there are at most 50 copies of a body that
+    is cut into many chunks, at equal distances.
+
     Args:
         chunks: The body.
-        copiers: Indexes of `COPIERS`, used in turn after each chunk.
+        copiers: Indexes of `COPIERS`, used in turn.
         **options: The options of the machine.
 
     Returns:
         The last machine, and the message of the message_stop event, or None.
     """
     machine, message = StreamMachine(**options), None
+    distance = len(chunks) // 50 + 1
     for at, chunk in enumerate(chunks):
         for event in machine.receive_data(chunk):
             message = event.message if isinstance(event, MessageStopEvent) else message
-        machine = COPIERS[copiers[at % len(copiers)]](machine)
+        if at % distance == 0:
+            machine = COPIERS[copiers[at // distance % len(copiers)]](machine)
     for event in machine.receive_eof():
         message = event.message if isinstance(event, MessageStopEvent) else message
     return machine, message

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +27,18 @@ def name_of(module: Path) -> str:
     return module.relative_to(folder.parent).as_posix()
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """Return the tree of a module. Two tests read the tree of each module."""
+    return ast.parse(source)
+
+
 def too_long(source: str) -> Iterator[str]:
     """Yield each module or class that exceeds its limit, with its number of lines."""
     lines = len(source.splitlines())
     if lines > LINES_OF_A_MODULE:
         yield f"the module: {lines}"
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ClassDef):
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
             lines = (node.end_lineno or first) - first + 1
@@ -74,7 +81,7 @@ def foreign_writes(source: str) -> Iterator[str]:
     that begin with two underscores are allowed, because Python defines them: `__cause__`,
     `__class__`.
     """
-    yield from writes_of(ast.parse(source), {"self", "cls"})
+    yield from writes_of(parsed(source), {"self", "cls"})
 
 
 def writes_of(scope: ast.AST, own: set[str]) -> Iterator[str]:
