@@ -50,26 +50,12 @@ def check_verdict(capture: CapturedBody, outcome: Outcome) -> None:
         assert message_from_dict(outcome.snapshot.to_dict()).to_dict() == outcome.snapshot.to_dict()
 
 
-AT_EACH_END: Final = 2_000
-
-
-def ends_in_bytes(body: bytes) -> list[bytes]:
-    """Cut the begin and the end of a body into bytes.
-
-    Most frames between them are deltas that are like the first ones. `at_random` cuts them, too.
-    """
-    if len(body) <= 2 * AT_EACH_END:
-        return in_bytes(body)
-    middle = body[AT_EACH_END:-AT_EACH_END]
-    return [*in_bytes(body[:AT_EACH_END]), middle, *in_bytes(body[-AT_EACH_END:])]
-
-
 @pytest.mark.parametrize("file", BODIES)
 def test_a_recorded_body_has_the_verdict_of_its_manifest_however_it_is_cut(file: str) -> None:
     capture = BODIES[file]
     _, outcome = run(capture.chunks)
     check_verdict(capture, outcome)
-    for chunks in ([capture.body], ends_in_bytes(capture.body), at_random(capture.body)):
+    for chunks in ([capture.body], in_bytes(capture.body), at_random(capture.body)):
         assert run(chunks)[1] == outcome
     ran("captures/*.sse")
 
