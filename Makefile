@@ -21,6 +21,11 @@ WITH_SERVERS := adapters aiohttp big_chunks bridge cli client_pages clients_tabl
   lifetimes no_pool opening record recording_files recordings replay_command replay_transport \
   report_command sdk_clients secrets serve serve_limits sockets trace_command transports trio waits
 
+# `make coverage` leaves these out, too: they test the tools and the pages, and no branch of the core
+# needs them.
+WITHOUT_CORE := benchmarks docs formats http11 minimum_versions readme report_table sources structure \
+  table_command table_run testing_page
+
 # The time limit of `make fuzz` and `make deep`, in seconds.
 SECONDS := 600
 
@@ -38,7 +43,7 @@ test: $(VENV)/dev.stamp  ## run the tests
 
 coverage: $(VENV)/dev.stamp  ## run the tests, and fail unless they cover every branch of the core
 	@$(RUN) coverage run -m pytest --quiet -m 'not exhaustive' \
-	  $(patsubst %,--ignore=tests/test_%.py,$(WITH_SERVERS))
+	  $(patsubst %,--ignore=tests/test_%.py,$(WITH_SERVERS) $(WITHOUT_CORE))
 	@$(RUN) coverage report
 
 check: lint types contracts  ## run the linter, the formatter, the type checkers and the import contracts
