@@ -4,7 +4,8 @@
 score of each module. The exit code is 0 if at least 95 % of all mutants were killed.
 
 Each result is written to a file in `.mutants` at once. The next run continues there, unless the
-code or a test has changed. Several runs can work on different modules at the same time.
+core has changed. If a test has changed, it tries the survivors again. Several runs can work on
+different modules at the same time.
 """
 
 import contextlib
@@ -76,8 +77,6 @@ MODULES: Final = {
 # These tests take as long as all others together. No known mutant is killed only by them.
 EXCLUDED: Final = "recorded_rows"
 
-# What a result depends on: the modules of the core, and all that the tests import.
-FOLDERS: Final = ("sansio_stream", "adapters", "tools", "tests", "benchmarks", "fuzz", "docs")
 KEPT: Final = REPOSITORY / ".mutants"
 
 # A failing example is not shrunk, because its existence is enough.
@@ -154,26 +153,37 @@ def run(module: str, seconds: dict[str, float]) -> NoReturn:
 
 
 class Results:
-    """The results for the present code and tests, in a file that several processes may extend."""
+    """The results for the present core, in a file that several processes may extend.
+
+    A killed mutant counts as killed although tests have changed since. So after a test has been
+    removed or weakened, remove the file.
+    """
 
     def __init__(self) -> None:
-        digest = hashlib.sha256()
-        for path in sorted(path for each in FOLDERS for path in REPOSITORY.glob(f"{each}/**/*.py")):
-            digest.update(path.read_bytes())
+        self._tests = digest_of("adapters", "tools", "tests", "benchmarks", "fuzz", "docs")
         KEPT.mkdir(exist_ok=True)
-        self._path = KEPT / f"{digest.hexdigest()[:16]}.txt"
+        self._path = KEPT / f"{digest_of('sansio_stream')}.txt"
         self._path.touch()
         lines = self._path.read_text(encoding="utf-8").splitlines()
-        self._survived = {name: survived == "True" for name, survived in map(str.split, lines)}
+        self._found = dict(line.split(" ") for line in lines)
 
     def find(self, name: str) -> bool | None:
-        """Return whether a mutant survived, or None if it was not tried."""
-        return self._survived.get(name)
+        """Return whether a mutant survived, or None if these tests have not tried it."""
+        found = self._found.get(name)
+        return False if found == "killed" else True if found == self._tests else None
 
     def add(self, name: str, *, survived: bool) -> None:
         """Write whether a mutant survived."""
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{name} {survived}\n")
+            file.write(f"{name} {self._tests if survived else 'killed'}\n")
+
+
+def digest_of(*folders: str) -> str:
+    """Return a digest of the modules in these folders."""
+    digest = hashlib.sha256()
+    for path in sorted(path for each in folders for path in REPOSITORY.glob(f"{each}/**/*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def survivors(module: str, results: Results) -> Iterator[tuple[Mutant, bool]]:
