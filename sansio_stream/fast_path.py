@@ -26,6 +26,10 @@ template with its own text. There are two reasons:
   whether the block exists, is open and accepts the delta. The reader decodes each event that could
   change one of these, and drops the template after it.
 
+Two other frames are compared with their bytes: a ping, with those of a `PingTemplate`, and the
+content_block_stop of the block in the API's layout. While there is a template, the message and its
+block are open, so this stop breaks no rule. It also drops the template.
+
 The reader uses a template only for bytes that cannot exceed a limit. It decodes every frame that
 does not match completely, even if the bytes already show a fault. So the machine gives the same
 results without the fast path, only slower.
@@ -84,6 +88,9 @@ PREFIX: Final = (
     "event: content_block_delta\n"
     'data: {{"type":"content_block_delta","index":{},"delta":{{"type":"{}","{}":"'
 )
+
+# A content_block_stop up to its padding.
+STOP: Final = 'event: content_block_stop\ndata: {{"type":"content_block_stop","index":{}'
 
 # STRING matches the characters of a JSON string within one line. It accepts any escape; the JSON
 # scanner rejects invalid ones.
@@ -197,6 +204,7 @@ class DeltaTemplate:
         "_layout",
         "_new_delta",
         "_prefix",
+        "_stop",
         "_suffix",
         "code",
         "end",
@@ -220,6 +228,7 @@ class DeltaTemplate:
         self._layout = layout
         self._prefix = layout.prefix
         self._suffix = layout.suffix
+        self._stop = STOP.format(index).encode()
         self._delta = delta
         self._new_delta = DELTA_TWINS[delta]
         self._is_thinking = delta is ThinkingDelta
@@ -275,6 +284,19 @@ class DeltaTemplate:
         finished: ContentBlockDeltaEvent = event
         return finished
 
+    def end_of_stop(self, text: bytes, pos: int, maximum: int) -> int:
+        """Return the index of the end of a frame if it is the block's content_block_stop, else 0.
+
+        Args:
+            text: the bytes with the frame.
+            pos: the index of its beginning.
+            maximum: the maximum size of a frame.
+        """
+        if not text.startswith(self._stop, pos):
+            return 0
+        end = text.find(b"\n\n", pos, pos + maximum) + 2
+        return end if text[pos + len(self._stop) : end] in self.last_paddings else 0
+
 
 @attrs.frozen(eq=False, repr=False)
 class PingTemplate(frozen.HashableValue):
@@ -322,10 +344,13 @@ def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
     None if no template can read the deltas of such a block.
     """
     delta = EXPECTED.get(type(event.content_block))
-    if delta is None:
-        return None
-    prefix = PREFIX.format(event.index, delta.type, TEXT_FIELDS[delta])
-    return DeltaTemplate(Layout(prefix.encode()), event.index, delta)
+    return None if delta is None else template_of_api(event.index, delta)
+
+
+def template_of_api(index: int, delta: type[Any]) -> DeltaTemplate:
+    """Return the template for deltas of a class in the API's layout."""
+    prefix = PREFIX.format(index, delta.type, TEXT_FIELDS[delta])
+    return DeltaTemplate(Layout(prefix.encode()), index, delta)
 
 
 def learned_template(
