@@ -88,8 +88,6 @@ PREFIX: Final = (
     "event: content_block_delta\n"
     'data: {{"type":"content_block_delta","index":{},"delta":{{"type":"{}","{}":"'
 )
-
-# A content_block_stop up to its padding.
 STOP: Final = 'event: content_block_stop\ndata: {{"type":"content_block_stop","index":{}'
 
 # STRING matches the characters of a JSON string within one line. It accepts any escape; the JSON
@@ -188,6 +186,7 @@ class DeltaTemplate:
         end: the end of a frame.
         paddings: what may follow the suffix, without the end of the frame.
         last_paddings: what may follow the suffix, with the end of the frame.
+        stop: the content_block_stop of the block in the API's layout, up to its padding.
         uncounted: the number of bytes of each frame that do not count in its size. The framer
             counts the line end of a blank line as one byte, even if it is CRLF.
         code: the violation of every such frame, or None.
@@ -204,7 +203,6 @@ class DeltaTemplate:
         "_layout",
         "_new_delta",
         "_prefix",
-        "_stop",
         "_suffix",
         "code",
         "end",
@@ -212,6 +210,7 @@ class DeltaTemplate:
         "last_paddings",
         "member",
         "paddings",
+        "stop",
         "uncounted",
     )
 
@@ -228,7 +227,7 @@ class DeltaTemplate:
         self._layout = layout
         self._prefix = layout.prefix
         self._suffix = layout.suffix
-        self._stop = STOP.format(index).encode()
+        self.stop = STOP.format(index).encode()
         self._delta = delta
         self._new_delta = DELTA_TWINS[delta]
         self._is_thinking = delta is ThinkingDelta
@@ -285,17 +284,15 @@ class DeltaTemplate:
         return finished
 
     def end_of_stop(self, text: bytes, pos: int, maximum: int) -> int:
-        """Return the index of the end of a frame if it is the block's content_block_stop, else 0.
+        """Return the index of the end of a frame that begins with `stop`; 0 if it does not match.
 
         Args:
             text: the bytes with the frame.
             pos: the index of its beginning.
             maximum: the maximum size of a frame.
         """
-        if not text.startswith(self._stop, pos):
-            return 0
         end = text.find(b"\n\n", pos, pos + maximum) + 2
-        return end if text[pos + len(self._stop) : end] in self.last_paddings else 0
+        return end if text[pos + len(self.stop) : end] in self.last_paddings else 0
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -343,7 +340,7 @@ def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
 
     None if no template can read the deltas of such a block.
     """
-    delta = EXPECTED.get(type(event.content_block))
+    delta: Any = EXPECTED.get(type(event.content_block))
     return None if delta is None else template_of_api(event.index, delta)
 
 

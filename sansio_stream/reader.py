@@ -307,7 +307,7 @@ class EventReader:
         Raises:
             ProtocolError: as `PlainReader.next_event` does.
         """
-        buffer, ping = self._buffer, self._ping
+        buffer, ping, template = self._buffer, self._ping, self._template
         begins_frame = self._inbox.framer.at_frame_start
         if ping is not None and begins_frame and buffer.text.startswith(ping.frame, buffer.pos):
             self._note_ping(ping)
@@ -316,20 +316,20 @@ class EventReader:
             return ping.event
         if self._run is not None:
             self._end_run(self._run[0])
-        event = self._stop_block() or self._plain.next_event()
+        event: MessageStreamEvent | None = None
+        if begins_frame and template and buffer.text.startswith(template.stop, buffer.pos):
+            event = self._stop_block(template)
+        event = event or self._plain.next_event()
         if event is not None:
             self._update_template(event)
         return event
 
-    def _stop_block(self) -> MessageStreamEvent | None:
-        """Return the next event if it is the content_block_stop of the template's block, else None.
+    def _stop_block(self, template: DeltaTemplate) -> MessageStreamEvent | None:
+        """Return the event of the next frame, which begins with `stop`; None if it does not match.
 
         It breaks no rule, see `fast_path`. The plain path would take 45,000 instructions more.
         """
-        buffer, template = self._buffer, self._template
-        if template is None or not self._inbox.framer.at_frame_start:
-            return None
-        pos = buffer.pos
+        buffer, pos = self._buffer, self._buffer.pos
         end = template.end_of_stop(buffer.text, pos, self._limits.event_bytes)
         if not end:
             return None
