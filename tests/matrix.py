@@ -155,6 +155,7 @@ class Adapter:
         *,
         tls: ssl.SSLContext | None = None,
         limit: int | None = None,
+        trust_env: bool = False,
         **settings: Any,
     ) -> AsyncIterator[Any]:
         """Make a client. By default it does not retry, and its timeout is `PATIENCE`.
@@ -163,10 +164,12 @@ class Adapter:
             url: the base URL.
             tls: the context of the client's TLS connections.
             limit: the maximum number of connections in its pool.
+            trust_env: whether a session of aiohttp that `tls` needs uses the proxies of the
+                environment. The other clients always do.
             settings: further arguments of the client.
         """
         settings = {"api_key": "k", "max_retries": 0, "timeout": PATIENCE, **settings}
-        http = self.http_client(tls, limit)
+        http = self.http_client(tls, limit, trust_env=trust_env)
         if http is not None:
             settings["http_client"] = http
         elif not self.pools:
@@ -187,7 +190,13 @@ class Adapter:
             return self.module.AsyncClient(**settings)
         return AsyncFacade(self.module.Client(**settings))
 
-    def http_client(self, tls: ssl.SSLContext | None = None, limit: int | None = None) -> Any:
+    def http_client(
+        self,
+        tls: ssl.SSLContext | None = None,
+        limit: int | None = None,
+        *,
+        trust_env: bool = False,
+    ) -> Any:
         """Make a client of the library, or None if the adapter's default one is enough."""
         if not self.pools:
             return None
@@ -195,7 +204,7 @@ class Adapter:
             if tls is None and limit is None:
                 return None
             connector = self.library.TCPConnector(ssl=tls or True, limit=limit or 100)
-            return self.library.ClientSession(connector=connector)
+            return self.library.ClientSession(connector=connector, trust_env=trust_env)
         if self.libraries[0] == "httpx" and tls is None and limit is None:
             return None
         kind = self.library.AsyncClient if self.loop else self.library.Client
@@ -452,13 +461,10 @@ def driven(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
 
 
 @pytest.fixture(params=ADAPTERS, ids=lambda adapter: adapter.name)
-def adapter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Adapter:
+def adapter(request: pytest.FixtureRequest) -> Adapter:
     """Each adapter in turn. It is skipped if one of its libraries is missing."""
     found: Adapter = request.param
     found.require()
-    if found.libraries[0] == "aiohttp":
-        # After an invalid chunk size only this look ends the read. The default is 2 s.
-        monkeypatch.setattr(found.module, "LOOK_SECONDS", 0.1)
     return found
 
 

@@ -523,8 +523,13 @@ async def test_a_proxy_that_refuses_connect_is_an_error_and_does_not_get_the_key
 
 
 @contextmanager
-def tunnel() -> Iterator[str]:
-    """Run an HTTP proxy that tunnels one connection. Yield its URL."""
+def tunnel() -> Iterator[tuple[str, list[str]]]:
+    """Run an HTTP proxy that tunnels one connection.
+
+    Yields:
+        Its URL, and the list to which it adds the host and port of the connection.
+    """
+    targets: list[str] = []
 
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
@@ -538,7 +543,9 @@ def tunnel() -> Iterator[str]:
             near.settimeout(PATIENCE)
             received = read_request(near, 1)
             assert received is not None
-            host, _, port = received.line.split()[1].partition(":")
+            target = received.line.split()[1]
+            targets.append(target)
+            host, _, port = target.partition(":")
             far = socket.create_connection((host, int(port)), PATIENCE)
             near.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
             with near, far:
@@ -551,7 +558,7 @@ def tunnel() -> Iterator[str]:
         thread = threading.Thread(target=connect, args=[listener])
         thread.start()
         try:
-            yield f"http://127.0.0.1:{port_of(listener)}"
+            yield f"http://127.0.0.1:{port_of(listener)}", targets
         finally:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)  # ends a pending `accept`
@@ -564,14 +571,15 @@ async def test_a_stream_over_tls_can_be_read_through_a_proxy(
 ) -> None:
     if not adapter.pools:
         pytest.skip("docs/clients.md says that this adapter does not use proxies")
-    server = raw_server([head() + chunk(WHOLE) + chunk(b"") + b"garbage\r\n\r\n"], tls=tls)
-    with tunnel() as url:
+    server = raw_server([head() + chunk(WHOLE) + chunk(b"")], tls=tls)
+    with tunnel() as (url, targets):
         environment.setenv("HTTPS_PROXY", url)
         async with (
-            adapter.client(server.url, tls=tls.client) as client,
+            adapter.client(server.url, tls=tls.client, trust_env=True) as client,
             client.messages.stream(**ask()) as stream,
         ):
             assert await stream.get_final_text() == TEXT
+    assert targets == [server.url.removeprefix("https://")]
     assert server.requests[0].line == "POST /v1/messages HTTP/1.1"
 
 
