@@ -95,7 +95,7 @@ def counted(name: str, counts: dict[str, int]) -> str:
     """Return a count and its ratio to the floor. The ratio is bold if it misses its target."""
     ratio = counts[name] / counts[floor_case(name)]
     shown_ratio = f"{ratio:.2f} ×"
-    if round(ratio, 2) > LIMITS.get(name, ratio):
+    if name in LIMITS and round(ratio, 2) > LIMITS[name]:
         shown_ratio = f"**{shown_ratio}**"
     return f"{counts[name]:,} ({shown_ratio})"
 
