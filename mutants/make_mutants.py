@@ -164,13 +164,15 @@ class Results:
         KEPT.mkdir(exist_ok=True)
         self._path = KEPT / f"{digest_of('sansio_stream')}.txt"
         self._path.touch()
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        self._found = dict(line.split(" ") for line in lines)
+        self._survived: dict[str, bool] = {}
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            name, result = line.split(" ")
+            if result in ("killed", self._tests):
+                self._survived[name] = result != "killed"
 
     def find(self, name: str) -> bool | None:
         """Return whether a mutant survived, or None if these tests have not tried it."""
-        found = self._found.get(name)
-        return False if found == "killed" else True if found == self._tests else None
+        return self._survived.get(name)
 
     def add(self, name: str, *, survived: bool) -> None:
         """Write whether a mutant survived."""
@@ -211,7 +213,7 @@ def durations(tests: Sequence[str]) -> dict[str, dict[str, float]]:
             sys.exit(f"tests/{test}.py fails without any mutant")
         record = json.loads(Path(f"{test}.json").read_text(encoding="utf-8"))
         found[test] = record["seconds"]
-        # The forks need not import them: this halves the time of a mutant that is killed.
+        # Then the forks need not import them.
         for name in record["libraries"]:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)

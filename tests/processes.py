@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import IO, Any
@@ -81,11 +81,7 @@ def start() -> Iterator[Start]:
         return process
 
     yield popen
-    for process in started:
-        process.kill()
-        process.wait()
-        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
-            pipe.close()
+    end(started)
 
 
 class Forked:
@@ -205,7 +201,12 @@ def fork(forking: socket.socket) -> Iterator[Fork]:
         return process
 
     yield fork_command
-    for process in forked:
+    end(forked)
+
+
+def end(processes: "Iterable[subprocess.Popen[bytes] | Forked]") -> None:
+    """Kill processes, and close their pipes."""
+    for process in processes:
         process.kill()
         process.wait()
         for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):

@@ -497,7 +497,7 @@ def test_four_times_the_blocks_cost_four_times_as_much_if_each_snapshot_is_kept(
     assert four_times <= FOUR_TIMES * once
 
 
-MANY_DELTAS: Final = 20_000
+MANY_DELTAS: Final = 40_000
 
 
 @KINDS
@@ -519,7 +519,7 @@ def test_one_kept_look_does_not_keep_the_pieces_of_a_long_text(kind: Kind) -> No
 @KINDS
 def test_each_of_many_kept_looks_takes_little_memory_however_long_the_text_is(kind: Kind) -> None:
     read = newest_block if kind is TOOL_USE else snapshot
-    count = MANY_DELTAS // 5  # the text of an average look then has 6 or 10 kB
+    count = MANY_DELTAS // 4  # the text of an average look then has 15 or 25 kB
     assert memory(partial(kept_after_each_delta, read, kind, count)) <= 800 * count
 
 

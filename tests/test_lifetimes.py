@@ -455,8 +455,8 @@ async def test_the_timeouts_of_a_client_of_the_caller_apply(
 async def test_explicit_timeouts_replace_those_of_a_client_of_the_caller(
     adapter: Adapter, raw_server: StartServer
 ) -> None:
-    server = raw_server([head() + chunk(HALF), Sleep(0.12), chunk(REST) + chunk(b"")])
-    http = client_with_timeout(adapter, 0.03)
+    server = raw_server([head() + chunk(HALF), Sleep(0.3), chunk(REST) + chunk(b"")])
+    http = client_with_timeout(adapter, 0.1)
     for settings, more in (({"timeout": PATIENCE}, {}), ({}, {"timeout": PATIENCE})):
         client = adapter.make(base_url=server.url, http_client=http, max_retries=0, **settings)
         async with client.messages.stream(**ask(), **more) as stream:

@@ -723,15 +723,7 @@ def expected_repr(expectation: dict[str, Any]) -> str | None:
     return repr(expectation["value"]) if "value" in expectation else None
 
 
-# Only one vector is longer. It has 100,000 brackets, and takes twice as much work as all others
-# together. So it has only one cut, into single characters and then a long piece.
-LONG: Final = 10_000
-
-
 def cuts_of(text: str, seed: int) -> Iterator[list[str]]:
-    if len(text) > LONG:
-        yield [*text[:600], text[600:]]
-        return
     yield [text]
     yield list(text)
     random = Random(seed)
