@@ -26,12 +26,15 @@ class Mutant:
         where: the function or class that contains the change, "" for the module itself.
         before: the lines that differ, in the original, joined to one line.
         after: the same lines in the mutant.
+        lines: the line numbers of the smallest statement that contains the change. It is empty if
+            this statement is not in a function: then it runs when the module is imported.
         source: the whole text of the mutant.
     """
 
     where: str
     before: str
     after: str
+    lines: range
     source: str = attrs.field(repr=False)
 
 
@@ -108,8 +111,9 @@ _STATIC: Final = (
     | m.Import()
     | m.ImportFrom()
     | m.Assign(targets=[m.AssignTarget(m.Name("__all__") | m.Name("__slots__"))])
+    | m.Assign(value=m.Call(m.Name("TypeVar")))
     | m.AnnAssign(annotation=m.Annotation(m.Name("TypeAlias")))
-    | m.Expr(m.SimpleString() | m.Call(m.Name("assert_never")))
+    | m.Expr(m.SimpleString() | m.Ellipsis() | m.Call(m.Name("assert_never")))
     | m.If(test=m.Name("TYPE_CHECKING"))
 )
 _TRIVIAL: Final = m.Call(m.Name("len") | m.Name("isinstance"))
@@ -166,19 +170,43 @@ def changes(
         yield from changes(child, rebuild_child, where, operators)
 
 
-def difference(original: str, mutated: str) -> tuple[str, str]:
-    """Return the lines that differ, with each side joined to one line."""
-    before, after = original.splitlines(), mutated.splitlines()
-    while before and after and before[0] == after[0]:
-        del before[0], after[0]
-    while before and after and before[-1] == after[-1]:
-        del before[-1], after[-1]
-    return " ".join(" ".join(before).split()), " ".join(" ".join(after).split())
+def difference(original: list[str], mutated: list[str]) -> tuple[range, range]:
+    """Return the indices of the lines that differ, in the original and in the mutant."""
+    start = 0
+    end = min(len(original), len(mutated))
+    while start < end and original[start] == mutated[start]:
+        start += 1
+    same = 0
+    while same < end - start and original[-1 - same] == mutated[-1 - same]:
+        same += 1
+    return range(start, len(original) - same), range(start, len(mutated) - same)
+
+
+def replaces_false_by_none(before: str, after: str) -> bool:
+    """Return whether the change is None instead of False. Both are false, so it has no effect."""
+    falses = re.finditer(r"\bFalse\b", before)
+    return any(f"{before[: each.start()]}None{before[each.end() :]}" == after for each in falses)
+
+
+def lines_of_statement(module: ast.Module, changed: range) -> range:
+    """Return the line numbers of the smallest statement around a change, as `Mutant.lines` does."""
+    lines = range(0)
+    in_function = False
+    # `ast.walk` returns a statement before the statements in it.
+    for node in ast.walk(module):
+        if isinstance(node, ast.stmt):
+            own = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            if own.start <= changed.start + 1 and changed.stop <= own.stop - 1:
+                in_function |= isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                lines = own
+    return lines if in_function else range(0)
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
     """Yield all mutants of a module that are valid Python, each once."""
     seen = {source}
+    original = source.splitlines()
+    tree = ast.parse(source)
     for where, module in changes(cst.parse_module(source), lambda module: module):
         mutated = module.code
         if mutated in seen:
@@ -188,5 +216,9 @@ def mutants_of(source: str) -> Iterator[Mutant]:
             ast.parse(mutated)
         except SyntaxError:
             continue
-        before, after = difference(source, mutated)
-        yield Mutant(where, before, after, mutated)
+        new = mutated.splitlines()
+        lines_before, lines_after = difference(original, new)
+        before = " ".join(" ".join(original[lines_before.start : lines_before.stop]).split())
+        after = " ".join(" ".join(new[lines_after.start : lines_after.stop]).split())
+        if not replaces_false_by_none(before, after):
+            yield Mutant(where, before, after, lines_of_statement(tree, lines_before), mutated)

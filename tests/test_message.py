@@ -5,16 +5,19 @@ import json
 import pickle
 from typing import Any, get_args
 
+import attrs
 import pytest
 
 import sansio_stream
 import vocabulary
 from sansio_stream import (
+    ContentBlockStopEvent,
     FallbackBlock,
     InputState,
     MCPToolUseBlock,
     Message,
     MessageDeltaUsage,
+    MessageStopEvent,
     ServerToolUseBlock,
     TextBlock,
     TextDelta,
@@ -177,6 +180,30 @@ def test_an_input_has_three_states() -> None:
     assert get_args(InputState) == ("complete", "invalid", "incomplete")
 
 
+# Members that may be left out, and members that are not on the wire
+
+CLASSES = vocabulary.objects_by_class()
+NOT_ON_THE_WIRE = {"_tool_input", "unfolded", "raw", "complete"}
+RESULTS = {"content_block", "message"}  # in the stop events; other events have them on the wire
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_member_that_may_be_left_out_reads_as_empty(cls: type[Any]) -> None:
+    for member in attrs.fields(cls):
+        if member.default is not attrs.NOTHING:
+            assert any(member.default is each for each in (None, (), False)), member.name
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_a_member_that_is_not_on_the_wire_is_a_keyword_and_not_encoded(cls: type[Any]) -> None:
+    example = CLASSES[cls]
+    for member in attrs.fields(cls):
+        is_result = cls in (ContentBlockStopEvent, MessageStopEvent) and member.name in RESULTS
+        if member.name in NOT_ON_THE_WIRE or is_result:
+            assert member.kw_only, member.name
+            assert evolve(example, **{member.alias: "x"}).to_dict() == example.to_dict()
+
+
 # The message
 
 
@@ -188,6 +215,17 @@ def test_a_message_has_every_member_of_its_payload() -> None:
     assert message.usage == Usage(**vocabulary.USAGE)
     for name in vocabulary.MESSAGE.keys() - {"type", "content", "usage"}:
         assert getattr(message, name) == vocabulary.MESSAGE[name]
+
+
+def test_the_text_of_a_message_is_the_texts_of_its_text_blocks() -> None:
+    blocks = (
+        ThinkingBlock("hm", ""),
+        TextBlock("a"),
+        ToolUseBlock("toolu_1", "f", {}),
+        TextBlock("b"),
+    )
+    assert evolve(message_from_dict(vocabulary.MESSAGE), content=blocks).text == "ab"
+    assert evolve(message_from_dict(vocabulary.MESSAGE), content=()).text == ""
 
 
 def test_an_empty_message_has_default_values() -> None:
