@@ -42,38 +42,41 @@ SHARED: Final = Path(os.environ.get("SANSIO_STREAM_SHARED", REPOSITORY.parent / 
 REQUIRED: Final = 0.95
 MEMORY: Final = 4 << 30
 
+# Properties of whole streams.
+STREAMS: Final = ("test_losses_properties", "test_reference_model")
+
 # The test modules that are about each module. They run first if the core must be imported again,
 # because to collect all tests takes some seconds.
 MODULES: Final = {
     # From bytes to frames.
     "sse": ("test_sse",),
     "frames": ("test_sse", "test_fast_path"),
-    "framer": ("test_sse", "test_fast_path", "test_cost"),
-    "frame_buffer": ("test_sse", "test_fast_path", "test_cost"),
+    "framer": ("test_sse", "test_fast_path"),
+    "frame_buffer": ("test_sse", "test_fast_path"),
     # From frames to events.
-    "inbox": ("test_machine", "test_fast_path", "test_cost"),
-    "fast_path": ("test_fast_path", "test_cost"),
-    "plain_path": ("test_fast_path",),
-    "reading": ("test_machine", "test_fast_path"),
-    "reader": ("test_fast_path", "test_kept_looks", "test_cost"),
-    "machine": ("test_machine",),
-    "payloads": ("test_codec",),
+    "inbox": ("test_machine", "test_fast_path"),
+    "fast_path": ("test_fast_path",),
+    "plain_path": ("test_fast_path", *STREAMS),
+    "reading": ("test_machine", "test_fast_path", *STREAMS),
+    "reader": ("test_fast_path", "test_kept_looks"),
+    "machine": ("test_machine", *STREAMS),
+    "payloads": ("test_events", *STREAMS),
     "codec": ("test_codec",),
-    "members": ("test_codec",),
+    "members": ("test_codec", *STREAMS),
     "fields": ("test_sse", "test_fast_path"),
     "events": ("test_events", "test_schemas"),
     # The state of a stream, and what ends it.
-    "transitions": ("test_transitions", "test_docs"),
-    "losses": ("test_losses",),
-    "outcome": ("test_machine",),
+    "transitions": ("test_transitions", "test_docs", *STREAMS),
+    "losses": ("test_losses", *STREAMS),
+    "outcome": ("test_machine", *STREAMS),
     # From events to the message.
     "message": ("test_message", "test_kept_looks", "test_schemas"),
-    "blocks": ("test_snapshot", "test_kept_looks"),
+    "blocks": ("test_snapshot", "test_kept_looks", *STREAMS),
     "growing": ("test_kept_looks",),
     "frozen": ("test_frozen",),
     "copies": ("test_kept_looks",),
     "tool_input": ("test_tool_input", "test_partial_json"),
-    "snapshot": ("test_snapshot", "test_fast_path"),
+    "snapshot": ("test_snapshot", "test_fast_path", *STREAMS),
     "partial_json.errors": ("test_partial_json",),
     "partial_json.tokens": ("test_partial_json",),
     "partial_json.value": ("test_partial_json",),
@@ -88,6 +91,7 @@ ALL: Final = (
     *("test_losses", "test_machine", "test_policies", "test_snapshot", "test_message"),
     *("test_codec", "test_events", "test_history", "test_vectors_messages", "test_captures"),
     *("test_transitions", "test_tool_input", "test_message_json", "test_verification"),
+    *("test_cost", "test_steps"),
 )
 
 # These tests take as long as all others together. No known mutant is killed only by them.

@@ -437,6 +437,10 @@ def test_blocks_and_citations_of_a_message_are_objects_of_their_classes() -> Non
     )
 
 
+def test_an_unknown_member_is_kept_if_its_value_is_the_type() -> None:
+    assert block_from_dict({"type": "text", "text": "x", "new": "text"}).extra == {"new": "text"}
+
+
 def test_absent_is_the_same_object_after_pickling() -> None:
     assert pickle.loads(pickle.dumps(ABSENT)) is ABSENT
     assert copy.deepcopy(ABSENT) is ABSENT

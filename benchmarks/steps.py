@@ -1,0 +1,166 @@
+"""Counts the steps (opcodes) that Python takes to read ordinary streams, for each way to read them.
+
+    python benchmarks/steps.py [--keep]
+
+It prints the counts. With `--keep` it writes those of this version of Python to `steps.toml`, and
+`tests/test_steps.py` compares with them. Unlike instructions, steps need no valgrind and are the
+same for every build of a version of CPython. They show that a shortcut is no longer taken, but not
+how long a step takes.
+"""
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+# The counting is the fuzzer's, and its helpers are the tests'.
+sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("fuzz", "tests")]
+
+import fixtures
+from fixtures import Fixture
+from fuzz_cost import derive_all, steps
+from sansio_stream import Limits, SSEDecoder, StreamMachine, event_from_dict
+from sansio_stream.codec import WireObject
+from sansio_stream.partial_json import loads
+
+STORED: Final = Path(__file__).with_name("steps.toml")
+VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+Look = Callable[[StreamMachine], object]
+
+
+def nothing(_: StreamMachine) -> None:
+    """Look at nothing."""
+
+
+def read(chunks: Iterable[bytes], look: Look = nothing, **options: Any) -> None:
+    """Read a body, and look at the machine after each event."""
+    machine = StreamMachine(**options)
+    for chunk in chunks:
+        for _ in machine.receive_data(chunk):
+            look(machine)
+    for _ in machine.receive_eof():
+        look(machine)
+
+
+def decode(chunks: Iterable[bytes]) -> None:
+    """Read a body with the decoder alone."""
+    decoder = SSEDecoder()
+    for chunk in chunks:
+        for _ in decoder.receive_data(chunk):
+            pass
+
+
+def receive(payloads: Iterable[dict[str, Any]]) -> None:
+    """Give a machine payloads that somebody else has read."""
+    machine = StreamMachine()
+    for payload in payloads:
+        for _ in machine.receive_event(payload):
+            pass
+    for _ in machine.receive_eof():
+        pass
+
+
+def convert(payloads: Iterable[dict[str, Any]]) -> None:
+    """Make an event of each payload, and a payload of each event."""
+    for payload in payloads:
+        event_from_dict(payload).to_dict()
+
+
+def beginning(fixture: Fixture, events: int = 60) -> Fixture:
+    """Return a fixture without its later events, so that its message stays incomplete."""
+    return Fixture(fixture.payloads[:events], [], fixture.line_end, fixture.has_names)
+
+
+def look_at_snapshot(machine: StreamMachine) -> object:
+    """Look at the whole message."""
+    return machine.snapshot
+
+
+def look_at_text(machine: StreamMachine) -> object:
+    """Look at the text of the first block."""
+    return getattr(machine.block(0), "text", None)
+
+
+def look_at_input(machine: StreamMachine) -> object:
+    """Look at the input of the first block."""
+    return getattr(machine.block(0), "partial_input", None)
+
+
+TEXT: Final = beginning(fixtures.text_only(100))
+MIXED: Final = beginning(fixtures.mixed(300))
+LAYOUTS: Final = {
+    "CRLF": beginning(fixtures.mixed_with_crlf(300)),
+    "no event line": beginning(fixtures.mixed_without_names(300)),
+    "blanks after the brace": beginning(fixtures.mixed_with_late_blanks(300)),
+    "keys in another order": beginning(fixtures.mixed_backwards(300)),
+    "json.dumps": beginning(fixtures.mixed_by_dumps(300)),
+}
+SHORT: Final = fixtures.short_answer()
+TOOL: Final = fixtures.records_input(600)
+PAYLOADS: Final = [loads(payload) for payload in MIXED.payloads]
+
+WORK: Final[dict[str, Callable[[], object]]] = {
+    **{
+        f"{name}, {size or 'one event'} a chunk": partial(read, fixture.chunks(size))
+        for name, fixture in {"text": TEXT, "mixed": MIXED}.items()
+        for size in (None, 1_400, 64, 1)
+    },
+    **{f"mixed, {name}": partial(read, each.frames) for name, each in LAYOUTS.items()},
+    "snapshot after each event": partial(read, TEXT.frames, look_at_snapshot),
+    "text after each event": partial(read, TEXT.frames, look_at_text),
+    "tool input": partial(read, TOOL.frames),
+    "tool input after each event": partial(read, TOOL.frames, look_at_input),
+    "plain path": partial(read, MIXED.frames, fast_path=False),
+    "strict": partial(read, MIXED.frames, strict=True),
+    "a body without a limit": partial(read, MIXED.frames, limits=Limits(total_bytes=None)),
+    "payloads": partial(receive, PAYLOADS),
+    "decoder": partial(decode, MIXED.chunks(1_400)),
+    "decoder, CRLF, 1 a chunk": partial(decode, beginning(LAYOUTS["CRLF"], 5).chunks(1)),
+    "events from dicts and to dicts": partial(convert, PAYLOADS),
+    "many blocks": partial(read, fixtures.many_blocks(10).frames),
+    "many pings": partial(read, fixtures.many_pings(60).frames),
+    "many violations": partial(read, fixtures.violations(30).frames),
+    "a short answer": partial(read, SHORT.frames),
+    "a huge event": partial(read, fixtures.huge_event(20_000).chunks(1_400)),
+    "comments and blank lines": partial(read, [*SHORT.frames, b": x\n\n\n" * 30]),
+}
+"""What is counted. A number is the size of a chunk in bytes; the others get one event a chunk."""
+
+
+def count(name: str) -> int:
+    """Count the steps of some work that has been done before, so that nothing is made first."""
+    derive_all(WireObject)
+    WORK[name]()
+    return steps(WORK[name])
+
+
+def stored() -> dict[str, dict[str, int]]:
+    """Return the stored counts of each version of Python."""
+    return tomllib.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+
+
+def main() -> None:
+    """Print the counts. Store them if that is asked for."""
+    parser = argparse.ArgumentParser(description="Count the steps of reading ordinary streams.")
+    parser.add_argument("--keep", action="store_true", help="store the counts")
+    counts = {**stored(), VERSION: {name: count(name) for name in WORK}}
+    for name, steps_of_work in counts[VERSION].items():
+        print(f"{steps_of_work:>9,}  {name}")
+    if parser.parse_args().keep:
+        lines = [
+            "# The steps of each work in `steps.py`, by version of CPython: opcodes of Python.",
+            "# `tests/test_steps.py` compares with them. If an increase is intended, store the new",
+            "# counts with each version: `python benchmarks/steps.py --keep`.",
+        ]
+        for version in sorted(counts):
+            lines += ["", f'["{version}"]']
+            lines += [f'"{name}" = {number:_}' for name, number in counts[version].items()]
+        STORED.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
