@@ -47,7 +47,8 @@ DELTA: Final = wire.frame(wire.text(0, "Hello, wor"))
 def steps(work: Callable[[], object]) -> int:
     """Count the steps that Python takes while `work` runs, in any function.
 
-    Compiling a pattern does not count, because a process does it once, at the first use.
+    Compiling a pattern does not count, because a process does it once, at the first use. Neither
+    does the end of the counting, which is traced only if something else traces this process.
     """
     count = 0
 
@@ -57,7 +58,8 @@ def steps(work: Callable[[], object]) -> int:
         return step
 
     def trace(frame: FrameType, _event: str, _argument: Any) -> Any:
-        if frame.f_globals["__name__"].startswith("re."):
+        module = frame.f_globals["__name__"]
+        if module.startswith("re.") or module in ("contextlib", "tracing"):
             return None
         frame.f_trace_lines = False
         frame.f_trace_opcodes = True
