@@ -70,9 +70,16 @@ def convert(payloads: Iterable[dict[str, Any]]) -> None:
         event_from_dict(payload).to_dict()
 
 
-def beginning(fixture: Fixture, events: int = 60) -> Fixture:
-    """Return a fixture without its later events, so that its message stays incomplete."""
-    return Fixture(fixture.payloads[:events], [], fixture.line_end, fixture.has_names)
+def shortened(fixture: Fixture, deltas: int = 12) -> Fixture:
+    """Return a fixture with only the first and the last deltas of each block."""
+    payloads = [loads(payload) for payload in fixture.payloads]
+    places: dict[int, list[int]] = {}
+    for place, payload in enumerate(payloads):
+        if payload["type"] == "content_block_delta":
+            places.setdefault(payload["index"], []).append(place)
+    dropped = {place for block in places.values() for place in block[deltas:-1]}
+    kept = [each for place, each in enumerate(fixture.payloads) if place not in dropped]
+    return Fixture(kept, [], fixture.line_end, fixture.has_names)
 
 
 def look_at_snapshot(machine: StreamMachine) -> object:
@@ -90,14 +97,18 @@ def look_at_input(machine: StreamMachine) -> object:
     return getattr(machine.block(0), "partial_input", None)
 
 
-TEXT: Final = beginning(fixtures.text_only(100))
-MIXED: Final = beginning(fixtures.mixed(300))
+# A block of thinking, a text and a tool use.
+BLOCKS: Final = 3
+EVENTS: Final = BLOCKS * fixtures.WORDS_A_BLOCK // 2
+
+TEXT: Final = shortened(fixtures.text_only(100), 50)
+MIXED: Final = shortened(fixtures.mixed(EVENTS))
 LAYOUTS: Final = {
-    "CRLF": beginning(fixtures.mixed_with_crlf(300)),
-    "no event line": beginning(fixtures.mixed_without_names(300)),
-    "blanks after the brace": beginning(fixtures.mixed_with_late_blanks(300)),
-    "keys in another order": beginning(fixtures.mixed_backwards(300)),
-    "json.dumps": beginning(fixtures.mixed_by_dumps(300)),
+    "CRLF": shortened(fixtures.mixed_with_crlf(EVENTS)),
+    "no event line": shortened(fixtures.mixed_without_names(EVENTS)),
+    "blanks after the brace": shortened(fixtures.mixed_with_late_blanks(EVENTS)),
+    "keys in another order": shortened(fixtures.mixed_backwards(EVENTS)),
+    "json.dumps": shortened(fixtures.mixed_by_dumps(EVENTS)),
 }
 SHORT: Final = fixtures.short_answer()
 TOOL: Final = fixtures.records_input(600)
@@ -119,7 +130,7 @@ WORK: Final[dict[str, Callable[[], object]]] = {
     "a body without a limit": partial(read, MIXED.frames, limits=Limits(total_bytes=None)),
     "payloads": partial(receive, PAYLOADS),
     "decoder": partial(decode, MIXED.chunks(1_400)),
-    "decoder, CRLF, 1 a chunk": partial(decode, beginning(LAYOUTS["CRLF"], 5).chunks(1)),
+    "decoder, CRLF, 1 a chunk": partial(decode, LAYOUTS["CRLF"].chunks(1)[:1_000]),
     "events from dicts and to dicts": partial(convert, PAYLOADS),
     "many blocks": partial(read, fixtures.many_blocks(10).frames),
     "many pings": partial(read, fixtures.many_pings(60).frames),
