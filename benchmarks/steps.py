@@ -135,6 +135,9 @@ WORK: Final[dict[str, Callable[[], object]]] = {
     "many blocks": partial(read, fixtures.many_blocks(10).frames),
     "many pings": partial(read, fixtures.many_pings(60).frames),
     "many violations": partial(read, fixtures.violations(30).frames),
+    "violations that are only counted": partial(
+        read, fixtures.violations(30).frames, limits=Limits(violations=1)
+    ),
     "a short answer": partial(read, SHORT.frames),
     "a huge event": partial(read, fixtures.huge_event(20_000).chunks(1_400)),
     "comments and blank lines": partial(read, [*SHORT.frames, b": x\n\n\n" * 30]),

@@ -791,6 +791,8 @@ def test_kept_violations_are_bounded_and_all_are_counted() -> None:
     assert (len(outcome.violations), machine.violation_count) == (1_000, 1_500)
     machine, outcome = run([body(message_start()) + b"oops\n" * 1_500 + b"\n"])
     assert (len(outcome.violations), machine.violation_count) == (1_000, 1_500)
+    machine, outcome = run([b"oops\n" * 1_500])
+    assert (len(outcome.violations), machine.violation_count) == (1_000, 1_500)
 
 
 def test_a_violation_quotes_at_most_a_kibibyte() -> None:
