@@ -585,6 +585,18 @@ def test_a_framer_keeps_at_most_as_many_flaws_as_the_limit_but_at_least_one(
     assert framer.take_flaws() == ((), 0)
 
 
+@pytest.mark.parametrize("before", [b"", b"bogus\r"])
+def test_of_the_lines_with_a_loss_only_the_first_is_kept_beyond_the_limit(before: bytes) -> None:
+    framer = Framer(Limits(violations=1))
+    for chunk in (before, *(b"b%d{\r" % count for count in range(10))):
+        framer.buffer.feed(chunk)
+        assert framer.next_frame() is None
+    flaws, uncounted = framer.take_flaws()
+    lines = [line.decode() for line in before.split()]
+    assert [flaw.excerpt for flaw in flaws] == [*lines, "b0{"]
+    assert uncounted == 9
+
+
 def test_invalid_utf8_in_data_is_kept_beyond_the_limit_and_in_a_name_only_counted() -> None:
     framer = Framer(Limits(violations=1))
     framer.buffer.feed(b"bogus\n" + 3 * b"event: \xff\ndata: \xfe\n\n")
@@ -799,6 +811,16 @@ def test_a_usual_frame_is_not_read_line_by_line(
     monkeypatch.delattr(Framer, "_take_line")
     assert events_of(3 * frame) == 3 * [event]
     assert events_of(*in_bytes(frame)) == [event]
+
+
+def test_a_cr_before_or_after_a_usual_frame_does_not_change_how_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(Framer, "_take_lines")
+    frames = b"data: x\n\nevent: e\ndata: y\n\n"
+    expected = [ServerSentEvent(data="x"), ServerSentEvent("e", "y")]
+    for before, after in ((b": c\r\n", b""), (b"\r\n", b""), (b"", b": c\r\n"), (b"", b"\r")):
+        assert events_of(before + frames + after) == expected
 
 
 def run_line_by_line(body: bytes, limits: Limits | None = None) -> Outcome:
