@@ -213,6 +213,37 @@ def test_a_line_with_a_loss_is_found_after_any_number_of_other_lines() -> None:
     assert (keeps_none.verdict, keeps_none.first_loss) == (Verdict.DAMAGED, machine.first_loss)
 
 
+HIDDEN: Final = frame(delta(0, "citations_delta", citation={"cited_text": "<>"}))
+
+
+@pytest.mark.parametrize(
+    ("lost", "code"),
+    [
+        (PAYLOAD.encode() + b"\n\n", "unknown_field"),
+        (b"odd\n" + PAYLOAD.encode() + b"\n" + frame(PING), "unknown_field"),
+        (HIDDEN.replace(b"<>", b"\xff"), "invalid_utf8"),
+        (HIDDEN.replace(b"<>", b"\xff").replace(b"event: ", b"event: \xff"), "invalid_utf8"),
+        (b"odd\n" + HIDDEN.replace(b"<>", b"\xff"), "invalid_utf8"),
+        (b"data: " + PAYLOAD[:50].encode() + b"\n\n", "undecodable_payload"),
+    ],
+)
+@pytest.mark.parametrize("earlier", [b"odd\n", b"retry: x\n", b"odd\n\nretry: x\n"])
+def test_a_loss_is_found_after_earlier_frames_had_more_violations_than_are_kept(
+    earlier: bytes, lost: bytes, code: str
+) -> None:
+    stream = after_text(3 * (earlier + frame(PING)) + lost)
+    machine, outcome = run([stream])
+    assert machine.first_loss is not None
+    assert machine.first_loss.code == code
+    for violations in range(5):
+        keeps_few, few = run([stream], limits=Limits(violations=violations))
+        assert few.verdict is Verdict.DAMAGED
+        assert few.events == outcome.events
+        assert few.violations == outcome.violations[:violations]
+        assert keeps_few.first_loss == machine.first_loss
+        assert keeps_few.violation_count == machine.violation_count
+
+
 def test_the_loss_of_a_payload_has_no_byte_offset() -> None:
     machine = StreamMachine()
     for payload in (*HELLO[:3], text(7, "lost"), *HELLO[3:]):

@@ -976,6 +976,16 @@ def test_a_frame_cut_in_or_after_its_name_is_reported_as_a_cut_frame(tail: bytes
     assert machine.verdict is Verdict.EMPTY
 
 
+@pytest.mark.parametrize("line", [b"event: ping", b"data: {", b"id: 1", b"retry: 5", b": comment"])
+def test_a_field_that_the_end_cuts_anywhere_is_at_most_a_cut_frame(line: bytes) -> None:
+    for before in (body(*HELLO), "\ufeff".encode(), b""):
+        for length in range(len(line) + 1):
+            machine, outcome = run([before + line[:length]], strict=True)
+            codes = [violation.code for violation in outcome.violations]
+            assert codes in ([], ["cut_frame"])
+            assert machine.verdict is (Verdict.COMPLETE if len(before) > 3 else Verdict.EMPTY)
+
+
 @pytest.mark.parametrize("member", ["service_tier", "cache_creation", "inference_geo", "speed"])
 def test_a_usage_member_of_the_wrong_type_keeps_the_earlier_value(member: str) -> None:
     sent: dict[str, Any] = {member: {} if member == "cache_creation" else "standard"}

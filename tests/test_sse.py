@@ -9,11 +9,12 @@ import copy
 import pickle
 import re
 import sys
+import tracemalloc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -150,6 +151,62 @@ def test_each_vector_has_its_events_id_and_reconnection_time(
         assert outcome.last_event_id == row["last_event_id"], row["name"]
         assert outcome.reconnection_time == row["reconnect_ms"], row["name"]
     shared_data.ran("vectors/sse.jsonl", len(rows))
+
+
+def by_the_standard(body: bytes) -> tuple[list[ServerSentEvent], str, int | None]:
+    """Return the events, the last event id and the reconnection time, step by step.
+
+    The steps are those of the WHATWG HTML standard, sections 9.2.5 and 9.2.6.
+    """
+    lines = re.split("\r\n|\n|\r", body.decode("utf-8", "replace").removeprefix("\ufeff"))
+    events: list[ServerSentEvent] = []
+    name = data = new_id = last_id = ""
+    retry = reconnection_time = None
+    for line in lines[:-1]:  # the last one has no line end
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            last_id = new_id
+            if data:
+                events.append(ServerSentEvent(name or "message", data[:-1], last_id, retry))
+            name, data, retry = "", "", None
+        elif field == "event":
+            name = value
+        elif field == "data":
+            data += value + "\n"
+        elif field == "id" and "\0" not in value:
+            new_id = value
+        elif field == "retry" and re.fullmatch("[0-9]+", value):
+            retry = reconnection_time = int(value)
+    return events, last_id, reconnection_time
+
+
+@given(BODIES)
+def test_any_body_is_decoded_as_the_standard_says(body: bytes) -> None:
+    outcome = run([body])
+    expected = by_the_standard(body)
+    assert (outcome.events, outcome.last_event_id, outcome.reconnection_time) == expected
+
+
+# With "data:" these would be frames in the usual layout, which are not read as lines.
+SEQUENCES: Final = tuple(map(b"".join, product([b"data", b":", b"\n", b"\r"], repeat=5)))
+
+
+@pytest.mark.parametrize("before", [b"", b"\n"])
+def test_each_sequence_of_lines_comments_and_line_ends_is_decoded_exactly(before: bytes) -> None:
+    for sequence in SEQUENCES:
+        body = before + sequence + b"data:x\n\n"
+        assert events_of(body) == by_the_standard(body)[0], body
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 6, 10])
+def test_how_many_lines_are_read_at_once_does_not_change_the_events(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LINES_AT_ONCE", size)
+    for sequence in SEQUENCES:
+        body = b"\n" + sequence + b"data:x\n\n"
+        assert events_of(body) == by_the_standard(body)[0], body
 
 
 @given(st.data())
@@ -455,6 +512,27 @@ def test_the_offset_of_a_frame_is_that_of_its_first_field() -> None:
         assert [violation.byte_offset for violation in decoder.violations] == [body.index(b"x")]
 
 
+@pytest.mark.parametrize("line", [b"bogus", b"retry: x", b"id: \xff", b"bogus\nretry: x"])
+@pytest.mark.parametrize(
+    ("before", "inside"),
+    [
+        (b"", b""),
+        (b"\xef\xbb\xbf", b""),
+        (b"\xef\xbb\xbf: c\n", b""),
+        (b"data: 0\n\n", b""),
+        (b"", b"event: e\n"),
+        (b"data: 0\n\n", b"event: e\r: c\r\n"),
+    ],
+)
+def test_a_violation_has_the_offset_of_its_frame_however_long_its_line_is(
+    line: bytes, before: bytes, inside: bytes
+) -> None:
+    for length in (0, module.LINES_AT_ONCE):
+        body = before + inside + line + b"y" * length + b"\ndata: x\n\n"
+        offsets = [violation.byte_offset for violation in run([body]).violations]
+        assert offsets == [len(before)] * len(line.splitlines())
+
+
 def test_invalid_utf8_in_an_id_without_data_is_reported_with_the_next_event() -> None:
     outcome = run([b"id: \xff\n\ndata: x\n\n"])
     assert outcome.last_event_id == "\N{REPLACEMENT CHARACTER}"
@@ -494,16 +572,51 @@ def test_violations_of_a_frame_are_in_order_and_those_beyond_the_limit_are_only_
         assert outcome.violation_count == 4
 
 
+@pytest.mark.parametrize("line", [b"bogus\n", b"retry: x\n", b"id: \xff\n\n"])
 @pytest.mark.parametrize(("violations", "kept"), [(0, 1), (1, 1), (3, 3), (10, 10), (11, 10)])
 def test_a_framer_keeps_at_most_as_many_flaws_as_the_limit_but_at_least_one(
-    violations: int, kept: int
+    line: bytes, violations: int, kept: int
 ) -> None:
     framer = Framer(Limits(violations=violations))
-    framer.buffer.feed(b"bogus\n" * 10)
+    framer.buffer.feed(line * 10)
     assert framer.next_frame() is framer.finish() is None
     flaws, uncounted = framer.take_flaws()
     assert (len(flaws), uncounted) == (kept, 10 - kept)
     assert framer.take_flaws() == ((), 0)
+
+
+@pytest.mark.parametrize("before", [b"", b"bogus\r"])
+def test_of_the_lines_with_a_loss_only_the_first_is_kept_beyond_the_limit(before: bytes) -> None:
+    framer = Framer(Limits(violations=1))
+    for chunk in (before, *(b"b%d{\r" % count for count in range(10))):
+        framer.buffer.feed(chunk)
+        assert framer.next_frame() is None
+    flaws, uncounted = framer.take_flaws()
+    lines = [line.decode() for line in before.split()]
+    assert [flaw.excerpt for flaw in flaws] == [*lines, "b0{"]
+    assert uncounted == 9
+
+
+def test_invalid_utf8_in_data_is_kept_beyond_the_limit_and_in_a_name_only_counted() -> None:
+    framer = Framer(Limits(violations=1))
+    framer.buffer.feed(b"bogus\n" + 3 * b"event: \xff\ndata: \xfe\n\n")
+    frames = list(iter(framer.next_frame, None))
+    codes = [[str(flaw.code) for flaw in frame.flaws] for frame in frames]
+    assert codes == [["unknown_field", "invalid_utf8"], ["invalid_utf8"], ["invalid_utf8"]]
+    assert [frame.uncounted for frame in frames] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", [b"", b"event: e\n", b"event: \xff\n"])
+@pytest.mark.parametrize("data", [b"x", b"x\xff", "é".encode(), b""])
+def test_a_frame_has_the_bytes_of_its_data_only_if_they_are_not_utf8(
+    name: bytes, data: bytes
+) -> None:
+    framer = Framer(Limits())
+    framer.buffer.feed(name + b"data: " + data + b"\n\n")
+    frame = framer.next_frame()
+    assert frame is not None
+    assert frame.sent == (data if b"\xff" in data else b"")
+    assert frame.data == data.decode("utf-8", "replace")
 
 
 # Limits
@@ -700,6 +813,16 @@ def test_a_usual_frame_is_not_read_line_by_line(
     assert events_of(*in_bytes(frame)) == [event]
 
 
+def test_a_cr_before_or_after_a_usual_frame_does_not_change_how_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(Framer, "_take_lines")
+    frames = b"data: x\n\nevent: e\ndata: y\n\n"
+    expected = [ServerSentEvent(data="x"), ServerSentEvent("e", "y")]
+    for before, after in ((b": c\r\n", b""), (b"\r\n", b""), (b"", b": c\r\n"), (b"", b"\r")):
+        assert events_of(before + frames + after) == expected
+
+
 def run_line_by_line(body: bytes, limits: Limits | None = None) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "usual_frame", lambda *_: None)
@@ -886,6 +1009,9 @@ def drained_buffer(limits: Limits, body: bytes = b"data: 0\n\n") -> FrameBuffer:
         (b"data: y", b"", 60),
         (b"data: y\ndata: z", b"", 60),
         (b"data: y\n" + b"data: 45678\n", b"", 60),
+        (b"data: y\r\n", b"", 60),
+        (b"\r\n", b"", 60),
+        (b"\r\r", b"", 60),
         (b"data: y\n\n" + b"data: y\ndata: 45678\n", b"data: y\n\n", 51),
         (b"data: y\n\n" + b"data: " + 45 * b"y", b"data: y\n\n", 51),
     ],
@@ -1029,6 +1155,56 @@ def test_a_cut_field_name_directly_after_the_byte_order_mark_is_recognised() -> 
             frame = incomplete_frame(*chunks)
             assert frame is not None
             assert (frame.name, frame.data, frame.flaws) == ("", "", ())
+
+
+@pytest.mark.parametrize("before", [b"data: 0\n\n", b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("line", [b"event: e", b"data: x", b"id: 1", b"retry: 5", b": comment"])
+def test_a_line_that_the_end_of_the_body_cuts_is_not_invalid(before: bytes, line: bytes) -> None:
+    for length in range(len(line) + 1):
+        for inside in (b"", b"data: x\n"):
+            framer = Framer(Limits())
+            framer.buffer.feed(before + inside + line[:length])
+            deque(iter(framer.next_frame, None))
+            frame = framer.finish()
+            assert frame is None or frame.flaws == ()
+            assert frame is not None or not inside
+            assert framer.take_flaws() == ((), 0)
+
+
+@pytest.mark.parametrize("before", [b"data: 0\n\n", b"\xef\xbb\xbf", b"", b"id: 1\n"])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (b"retry: x", "invalid_retry"),
+        (b"retry:x", "invalid_retry"),
+        (b"retry:  ", "invalid_retry"),
+        (b"retries", "unknown_field"),
+        (b"Data", "unknown_field"),
+        (b"dat:", "unknown_field"),
+        (b" :", "unknown_field"),
+    ],
+)
+def test_a_line_without_its_end_is_invalid_if_nothing_could_complete_it(
+    before: bytes, line: bytes, code: str
+) -> None:
+    framer = Framer(Limits())
+    framer.buffer.feed(before + line)
+    deque(iter(framer.next_frame, None))
+    frame = framer.finish()
+    flaws = framer.take_flaws()[0] if frame is None else frame.flaws
+    offset = 0 if before == b"id: 1\n" else len(before)
+    assert [(flaw.code, flaw.offset) for flaw in flaws] == [(code, offset)]
+
+
+def test_a_byte_order_mark_is_no_line_at_the_start_of_the_body_only() -> None:
+    mark = "\ufeff".encode()
+    for before, count in ((b"", 0), (b"\n", 1), (mark, 1)):
+        for length in (1, 2, 3):
+            framer = Framer(Limits(event_bytes=4 if before else 0))
+            framer.buffer.feed(before + mark[:length])
+            assert framer.next_frame() is framer.finish() is None
+            # A part of the mark is a character that was cut.
+            assert len(framer.take_flaws()[0]) == (count if length == 3 else 0)
 
 
 @pytest.mark.parametrize("frame", [b"data: x\n\n", b"data: x\r\r", b"data: x\r\n\r"])
@@ -1298,3 +1474,20 @@ def test_twice_the_bytes_take_twice_the_work(
     twice_the_calls, twice_the_copied = work(stream(200), monkeypatch)
     assert 1.9 * calls < twice_the_calls < 2.1 * calls
     assert copied < twice_the_copied < 2.1 * copied
+
+
+@pytest.mark.parametrize("before", [b"", b"id: 1\n"])
+@pytest.mark.parametrize("line", [b":\n", b": comment\r\n", b":\r", b":\n\n"])
+def test_skipping_lines_takes_at_most_three_times_the_memory_of_their_bytes(
+    before: bytes, line: bytes
+) -> None:
+    body = before + line * (20_000 // len(line)) + b"\n"
+    events_of(body)  # what a process does once does not count
+    tracemalloc.start()
+    try:
+        decoder = SSEDecoder()
+        assert list(decoder.receive_data(body)) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(body)
