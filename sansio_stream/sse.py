@@ -104,6 +104,7 @@ class SSEDecoder:
         """
         self._latch.raise_if_set()
         self._ended = True
+        self._framer.buffer.close()  # so that `_take` goes on behind the last event
         return self._take()
 
     @property

@@ -291,9 +291,16 @@ def test_an_abandoned_iterator_does_not_drop_events(
     for chunk in cut(body, at):
         iterator = decoder.receive_data(chunk)
         events.extend(event for _, event in zip(range(next(counts, 0)), iterator, strict=False))
-    events.extend(decoder.receive_data(b""))
     events.extend(decoder.receive_eof())
     assert outcome_of(decoder, events) == run([body])
+
+
+def test_lines_behind_an_event_that_nobody_took_are_reported_at_the_end() -> None:
+    decoder = SSEDecoder()
+    assert len(list(decoder.receive_data(b"data: 1\n\n"))) == 1
+    decoder.receive_data(b"data: 2\n\noops\n")  # nobody iterates
+    assert [event.data for event in decoder.receive_eof()] == ["2"]
+    assert decoder.violation_count == 1
 
 
 def test_a_new_iterator_continues_after_an_abandoned_one() -> None:
