@@ -577,6 +577,8 @@ TWO_OPEN_BLOCKS: Final = body(block_start(0), block_start(1))
         (WITHOUT_MESSAGE_STOP + b"event: content_block_del", Verdict.TRUNCATED),
         (WITHOUT_MESSAGE_STOP + CUT_START, Verdict.TRUNCATED),
         (WITHOUT_MESSAGE_STOP + CUT_DELTA, Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP + b'data: {"of":"content_block_delta"', Verdict.TRUNCATED),
+        (WITHOUT_MESSAGE_STOP + b'data: {"of":"content_block_deltas"', Verdict.UNTERMINATED),
         (START + OPEN_BLOCK + body(message_delta()), Verdict.TRUNCATED),
         (START + OPEN_BLOCK + body(message_delta("max_tokens")), Verdict.UNTERMINATED),
         (START + TWO_OPEN_BLOCKS + body(message_delta("max_tokens")), Verdict.TRUNCATED),

@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, strategies as st
 
+import vocabulary
 from sansio_stream import (
     APIError,
     APIStatusError,
@@ -38,6 +39,7 @@ from sansio_stream import (
     ViolationCode,
     encode_event,
 )
+from sansio_stream.reading import measured
 from wire import (
     HELLO,
     MESSAGE_STOP,
@@ -546,7 +548,8 @@ def test_a_cut_stream_is_never_complete(stream: bytes, data: st.DataObject) -> N
     end = data.draw(st.integers(0, len(stream)))
     machine, outcome = run([stream[:end]])
     stopped = any(isinstance(event, MessageStopEvent) for event in outcome.events)
-    assert (outcome.verdict is Verdict.COMPLETE) == stopped
+    assert (outcome.verdict in (Verdict.COMPLETE, Verdict.DAMAGED)) == stopped
+    assert (outcome.verdict is Verdict.DAMAGED) == (stopped and machine.first_loss is not None)
     if outcome.verdict not in (Verdict.COMPLETE, Verdict.UNTERMINATED):
         with pytest.raises(APIError):
             machine.final_message()
@@ -744,6 +747,44 @@ def test_a_limit_is_exact_and_its_error_names_it(
         assert machine.error.event_number == len(exceeds)
         assert (machine.error.byte_offset is None) == (not as_frames)
         assert outcome.verdict is Verdict.BROKEN
+
+
+def test_the_error_of_a_frame_that_is_too_deep_shows_where() -> None:
+    before, after = '{"type": "ping", "nest": [[', "[[1]]]]}"
+    machine, _ = run([f"data: {before}{after}\n\n".encode()], limits=Limits(depth=3))
+    assert isinstance(machine.error, LimitError)
+    assert (machine.error.position, machine.error.raw) == (len(before), before + after)
+
+
+def size_and_depth_of(value: Any) -> tuple[int, int]:
+    """Return the size and the depth of a JSON value, by their definition in `Payload`."""
+    if isinstance(value, str):
+        return len(value), 0
+    if not isinstance(value, dict | list):
+        return 1, 0
+    keys, items = (value.keys(), value.values()) if isinstance(value, dict) else ((), value)
+    inner = [size_and_depth_of(each) for each in items]
+    size = sum(map(len, keys)) + sum(size for size, _ in inner)
+    return size + sum(isinstance(each, dict | list) for each in items), 1 + max(
+        (depth for _, depth in inner), default=0
+    )
+
+
+class Text(str):
+    """A class of the caller that is a JSON string."""
+
+    __slots__ = ()
+
+
+class Whole(int):
+    """A class of the caller that is a JSON number."""
+
+
+@given(vocabulary.OBJECTS)
+def test_the_size_and_the_depth_of_a_payload_are_exact(payload: dict[str, Any]) -> None:
+    payload = {**payload, "own": Text("text"), "list": [Whole(2), [Text("x")]]}
+    measure = measured(payload, Limits(event_bytes=1_000_000))
+    assert (measure.size, measure.depth) == size_and_depth_of(payload)
 
 
 @pytest.mark.parametrize("piece", [b"x", b"xx\ndata: ", b"\ndata: xx"])

@@ -337,6 +337,10 @@ def test_partial_input_has_incomplete_strings_only_with_that_option() -> None:
         block = machine.block(0)
         assert isinstance(block, ToolUseBlock)
         assert block.partial_input == expected
+        list(machine.receive_data(body(block_stop(0))))
+        block = machine.block(0)
+        assert isinstance(block, ToolUseBlock)
+        assert (block.input_state, block.partial_input) == ("invalid", expected)
 
 
 @given(st.lists(st.text(st.sampled_from('{}[]":,a1 \\'), max_size=4), max_size=8))
