@@ -86,11 +86,11 @@ peers: $(VENV)/peers.stamp  ## compare with the official SDK and jiter, and run 
 	@$(RUN) pytest peers --ignore=peers/frameworks
 	@$(BIN)/python peers/other_suites.py $(VENV)/other-suites
 
-# MODULES="sse snapshot" selects some of the modules. mypy checks the folder here, because only this
-# target installs mutmut.
+# OPTIONS="sse snapshot" selects modules, and OPTIONS="--share 0.1" a tenth of the changes. mypy checks
+# the folder here, because only this target installs mutmut.
 mutants: $(VENV)/mutants.stamp  ## make small changes to the core, and list those that no test detects (some hours)
 	@$(RUN) mypy mutants
-	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(MODULES)
+	@nice -n 15 $(BIN)/python mutants/make_mutants.py $(OPTIONS)
 
 # Ray and Dask bring many packages, so they have a venv of their own.
 scale: $(VENV)/scale.stamp  ## report 20,000 bodies locally, by Ray and by Dask, and measure them (half an hour)

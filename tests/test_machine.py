@@ -555,6 +555,13 @@ def test_a_cut_stream_is_never_complete(stream: bytes, data: st.DataObject) -> N
             machine.final_message()
 
 
+def test_the_error_of_a_cut_message_names_no_cause_that_is_not_known() -> None:
+    machine, _ = run([message_start()])
+    with pytest.raises(IncompleteMessageError) as raised:
+        machine.final_message()
+    assert str(raised.value) == Verdict.TRUNCATED.value
+
+
 def test_a_lost_connection_after_message_stop_changes_nothing() -> None:
     machine = StreamMachine()
     list(machine.receive_data(body(*HELLO)))
