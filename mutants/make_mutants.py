@@ -488,7 +488,8 @@ def examine(module: str, share: float, results: Results) -> tuple[int, int]:
         print(f"{module}: {mutant.where}\n  - {mutant.before}\n  + {mutant.after}", flush=True)
     total, killed = len(mutants), len(mutants) - len(survivors)
     seconds = time.monotonic() - start
-    print(f"{module}: {killed} of {total} mutants killed, {killed / total:.1%}, in {seconds:.0f} s")
+    share_killed = f"{killed / total:.1%}, " if total else ""
+    print(f"{module}: {killed} of {total} mutants killed, {share_killed}in {seconds:.0f} s")
     return total, killed
 
 
@@ -513,7 +514,7 @@ def main() -> None:
         totals, killed = zip(
             *(examine(each, given.share, results) for each in modules), strict=True
         )
-    print(f"{sum(killed) / sum(totals):.1%} of {sum(totals)} mutants were killed")
+    print(f"{sum(killed) / max(1, sum(totals)):.1%} of {sum(totals)} mutants were killed")
     sys.exit(sum(killed) < REQUIRED * sum(totals))
 
 
