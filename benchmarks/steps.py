@@ -24,7 +24,7 @@ from fixtures import Fixture
 from fuzz_cost import derive_all, steps
 from sansio_stream import Limits, SSEDecoder, StreamMachine, event_from_dict
 from sansio_stream.codec import WireObject
-from sansio_stream.partial_json import loads
+from sansio_stream.partial_json import PartialJSON, loads
 
 STORED: Final = Path(__file__).with_name("steps.toml")
 VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -68,6 +68,19 @@ def convert(payloads: Iterable[dict[str, Any]]) -> None:
     """Make an event of each payload, and a payload of each event."""
     for payload in payloads:
         event_from_dict(payload).to_dict()
+
+
+def parse(pieces: Iterable[str]) -> None:
+    """Parse the pieces of a JSON text, and look at the value after each."""
+    parser = PartialJSON()
+    for piece in pieces:
+        parser.push(piece)
+        _ = parser.value
+
+
+def in_pieces(text: str, size: int) -> list[str]:
+    """Cut a text into pieces of `size` characters."""
+    return [text[start : start + size] for start in range(0, len(text), size)]
 
 
 def shortened(fixture: Fixture, deltas: int = 12) -> Fixture:
@@ -114,6 +127,20 @@ SHORT: Final = fixtures.short_answer()
 TOOL: Final = fixtures.records_input(600)
 PAYLOADS: Final = [loads(payload) for payload in MIXED.payloads]
 
+# JSON with each kind of token, twice: with few blanks, and with many.
+NUMBERS: Final = "[0, -0, 7, 12, -305, 0.5, -10.25, 1e5, 2E+50, 30e-05, 1.5e7, 9]"
+STRINGS: Final = (
+    r'["", "plain", "\" \\ \/ \b\f\n\r\t", "Gr\u00f6\u00DFe",'
+    r' "\ud83d\ude00", "\uD83D\uDE00!", "\ud800 \udc00"]'
+)
+ITEMS: Final = (
+    r'[true, false, null, {}, [], {"a": [], "b": {"c": 1, "d": "x"}, "e\n": [[]]},'
+    ' [["y"], {"f": 0}]]'
+)
+TOKENS: Final = f'{{"numbers":{NUMBERS},"strings":{STRINGS},"items":{ITEMS}}}'
+JSON: Final = f"[{TOKENS.replace(' ', '')}, {TOKENS.replace(' ', '  ')} ]"
+MANY: Final = f"[{', '.join([NUMBERS, STRINGS, ITEMS, '1', '-2.5e3', '{}', 'null', '[]'] * 40)}]"
+
 WORK: Final[dict[str, Callable[[], object]]] = {
     **{
         f"{name}, {size or 'one event'} a chunk": partial(read, fixture.chunks(size))
@@ -140,6 +167,13 @@ WORK: Final[dict[str, Callable[[], object]]] = {
     ),
     "a short answer": partial(read, SHORT.frames),
     "a huge event": partial(read, fixtures.huge_event(20_000).chunks(1_400)),
+    **{
+        f"partial JSON, {size} characters a piece": partial(parse, in_pieces(JSON, size))
+        for size in (1, 4, 13)
+    },
+    "partial JSON in one piece": partial(parse, [JSON]),
+    "partial JSON, many items": partial(parse, in_pieces(MANY, 3_000)),
+    "partial JSON, invalid": partial(parse, in_pieces(f"{JSON[:-1]}}}", 13)),
     "comments and blank lines": partial(read, [*SHORT.frames, b": x\n\n\n" * 30]),
 }
 """What is counted. A number is the size of a chunk in bytes; the others get one event a chunk."""

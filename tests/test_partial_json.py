@@ -24,6 +24,8 @@ import sansio_stream.partial_json.scanner as module
 import sansio_stream.partial_json.value as value_module
 import shared_data
 from sansio_stream.partial_json import InvalidJSONError, PartialJSON, TooDeepError, loads, object_in
+from sansio_stream.partial_json.decoding import nests_deeper
+from tracing import peak_of
 
 BOTH_MODES = pytest.mark.parametrize("partial_strings", [True, False])
 
@@ -1017,3 +1019,37 @@ def result_of_finish(parser: PartialJSON) -> object:
         return repr(parser.finish())
     except InvalidJSONError as error:
         return type(error), error.reason, error.position
+
+
+# The depth of a text
+
+
+def depth_of(text: str) -> int:
+    """Return how deeply the brackets of a text nest, read character by character."""
+    deepest = depth = 0
+    in_string = is_escaped = False
+    for character in text:
+        if in_string:
+            in_string = is_escaped or character != '"'
+            is_escaped = character == "\\" and not is_escaped
+        elif character == '"':
+            in_string = True
+        else:
+            depth += (character in "[{") - (character in "]}")
+            deepest = max(deepest, depth)
+    return deepest
+
+
+@given(st.text(st.sampled_from('[]{}"\\a\n,'), max_size=30), st.integers(0, 4))
+@example('"[[[["', 3)
+@example('"\\"[[[["', 3)
+@example('["\\\\", [[[', 3)
+def test_brackets_nest_deeper_only_outside_of_strings(text: str, max_depth: int) -> None:
+    assert nests_deeper(text, max_depth) == (depth_of(text) > max_depth)
+
+
+@pytest.mark.parametrize("unit", ["[]", '"', '"\\"[', "a", "\\", '"a" '])
+def test_looking_for_the_depth_takes_little_memory(unit: str) -> None:
+    text = "[" * 10 + unit * (50_000 // len(unit))
+    assert peak_of(lambda: nests_deeper(text, 9)) < 300_000
+    assert peak_of(lambda: nests_deeper(text, 10)) < 300_000
