@@ -1048,8 +1048,9 @@ def test_brackets_nest_deeper_only_outside_of_strings(text: str, max_depth: int)
     assert nests_deeper(text, max_depth) == (depth_of(text) > max_depth)
 
 
-@pytest.mark.parametrize("unit", ["[]", '"', '"\\"[', "a", "\\", '"a" '])
-def test_looking_for_the_depth_takes_little_memory(unit: str) -> None:
-    text = "[" * 10 + unit * (50_000 // len(unit))
+@pytest.mark.parametrize("begin", ["", '"'])
+@pytest.mark.parametrize("unit", ["[]", '"', '"\\"[', "a", "\\", "a\\n", '"a" '])
+def test_looking_for_the_depth_takes_little_memory(begin: str, unit: str) -> None:
+    text = "[" * 10 + begin + unit * (50_000 // len(unit))
     assert peak_of(lambda: nests_deeper(text, 9)) < 300_000
     assert peak_of(lambda: nests_deeper(text, 10)) < 300_000
