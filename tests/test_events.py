@@ -172,6 +172,7 @@ def test_the_wire_type_of_an_unknown_event_is_its_type_or_else_its_event_name() 
 
     assert wire_type("a", {"type": "b"}) == "b"
     assert wire_type("a", {}) == "a"
+    assert wire_type("content_block_stop", {"index": "0"}) == "content_block_stop"
     assert wire_type("a", {"type": 5}) == "a"
     assert wire_type("a", {"type": None}) == "a"
     assert wire_type("a", {"type": ""}) == ""

@@ -325,7 +325,7 @@ def test_the_block_of_a_start_event_has_the_input_of_the_start() -> None:
     event = outcome.events[1]
     assert isinstance(event, ContentBlockStartEvent)
     assert isinstance(event.content_block, ToolUseBlock)
-    assert event.content_block.input == {"given": 1}
+    assert event.content_block.input == event.content_block.partial_input == {"given": 1}
     assert event.content_block.input_state == "incomplete"
 
 
