@@ -67,7 +67,7 @@ MODULES: Final = {
     "events": ("test_events", "test_schemas"),
     # The state of a stream, and what ends it.
     "transitions": ("test_transitions", "test_docs", *STREAMS),
-    "losses": ("test_losses", *STREAMS),
+    "losses": ("test_losses", "test_report", *STREAMS),
     "outcome": ("test_machine", *STREAMS),
     # From events to the message.
     "message": ("test_message", "test_kept_looks", "test_schemas"),
