@@ -8,6 +8,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from typing import Any, Final
+from unittest.mock import ANY
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import given, strategies as st
 from sansio_stream import (
     ContentBlockDeltaEvent,
     InputJSONDelta,
+    Limits,
     Message,
     StreamMachine,
     TextBlock,
@@ -124,6 +126,12 @@ def test_a_machine_goes_on_if_the_other_way_made_its_objects_before(
     assert isinstance(before, Message)
     assert before.content == (TextBlock("Hello"),)
     assert machine.block(0) == TextBlock("Hello, world")
+
+
+@pytest.mark.parametrize("item", [TextBlock("x"), Limits(), ToolCall("toolu_1", "f", {})], ids=type)
+def test_an_object_of_another_class_may_say_that_it_is_equal(item: Any) -> None:
+    assert item == ANY
+    assert item != "x"
 
 
 @BOTH
