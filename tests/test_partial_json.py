@@ -1054,3 +1054,28 @@ def test_looking_for_the_depth_takes_little_memory(begin: str, unit: str) -> Non
     text = "[" * 10 + begin + unit * (50_000 // len(unit))
     assert peak_of(lambda: nests_deeper(text, 9)) < 300_000
     assert peak_of(lambda: nests_deeper(text, 10)) < 300_000
+
+
+# Numbers that are too large
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1E+999", "-1.5e400", f"{10**400}.0"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "1, ",
+        "-5, ",
+        "1e-999, ",
+        "-1E+5, ",
+        f"-{10**400}, ",
+        '"1e999", ',
+        r'"\"1e999", ',
+        '"", ',
+    ],
+)
+def test_the_first_number_that_no_float_can_represent_is_an_error(before: str, number: str) -> None:
+    with pytest.raises(InvalidJSONError) as raised:
+        loads(f"[{before}{number}, 1e999]", finite=True)
+    assert raised.value.position == len(f"[{before}")
+    assert loads(f"[{before}{number}]")[-1] in (float("inf"), -float("inf"))

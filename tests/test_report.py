@@ -14,6 +14,7 @@ import attrs
 import pytest
 from hypothesis import given, strategies as st
 
+import vocabulary
 from sansio_stream import (
     REPORT_COLUMNS,
     ContentBlockDeltaEvent,
@@ -27,12 +28,13 @@ from sansio_stream import (
     UnknownEvent,
     Verdict,
     encode_event,
+    event_from_dict,
     parse_capture,
     report_of,
 )
 from sansio_stream.capture import CaptureHeader, CaptureWriter
 from sansio_stream.codec import WireObject, wire_object
-from sansio_stream.losses import shows_progress
+from sansio_stream.losses import shows_progress, visible_text
 from sansio_stream.testing import FaultyStream, faults, scripts
 from shared_data import captures, ran
 from wire import (
@@ -514,3 +516,33 @@ def test_a_clock_that_goes_back_gives_no_negative_gap() -> None:
     chunks = [(steps, 1.0), (frame(text(0, "a")), 5.0), (frame(text(0, "b")), 4.0)]
     report = report_for(*chunks)
     assert (report.gap_max, report.stall_count) == (0.0, 0)
+
+
+@pytest.mark.parametrize("number", range(len(vocabulary.DELTAS)))
+def test_each_member_of_a_known_delta_shows_progress_if_it_is_not_empty(number: int) -> None:
+    delta = vocabulary.DELTAS[number]
+    members = delta.keys() - {"type"}
+    empty = {"type": delta["type"], **{member: type(delta[member])() for member in members}}
+    for member in (None, *members):
+        sent = empty if member is None else {**empty, member: delta[member]}
+        event: Any = event_from_dict({"type": "content_block_delta", "index": 0, "delta": sent})
+        shows = any(map(sent.get, members)) and delta["type"] != "moon_delta"
+        # A citation is an object, and so it is never empty.
+        assert shows_progress(event) is (shows or delta["type"] == "citations_delta"), sent
+
+
+@pytest.mark.parametrize("number", range(len(vocabulary.EVENTS)))
+def test_only_texts_and_thinking_are_visible(number: int) -> None:
+    payload = vocabulary.EVENTS[number]
+    event = event_from_dict(payload)
+    parts: list[dict[str, Any]] = [
+        payload.get("delta", {}),
+        payload.get("content_block", {}),
+        *payload.get("message", {}).get("content", ()),
+    ]
+    texts = [
+        part.get("text", part.get("thinking", ""))
+        for part in parts
+        if part.get("type") in ("text", "thinking", "text_delta", "thinking_delta")
+    ]
+    assert visible_text(event) == "".join(texts)
