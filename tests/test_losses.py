@@ -1050,3 +1050,18 @@ def test_each_recorded_dialect_has_its_expected_result_however_it_is_cut(name: s
         assert wire["stop_reason"] == row["stop_reason"]
     assert row.get("extra", {}).items() <= wire.items()
     assert not row.get("safeguard") or wire["safeguard_results"]
+
+
+@pytest.mark.parametrize("lost", [{"delta": {"stop_reason": 5}}, {"delta": "x"}])
+def test_a_loss_in_a_message_delta_leaves_the_open_inputs_as_they_are(lost: dict[str, Any]) -> None:
+    machine, _ = run_however_cut(
+        body(
+            *(message_start(), tool_start(0), json_piece(0, '{"a"')),
+            {"type": "message_delta", "usage": {}, **lost},
+            *(json_piece(0, ": 1}"), block_stop(0), MESSAGE_STOP),
+        )
+    )
+    block = machine.block(0)
+    assert isinstance(block, ToolUseBlock)
+    assert (block.input_state, block.input) == ("complete", {"a": 1})
+    assert machine.verdict is Verdict.DAMAGED
