@@ -101,6 +101,10 @@ EXCLUDED: Final = "recorded_rows"
 # are traced, which takes three times as long. Otherwise a survivor would take half a minute.
 SECONDS: Final = 0.2
 
+# If so few tests execute a statement, all tests are run. It may be in a function whose results are
+# cached, so that only the first test executes it, but later ones depend on it.
+FEW: Final = 30
+
 KEPT: Final = REPOSITORY / ".mutants"
 
 # A failing example is not shrunk, because its existence is enough.
@@ -407,6 +411,7 @@ def try_mutants(module: str, mutants: list[Mutant], results: Results) -> None:
     path = core().joinpath(*module.split(".")).with_suffix(".py")
     source = path.read_text(encoding="utf-8")
     baselines = {test: results.baseline_of(test) for test in tests_of(module)}
+    every_test = {test: each for base in baselines.values() for test, each in base.seconds.items()}
     in_functions: list[tuple[Mutant, dict[str, float]]] = []
     for mutant in mutants:
         lines = mutant.lines
@@ -416,7 +421,7 @@ def try_mutants(module: str, mutants: list[Mutant], results: Results) -> None:
                 for each in baselines.values()
                 for test in each.tests_of(module, lines)
             }
-            in_functions.append((mutant, tests))
+            in_functions.append((mutant, tests if len(tests) > FEW else every_test))
 
     def report(mutant: Mutant, survived: bool | None) -> None:
         if survived is not None:
