@@ -143,12 +143,12 @@ class Baseline:
         return any(line in lines for line in self.covers[""].get(module, ()))
 
     def tests_of(self, module: str, lines: range) -> list[str]:
-        """Return the tests that execute one of these lines of a module."""
+        """Return the tests that execute one of these lines of a module, as far as was traced."""
 
         def executes(test: str) -> bool:
             return any(line in lines for line in self.covers.get(test, {}).get(module, ()))
 
-        return [test for test in self.seconds if test in self.always or executes(test)]
+        return [test for test in self.seconds if executes(test)]
 
 
 class Measuring:
@@ -412,16 +412,14 @@ def try_mutants(module: str, mutants: list[Mutant], results: Results) -> None:
     source = path.read_text(encoding="utf-8")
     baselines = {test: results.baseline_of(test) for test in tests_of(module)}
     every_test = {test: each for base in baselines.values() for test, each in base.seconds.items()}
+    untraced = [test for each in baselines.values() for test in each.always]
     in_functions: list[tuple[Mutant, dict[str, float]]] = []
     for mutant in mutants:
         lines = mutant.lines
         if lines and not any(each.runs_before_tests(module, lines) for each in baselines.values()):
-            tests = {
-                test: each.seconds[test]
-                for each in baselines.values()
-                for test in each.tests_of(module, lines)
-            }
-            in_functions.append((mutant, tests if len(tests) > FEW else every_test))
+            known = [test for each in baselines.values() for test in each.tests_of(module, lines)]
+            tests = {test: every_test[test] for test in (*known, *untraced)}
+            in_functions.append((mutant, tests if len(known) > FEW else every_test))
 
     def report(mutant: Mutant, survived: bool | None) -> None:
         if survived is not None:
