@@ -253,8 +253,9 @@ class DeltaTemplate:
         rest = frame.removeprefix(self._prefix)
         if rest is frame:
             return None
-        raw, _, padding = rest.rpartition(self._suffix)
-        if padding not in paddings:
+        raw, suffix, padding = rest.rpartition(self._suffix)
+        # Without a suffix, all of `rest` is the padding.
+        if padding not in paddings or not suffix:
             return None
         try:
             # `translate` returns the same object if it changes nothing. To search for the bytes one

@@ -570,6 +570,21 @@ def test_both_paths_agree_when_any_byte_of_a_delta_is_changed(layout: bytes) -> 
         assert_both_paths_agree(steps, begin=[begin], read_every=NEVER)
 
 
+# The string, the suffix, the padding and the line ends: any number of bytes may be missing there.
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("layout", LAYOUTS[:6], ids=["API", *LEARNED][:6])
+@pytest.mark.parametrize("blanks", [0, 2])
+def test_both_paths_agree_when_any_part_of_the_end_of_a_delta_is_missing(
+    layout: bytes, blanks: int
+) -> None:
+    begin = body(message_start(), block_start(0)) + 2 * delta_in(layout, "known")
+    raw = frame_in_layout(layout, 0, b"text_delta", b"ab", blanks)
+    places = range(raw.index(b"ab") - 1, len(raw) + 1)
+    for damaged in {raw[:start] + raw[end:] for start, end in itertools.combinations(places, 2)}:
+        steps = [damaged, delta_in(layout, "after")]
+        assert_both_paths_agree(steps, begin=[begin], read_every=NEVER)
+
+
 def delta_in(layout: bytes, string: str) -> bytes:
     return frame_in_layout(layout, 0, b"text_delta", string.encode(), 0)
 
