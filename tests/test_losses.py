@@ -579,6 +579,7 @@ TWO_OPEN_BLOCKS: Final = body(block_start(0), block_start(1))
         (WITHOUT_MESSAGE_STOP + CUT_DELTA, Verdict.TRUNCATED),
         (WITHOUT_MESSAGE_STOP + b'data: {"of":"content_block_delta"', Verdict.TRUNCATED),
         (WITHOUT_MESSAGE_STOP + b'data: {"of":"content_block_deltas"', Verdict.UNTERMINATED),
+        (WITHOUT_MESSAGE_STOP + b'data: {"of":"a content_block_delta"', Verdict.UNTERMINATED),
         (START + OPEN_BLOCK + body(message_delta()), Verdict.TRUNCATED),
         (START + OPEN_BLOCK + body(message_delta("max_tokens")), Verdict.UNTERMINATED),
         (START + TWO_OPEN_BLOCKS + body(message_delta("max_tokens")), Verdict.TRUNCATED),

@@ -793,6 +793,15 @@ def test_the_size_and_the_depth_of_a_payload_are_exact(payload: dict[str, Any]) 
     assert (measure.size, measure.depth) == size_and_depth_of(payload)
 
 
+@pytest.mark.parametrize("inner", ["y", 1, {}])
+def test_a_payload_that_fills_its_limit_before_its_last_level_exceeds_it(inner: Any) -> None:
+    payload = {"type": "ping", "x": [inner]}
+    outer = len("type" + "ping" + "x") + 1
+    for limit, fits in ((outer, False), (outer + 1, True)):
+        machine, _ = run([payload], limits=Limits(event_bytes=limit))
+        assert (machine.error is None) is fits
+
+
 @pytest.mark.parametrize("piece", [b"x", b"xx\ndata: ", b"\ndata: xx"])
 def test_an_event_that_is_too_large_raises_at_the_first_byte_too_many(piece: bytes) -> None:
     machine = StreamMachine(limits=Limits(event_bytes=400))
