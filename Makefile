@@ -29,7 +29,7 @@ WITHOUT_CORE := benchmarks docs formats http11 minimum_versions readme report_ta
 # The time limit of `make fuzz` and `make deep`, in seconds.
 SECONDS := 600
 
-.PHONY: help demo test coverage check lint types contracts bench record icount fuzz deep peers mutants scale clean
+.PHONY: help demo test coverage check lint types contracts bench record icount steps fuzz deep peers mutants scale clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -69,6 +69,9 @@ record: $(VENV)/bench.stamp  ## measure, and write the results for this Python t
 
 icount: $(VENV)/dev.stamp  ## count instructions per event, and compare with the stored counts
 	@$(BIN)/python benchmarks/icount.py $(OPTIONS)
+
+steps: $(VENV)/dev.stamp  ## count the opcodes that reading ordinary streams takes
+	@$(BIN)/python benchmarks/steps.py $(OPTIONS)
 
 fuzz: $(VENV)/fuzz.stamp  ## search for bytes that break a promise; SECONDS=600 is the time for all targets
 	@$(BIN)/python fuzz/run.py --seconds $(SECONDS)

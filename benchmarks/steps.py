@@ -207,7 +207,7 @@ def main() -> None:
         lines = [
             "# The steps of each work in `steps.py`, by version of CPython: opcodes of Python.",
             "# `tests/test_steps.py` compares with them. If an increase is intended, store the new",
-            "# counts with each version: `python benchmarks/steps.py --keep`.",
+            "# counts with each version: `make steps OPTIONS=--keep`.",
         ]
         for version in sorted(counts):
             lines += ["", f'["{version}"]']
