@@ -240,13 +240,14 @@ class Trial:
 class Trials:
     """A plugin of pytest that tries many mutants of functions on tests that are collected once.
 
-    Each mutant gets a fork. There, the code of the function is replaced. So a mutant takes a
-    hundredth of the time that it takes to import the core and the tests.
+    Each mutant gets a fork. There, the code of the function is replaced, so nothing is imported
+    again. The first fork has no mutant. If a test fails there, the process ends.
 
     Args:
         source: the original text of the module.
         path: its file.
         mutants: the mutants with their tests.
+        tests: all tests, with their durations without a mutant.
         report: is called with each mutant and whether it survived. None means that the mutant
             cannot be tried in this way.
     """
@@ -256,10 +257,12 @@ class Trials:
         source: str,
         path: Path,
         mutants: list[tuple[Mutant, dict[str, float]]],
+        tests: dict[str, float],
         report: Callable[[Mutant, bool | None], None],
     ) -> None:
         self._path = path
         self._mutants = mutants
+        self._tests = tests
         self._report = report
         self._old = list(functions_of(compile(source, path, "exec")))
 
@@ -268,6 +271,8 @@ class Trials:
         # Before `gc.freeze`, which hides them.
         functions = [each for each in gc.get_objects() if isinstance(each, FunctionType)]
         gc.freeze()
+        if not in_fork(lambda: Trial(self._tests).pytest_runtestloop(session)):
+            os._exit(1)
         for mutant, tests in self._mutants:
             old, new = self._codes(mutant)
             changed = [
@@ -426,7 +431,8 @@ def try_mutants(module: str, mutants: list[Mutant], results: Results) -> None:
             results.add(name_of(module, mutant), survived=survived)
 
     def try_functions() -> bool:
-        return run_tests(tests_of(module), Trials(source, path, in_functions, report))
+        trials = Trials(source, path, in_functions, every_test, report)
+        return run_tests(tests_of(module), trials)
 
     def passes(tests: Sequence[str]) -> bool:
         def run() -> bool:
@@ -439,8 +445,8 @@ def try_mutants(module: str, mutants: list[Mutant], results: Results) -> None:
 
         return in_fork(run)
 
-    if in_functions:
-        in_fork(try_functions)
+    if in_functions and not in_fork(try_functions):
+        sys.exit("a test fails without any mutant")
     tried = results.survived()
     for mutant in mutants:
         if name_of(module, mutant) not in tried:
