@@ -91,7 +91,7 @@ ALL: Final = (
     *("test_losses", "test_machine", "test_policies", "test_snapshot", "test_message"),
     *("test_codec", "test_events", "test_history", "test_vectors_messages", "test_captures"),
     *("test_transitions", "test_tool_input", "test_message_json", "test_verification"),
-    *("test_cost", "test_steps"),
+    *("test_cost", "test_steps", "test_frozen"),
 )
 
 # These tests take as long as all others together. No known mutant is killed only by them.
@@ -99,7 +99,7 @@ EXCLUDED: Final = "recorded_rows"
 
 # Of the cases of one test function, as many are run as take this many seconds while their lines
 # are traced, which takes three times as long. Otherwise a survivor would take half a minute.
-SECONDS: Final = 0.2
+SECONDS: Final = 0.5
 
 # If so few tests execute a statement, all tests are run. It may be in a function whose results are
 # cached, so that only the first test executes it, but later ones depend on it.
