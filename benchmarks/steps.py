@@ -19,10 +19,13 @@ from typing import Any, Final
 # The counting is the fuzzer's, and its helpers are the tests'.
 sys.path += [str(Path(__file__).parents[1] / folder) for folder in ("fuzz", "tests")]
 
+import attrs
+
 import fixtures
+from contenders import pipeline_of_payloads, sse_decoder
 from fixtures import Fixture
 from fuzz_cost import derive_all, steps
-from sansio_stream import Limits, SSEDecoder, StreamMachine, event_from_dict
+from sansio_stream import Limits, StreamMachine, event_from_dict
 from sansio_stream.codec import WireObject
 from sansio_stream.partial_json import PartialJSON, loads
 
@@ -44,24 +47,6 @@ def read(chunks: Iterable[bytes], look: Look = nothing, **options: Any) -> None:
             look(machine)
     for _ in machine.receive_eof():
         look(machine)
-
-
-def decode(chunks: Iterable[bytes]) -> None:
-    """Read a body with the decoder alone."""
-    decoder = SSEDecoder()
-    for chunk in chunks:
-        for _ in decoder.receive_data(chunk):
-            pass
-
-
-def receive(payloads: Iterable[dict[str, Any]]) -> None:
-    """Give a machine payloads that somebody else has read."""
-    machine = StreamMachine()
-    for payload in payloads:
-        for _ in machine.receive_event(payload):
-            pass
-    for _ in machine.receive_eof():
-        pass
 
 
 def convert(payloads: Iterable[dict[str, Any]]) -> None:
@@ -92,7 +77,7 @@ def shortened(fixture: Fixture, deltas: int = 12) -> Fixture:
             places.setdefault(payload["index"], []).append(place)
     dropped = {place for block in places.values() for place in block[deltas:-1]}
     kept = [each for place, each in enumerate(fixture.payloads) if place not in dropped]
-    return Fixture(kept, [], fixture.line_end, fixture.has_names)
+    return attrs.evolve(fixture, payloads=kept, contents=[])
 
 
 def look_at_snapshot(machine: StreamMachine) -> object:
@@ -110,7 +95,7 @@ def look_at_input(machine: StreamMachine) -> object:
     return getattr(machine.block(0), "partial_input", None)
 
 
-# A block of thinking, a text and a tool use.
+# So many that there is at least a block of thinking, a text and a tool use.
 BLOCKS: Final = 3
 EVENTS: Final = BLOCKS * fixtures.WORDS_A_BLOCK // 2
 
@@ -160,9 +145,9 @@ WORK: Final[dict[str, Callable[[], object]]] = {
     "plain path": partial(read, MIXED.frames, fast_path=False),
     "strict": partial(read, MIXED.frames, strict=True),
     "a body without a limit": partial(read, MIXED.frames, limits=Limits(total_bytes=None)),
-    "payloads": partial(receive, PAYLOADS),
-    "decoder": partial(decode, MIXED.chunks(1_400)),
-    "decoder, CRLF, 1 a chunk": partial(decode, LAYOUTS["CRLF"].chunks(1)[:1_000]),
+    "payloads": partial(pipeline_of_payloads, PAYLOADS),
+    "decoder": partial(sse_decoder, MIXED.chunks(1_400)),
+    "decoder, CRLF, 1 a chunk": partial(sse_decoder, LAYOUTS["CRLF"].chunks(1)[:1_000]),
     "events from dicts and to dicts": partial(convert, PAYLOADS),
     "many blocks": partial(read, fixtures.many_blocks(10).frames),
     "many pings": partial(read, fixtures.many_pings(60).frames),

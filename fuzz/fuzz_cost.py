@@ -23,9 +23,8 @@ from tracing import traced
 
 # How many ordinary deltas a frame, and how many of their bytes a byte of a line may cost.
 AT_MOST: Final = 2
-# The same for a byte of invalid JSON, and for a byte in a chunk of its own. A line feed in a chunk
-# costs 9.9 such bytes on CPython 3.11, 10.1 on 3.12 and 10.0 on 3.13.
-AT_MOST_BYTES: Final = 11
+# The same for a byte of invalid JSON, and for a byte in a chunk of its own.
+AT_MOST_BYTES: Final = 10
 
 # These are in ordinary deltas of about 1,000 steps each.
 # Work that is done once: the kept violations, an error that ends the stream, the verdict.

@@ -411,9 +411,14 @@ def core() -> Path:
     return Path.cwd() / "sansio_stream"
 
 
+def file_of(module: str) -> Path:
+    """Return the file of a module of the core in the copy."""
+    return core().joinpath(*module.split(".")).with_suffix(".py")
+
+
 def try_mutants(module: str, mutants: list[Mutant], results: Results) -> None:
     """Try mutants of a module, and write the results."""
-    path = core().joinpath(*module.split(".")).with_suffix(".py")
+    path = file_of(module)
     source = path.read_text(encoding="utf-8")
     baselines = {test: results.baseline_of(test) for test in tests_of(module)}
     every_test = {test: each for base in baselines.values() for test, each in base.seconds.items()}
@@ -484,7 +489,7 @@ def is_in_sample(name: str, share: float) -> bool:
 def examine(module: str, share: float, results: Results) -> tuple[int, int]:
     """Print the survivors of a module. Return the number of its mutants and of the killed ones."""
     start = time.monotonic()
-    path = core().joinpath(*module.split(".")).with_suffix(".py")
+    path = file_of(module)
     every = mutants_of(path.read_text(encoding="utf-8"))
     mutants = [mutant for mutant in every if is_in_sample(name_of(module, mutant), share)]
     tried = results.survived()

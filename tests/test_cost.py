@@ -121,10 +121,9 @@ def test_an_invalid_message_delta_costs_at_most_two_valid_ones() -> None:
 
 
 @pytest.mark.parametrize("unit", LINES + FRAMES)
-def test_a_byte_in_a_chunk_of_its_own_costs_at_most_eleven_such_bytes_of_a_delta(
-    unit: bytes,
-) -> None:
-    assert cost_of_a_byte(unit) <= AT_MOST_BYTES * cost_of_a_byte_of_a_delta()
+def test_a_byte_in_a_chunk_of_its_own_costs_at_most_10_2_such_bytes_of_a_delta(unit: bytes) -> None:
+    # A line feed costs the most: 9.9 on CPython 3.11, 10.1 on 3.12 and 10.0 on 3.13.
+    assert cost_of_a_byte(unit) <= 10.2 * cost_of_a_byte_of_a_delta()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ def test_the_total_bytes_limit_costs_an_ordinary_stream_nothing() -> None:
 @pytest.mark.parametrize(
     "item", [b"[],", b"{},", b"1,", b'"",', b'{"":1},', b"[1,1],", b'"\\n",', b"[[1]],", b'"":1,']
 )
-def test_a_byte_of_invalid_json_costs_at_most_eleven_bytes_of_a_decoded_delta(
+def test_a_byte_of_invalid_json_costs_at_most_ten_bytes_of_a_decoded_delta(
     item: bytes,
 ) -> None:
     def work(count: int) -> int:

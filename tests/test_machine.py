@@ -769,11 +769,12 @@ def size_and_depth_of(value: Any) -> tuple[int, int]:
     if not isinstance(value, dict | list):
         return 1, 0
     keys, items = (value.keys(), value.values()) if isinstance(value, dict) else ((), value)
-    inner = [size_and_depth_of(each) for each in items]
-    size = sum(map(len, keys)) + sum(size for size, _ in inner)
-    return size + sum(isinstance(each, dict | list) for each in items), 1 + max(
-        (depth for _, depth in inner), default=0
-    )
+    sizes, depths = list(map(len, keys)), [0]
+    for item in items:
+        size, depth = size_and_depth_of(item)
+        sizes.append(size + isinstance(item, dict | list))  # a container counts as 1 by itself
+        depths.append(depth)
+    return sum(sizes), 1 + max(depths)
 
 
 class Text(str):
