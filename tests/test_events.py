@@ -115,6 +115,8 @@ UNTYPED = {"code": "x", "message": "no slot", "request_id": "req_1"}
         # 6. anything else
         ("", {}, UnknownEvent, NO_TYPE),
         ("", {"error": None}, UnknownEvent, NO_TYPE),
+        ("", {"error": ""}, UnknownEvent, NO_TYPE),
+        ("", {"error": 5}, UnknownEvent, NO_TYPE),
         ("", {"code": 1}, UnknownEvent, NO_TYPE),
         ("", {"message": "x"}, UnknownEvent, NO_TYPE),
         ("moon_event", {}, UnknownEvent, NO_TYPE),
@@ -287,6 +289,7 @@ def test_unexpected_members_of_an_event_are_not_violations(payload: dict[str, An
         (block_start(0, {"type": "thinking", "thinking": "", "signature": {"a": 1}}), True),
         (block_start(0, {"type": "tool_use", "id": "i", "name": 5, "input": {}}), True),
         (block_start(0, {"type": "tool_use", "id": "i", "name": "n", "caller": "me"}), False),
+        (block_start(0, {"type": "tool_use", "id": "i", "name": "n", "toolset_name": [5]}), False),
     ],
 )
 def test_a_member_of_the_wrong_type_is_reported_and_kept(
@@ -402,6 +405,16 @@ def test_a_delta_with_a_signature_or_encrypted_content_needs_no_other_value(
     assert event.delta.type == kind
     assert event.to_dict() == payload
     assert flaws == ()
+
+
+def test_a_delta_with_a_payload_of_another_type_is_unknown_despite_its_signature() -> None:
+    delta = {"type": "thinking_delta", "thinking": 5, "signature": "s"}
+    payload = {"type": "content_block_delta", "index": 0, "delta": delta}
+    event, flaws = event_from_payload("", payload, 10_000)
+    assert isinstance(event, ContentBlockDeltaEvent)
+    assert isinstance(event.delta, UnknownDelta)
+    assert event.to_dict() == payload
+    assert flaws == (Flaw(ViolationCode.MALFORMED_DELTA, loses_content=True),)
 
 
 def test_a_thinking_delta_with_only_estimated_tokens_is_malformed_and_not_a_loss() -> None:

@@ -266,6 +266,15 @@ LAYOUTS: Final = (
     API.replace(b"data: ", b': "text":"\\\rdata: '),
     API.replace(b"data: ", b': "text":"\\\rdata: ').replace(b'"index"', b'\rdata: "index"'),
     API.replace(b"data: ", b'id: "text":"\\\rdata: '),
+    # No name, and data that is not one line in the usual form; or another name.
+    UNNAMED.replace(b"<padding>}", b"} "),
+    UNNAMED.replace(b"data: ", b"data:"),
+    UNNAMED.replace(b',"delta', b',\ndata: "delta'),
+    UNNAMED.replace(b'"}<', b'"}\ndata: <'),
+    UNNAMED.replace(b'"}<', b'"}\rdata: <'),
+    b"id: 7\n" + UNNAMED,
+    b"colour: red\n" + UNNAMED,
+    API.replace(b"content_block_delta", b"content_block_stop", 1),
 )
 """Layouts of a delta's frame, with placeholders such as `<index>` for the varying parts. The legal
 layouts come first. The rest deviate from them in one detail.
@@ -601,6 +610,14 @@ def test_both_paths_agree_on_each_layout(layout: bytes, string: str) -> None:
         assert_both_paths_agree([b"".join(steps)])
 
 
+# The fast path verifies a learned layout with another string: "x", or "y" if the first one was "x".
+@pytest.mark.parametrize("string", ["x", "y"])
+def test_a_layout_is_not_learned_if_a_later_member_replaces_the_text(string: str) -> None:
+    layout = LAYOUTS[0].replace(b'"}<padding>', b'","<member>":"%b"}' % string.encode())
+    deltas = [delta_in(layout, each) for each in (string, "more", "x", "y")]
+    assert_both_paths_agree([message_start(), block_start(0), *deltas])
+
+
 # Each kind of block is read at each interval. The ways of consuming come in turn.
 @pytest.mark.parametrize(
     ("kind", "block", "read_every", "consumptions"),
@@ -752,6 +769,20 @@ def test_only_the_first_delta_in_a_new_layout_reaches_the_plain_path(
         words = [f"word {each}" for each in range(number, number + count)]
         deltas = deltas_of(machine, b"".join(delta_in(layout, each) for each in words))
         assert deltas == [TextDelta(each) for each in words]
+    assert len(on_plain_path) == (layout != API)
+
+
+@FOR_EACH_LAYOUT
+def test_a_layout_is_learned_from_a_delta_of_the_maximum_size(
+    on_plain_path: list[str], layout: bytes
+) -> None:
+    delta = delta_in(layout, "a")
+    # The start of a usual message is larger.
+    machine = StreamMachine(limits=Limits(event_bytes=len(delta)))
+    list(machine.receive_event({"type": "message_start", "message": {}}))
+    list(machine.receive_event(block_start(0)))
+    on_plain_path.clear()
+    assert [deltas_of(machine, delta) for _ in range(3)] == [[TextDelta("a")]] * 3
     assert len(on_plain_path) == (layout != API)
 
 
@@ -1084,10 +1115,17 @@ def test_the_iterator_of_a_chunk_of_one_frame_returns_the_events_of_later_chunks
     assert [*later] == []
 
 
-@pytest.mark.parametrize("layout", [API, UNNAMED], ids=["API", "unnamed"])
-@pytest.mark.parametrize(
-    "ping", [PING_OF_API, PING_OF_API.partition(b"\n")[2]], ids=["API", "unnamed"]
+PINGS: Final = (
+    PING_OF_API,
+    *(PING_OF_API.partition(b"\n")[2], PING_OF_API.replace(b"ping", b"pong", 1)),
+    *(b'data: {"type": "ping"}  \r\n\r\n', b'data:{"type": "ping"}\n\n'),
+    *(b'data: {"type":\ndata: "ping"}\n\n', b'id: 5\ndata: {"type": "ping"}\n\n'),
+    *(b'colour: red\ndata: {"type": "ping"}\n\n', b'data: {"type": "ping", "a": "\xff"}\n\n'),
 )
+
+
+@pytest.mark.parametrize("layout", [API, UNNAMED], ids=["API", "unnamed"])
+@pytest.mark.parametrize("ping", PINGS, ids=range(len(PINGS)))
 def test_both_paths_agree_on_pings_between_deltas(layout: bytes, ping: bytes) -> None:
     deltas = [delta_in(layout, f"word {count}") for count in range(12)]
     frames = [each + ping * (number % 3) for number, each in enumerate(deltas)]
@@ -1115,6 +1153,15 @@ def test_both_paths_agree_on_the_stop_of_a_block(layout: bytes, padding: bytes) 
                 assert_both_paths_agree(steps, begin=begin, strict=strict)
         for size in sizes_around(map(len, frames), 1 if b"\r" in layout else 0):
             assert_both_paths_agree(frames, begin=begin, limits=Limits(event_bytes=size))
+
+
+@pytest.mark.parametrize("blanks", [0, 1, MAX_BLANKS])
+def test_both_paths_agree_on_a_stop_at_the_limit_of_an_event(blanks: int) -> None:
+    stop = api_stop(0, b" " * blanks + b"}")
+    begin: list[Received] = [message_start(), block_start(0)]
+    for size in sizes_around([len(stop)], 1):
+        for steps in ([stop], in_bytes(stop)):
+            assert_both_paths_agree(steps, begin=begin, limits=Limits(event_bytes=size))
 
 
 @pytest.mark.parametrize("blanks", [0, 15, MAX_BLANKS])

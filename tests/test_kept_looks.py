@@ -501,19 +501,21 @@ MANY_DELTAS: Final = 40_000
 
 
 @KINDS
-def test_one_kept_look_does_not_keep_the_pieces_of_a_long_text(kind: Kind) -> None:
+@PATHS
+def test_one_kept_look_does_not_keep_the_pieces_of_a_long_text(kind: Kind, fast_path: bool) -> None:
+    count = MANY_DELTAS // 4
+
     def work() -> list[Any]:
-        machine = machine_with(kind, "x")
+        machine = machine_with(kind, "x", fast_path=fast_path)
         kept = [machine.block(0), machine.snapshot]
         chunk = api_frame(0, "twelve chars", kind.delta) * 100
-        for _ in range(MANY_DELTAS // 100):
+        for _ in range(count // 100):
             for _ in machine.receive_data(chunk):
                 pass
         return [machine, *kept]
 
     # The joined text, a copy while it is joined, and the pieces of the last run.
-    length = 12 * MANY_DELTAS
-    assert memory(work) <= 2.5 * length + 4 * RUN_BYTES
+    assert memory(work) <= 2.5 * 12 * count + 4 * RUN_BYTES
 
 
 @KINDS

@@ -132,6 +132,7 @@ DAMAGED_DATA: Final = {
     "after a timestamp": f"12:00:01 {PAYLOAD}",
     "followed by other text": f"{PAYLOAD} upstream reset",
     "with single quotes": PAYLOAD.replace('"', "'"),
+    "without its beginning": PAYLOAD.rpartition("{")[2],
 }
 
 
@@ -258,6 +259,15 @@ def test_the_loss_of_a_payload_has_no_byte_offset() -> None:
 def test_lines_with_objects_without_a_type_are_not_payloads() -> None:
     stray = b'data: {"type": 5}\ndata: {"type": null}\n\n'
     check_loss(after_text(stray), "undecodable_payload")
+
+
+def test_a_line_with_an_object_that_is_too_deep_is_not_a_payload() -> None:
+    deep = json.dumps({"type": "a", "nest": [[[1]]]})
+    for name in ("", "event: vertex_event\n"):
+        machine = StreamMachine(limits=Limits(depth=3))
+        list(machine.receive_data(f"{name}data: x\ndata: {deep}\ndata: {deep}\n\n".encode()))
+        assert "undecodable_payload" in [violation.code for violation in machine.violations]
+        assert "missing_blank_line" not in [violation.code for violation in machine.violations]
 
 
 def test_a_named_frame_with_several_payloads_is_fatal_and_the_error_names_the_cause() -> None:
@@ -990,8 +1000,10 @@ def test_two_tool_calls_with_the_same_id_are_reported() -> None:
     [
         ({"content": "other"}, ["second_compaction"]),
         ({"content": None}, ["second_compaction"]),
+        ({"content": "one", "encrypted_content": "y"}, ["second_compaction"]),
         ({"content": "one"}, []),
         ({"content": "one", "encrypted_content": "x"}, []),
+        ({"content": "one", "encrypted_content": None}, ["second_compaction"]),
     ],
 )
 def test_a_compaction_that_replaces_a_different_one_is_reported(
@@ -999,7 +1011,7 @@ def test_a_compaction_that_replaces_a_different_one_is_reported(
 ) -> None:
     stream = START + body(
         block_start(0, {"type": "compaction", "content": None}),
-        delta(0, "compaction_delta", content="one"),
+        delta(0, "compaction_delta", content="one", encrypted_content="x"),
         delta(0, "compaction_delta", **second),
         block_stop(0),
     )

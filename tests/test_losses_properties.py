@@ -524,8 +524,14 @@ def test_a_number_too_large_for_a_float_makes_an_input_invalid(number: str) -> N
     assert input_state(*in_text) == ["invalid"]
     in_start = body(tool_start(0, input={"a": "?"})).replace(b'"?"', number.encode())
     assert input_state(message_start(), in_start, block_stop(0)) == ["invalid"]
-    filled = message_start(content=[tool_start(0, input={"a": "?"})["content_block"]])
-    assert input_state(body(filled).replace(b'"?"', number.encode())) == ["invalid"]
+    filled = body(message_start(content=[tool_start(0, input={"a": "?"})["content_block"]]))
+    filled = filled.replace(b'"?"', number.encode())
+    assert input_state(filled) == ["invalid"]
+    machine = StreamMachine()
+    list(machine.receive_data(filled))
+    block = machine.block(0)
+    assert isinstance(block, ToolUseBlock)
+    assert (block.input, block.to_dict()["input"]) == (None, None)
 
 
 # A stream that ends after its stop_reason.

@@ -39,6 +39,7 @@ from sansio_stream import (
     ViolationCode,
     encode_event,
 )
+from sansio_stream.partial_json import InvalidJSONError, loads
 from sansio_stream.reading import measured
 from wire import (
     HELLO,
@@ -377,6 +378,11 @@ def test_a_fatal_error_is_raised_after_the_events_before_it_and_by_each_later_ca
     assert first.value.byte_offset == len(body(*HELLO[:4]))
     assert first.value.raw == '{"type": "content_block'
     assert first.value.position == 23
+    with pytest.raises(InvalidJSONError) as invalid:
+        loads(first.value.raw)
+    assert str(first.value).startswith(
+        f"the data of content_block_delta cannot be read: {invalid.value.reason}"
+    )
     assert first.value.partial_message == machine.snapshot
     assert first.value.content_emitted
     assert (machine.state, machine.verdict) == (State.FAILED, Verdict.BROKEN)
@@ -750,6 +756,7 @@ def test_a_limit_is_exact_and_its_error_names_it(
         assert isinstance(machine.error, LimitError)
         assert (machine.error.limit, machine.error.code) == (name, name)
         assert machine.error.maximum == getattr(limits, name)
+        assert str(machine.error.maximum) in str(machine.error)
         assert machine.error.event_number == len(exceeds)
         assert (machine.error.byte_offset is None) == (not as_frames)
         assert outcome.verdict is Verdict.BROKEN

@@ -100,8 +100,12 @@ def test_a_new_signature_replaces_the_old_one_and_is_reported() -> None:
         start, ("signature_delta", {"signature": "A"}), ("signature_delta", {"signature": "B"})
     )
     assert (block.signature, codes) == ("B", [ViolationCode.SECOND_SIGNATURE])
-    block, codes = block_of({**start, "signature": "A"}, ("signature_delta", {"signature": "B"}))
-    assert (block.signature, codes) == ("B", [ViolationCode.SECOND_SIGNATURE])
+    for second in (
+        ("signature_delta", {"signature": "B"}),
+        ("thinking_delta", {"thinking": "hm", "signature": "B"}),
+    ):
+        block, codes = block_of({**start, "signature": "A"}, second)
+        assert (block.signature, codes) == ("B", [ViolationCode.SECOND_SIGNATURE])
 
 
 def test_a_signature_may_come_in_the_start_block_or_on_a_thinking_delta() -> None:

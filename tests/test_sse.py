@@ -1296,6 +1296,17 @@ def test_the_head_of_a_body_is_bounded() -> None:
     assert framer.buffer.head == b"\xff" + b"x" * 600 + b"\xff" + b"x" * 422
 
 
+@pytest.mark.parametrize("size", [1, 10, 2_000])
+def test_the_head_of_a_body_without_frames_is_its_beginning_however_it_is_cut(size: int) -> None:
+    body = b"".join(b"<p>%d</p>\r\n\r\n<br>\n\n" % number for number in range(100))
+    framer = Framer(Limits())
+    for at in range(0, len(body), size):
+        framer.buffer.feed(body[at : at + size])
+        assert framer.next_frame() is None
+    framer.finish()
+    assert framer.buffer.head == body[:1_024]
+
+
 # Pickles and copies
 
 

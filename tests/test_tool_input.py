@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 import vocabulary
+from sansio_stream import ServerToolUseBlock, StreamMachine, ToolUseBlock, UnknownBlock
 from sansio_stream.partial_json import PartialJSON
 from sansio_stream.tool_input import GrowingInput, InputError, ToolInput
+from test_fast_path import api_frame
+from wire import block_start, block_stop, body, message_start, text
 
 
 def growing_input(*fragments: str, strings: bool = True, max_depth: int = 200) -> GrowingInput:
@@ -139,6 +142,26 @@ def expected_partial_value(text: str, *, strings: bool) -> Any:
 def test_with_text_the_partial_value_is_not_that_of_the_start() -> None:
     assert ToolInput.running(growing_input(), {"prefilled": 1}).partial_value() == {"prefilled": 1}
     assert ToolInput.running(growing_input(" "), {"prefilled": 1}).partial_value() is None
+
+
+@pytest.mark.parametrize("kind", ["tool_use", "server_tool_use", "hologram"])
+def test_while_its_deltas_are_empty_the_partial_input_of_a_block_is_that_of_the_start(
+    kind: str,
+) -> None:
+    start = {"type": kind, "id": "i", "name": "n", "input": {"prefilled": 1}}
+    machine = StreamMachine()
+    list(machine.receive_data(body(message_start(), block_start(0, start))))
+    for _ in range(4):
+        assert partial_input_of(machine.block(0)) == {"prefilled": 1}
+        list(machine.receive_data(api_frame(0, "", b"input_json_delta")))
+    # A lost piece makes the input invalid, but the display value stays.
+    list(machine.receive_data(body(text(0, "stray"), block_stop(0))))
+    assert partial_input_of(machine.block(0)) == {"prefilled": 1}
+
+
+def partial_input_of(block: object) -> Any:
+    assert isinstance(block, (ToolUseBlock, ServerToolUseBlock, UnknownBlock))
+    return block.partial_input
 
 
 # Memory, pickles, copies
