@@ -171,7 +171,8 @@ def test_data_without_content_is_not_a_loss(name: str, data: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["[DONE]", "[done]", ' "[DONE]"', "data: [DONE]", '"[Done]" ', "[DONE] "]
+    "data",
+    ["[DONE]", "[done]", ' "[DONE]"', "data: [DONE]", "data:[DONE]", '"[Done]" ', "[DONE] "],
 )
 @pytest.mark.parametrize("name", ["", "message", "data", "message_stop"])
 def test_a_done_marker_in_any_form_is_neither_an_event_nor_a_loss(name: str, data: str) -> None:
@@ -259,6 +260,17 @@ def test_the_loss_of_a_payload_has_no_byte_offset() -> None:
 def test_lines_with_objects_without_a_type_are_not_payloads() -> None:
     stray = b'data: {"type": 5}\ndata: {"type": null}\n\n'
     check_loss(after_text(stray), "undecodable_payload")
+
+
+def test_payloads_behind_other_text_in_their_lines_are_one_damaged_payload() -> None:
+    stray = f"data: 12:00:01 {PAYLOAD}\ndata: 12:00:02 {PAYLOAD}\n\n".encode()
+    check_loss(after_text(stray), "undecodable_payload")
+
+
+def test_a_payload_may_have_other_members_before_its_type() -> None:
+    payload = json.dumps({"index": 0, "type": "content_block_delta"})
+    stray = f"data: {payload}\ndata: {payload}\n\n".encode()
+    check_loss(after_text(stray), "missing_blank_line")
 
 
 def test_a_line_with_an_object_that_is_too_deep_is_not_a_payload() -> None:

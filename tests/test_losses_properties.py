@@ -656,6 +656,16 @@ def test_a_replacement_character_that_was_sent_does_not_hide_an_invalid_byte(
     assert losses(start + head + raw + b"}\n\n" + ENDING) == [Code.INVALID_UTF8] * lost
 
 
+def test_an_invalid_byte_in_an_event_that_is_as_deep_as_the_limit_is_reported() -> None:
+    member = b"[" * 300 + b'"\xff"' + b"]" * 300
+    delta = b'{"type":"thinking_delta","thinking":"hm","more":%b}' % member
+    data = b'{"type":"content_block_delta","index":0,"delta":%b}' % delta
+    start = body(message_start(), block_start(0, {"type": "thinking", "thinking": ""}))
+    machine = StreamMachine(limits=Limits(depth=302))
+    list(machine.receive_data(start + b"event: content_block_delta\ndata: " + data + b"\n\n"))
+    assert [violation.code for violation in machine.violations] == [Code.INVALID_UTF8]
+
+
 def test_a_loss_in_a_last_frame_without_its_blank_line_keeps_its_code() -> None:
     piece = json.dumps(json_piece(0, "<bad>")).encode().replace(b"<bad>", b"\xff")
     stream = body(message_start(), tool_start(0)) + b"event: content_block_delta\ndata: " + piece

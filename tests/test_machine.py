@@ -769,6 +769,14 @@ def test_the_error_of_a_frame_that_is_too_deep_shows_where() -> None:
     assert (machine.error.position, machine.error.raw) == (len(before), before + after)
 
 
+def test_an_array_as_deep_as_the_limit_is_reported_as_what_it_is() -> None:
+    array = "[" * 300 + "]" * 300
+    frame = f"event: message_start\ndata: {array}\n\n".encode()
+    machine, _ = run([frame], limits=Limits(depth=300))
+    assert type(machine.error) is ProtocolError
+    assert str(machine.error).startswith("the data of message_start cannot be read: not a JSON obj")
+
+
 def size_and_depth_of(value: Any) -> tuple[int, int]:
     """Return the size and the depth of a JSON value, by their definition in `Payload`."""
     if isinstance(value, str):

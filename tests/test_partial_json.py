@@ -423,6 +423,8 @@ def test_an_invalid_text_keeps_its_value_whatever_is_pushed(text: str, more: str
         ('["a\\ud83d', ["a"], []),
         ('["a\\ud83d\\ude0', ["a"], []),
         ('["a\\ud83d\\ude00', ["a\U0001f600"], []),
+        ('["a\\uD83D\\uDE00\\u0', ["a\U0001f600"], []),
+        ('["a\\ud83d\\ude00\\', ["a\U0001f600"], []),
         ('["a\\ud83dx', ["a\ud83dx"], []),
         ('["a\\\\ud83d', ["a\\ud83d"], []),
         ("[1.5e", [], []),
@@ -990,6 +992,22 @@ ITEMS: Final = st.sampled_from(
 BROKEN_ITEMS: Final = st.sampled_from(
     ["", "x", "01", "-", "truex", '"', "[1", "{", "]", "[1,]", '{"a"}', "[[[1 2]]]", '{"":1,}']
 )
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *("[1 2]", "[1,,2]", "[1,]", "[,1]", "[[1] 2]", "[01]", "[1.]", "[1e]", "[tru]", "[-]"),
+        *('{"a":1 "b":2}', '{"a":1,}', '{,"a":1}', '{"a" 1}', '{"a":}', '{"a":[1 2]}'),
+    ],
+)
+def test_an_invalid_item_among_many_is_found_at_its_place(item: str) -> None:
+    text = "[" + 60 * '[1, 2], {"a": 3}, ' + f"{item}, " + 60 * "[1, 2], " + "0]"
+    parser = parser_of([text])
+    expected = parser_of(text)
+    assert parser.dead_at is not None
+    assert (parser.dead_at, parser.dead_reason) == (expected.dead_at, expected.dead_reason)
+    assert repr(parser.value) == repr(expected.value)
 
 
 @given(
