@@ -291,6 +291,13 @@ def test_a_named_frame_with_several_payloads_is_fatal_and_the_error_names_the_ca
     assert caught.value.code == "undecodable_payload"
 
 
+def test_the_error_of_one_payload_beside_other_text_names_no_blank_line() -> None:
+    stream = START + f"event: content_block_delta\ndata: {PAYLOAD}\ndata: x\n\n".encode()
+    machine, _ = run_however_cut(stream)
+    assert isinstance(machine.error, ProtocolError)
+    assert "blank line" not in str(machine.error)
+
+
 def test_the_error_says_that_all_blank_lines_are_missing() -> None:
     machine, outcome = run_however_cut(body(*HELLO).replace(b"\n\n", b"\n"))
     assert outcome.verdict is Verdict.EMPTY

@@ -657,11 +657,11 @@ def test_a_replacement_character_that_was_sent_does_not_hide_an_invalid_byte(
 
 
 def test_an_invalid_byte_in_an_event_that_is_as_deep_as_the_limit_is_reported() -> None:
-    member = b"[" * 300 + b'"\xff"' + b"]" * 300
+    member = b"[" * 600 + b'"\xff"' + b"]" * 600
     delta = b'{"type":"thinking_delta","thinking":"hm","more":%b}' % member
     data = b'{"type":"content_block_delta","index":0,"delta":%b}' % delta
     start = body(message_start(), block_start(0, {"type": "thinking", "thinking": ""}))
-    machine = StreamMachine(limits=Limits(depth=302))
+    machine = StreamMachine(limits=Limits(depth=602))
     list(machine.receive_data(start + b"event: content_block_delta\ndata: " + data + b"\n\n"))
     assert [violation.code for violation in machine.violations] == [Code.INVALID_UTF8]
 

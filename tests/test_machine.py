@@ -770,9 +770,9 @@ def test_the_error_of_a_frame_that_is_too_deep_shows_where() -> None:
 
 
 def test_an_array_as_deep_as_the_limit_is_reported_as_what_it_is() -> None:
-    array = "[" * 300 + "]" * 300
+    array = "[" * 600 + "]" * 600
     frame = f"event: message_start\ndata: {array}\n\n".encode()
-    machine, _ = run([frame], limits=Limits(depth=300))
+    machine, _ = run([frame], limits=Limits(depth=600))
     assert type(machine.error) is ProtocolError
     assert str(machine.error).startswith("the data of message_start cannot be read: not a JSON obj")
 

@@ -471,6 +471,19 @@ def test_a_high_surrogate_is_in_the_value_once_no_low_surrogate_can_follow(
         assert parser.dead_at is None
 
 
+@pytest.mark.parametrize("high", ["d800", "dbFF"])
+def test_a_high_surrogate_before_a_whole_and_a_cut_character_is_in_the_value(high: str) -> None:
+    for following in (
+        *("x", "\N{PARTY POPPER}", *(f"\\{character}" for character in '"\\/bfnrt')),
+        *(f"\\u{digit}041" for digit in HEX if digit not in "dD"),
+        *(f"\\u{d}{digit}41" for d in "dD" for digit in "01234567"),
+    ):
+        characters = f"a\\u{high}{following}"
+        expected = [json.loads(f'"{characters}"')]
+        for cut in ("\\", "\\u", "\\u0", "\\ud83d"):
+            assert parser_of([f'["{characters}{cut}']).value == expected
+
+
 @pytest.mark.parametrize("third", "cdefCDEF")
 def test_a_surrogate_pair_is_in_the_value_after_its_last_digit(third: str) -> None:
     for d, digits in zip("dDdD", ("00", "aF", "9b", "fE"), strict=True):
