@@ -1139,6 +1139,17 @@ def test_both_paths_agree_on_pings_between_deltas(layout: bytes, ping: bytes) ->
             assert_both_paths_agree([*begin, *steps], limits=limits)
 
 
+def test_both_paths_agree_on_the_size_of_a_block_with_pings_between_its_frames_with_crlf() -> None:
+    deltas = [delta_in(CRLF, f"word {count}") for count in range(6)]
+    frames = [each + PING_OF_API * (number % 3) for number, each in enumerate(deltas)]
+    begin: list[Received] = [message_start(), block_start(0)]
+    # The CRLF of a blank line counts as one byte.
+    whole = measured(block_start(0), Limits()).size + sum(map(len, deltas))
+    for size in range(whole - len(deltas) - 1, whole + 2):
+        for steps in (frames, [b"".join(frames)], [PING_OF_API, *frames]):
+            assert_both_paths_agree(steps, begin=begin, limits=Limits(block_bytes=size))
+
+
 @FOR_EACH_LAYOUT
 @pytest.mark.parametrize("padding", STOP_PADDINGS)
 def test_both_paths_agree_on_the_stop_of_a_block(layout: bytes, padding: bytes) -> None:

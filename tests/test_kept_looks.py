@@ -310,6 +310,19 @@ def test_a_loss_after_the_stop_of_a_call_does_not_change_kept_looks() -> None:
         assert (block.input, block.input_state) == (None, "invalid")
 
 
+def test_a_kept_snapshot_has_the_blocks_of_its_moment_when_later_blocks_stop() -> None:
+    machine = StreamMachine()
+    list(machine.receive_data(body(message_start())))
+    kept: list[Message] = []
+    for index in range(4):
+        list(machine.receive_data(body(block_start(index), text(index, f"{index}"))))
+        kept.append(message_of(machine))
+        list(machine.receive_data(frame(block_stop(index))))
+        kept.append(message_of(machine))
+    texts = [[block.to_dict()["text"] for block in message.content] for message in kept]
+    assert texts == [[f"{index}" for index in range(count // 2 + 1)] for count in range(8)]
+
+
 @KINDS
 @PATHS
 def test_kept_looks_keep_their_texts_when_many_pieces_are_joined(

@@ -517,6 +517,31 @@ def test_an_unfit_delta_makes_only_the_input_of_its_own_block_invalid() -> None:
     assert input_state(*beginning, {**LOST_PIECE, "index": 1}, *stops) == ["complete", "invalid"]
 
 
+def test_a_loss_in_the_start_of_a_block_makes_only_its_input_invalid() -> None:
+    starts = (tool_start(0), tool_start(1, name=5), tool_start(2))
+    pieces = tuple(json_piece(index, "{}") for index in range(3))
+    stops = tuple(block_stop(index) for index in range(3))
+    states = ["complete", "invalid", "complete"]
+    assert input_state(message_start(), *starts, *pieces, *stops) == states
+
+
+def test_a_loss_in_message_start_makes_each_input_in_its_content_invalid() -> None:
+    calls = [tool_start(index)["content_block"] for index in range(2)]
+    filled = message_start(content=[*calls, {"type": "text", "text": 5}])
+    assert input_state(filled) == ["invalid", "invalid"]
+    rest = (tool_start(3), json_piece(3, "{}"), block_stop(3))
+    assert input_state(filled, *rest) == ["invalid", "invalid", "complete"]
+    # A second message_start is ignored, so none of its content is in the message.
+    assert input_state(message_start(content=calls), filled) == ["complete", "complete"]
+
+
+def test_a_piece_for_an_open_block_without_an_input_marks_no_later_block() -> None:
+    beginning = (message_start(), block_start(0), json_piece(0, "{"), block_stop(0))
+    call = (tool_start(0), json_piece(0, "{}"), block_stop(0))
+    assert input_state(*beginning, *call) == ["complete"]
+    assert input_state(message_start(), json_piece(0, "{"), *call) == ["invalid"]
+
+
 @pytest.mark.parametrize("number", ["1E400", "-1e999", "[1E400]"])
 def test_a_number_too_large_for_a_float_makes_an_input_invalid(number: str) -> None:
     value = f'{{"a": {number}}}'
