@@ -306,6 +306,14 @@ def test_the_error_says_that_all_blank_lines_are_missing() -> None:
         machine.final_message()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_cut_frame_lacks_blank_lines_if_it_has_several_payloads(count: int) -> None:
+    lines = f"data: {json.dumps(PING)}\n" * count
+    _, outcome = run_however_cut(START + f'{lines}data: {{"type'.encode())
+    codes = [each.code for each in outcome.violations]
+    assert codes == [*["missing_blank_line"] * (count > 1), "cut_frame"]
+
+
 def test_a_payload_on_several_lines_is_one_payload() -> None:
     spread = json.dumps(text(0, "not "), indent=1).replace("\n", "\ndata: ")
     check_loss(after_text(f"event: content_block_delta\ndata: {spread}\n\n".encode()), None)

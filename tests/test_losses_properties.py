@@ -525,6 +525,21 @@ def test_a_loss_in_the_start_of_a_block_makes_only_its_input_invalid() -> None:
     assert input_state(message_start(), *starts, *pieces, *stops) == states
 
 
+def test_a_damaged_line_before_a_frame_makes_every_open_input_invalid() -> None:
+    starts = (message_start(), tool_start(0), tool_start(1), tool_start(2), block_stop(2))
+    line = b"dat: " + json.dumps(json_piece(0, "{")).encode() + b"\n"
+    pieces = (json_piece(0, "{}"), json_piece(1, "{}"), block_stop(0), block_stop(1))
+    states = ["invalid", "invalid", "complete"]
+    assert input_state(body(*starts) + line + body(*pieces)) == states
+
+
+def test_an_invalid_byte_in_a_piece_makes_only_its_input_invalid() -> None:
+    starts = (message_start(), tool_start(0), tool_start(1))
+    damaged = body(json_piece(1, '{"a": "?"}')).replace(b"?", b"\xff")
+    rest = (json_piece(0, "{}"), block_stop(0), block_stop(1))
+    assert input_state(body(*starts) + damaged + body(*rest)) == ["complete", "invalid"]
+
+
 def test_a_loss_in_message_start_makes_each_input_in_its_content_invalid() -> None:
     calls = [tool_start(index)["content_block"] for index in range(2)]
     filled = message_start(content=[*calls, {"type": "text", "text": 5}])

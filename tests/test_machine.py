@@ -633,7 +633,10 @@ def test_the_error_quotes_a_body_that_is_not_an_event_stream() -> None:
 def test_a_last_frame_without_its_blank_line_is_an_event_if_its_json_is_complete() -> None:
     for cut in (1, 2):
         machine, outcome = run([body(*HELLO)[:-cut]])
-        assert [violation.code for violation in outcome.violations] == ["unterminated_frame"]
+        (violation,) = outcome.violations
+        assert (violation.code, violation.event_number) == ("unterminated_frame", len(HELLO))
+        assert violation.byte_offset == len(body(*HELLO[:-1]))
+        assert violation.excerpt == json.dumps(HELLO[-1])
         assert machine.final_message().complete
 
 

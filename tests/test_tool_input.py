@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 from itertools import pairwise
 from typing import Any
@@ -64,6 +65,44 @@ def test_an_input_in_the_start_that_is_not_an_object_is_invalid(start: Any) -> N
     state = ToolInput.stopped(growing_input(), start)
     assert state.value is None
     assert (state.state, state.error) == ("invalid", InputError(0, "not a JSON object"))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        *({"a": math.inf}, {"a": -math.inf}, {"a": 1, "b": [[1.5], [{"c": math.inf}]], "d": 2}),
+        *({"a": {"b": {}, "c": {"d": math.inf}}}, {"a": [[], [2, math.inf], 3]}),
+    ],
+)
+def test_an_input_in_the_start_with_an_infinite_number_is_invalid(start: Any) -> None:
+    growing = growing_input()
+    state = ToolInput.stopped(growing, start)
+    assert (state.value, state.state, state.text, state.start) == (None, "invalid", "", start)
+    assert state.error == InputError(0, "a number is too large for a float")
+    assert (state.growing, state.length) == (growing, 0)
+    assert state.partial_value() == start
+    # A text replaces it.
+    assert ToolInput.stopped(growing_input('{"a": 1}'), start).state == "complete"
+
+
+@pytest.mark.parametrize("start", [{}, {"a": 1e308, "b": [["inf", True, None], {"c": -5}]}])
+def test_an_input_in_the_start_with_finite_numbers_is_complete(start: Any) -> None:
+    assert ToolInput.stopped(growing_input(), start).state == "complete"
+
+
+@pytest.mark.parametrize("text", ["", '{"a": 1}', '{"a": bad}'])
+@pytest.mark.parametrize("start", [None, {"prefilled": 1}, "x"])
+def test_an_input_keeps_the_input_of_the_start_in_every_state(text: str, start: Any) -> None:
+    growing = growing_input(text)
+    error = InputError(3, "lost")
+    states = [
+        ToolInput.started(start),
+        ToolInput.running(growing, start),
+        ToolInput.broken(growing, start, error),
+        ToolInput.stopped(growing, start),
+    ]
+    assert [state.start for state in states] == [start] * 4
+    assert (states[2].state, states[2].error, states[2].text) == ("invalid", error, text)
 
 
 @pytest.mark.parametrize(
