@@ -215,6 +215,37 @@ def test_a_line_with_a_loss_is_found_after_any_number_of_other_lines() -> None:
     assert (keeps_none.verdict, keeps_none.first_loss) == (Verdict.DAMAGED, machine.first_loss)
 
 
+def test_a_second_loss_marks_an_input_although_no_violation_is_kept() -> None:
+    machine = StreamMachine(limits=Limits(violations=0))
+    lost_piece = frame(delta(0, "input_json_delta", partial_json=5))
+    list(machine.receive_data(in_call(frame(text(7, "stray")), lost_piece)))
+    call = machine.block(0)
+    assert isinstance(call, ToolUseBlock)
+    assert call.input_state == "invalid"
+
+
+def test_the_error_of_an_incomplete_message_says_why_it_is_incomplete() -> None:
+    def error_after(stream: bytes) -> IncompleteMessageError:
+        machine, _ = run_however_cut(stream)
+        with pytest.raises(IncompleteMessageError) as caught:
+            machine.final_message()
+        return caught.value
+
+    beginning = START_AND_BLOCK + frame(PING, "pong")
+    truncated = error_after(beginning)
+    assert (str(truncated), truncated.first_loss) == (Verdict.TRUNCATED.value, None)
+    lost = frame({"type": "content_block_delta", "index": 0, "delta": "x"})
+    # The end of the body explains more than the loss before it.
+    truncated = error_after(beginning + lost)
+    assert (str(truncated), truncated.first_loss) == (Verdict.TRUNCATED.value, None)
+    damaged = error_after(beginning + lost + END)
+    assert damaged.first_loss is not None
+    meaning = damaged.first_loss.code.meaning
+    assert str(damaged).startswith(f"{Verdict.DAMAGED.value}: {meaning} (")
+    joined = error_after(body(*HELLO).replace(b"\n\n", b"\n"))
+    assert str(joined) == f"{Verdict.EMPTY.value}: {ViolationCode.MISSING_BLANK_LINE.meaning}"
+
+
 HIDDEN: Final = frame(delta(0, "citations_delta", citation={"cited_text": "<>"}))
 
 

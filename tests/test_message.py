@@ -75,6 +75,22 @@ def test_a_block_of_an_unknown_type_keeps_everything() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sent", "state"),
+    [
+        *((None, "incomplete"), ({}, "complete"), ({"a": [1.5]}, "complete")),
+        *(([], "invalid"), ("x", "invalid"), ({"a": [float("inf")]}, "invalid")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["tool_use", "hologram"])
+def test_the_input_of_a_block_that_no_machine_has_built_has_a_state(
+    kind: str, sent: Any, state: str
+) -> None:
+    block = block_from_dict({"type": kind, "id": "i", "name": "n", "input": sent})
+    assert isinstance(block, (ToolUseBlock, UnknownBlock))
+    assert (block.input_state, block.input_error, block.input_json) == (state, None, "")
+
+
 @pytest.mark.parametrize("tag", ["unknown", "", None, 5, ["text"], {}])
 def test_a_block_with_an_unknown_or_invalid_type_is_an_unknown_block(tag: Any) -> None:
     block = block_from_dict({"type": tag, "text": "?"})

@@ -58,6 +58,7 @@ def test_without_text_and_without_a_start_the_input_is_incomplete() -> None:
     state = ToolInput.stopped(growing_input(""), None)
     assert state.value is None
     assert (state.state, state.error) == ("incomplete", None)
+    assert state.start is None
 
 
 @pytest.mark.parametrize("start", [[], "x", 5, False])
@@ -230,6 +231,36 @@ def test_a_copy_of_an_incomplete_text_grows_independently(duplicate: Any) -> Non
     parser.push(other.whole())
     assert other.partial_value(other.length()) == parser.value
     assert text.whole() == '{"a": "x!'
+
+
+@pytest.mark.parametrize("text", ["", '{"a": 1}', '{"a": "b'])
+@pytest.mark.parametrize("start", [None, {"prefilled": 1}])
+def test_an_input_can_be_stored_as_json_and_restored(text: str, start: Any) -> None:
+    growing = growing_input(text, strings=False, max_depth=3)
+    for state in (
+        ToolInput.started(start),
+        ToolInput.running(growing, start),
+        ToolInput.broken(growing, start, InputError(3, "lost")),
+        ToolInput.stopped(growing, start),
+    ):
+        kept = json.loads(json.dumps(state.to_dict()))
+        # The wire form of a block may have an input in every state. Only a complete one is used.
+        restored = ToolInput.from_dict(kept, state.value or {"sent": 1})
+        expected = state.value if state.state == "complete" else None
+        assert (restored.value, restored.state, restored.error) == (
+            expected,
+            state.state,
+            state.error,
+        )
+        assert (restored.text, restored.start, restored.length) == (
+            state.text,
+            start,
+            state.length,
+        )
+        assert restored.partial_value() == state.partial_value()
+        assert restored.growing.max_depth == state.growing.max_depth
+        assert restored.growing.partial_strings == state.growing.partial_strings
+        assert ToolInput.from_dict(kept, "no object").value is None
 
 
 def test_a_snapshot_is_immutable_and_can_be_pickled() -> None:
