@@ -706,6 +706,28 @@ def test_a_text_line_that_a_proxy_appends_is_reported_at_the_end() -> None:
     assert machine.verdict is Verdict.COMPLETE
 
 
+def test_the_error_of_an_error_event_has_its_request_id_and_its_body() -> None:
+    details = {"type": "overloaded_error", "message": "Overloaded"}
+    payload = {"type": "error", "error": details, "request_id": "req_1"}
+    for data, request_id, content in (
+        (json.dumps(payload), "req_1", payload),
+        ("<html>", None, "<html>"),
+    ):
+        machine, _ = run([body(*HELLO[:4]) + f"event: error\ndata: {data}\n\n".encode()])
+        with pytest.raises(APIStatusError) as caught:
+            machine.final_message()
+        assert (caught.value.request_id, caught.value.body) == (request_id, content)
+
+
+def test_the_error_of_a_lost_connection_says_why_it_was_lost() -> None:
+    machine = StreamMachine()
+    list(machine.receive_data(body(*HELLO[:4])))
+    list(machine.connection_lost(OSError("reset by peer")))
+    with pytest.raises(IncompleteMessageError) as caught:
+        machine.final_message()
+    assert str(caught.value) == f"{Verdict.TRUNCATED.value}: {OSError('reset by peer')!r}"
+
+
 # Limits.
 
 
