@@ -395,6 +395,9 @@ def test_a_null_in_message_delta_resets_only_stop_details() -> None:
     assert message["usage"]["output_tokens"] == 5
     taken_back = {"type": "message_delta", "delta": {"stop_details": None}}
     assert message_after(first, taken_back)["stop_details"] is None
+    without = {"type": "message_delta", "delta": {}}
+    assert message_after(first, taken_back, without)["stop_details"] is None
+    assert message_after(first, taken_back, first)["stop_details"] == refusal
     machine, _ = run([message_start(), first, taken_back])
     assert machine.snapshot is not None
     assert machine.snapshot.stop_details is None
