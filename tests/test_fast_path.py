@@ -613,7 +613,7 @@ def test_both_paths_agree_on_each_layout(layout: bytes, string: str) -> None:
 # The fast path verifies a learned layout with another string: "x", or "y" if the first one was "x".
 @pytest.mark.parametrize("string", ["x", "y"])
 def test_a_layout_is_not_learned_if_a_later_member_replaces_the_text(string: str) -> None:
-    layout = LAYOUTS[0].replace(b'"}<padding>', b'","<member>":"%b"}' % string.encode())
+    layout = API.replace(b'"}<padding>', b'","<member>":"%b"}' % string.encode())
     deltas = [delta_in(layout, each) for each in (string, "more", "x", "y")]
     assert_both_paths_agree([message_start(), block_start(0), *deltas])
 
@@ -777,7 +777,7 @@ def test_a_layout_is_learned_from_a_delta_of_the_maximum_size(
     on_plain_path: list[str], layout: bytes
 ) -> None:
     delta = delta_in(layout, "a")
-    # The start of a usual message is larger.
+    # The limit also holds for payloads, and `message_start()` exceeds it.
     machine = StreamMachine(limits=Limits(event_bytes=len(delta)))
     list(machine.receive_event({"type": "message_start", "message": {}}))
     list(machine.receive_event(block_start(0)))

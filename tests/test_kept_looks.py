@@ -510,31 +510,29 @@ def test_four_times_the_blocks_cost_four_times_as_much_if_each_snapshot_is_kept(
     assert four_times <= FOUR_TIMES * once
 
 
-MANY_DELTAS: Final = 40_000
+MANY_DELTAS: Final = 10_000
 
 
 @KINDS
 @PATHS
 def test_one_kept_look_does_not_keep_the_pieces_of_a_long_text(kind: Kind, fast_path: bool) -> None:
-    count = MANY_DELTAS // 4
-
     def work() -> list[Any]:
         machine = machine_with(kind, "x", fast_path=fast_path)
         kept = [machine.block(0), machine.snapshot]
         chunk = api_frame(0, "twelve chars", kind.delta) * 100
-        for _ in range(count // 100):
+        for _ in range(MANY_DELTAS // 100):
             for _ in machine.receive_data(chunk):
                 pass
         return [machine, *kept]
 
     # The joined text, a copy while it is joined, and the pieces of the last run.
-    assert memory(work) <= 2.5 * 12 * count + 4 * RUN_BYTES
+    assert memory(work) <= 2.5 * 12 * MANY_DELTAS + 4 * RUN_BYTES
 
 
 @KINDS
 def test_each_of_many_kept_looks_takes_little_memory_however_long_the_text_is(kind: Kind) -> None:
     read = newest_block if kind is TOOL_USE else snapshot
-    count = MANY_DELTAS // 4  # the text of an average look then has 15 or 25 kB
+    count = MANY_DELTAS  # the text of an average look has 15 or 25 kB
     assert memory(partial(kept_after_each_delta, read, kind, count)) <= 800 * count
 
 
