@@ -26,7 +26,7 @@ import pytest
 from sansio_stream import MessageStreamEvent, StreamMachine, ToolUseBlock, Verdict
 from sansio_stream.growing import GrowingText
 from sansio_stream.reader import RUN_BYTES
-from tracing import traced
+from tracing import traced, without_collections
 from wire import (
     HELLO,
     MESSAGE_STOP,
@@ -70,14 +70,12 @@ def calls(work: Callable[[], Any]) -> int:
         if event in ("call", "c_call"):
             count += 1
 
-    # A garbage collection calls the functions in `gc.callbacks`. Hypothesis registers some.
-    gc.disable()
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
+    with without_collections():
+        sys.setprofile(profile)
+        try:
+            work()
+        finally:
+            sys.setprofile(None)
     return count
 
 
@@ -122,6 +120,23 @@ def memory(work: Callable[[], Any]) -> int:
         finally:
             tracemalloc.stop()
     return peak - before
+
+
+@pytest.mark.parametrize("measure", [calls, characters])
+def test_no_garbage_is_collected_while_work_is_measured(
+    measure: Callable[[Callable[[], object]], int],
+) -> None:
+    collections: list[str] = []
+
+    def note(phase: str, _: object) -> None:
+        collections.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        measure(lambda: [[] for _ in range(20_000)])
+    finally:
+        gc.callbacks.remove(note)
+    assert collections == []
 
 
 def read_stream(

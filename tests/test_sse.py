@@ -37,7 +37,7 @@ from sansio_stream.frame_buffer import FrameBuffer, ReceivedBytes
 from sansio_stream.framer import Framer
 from sansio_stream.frames import Frame
 from sansio_stream.sse import encode_frame
-from tracing import peak_of
+from tracing import peak_of, without_collections
 
 # Helpers
 
@@ -1419,7 +1419,7 @@ def work(chunks: Iterable[bytes], monkeypatch: pytest.MonkeyPatch) -> tuple[int,
         """Replaces `bytes` in the modules and counts the bytes that it copies."""
 
     decoder = SSEDecoder()
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, without_collections():
         for each in (module, buffer_module, sse_module):
             patched.setattr(each, "bytes", CountingBytes, raising=False)
         sys.setprofile(count_call)

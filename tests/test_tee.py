@@ -16,6 +16,7 @@ from sansio_stream import Observer, StreamMachine, Verdict
 from sansio_stream.testing import FaultyStream, faults
 from sansio_stream_adapters import AsyncTee, Tee, tee
 from servers import PATIENCE, wait_until
+from tracing import without_collections
 from wire import HELLO, frame
 
 CHUNKS = [frame(step) for step in HELLO]
@@ -386,13 +387,10 @@ def test_of_a_thousand_streams_nothing_is_left_and_every_report_is_true(kind: So
             await asyncio.sleep(0)
 
     gc.collect()
-    gc.disable()
-    try:
+    with without_collections():
         asyncio.run(main())
         # Or by a thread of its own, which may still run.
         wait_until(lambda: closed == dict.fromkeys(ENDS, 200), "every source is closed once")
         wait_until(lambda: not any(each() for each in alive), "nothing is left of any stream")
-    finally:
-        gc.enable()
     assert told == {(how, end): 200 for how, (_, _, end) in ENDS.items()}
     assert len(alive) == 4 * 200 * len(ENDS)
