@@ -23,6 +23,7 @@ from sansio_stream_adapters import (
     Timeout,
     _dropped,
 )
+from sansio_stream_adapters._concurrency import to_its_end
 from servers import PATIENCE, TLS, Do, RawServer, Sleep, chunk, head, response
 from wire import HELLO, body
 
@@ -416,6 +417,77 @@ async def test_over_http2_a_dropped_stream_does_not_close_the_connection_of_the_
             async with client.messages.stream(**ask("text")) as other:
                 assert await other.get_final_message() == message_of("text")
         await adapter.until(lambda: tasks() <= before, "no new tasks are left")
+
+
+@pytest.mark.parametrize("is_read_whole", [True, False], ids=["whole", "break"])
+@driven
+async def test_a_connection_is_free_after_a_cancellation_while_its_response_was_closed(
+    adapter: Adapter, example_server: str, is_read_whole: bool
+) -> None:
+    if not (adapter.libraries[0].startswith("httpx") and adapter.loop == "asyncio"):
+        pytest.skip("only httpx closes a response in several steps, and shields them in trio")
+    closing, has_cancelled = asyncio.Event(), asyncio.Event()
+
+    async def trace(step: str, _: object) -> None:
+        if step.endswith("response_closed.started"):
+            closing.set()
+            await has_cancelled.wait()
+
+    async def trace_request(request: Any) -> None:
+        request.extensions["trace"] = trace
+
+    http = adapter.library.AsyncClient(
+        limits=adapter.library.Limits(max_connections=1),
+        event_hooks={"request": [trace_request]},
+    )
+
+    async def read() -> None:
+        async with client.messages.stream(**ask("text")) as stream:
+            async for _ in stream:
+                if not is_read_whole:
+                    break
+
+    async with http:
+        client = adapter.make(
+            base_url=example_server, http_client=http, max_retries=0, timeout=PATIENCE
+        )
+        task = asyncio.create_task(read())
+        await closing.wait()
+        task.cancel()
+        has_cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with client.messages.stream(**ask("text")) as stream:
+            assert await stream.get_final_message() == message_of("text")
+
+
+def test_an_action_goes_to_its_end_and_only_a_second_cancellation_does_not_wait_for_it() -> None:
+    ended: list[str] = []
+
+    async def main(cancellations: int) -> None:
+        begun, go_on, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def action() -> None:
+            begun.set()
+            await go_on.wait()
+            ended.append("action")
+            end.set()
+
+        task = asyncio.create_task(to_its_end(action))
+        task.add_done_callback(lambda _: ended.append("wait"))
+        await begun.wait()
+        for _ in range(cancellations):
+            assert task.cancel()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        go_on.set()
+        await end.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    for cancellations in (1, 2):
+        asyncio.run(main(cancellations))
+    assert ended == ["action", "wait", "wait", "action"]
 
 
 # Clients of the library that the caller has made.

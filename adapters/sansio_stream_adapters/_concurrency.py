@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from ._timeout import Deadline
 
-__all__ = ["Action", "alarm", "at_most", "in_time", "quietly", "running_trio", "sleep", "timer"]
+__all__ = [
+    "Action",
+    "alarm",
+    "at_most",
+    "in_time",
+    "quietly",
+    "running_trio",
+    "sleep",
+    "timer",
+    "to_its_end",
+]
 
 Result = TypeVar("Result")
 
@@ -107,6 +117,24 @@ async def in_time(
         if not waiting.expired():
             raise  # the action itself raised it
         raise deadline.error(what) from exc
+
+
+async def to_its_end(action: Action) -> None:
+    """Await an action that no cancellation interrupts.
+
+    In asyncio, a first cancellation is raised after the action has ended, a second one at once. The
+    action goes on. In trio, the action itself must be shielded.
+    """
+    if running_trio() is not None:
+        await action()
+        return
+    asyncio = sys.modules["asyncio"]
+    task = asyncio.ensure_future(action())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def quietly(action: Action | None) -> None:

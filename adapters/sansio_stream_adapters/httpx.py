@@ -21,7 +21,7 @@ from sansio_stream.request import check_response
 
 from ._bridge import AsyncMessageStream, AsyncReply, MessageStream, Reply, StreamOptions
 from ._client import AsyncBaseClient, BaseClient
-from ._concurrency import at_most
+from ._concurrency import at_most, to_its_end
 from ._decoding import OFFERED, RESPONSE_PIECE_BYTES
 from ._dropped import handing_over
 from ._errors import map_system_error, sentence
@@ -295,6 +295,7 @@ def async_reply_of(response: Any, *, is_decoded: bool = False) -> AsyncReply:
     """Return the arguments of an `AsyncMessageStream`."""
     body: Body | None = None
     if not is_read(response):
+        response.stream = closed_wholly(response.stream.__class__)(response.stream)
         body = Body(response.aiter_bytes() if is_decoded else response.aiter_raw())
 
     async def close() -> None:
@@ -324,6 +325,31 @@ def is_read(response: Any) -> bool:
     with contextlib.suppress(RuntimeError):  # httpx.ResponseNotRead, or httpx2's
         return response.content is not None
     return False
+
+
+@cache
+def closed_wholly(stream: type[object]) -> Any:
+    """Return a class of response streams. The library accepts it as a subclass of `stream`."""
+    return type("ClosedWholly", (ClosedWholly, stream), {})
+
+
+class ClosedWholly:
+    """The stream of a response, whose `aclose` is not interrupted by a cancellation.
+
+    The library closes a response in several steps, and waits between them. It shields them only
+    from cancellations by trio and anyio. After a cancellation between them by asyncio, the pool
+    would count the connection as used forever.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._response_stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._response_stream)
+
+    async def aclose(self) -> None:
+        """Close the response."""
+        await to_its_end(self._response_stream.aclose)
 
 
 class Body(AsyncIterator[bytes]):
