@@ -126,13 +126,19 @@ def made_by(node: ast.AST) -> Iterator[str]:
             yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
+# httpx has no other way to wrap the stream of a response. Its own client does the same.
+ALLOWED_WRITES: Final = {"sansio_stream_adapters/httpx.py": ["response.stream"]}
+
+
 # The modules in `catalogue` are left out: a fault changes the payloads of the stream on purpose.
 CHECKED_MODULES: Final = [module for module in MODULES if "catalogue" not in module.parts]
 
 
 @pytest.mark.parametrize("module", CHECKED_MODULES, ids=name_of)
 def test_no_module_writes_an_attribute_of_a_foreign_object(module: Path) -> None:
-    assert [*foreign_writes(module.read_text(encoding="utf-8"))] == []
+    found = [*foreign_writes(module.read_text(encoding="utf-8"))]
+    written = [each.partition(": ")[2] for each in found]
+    assert written == ALLOWED_WRITES.get(name_of(module), []), found
 
 
 def test_a_foreign_write_is_detected() -> None:
