@@ -22,7 +22,6 @@ from wire import (
 )
 
 CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def command(*args: str, data: bytes | None = None, columns: int = 100) -> Result:

@@ -6,6 +6,8 @@ in which the start of the interpreter, its options and the imports do not matter
 
 import json
 import os
+import re
+import select
 import signal
 import socket
 import subprocess
@@ -17,7 +19,10 @@ from typing import IO, Any
 
 import pytest
 
+from servers import PATIENCE
+
 __all__ = [
+    "COLOURS",
     "COMMAND",
     "ENVIRONMENT",
     "Fork",
@@ -26,6 +31,7 @@ __all__ = [
     "fork",
     "forking",
     "kill_this_process",
+    "read_until",
     "start",
 ]
 
@@ -38,6 +44,7 @@ ENVIRONMENT: dict[str, str | None] = {
     "TTY_INTERACTIVE": None,
 }
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 COMMAND = [sys.executable, "-m", "sansio_stream_tools"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 Fork = Callable[..., "Forked"]
@@ -124,7 +131,7 @@ class Forked:
             return os.fdopen(writing if mode == "wb" else reading, mode)
         return None
 
-    def communicate(self, data: bytes = b"", timeout: float | None = None) -> tuple[bytes, bytes]:
+    def communicate(self, data: bytes = b"", timeout: float = PATIENCE) -> tuple[bytes, bytes]:
         """Write `data`, read both outputs to their ends, and wait for the process."""
 
         def write() -> None:
@@ -141,12 +148,12 @@ class Forked:
             _, late = wait([writing, *reading], timeout)
             if late:
                 self.kill()
-                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+                raise subprocess.TimeoutExpired(self.args, timeout)
         self.wait(timeout)
         stdout, stderr = (each.result() for each in reading)
         return stdout, stderr
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Return the exit status, once there is one."""
         if self.returncode is None:
             self._channel.settimeout(timeout)
@@ -202,6 +209,17 @@ def fork(forking: socket.socket) -> Iterator[Fork]:
 
     yield fork_command
     end(forked)
+
+
+def read_until(descriptor: int, word: bytes, *, seen: bytes = b"") -> bytes:
+    """Read until a word has arrived. Return everything that was read, with `seen` before it."""
+    while word not in COLOURS.sub("", seen.decode("utf-8", "replace")).encode():
+        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
+        assert ready, f"{word!r} has not arrived, only {seen!r}"
+        piece = os.read(descriptor, 65_536)
+        assert piece, f"the output ended before {word!r}: {seen!r}"
+        seen += piece
+    return seen
 
 
 def end(processes: "Iterable[subprocess.Popen[bytes] | Forked]") -> None:

@@ -18,8 +18,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import sansio_stream_tools
-from commands import COLOURS, CONTROLS, block_only, capture, command, results_of, tool_call
-from processes import COMMAND, Fork, Start
+from commands import CONTROLS, block_only, capture, command, results_of, tool_call
+from processes import COLOURS, COMMAND, Fork, Start, read_until
 from sansio_stream import StreamMachine, Verdict, event_from_dict
 from sansio_stream.capture import Chunk, parse_capture
 from sansio_stream.codec import WireObject, wire_object
@@ -1118,9 +1118,7 @@ def test_an_interruption_ends_the_command_with_130(fork: Fork, tmp_path: Path) -
     slow.write_bytes(capture((0.0, body(*HELLO[:4])), (3600.0, body(*HELLO[4:]))))
     process = fork("replay", "--speed", "1", str(slow))
     assert process.stdout is not None
-    output = b""
-    while b"Hel" not in output:
-        output += os.read(process.stdout.fileno(), 4096)
+    output = read_until(process.stdout.fileno(), b"Hel")
     wait_until_it_waits(process.pid)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=PATIENCE)
@@ -1166,7 +1164,7 @@ def test_closed_standard_streams_do_not_crash_the_command(start: Start) -> None:
     shell = ["sh", "-c", '"$0" "$@" <&- >&- 2>&-', *COMMAND]
     for name in (DIRTY, "-"):
         process = start("replay", name, command=shell)
-        assert process.communicate() == (b"", b"")
+        assert process.communicate(timeout=PATIENCE) == (b"", b"")
         assert process.returncode in ({0} if name == DIRTY else {1, 2})
 
 
@@ -1174,7 +1172,7 @@ def test_characters_that_the_encoding_lacks_are_replaced(start: Start) -> None:
     latin = [sys.executable, "-X", "utf8=0", *COMMAND[1:]]
     environment = ["env", "PYTHONIOENCODING=ascii", *latin]
     process = start("trace", DIRTY, command=environment)
-    shown, _ = process.communicate()
+    shown, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert shown.isascii()
 
@@ -1186,7 +1184,7 @@ def test_a_missing_dependency_is_named_with_the_command_to_install_it(
     hide = f"import sys; sys.modules[{module!r}] = None"
     code = f"{hide}; from sansio_stream_tools import main; main()"
     process = start(command=[sys.executable, "-c", code])
-    _, stderr = process.communicate()
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert stderr.decode() == (
         f"sansio-stream: {module} is not installed: pip install 'sansio-stream[cli]'\n"

@@ -17,7 +17,7 @@ from click import UsageError
 from click.testing import CliRunner, Result
 
 from documentation import blocks, commands, shows
-from processes import Fork, Forked
+from processes import Fork, Forked, read_until
 from sansio_stream import parse_capture
 from sansio_stream.capture import Capture
 from sansio_stream_tools import _main, _record, _record_call, _recording_file
@@ -553,9 +553,7 @@ def test_an_interruption_keeps_the_received_bytes(
     server = raw_server([head(), chunk(sent), Do.WAIT])
     process = started(fork, server.url, adapter)
     assert process.stdout is not None
-    stdout = b""
-    while "\N{PARTY POPPER}".encode() not in stdout:
-        stdout += os.read(process.stdout.fileno(), 4096)
+    stdout = read_until(process.stdout.fileno(), "\N{PARTY POPPER}".encode())
     wait_until_it_waits(process.pid)
     process.send_signal(signal.SIGINT)
     rest, stderr = process.communicate(timeout=PATIENCE)

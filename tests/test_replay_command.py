@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import select
 import signal
 import stat
 import subprocess
@@ -17,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
 
-from commands import COLOURS, CONTROLS, capture, command
-from processes import COMMAND, Fork, Start
+from commands import CONTROLS, capture, command
+from processes import COLOURS, COMMAND, Fork, Start, read_until
 from sansio_stream.capture import CaptureEnd, CaptureHeader, Chunk, parse_capture
 from sansio_stream_tools import _main, _progress, _recording_file, _report, _rows, _showing
 from sansio_stream_tools._demo import DEMO
@@ -39,17 +38,6 @@ VIEWS = [
     ["trace"],
     ["trace", "--json"],
 ]
-
-
-def read_until(descriptor: int, word: bytes, *, seen: bytes = b"") -> bytes:
-    """Read until a word has arrived. Return everything that was read, with `seen` before it."""
-    while word not in COLOURS.sub("", seen.decode("utf-8", "replace")).encode():
-        ready, _, _ = select.select([descriptor], [], [], PATIENCE)
-        assert ready, f"{word!r} has not arrived, only {seen!r}"
-        piece = os.read(descriptor, 65_536)
-        assert piece, f"the output ended before {word!r}: {seen!r}"
-        seen += piece
-    return seen
 
 
 # Live.

@@ -859,7 +859,7 @@ for name in ("replay", "serve"):
         print(name, end.code)
 """
     with command(path, python=[sys.executable, "-c", code]) as process:
-        stdout, stderr = process.communicate()
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert stdout.splitlines()[-2:] == ["replay 0", "serve 2"]
     assert stderr == "sansio-stream: uvicorn is not installed: pip install 'sansio-stream[cli]'\n"
 
