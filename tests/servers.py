@@ -245,7 +245,7 @@ def http_server(app: Any) -> Iterator[str]:
     server.config.timeout_keep_alive = PATIENCE
     sock = listening()
     url = f"http://127.0.0.1:{port_of(sock)}"
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive(), "uvicorn starts")
@@ -256,8 +256,10 @@ def http_server(app: Any) -> Iterator[str]:
         state = server.server_state
         left = [*state.connections, *(task.get_stack() for task in state.tasks)]
         server.force_exit = True
-        thread.join()
+        # From Python 3.12.1 on, uvicorn waits until the clients have closed all connections.
+        thread.join(PATIENCE)
     assert left == []
+    assert not thread.is_alive()
 
 
 Main: TypeAlias = Callable[[Callable[[], object], asyncio.Event], Coroutine[Any, Any, None]]
@@ -279,14 +281,15 @@ def running(main: Main) -> Iterator[None]:
         stopping.append(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
         await main(started.set, stop)
 
-    thread = threading.Thread(target=asyncio.run, args=[run()])
+    thread = threading.Thread(target=asyncio.run, args=[run()], daemon=True)
     thread.start()
     try:
         assert started.wait(PATIENCE)
         yield
     finally:
         stopping[0]()
-        thread.join()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 @attrs.frozen

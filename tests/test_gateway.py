@@ -104,7 +104,7 @@ def gateway_to(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     sock = listening()
     gateway = Gateway(f"http://127.0.0.1:{port_of(sock)}")
     names["keep"] = gateway.keep
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive(), "uvicorn has started")
@@ -114,8 +114,9 @@ def gateway_to(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
         thread.join(PATIENCE)
         left = [*server.server_state.connections]
         server.force_exit = True
-        thread.join()
+        thread.join(PATIENCE)
     assert left == []
+    assert not thread.is_alive()
 
 
 @attrs.frozen
