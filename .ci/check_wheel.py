@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 import zipfile
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from minimum_versions import constraints
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+START = time.monotonic()
 
 # The folder in the repository that contains each import package of the wheel.
 PACKAGES = {
@@ -60,6 +63,11 @@ WITHOUT_LIBRARIES = (
     *("big_chunks", "bridge", "decoding", "hostile_files", "record", "recording_files"),
     *("recordings", "serve_limits"),
 )
+
+
+def so_far() -> str:
+    """Return how long this script has run, for its output."""
+    return f"(at {time.monotonic() - START:.0f} s)"
 
 
 def run(*command: str | Path, cwd: Path = REPOSITORY) -> None:
@@ -169,6 +177,7 @@ def run_tests(
             shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
         elif source.is_file():
             shutil.copy(source, checkout / name)
+    print(f"Installed {so_far()}", flush=True)
     where = "import {0}; assert {0}.__file__.startswith({1!r}), {0}.__file__"
     for package in PACKAGES:
         run(installed, "-c", where.format(package, str(folder / "venv")), cwd=checkout)
@@ -196,7 +205,7 @@ def main() -> None:
             elif version == versions[-1]:
                 has_run_all = version == f"3.{sys.version_info.minor}"
                 without, marked = [], "not exhaustive" if has_run_all else ""
-            print(f"\nThe wheel on Python {version}", *limits, flush=True)
+            print(f"\nThe wheel on Python {version} {so_far()}", *limits, flush=True)
             (folder / version).mkdir()
             run_tests(
                 wheel,
