@@ -461,6 +461,24 @@ async def test_a_connection_is_free_after_a_cancellation_while_its_response_was_
             assert await stream.get_final_message() == message_of("text")
 
 
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_second_stream_of_a_response_reads_it_if_the_first_one_has_not(
+    library: str, raw_server: StartServer
+) -> None:
+    httpx = pytest.importorskip(library, reason=f"this test needs {library}")
+    adapters = importlib.import_module("sansio_stream_adapters.httpx")
+    server = raw_server([response(WHOLE)])
+
+    async def main() -> None:
+        async with httpx.AsyncClient() as http, http.stream("POST", server.url) as answer:
+            first = adapters.from_async_response(answer)
+            second = adapters.from_async_response(answer)
+            assert await second.get_final_text() == TEXT
+            await first.close()
+
+    asyncio.run(main())
+
+
 def test_an_action_goes_to_its_end_and_only_a_second_cancellation_does_not_wait_for_it() -> None:
     ended: list[str] = []
 

@@ -223,14 +223,14 @@ def built(http: Any, request: Request, timeouts: Timeout, **extensions: Any) -> 
         timeout=(timeouts.connect, timeouts.read, timeouts.write, timeouts.pool),
         extensions=extensions,
     )
-    sent.stream = in_pieces(sent.stream.__class__)(request.body)
+    sent.stream = accepted(InPieces, sent.stream.__class__)(request.body)
     return sent
 
 
 @cache
-def in_pieces(stream: type[object]) -> Any:
-    """Return a class of bodies in pieces. The library accepts it as a subclass of `stream`."""
-    return type("InPieces", (InPieces, stream), {})
+def accepted(ours: type[object], theirs: type[object]) -> Any:
+    """Return our class of streams as a subclass of the library's class, so that it is accepted."""
+    return type(ours.__name__, (ours, theirs), {})
 
 
 class InPieces:
@@ -295,7 +295,9 @@ def async_reply_of(response: Any, *, is_decoded: bool = False) -> AsyncReply:
     """Return the arguments of an `AsyncMessageStream`."""
     body: Body | None = None
     if not is_read(response):
-        response.stream = closed_wholly(response.stream.__class__)(response.stream)
+        stream = response.stream
+        if not isinstance(stream, ClosedToItsEnd):  # a caller may take two streams of a response
+            response.stream = accepted(ClosedToItsEnd, stream.__class__)(stream)
         body = Body(response.aiter_bytes() if is_decoded else response.aiter_raw())
 
     async def close() -> None:
@@ -327,18 +329,12 @@ def is_read(response: Any) -> bool:
     return False
 
 
-@cache
-def closed_wholly(stream: type[object]) -> Any:
-    """Return a class of response streams. The library accepts it as a subclass of `stream`."""
-    return type("ClosedWholly", (ClosedWholly, stream), {})
-
-
-class ClosedWholly:
-    """The stream of a response, whose `aclose` is not interrupted by a cancellation.
+class ClosedToItsEnd:
+    """The stream of a response. No cancellation interrupts its `aclose`.
 
     The library closes a response in several steps, and waits between them. It shields them only
-    from cancellations by trio and anyio. After a cancellation between them by asyncio, the pool
-    would count the connection as used forever.
+    from cancellations by trio and anyio. If asyncio cancelled between two steps, the pool would
+    count the connection as used forever.
     """
 
     def __init__(self, stream: Any) -> None:
