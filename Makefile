@@ -99,7 +99,7 @@ mutants: $(VENV)/mutants.stamp  ## make small changes to the core, and list thos
 
 # Ray and Dask bring many packages, so they have a venv of their own.
 scale: $(VENV)/scale.stamp  ## report 20,000 bodies locally, by Ray and by Dask, and measure them (half an hour)
-	@$(VENV)/scale/bin/python -m pytest scale -rs
+	@$(VENV)/scale/bin/python -m pytest scale -rs --override-ini faulthandler_timeout=0
 	@$(VENV)/scale/bin/python scale/figures.py $(OPTIONS)
 
 clean:  ## remove the files that make, the tests and the tools have created

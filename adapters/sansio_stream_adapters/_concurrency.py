@@ -120,10 +120,10 @@ async def in_time(
 
 
 async def to_its_end(action: Action) -> None:
-    """Await an action that no cancellation interrupts.
+    """Await an action, and let no cancellation interrupt it.
 
-    In asyncio, a first cancellation is raised after the action has ended, a second one at once. The
-    action goes on. In trio, the action itself must be shielded.
+    In asyncio, a first cancellation is raised when the action has ended. A second one is raised at
+    once, and the action goes on. In trio, the action must shield itself.
     """
     if running_trio() is not None:
         await action()
